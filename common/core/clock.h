@@ -1,0 +1,15 @@
+/* Time: monotonic for deadlines, wall for people and records. Thread: any. */
+#ifndef ENTREPOT_CORE_CLOCK_H
+#define ENTREPOT_CORE_CLOCK_H
+
+#include "common/core/base.h"
+
+/* Milliseconds / microseconds of CLOCK_MONOTONIC. Tests may freeze it with clock_set_fake_ms. */
+int64_t clock_mono_ms(void);
+int64_t clock_mono_us(void);
+/* Seconds since the epoch, UTC. */
+int64_t clock_wall_s(void);
+/* Test only: from now on all three clocks answer from `ms` (monotonic) and `wall_s`; ms < 0 returns to the real clocks. */
+void clock_set_fake(int64_t ms, int64_t wall_s);
+
+#endif

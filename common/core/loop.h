@@ -1,0 +1,62 @@
+/* An event loop with its thread and its mailbox: the only way threads meet. A message is a struct loop_task inside the
+ * object it is about, so posting never allocates and never fails, and the mailbox is bounded by the number of objects. */
+#ifndef ENTREPOT_CORE_LOOP_H
+#define ENTREPOT_CORE_LOOP_H
+
+#include <event2/event.h>
+#include <stdatomic.h>
+
+#include "common/core/base.h"
+
+struct loop;
+
+/* Embedded in the object it concerns. A task may be posted again once its function has been entered; posting it while it
+ * is still waiting is a bug (asserted), unless loop_post_once is used. Zero-initialise. */
+struct loop_task {
+    void (*fn)(struct loop_task *task);
+    struct loop_task *next;
+    atomic_bool waiting;
+};
+
+/* name: at most 15 characters, borrowed; shown as the thread's name. Aborts if resources are out at start-up. */
+struct loop *loop_new(const char *name);
+/* Only after loop_join (or if never started). Pending tasks are run first. */
+void loop_free(struct loop *l);
+/* Starts a thread that runs the loop until loop_stop. */
+void loop_start(struct loop *l);
+/* Runs the loop on the calling thread until loop_stop (the daemon's control loop, and unit tests). */
+void loop_run(struct loop *l);
+/* Any thread: asks the loop to return after the current callbacks and all tasks already posted. */
+void loop_stop(struct loop *l);
+void loop_join(struct loop *l);
+
+/* Any thread: runs task->fn on l's thread, in posting order. */
+void loop_post(struct loop *l, struct loop_task *task);
+/* As loop_post, but does nothing (and returns false) if the task is already waiting. fn sees every change made before the
+ * call that found it waiting. */
+bool loop_post_once(struct loop *l, struct loop_task *task);
+/* Any thread: runs fn(arg) on l's thread; allocates. */
+void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* Loop thread only. The libevent base, for sockets and timers. */
+struct event_base *loop_base(struct loop *l);
+/* True when called on l's thread (or when l was never started and nobody runs it). */
+bool loop_is_current(const struct loop *l);
+/* The loop whose thread this is, or NULL. */
+struct loop *loop_current(void);
+/* The longest time, in microseconds, that one pass of callbacks kept this loop from polling, since the last call with
+ * reset. Any thread. */
+int64_t loop_longest_stall_us(struct loop *l, bool reset);
+
+/* A one-shot or repeating timer. Owned by its user; loop thread only. */
+struct timer {
+    struct event *ev;
+    void (*fn)(void *arg);
+    void *arg;
+};
+void timer_init(struct timer *t, struct loop *l, void (*fn)(void *arg), void *arg);
+void timer_set(struct timer *t, int64_t ms); /* (re)arms once, ms from now */
+void timer_clear(struct timer *t);
+void timer_fini(struct timer *t);
+
+#endif
