@@ -1,0 +1,89 @@
+/* What a fill draws from: one door to "the other side", whatever it is (an upstream registry, central, a peer). Thread: the fetch loop. */
+#ifndef ENTREPOT_FILL_SOURCE_H
+#define ENTREPOT_FILL_SOURCE_H
+
+#include "common/core/error.h"
+#include "common/oci/name.h"
+#include "common/oci/manifest.h"
+
+enum fetch_kind {
+    FETCH_BLOB,          /* GET by digest, from `offset` to the end or for `length` bytes */
+    FETCH_MANIFEST,      /* GET by digest or tag */
+    FETCH_MANIFEST_HEAD, /* HEAD by digest or tag */
+    FETCH_BLOB_HEAD,     /* does this repository have it: HEAD by digest */
+    FETCH_TAGS,          /* GET tags/list, `query` passed on ("n=100&last=x") */
+    FETCH_REFERRERS,     /* GET referrers/<digest>, `query` passed on */
+};
+
+/* All copied by start. */
+struct fetch_request {
+    enum fetch_kind kind;
+    struct repo_name repo;
+    struct reference ref;
+    int64_t offset;        /* first byte wanted; blobs only */
+    int64_t length;        /* bytes wanted from offset; 0: to the end */
+    const char *query;     /* may be NULL */
+    int64_t max_body;      /* over: ERR_TOO_BIG; 0: none */
+    char request_id[65];   /* goes along as X-Request-Id */
+};
+
+/* The head of the answer, once the other side agreed to send (2xx). Borrowed. */
+struct fetch_head {
+    int64_t total;      /* size of the whole content whatever part was asked; -1 unknown */
+    char media_type[MEDIA_TYPE_MAX + 1];
+    bool has_digest;    /* Docker-Content-Digest was given and well formed */
+    struct digest digest;
+    const char *link;    /* Link header or NULL */
+    const char *warning; /* Warning header or NULL */
+    const char *origin;  /* for logs and metrics: endpoint or peer that answers, borrowed */
+};
+
+struct fetch_end {
+    int code;          /* 0: all bytes asked for have come (length checked). Else enum err: NOT_FOUND, DENIED, RATE_LIMITED, UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY */
+    int status;        /* HTTP status behind it, 0 if none */
+    int64_t retry_after_s; /* RATE_LIMITED: 0 if unknown */
+    char msg[256];     /* for a person, names the other side */
+};
+
+struct fetch;
+struct fetch_events {
+    /* At most once (a retry inside the source after a first head shows no second one: the rest must agree, else it ends with MISMATCH). */
+    void (*head)(struct fetch *f, const struct fetch_head *h, void *arg);
+    /* Bytes in order, beginning at offset. */
+    void (*data)(struct fetch *f, const void *data, size_t len, void *arg);
+    /* Last; f is freed after it. Not called after fetch_cancel. */
+    void (*done)(struct fetch *f, const struct fetch_end *e, void *arg);
+};
+
+struct source;
+struct source_ops {
+    /* Never calls back before it has returned. */
+    struct fetch *(*start)(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg);
+    /* Ends it without further callbacks; allowed from within its own callbacks. */
+    void (*cancel)(struct fetch *f);
+    void (*pause)(struct fetch *f); /* no data callback until resume; allowed from within data */
+    void (*resume)(struct fetch *f);
+};
+struct source {
+    const struct source_ops *ops;
+    char name[HOST_MAX + 1]; /* "docker.io", "central", a peer's name: in logs, metrics, Cache-Status */
+};
+/* Every struct fetch begins with this, so that a holder can reach the ops. */
+struct fetch {
+    struct source *source;
+};
+
+static inline struct fetch *fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
+    return s->ops->start(s, rq, ev, arg);
+}
+static inline void fetch_cancel(struct fetch *f) {
+    f->source->ops->cancel(f);
+}
+static inline void fetch_pause(struct fetch *f) {
+    f->source->ops->pause(f);
+}
+static inline void fetch_resume(struct fetch *f) {
+    f->source->ops->resume(f);
+}
+
+#endif
