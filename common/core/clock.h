@@ -9,7 +9,8 @@ int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 /* Seconds since the epoch, UTC. */
 int64_t clock_wall_s(void);
-/* Test only: from now on all three clocks answer from `ms` (monotonic) and `wall_s`; ms < 0 returns to the real clocks. */
+/* Test only: from now on all three clocks answer from `ms` (monotonic) and `wall_s`; ms < 0 returns to the real clocks.
+ */
 void clock_set_fake(int64_t ms, int64_t wall_s);
 
 #endif

@@ -1,5 +1,5 @@
-/* Content digests ("sha256:…", "sha512:…") as values, and hashing in pieces. Thread: any (values; a hasher has one owner).
- * Implements image-spec descriptor.md "Digests". */
+/* Content digests ("sha256:…", "sha512:…") as values, and hashing in pieces. Thread: any (values; a hasher has one
+ * owner). Implements image-spec descriptor.md "Digests". */
 #ifndef ENTREPOT_CORE_DIGEST_H
 #define ENTREPOT_CORE_DIGEST_H
 
@@ -11,7 +11,7 @@ enum digest_alg { DIGEST_NONE = 0, DIGEST_SHA256 = 1, DIGEST_SHA512 = 2 };
 #define DIGEST_STR_MAX (7 + 128 + 1) /* "sha512:" + hex + NUL */
 
 struct digest {
-    uint8_t alg; /* enum digest_alg; DIGEST_NONE: unset */
+    uint8_t alg;                     /* enum digest_alg; DIGEST_NONE: unset */
     uint8_t bytes[DIGEST_MAX_BYTES]; /* unused tail is zero, so digests compare with memcmp */
 };
 
@@ -19,8 +19,8 @@ struct digest {
 size_t digest_len(enum digest_alg alg);
 /* "sha256" / "sha512". */
 const char *digest_alg_name(enum digest_alg alg);
-/* Strict: lower-case hex of the right length, nothing after. ERR_UNSUPPORTED when it fits the OCI grammar but the algorithm is
- * not one of ours; ERR_INVALID otherwise. s need not be NUL-terminated. */
+/* Strict: lower-case hex of the right length, nothing after. ERR_UNSUPPORTED when it fits the OCI grammar but the
+ * algorithm is not one of ours; ERR_INVALID otherwise. s need not be NUL-terminated. */
 int digest_parse(struct digest *d, const char *s, size_t len) must_check;
 /* Writes "alg:hex" and NUL; returns out. */
 char *digest_str(const struct digest *d, char out[DIGEST_STR_MAX]);
@@ -31,9 +31,10 @@ int digest_cmp(const struct digest *a, const struct digest *b);
 /* From a bare algorithm byte and its raw bytes (wire, SQLite). ERR_INVALID on a wrong length. */
 int digest_from_bytes(struct digest *d, enum digest_alg alg, const void *bytes, size_t len) must_check;
 
-/* A piece is 4 MiB of a blob. Its proof is the hash's chaining value (FIPS 180-4, H(i)) at the end of the piece: with the
- * chaining value at its start it proves the piece alone, and the running hash of a blob passes through all of them, so
- * one pass over the bytes proves every piece and the whole. The last piece's proof is the digest itself, and is not listed. */
+/* A piece is 4 MiB of a blob. Its proof is the hash's chaining value (FIPS 180-4, H(i)) at the end of the piece: with
+ * the chaining value at its start it proves the piece alone, and the running hash of a blob passes through all of them,
+ * so one pass over the bytes proves every piece and the whole. The last piece's proof is the digest itself, and is not
+ * listed. */
 #define PIECE_SIZE (4LL * 1024 * 1024)
 #define PIECE_PROOF_MAX 64
 

@@ -8,19 +8,19 @@
 /* Negative results. errno values are folded in as -(errno) for the range 1..999; ours start at -1000. */
 enum err {
     ERR_OK = 0,
-    ERR_INVALID = -1000,     /* input breaks its grammar or a limit */
-    ERR_NOT_FOUND = -1001,   /* a definite no */
-    ERR_TOO_BIG = -1002,     /* over a size limit */
-    ERR_MISMATCH = -1003,    /* bytes do not match their digest or length */
-    ERR_UPSTREAM = -1004,    /* the other side failed (5xx, reset, short body, protocol error) */
-    ERR_TIMEOUT = -1005,     /* the other side was too slow */
-    ERR_UNREACHABLE = -1006, /* could not connect: refused, no route, name not known, breaker open */
-    ERR_DENIED = -1007,      /* 401 or 403 after whatever credentials we have */
+    ERR_INVALID = -1000,      /* input breaks its grammar or a limit */
+    ERR_NOT_FOUND = -1001,    /* a definite no */
+    ERR_TOO_BIG = -1002,      /* over a size limit */
+    ERR_MISMATCH = -1003,     /* bytes do not match their digest or length */
+    ERR_UPSTREAM = -1004,     /* the other side failed (5xx, reset, short body, protocol error) */
+    ERR_TIMEOUT = -1005,      /* the other side was too slow */
+    ERR_UNREACHABLE = -1006,  /* could not connect: refused, no route, name not known, breaker open */
+    ERR_DENIED = -1007,       /* 401 or 403 after whatever credentials we have */
     ERR_RATE_LIMITED = -1008, /* 429; retry_after says when, where known */
-    ERR_CANCELLED = -1009,   /* we gave up ourselves */
-    ERR_BUSY = -1010,        /* a bounded queue or limit is full */
-    ERR_NO_SPACE = -1011,    /* disk full */
-    ERR_CORRUPT = -1012,     /* our own stored data does not check out */
+    ERR_CANCELLED = -1009,    /* we gave up ourselves */
+    ERR_BUSY = -1010,         /* a bounded queue or limit is full */
+    ERR_NO_SPACE = -1011,     /* disk full */
+    ERR_CORRUPT = -1012,      /* our own stored data does not check out */
     ERR_UNSUPPORTED = -1013,
     ERR_INTERNAL = -1014,
 };

@@ -9,7 +9,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 enum log_format { LOG_FORMAT_KV, LOG_FORMAT_JSON };
 
 enum log_kind { LOG_KIND_END = 0, LOG_KIND_STR, LOG_KIND_INT, LOG_KIND_DBL };
-/* One key and its value; strings are borrowed for the call and escaped by the writer (control bytes never reach the log). */
+/* One key and its value; strings are borrowed for the call and escaped by the writer (control bytes never reach the
+ * log). */
 struct log_kv {
     enum log_kind kind;
     const char *key;
@@ -27,9 +28,9 @@ bool log_enabled(enum log_level level);
 /* event: a stable snake_case word. kvs ends with kind LOG_KIND_END. Lines over 8 KiB are cut. */
 void log_write(enum log_level level, const char *event, const struct log_kv *kvs);
 
-#define LOG_AT(level, event, ...)                                                                                      \
-    do {                                                                                                               \
-        if (log_enabled(level)) log_write(level, event, (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){0}});        \
+#define LOG_AT(level, event, ...)                                                                                \
+    do {                                                                                                         \
+        if (log_enabled(level)) log_write(level, event, (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){0}}); \
     } while (0)
 #define log_error(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define log_warn(event, ...) LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)

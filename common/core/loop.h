@@ -1,5 +1,6 @@
 /* An event loop with its thread and its mailbox: the only way threads meet. A message is a struct loop_task inside the
- * object it is about, so posting never allocates and never fails, and the mailbox is bounded by the number of objects. */
+ * object it is about, so posting never allocates and never fails, and the mailbox is bounded by the number of objects.
+ */
 #ifndef ENTREPOT_CORE_LOOP_H
 #define ENTREPOT_CORE_LOOP_H
 
@@ -10,8 +11,8 @@
 
 struct loop;
 
-/* Embedded in the object it concerns. A task may be posted again once its function has been entered; posting it while it
- * is still waiting is a bug (asserted), unless loop_post_once is used. Zero-initialise. */
+/* Embedded in the object it concerns. A task may be posted again once its function has been entered; posting it while
+ * it is still waiting is a bug (asserted), unless loop_post_once is used. Zero-initialise. */
 struct loop_task {
     void (*fn)(struct loop_task *task);
     struct loop_task *next;
@@ -32,8 +33,8 @@ void loop_join(struct loop *l);
 
 /* Any thread: runs task->fn on l's thread, in posting order. */
 void loop_post(struct loop *l, struct loop_task *task);
-/* As loop_post, but does nothing (and returns false) if the task is already waiting. fn sees every change made before the
- * call that found it waiting. */
+/* As loop_post, but does nothing (and returns false) if the task is already waiting. fn sees every change made before
+ * the call that found it waiting. */
 bool loop_post_once(struct loop *l, struct loop_task *task);
 /* Any thread: runs fn(arg) on l's thread; allocates. */
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
@@ -44,8 +45,10 @@ struct event_base *loop_base(struct loop *l);
 bool loop_is_current(const struct loop *l);
 /* The loop whose thread this is, or NULL. */
 struct loop *loop_current(void);
-/* The longest time, in microseconds, that one pass of callbacks kept this loop from polling, since the last call with
- * reset. Any thread. */
+/* Any one thread, every few milliseconds: asks the loop for a sign of life. How long it takes to answer is how long
+ * callbacks kept it from polling; stalls shorter than the interval may be missed. */
+void loop_ping(struct loop *l);
+/* The longest such time in microseconds, one still running included, since the last call with reset. Any thread. */
 int64_t loop_longest_stall_us(struct loop *l, bool reset);
 
 /* A one-shot or repeating timer. Owned by its user; loop thread only. */

@@ -1,4 +1,5 @@
-/* A counted open file: whoever sends from it holds a reference, so it may be unlinked or closed by others meanwhile. Thread: any (atomic). */
+/* A counted open file: whoever sends from it holds a reference, so it may be unlinked or closed by others meanwhile.
+ * Thread: any (atomic). */
 #ifndef ENTREPOT_CORE_OPEN_FILE_H
 #define ENTREPOT_CORE_OPEN_FILE_H
 

@@ -1,0 +1,87 @@
+/* Whole-file and folder operations. Thread: any that may block. */
+#include "common/core/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int file_read_all(const char *path, size_t limit, char **data, size_t *len, struct error *err) {
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_errno(err, "opening %s", path);
+    size_t cap = limit < 65536 ? limit + 1 : 65536, n = 0;
+    _cleanup_(freep) char *buf = malloc(cap + 1);
+    if (!buf) abort();
+    for (;;) {
+        if (n == cap) {
+            if (n > limit) return error_set(err, ERR_TOO_BIG, "%s is larger than %zu bytes", path, limit);
+            cap = cap * 2 > limit + 1 ? limit + 1 : cap * 2;
+            char *more = realloc(buf, cap + 1);
+            if (!more) abort();
+            buf = more;
+        }
+        ssize_t r = read(fd, buf + n, cap - n);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return error_errno(err, "reading %s", path);
+        if (r == 0) break;
+        n += (size_t)r;
+        if (n > limit) return error_set(err, ERR_TOO_BIG, "%s is larger than %zu bytes", path, limit);
+    }
+    buf[n] = '\0';
+    *data = buf;
+    *len = n;
+    buf = NULL;
+    return 0;
+}
+
+static int write_fully(int fd, const char *data, size_t len) {
+    while (len) {
+        ssize_t r = write(fd, data, len);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return -1;
+        data += r;
+        len -= (size_t)r;
+    }
+    return 0;
+}
+
+int file_write_atomic(const char *path, mode_t mode, const void *data, size_t len, struct error *err) {
+    char tmp[4096];
+    if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= (int)sizeof(tmp)) {
+        return error_set(err, ERR_INVALID, "path too long: %s", path);
+    }
+    _cleanup_(closep) int fd = mkostemp(tmp, O_CLOEXEC);
+    if (fd < 0) return error_errno(err, "creating %s", tmp);
+    if (fchmod(fd, mode) < 0 || write_fully(fd, data, len) < 0 || fsync(fd) < 0 || rename(tmp, path) < 0) {
+        int r = error_errno(err, "writing %s", path);
+        unlink(tmp);
+        return r;
+    }
+    return 0;
+}
+
+int dir_make_all(const char *path, mode_t mode, struct error *err) {
+    char part[4096];
+    size_t len = strlen(path);
+    if (len >= sizeof(part)) return error_set(err, ERR_INVALID, "path too long: %s", path);
+    memcpy(part, path, len + 1);
+    for (size_t i = 1; i <= len; i++) {
+        if (part[i] != '/' && part[i] != '\0') continue;
+        char saved = part[i];
+        part[i] = '\0';
+        if (mkdir(part, mode) < 0 && errno != EEXIST) return error_errno(err, "making folder %s", part);
+        part[i] = saved;
+    }
+    struct stat st;
+    if (stat(path, &st) < 0) return error_errno(err, "folder %s", path);
+    if (!S_ISDIR(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a folder", path);
+    return 0;
+}
+
+int dir_sync(const char *path, struct error *err) {
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return error_errno(err, "opening folder %s", path);
+    if (fsync(fd) < 0) return error_errno(err, "syncing folder %s", path);
+    return 0;
+}

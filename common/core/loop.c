@@ -1,0 +1,249 @@
+/* Event loops and their mailboxes. A mailbox is a lock-free stack of tasks, taken whole and reversed by the loop, so
+ * that posting is one compare-and-swap; the eventfd is written only when the stack was empty. Thread: as each function
+ * says. */
+#include "common/core/loop.h"
+
+#include "common/core/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/thread.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+struct loop {
+    struct event_base *base;
+    struct event *wake;
+    int wake_fd;
+    const char *name;
+    pthread_t thread;
+    bool started;
+    atomic_bool stopping;
+    _Atomic(struct loop_task *) inbox; /* newest first */
+    _Atomic(pthread_t) runner;         /* the thread in loop_run, 0 if none */
+    struct loop_task ping;
+    _Atomic int64_t ping_sent_us, longest_stall_us;
+};
+
+static _Thread_local struct loop *current;
+
+/* Runs what is in the inbox, in posting order. */
+static void run_inbox(struct loop *l) {
+    struct loop_task *newest = atomic_exchange_explicit(&l->inbox, NULL, memory_order_acq_rel), *oldest = NULL;
+    while (newest) {
+        struct loop_task *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct loop_task *task = oldest;
+        oldest = task->next;
+        /* An acquire-release exchange, so that fn sees what a loop_post_once that found it waiting had written. */
+        atomic_exchange_explicit(&task->waiting, false, memory_order_acq_rel);
+        task->fn(task);
+    }
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg) {
+    (void)what;
+    struct loop *l = arg;
+    uint64_t count;
+    if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN) abort();
+    run_inbox(l);
+    if (atomic_load_explicit(&l->stopping, memory_order_acquire)) event_base_loopbreak(l->base);
+}
+
+static void wake(struct loop *l) {
+    uint64_t one = 1;
+    while (write(l->wake_fd, &one, sizeof(one)) < 0) {
+        if (errno == EAGAIN) return; /* the counter is full: it is awake */
+        if (errno != EINTR) abort();
+    }
+}
+
+static void on_ping(struct loop_task *task) {
+    struct loop *l = container_of(task, struct loop, ping);
+    int64_t took = clock_mono_us() - atomic_load_explicit(&l->ping_sent_us, memory_order_relaxed);
+    if (took > atomic_load_explicit(&l->longest_stall_us, memory_order_relaxed)) {
+        atomic_store_explicit(&l->longest_stall_us, took, memory_order_relaxed);
+    }
+}
+
+static void init_threads(void) {
+    if (evthread_use_pthreads() != 0) abort();
+}
+
+struct loop *loop_new(const char *name) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_threads);
+    struct loop *l = calloc(1, sizeof(*l));
+    if (!l) abort();
+    /* No lock inside the base: everything crosses threads by the mailbox. */
+    struct event_config *cfg = event_config_new();
+    if (!cfg) abort();
+    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+    l->base = event_base_new_with_config(cfg);
+    event_config_free(cfg);
+    l->name = name;
+    l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!l->base || l->wake_fd < 0) abort();
+    l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
+    if (!l->wake || event_add(l->wake, NULL) != 0) abort();
+    l->ping.fn = on_ping;
+    return l;
+}
+
+void loop_free(struct loop *l) {
+    if (!l) return;
+    assert(!l->started);
+    struct loop *outer = current;
+    current = l;
+    run_inbox(l);
+    current = outer;
+    event_free(l->wake);
+    event_base_free(l->base);
+    close(l->wake_fd);
+    free(l);
+}
+
+void loop_run(struct loop *l) {
+    struct loop *outer = current;
+    current = l;
+    atomic_store_explicit(&l->runner, pthread_self(), memory_order_release);
+    while (!atomic_load_explicit(&l->stopping, memory_order_acquire)) {
+        if (event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY) < 0) abort();
+    }
+    atomic_store_explicit(&l->stopping, false, memory_order_release); /* may be run again */
+    atomic_store_explicit(&l->runner, 0, memory_order_release);
+    current = outer;
+}
+
+static void *thread_main(void *arg) {
+    struct loop *l = arg;
+    pthread_setname_np(pthread_self(), l->name);
+    loop_run(l);
+    return NULL;
+}
+
+void loop_start(struct loop *l) {
+    assert(!l->started);
+    if (pthread_create(&l->thread, NULL, thread_main, l) != 0) abort();
+    l->started = true;
+}
+
+void loop_stop(struct loop *l) {
+    atomic_store_explicit(&l->stopping, true, memory_order_release);
+    wake(l);
+}
+
+void loop_join(struct loop *l) {
+    if (!l->started) return;
+    pthread_join(l->thread, NULL);
+    l->started = false;
+}
+
+/* Pushes a task that is marked as waiting. */
+static void push(struct loop *l, struct loop_task *task) {
+    struct loop_task *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
+    do {
+        task->next = head;
+    } while (
+        !atomic_compare_exchange_weak_explicit(&l->inbox, &head, task, memory_order_release, memory_order_relaxed));
+    if (!head) wake(l);
+}
+
+void loop_post(struct loop *l, struct loop_task *task) {
+    bool was_waiting = atomic_exchange_explicit(&task->waiting, true, memory_order_acq_rel);
+    assert(!was_waiting);
+    push(l, task);
+}
+
+bool loop_post_once(struct loop *l, struct loop_task *task) {
+    if (atomic_exchange_explicit(&task->waiting, true, memory_order_acq_rel)) return false;
+    push(l, task);
+    return true;
+}
+
+struct call {
+    struct loop_task task;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void run_call(struct loop_task *task) {
+    struct call *c = container_of(task, struct call, task);
+    void (*fn)(void *) = c->fn;
+    void *arg = c->arg;
+    free(c);
+    fn(arg);
+}
+
+void loop_call(struct loop *l, void (*fn)(void *arg), void *arg) {
+    struct call *c = calloc(1, sizeof(*c));
+    if (!c) abort();
+    c->task.fn = run_call;
+    c->fn = fn;
+    c->arg = arg;
+    loop_post(l, &c->task);
+}
+
+struct event_base *loop_base(struct loop *l) {
+    return l->base;
+}
+
+bool loop_is_current(const struct loop *l) {
+    pthread_t runner = atomic_load_explicit(&l->runner, memory_order_acquire);
+    return current == l || runner == 0;
+}
+
+struct loop *loop_current(void) {
+    return current;
+}
+
+void loop_ping(struct loop *l) {
+    if (atomic_load_explicit(&l->ping.waiting, memory_order_acquire)) return;
+    atomic_store_explicit(&l->ping_sent_us, clock_mono_us(), memory_order_relaxed);
+    loop_post_once(l, &l->ping);
+}
+
+int64_t loop_longest_stall_us(struct loop *l, bool reset) {
+    int64_t longest = reset ? atomic_exchange_explicit(&l->longest_stall_us, 0, memory_order_relaxed)
+                            : atomic_load_explicit(&l->longest_stall_us, memory_order_relaxed);
+    if (atomic_load_explicit(&l->ping.waiting, memory_order_acquire)) {
+        int64_t so_far = clock_mono_us() - atomic_load_explicit(&l->ping_sent_us, memory_order_relaxed);
+        if (so_far > longest) longest = so_far;
+    }
+    return longest;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    struct timer *t = arg;
+    t->fn(t->arg);
+}
+
+void timer_init(struct timer *t, struct loop *l, void (*fn)(void *arg), void *arg) {
+    t->fn = fn;
+    t->arg = arg;
+    t->ev = evtimer_new(l->base, on_timer, t);
+    if (!t->ev) abort();
+}
+
+void timer_set(struct timer *t, int64_t ms) {
+    if (ms < 0) ms = 0;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    if (evtimer_add(t->ev, &tv) != 0) abort();
+}
+
+void timer_clear(struct timer *t) {
+    evtimer_del(t->ev);
+}
+
+void timer_fini(struct timer *t) {
+    if (t->ev) event_free(t->ev);
+    t->ev = NULL;
+}
