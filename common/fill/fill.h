@@ -1,11 +1,13 @@
 /* One download, many readers: a fill brings one blob into the store while any number of readers follow it.
- * There is never a second for the same digest in a process: each digest belongs to one fetch loop, and only that loop touches its fills.
+ * There is never a second for the same digest in a process: each digest belongs to one fetch loop, and only that loop
+ * touches its fills.
  *
- * Threads: an engine's entry points say theirs. Readers live on serving loops; they hear of progress by a message and read the
- * fill's atomic state. Bytes are read from the part file (page cache), so memory does not grow with readers or blob sizes.
+ * Threads: an engine's entry points say theirs. Readers live on serving loops; they hear of progress by a message and
+ * read the fill's atomic state. Bytes are read from the part file (page cache), so memory does not grow with readers or
+ * blob sizes.
  *
- * No reader ever gets the whole of a blob whose digest was not proved: the last piece is withheld until then, and if the digest
- * does not match the fill fails and readers cut their connections. */
+ * No reader ever gets the whole of a blob whose digest was not proved: the last piece is withheld until then, and if
+ * the digest does not match the fill fails and readers cut their connections. */
 #ifndef ENTREPOT_FILL_FILL_H
 #define ENTREPOT_FILL_FILL_H
 
@@ -23,9 +25,9 @@ struct fill_reader;
 struct fill_spec {
     struct digest digest;
     struct repo_name repo;
-    bool manifest;          /* fetched as a manifest: media type kept, size limited, children recorded */
-    int64_t size;           /* as promised by a descriptor; -1 unknown */
-    int64_t start, end;     /* the part a reader is after; 0, 0: everything. Tells the fill when a reader is far ahead */
+    bool manifest;      /* fetched as a manifest: media type kept, size limited, children recorded */
+    int64_t size;       /* as promised by a descriptor; -1 unknown */
+    int64_t start, end; /* the part a reader is after; 0, 0: everything. Tells the fill when a reader is far ahead */
     char request_id[65];
 };
 
@@ -36,21 +38,21 @@ struct fill_engine_config {
     struct workpool *pool;
     /* Fetch loop: the sources to try for it, in order. Returns their number; 0 means nobody could have it. */
     unsigned (*sources)(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg);
-    /* Fetch loop; NULL: none. A fill has begun: look up what the catalogue knows and tell it by fill_advise, whenever. The fill is kept alive
-     * until fill_advise was called exactly once. */
+    /* Fetch loop; NULL: none. A fill has begun: look up what the catalogue knows and tell it by fill_advise, whenever.
+     * The fill is kept alive until fill_advise was called exactly once. */
     void (*ask_catalogue)(struct fill *f, const struct fill_spec *spec, void *arg);
-    /* Fetch loop: bytes are proved and being committed; proofs: chaining values at the ends of all pieces but the last. Borrowed.
-     * data is the body for manifests, else NULL. NULL: nobody wants to know. */
-    void (*learned)(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs, size_t n_proofs,
-                    const void *data, size_t len, void *arg);
+    /* Fetch loop: bytes are proved and being committed; proofs: chaining values at the ends of all pieces but the last.
+     * Borrowed. data is the body for manifests, else NULL. NULL: nobody wants to know. */
+    void (*learned)(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
+                    size_t n_proofs, const void *data, size_t len, void *arg);
     /* Fetch loop: the scopes a finished fill may be served in; writes at most 4 and returns how many. */
     unsigned (*scopes)(const struct fill_spec *spec, uint32_t out[4], void *arg);
     void *arg;
-    int64_t stall_ms; /* no byte for so long: the next source is tried; default 5 s */
 };
 
 struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg);
-/* Control thread: stops all fills (their part files are kept), tells their readers; done(arg) on the first fetch loop once all are closed. */
+/* Control thread: stops all fills (their part files are kept), tells their readers; done(arg) on the first fetch loop
+ * once all are closed. */
 void fill_engine_stop(struct fill_engine *e, void (*done)(void *arg), void *arg);
 void fill_engine_free(struct fill_engine *e);
 
@@ -61,9 +63,10 @@ enum fill_state {
     FILL_FAILED,   /* see fill_reader_error; bytes below fill_reader_visible stay readable unless poisoned */
 };
 
-/* Serving loop: joins the fill of spec->digest or starts one. event is called on this loop, never before this returns, whenever state, size or visible bytes
- * may have changed, until fill_detach. */
-struct fill_reader *fill_attach(struct fill_engine *e, const struct fill_spec *spec, void (*event)(struct fill_reader *r, void *arg), void *arg);
+/* Serving loop: joins the fill of spec->digest or starts one. event is called on this loop, never before this returns,
+ * whenever state, size or visible bytes may have changed, until fill_detach. */
+struct fill_reader *fill_attach(struct fill_engine *e, const struct fill_spec *spec,
+                                void (*event)(struct fill_reader *r, void *arg), void *arg);
 /* The serving loop that attached. No event after it. r is gone. */
 void fill_detach(struct fill_reader *r);
 /* Serving loop, between attach and detach. */
@@ -89,12 +92,5 @@ struct fill_stats {
     int64_t running, started, joined, completed, failed, mismatches, resumed_bytes, passed_through;
 };
 void fill_engine_stats(const struct fill_engine *e, struct fill_stats *out);
-/* Work pool or control thread: one line per running fill for status. */
-struct fill_status {
-    struct digest digest;
-    int64_t size, have;
-    unsigned readers;
-    char source[HOST_MAX + 1];
-};
 
 #endif

@@ -1,4 +1,5 @@
-/* What a fill draws from: one door to "the other side", whatever it is (an upstream registry, central, a peer). Thread: the fetch loop. */
+/* What a fill draws from: one door to "the other side", whatever it is (an upstream registry, central, a peer). Thread:
+ * the fetch loop. */
 #ifndef ENTREPOT_FILL_SOURCE_H
 #define ENTREPOT_FILL_SOURCE_H
 
@@ -20,18 +21,18 @@ struct fetch_request {
     enum fetch_kind kind;
     struct repo_name repo;
     struct reference ref;
-    int64_t offset;        /* first byte wanted; blobs only */
-    int64_t length;        /* bytes wanted from offset; 0: to the end */
-    const char *query;     /* may be NULL */
-    int64_t max_body;      /* over: ERR_TOO_BIG; 0: none */
-    char request_id[65];   /* goes along as X-Request-Id */
+    int64_t offset;      /* first byte wanted; blobs only */
+    int64_t length;      /* bytes wanted from offset; 0: to the end */
+    const char *query;   /* may be NULL */
+    int64_t max_body;    /* over: ERR_TOO_BIG; 0: none */
+    char request_id[65]; /* goes along as X-Request-Id */
 };
 
 /* The head of the answer, once the other side agreed to send (2xx). Borrowed. */
 struct fetch_head {
-    int64_t total;      /* size of the whole content whatever part was asked; -1 unknown */
+    int64_t total; /* size of the whole content whatever part was asked; -1 unknown */
     char media_type[MEDIA_TYPE_MAX + 1];
-    bool has_digest;    /* Docker-Content-Digest was given and well formed */
+    bool has_digest; /* Docker-Content-Digest was given and well formed */
     struct digest digest;
     const char *link;    /* Link header or NULL */
     const char *warning; /* Warning header or NULL */
@@ -39,15 +40,20 @@ struct fetch_head {
 };
 
 struct fetch_end {
-    int code;          /* 0: all bytes asked for have come (length checked). Else enum err: NOT_FOUND, DENIED, RATE_LIMITED, UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY */
-    int status;        /* HTTP status behind it, 0 if none */
+    int code;   /* 0: all bytes asked for have come (length checked). Else enum err: NOT_FOUND, DENIED, RATE_LIMITED,
+                   UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY */
+    int status; /* HTTP status behind it, 0 if none */
     int64_t retry_after_s; /* RATE_LIMITED: 0 if unknown */
-    char msg[256];     /* for a person, names the other side */
+    char msg[256];         /* for a person, names the other side */
 };
+
+/* Makes *e anew with a code and words for a person (cut to fit). Returns code. */
+int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) printf_like(3, 4);
 
 struct fetch;
 struct fetch_events {
-    /* At most once (a retry inside the source after a first head shows no second one: the rest must agree, else it ends with MISMATCH). */
+    /* At most once (a retry inside the source after a first head shows no second one: the rest must agree, else it ends
+     * with MISMATCH). */
     void (*head)(struct fetch *f, const struct fetch_head *h, void *arg);
     /* Bytes in order, beginning at offset. */
     void (*data)(struct fetch *f, const void *data, size_t len, void *arg);
@@ -73,7 +79,8 @@ struct fetch {
     struct source *source;
 };
 
-static inline struct fetch *fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
+static inline struct fetch *fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,
+                                        void *arg) {
     return s->ops->start(s, rq, ev, arg);
 }
 static inline void fetch_cancel(struct fetch *f) {

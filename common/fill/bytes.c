@@ -1,0 +1,101 @@
+/* Where a fill's bytes are: in its part file, and from the moment the disk takes no more, in a memory file with the
+ * same offsets whose consumed part is given back (pass-through). Thread: fetch loop. */
+#include "common/fill/fill_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+/* From `from` on, bytes go to memory. */
+static int open_window(struct fill *f, int64_t from) {
+    int fd = memfd_create("entrepot-fill", MFD_CLOEXEC);
+    if (fd < 0) return -errno;
+    f->window_floor = from;
+    atomic_store_explicit(&f->window_from, from, memory_order_relaxed);
+    atomic_store_explicit(&f->window, open_file_new(fd), memory_order_release);
+    atomic_store_explicit(&f->wants_consumed, true, memory_order_release);
+    return 0;
+}
+
+static int write_fd(int fd, int64_t offset, const char *data, size_t len) {
+    while (len) {
+        ssize_t n = pwrite(fd, data, len, offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -errno;
+        data += n;
+        offset += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t len) {
+    struct open_file *window = atomic_load_explicit(&f->window, memory_order_relaxed);
+    if (!window && f->part) {
+        int r = part_write(f->part, offset, data, len);
+        if (r == 0) return 0;
+        log_warn("fill_passes_through", KV_S("why", error_name(r)), KV_S("request_id", f->spec.request_id));
+    }
+    if (!window) {
+        /* Another fill may join no more: what is dropped from the window is gone. */
+        int r = open_window(f, offset);
+        if (r < 0) return r;
+        window = atomic_load_explicit(&f->window, memory_order_relaxed);
+    }
+    return write_fd(open_file_fd(window), offset, data, len);
+}
+
+int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
+    char *out = data;
+    while (len) {
+        struct open_file *window = atomic_load_explicit(&f->window, memory_order_relaxed);
+        int64_t from = atomic_load_explicit(&f->window_from, memory_order_relaxed);
+        bool in_window = window && offset >= from;
+        if (!in_window && !f->disk) return ERR_INTERNAL;
+        size_t want = len;
+        if (window && !in_window && (int64_t)want > from - offset) want = (size_t)(from - offset);
+        ssize_t n = pread(open_file_fd(in_window ? window : f->disk), out, want, offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -errno;
+        if (n == 0) return ERR_CORRUPT;
+        out += n;
+        offset += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* The lowest position a reader still needs; what was written if there is none. */
+int64_t fill_bytes_slowest(const struct fill *f) {
+    int64_t slowest = f->written;
+    for (struct fill_reader *r = f->readers.first; r; r = r->next) {
+        int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
+        if (pos < slowest) slowest = pos;
+    }
+    return slowest;
+}
+
+void fill_bytes_drop_consumed(struct fill *f) {
+    struct open_file *window = atomic_load_explicit(&f->window, memory_order_relaxed);
+    if (!window) return;
+    int64_t to = fill_bytes_slowest(f) & ~(int64_t)4095;
+    if (to <= f->window_floor) return;
+    if (fallocate(open_file_fd(window), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, f->window_floor & ~(int64_t)4095,
+                  to - (f->window_floor & ~(int64_t)4095)) == 0) {
+        f->window_floor = to;
+    }
+}
+
+void fill_bytes_truncate(struct fill *f, int64_t len) {
+    struct open_file *window = atomic_load_explicit(&f->window, memory_order_relaxed);
+    if (window) {
+        if (ftruncate(open_file_fd(window), len) < 0) log_warn("window_truncate_failed", KV_I("errno", errno));
+        if (f->window_floor > len) f->window_floor = len;
+        if (len < atomic_load_explicit(&f->window_from, memory_order_relaxed)) {
+            atomic_store_explicit(&f->window_from, len, memory_order_release);
+        }
+    } else if (f->part) {
+        int r = part_truncate(f->part, len);
+        if (r < 0) log_warn("part_truncate_failed", KV_S("why", error_name(r)));
+    }
+}

@@ -1,0 +1,280 @@
+/* The table of fills and the readers' door to them: attaching, following, leaving. Each digest belongs to one fetch
+ * loop; readers reach it by message, so joining and starting can never race. Thread: each function says. */
+#include "common/fill/fill_private.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+struct fill_shard *fill_shard_of(struct fill_engine *e, const struct digest *d) {
+    /* Digests are uniform: their first bytes will do. */
+    return &e->shards[d->bytes[0] % e->n_shards];
+}
+
+/* --- the reader on its serving loop --- */
+
+static void on_notify(struct loop_task *task) {
+    struct fill_reader *r = container_of(task, struct fill_reader, notify);
+    if (!r->detached) r->event(r, r->arg);
+}
+
+static void on_gone(struct loop_task *task) {
+    struct fill_reader *r = container_of(task, struct fill_reader, gone);
+    struct fill *f = atomic_load_explicit(&r->fill, memory_order_acquire);
+    if (f) fill_unref(f);
+    free(r);
+}
+
+static struct fill *fill_of(const struct fill_reader *r) {
+    return atomic_load_explicit(&r->fill, memory_order_acquire);
+}
+
+/* True if bytes this reader was given have been taken back since. */
+static bool poisoned(struct fill_reader *r, const struct fill *f) {
+    unsigned rewinds = atomic_load_explicit(&f->rewinds, memory_order_acquire);
+    if (rewinds != r->rewinds_seen) {
+        r->rewinds_seen = rewinds;
+        if (r->handed > atomic_load_explicit(&f->rewind_floor, memory_order_relaxed)) r->poisoned = true;
+    }
+    return r->poisoned;
+}
+
+enum fill_state fill_reader_state(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    if (!f) return FILL_STARTING;
+    if (poisoned((struct fill_reader *)(uintptr_t)r, f)) return FILL_FAILED;
+    return (enum fill_state)atomic_load_explicit(&f->state, memory_order_acquire);
+}
+
+int64_t fill_reader_size(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    return f ? atomic_load_explicit(&f->size, memory_order_acquire) : -1;
+}
+
+const char *fill_reader_media_type(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    return f && atomic_load_explicit(&f->state, memory_order_acquire) != FILL_STARTING ? f->media_type : "";
+}
+
+const char *fill_reader_source(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    return f ? atomic_load_explicit(&f->source_name, memory_order_relaxed) : "";
+}
+
+bool fill_reader_joined(const struct fill_reader *r) {
+    return fill_of(r) && r->joined;
+}
+
+int64_t fill_reader_visible(const struct fill_reader *r, int64_t pos) {
+    struct fill *f = fill_of(r);
+    if (!f || poisoned((struct fill_reader *)(uintptr_t)r, f)) return 0;
+    int64_t end = atomic_load_explicit(&f->visible, memory_order_acquire);
+    int64_t proven = atomic_load_explicit(&f->proven, memory_order_acquire);
+    /* A part cannot be checked by whoever asked for it: where pieces have proofs it waits for them. */
+    if (r->strict && proven > 0 && end > proven) end = proven;
+    if (pos < end) return end - pos;
+    return aside_visible(f, pos);
+}
+
+struct open_file *fill_reader_file(const struct fill_reader *r, int64_t pos, int64_t *len) {
+    struct fill_reader *self = (struct fill_reader *)(uintptr_t)r;
+    struct fill *f = fill_of(r);
+    struct open_file *window = atomic_load_explicit(&f->window, memory_order_acquire);
+    int64_t from = atomic_load_explicit(&f->window_from, memory_order_acquire);
+    bool in_window = window && pos >= from;
+    if (window && !in_window && *len > from - pos) *len = from - pos;
+    if (pos + *len > self->handed) self->handed = pos + *len;
+    assert(in_window || f->disk);
+    return open_file_ref(in_window ? window : f->disk);
+}
+
+void fill_reader_consumed(struct fill_reader *r, int64_t pos) {
+    atomic_store_explicit(&r->consumed, pos, memory_order_relaxed);
+    struct fill *f = fill_of(r);
+    if (f && atomic_load_explicit(&f->wants_consumed, memory_order_acquire)) fill_poke(f);
+}
+
+const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
+    static const struct fetch_end taken_back = {.code = ERR_MISMATCH,
+                                                .msg = "bytes already sent did not match their digest"};
+    static const struct fetch_end none = {.code = 0};
+    struct fill *f = fill_of(r);
+    if (r->poisoned) return &taken_back;
+    if (!f || atomic_load_explicit(&f->state, memory_order_acquire) != FILL_FAILED) return &none;
+    return &f->end;
+}
+
+/* --- attaching, on the fetch loop --- */
+
+static void join(struct fill_reader *r, struct fill *f, bool joined) {
+    r->joined = joined;
+    if (joined) atomic_fetch_add_explicit(&f->engine->joined, 1, memory_order_relaxed);
+    fill_reader_joins(f, r);
+}
+
+/* A fill made for this reader alone: its own reference goes. */
+static void join_only(struct fill_reader *r, struct fill *f) {
+    join(r, f, false);
+    fill_unref(f);
+}
+
+static void fail_reader(struct fill_shard *sh, struct fill_reader *r, const struct fetch_end *end) {
+    join_only(r, fill_of_error(sh, &r->spec, end));
+}
+
+static uint32_t scope_of(struct fill_shard *sh, const struct fill_spec *spec) {
+    uint32_t scopes[4] = {0};
+    const struct fill_engine_config *cfg = &sh->engine->cfg;
+    return cfg->scopes && cfg->scopes(spec, scopes, cfg->arg) > 0 ? scopes[0] : 0;
+}
+
+/* Joins, opens or starts, the right to it being settled. */
+static void admit(struct fill_shard *sh, struct fill_reader *r) {
+    struct blob_info info;
+    struct open_file *file;
+    if (store_open_blob(sh->engine->cfg.store, &r->spec.digest, &file, &info) == 0) {
+        join_only(r, fill_of_held(sh, &r->spec, file, &info));
+        return;
+    }
+    struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
+    if (f && fill_can_serve_from(f, r->spec.start)) {
+        join(r, f, true);
+        return;
+    }
+    /* With the window of the running one past us, this reader gets a fill of its own. */
+    join(r, fill_start(sh, &r->spec, f != NULL), false);
+}
+
+static void on_claimed(struct fill_shard *sh, struct fill_reader *r, const struct fetch_end *end) {
+    if (end->code != 0) {
+        fail_reader(sh, r, end);
+        return;
+    }
+    uint32_t scope = scope_of(sh, &r->spec);
+    if (store_lookup(sh->engine->cfg.store, &r->spec.digest, &(struct blob_info){0})) {
+        store_add_scope(sh->engine->cfg.store, &r->spec.digest, scope);
+    }
+    struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
+    if (f) fill_add_scope(f, scope);
+    admit(sh, r);
+}
+
+static void on_attach(struct loop_task *task) {
+    struct fill_reader *r = container_of(task, struct fill_reader, attach);
+    struct fill_shard *sh = fill_shard_of(r->engine, &r->spec.digest);
+    if (sh->stopping) {
+        struct fetch_end end;
+        fetch_end_set(&end, ERR_CANCELLED, "this node is shutting down");
+        fail_reader(sh, r, &end);
+        return;
+    }
+    uint32_t scope = scope_of(sh, &r->spec);
+    struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
+    struct blob_info info;
+    bool held = store_lookup(sh->engine->cfg.store, &r->spec.digest, &info);
+    bool known = scope == 0 || (held && store_lookup_in(sh->engine->cfg.store, &r->spec.digest, scope, &info)) ||
+                 (f && fill_has_scope(f, scope)) || (!held && !f);
+    if (known)
+        admit(sh, r);
+    else
+        claim_start(sh, r, on_claimed);
+}
+
+static void on_detach(struct loop_task *task) {
+    struct fill_reader *r = container_of(task, struct fill_reader, detach);
+    if (r->claim) claim_cancel(r->claim);
+    r->claim = NULL;
+    struct fill *f = fill_of(r);
+    if (f) fill_reader_leaves(f, r);
+    loop_post(r->loop, &r->gone);
+}
+
+struct fill_reader *fill_attach(struct fill_engine *e, const struct fill_spec *spec,
+                                void (*event)(struct fill_reader *r, void *arg), void *arg) {
+    struct fill_reader *r = calloc(1, sizeof(*r));
+    if (!r) abort();
+    r->engine = e;
+    r->loop = loop_current();
+    r->home = fill_shard_of(e, &spec->digest)->loop;
+    r->spec = *spec;
+    r->event = event;
+    r->arg = arg;
+    r->strict = spec->start > 0 || spec->end > 0;
+    atomic_init(&r->consumed, spec->start);
+    r->attach.fn = on_attach;
+    r->detach.fn = on_detach;
+    r->notify.fn = on_notify;
+    r->gone.fn = on_gone;
+    loop_post(r->home, &r->attach);
+    return r;
+}
+
+void fill_detach(struct fill_reader *r) {
+    assert(!r->detached);
+    r->detached = true;
+    loop_post(r->home, &r->detach);
+}
+
+/* --- the engine --- */
+
+struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
+    struct fill_engine *e = calloc(1, sizeof(*e));
+    if (!e) abort();
+    e->cfg = *cfg;
+    e->n_shards = cfg->n_loops;
+    e->shards = calloc(e->n_shards, sizeof(*e->shards));
+    if (!e->shards) abort();
+    for (unsigned i = 0; i < e->n_shards; i++) {
+        e->shards[i] = (struct fill_shard){.engine = e, .loop = cfg->loops[i], .table = map_new(NULL)};
+    }
+    return e;
+}
+
+/* Those that commit end by themselves. */
+void fill_shard_check_stopped(struct fill_shard *sh) {
+    struct fill_engine *e = sh->engine;
+    if (!sh->stopping || sh->all || sh->told) return;
+    sh->told = true;
+    if (atomic_fetch_sub(&e->shards_running, 1) == 1) e->stopped(e->stopped_arg);
+}
+
+static void on_stop(struct loop_task *task) {
+    struct fill_shard *sh = container_of(task, struct fill_shard, stop);
+    sh->stopping = true;
+    for (struct fill *f = sh->all, *next; f; f = next) {
+        next = f->next;
+        fill_stop(f);
+    }
+    fill_shard_check_stopped(sh);
+}
+
+void fill_engine_stop(struct fill_engine *e, void (*done)(void *arg), void *arg) {
+    e->stopped = done;
+    e->stopped_arg = arg;
+    atomic_store(&e->shards_running, e->n_shards);
+    for (unsigned i = 0; i < e->n_shards; i++) {
+        e->shards[i].stop.fn = on_stop;
+        loop_post(e->shards[i].loop, &e->shards[i].stop);
+    }
+}
+
+void fill_engine_free(struct fill_engine *e) {
+    if (!e) return;
+    for (unsigned i = 0; i < e->n_shards; i++)
+        map_free(e->shards[i].table);
+    free(e->shards);
+    free(e);
+}
+
+void fill_engine_stats(const struct fill_engine *e, struct fill_stats *out) {
+    *out = (struct fill_stats){
+        .running = atomic_load_explicit(&e->running, memory_order_relaxed),
+        .started = atomic_load_explicit(&e->started, memory_order_relaxed),
+        .joined = atomic_load_explicit(&e->joined, memory_order_relaxed),
+        .completed = atomic_load_explicit(&e->completed, memory_order_relaxed),
+        .failed = atomic_load_explicit(&e->failed, memory_order_relaxed),
+        .mismatches = atomic_load_explicit(&e->mismatches, memory_order_relaxed),
+        .resumed_bytes = atomic_load_explicit(&e->resumed_bytes, memory_order_relaxed),
+        .passed_through = atomic_load_explicit(&e->passed_through, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,745 @@
+/* The life of one fill. Thread: its fetch loop, but for what is marked.
+ *
+ *   fill_start ─▶ OPENING ─▶ FETCHING ⇄ WAITING ─▶ COMMITTING ─▶ OVER
+ *                    │           │          │  proved               ▲
+ *                    └───────────┴──────────┴── failed, paused ─────┘
+ *
+ * OPENING: an unfinished part file is hashed again. FETCHING: a source sends; each piece is checked against the
+ * catalogue's proof as its last byte arrives. WAITING: the source failed; the next try is due. A wrong piece takes back
+ * that piece and what follows (fill_rewind), nothing before it. */
+#include "common/fill/fill_private.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define REHASH_CHUNK (1 * MiB)
+#define TRIES_MAX 3 /* in a row without a byte, for one source */
+#define LIES_MAX 2  /* wrong bytes from one source */
+#define RETRY_FIRST_MS 200
+#define LINGER_MS 2000 /* a fill without readers waits so long before it pauses */
+#define TICK_MS 250
+
+static void fetch_begin(struct fill *f);
+
+/* --- references and the table --- */
+
+void fill_unref(struct fill *f) {
+    if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
+    open_file_unref(f->disk);
+    open_file_unref(atomic_load_explicit(&f->window, memory_order_relaxed));
+    free(atomic_load_explicit(&f->aside_bits, memory_order_relaxed));
+    free(f->proofs);
+    free(f->advised);
+    free(f);
+}
+
+static struct fill_shard *shard(struct fill *f) {
+    return fill_shard_of(f->engine, &f->spec.digest);
+}
+
+static void leave_table(struct fill *f) {
+    if (!f->in_table) return;
+    f->in_table = false;
+    map_take(shard(f)->table, &f->spec.digest, sizeof(f->spec.digest));
+}
+
+/* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
+static void over(struct fill *f) {
+    assert(f->step != STEP_OVER);
+    f->step = STEP_OVER;
+    leave_table(f);
+    aside_cancel_all(f);
+    if (f->fetch) fetch_cancel(f->fetch);
+    f->fetch = NULL;
+    timer_fini(&f->retry);
+    timer_fini(&f->tick);
+    timer_fini(&f->linger);
+    if (f->prev)
+        f->prev->next = f->next;
+    else
+        shard(f)->all = f->next;
+    if (f->next) f->next->prev = f->prev;
+    fill_shard_check_stopped(shard(f));
+    atomic_fetch_sub_explicit(&f->engine->running, 1, memory_order_relaxed);
+    fill_unref(f);
+}
+
+static struct fill *fill_new(struct fill_shard *sh, const struct fill_spec *spec) {
+    struct fill *f = calloc(1, sizeof(*f));
+    if (!f) abort();
+    atomic_init(&f->refs, 1);
+    f->engine = sh->engine;
+    f->loop = sh->loop;
+    f->spec = *spec;
+    atomic_init(&f->size, spec->size);
+    atomic_init(&f->rewind_floor, INT64_MAX);
+    atomic_init(&f->window_from, INT64_MAX);
+    atomic_init(&f->source_name, "");
+    f->step = STEP_OVER;
+    return f;
+}
+
+struct fill *fill_of_held(struct fill_shard *sh, const struct fill_spec *spec, struct open_file *file,
+                          const struct blob_info *info) {
+    struct fill *f = fill_new(sh, spec);
+    f->disk = file;
+    f->written = info->size;
+    atomic_store_explicit(&f->size, info->size, memory_order_relaxed);
+    atomic_store_explicit(&f->visible, info->size, memory_order_relaxed);
+    atomic_store_explicit(&f->proven, info->size, memory_order_relaxed);
+    atomic_store_explicit(&f->source_name, "disk", memory_order_relaxed);
+    if (info->media_type) snprintf(f->media_type, sizeof(f->media_type), "%s", info->media_type);
+    atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);
+    return f;
+}
+
+struct fill *fill_of_error(struct fill_shard *sh, const struct fill_spec *spec, const struct fetch_end *end) {
+    struct fill *f = fill_new(sh, spec);
+    f->end = *end;
+    atomic_store_explicit(&f->state, FILL_FAILED, memory_order_release);
+    return f;
+}
+
+bool fill_has_scope(const struct fill *f, uint32_t scope) {
+    for (unsigned i = 0; i < f->n_scopes; i++) {
+        if (f->scopes[i] == scope) return true;
+    }
+    return false;
+}
+
+void fill_add_scope(struct fill *f, uint32_t scope) {
+    if (scope && !fill_has_scope(f, scope) && f->n_scopes < ARRAY_LEN(f->scopes)) f->scopes[f->n_scopes++] = scope;
+}
+
+/* --- readers --- */
+
+void fill_notify_readers(struct fill *f) {
+    for (struct fill_reader *r = f->readers.first; r; r = r->next)
+        loop_post_once(r->loop, &r->notify);
+}
+
+bool fill_can_serve_from(const struct fill *f, int64_t pos) {
+    return !atomic_load_explicit(&f->window, memory_order_relaxed) || pos >= f->window_floor;
+}
+
+void fill_reader_joins(struct fill *f, struct fill_reader *r) {
+    r->next = f->readers.first;
+    f->readers.first = r;
+    f->readers.n++;
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    r->rewinds_seen = atomic_load_explicit(&f->rewinds, memory_order_relaxed);
+    atomic_store_explicit(&r->fill, f, memory_order_release);
+    if (f->step != STEP_OVER) timer_clear(&f->linger);
+    loop_post_once(r->loop, &r->notify);
+}
+
+void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
+    for (struct fill_reader **link = &f->readers.first; *link; link = &(*link)->next) {
+        if (*link != r) continue;
+        *link = r->next;
+        f->readers.n--;
+        break;
+    }
+    if (f->step != STEP_OVER && f->readers.n == 0) timer_set(&f->linger, LINGER_MS);
+    if (f->paused) fill_poke(f);
+}
+
+/* The last reader has been gone for a while: go on only if more than half is in (design.md "Fill"). */
+static void on_linger(void *arg) {
+    struct fill *f = arg;
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (f->readers.n > 0 || f->step == STEP_COMMITTING) return;
+    bool worth_it = size >= 0 && f->written * 2 > size && !atomic_load_explicit(&f->window, memory_order_relaxed);
+    if (!worth_it) fill_stop(f);
+}
+
+/* --- what is visible --- */
+
+/* Everything but the last piece, which waits for the whole digest. */
+static void publish(struct fill *f) {
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    int64_t limit = size >= 0 ? (size > 0 ? (size - 1) / PIECE_SIZE * PIECE_SIZE : 0) : f->written - PIECE_SIZE;
+    int64_t visible = f->written < limit ? f->written : limit;
+    if (visible < 0) visible = 0;
+    int64_t before = atomic_exchange_explicit(&f->visible, visible, memory_order_release);
+    if (visible != before) fill_notify_readers(f);
+}
+
+void fill_rewind(struct fill *f, int64_t to) {
+    assert(to % PIECE_SIZE == 0 && to <= f->written);
+    log_warn("fill_takes_back", KV_I("from", to), KV_I("written", f->written),
+             KV_S("source", atomic_load(&f->source_name)), KV_S("request_id", f->spec.request_id));
+    if (to < atomic_load_explicit(&f->rewind_floor, memory_order_relaxed)) {
+        atomic_store_explicit(&f->rewind_floor, to, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&f->rewinds, 1, memory_order_release);
+    f->written = to;
+    atomic_store_explicit(&f->visible, to, memory_order_release);
+    if (atomic_load_explicit(&f->proven, memory_order_relaxed) > to) {
+        atomic_store_explicit(&f->proven, to, memory_order_release);
+    }
+    aside_forget(f);
+    fill_bytes_truncate(f, to);
+    size_t piece = (size_t)(to / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
+    if (f->n_proofs > piece) f->n_proofs = piece;
+    if (piece == 0)
+        hasher_init(&f->hasher, f->spec.digest.alg);
+    else
+        hasher_resume(&f->hasher, f->spec.digest.alg, (uint64_t)to, f->proofs + (piece - 1) * len);
+    fill_notify_readers(f);
+}
+
+/* --- failing --- */
+
+void fill_fail(struct fill *f, const struct fetch_end *end) {
+    f->end = *end;
+    atomic_fetch_add_explicit(&f->engine->failed, 1, memory_order_relaxed);
+    char digest[DIGEST_STR_MAX];
+    log_warn("fill_failed", KV_S("digest", digest_str(&f->spec.digest, digest)), KV_S("why", end->msg),
+             KV_I("have", f->written), KV_S("request_id", f->spec.request_id));
+    atomic_store_explicit(&f->state, FILL_FAILED, memory_order_release);
+    if (f->part) part_close(f->part);
+    f->part = NULL;
+    fill_notify_readers(f);
+    over(f);
+}
+
+void fill_stop(struct fill *f) {
+    if (f->step == STEP_OVER || f->step == STEP_COMMITTING) return;
+    if (f->step == STEP_OPENING) {
+        /* The work pool holds it: it comes back soon and sees this. */
+        atomic_store_explicit(&f->rehash_stop, true, memory_order_relaxed);
+        leave_table(f);
+        return;
+    }
+    struct fetch_end end;
+    fetch_end_set(&end, ERR_CANCELLED, "the download was stopped; its bytes are kept");
+    fill_fail(f, &end);
+}
+
+/* How telling a failure is for the client: the highest one is shown. */
+static int weight(int code) {
+    switch (code) {
+    case ERR_NOT_FOUND:
+        return 1;
+    case ERR_DENIED:
+        return 2;
+    case ERR_RATE_LIMITED:
+        return 3;
+    default:
+        return 4;
+    }
+}
+
+static void note_failure(struct fill *f, const struct fetch_end *end) {
+    if (!f->worst.code || weight(end->code) >= weight(f->worst.code)) f->worst = *end;
+}
+
+static void on_retry(void *arg) {
+    fetch_begin(arg);
+}
+
+static int64_t jittered(int64_t ms) {
+    uint32_t random;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) return ms;
+    return ms / 2 + (int64_t)(random % (uint32_t)(ms + 1));
+}
+
+/* The current source has failed: which one next, and when. */
+static void source_failed(struct fill *f, const struct fetch_end *end) {
+    bool got_bytes = f->written > f->fetch_from;
+    unsigned s = f->source;
+    bool may_pass = end->code == ERR_UPSTREAM || end->code == ERR_TIMEOUT || end->code == ERR_UNREACHABLE ||
+                    end->code == ERR_MISMATCH;
+    log_info("source_failed", KV_S("source", f->sources[s]->name), KV_S("why", end->msg), KV_I("have", f->written),
+             KV_S("request_id", f->spec.request_id));
+    note_failure(f, end);
+    f->step = STEP_WAITING;
+    if (end->code == ERR_MISMATCH) f->lies[s]++;
+    f->tries[s] = got_bytes && end->code != ERR_MISMATCH ? 0 : (unsigned char)(f->tries[s] + 1);
+    bool again = may_pass && f->tries[s] < TRIES_MAX && f->lies[s] < LIES_MAX && end->code != ERR_UNREACHABLE;
+    /* A 416 or 404 in the middle of a file is a source that has changed its mind: final for it. */
+    if (!again) f->tries[s] = TRIES_MAX;
+    for (unsigned i = 1; i <= f->n_sources; i++) {
+        unsigned next = (s + i) % f->n_sources;
+        if (f->tries[next] >= TRIES_MAX || f->lies[next] >= LIES_MAX) continue;
+        f->source = next;
+        int64_t wait = next == s && !got_bytes ? jittered(RETRY_FIRST_MS << f->tries[s]) : next == s ? jittered(20) : 0;
+        timer_set(&f->retry, wait);
+        return;
+    }
+    struct fetch_end worst = f->worst;
+    fill_fail(f, &worst);
+}
+
+static void source_lied(struct fill *f, const char *what) {
+    struct fetch_end end;
+    fetch_end_set(&end, ERR_MISMATCH, "%s sent %s", f->sources[f->source]->name, what);
+    atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
+    if (f->fetch) fetch_cancel(f->fetch);
+    f->fetch = NULL;
+    source_failed(f, &end);
+}
+
+/* --- committing --- */
+
+static void on_committed(struct loop_task *task) {
+    struct fill *f = container_of(task, struct fill, committed);
+    char digest[DIGEST_STR_MAX];
+    if (f->commit_code < 0) {
+        log_error("commit_failed", KV_S("digest", digest_str(&f->spec.digest, digest)),
+                  KV_S("why", error_name(f->commit_code)));
+    }
+    over(f);
+}
+
+static void commit_done(int code, void *arg) {
+    struct fill *f = arg;
+    f->commit_code = code;
+    loop_post(f->loop, &f->committed);
+}
+
+static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m) {
+    char repo[REPO_STR_MAX];
+    struct commit_info info = {
+        .size = size,
+        .scopes = f->scopes,
+        .n_scopes = f->n_scopes,
+    };
+    struct digest *children = NULL;
+    if (f->spec.manifest) {
+        info.flags |= BLOB_MANIFEST;
+        info.media_type = f->media_type;
+        info.repository = repo_name_str(&f->spec.repo, repo);
+        children = calloc(m->n_children + 1, sizeof(*children));
+        if (!children) abort();
+        for (size_t i = 0; i < m->n_children; i++)
+            children[i] = m->children[i].digest;
+        info.children = children;
+        info.n_children = m->n_children;
+    }
+    struct part *part = f->part;
+    f->part = NULL;
+    part_commit(part, &info, commit_done, f);
+    free(children);
+}
+
+/* The digest fits: everybody may have everything, then it goes into the store. */
+static void proved(struct fill *f) {
+    int64_t size = f->written;
+    struct manifest m = {0};
+    char *body = NULL;
+    if (f->spec.manifest) {
+        body = malloc((size_t)size + 1);
+        if (!body) abort();
+        int r = fill_bytes_read(f, 0, body, (size_t)size);
+        body[size] = '\0';
+        if (r < 0 || manifest_parse(&m, body, (size_t)size, NULL) < 0) manifest_fini(&m), memset(&m, 0, sizeof(m));
+        if (!f->media_type[0]) {
+            snprintf(f->media_type, sizeof(f->media_type), "%s",
+                     m.media_type[0] ? m.media_type : "application/octet-stream");
+        }
+    }
+    if (f->engine->cfg.learned) {
+        f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, f->n_proofs, body,
+                               (size_t)size, f->engine->cfg.arg);
+    }
+    atomic_store_explicit(&f->size, size, memory_order_relaxed);
+    atomic_store_explicit(&f->proven, size, memory_order_relaxed);
+    atomic_store_explicit(&f->visible, size, memory_order_relaxed);
+    atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);
+    atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
+    fill_notify_readers(f);
+    if (f->part && !atomic_load_explicit(&f->window, memory_order_relaxed)) {
+        f->step = STEP_COMMITTING;
+        hand_to_store(f, size, &m);
+    } else {
+        atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
+        if (f->part) part_discard(f->part);
+        f->part = NULL;
+        over(f);
+    }
+    manifest_fini(&m);
+    free(body);
+}
+
+/* All bytes are in: is it what was asked for? */
+static void finish(struct fill *f) {
+    struct hasher h = f->hasher;
+    struct digest got;
+    hasher_final(&h, &got);
+    if (digest_eq(&got, &f->spec.digest)) {
+        proved(f);
+        return;
+    }
+    /* Pieces the catalogue has proved stay; without its word nothing is known to be good. */
+    int64_t keep = atomic_load_explicit(&f->proven, memory_order_relaxed);
+    fill_rewind(f, keep / PIECE_SIZE * PIECE_SIZE);
+    source_lied(f, "bytes that do not match the digest");
+}
+
+/* --- fetching --- */
+
+/* Our own chaining value at a piece's end; false if the catalogue's differs. */
+static bool piece_done(struct fill *f) {
+    size_t len = digest_len(f->spec.digest.alg);
+    if (f->n_proofs == f->cap_proofs) {
+        f->cap_proofs = f->cap_proofs ? f->cap_proofs * 2 : 16;
+        f->proofs = realloc(f->proofs, f->cap_proofs * len);
+        if (!f->proofs) abort();
+    }
+    uint8_t proof[PIECE_PROOF_MAX];
+    hasher_proof(&f->hasher, proof);
+    memcpy(f->proofs + f->n_proofs * len, proof, len);
+    size_t piece = f->n_proofs++;
+    if (piece >= f->n_advised) return true;
+    if (memcmp(f->advised + piece * len, proof, len) != 0) {
+        f->n_proofs--;
+        return false;
+    }
+    int64_t end = ((int64_t)piece + 1) * PIECE_SIZE;
+    if (atomic_load_explicit(&f->proven, memory_order_relaxed) < end) {
+        atomic_store_explicit(&f->proven, end, memory_order_release);
+    }
+    return true;
+}
+
+/* Hashes and counts bytes that are in the file already. False: a piece was wrong and the fill has gone on to another
+ * try. */
+static bool take(struct fill *f, const void *data, size_t len) {
+    hasher_update(&f->hasher, data, len);
+    f->written += (int64_t)len;
+    if (f->written % PIECE_SIZE != 0) return true;
+    /* The last piece has no proof but the digest itself. */
+    if (f->written == atomic_load_explicit(&f->size, memory_order_relaxed)) return true;
+    if (piece_done(f)) return true;
+    fill_rewind(f, f->written - PIECE_SIZE);
+    source_lied(f, "a piece that does not match the catalogue");
+    return false;
+}
+
+/* Pieces that were fetched ahead and come next are hashed from the file. False as for take. */
+static bool absorb(struct fill *f) {
+    static _Thread_local char chunk[REHASH_CHUNK];
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    while (f->written % PIECE_SIZE == 0 && aside_run(f, f->written / PIECE_SIZE) > 0) {
+        int64_t end = f->written + PIECE_SIZE;
+        if (size >= 0 && end > size) end = size;
+        while (f->written < end) {
+            size_t n = end - f->written < REHASH_CHUNK ? (size_t)(end - f->written) : REHASH_CHUNK;
+            if (fill_bytes_read(f, f->written, chunk, n) < 0) {
+                aside_forget(f);
+                return true;
+            }
+            if (!take(f, chunk, n)) return false;
+        }
+        publish(f);
+    }
+    return true;
+}
+
+static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (h->total >= 0 && known >= 0 && h->total != known) {
+        char what[96];
+        snprintf(what, sizeof(what), "a length of %lld instead of %lld", (long long)h->total, (long long)known);
+        source_lied(f, what);
+        return;
+    }
+    if (f->spec.manifest && h->total > MANIFEST_MAX_BYTES) {
+        struct fetch_end end;
+        fetch_end_set(&end, ERR_TOO_BIG, "%s has a manifest of %lld bytes; at most %d are accepted",
+                      f->sources[f->source]->name, (long long)h->total, MANIFEST_MAX_BYTES);
+        fill_fail(f, &end);
+        return;
+    }
+    if (h->total >= 0) atomic_store_explicit(&f->size, h->total, memory_order_release);
+    bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
+    if (first && f->spec.manifest) {
+        snprintf(f->media_type, sizeof(f->media_type), "%s",
+                 h->media_type[0] ? h->media_type : "application/octet-stream");
+    }
+    atomic_store_explicit(&f->source_name, f->sources[f->source]->name, memory_order_relaxed);
+    if (first) atomic_store_explicit(&f->state, FILL_FLOWING, memory_order_release);
+    publish(f);
+    fill_notify_readers(f);
+}
+
+/* Enough is in the window: the source waits for the slowest reader. */
+static void hold_back_if_full(struct fill *f) {
+    if (!atomic_load_explicit(&f->window, memory_order_relaxed)) return;
+    fill_bytes_drop_consumed(f);
+    bool full = f->written - f->window_floor > FILL_WINDOW;
+    if (full == f->paused || !f->fetch) return;
+    f->paused = full;
+    if (full)
+        fetch_pause(f->fetch);
+    else
+        fetch_resume(f->fetch);
+}
+
+void fill_poke(struct fill *f) {
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    if (!loop_post_once(f->loop, &f->consumed_task)) fill_unref(f);
+}
+
+static void on_consumed(struct loop_task *task) {
+    struct fill *f = container_of(task, struct fill, consumed_task);
+    if (f->step != STEP_OVER) hold_back_if_full(f);
+    fill_unref(f);
+}
+
+/* Ahead lies a run long enough to be worth a new request. */
+static bool skip_ahead(struct fill *f) {
+    if (f->written % PIECE_SIZE != 0 || aside_run(f, f->written / PIECE_SIZE) < 2) return false;
+    fetch_cancel(f->fetch);
+    f->fetch = NULL;
+    fetch_begin(f);
+    return true;
+}
+
+static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    const char *p = data;
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if ((size >= 0 && f->written + (int64_t)len > size) ||
+        (f->spec.manifest && f->written + (int64_t)len > MANIFEST_MAX_BYTES)) {
+        source_lied(f, "more bytes than it should");
+        return;
+    }
+    while (len) {
+        int64_t room = PIECE_SIZE - f->written % PIECE_SIZE;
+        size_t n = (int64_t)len < room ? len : (size_t)room;
+        int r = fill_bytes_write(f, f->written, p, n);
+        if (r < 0) {
+            struct fetch_end end;
+            fetch_end_set(&end, r, "neither disk nor memory takes the bytes: %s", error_name(r));
+            fill_fail(f, &end);
+            return;
+        }
+        if (!take(f, p, n)) return;
+        p += n;
+        len -= n;
+        if (skip_ahead(f)) return;
+    }
+    publish(f);
+    hold_back_if_full(f);
+}
+
+static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    f->fetch = NULL;
+    f->paused = false;
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (e->code == 0 && size < 0) {
+        size = f->written;
+        atomic_store_explicit(&f->size, size, memory_order_release);
+    }
+    if (e->code == 0 && f->written == size) {
+        finish(f);
+        return;
+    }
+    if (e->code == 0) {
+        struct fetch_end shorter;
+        fetch_end_set(&shorter, ERR_UPSTREAM, "%s ended after %lld of %lld bytes", f->sources[f->source]->name,
+                      (long long)f->written, (long long)size);
+        source_failed(f, &shorter);
+        return;
+    }
+    if (e->status == 416 && f->written > 0 && f->fetch_from == f->written) {
+        /* Nothing after what we have: it is complete, or wrong. */
+        finish(f);
+        return;
+    }
+    source_failed(f, e);
+}
+
+static const struct fetch_events fetch_events = {on_head, on_data, on_done};
+
+static void fetch_begin(struct fill *f) {
+    if (f->n_sources == 0) {
+        struct fetch_end worst = f->worst;
+        fill_fail(f, &worst);
+        return;
+    }
+    if (!absorb(f)) return;
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (size >= 0 && f->written == size) {
+        finish(f);
+        return;
+    }
+    struct fetch_request rq = {
+        .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
+        .repo = f->spec.repo,
+        .ref = {.is_digest = true, .digest = f->spec.digest},
+        .offset = f->written,
+        .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
+    };
+    if (f->spec.manifest && f->written > 0) {
+        /* Manifests are fetched whole. */
+        fill_rewind(f, 0);
+        rq.offset = 0;
+    }
+    memcpy(rq.request_id, f->spec.request_id, sizeof(rq.request_id));
+    f->step = STEP_FETCHING;
+    f->fetch_from = f->written;
+    f->fetch = fetch_start(f->sources[f->source], &rq, &fetch_events, f);
+}
+
+/* --- opening --- */
+
+/* Work pool: hashes what an earlier life of this fill has left. Only this thread touches hasher, proofs and written
+ * meanwhile. */
+static void rehash(struct work *w) {
+    struct fill *f = container_of(w, struct fill, rehash);
+    char *chunk = malloc(REHASH_CHUNK);
+    if (!chunk) abort();
+    size_t len = digest_len(f->spec.digest.alg);
+    f->cap_proofs = (size_t)(f->rehash_to / PIECE_SIZE) + 1;
+    f->proofs = calloc(f->cap_proofs, len);
+    if (!f->proofs) abort();
+    while (f->written < f->rehash_to && !atomic_load_explicit(&f->rehash_stop, memory_order_relaxed)) {
+        int64_t room = PIECE_SIZE - f->written % PIECE_SIZE, left = f->rehash_to - f->written;
+        int64_t n = room < REHASH_CHUNK ? room : REHASH_CHUNK;
+        if (n > left) n = left;
+        if (fill_bytes_read(f, f->written, chunk, (size_t)n) < 0) break;
+        hasher_update(&f->hasher, chunk, (size_t)n);
+        f->written += n;
+        if (f->written % PIECE_SIZE != 0) continue;
+        uint8_t proof[PIECE_PROOF_MAX];
+        hasher_proof(&f->hasher, proof);
+        memcpy(f->proofs + f->n_proofs++ * len, proof, len);
+    }
+    free(chunk);
+    loop_post(f->loop, &f->rehashed);
+}
+
+/* The catalogue's word on pieces hashed before it came: take back from the first wrong one. */
+static void check_against_advice(struct fill *f) {
+    size_t len = digest_len(f->spec.digest.alg);
+    size_t n = f->n_proofs < f->n_advised ? f->n_proofs : f->n_advised;
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(f->proofs + i * len, f->advised + i * len, len) == 0) {
+            int64_t end = ((int64_t)i + 1) * PIECE_SIZE;
+            if (end > atomic_load_explicit(&f->proven, memory_order_relaxed)) {
+                atomic_store_explicit(&f->proven, end, memory_order_release);
+            }
+            continue;
+        }
+        fill_rewind(f, (int64_t)i * PIECE_SIZE);
+        if (f->step == STEP_FETCHING) source_lied(f, "a piece that does not match the catalogue");
+        return;
+    }
+    fill_notify_readers(f);
+}
+
+static void on_rehashed(struct loop_task *task) {
+    struct fill *f = container_of(task, struct fill, rehashed);
+    if (atomic_load_explicit(&f->rehash_stop, memory_order_relaxed)) {
+        f->step = STEP_WAITING;
+        fill_stop(f);
+        return;
+    }
+    f->step = STEP_WAITING;
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (size >= 0 && f->written > size) fill_rewind(f, 0);
+    atomic_fetch_add_explicit(&f->engine->resumed_bytes, f->written, memory_order_relaxed);
+    log_info("fill_resumes", KV_I("have", f->written), KV_S("request_id", f->spec.request_id));
+    check_against_advice(f);
+    publish(f);
+    if (f->readers.n == 0) timer_set(&f->linger, LINGER_MS);
+    fetch_begin(f);
+}
+
+static void on_tick(void *arg) {
+    struct fill *f = arg;
+    int64_t per_s = (f->written - f->tick_written) * 1000 / TICK_MS;
+    f->rate = f->rate ? (f->rate * 3 + per_s) / 4 : per_s;
+    f->tick_written = f->written;
+    timer_set(&f->tick, TICK_MS);
+    if (f->step == STEP_FETCHING) aside_consider(f);
+}
+
+static void open_part(struct fill *f, bool apart, int64_t *have) {
+    struct error err = {0};
+    *have = 0;
+    int r = apart ? ERR_BUSY : part_open(f->engine->cfg.store, &f->spec.digest, &f->part, have, &err);
+    if (r < 0) {
+        f->part = NULL;
+        *have = 0;
+        if (!apart) log_warn("fill_passes_through", KV_S("why", err.msg), KV_S("request_id", f->spec.request_id));
+        return;
+    }
+    f->disk = part_file(f->part);
+}
+
+struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool apart) {
+    struct fill *f = fill_new(sh, spec);
+    f->step = STEP_WAITING;
+    f->rehash.fn = rehash;
+    f->rehashed.fn = on_rehashed;
+    f->consumed_task.fn = on_consumed;
+    f->committed.fn = on_committed;
+    timer_init(&f->retry, f->loop, on_retry, f);
+    timer_init(&f->tick, f->loop, on_tick, f);
+    timer_init(&f->linger, f->loop, on_linger, f);
+    hasher_init(&f->hasher, spec->digest.alg);
+    f->next = sh->all;
+    if (f->next) f->next->prev = f;
+    sh->all = f;
+    if (!apart) {
+        f->in_table = true;
+        map_set(sh->table, &f->spec.digest, sizeof(f->spec.digest), f);
+    }
+    atomic_fetch_add_explicit(&f->engine->running, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&f->engine->started, 1, memory_order_relaxed);
+    const struct fill_engine_config *cfg = &f->engine->cfg;
+    f->n_scopes = cfg->scopes ? cfg->scopes(spec, f->scopes, cfg->arg) : 0;
+    f->n_sources = cfg->sources(spec, f->sources, cfg->arg);
+    int64_t have;
+    open_part(f, apart, &have);
+    timer_set(&f->tick, TICK_MS);
+    if (cfg->ask_catalogue) {
+        f->advice_pending = true;
+        atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+        cfg->ask_catalogue(f, spec, cfg->arg);
+    }
+    if (f->n_sources == 0) {
+        fetch_end_set(&f->worst, ERR_NOT_FOUND, "no source is configured for it");
+    }
+    if (have > 0 && f->n_sources > 0) {
+        f->step = STEP_OPENING;
+        f->rehash_to = have;
+        workpool_submit(cfg->pool, &f->rehash);
+    } else {
+        timer_set(&f->retry, 0); /* never call back before we return */
+    }
+    return f;
+}
+
+void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_proofs) {
+    assert(f->advice_pending);
+    f->advice_pending = false;
+    if (f->step == STEP_OVER || f->step == STEP_COMMITTING) {
+        fill_unref(f);
+        return;
+    }
+    size_t len = digest_len(f->spec.digest.alg);
+    int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (known < 0 && size >= 0 && f->written <= size) atomic_store_explicit(&f->size, size, memory_order_release);
+    if (proofs && n_proofs) {
+        f->advised = malloc(n_proofs * len);
+        if (!f->advised) abort();
+        memcpy(f->advised, proofs, n_proofs * len);
+        f->n_advised = n_proofs;
+        if (f->step != STEP_OPENING) check_against_advice(f);
+    }
+    if (f->step != STEP_OVER) fill_notify_readers(f);
+    fill_unref(f);
+}

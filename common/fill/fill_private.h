@@ -1,0 +1,174 @@
+/* The inside of a fill, shared by the files of this folder only. Which thread may touch what is said at each field. */
+#ifndef ENTREPOT_FILL_FILL_PRIVATE_H
+#define ENTREPOT_FILL_FILL_PRIVATE_H
+
+#include "common/core/log.h"
+#include "common/core/map.h"
+#include "common/fill/fill.h"
+
+/* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. */
+#define FILL_WINDOW (16 * MiB)
+/* Ranged fetches beside the main one, for readers far ahead of it. */
+#define FILL_ASIDE_MAX 4
+#define FILL_ASIDE_BYTES (8 * MiB)
+
+/* The steps of a fill's life; fill.c has the transitions. */
+enum fill_step {
+    STEP_OPENING,    /* part file open; its old bytes are being hashed in the work pool */
+    STEP_FETCHING,   /* a source is sending */
+    STEP_WAITING,    /* between two tries */
+    STEP_COMMITTING, /* proved; being synced and renamed */
+    STEP_OVER,       /* committed, passed through, failed or paused: only its readers keep it */
+};
+
+struct reader_list {
+    struct fill_reader *first;
+    unsigned n;
+};
+
+struct fill {
+    atomic_uint refs;
+    struct fill_engine *engine;
+    struct loop *loop;
+    struct fill_spec spec;
+
+    /* Written by the fetch loop, read by readers' loops. */
+    _Atomic int state;
+    _Atomic int64_t size;    /* -1 unknown */
+    _Atomic int64_t visible; /* bytes from the start any reader may have */
+    _Atomic int64_t proven;  /* bytes from the start that are proved piece by piece */
+    _Atomic(const char *) source_name;
+    atomic_uint rewinds;
+    _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
+    char media_type[MEDIA_TYPE_MAX + 1]; /* set once, before state leaves FILL_STARTING */
+    struct fetch_end end;                /* set once, before state becomes FILL_FAILED */
+    struct open_file *disk;              /* set once, before the first reader sees the fill; NULL: all in the window */
+    _Atomic(struct open_file *) window;  /* set once: a memory file with the same offsets, from window_from on */
+    _Atomic int64_t window_from;
+    _Atomic(_Atomic uint64_t *) aside_bits; /* one bit a piece, set when it is in the file ahead of `written` */
+    atomic_bool wants_consumed;             /* readers tell when they have moved on */
+
+    /* Fetch loop only. */
+    enum fill_step step;
+    bool in_table;
+    struct part *part;
+    int64_t written;      /* contiguous from the start, and hashed */
+    int64_t window_floor; /* bytes below it have been dropped from the window */
+    bool paused;
+    struct hasher hasher;
+    uint8_t *proofs; /* our own, at the ends of whole pieces */
+    size_t n_proofs, cap_proofs;
+    uint8_t *advised; /* the catalogue's */
+    size_t n_advised;
+    bool advice_pending;
+    struct source *sources[FILL_SOURCES_MAX];
+    unsigned char tries[FILL_SOURCES_MAX]; /* tries in a row that brought no byte */
+    unsigned char lies[FILL_SOURCES_MAX];  /* times its bytes did not match */
+    unsigned n_sources, source;
+    struct fetch *fetch;
+    int64_t fetch_from;
+    struct fetch_end worst; /* the most telling failure so far */
+    struct reader_list readers;
+    struct timer retry, tick, linger;
+    int64_t tick_written, rate; /* bytes a second */
+    struct aside *asides;
+    unsigned n_asides;
+    uint32_t scopes[4];
+    unsigned n_scopes;
+    struct work rehash;
+    atomic_bool rehash_stop;
+    int64_t rehash_to;
+    struct loop_task rehashed, consumed_task, committed;
+    int commit_code;
+    struct fill *next, *prev; /* all fills of this loop */
+};
+
+struct fill_reader {
+    struct fill_engine *engine;
+    struct loop *loop; /* serving */
+    struct loop *home; /* fetch loop */
+    struct fill_spec spec;
+    void (*event)(struct fill_reader *r, void *arg);
+    void *arg;
+    _Atomic(struct fill *) fill; /* holds a reference; set once by the fetch loop */
+    _Atomic int64_t consumed;
+    struct loop_task attach, detach, notify, gone;
+    /* Serving loop. */
+    bool detached, poisoned, strict;
+    int64_t handed; /* end of what was handed out */
+    unsigned rewinds_seen;
+    /* Fetch loop. */
+    bool joined;
+    struct claim *claim;
+    struct fill_reader *next;
+};
+
+/* One fetch loop's share of the engine. */
+struct fill_shard {
+    struct fill_engine *engine;
+    struct loop *loop;
+    struct map *table; /* digest -> fill, those that can be joined */
+    struct fill *all;
+    bool stopping, told;
+    struct loop_task stop;
+};
+
+struct fill_engine {
+    struct fill_engine_config cfg;
+    struct fill_shard *shards;
+    unsigned n_shards;
+    atomic_uint shards_running;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    _Atomic int64_t running, started, joined, completed, failed, mismatches, resumed_bytes, passed_through;
+};
+
+struct fill_shard *fill_shard_of(struct fill_engine *e, const struct digest *d);
+/* Fetch loop, when a fill is over: if the engine is stopping and this was the last one, says so. */
+void fill_shard_check_stopped(struct fill_shard *sh);
+
+/* fill.c; fetch loop. A new fill for spec, in the table unless `apart`; it starts at once and has one reference, its
+ * own, dropped when over. */
+struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool apart);
+/* A fill that is over before it began: f's file is the committed blob. */
+struct fill *fill_of_held(struct fill_shard *sh, const struct fill_spec *spec, struct open_file *file,
+                          const struct blob_info *info);
+/* As above, failed. */
+struct fill *fill_of_error(struct fill_shard *sh, const struct fill_spec *spec, const struct fetch_end *end);
+bool fill_can_serve_from(const struct fill *f, int64_t pos);
+void fill_reader_joins(struct fill *f, struct fill_reader *r);
+void fill_reader_leaves(struct fill *f, struct fill_reader *r);
+void fill_add_scope(struct fill *f, uint32_t scope);
+bool fill_has_scope(const struct fill *f, uint32_t scope);
+/* Closes, keeping the part file; readers are told ERR_CANCELLED. */
+void fill_stop(struct fill *f);
+void fill_unref(struct fill *f);
+/* Any thread that holds a reference: a reader has moved on. */
+void fill_poke(struct fill *f);
+void fill_notify_readers(struct fill *f);
+void fill_fail(struct fill *f, const struct fetch_end *end);
+/* A piece was proved wrong, or what is in the file ahead is doubted: take back everything from `to` on. */
+void fill_rewind(struct fill *f, int64_t to);
+
+/* bytes.c; fetch loop: where a fill's bytes are, on disk and, when the disk takes no more, in the window. */
+int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t len);
+int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len);
+void fill_bytes_drop_consumed(struct fill *f);
+void fill_bytes_truncate(struct fill *f, int64_t len);
+int64_t fill_bytes_slowest(const struct fill *f);
+
+/* aside.c; fetch loop: ranged fetches for readers far ahead. */
+void aside_consider(struct fill *f);
+void aside_cancel_all(struct fill *f);
+/* Pieces present from `piece` on, in a row. */
+int64_t aside_run(const struct fill *f, int64_t piece);
+void aside_forget(struct fill *f);
+/* Any thread: readable bytes from pos on. */
+int64_t aside_visible(const struct fill *f, int64_t pos);
+
+/* claim.c; fetch loop: may this repository have it? Asks the repository's source by HEAD; then answered(r, ok, end). */
+void claim_start(struct fill_shard *sh, struct fill_reader *r,
+                 void (*answered)(struct fill_shard *sh, struct fill_reader *r, const struct fetch_end *end));
+void claim_cancel(struct claim *c);
+
+#endif
