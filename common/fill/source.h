@@ -36,6 +36,7 @@ struct fetch_head {
     struct digest digest;
     const char *link;    /* Link header or NULL */
     const char *warning; /* Warning header or NULL */
+    int64_t age_s;       /* how long ago the source itself checked it (Age header); 0: now */
     const char *origin;  /* for logs and metrics: endpoint or peer that answers, borrowed */
 };
 

@@ -12,20 +12,13 @@
 
 #include "common/core/error.h"
 #include "common/core/loop.h"
+#include "common/core/open_file.h"
 
 struct http_server;
 struct http_req;
 struct tls_server; /* common/http/tls.h */
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
-
-/* A counted open file: each response segment holds one reference, so a file may be unlinked while it is sent. Thread: any (atomic). */
-struct http_file;
-/* Takes ownership of fd. */
-struct http_file *http_file_new(int fd);
-struct http_file *http_file_ref(struct http_file *f);
-void http_file_unref(struct http_file *f);
-int http_file_fd(const struct http_file *f);
 
 struct http_limits {
     size_t head_bytes;        /* whole request head; over: 431. default 32 KiB */
@@ -137,7 +130,8 @@ void http_reply_rendered(struct http_req *r, int status, const void *head, size_
 void http_reply_begin(struct http_req *r, int status, const char *content_type, int64_t content_length);
 /* Appends bytes (copied) / a range of a file (referenced). May be called from within callbacks; segments leave in order. */
 void http_body_mem(struct http_req *r, const void *data, size_t len);
-void http_body_file(struct http_req *r, struct http_file *f, int64_t offset, int64_t len);
+/* The file: a reference of its own is taken. */
+void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len);
 /* Bytes appended and not yet handed to the kernel. */
 int64_t http_body_pending(const struct http_req *r);
 /* fn is called, once each time it is set, when http_body_pending falls below low_water bytes. */

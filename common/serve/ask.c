@@ -1,0 +1,298 @@
+/* Coalesced small questions. Thread: the table and questions under way belong to the fetch loop. */
+#include "common/serve/ask.h"
+
+#include "common/core/clock.h"
+#include "common/core/map.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BODY_MAX (8 * MiB)
+/* A failure is remembered so long, so that a source that hangs does not cost every client its time-out. */
+#define FAILURE_MS 2000
+#define REMEMBERED_MAX 10000
+
+struct asker {
+    struct loop *loop;
+    int64_t negative_ms;
+    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg);
+    void *arg;
+    struct map *running;    /* key -> question */
+    struct map *remembered; /* key -> memory */
+};
+
+struct waiter {
+    struct asker *asker;
+    struct loop *loop;
+    struct fetch_request rq;
+    char *query;
+    void (*done)(const struct ask_answer *answer, void *arg);
+    void *arg;
+    struct ask_answer *answer;
+    struct loop_task task;
+    struct waiter *next;
+};
+
+struct question {
+    struct asker *asker;
+    char *key;
+    struct fetch_request rq; /* query is owned by the first waiter */
+    struct waiter *waiters;
+    struct source *sources[FILL_SOURCES_MAX];
+    unsigned n_sources, source;
+    struct fetch *fetch;
+    struct ask_answer *answer;
+    struct fetch_end worst;
+    struct buf body;
+};
+
+struct memory {
+    struct ask_answer *answer;
+    int64_t until_ms;
+};
+
+static void ask_one(struct question *q);
+
+void ask_answer_unref(struct ask_answer *a) {
+    if (!a || atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) > 1) return;
+    free(a->link);
+    free(a->warning);
+    free(a->body);
+    free(a);
+}
+
+static struct ask_answer *answer_ref(struct ask_answer *a) {
+    atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
+    return a;
+}
+
+static struct ask_answer *answer_new(void) {
+    struct ask_answer *a = calloc(1, sizeof(*a));
+    if (!a) abort();
+    atomic_init(&a->refs, 1);
+    a->source = "";
+    a->total = -1;
+    return a;
+}
+
+static void memory_free(void *p) {
+    struct memory *m = p;
+    ask_answer_unref(m->answer);
+    free(m);
+}
+
+static char *key_of(const struct fetch_request *rq) {
+    char repo[REPO_STR_MAX], ref[DIGEST_STR_MAX] = "";
+    if (rq->kind != FETCH_TAGS) reference_str(&rq->ref, ref);
+    char *key;
+    if (asprintf(&key, "%d %s %s %s", (int)rq->kind, repo_name_str(&rq->repo, repo), ref, rq->query ? rq->query : "") <
+        0)
+        abort();
+    return key;
+}
+
+/* On the waiter's own loop. */
+static void deliver(struct loop_task *task) {
+    struct waiter *w = container_of(task, struct waiter, task);
+    w->done(w->answer, w->arg);
+    ask_answer_unref(w->answer);
+    free(w->query);
+    free(w);
+}
+
+static void answer_waiter(struct waiter *w, struct ask_answer *a) {
+    w->answer = answer_ref(a);
+    w->task.fn = deliver;
+    loop_post(w->loop, &w->task);
+}
+
+static bool collect_old(const void *key, size_t len, void *value, void *arg) {
+    struct memory *m = value;
+    struct buf *old = arg;
+    if (m->until_ms > clock_mono_ms()) return true;
+    return buf_add(old, &len, sizeof(len)) == 0 && buf_add(old, key, len) == 0;
+}
+
+/* Forgets what is out of date; if all of it is fresh, everything: the memory is a convenience, its bound is not. */
+static void shrink(struct asker *a) {
+    if (map_len(a->remembered) < REMEMBERED_MAX) return;
+    struct buf old;
+    buf_init(&old, 0);
+    map_each(a->remembered, collect_old, &old);
+    for (size_t at = 0; at < old.len;) {
+        size_t len;
+        memcpy(&len, old.data + at, sizeof(len));
+        map_del(a->remembered, old.data + at + sizeof(len), len);
+        at += sizeof(len) + len;
+    }
+    buf_fini(&old);
+    if (map_len(a->remembered) < REMEMBERED_MAX) return;
+    map_free(a->remembered);
+    a->remembered = map_new(memory_free);
+}
+
+static void remember(struct asker *a, const char *key, struct ask_answer *answer) {
+    int64_t ms = answer->end.code == 0                                                 ? 0
+                 : answer->end.code == ERR_NOT_FOUND || answer->end.code == ERR_DENIED ? a->negative_ms
+                                                                                       : FAILURE_MS;
+    if (ms <= 0) return;
+    shrink(a);
+    struct memory *m = calloc(1, sizeof(*m));
+    if (!m) abort();
+    m->answer = answer_ref(answer);
+    m->until_ms = clock_mono_ms() + ms;
+    map_set_s(a->remembered, key, m);
+}
+
+static void question_free(struct question *q) {
+    buf_fini(&q->body);
+    ask_answer_unref(q->answer);
+    free(q->key);
+    free(q);
+}
+
+static void finish(struct question *q) {
+    struct asker *a = q->asker;
+    map_take(a->running, q->key, strlen(q->key));
+    if (q->answer->end.code == 0) q->answer->body = buf_steal(&q->body, &q->answer->body_len);
+    remember(a, q->key, q->answer);
+    while (q->waiters) {
+        struct waiter *w = q->waiters;
+        q->waiters = w->next;
+        answer_waiter(w, q->answer);
+    }
+    question_free(q);
+}
+
+static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
+    struct question *q = arg;
+    struct ask_answer *a = q->answer;
+    a->total = h->total;
+    snprintf(a->media_type, sizeof(a->media_type), "%s", h->media_type);
+    a->has_digest = h->has_digest;
+    a->digest = h->digest;
+    a->age_s = h->age_s;
+    free(a->link);
+    free(a->warning);
+    a->link = h->link ? strdup(h->link) : NULL;
+    a->warning = h->warning ? strdup(h->warning) : NULL;
+    a->source = fetch->source->name;
+}
+
+static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
+    struct question *q = arg;
+    if (buf_add(&q->body, data, len) == 0) return;
+    fetch_cancel(fetch);
+    q->fetch = NULL;
+    fetch_end_set(&q->answer->end, ERR_TOO_BIG, "the answer is larger than %lld bytes", (long long)BODY_MAX);
+    finish(q);
+}
+
+static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
+    (void)fetch;
+    struct question *q = arg;
+    q->fetch = NULL;
+    q->answer->end = *e;
+    q->source++;
+    /* A "no" from one source is outweighed by another's failure: only all together can say no. */
+    if (e->code != 0 && (!q->worst.code || q->worst.code == ERR_NOT_FOUND)) q->worst = *e;
+    if (e->code != 0 && q->source < q->n_sources) {
+        buf_clear(&q->body);
+        ask_one(q);
+        return;
+    }
+    if (e->code != 0) q->answer->end = q->worst;
+    finish(q);
+}
+
+static const struct fetch_events events = {on_head, on_data, on_done};
+
+static void ask_one(struct question *q) {
+    q->fetch = fetch_start(q->sources[q->source], &q->rq, &events, q);
+}
+
+static void on_ask(struct loop_task *task) {
+    struct waiter *w = container_of(task, struct waiter, task);
+    struct asker *a = w->asker;
+    char *key = key_of(&w->rq);
+    struct memory *m = map_get_s(a->remembered, key);
+    if (m && m->until_ms > clock_mono_ms()) {
+        answer_waiter(w, m->answer);
+        free(key);
+        return;
+    }
+    struct question *q = map_get_s(a->running, key);
+    if (q) {
+        w->next = q->waiters;
+        q->waiters = w;
+        free(key);
+        return;
+    }
+    q = calloc(1, sizeof(*q));
+    if (!q) abort();
+    *q = (struct question){.asker = a, .key = key, .rq = w->rq, .waiters = w, .answer = answer_new()};
+    buf_init(&q->body, BODY_MAX);
+    map_set_s(a->running, key, q);
+    q->n_sources = a->sources(&q->rq.repo, q->sources, a->arg);
+    if (q->n_sources) {
+        ask_one(q);
+        return;
+    }
+    fetch_end_set(&q->answer->end, ERR_NOT_FOUND, "no source is configured for it");
+    finish(q);
+}
+
+void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const struct ask_answer *answer, void *arg),
+         void *arg) {
+    struct waiter *w = calloc(1, sizeof(*w));
+    if (!w) abort();
+    w->asker = a;
+    w->loop = loop_current();
+    w->rq = *rq;
+    w->query = rq->query ? strdup(rq->query) : NULL;
+    w->rq.query = w->query;
+    w->rq.max_body = BODY_MAX;
+    w->done = done;
+    w->arg = arg;
+    w->task.fn = on_ask;
+    loop_post(a->loop, &w->task);
+}
+
+struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
+                        unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX],
+                                            void *arg),
+                        void *arg) {
+    struct asker *a = calloc(1, sizeof(*a));
+    if (!a) abort();
+    a->loop = fetch_loop;
+    a->negative_ms = negative_ms;
+    a->sources = sources;
+    a->arg = arg;
+    a->running = map_new(NULL);
+    a->remembered = map_new(memory_free);
+    return a;
+}
+
+static bool drop_question(const void *key, size_t len, void *value, void *arg) {
+    (void)key;
+    (void)len;
+    (void)arg;
+    struct question *q = value;
+    if (q->fetch) fetch_cancel(q->fetch);
+    while (q->waiters) {
+        struct waiter *w = q->waiters;
+        q->waiters = w->next;
+        free(w->query);
+        free(w);
+    }
+    question_free(q);
+    return true;
+}
+
+void asker_free(struct asker *a) {
+    if (!a) return;
+    map_each(a->running, drop_question, NULL);
+    map_free(a->running);
+    map_free(a->remembered);
+    free(a);
+}

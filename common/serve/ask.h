@@ -1,0 +1,39 @@
+/* Questions to sources whose answers are small: does a tag exist and where does it point, a list of tags, referrers,
+ * has it a blob. Equal questions asked at the same time, from whichever loops, cost one; a "no" and a failure are
+ * remembered for a moment. Thread: ask from any loop, answers come on that loop; the table is the fetch loop's. */
+#ifndef ENTREPOT_SERVE_ASK_H
+#define ENTREPOT_SERVE_ASK_H
+
+#include "common/core/buf.h"
+#include "common/fill/fill.h"
+
+struct asker;
+
+struct ask_answer {
+    atomic_uint refs;
+    struct fetch_end end;
+    /* With end.code 0: */
+    int64_t total;
+    char media_type[MEDIA_TYPE_MAX + 1];
+    bool has_digest;
+    struct digest digest;
+    char *link, *warning; /* NULL if none */
+    int64_t age_s;
+    char *body;
+    size_t body_len;
+    const char *source; /* name of who answered */
+};
+void ask_answer_unref(struct ask_answer *a);
+
+struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
+                        unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX],
+                                            void *arg),
+                        void *arg);
+/* The fetch loop no longer runs. */
+void asker_free(struct asker *a);
+/* The answer is borrowed for the callback. There is no way to cancel: the callback comes, with ERR_CANCELLED on
+ * shutdown. */
+void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const struct ask_answer *answer, void *arg),
+         void *arg);
+
+#endif

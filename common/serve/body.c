@@ -1,0 +1,290 @@
+/* Sends a blob, or parts of it, from a committed file or from behind a fill as it grows. Thread: serving loop.
+ *
+ *   waiting for size ─▶ head sent ─▶ pumping ⇄ waiting for bytes ─▶ ended
+ *          │ failed: an error document        │ failed: the connection is cut */
+#include "common/serve/serve_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Handed to the connection at a time: enough for sendfile to be busy, little enough that a slow client holds nothing
+ * much. */
+#define AHEAD (4 * MiB)
+#define LOW_WATER (1 * MiB)
+/* The size is known from the catalogue but no source has answered yet: wait so long for it to say no, then send the
+ * head. */
+#define HEAD_PATIENCE_MS 500
+#define BOUNDARY "entrepot-range-7d1f0c3b9a"
+
+struct body {
+    struct exchange *x;
+    struct body_spec spec;
+    struct fill_reader *reader;
+    bool begun, ended, impatient;
+    struct timer patience;
+    bool has_patience;
+    struct http_range ranges[HTTP_RANGES_MAX];
+    unsigned n_ranges, range;
+    int64_t pos; /* next byte to hand over */
+    bool multipart, part_open;
+};
+
+static void pump(struct body *b);
+
+static void counter_add(_Atomic int64_t *c, int64_t n) {
+    atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+}
+
+static void leave_fill(struct body *b) {
+    if (b->reader) fill_detach(b->reader);
+    b->reader = NULL;
+}
+
+void body_free(struct body *b) {
+    leave_fill(b);
+    open_file_unref(b->spec.file);
+    if (b->has_patience) timer_fini(&b->patience);
+    free(b);
+}
+
+static int part_head(const struct body *b, const struct http_range *r, bool first, char *out, size_t cap) {
+    return snprintf(out, cap, "%s--" BOUNDARY "\r\nContent-Type: %s\r\nContent-Range: bytes %lld-%lld/%lld\r\n\r\n",
+                    first ? "" : "\r\n", b->spec.media_type, (long long)r->start, (long long)r->end - 1,
+                    (long long)b->spec.size);
+}
+
+static const char part_tail[] = "\r\n--" BOUNDARY "--\r\n";
+
+static int64_t multipart_length(const struct body *b) {
+    int64_t len = (int64_t)sizeof(part_tail) - 1;
+    for (unsigned i = 0; i < b->n_ranges; i++) {
+        len += part_head(b, &b->ranges[i], i == 0, NULL, 0) + b->ranges[i].end - b->ranges[i].start;
+    }
+    return len;
+}
+
+static void cache_status(struct body *b) {
+    const char *name = b->x->registry->cfg.name;
+    if (!b->reader) {
+        http_reply_headerf(b->x->req, "Cache-Status", "%s; hit", name);
+        return;
+    }
+    const char *source = fill_reader_source(b->reader);
+    if (strcmp(source, "disk") == 0)
+        http_reply_headerf(b->x->req, "Cache-Status", "%s; hit", name);
+    else
+        http_reply_headerf(b->x->req, "Cache-Status", "%s; fwd=miss%s; detail=\"%s\"", name,
+                           fill_reader_joined(b->reader) ? "; collapsed" : "", source);
+}
+
+static void entity_headers(struct body *b, const char *etag) {
+    struct exchange *x = b->x;
+    char digest[DIGEST_STR_MAX];
+    serve_common_headers(x);
+    http_reply_header(x->req, "Docker-Content-Digest", digest_str(&x->ref.digest, digest));
+    http_reply_header(x->req, "ETag", etag);
+    http_reply_header(x->req, "Accept-Ranges", "bytes");
+    if (!x->is_manifest) http_reply_header(x->req, "Cache-Control", "max-age=31536000, immutable");
+    cache_status(b);
+}
+
+/* Conditions and ranges are settled and the head leaves. False: the answer is complete already. */
+static bool begin(struct body *b) {
+    struct exchange *x = b->x;
+    struct http_req *req = x->req;
+    int64_t size = b->spec.size;
+    char etag[DIGEST_STR_MAX + 2], digest[DIGEST_STR_MAX];
+    snprintf(etag, sizeof(etag), "\"%s\"", digest_str(&x->ref.digest, digest));
+    entity_headers(b, etag);
+    b->begun = true;
+    if (!http_if_match(http_req_header(req, "if-match"), etag)) {
+        http_reply(req, 412, NULL, NULL, 0);
+        return false;
+    }
+    if (http_if_none_match(http_req_header(req, "if-none-match"), etag)) {
+        http_reply(req, 304, NULL, NULL, 0);
+        return false;
+    }
+    const char *range =
+        http_if_range(http_req_header(req, "if-range"), etag) && !x->is_head ? http_req_header(req, "range") : NULL;
+    enum http_range_result r = http_range_parse(range, size, b->ranges, &b->n_ranges);
+    if (r == HTTP_RANGE_UNSATISFIABLE) {
+        http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)size);
+        http_reply(req, 416, NULL, NULL, 0);
+        return false;
+    }
+    if (r == HTTP_RANGE_NONE) {
+        b->ranges[0] = (struct http_range){0, size};
+        b->n_ranges = 1;
+        http_reply_begin(req, 200, b->spec.media_type, size);
+        if (size == 0 || x->is_head) {
+            http_reply_end(req);
+            return false;
+        }
+    } else if (b->n_ranges == 1) {
+        http_reply_headerf(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)b->ranges[0].start,
+                           (long long)b->ranges[0].end - 1, (long long)size);
+        http_reply_begin(req, 206, b->spec.media_type, b->ranges[0].end - b->ranges[0].start);
+    } else {
+        b->multipart = true;
+        http_reply_begin(req, 206, "multipart/byteranges; boundary=" BOUNDARY, multipart_length(b));
+    }
+    b->pos = b->ranges[0].start;
+    return true;
+}
+
+static void on_drain(struct http_req *req) {
+    struct exchange *x = http_req_user(req);
+    if (x->body && !x->body->ended) pump(x->body);
+}
+
+/* Bytes that can be handed over now from pos on; *file gets a reference. 0: none yet. */
+static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file) {
+    if (b->spec.file) {
+        *file = open_file_ref(b->spec.file);
+        return want;
+    }
+    int64_t ready = fill_reader_visible(b->reader, b->pos);
+    if (ready < want) want = ready;
+    if (want > 0) *file = fill_reader_file(b->reader, b->pos, &want);
+    return want;
+}
+
+static void finish(struct body *b) {
+    struct http_req *req = b->x->req;
+    if (b->multipart) http_body_mem(req, part_tail, sizeof(part_tail) - 1);
+    b->ended = true;
+    /* The file is referenced by the connection; in a window the bytes must stay until they have left: the reader stays
+     * too. */
+    http_reply_end(req);
+}
+
+/* One stretch of the current range. False: wait for more. */
+static bool hand_over(struct body *b) {
+    struct http_req *req = b->x->req;
+    const struct http_range *r = &b->ranges[b->range];
+    if (b->multipart && !b->part_open) {
+        char head[MEDIA_TYPE_MAX + 200];
+        int n = part_head(b, r, b->range == 0, head, sizeof(head));
+        http_body_mem(req, head, (size_t)n);
+        b->part_open = true;
+    }
+    int64_t want = r->end - b->pos < AHEAD ? r->end - b->pos : AHEAD;
+    struct open_file *file = NULL;
+    int64_t n = next_bytes(b, want, &file);
+    if (n <= 0) return false;
+    http_body_file(req, file, b->pos, n);
+    open_file_unref(file);
+    counter_add(b->reader ? &b->x->registry->fill_bytes : &b->x->registry->hit_bytes, n);
+    b->pos += n;
+    if (b->pos == r->end && ++b->range < b->n_ranges) {
+        b->pos = b->ranges[b->range].start;
+        b->part_open = false;
+    }
+    return true;
+}
+
+static void pump(struct body *b) {
+    struct http_req *req = b->x->req;
+    while (b->range < b->n_ranges && http_body_pending(req) < AHEAD) {
+        if (!hand_over(b)) break;
+    }
+    if (b->reader) fill_reader_consumed(b->reader, b->pos - http_body_pending(req));
+    if (b->range == b->n_ranges) {
+        finish(b);
+        return;
+    }
+    /* Called again by the fill when more is there, and by the connection when it has sent most of what it has. */
+    if (http_body_pending(req) >= LOW_WATER) http_body_on_drain(req, LOW_WATER, on_drain);
+}
+
+/* --- following a fill --- */
+
+static void fail(struct body *b) {
+    struct exchange *x = b->x;
+    struct fetch_end end = *fill_reader_error(b->reader);
+    b->ended = true;
+    leave_fill(b);
+    if (b->begun)
+        http_reply_abort(x->req);
+    else
+        serve_fetch_end(x->req, &end, x->is_manifest ? REGERR_MANIFEST_UNKNOWN : REGERR_BLOB_UNKNOWN);
+}
+
+static bool may_begin(struct body *b, enum fill_state state) {
+    b->spec.size = fill_reader_size(b->reader);
+    if (b->spec.size < 0) return false;
+    if (state == FILL_STARTING) return b->impatient;
+    if (b->x->is_manifest)
+        snprintf(b->spec.media_type, sizeof(b->spec.media_type), "%s", fill_reader_media_type(b->reader));
+    return true;
+}
+
+static void advance(struct body *b) {
+    if (b->ended) return;
+    enum fill_state state = fill_reader_state(b->reader);
+    if (state == FILL_FAILED) {
+        fail(b);
+        return;
+    }
+    if (!b->begun) {
+        if (!may_begin(b, state)) return;
+        http_req_note(b->x->req, fill_reader_joined(b->reader) ? "join" : "miss");
+        if (!begin(b)) {
+            b->ended = true;
+            leave_fill(b);
+            return;
+        }
+    }
+    pump(b);
+}
+
+static void on_event(struct fill_reader *r, void *arg) {
+    (void)r;
+    advance(arg);
+}
+
+static void on_patience(void *arg) {
+    struct body *b = arg;
+    /* A manifest's type must be known first. */
+    b->impatient = !b->x->is_manifest;
+    if (!b->begun && b->reader) advance(b);
+}
+
+static void follow(struct body *b) {
+    struct exchange *x = b->x;
+    struct fill_spec *spec = &b->spec.fill;
+    struct http_range ranges[HTTP_RANGES_MAX];
+    unsigned n = 0;
+    /* The size is not known yet: enough of the range to tell the fill where this reader will be. */
+    if (http_range_parse(x->is_head ? NULL : http_req_header(x->req, "range"), INT64_MAX, ranges, &n) ==
+            HTTP_RANGE_PARTIAL &&
+        (ranges[0].start > 0 || ranges[n - 1].end < INT64_MAX)) {
+        spec->start = ranges[0].start;
+        spec->end = ranges[n - 1].end;
+    }
+    snprintf(spec->request_id, sizeof(spec->request_id), "%s", http_req_id(x->req));
+    timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
+    b->has_patience = true;
+    timer_set(&b->patience, HEAD_PATIENCE_MS);
+    counter_add(&x->registry->misses, 1);
+    b->reader = fill_attach(x->registry->cfg.fills, spec, on_event, b);
+}
+
+void body_send(struct exchange *x, const struct body_spec *spec) {
+    struct body *b = calloc(1, sizeof(*b));
+    if (!b) abort();
+    b->x = x;
+    b->spec = *spec;
+    x->body = b;
+    if (!spec->file) {
+        follow(b);
+        return;
+    }
+    counter_add(&x->registry->hits, 1);
+    http_req_note(x->req, "hit");
+    if (begin(b))
+        pump(b);
+    else
+        b->ended = true;
+}

@@ -1,0 +1,219 @@
+/* Manifests by digest and by tag, and what a tag points to. A fresh tag is answered from memory; a stale one costs its
+ * source one question, coalesced; without the source, what is known is served and marked. Thread: serving loop
+ * (registry_resolve_tag: any loop). */
+#include "common/serve/serve_private.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* With something to fall back on, the source is given this long. */
+#define PATIENCE_MS 3000
+
+struct tag_check {
+    struct registry *registry;
+    struct repo_name repo;
+    char repo_str[REPO_STR_MAX];
+    char tag[TAG_MAX + 1];
+    bool known; /* there is a record */
+    struct tag_answer answer;
+    void (*done)(const struct tag_answer *answer, void *arg);
+    void *arg;
+    struct timer timer;
+    bool asking, told;
+};
+
+static void check_free(struct tag_check *c) {
+    timer_fini(&c->timer);
+    free(c);
+}
+
+static void tell(struct tag_check *c) {
+    assert(!c->told);
+    c->told = true;
+    timer_clear(&c->timer);
+    c->done(&c->answer, c->arg);
+    if (!c->asking) check_free(c);
+}
+
+/* What is known stands in for what could not be asked, if it is not too old. */
+static bool answer_stale(struct tag_check *c, const char *why) {
+    struct registry *g = c->registry;
+    int64_t age = clock_wall_s() - c->answer.record.checked_at;
+    if (!c->known || age > g->cfg.stale_for_s) return false;
+    if (age < 0) age = 0;
+    c->answer.code = 0;
+    c->answer.stale = true;
+    snprintf(c->answer.warning, sizeof(c->answer.warning), "stale: %.150s; last checked %lld s ago", why,
+             (long long)age);
+    atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
+    return true;
+}
+
+static void answer_gone(struct tag_check *c) {
+    struct registry *g = c->registry;
+    struct blob_info info;
+    bool held = c->known && store_lookup(g->cfg.store, &c->answer.record.digest, &info);
+    if (held && !c->answer.record.deleted) {
+        c->answer.record.deleted = true;
+        store_tag_set(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
+        if (g->cfg.learned_tag) g->cfg.learned_tag(&c->repo, c->tag, &c->answer.record, g->cfg.arg);
+    }
+    if (held && !g->cfg.hide_deleted) {
+        c->answer.code = 0;
+        c->answer.stale = true;
+        snprintf(c->answer.warning, sizeof(c->answer.warning), "deleted: its source no longer has this tag");
+        atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
+        return;
+    }
+    atomic_fetch_add_explicit(&g->negative, 1, memory_order_relaxed);
+    c->answer.code = c->answer.end.code;
+}
+
+/* The source has confirmed or moved the tag. */
+static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
+    struct registry *g = c->registry;
+    struct tag_record rec = {.digest = a->digest, .checked_at = clock_wall_s() - a->age_s, .size = a->total};
+    snprintf(rec.media_type, sizeof(rec.media_type), "%s", a->media_type);
+    if (a->warning) {
+        /* The source itself is in doubt: pass its words on. `299 - "text"` */
+        const char *text = strchr(a->warning, '"');
+        snprintf(c->answer.warning, sizeof(c->answer.warning), "%s", text ? text + 1 : a->warning);
+        char *quote = strrchr(c->answer.warning, '"');
+        if (quote) *quote = '\0';
+        c->answer.stale = true;
+        rec.deleted = strncmp(c->answer.warning, "deleted:", 8) == 0;
+        atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
+    }
+    c->answer.code = 0;
+    c->answer.record = rec;
+    store_tag_set(g->cfg.store, c->repo_str, c->tag, &rec);
+    if (g->cfg.learned_tag) g->cfg.learned_tag(&c->repo, c->tag, &rec, g->cfg.arg);
+}
+
+static void on_asked(const struct ask_answer *a, void *arg) {
+    struct tag_check *c = arg;
+    c->asking = false;
+    c->answer.end = a->end;
+    if (a->end.code == 0 && a->has_digest) {
+        answer_checked(c, a);
+    } else if (a->end.code == ERR_NOT_FOUND || a->end.code == ERR_DENIED) {
+        answer_gone(c);
+    } else if (a->end.code == 0) {
+        fetch_end_set(&c->answer.end, ERR_UPSTREAM, "%s does not say which digest the tag points to", a->source);
+        c->answer.code = ERR_UPSTREAM;
+    } else if (!answer_stale(c, a->end.msg)) {
+        c->answer.code = a->end.code;
+    }
+    if (c->told)
+        check_free(c);
+    else
+        tell(c);
+}
+
+static void on_timer(void *arg) {
+    struct tag_check *c = arg;
+    if (!c->asking) {
+        tell(c); /* the answer was there at once */
+        return;
+    }
+    if (answer_stale(c, "its source does not answer")) tell(c);
+}
+
+static bool is_fresh(struct tag_check *c) {
+    struct registry *g = c->registry;
+    int64_t fresh_ms = g->cfg.fresh_for_ms(&c->repo, g->cfg.arg);
+    if (fresh_ms == INT64_MAX) return true;
+    int64_t age_s = clock_wall_s() - c->answer.record.checked_at;
+    return c->known && !c->answer.record.deleted && age_s >= 0 && age_s * 1000 < fresh_ms;
+}
+
+void registry_resolve_tag(struct registry *g, const struct repo_name *repo, const char *tag, const char *request_id,
+                          void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
+    struct tag_check *c = calloc(1, sizeof(*c));
+    if (!c) abort();
+    c->registry = g;
+    c->repo = *repo;
+    repo_name_str(repo, c->repo_str);
+    snprintf(c->tag, sizeof(c->tag), "%s", tag);
+    c->done = done;
+    c->arg = arg;
+    c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
+    timer_init(&c->timer, loop_current(), on_timer, c);
+    if (is_fresh(c)) {
+        if (!c->known)
+            c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
+        timer_set(&c->timer, 0);
+        return;
+    }
+    struct fetch_request rq = {.kind = FETCH_MANIFEST_HEAD, .repo = *repo};
+    snprintf(rq.ref.tag, sizeof(rq.ref.tag), "%s", tag);
+    snprintf(rq.request_id, sizeof(rq.request_id), "%s", request_id);
+    c->asking = true;
+    if (c->known) timer_set(&c->timer, PATIENCE_MS);
+    ask(g->asker, &rq, on_asked, c);
+}
+
+/* --- requests --- */
+
+/* The tag's manifest is not held, but what its source said of it answers a HEAD. */
+static void head_from_record(struct exchange *x, const struct tag_record *rec) {
+    char digest[DIGEST_STR_MAX];
+    serve_common_headers(x);
+    http_reply_header(x->req, "Docker-Content-Digest", digest_str(&rec->digest, digest));
+    http_reply_headerf(x->req, "ETag", "\"%s\"", digest);
+    http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss", x->registry->cfg.name);
+    http_req_note(x->req, "miss");
+    http_reply_begin(x->req, 200, rec->media_type, rec->size);
+    http_reply_end(x->req);
+}
+
+static void serve_tagged(struct exchange *x, const struct tag_record *rec) {
+    struct registry *g = x->registry;
+    x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
+    x->promised = rec->size;
+    struct blob_info info;
+    bool held = store_lookup_in(g->cfg.store, &rec->digest, g->cfg.scope(&x->repo, g->cfg.arg), &info);
+    if (x->is_head && !held && rec->size >= 0 && rec->media_type[0])
+        head_from_record(x, rec);
+    else
+        serve_content(x);
+}
+
+static void on_resolved(const struct tag_answer *a, void *arg) {
+    struct exchange *x = arg;
+    if (!exchange_back(x)) return;
+    if (a->code != 0) {
+        serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
+        return;
+    }
+    if (a->warning[0]) snprintf(x->warning, sizeof(x->warning), "299 - \"%s\"", a->warning);
+    for (char *p = x->warning[0] ? x->warning + 7 : x->warning; *p; p++) {
+        if ((*p == '"' && p[1]) || *p == '\\') *p = '\'';
+    }
+    serve_tagged(x, &a->record);
+}
+
+void serve_manifest(struct exchange *x) {
+    struct registry *g = x->registry;
+    x->is_manifest = true;
+    if (x->ref.is_digest) {
+        serve_content(x);
+        return;
+    }
+    /* The common case without a detour: known, fresh and held. */
+    struct tag_record rec;
+    int64_t fresh_ms = g->cfg.fresh_for_ms(&x->repo, g->cfg.arg);
+    if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && !rec.deleted) {
+        int64_t age_s = clock_wall_s() - rec.checked_at;
+        if (fresh_ms == INT64_MAX || (age_s >= 0 && age_s * 1000 < fresh_ms)) {
+            serve_tagged(x, &rec);
+            return;
+        }
+    }
+    x->waiting = true;
+    registry_resolve_tag(g, &x->repo, x->ref.tag, http_req_id(x->req), on_resolved, x);
+}

@@ -1,0 +1,185 @@
+/* Takes a request apart, finds out which repository it means, and hands it to the file that answers its kind. Thread:
+ * serving loop. */
+#include "common/serve/serve_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void serve_error(struct http_req *req, enum regerror e, const char *message, const char *detail) {
+    char doc[1024];
+    size_t len = regerror_document(e, message, detail, doc, sizeof(doc));
+    http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
+    http_reply(req, regerror_status(e), "application/json", doc, len);
+}
+
+/* As serve_error with another status than the code's own. */
+static void error_status(struct http_req *req, int status, enum regerror e, const char *message) {
+    char doc[1024];
+    size_t len = regerror_document(e, message, NULL, doc, sizeof(doc));
+    http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
+    http_reply(req, status, "application/json", doc, len);
+}
+
+void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown) {
+    switch (end->code) {
+    case ERR_NOT_FOUND:
+    case ERR_DENIED:
+        /* The Hub answers 401 for what does not exist; a client that gets 404 goes on to its next mirror. */
+        serve_error(req, unknown, end->msg[0] ? end->msg : NULL, NULL);
+        return;
+    case ERR_RATE_LIMITED:
+        http_reply_headerf(req, "Retry-After", "%lld", (long long)(end->retry_after_s > 0 ? end->retry_after_s : 60));
+        serve_error(req, REGERR_TOOMANYREQUESTS, end->msg, NULL);
+        return;
+    case ERR_TIMEOUT:
+        error_status(req, 504, REGERR_UNAVAILABLE, end->msg);
+        return;
+    case ERR_CANCELLED:
+    case ERR_BUSY:
+        http_reply_header(req, "Retry-After", "1");
+        error_status(req, 503, REGERR_UNAVAILABLE, end->msg);
+        return;
+    default:
+        serve_error(req, REGERR_UNAVAILABLE, end->msg, NULL);
+        return;
+    }
+}
+
+size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
+                           const char **content_type) {
+    if (strncmp(target, "/v2", 3) != 0) {
+        *content_type = "text/plain; charset=utf-8";
+        int n = snprintf(buf, cap, "%s\n", msg);
+        return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+    }
+    *content_type = "application/json";
+    enum regerror e = status == 405                    ? REGERR_UNSUPPORTED
+                      : status == 429 || status == 503 ? REGERR_TOOMANYREQUESTS
+                                                       : REGERR_UNKNOWN;
+    return regerror_document(e, msg, NULL, buf, cap);
+}
+
+void serve_common_headers(struct exchange *x) {
+    http_reply_header(x->req, "Docker-Distribution-Api-Version", "registry/2.0");
+    if (x->asked.has_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
+    if (x->warning[0]) http_reply_header(x->req, "Warning", x->warning);
+}
+
+bool exchange_back(struct exchange *x) {
+    x->waiting = false;
+    if (x->req) return true;
+    free(x);
+    return false;
+}
+
+static void on_close(struct http_req *req, bool cut) {
+    (void)cut;
+    struct exchange *x = http_req_user(req);
+    if (x->body) body_free(x->body);
+    x->body = NULL;
+    x->req = NULL;
+    if (!x->waiting) free(x);
+}
+
+/* Resolves the repository; on failure the request is answered. */
+static bool resolve(struct exchange *x) {
+    struct registry *g = x->registry;
+    struct error err = {0};
+    int r = resolve_repo(g->cfg.rules(g->cfg.arg), x->asked.has_ns ? x->asked.ns : NULL, x->asked.path,
+                         strlen(x->asked.path), &x->repo, &err);
+    if (r == 0) {
+        repo_name_str(&x->repo, x->repo_str);
+        return true;
+    }
+    serve_error(x->req, r == ERR_NOT_FOUND ? REGERR_NAME_UNKNOWN : REGERR_NAME_INVALID, err.msg,
+                err.hint[0] ? err.hint : NULL);
+    return false;
+}
+
+static void dispatch(struct exchange *x) {
+    switch (x->asked.endpoint) {
+    case OCI_BASE:
+        http_reply_header(x->req, "Docker-Distribution-Api-Version", "registry/2.0");
+        http_reply(x->req, 200, "application/json", "{}", 2);
+        return;
+    case OCI_CATALOG:
+        serve_catalog(x);
+        return;
+    case OCI_UPLOADS:
+        serve_error(x->req, REGERR_UNSUPPORTED, "this node does not take pushes", NULL);
+        return;
+    default:
+        break;
+    }
+    if (!resolve(x)) return;
+    switch (x->asked.endpoint) {
+    case OCI_BLOB:
+        serve_blob(x);
+        return;
+    case OCI_MANIFEST:
+        serve_manifest(x);
+        return;
+    case OCI_TAGS:
+        serve_tags(x);
+        return;
+    default:
+        serve_referrers(x);
+        return;
+    }
+}
+
+void registry_handle(struct registry *g, struct http_req *req) {
+    enum http_method method = http_req_method(req);
+    const char *target = http_req_target(req);
+    if (strncmp(target, "/v2", 3) != 0 || (target[3] && target[3] != '/' && target[3] != '?')) {
+        static const char text[] = "This is an Entrepot registry; its API is under /v2/.\n";
+        http_reply(req, strcmp(target, "/") == 0 ? 200 : 404, "text/plain; charset=utf-8", text, sizeof(text) - 1);
+        return;
+    }
+    struct exchange *x = calloc(1, sizeof(*x));
+    if (!x) abort();
+    x->registry = g;
+    x->req = req;
+    x->is_head = method == HTTP_HEAD;
+    x->promised = -1;
+    http_req_set_user(req, x);
+    http_req_on_close(req, on_close);
+    struct oci_refusal no;
+    if (oci_request_parse(&x->asked, target, &no) < 0) {
+        error_status(req, no.status, regerror_by_code(no.code), no.msg);
+        return;
+    }
+    if (method != HTTP_GET && method != HTTP_HEAD) {
+        http_reply_header(req, "Allow", "GET, HEAD");
+        serve_error(req, REGERR_UNSUPPORTED, "this node does not take pushes or deletions", NULL);
+        return;
+    }
+    x->ref = x->asked.ref;
+    dispatch(x);
+}
+
+struct registry *registry_new(const struct registry_config *cfg) {
+    struct registry *g = calloc(1, sizeof(*g));
+    if (!g) abort();
+    g->cfg = *cfg;
+    g->asker = asker_new(cfg->fetch_loop, cfg->negative_ms, cfg->sources, cfg->arg);
+    return g;
+}
+
+void registry_free(struct registry *g) {
+    if (!g) return;
+    asker_free(g->asker);
+    free(g);
+}
+
+void registry_stats(const struct registry *g, struct registry_stats *out) {
+    *out = (struct registry_stats){
+        .hits = atomic_load_explicit(&g->hits, memory_order_relaxed),
+        .misses = atomic_load_explicit(&g->misses, memory_order_relaxed),
+        .joined = atomic_load_explicit(&g->joined, memory_order_relaxed),
+        .hit_bytes = atomic_load_explicit(&g->hit_bytes, memory_order_relaxed),
+        .fill_bytes = atomic_load_explicit(&g->fill_bytes, memory_order_relaxed),
+        .stale = atomic_load_explicit(&g->stale, memory_order_relaxed),
+        .negative = atomic_load_explicit(&g->negative, memory_order_relaxed),
+    };
+}

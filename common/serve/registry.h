@@ -1,0 +1,61 @@
+/* The read half of the registry API (distribution-spec 1.1, end-1 to end-3, end-8, end-12, and Docker's _catalog), the
+ * same for both tiers; what differs is where misses go. Thread: handlers run on serving loops; callbacks say theirs. */
+#ifndef ENTREPOT_SERVE_REGISTRY_H
+#define ENTREPOT_SERVE_REGISTRY_H
+
+#include "common/fill/fill.h"
+#include "common/http/server.h"
+#include "common/oci/resolve.h"
+#include "common/store/store.h"
+
+struct registry;
+
+struct registry_config {
+    const char *name; /* "entrepot-edge": in Cache-Status (RFC 9211) */
+    struct store *store;
+    struct fill_engine *fills;
+    struct workpool *pool;
+    struct loop *fetch_loop; /* where questions to sources are asked from */
+    int64_t stale_for_s;     /* tags are served so long after their last check when their source cannot be asked */
+    int64_t negative_ms;     /* how long a "no" is remembered */
+    bool hide_deleted;       /* a tag its source has deleted is a 404, not a marked answer */
+    /* Any thread. The rules in force; what it returned stays valid for the life of the process. */
+    const struct name_rules *(*rules)(void *arg);
+    /* Any thread: the scope (store.h) a repository's content is served in. */
+    uint32_t (*scope)(const struct repo_name *repo, void *arg);
+    /* Any thread: how long a tag of this repository is fresh, ms; INT64_MAX: always (hosted). */
+    int64_t (*fresh_for_ms)(const struct repo_name *repo, void *arg);
+    /* Fetch loop: whom to ask about a repository, in order. 0: nobody (hosted here). */
+    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg);
+    /* Serving or fetch loop: a tag was learned or confirmed; NULL: nobody wants to know. */
+    void (*learned_tag)(const struct repo_name *repo, const char *tag, const struct tag_record *rec, void *arg);
+    void *arg;
+};
+
+struct registry *registry_new(const struct registry_config *cfg);
+void registry_free(struct registry *g);
+/* Serving loop: answers one request whose target begins with /v2 (or is anything else: 404). */
+void registry_handle(struct registry *g, struct http_req *req);
+/* For http_server_config.error_body: registry error documents under /v2/, plain text elsewhere. */
+size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
+                           const char **content_type);
+
+/* What is known of a tag after asking where needed. */
+struct tag_answer {
+    int code; /* 0, or why not: ERR_NOT_FOUND, ERR_RATE_LIMITED, … with end */
+    struct tag_record record;
+    bool stale;        /* its source could not be asked, or has deleted it: warning says so */
+    char warning[256]; /* text without `299 - ` and quotes; "" */
+    struct fetch_end end;
+};
+/* Any loop: calls done(answer, arg) later on the same loop (never before it returns). Fresh answers come from memory,
+ * others cost one coalesced question to the source; a stale one is given when the source does not answer within 3 s. */
+void registry_resolve_tag(struct registry *g, const struct repo_name *repo, const char *tag, const char *request_id,
+                          void (*done)(const struct tag_answer *answer, void *arg), void *arg);
+
+struct registry_stats {
+    int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
+};
+void registry_stats(const struct registry *g, struct registry_stats *out);
+
+#endif
