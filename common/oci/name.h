@@ -21,6 +21,11 @@ struct repo_name {
 /* Path grammar `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by '/', at most REPO_MAX bytes. ERR_INVALID. */
 int repo_path_check(const char *s, size_t len) must_check;
 int tag_check(const char *s, size_t len) must_check;
+/* A host as in an image's name or ?ns=: DNS-like name or [IPv6], and a port if any; at most HOST_MAX bytes. ERR_INVALID. */
+int host_check(const char *s, size_t len) must_check;
+/* How long the host at the start of path is: its first component when more follow, and it holds '.' or ':' or is "localhost";
+ * else 0. It is not checked further. */
+size_t path_host_len(const char *path, size_t len);
 /* Writes the canonical name; returns out. */
 char *repo_name_str(const struct repo_name *r, char out[REPO_STR_MAX]);
 bool repo_name_eq(const struct repo_name *a, const struct repo_name *b);

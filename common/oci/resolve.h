@@ -9,7 +9,7 @@ struct name_rules {
     const char *const *upstreams; /* configured names: "docker.io", "localhost:5000" */
     size_t n_upstreams;
     const char *default_upstream; /* one of upstreams, or NULL: bare names are unknown */
-    const char *const *hosted;    /* patterns: one star stands for part of a component, two for one or more components */
+    const char *const *hosted;    /* patterns: '*' within a component, "**" for one or more whole components */
     size_t n_hosted;
     const char *const *own_names; /* registry.names, host or host:port */
     size_t n_own_names;

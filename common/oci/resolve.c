@@ -1,0 +1,171 @@
+/* Which repository a request means: the four rules of design.md, tried in order. Pure. Thread: any. */
+#include "common/oci/resolve.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+const char *upstream_alias(const char *host) {
+    if (strcasecmp(host, "index.docker.io") == 0 || strcasecmp(host, "registry-1.docker.io") == 0) return "docker.io";
+    return host;
+}
+
+static const char *find_exact(const struct name_rules *rules, const char *host) {
+    for (size_t i = 0; i < rules->n_upstreams; i++) {
+        if (strcasecmp(rules->upstreams[i], host) == 0) return rules->upstreams[i];
+    }
+    return NULL;
+}
+
+/* The configured name; an alias that is itself configured means itself. */
+static const char *find_upstream(const struct name_rules *rules, const char *host) {
+    const char *u = find_exact(rules, host);
+    return u ? u : find_exact(rules, upstream_alias(host));
+}
+
+/* Where the port's colon stands, or the end; colons inside an IPv6 address are not it. */
+static size_t without_port(const char *host) {
+    const char *bracket = strrchr(host, ']');
+    const char *colon = strchr(bracket ? bracket : host, ':');
+    return colon ? (size_t)(colon - host) : strlen(host);
+}
+
+/* An own name without a port covers the host on any port, unless exactly that is a configured upstream. */
+static bool is_own(const struct name_rules *rules, const char *ns) {
+    bool by_host = false;
+    size_t host = without_port(ns);
+    for (size_t i = 0; i < rules->n_own_names; i++) {
+        const char *own = rules->own_names[i];
+        if (strcasecmp(own, ns) == 0) return true;
+        by_host = by_host || (strlen(own) == host && strncasecmp(own, ns, host) == 0);
+    }
+    return by_host && !find_upstream(rules, ns);
+}
+
+/* '*' matches any run of characters within the component. */
+static bool component_match(const char *p, size_t p_len, const char *s, size_t s_len) {
+    size_t pi = 0, si = 0, star = SIZE_MAX, from = 0;
+    while (si < s_len) {
+        if (pi < p_len && p[pi] == '*') {
+            star = pi++;
+            from = si;
+        } else if (pi < p_len && p[pi] == s[si]) {
+            pi++;
+            si++;
+        } else if (star != SIZE_MAX) {
+            pi = star + 1;
+            si = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (pi < p_len && p[pi] == '*')
+        pi++;
+    return pi == p_len;
+}
+
+/* Past the component's slash, or at the end. */
+static const char *after(const char *component, size_t len) {
+    return component[len] == '/' ? component + len + 1 : component + len;
+}
+
+/* Goes back only to the last "**", which is enough, so a long path cannot make it slow. */
+static bool path_match(const char *p, const char *s) {
+    const char *retry_p = NULL, *retry_s = NULL;
+    while (*s) {
+        size_t pn = strcspn(p, "/"), sn = strcspn(s, "/");
+        if (pn == 2 && p[0] == '*' && p[1] == '*') {
+            retry_p = p = after(p, pn);
+            retry_s = s = after(s, sn);
+        } else if (pn && component_match(p, pn, s, sn)) {
+            p = after(p, pn);
+            s = after(s, sn);
+        } else if (retry_p && *retry_s) {
+            p = retry_p;
+            retry_s = s = after(retry_s, strcspn(retry_s, "/"));
+        } else {
+            return false;
+        }
+    }
+    return !*p;
+}
+
+bool hosted_match(const struct name_rules *rules, const char *path) {
+    for (size_t i = 0; i < rules->n_hosted; i++) {
+        if (path_match(rules->hosted[i], path)) return true;
+    }
+    return false;
+}
+
+static int refuse_name(struct error *err, const char *path, size_t len) {
+    return error_set(err, ERR_INVALID, "\"%.*s\" is not a repository name", len > 300 ? 300 : (int)len, path);
+}
+
+static int refuse_host(struct error *err, const char *host) {
+    error_set(err, ERR_NOT_FOUND,
+              "the upstream \"%.80s\" is not configured here: add it in central.yaml: `upstreams: - name: %.80s`",
+              upstream_alias(host), upstream_alias(host));
+    error_hint(err, "add to central.yaml: `upstreams: - name: %.80s`", upstream_alias(host));
+    return ERR_NOT_FOUND;
+}
+
+/* On Docker's registry a name of one component is one of its own library. */
+static int in_upstream(struct repo_name *out, const char *upstream, const char *path, size_t len, struct error *err) {
+    if (repo_path_check(path, len) < 0) return refuse_name(err, path, len);
+    bool library = !memchr(path, '/', len) && strcmp(upstream_alias(upstream), "docker.io") == 0;
+    if (library && len + strlen("library/") > REPO_MAX) return refuse_name(err, path, len);
+    snprintf(out->upstream, sizeof(out->upstream), "%s", upstream);
+    snprintf(out->path, sizeof(out->path), "%s%.*s", library ? "library/" : "", (int)len, path);
+    return 0;
+}
+
+static int by_ns(const struct name_rules *rules, const char *ns, const char *path, size_t len, struct repo_name *out,
+                 struct error *err) {
+    const char *upstream = find_upstream(rules, ns);
+    return upstream ? in_upstream(out, upstream, path, len, err) : refuse_host(err, ns);
+}
+
+int resolve_repo(const struct name_rules *rules, const char *ns, const char *path, size_t path_len,
+                 struct repo_name *out, struct error *err) {
+    memset(out, 0, sizeof(*out));
+    if (ns && *ns) {
+        if (host_check(ns, strlen(ns)) < 0)
+            return error_set(err, ERR_INVALID, "the ns in the request is not a host name");
+        if (!is_own(rules, ns)) return by_ns(rules, ns, path, path_len, out, err);
+    }
+    if (path_len > REPO_STR_MAX - 1) return refuse_name(err, path, path_len);
+
+    char host[HOST_MAX + 1] = "";
+    size_t host_len = path_host_len(path, path_len);
+    if (host_len) {
+        if (host_check(path, host_len) < 0) return refuse_name(err, path, path_len);
+        memcpy(host, path, host_len);
+        host[host_len] = '\0';
+        const char *upstream = find_upstream(rules, host);
+        if (upstream) return in_upstream(out, upstream, path + host_len + 1, path_len - host_len - 1, err);
+    }
+
+    if (repo_path_check(path, path_len) == 0) {
+        char whole[REPO_MAX + 1];
+        memcpy(whole, path, path_len);
+        whole[path_len] = '\0';
+        if (hosted_match(rules, whole)) {
+            memcpy(out->path, whole, path_len + 1);
+            return 0;
+        }
+    }
+    /* A host that is not ours to mirror must not become a folder of the default upstream. */
+    if (host_len) {
+        if (repo_path_check(path + host_len + 1, path_len - host_len - 1) < 0) return refuse_name(err, path, path_len);
+        return refuse_host(err, host);
+    }
+    if (repo_path_check(path, path_len) < 0) return refuse_name(err, path, path_len);
+    const char *upstream = rules->default_upstream ? find_upstream(rules, rules->default_upstream) : NULL;
+    if (upstream) return in_upstream(out, upstream, path, path_len, err);
+    if (rules->default_upstream) return refuse_host(err, rules->default_upstream);
+    error_set(err, ERR_NOT_FOUND,
+              "\"%.*s\" names no registry and there is no default: set `default_upstream: HOST` in central.yaml",
+              (int)path_len, path);
+    error_hint(err, "name the registry too, or set default_upstream in central.yaml");
+    return ERR_NOT_FOUND;
+}
