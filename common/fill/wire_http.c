@@ -1,0 +1,114 @@
+/* Requests and answers of the registry API as sources see them. Thread: any. */
+#include "common/fill/wire_http.h"
+
+#include "common/core/clock.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define RETRY_AFTER_MAX_S 86400
+#define SHOWN_MAX 160
+
+int fetch_target(struct buf *out, const struct fetch_request *rq, bool canonical) {
+    char repo[REPO_STR_MAX], ref[DIGEST_STR_MAX];
+    const char *name = canonical ? repo_name_str(&rq->repo, repo) : rq->repo.path;
+    switch (rq->kind) {
+    case FETCH_BLOB:
+    case FETCH_BLOB_HEAD:
+        return buf_printf(out, "/v2/%s/blobs/%s", name, reference_str(&rq->ref, ref));
+    case FETCH_MANIFEST:
+    case FETCH_MANIFEST_HEAD:
+        return buf_printf(out, "/v2/%s/manifests/%s", name, reference_str(&rq->ref, ref));
+    case FETCH_TAGS:
+        return buf_printf(out, "/v2/%s/tags/list%s%s", name, rq->query ? "?" : "", rq->query ? rq->query : "");
+    case FETCH_REFERRERS:
+        return buf_printf(out, "/v2/%s/referrers/%s%s%s", name, reference_str(&rq->ref, ref), rq->query ? "?" : "",
+                          rq->query ? rq->query : "");
+    }
+    return ERR_INVALID;
+}
+
+/* Digits only, no sign, no overflow. */
+static bool number(const char **p, int64_t *out) {
+    if (!isdigit((unsigned char)**p)) return false;
+    int64_t n = 0;
+    for (; isdigit((unsigned char)**p); (*p)++) {
+        if (n > (INT64_MAX - 9) / 10) return false;
+        n = n * 10 + (**p - '0');
+    }
+    *out = n;
+    return true;
+}
+
+bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_t *total) {
+    if (!value || strncmp(value, "bytes ", 6) != 0) return false;
+    const char *p = value + 6;
+    int64_t last;
+    if (!number(&p, start) || *p++ != '-' || !number(&p, &last) || *p++ != '/' || last < *start) return false;
+    *end = last + 1;
+    *total = -1;
+    if (*p == '*') return p[1] == '\0';
+    return number(&p, total) && *p == '\0' && *total >= *end;
+}
+
+int64_t retry_after_parse(const char *value) {
+    if (!value) return 0;
+    while (*value == ' ')
+        value++;
+    const char *p = value;
+    int64_t seconds = 0;
+    if (!number(&p, &seconds) || *p) {
+        struct tm tm = {0};
+        const char *rest = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        if (!rest) return 0;
+        seconds = (int64_t)timegm(&tm) - clock_wall_s();
+    }
+    if (seconds < 0) return 0;
+    return seconds > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : seconds;
+}
+
+/* The first message of a registry error document, control bytes taken out; "" if there is none. */
+static void message_of(const char *body, size_t len, char out[SHOWN_MAX]) {
+    out[0] = '\0';
+    json_t *doc = body ? json_loadb(body, len, 0, NULL) : NULL;
+    const char *text = json_string_value(json_object_get(json_array_get(json_object_get(doc, "errors"), 0), "message"));
+    if (text) {
+        size_t n = 0;
+        for (; *text && n < SHOWN_MAX - 1; text++) {
+            unsigned char c = (unsigned char)*text;
+            out[n++] = c < 0x20 || c == 0x7f ? ' ' : *text;
+        }
+        out[n] = '\0';
+    }
+    json_decref(doc);
+}
+
+static int code_of(int status) {
+    switch (status) {
+    case 404:
+    case 410:
+        return ERR_NOT_FOUND;
+    case 401:
+    case 403:
+        return ERR_DENIED;
+    case 429:
+        return ERR_RATE_LIMITED;
+    case 408:
+    case 504:
+        return ERR_TIMEOUT;
+    default:
+        return ERR_UPSTREAM;
+    }
+}
+
+void fetch_end_from_status(struct fetch_end *e, const char *who, int status, const char *retry_after, const char *body,
+                           size_t len) {
+    char shown[SHOWN_MAX];
+    message_of(body, len, shown);
+    fetch_end_set(e, code_of(status), "%s answered %d%s%s", who, status, shown[0] ? ": " : "", shown);
+    e->status = status;
+    e->retry_after_s = retry_after_parse(retry_after);
+}

@@ -1,0 +1,21 @@
+/* How a fetch request looks as HTTP, and what an HTTP answer means for a fetch: the part that every source which speaks
+ * the registry API shares. Pure functions. Thread: any. */
+#ifndef ENTREPOT_FILL_WIRE_HTTP_H
+#define ENTREPOT_FILL_WIRE_HTTP_H
+
+#include "common/core/buf.h"
+#include "common/fill/source.h"
+
+/* Appends the path and query of rq ("/v2/library/app/blobs/sha256:…"). canonical: the repository with its upstream's
+ * name in front (towards central), else as the upstream knows it. */
+int fetch_target(struct buf *out, const struct fetch_request *rq, bool canonical) must_check;
+/* "Content-Range: bytes 5-9/100". False if it is not of that form; *total -1 for "*". */
+bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_t *total);
+/* Retry-After in seconds from now: a number or an HTTP date; 0 when absent or unreadable, at most a day. */
+int64_t retry_after_parse(const char *value);
+/* What a status other than the wanted one means. body: the error document or NULL; its first message is shown. who:
+ * names the other side. */
+void fetch_end_from_status(struct fetch_end *e, const char *who, int status, const char *retry_after, const char *body,
+                           size_t len);
+
+#endif

@@ -1,0 +1,477 @@
+/* Fetching from central. Thread: the fetch loop.
+ *
+ *   closed (requests go out) ── a connect or head time-out, a refusal ──▶ open (requests fail at once) ── a probe
+ * succeeds ──▶ closed */
+#include "edge/pull/central.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/fill/wire_http.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONNECT_MS 2000
+/* Central itself waits for its upstream; it answers within its own limits or says why. */
+#define HEAD_MS 20000
+#define STALL_MS 20000
+#define PROBE_FIRST_MS 500
+#define PROBE_MAX_MS 5000
+#define ERROR_BODY_MAX 8192
+#define POST_ANSWER_MAX (16 * MiB)
+
+struct central_source {
+    struct source source;
+    const char *url;
+    bool insecure;
+    struct loop *loop;
+    struct http_client *client;
+    struct timer probe;
+    struct http_call *probe_call;
+    int64_t probe_ms;
+    struct central_fetch *fetches;
+    struct central_post *posts;
+    pthread_mutex_t lock; /* guards state, for a few instructions */
+    struct central_state state;
+};
+
+struct central_fetch {
+    struct fetch fetch; /* first */
+    struct central_source *c;
+    const struct fetch_events *ev;
+    void *arg;
+    struct http_call *call;
+    struct timer start; /* fails it from the loop when the breaker is open */
+    struct fetch_request rq;
+    bool refused; /* an error document is being collected */
+    int status;
+    char retry_after[64];
+    struct buf error_body;
+    int64_t skip; /* bytes of a 200 before the offset asked for */
+    int64_t left; /* bytes still wanted, -1 to the end */
+    bool in_callback, cancelled;
+    struct central_fetch *next;
+};
+
+static bool is_open(struct central_source *c) {
+    pthread_mutex_lock(&c->lock);
+    bool open = !c->state.reachable;
+    pthread_mutex_unlock(&c->lock);
+    return open;
+}
+
+static void set_reachable(struct central_source *c, bool reachable, const char *why) {
+    pthread_mutex_lock(&c->lock);
+    bool changed = c->state.reachable != reachable;
+    c->state.reachable = reachable;
+    if (changed) c->state.since_s = clock_wall_s();
+    if (!reachable) {
+        c->state.failures++;
+        snprintf(c->state.last_error, sizeof(c->state.last_error), "%s", why);
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (!changed) return;
+    if (reachable) {
+        log_info("central_reachable", KV_S("url", c->url));
+    } else {
+        log_warn("central_unreachable", KV_S("url", c->url), KV_S("why", why));
+        c->probe_ms = PROBE_FIRST_MS;
+        timer_set(&c->probe, c->probe_ms);
+    }
+}
+
+/* --- the probe --- */
+
+static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    (void)a;
+    (void)arg;
+    return true;
+}
+
+static bool probe_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    (void)data;
+    (void)len;
+    (void)arg;
+    return true;
+}
+
+static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct central_source *c = arg;
+    c->probe_call = NULL;
+    if (r->status > 0) {
+        set_reachable(c, true, NULL);
+        return;
+    }
+    set_reachable(c, false, r->msg);
+    c->probe_ms = c->probe_ms * 2 < PROBE_MAX_MS ? c->probe_ms * 2 : PROBE_MAX_MS;
+    timer_set(&c->probe, c->probe_ms);
+}
+
+static const struct http_call_events probe_events = {probe_head, probe_data, probe_done};
+
+static void on_probe(void *arg) {
+    struct central_source *c = arg;
+    char url[1024];
+    snprintf(url, sizeof(url), "%s/v2/", c->url);
+    struct http_call_spec spec = {.method = "GET",
+                                  .url = url,
+                                  .insecure_tls = c->insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = 5000,
+                                  .total_ms = 6000,
+                                  .max_body = 65536};
+    c->probe_call = http_call_start(c->client, &spec, &probe_events, c);
+}
+
+/* --- fetches --- */
+
+static void fetch_free(struct central_fetch *f) {
+    for (struct central_fetch **link = &f->c->fetches; *link; link = &(*link)->next) {
+        if (*link != f) continue;
+        *link = f->next;
+        break;
+    }
+    timer_fini(&f->start);
+    buf_fini(&f->error_body);
+    free(f);
+}
+
+/* The last word to whoever asked. */
+static void end(struct central_fetch *f, const struct fetch_end *e) {
+    f->call = NULL;
+    f->in_callback = true;
+    f->ev->done(&f->fetch, e, f->arg);
+    fetch_free(f);
+}
+
+/* Ends it from within a callback of the call, which is dropped by returning false. */
+static bool give_up(struct central_fetch *f, int code, int status, const char *what) {
+    struct fetch_end e;
+    fetch_end_set(&e, code, "central %s", what);
+    e.status = status;
+    end(f, &e);
+    return false;
+}
+
+/* The part that came must be the part that was asked for. */
+static bool check_part(struct central_fetch *f, const struct http_answer *a, struct fetch_head *h, const char **wrong) {
+    int64_t start, stop;
+    h->total = a->content_length;
+    if (a->status != 206) {
+        f->skip = f->rq.offset;
+        if (f->rq.offset > 0 && h->total >= 0 && h->total <= f->rq.offset) *wrong = "has less than was asked for";
+    } else if (!content_range_parse(a->header(a, "content-range"), &start, &stop, &h->total) || start != f->rq.offset) {
+        *wrong = "sent another part than was asked for";
+    }
+    return !*wrong;
+}
+
+static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    set_reachable(f->c, true, NULL);
+    f->status = a->status;
+    const char *retry = a->header(a, "retry-after");
+    if (retry) snprintf(f->retry_after, sizeof(f->retry_after), "%s", retry);
+    if (a->status != 200 && a->status != 206) {
+        f->refused = true;
+        return true;
+    }
+    struct fetch_head h = {.origin = "central", .link = a->header(a, "link"), .warning = a->header(a, "warning")};
+    const char *wrong = NULL;
+    if (!check_part(f, a, &h, &wrong)) return give_up(f, ERR_UPSTREAM, a->status, wrong);
+    const char *type = a->header(a, "content-type"), *digest = a->header(a, "docker-content-digest"),
+               *age = a->header(a, "age");
+    media_type_clean(type ? type : "", h.media_type);
+    h.has_digest = digest && digest_parse(&h.digest, digest, strlen(digest)) == 0;
+    h.age_s = age ? retry_after_parse(age) : 0;
+    f->in_callback = true;
+    f->ev->head(&f->fetch, &h, f->arg);
+    f->in_callback = false;
+    if (!f->cancelled) return true;
+    fetch_free(f);
+    return false;
+}
+
+static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    if (f->refused) {
+        if (f->error_body.len + len <= ERROR_BODY_MAX && buf_add(&f->error_body, data, len) < 0) return true;
+        return true;
+    }
+    const char *p = data;
+    if (f->skip > 0) {
+        size_t n = (int64_t)len < f->skip ? len : (size_t)f->skip;
+        f->skip -= (int64_t)n;
+        p += n;
+        len -= n;
+    }
+    if (f->left >= 0 && (int64_t)len > f->left) len = (size_t)f->left;
+    if (f->left >= 0) f->left -= (int64_t)len;
+    if (len == 0) return true;
+    f->in_callback = true;
+    f->ev->data(&f->fetch, p, len, f->arg);
+    f->in_callback = false;
+    if (f->cancelled) {
+        fetch_free(f);
+        return false;
+    }
+    if (f->left != 0) return true;
+    /* A 200 to a ranged request goes on beyond the range: enough. */
+    struct fetch_end e = {.code = 0, .status = f->status};
+    end(f, &e);
+    return false;
+}
+
+static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    struct fetch_end e = {.code = 0, .status = r->status};
+    if (f->refused) {
+        fetch_end_from_status(&e, "central", f->status, f->retry_after, f->error_body.data, f->error_body.len);
+    } else if (r->code != 0) {
+        fetch_end_set(&e, r->code, "central: %s", r->msg);
+        e.status = r->status;
+        bool silent = r->status == 0 && (r->code == ERR_UNREACHABLE || r->code == ERR_TIMEOUT);
+        if (silent) {
+            set_reachable(f->c, false, r->msg);
+            e.code = ERR_UNREACHABLE;
+        }
+    }
+    end(f, &e);
+}
+
+static const struct http_call_events call_events = {on_head, on_data, on_done};
+
+/* The breaker is open: says so, from the loop. */
+static void on_refuse(void *arg) {
+    struct central_fetch *f = arg;
+    struct central_state s;
+    central_source_state(f->c, &s);
+    struct fetch_end e;
+    fetch_end_set(&e, ERR_UNREACHABLE,
+                  "central at %s cannot be reached for %lld s (%s); what this edge holds is served", f->c->url,
+                  (long long)(clock_wall_s() - s.since_s), s.last_error);
+    end(f, &e);
+}
+
+static void send_request(struct central_fetch *f) {
+    struct central_source *c = f->c;
+    const struct fetch_request *rq = &f->rq;
+    struct buf url;
+    buf_init(&url, 16384);
+    char range[80] = "", id[96], accept[256];
+    bool ok = buf_add_str(&url, c->url) == 0 && fetch_target(&url, rq, true) == 0;
+    if (rq->length > 0) {
+        snprintf(range, sizeof(range), "Range: bytes=%lld-%lld", (long long)rq->offset,
+                 (long long)(rq->offset + rq->length - 1));
+    } else if (rq->offset > 0) {
+        snprintf(range, sizeof(range), "Range: bytes=%lld-", (long long)rq->offset);
+    }
+    snprintf(id, sizeof(id), "X-Request-Id: %s", rq->request_id);
+    snprintf(accept, sizeof(accept), "Accept: %s", MANIFEST_ACCEPT);
+    const char *headers[5] = {NULL};
+    unsigned n = 0;
+    if (rq->request_id[0]) headers[n++] = id;
+    if (range[0]) headers[n++] = range;
+    if (rq->kind == FETCH_MANIFEST || rq->kind == FETCH_MANIFEST_HEAD) headers[n++] = accept;
+    bool is_head = rq->kind == FETCH_MANIFEST_HEAD || rq->kind == FETCH_BLOB_HEAD;
+    struct http_call_spec spec = {.method = is_head ? "HEAD" : "GET",
+                                  .url = ok ? url.data : "",
+                                  .headers = headers,
+                                  .insecure_tls = c->insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = HEAD_MS,
+                                  .stall_ms = STALL_MS,
+                                  .max_body = rq->max_body};
+    f->call = http_call_start(c->client, &spec, &call_events, f);
+    buf_fini(&url);
+}
+
+static struct fetch *start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
+    struct central_source *c = container_of(s, struct central_source, source);
+    struct central_fetch *f = calloc(1, sizeof(*f));
+    if (!f) abort();
+    *f = (struct central_fetch){.fetch = {.source = s},
+                                .c = c,
+                                .ev = ev,
+                                .arg = arg,
+                                .rq = *rq,
+                                .left = rq->length > 0 ? rq->length : -1,
+                                .next = c->fetches};
+    c->fetches = f;
+    buf_init(&f->error_body, ERROR_BODY_MAX + 1);
+    timer_init(&f->start, c->loop, on_refuse, f);
+    if (is_open(c))
+        timer_set(&f->start, 0);
+    else
+        send_request(f);
+    f->rq.query = NULL; /* was borrowed */
+    return &f->fetch;
+}
+
+static void cancel(struct fetch *fetch) {
+    struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
+    if (f->in_callback) {
+        f->cancelled = true;
+        return;
+    }
+    if (f->call) http_call_cancel(f->call);
+    fetch_free(f);
+}
+
+static void pause_fetch(struct fetch *fetch) {
+    struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
+    if (f->call) http_call_pause(f->call);
+}
+
+static void resume_fetch(struct fetch *fetch) {
+    struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
+    if (f->call) http_call_resume(f->call);
+}
+
+static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch};
+
+/* --- posts --- */
+
+struct central_post {
+    struct central_source *c;
+    struct http_call *call;
+    void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
+    void *arg;
+    struct buf body;
+    struct timer refuse;
+    struct central_post *next;
+};
+
+static void post_free(struct central_post *p) {
+    for (struct central_post **link = &p->c->posts; *link; link = &(*link)->next) {
+        if (*link != p) continue;
+        *link = p->next;
+        break;
+    }
+    timer_fini(&p->refuse);
+    buf_fini(&p->body);
+    free(p);
+}
+
+static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    (void)a;
+    struct central_post *p = arg;
+    set_reachable(p->c, true, NULL);
+    return true;
+}
+
+static bool post_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct central_post *p = arg;
+    if (buf_add(&p->body, data, len) == 0) return true;
+    struct fetch_end e;
+    fetch_end_set(&e, ERR_TOO_BIG, "central's answer is too large");
+    p->done(&e, NULL, 0, p->arg);
+    post_free(p);
+    return false;
+}
+
+static void post_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct central_post *p = arg;
+    struct fetch_end e = {.code = 0, .status = r->status};
+    if (r->code != 0) {
+        fetch_end_set(&e, r->code, "central: %s", r->msg);
+        if (r->status == 0) set_reachable(p->c, false, r->msg);
+    } else if (r->status != 200) {
+        fetch_end_from_status(&e, "central", r->status, NULL, p->body.data, p->body.len);
+    }
+    p->done(&e, p->body.data, p->body.len, p->arg);
+    post_free(p);
+}
+
+static const struct http_call_events post_events = {post_head, post_data, post_done};
+
+static void post_refused(void *arg) {
+    struct central_post *p = arg;
+    struct fetch_end e;
+    fetch_end_set(&e, ERR_UNREACHABLE, "central cannot be reached");
+    p->done(&e, NULL, 0, p->arg);
+    post_free(p);
+}
+
+void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
+    struct central_post *p = calloc(1, sizeof(*p));
+    if (!p) abort();
+    *p = (struct central_post){.c = c, .done = done, .arg = arg, .next = c->posts};
+    c->posts = p;
+    buf_init(&p->body, (size_t)POST_ANSWER_MAX);
+    timer_init(&p->refuse, c->loop, post_refused, p);
+    if (is_open(c)) {
+        timer_set(&p->refuse, 0);
+        return;
+    }
+    char url[1024], type[128];
+    snprintf(url, sizeof(url), "%s%s", c->url, path);
+    snprintf(type, sizeof(type), "Content-Type: %s", content_type);
+    const char *headers[] = {type, NULL};
+    struct http_call_spec spec = {.method = "POST",
+                                  .url = url,
+                                  .headers = headers,
+                                  .body = body,
+                                  .body_len = len,
+                                  .insecure_tls = c->insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = 15000,
+                                  .total_ms = 60000,
+                                  .max_body = POST_ANSWER_MAX};
+    p->call = http_call_start(c->client, &spec, &post_events, p);
+}
+
+/* --- the source --- */
+
+struct central_source *central_source_new(const char *url, struct loop *l, struct http_client *client) {
+    struct central_source *c = calloc(1, sizeof(*c));
+    if (!c) abort();
+    c->source.ops = &ops;
+    snprintf(c->source.name, sizeof(c->source.name), "central");
+    c->url = url;
+    c->loop = l;
+    c->client = client;
+    c->state.reachable = true; /* until shown otherwise */
+    pthread_mutex_init(&c->lock, NULL);
+    struct http_url u;
+    c->insecure = http_url_parse(url, &u) &&
+                  (strncmp(u.host, "127.", 4) == 0 || strcmp(u.host, "localhost") == 0 || strcmp(u.host, "::1") == 0);
+    timer_init(&c->probe, l, on_probe, c);
+    return c;
+}
+
+void central_source_free(struct central_source *c) {
+    if (!c) return;
+    while (c->fetches)
+        cancel(&c->fetches->fetch);
+    while (c->posts) {
+        if (c->posts->call) http_call_cancel(c->posts->call);
+        post_free(c->posts);
+    }
+    if (c->probe_call) http_call_cancel(c->probe_call);
+    timer_fini(&c->probe);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+struct source *central_source(struct central_source *c) {
+    return &c->source;
+}
+
+void central_source_state(struct central_source *c, struct central_state *out) {
+    pthread_mutex_lock(&c->lock);
+    *out = c->state;
+    pthread_mutex_unlock(&c->lock);
+}

@@ -1,0 +1,31 @@
+/* Central as a source of fills and answers: the registry API on its fleet port, with a breaker. When central cannot be
+ * reached, requests fail at once and a probe in the background finds out when it is back; nobody waits for a time-out
+ * twice. Thread: the fetch loop, but for what is marked. */
+#ifndef ENTREPOT_EDGE_PULL_CENTRAL_H
+#define ENTREPOT_EDGE_PULL_CENTRAL_H
+
+#include "common/fill/source.h"
+#include "common/http/client.h"
+
+struct central_source;
+
+/* url: "http(s)://host:port", borrowed for ever. Over https to a loopback address the certificate is not checked: until
+ * the fleet has identity there is nothing to check it against, and whoever can listen there is on this machine. */
+struct central_source *central_source_new(const char *url, struct loop *l, struct http_client *client);
+void central_source_free(struct central_source *c);
+struct source *central_source(struct central_source *c);
+/* POST to the fleet port; the answer's body (at most 16 MiB) is borrowed. done is called exactly once unless
+ * central_source_free comes first. */
+void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg);
+
+/* Any thread. */
+struct central_state {
+    bool reachable;
+    int64_t since_s; /* wall clock of the last change, 0 if none */
+    int64_t failures;
+    char last_error[256];
+};
+void central_source_state(struct central_source *c, struct central_state *out);
+
+#endif
