@@ -18,7 +18,7 @@ struct node_config {
     char *registry_cert_file, *registry_key_file; /* both or none: TLS on the registry port */
     char **registry_names;  /* the names clients know this service by */
     size_t n_registry_names;
-    char *node_listen;      /* fleet.listen / peers.listen */
+    char *node_listen;      /* fleet.listen; NULL on an edge, where peers.listen has no effect yet */
     char *admin_listen;     /* 127.0.0.1:5002 / :5052 */
     int64_t store_limit, store_min_free;
     char *address;          /* what clients reach it by; NULL: found out */
@@ -28,8 +28,13 @@ struct node_config {
     unsigned serving_loops; /* 0: one a core */
     unsigned fetch_loops;   /* default 1 */
     int64_t drain_ms;       /* grace on SIGTERM */
+    int64_t stale_for_ms;   /* how long a tag is served after its source was last heard */
     unsigned conns_per_addr, conns;
     int64_t head_ms, idle_ms, send_stall_ms;
+    int64_t body_rate_bytes_per_s;
+    int64_t head_bytes;
+    char **no_effect; /* keys that were set but that nothing uses yet */
+    size_t n_no_effect;
 };
 
 #endif

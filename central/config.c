@@ -1,0 +1,339 @@
+/* Central's schema, and what must hold between its keys. Thread: main. */
+#include "central/config.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/oci/resolve.h"
+#include "common/ops/node_schema.h"
+
+static int hosted_check(const char *value, struct error *err) {
+    size_t start = 0;
+    for (size_t i = 0;; i++) {
+        if (value[i] && value[i] != '/') {
+            if (strchr("abcdefghijklmnopqrstuvwxyz0123456789._-*", value[i])) continue;
+            return error_set(err, ERR_INVALID, "\"%.100s\" holds \"%c\", which no repository name has", value,
+                             value[i]);
+        }
+        size_t len = i - start;
+        bool stars = len >= 2 && strstr(value + start, "**") && strstr(value + start, "**") < value + i;
+        if (len == 0 || (stars && len != 2)) {
+            error_set(err, ERR_INVALID, "\"%.100s\" is not a pattern of repositories", value);
+            error_hint(
+                err,
+                "\"*\" stands for part of a name, \"**\" between slashes for any number of names: acme/**, team-*/app");
+            return ERR_INVALID;
+        }
+        if (!value[i]) return 0;
+        start = i + 1;
+    }
+}
+
+static int default_upstream_check(const char *value, struct error *err) {
+    return *value ? config_check_host_port(value, err) : 0;
+}
+
+#define UP(f) .at = offsetof(struct upstream_config, f)
+static const struct config_key upstream_keys[] = {
+    {.name = "name",
+     .type = CONFIG_STRING,
+     UP(name),
+     .required = true,
+     .check = config_check_host_port,
+     .example = "docker.io",
+     .doc = "The registry's name as it stands in image names: a host, or HOST:PORT."},
+    {.name = "endpoints",
+     .type = CONFIG_STRINGS,
+     UP(endpoints),
+     .count_at = offsetof(struct upstream_config, n_endpoints),
+     .check = config_check_url,
+     .shown = "https://NAME",
+     .example = "[https://registry-1.docker.io]",
+     .doc = "URLs it is reached by. With several, health and speed decide which is asked first."},
+    {.name = "username",
+     .type = CONFIG_STRING,
+     UP(username),
+     .example = "acme",
+     .doc = "Account to sign in with; needs password_file."},
+    {.name = "password_file",
+     .type = CONFIG_FILE,
+     UP(password_file),
+     .example = "/etc/entrepot/docker.io.password",
+     .doc = "File whose first line is the password or access token."},
+    {.name = "ca_file",
+     .type = CONFIG_FILE,
+     UP(ca_file),
+     .shown = "the system's",
+     .example = "/etc/entrepot/partner-ca.pem",
+     .doc = "PEM file of the authorities trusted for this upstream, instead of the system's."},
+    {.name = "fresh_for",
+     .type = CONFIG_DURATION,
+     UP(fresh_for_ms),
+     .fallback = "60s",
+     .doc = "How long a tag is served before it is checked at the upstream again."},
+    {.name = "max_parallel",
+     .type = CONFIG_INT,
+     UP(max_parallel),
+     .fallback = "16",
+     .min = 1,
+     .max = 1024,
+     .doc = "Requests that may be under way to this upstream at one time."},
+};
+static const struct config_schema upstream_schema = CONFIG_SCHEMA(upstream_keys);
+
+static const struct config_key registry_keys[] = {
+    NODE_KEY_LISTEN(":5000", "Address and port of the registry API."),
+    NODE_KEY_NAMES,
+    NODE_KEY_CERT_FILE,
+    NODE_KEY_KEY_FILE,
+};
+static const struct config_schema registry_schema = CONFIG_SCHEMA(registry_keys);
+
+static const struct config_key fleet_keys[] = {
+    {.name = "listen",
+     .type = CONFIG_STRING,
+     .at = offsetof(struct central_config, node.node_listen),
+     .check = config_check_listen,
+     .fallback = "127.0.0.1:5001",
+     .doc = "Address and port that edges connect to. Loopback only in this version: edges have no certificates yet, so "
+            "anyone who "
+            "reached the port could read everything and pose as an edge."},
+};
+static const struct config_schema fleet_schema = CONFIG_SCHEMA(fleet_keys);
+
+static const struct config_key admin_keys[] = {NODE_KEY_ADMIN_LISTEN("127.0.0.1:5002")};
+static const struct config_schema admin_schema = CONFIG_SCHEMA(admin_keys);
+
+static const struct config_key mirror_keys[] = {
+    {.name = "repository",
+     .type = CONFIG_STRING,
+     .required = true,
+     .no_effect = true,
+     .example = "docker.io/library/nginx",
+     .doc = "Canonical name of the repository."},
+    {.name = "tags",
+     .type = CONFIG_STRINGS,
+     .no_effect = true,
+     .example = "[\"1.*\", stable]",
+     .doc = "Patterns of tags."},
+    {.name = "platforms",
+     .type = CONFIG_STRINGS,
+     .no_effect = true,
+     .example = "[linux/amd64]",
+     .doc = "Platforms to bring in."},
+    {.name = "every", .type = CONFIG_DURATION, .no_effect = true, .example = "1h", .doc = "How often."},
+};
+static const struct config_schema mirror_schema = CONFIG_SCHEMA(mirror_keys);
+
+static const struct config_key site_keys[] = {
+    {.name = "name",
+     .type = CONFIG_STRING,
+     .required = true,
+     .no_effect = true,
+     .example = "shanghai",
+     .doc = "The site's name."},
+    {.name = "networks",
+     .type = CONFIG_STRINGS,
+     .no_effect = true,
+     .example = "[10.1.0.0/16, \"2001:db8:1::/48\"]",
+     .doc = "Its networks."},
+    {.name = "neighbours", .type = CONFIG_STRINGS, .no_effect = true, .example = "[suzhou]", .doc = "Sites near it."},
+};
+static const struct config_schema site_schema = CONFIG_SCHEMA(site_keys);
+
+static const struct config_key dns_keys[] = {
+    {.name = "listen",
+     .type = CONFIG_STRING,
+     .no_effect = true,
+     .check = config_check_listen,
+     .example = ":5353",
+     .doc = "Address and port, UDP and TCP."},
+    {.name = "zone",
+     .type = CONFIG_STRING,
+     .no_effect = true,
+     .check = config_check_host,
+     .example = "img.acme.example",
+     .doc = "The zone answered for."},
+    {.name = "ttl",
+     .type = CONFIG_DURATION,
+     .no_effect = true,
+     .example = "15s",
+     .doc = "How long answers may be kept."},
+};
+static const struct config_schema dns_schema = CONFIG_SCHEMA(dns_keys);
+
+static const char *const deleted_words[] = {[DELETED_SERVE] = "serve", [DELETED_HIDE] = "hide", NULL};
+
+#define AT(f) .at = offsetof(struct central_config, f)
+static const struct config_key central_keys[] = {
+    {.name = "upstreams",
+     .type = CONFIG_ITEMS,
+     AT(upstreams),
+     .count_at = offsetof(struct central_config, n_upstreams),
+     .inner = &upstream_schema,
+     .item_size = sizeof(struct upstream_config),
+     .item_name = "name",
+     .fallback = "[{name: docker.io, endpoints: [\"https://registry-1.docker.io\"]}, {name: ghcr.io}, {name: quay.io}, "
+                 "{name: registry.k8s.io}, {name: gcr.io}, {name: mcr.microsoft.com}]",
+     .doc = "The registries that are mirrored. A list given here replaces the default one; a registry that is not in "
+            "it is not "
+            "asked."},
+    {.name = "default_upstream",
+     .type = CONFIG_STRING,
+     AT(default_upstream),
+     .check = default_upstream_check,
+     .fallback = "docker.io",
+     .doc = "The upstream that a bare name such as `nginx` means. \"\": bare names are unknown."},
+    {.name = "hosted",
+     .type = CONFIG_STRINGS,
+     AT(hosted),
+     .count_at = offsetof(struct central_config, n_hosted),
+     .check = hosted_check,
+     .fallback = "[\"sample/**\"]",
+     .doc = "Repositories that live here and are never asked for upstream. `*` stands for part of a name, `**` for any "
+            "number of "
+            "names."},
+    NODE_KEY_GROUP("registry", registry_schema, "The registry API, for container engines and edges."),
+    NODE_KEY_GROUP("fleet", fleet_schema, "The port for edges."),
+    NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),
+    NODE_KEY_ADDRESS,
+    NODE_KEY_DATA("/var/lib/entrepot/central; for a plain user ~/.local/share/entrepot/central"),
+    NODE_KEY_GROUP("store", node_store_keys, "Room for blobs."),
+    NODE_KEY_STALE_FOR("How long a tag is still served, marked as stale, when its upstream cannot be reached."),
+    {.name = "deleted",
+     .type = CONFIG_WORD,
+     AT(deleted),
+     .words = deleted_words,
+     .fallback = "serve",
+     .doc = "A tag that its upstream has deleted is still served while it is held, or hidden."},
+    NODE_KEY_GROUP("log", node_log_keys, "What is written to standard error."),
+    NODE_KEY_GROUP("limits", node_limits_keys, "What clients may take."),
+    NODE_KEY_GROUP("threads", node_threads_keys, "How many threads do the work."),
+    NODE_KEY_DRAIN,
+    {.name = "mirrors",
+     .type = CONFIG_ITEMS,
+     .inner = &mirror_schema,
+     .item_name = "repository",
+     .no_effect = true,
+     .example = "[{repository: docker.io/library/nginx, tags: [\"1.*\"], platforms: [linux/amd64], every: 1h}]",
+     .doc = "Repositories to bring in on a schedule."},
+    {.name = "sites",
+     .type = CONFIG_ITEMS,
+     .inner = &site_schema,
+     .item_name = "name",
+     .no_effect = true,
+     .example = "[{name: shanghai, networks: [10.1.0.0/16], neighbours: [suzhou]}]",
+     .doc = "The branch offices."},
+    {.name = "dns",
+     .type = CONFIG_GROUP,
+     .inner = &dns_schema,
+     .no_effect = true,
+     .doc = "The DNS that sends clients to their nearest edge."},
+};
+const struct config_schema central_config_schema = CONFIG_SCHEMA(central_keys);
+
+/* docker.io goes by several names; an upstream without endpoints is reached by its own. */
+static void upstream_complete(struct upstream_config *u) {
+    for (char *p = u->name; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    const char *alias = upstream_alias(u->name);
+    if (strcmp(alias, u->name)) {
+        char *name = strdup(alias);
+        if (!name) abort();
+        free(u->name);
+        u->name = name;
+    }
+    for (size_t i = 0; i < u->n_endpoints; i++) {
+        size_t len = strlen(u->endpoints[i]);
+        while (len && u->endpoints[i][len - 1] == '/')
+            u->endpoints[i][--len] = '\0';
+    }
+    if (u->n_endpoints) return;
+    u->endpoints = calloc(1, sizeof *u->endpoints);
+    if (!u->endpoints ||
+        asprintf(&u->endpoints[0], "https://%s", strcmp(u->name, "docker.io") ? u->name : "registry-1.docker.io") < 0)
+        abort();
+    u->n_endpoints = 1;
+}
+
+static int upstreams_check(struct config_load *load, struct central_config *c, struct error *err) {
+    for (size_t i = 0; i < c->n_upstreams; i++) {
+        struct upstream_config *u = &c->upstreams[i];
+        char path[64];
+        upstream_complete(u);
+        snprintf(path, sizeof path, "upstreams[%zu].name", i);
+        for (size_t j = 0; j < i; j++) {
+            if (!strcasecmp(c->upstreams[j].name, u->name))
+                return config_load_error(load, path, err, "\"%.100s\" is there twice, as upstreams[%zu] already",
+                                         u->name, j);
+        }
+        if (!u->username == !u->password_file) continue;
+        snprintf(path, sizeof path, "upstreams[%zu].%s", i, u->username ? "username" : "password_file");
+        return config_load_error(load, path, err, "needs %s as well", u->username ? "password_file" : "username");
+    }
+    return 0;
+}
+
+static int default_upstream_resolve(struct config_load *load, struct central_config *c, struct error *err) {
+    if (!*c->default_upstream) {
+        free(c->default_upstream);
+        c->default_upstream = NULL;
+        return 0;
+    }
+    const char *name = upstream_alias(c->default_upstream);
+    for (size_t i = 0; i < c->n_upstreams; i++) {
+        if (strcasecmp(c->upstreams[i].name, name)) continue;
+        char *copy = strdup(c->upstreams[i].name);
+        if (!copy) abort();
+        free(c->default_upstream);
+        c->default_upstream = copy;
+        return 0;
+    }
+    config_load_error(load, "default_upstream", err, "\"%.100s\" is not among upstreams", name);
+    if (c->n_upstreams) {
+        error_hint(err, "set default_upstream to one of them, for example %.100s, or to \"\" for none",
+                   c->upstreams[0].name);
+    } else {
+        error_hint(err, "set default_upstream to \"\" if there are none");
+    }
+    return ERR_INVALID;
+}
+
+static int central_check(struct config_load *load, struct node_config *node, struct error *err) {
+    struct central_config *c = (struct central_config *)node;
+    int r = upstreams_check(load, c, err);
+    if (r == 0) r = default_upstream_resolve(load, c, err);
+    if (r == 0) r = node_config_check(load, node, "central", err);
+    if (r == 0 && !config_listen_is_loopback(node->node_listen)) {
+        r = config_load_error(
+            load, "fleet.listen", err,
+            "\"%.60s\" is not loopback; until edges have certificates this port binds loopback only, because anyone "
+            "who reached it could read everything and pose as an edge",
+            node->node_listen);
+        error_hint(err, "use 127.0.0.1:5001, and let a distant edge reach it by a tunnel (ssh, WireGuard)");
+    }
+    return r;
+}
+
+int central_config_load(const struct config_source *src, struct node_config **out, struct error *err) {
+    struct central_config *c = calloc(1, sizeof *c);
+    if (!c) abort();
+    c->node.kind = NODE_CENTRAL;
+    c->node.program = "entrepot-central";
+    struct config_source own = *src;
+    if (!own.default_file) own.default_file = CENTRAL_CONFIG_FILE;
+    int r = config_load(&central_config_schema, &own, &c->node, central_check, err);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    *out = &c->node;
+    return 0;
+}
+
+void central_config_free(struct node_config *node) {
+    if (!node) return;
+    config_free(&central_config_schema, node);
+    free(node);
+}

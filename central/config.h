@@ -1,0 +1,36 @@
+/* Central's configuration as plain values. Thread: any (immutable once loaded). */
+#ifndef ENTREPOT_CENTRAL_CONFIG_H
+#define ENTREPOT_CENTRAL_CONFIG_H
+
+#include "common/ops/config.h"
+
+struct upstream_config {
+    char *name;       /* "docker.io", "localhost:5000"; aliases of docker.io are already "docker.io" */
+    char **endpoints; /* http(s)://HOST[:PORT][/PATH], no '/' at the end; at least one */
+    size_t n_endpoints;
+    char *username, *password_file; /* both or neither */
+    char *ca_file;                  /* NULL: the system's */
+    int64_t fresh_for_ms;
+    unsigned max_parallel;
+};
+
+enum deleted_tags { DELETED_SERVE, DELETED_HIDE };
+
+struct central_config {
+    struct node_config node; /* first */
+    struct upstream_config *upstreams;
+    size_t n_upstreams;
+    char *default_upstream; /* one of upstreams, or NULL: bare names are unknown */
+    char **hosted;
+    size_t n_hosted;
+    enum deleted_tags deleted;
+};
+
+extern const struct config_schema central_config_schema;
+#define CENTRAL_CONFIG_FILE "/etc/entrepot/central.yaml"
+
+/* Loads src (its default_file is set here) into a new struct central_config, given as its first member. */
+int central_config_load(const struct config_source *src, struct node_config **out, struct error *err) must_check;
+void central_config_free(struct node_config *node);
+
+#endif

@@ -1,0 +1,365 @@
+/* Reading a configuration by its schema: tree, --set, then every value into its field. Thread: main. */
+#include "common/ops/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/core/file.h"
+#include "common/ops/config_set.h"
+#include "common/ops/config_tree.h"
+#include "common/ops/units.h"
+
+#define PATH_TEXT_MAX 300
+
+struct config_load {
+    struct config_node *root;
+    struct node_config *node;
+};
+
+static void *field(void *base, size_t at) {
+    return (char *)base + at;
+}
+
+static const char *type_name(enum config_type t) {
+    static const char *const names[] = {"a string",       "a path", "a path",    "a list of strings",
+                                        "a size",         "a time", "a rate",    "true or false",
+                                        "a whole number", "a word", "a mapping", "a list of mappings"};
+    return names[t];
+}
+
+static const char *kind_name(enum config_node_kind k) {
+    return k == CONFIG_NODE_SCALAR ? "a single value" : k == CONFIG_NODE_LIST ? "a list" : "a mapping";
+}
+
+static int type_error(const struct config_key *key, const char *path, const struct config_node *n, struct error *err) {
+    config_error(err, &n->place, "%s: must be %s, not %s", path, type_name(key->type),
+                 config_node_is_null(n) ? "empty" : kind_name(n->kind));
+    if (key->example || key->fallback)
+        error_hint(err, "for example %s: %.150s", key->name, key->example ? key->example : key->fallback);
+    return ERR_INVALID;
+}
+
+static int value_error(struct error *err, const char *path, const struct config_place *place) {
+    error_wrap(err, "%s", path);
+    return config_error_wrap(err, place);
+}
+
+/* --- scalars --- */
+
+static int word_parse(const struct config_key *key, const char *text, int *out, struct error *err) {
+    char list[160] = "";
+    size_t len = 0;
+    for (int i = 0; key->words[i]; i++) {
+        if (!strcmp(key->words[i], text)) {
+            *out = i;
+            return 0;
+        }
+        if (len < sizeof list - 1)
+            len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", i ? ", " : "", key->words[i]);
+    }
+    return error_set(err, ERR_INVALID, "\"%.64s\" is not one of %s", text, list);
+}
+
+static int string_check(const struct config_key *key, const char *text, struct error *err) {
+    if ((key->type == CONFIG_PATH || key->type == CONFIG_FILE) && text[0] != '/')
+        return error_set(err, ERR_INVALID, "\"%.100s\" must be an absolute path", text);
+    return key->check ? key->check(text, err) : 0;
+}
+
+static int number_parse(const struct config_key *key, const char *text, int64_t *out, struct error *err) {
+    int r = key->type == CONFIG_SIZE       ? size_parse(text, out, err)
+            : key->type == CONFIG_DURATION ? duration_parse(text, out, err)
+                                           : rate_parse(text, out, err);
+    if (r == 0 && key->max && (*out < key->min || *out > key->max)) {
+        const char *unit = key->type == CONFIG_DURATION ? "ms" : key->type == CONFIG_SIZE ? "bytes" : "bytes/s";
+        r = error_set(err, ERR_INVALID, "%.64s is out of range: it must be from %lld to %lld %s", text,
+                      (long long)key->min, (long long)key->max, unit);
+    }
+    return r;
+}
+
+/* base NULL: only checked. */
+static int scalar_bind(const struct config_key *key, const char *text, void *base, struct error *err) {
+    union {
+        int64_t number;
+        bool truth;
+        int word;
+    } v = {0};
+    int r = 0;
+    switch (key->type) {
+    case CONFIG_SIZE:
+    case CONFIG_DURATION:
+    case CONFIG_RATE:
+        r = number_parse(key, text, &v.number, err);
+        if (r == 0 && base) memcpy(field(base, key->at), &v.number, sizeof v.number);
+        return r;
+    case CONFIG_BOOL:
+        r = bool_parse(text, &v.truth, err);
+        if (r == 0 && base) memcpy(field(base, key->at), &v.truth, sizeof v.truth);
+        return r;
+    case CONFIG_WORD:
+        r = word_parse(key, text, &v.word, err);
+        if (r == 0 && base) memcpy(field(base, key->at), &v.word, sizeof v.word);
+        return r;
+    case CONFIG_INT:
+        r = int_parse(text, key->min, key->max, &v.number, err);
+        if (r == 0 && base) *(unsigned *)field(base, key->at) = (unsigned)v.number;
+        return r;
+    default:
+        r = string_check(key, text, err);
+        if (r == 0 && base && !(*(char **)field(base, key->at) = strdup(text))) abort();
+        return r;
+    }
+}
+
+/* --- lists and mappings --- */
+
+static int map_bind(struct config_load *load, const struct config_schema *schema, const struct config_node *map,
+                    const char *where, void *base, struct error *err);
+
+static int strings_bind(const struct config_key *key, const struct config_node *n, const char *path, void *base,
+                        struct error *err) {
+    if (n->kind != CONFIG_NODE_LIST) return type_error(key, path, n, err);
+    char **list = NULL;
+    if (base && n->n) {
+        if (!(list = calloc(n->n, sizeof *list))) abort();
+        *(char ***)field(base, key->at) = list;
+        *(size_t *)field(base, key->count_at) = n->n;
+    }
+    for (size_t i = 0; i < n->n; i++) {
+        const struct config_node *item = n->items[i];
+        if (item->kind != CONFIG_NODE_SCALAR || config_node_is_null(item)) return type_error(key, path, item, err);
+        if (string_check(key, item->text, err) < 0) return value_error(err, path, &item->place);
+        if (list && !(list[i] = strdup(item->text))) abort();
+    }
+    return 0;
+}
+
+static int items_bind(struct config_load *load, const struct config_key *key, const struct config_node *n,
+                      const char *path, void *base, struct error *err) {
+    if (n->kind != CONFIG_NODE_LIST) return type_error(key, path, n, err);
+    char *items = NULL;
+    if (base && n->n) {
+        if (!(items = calloc(n->n, key->item_size))) abort();
+        *(void **)field(base, key->at) = items;
+        *(size_t *)field(base, key->count_at) = n->n;
+    }
+    for (size_t i = 0; i < n->n; i++) {
+        char at[PATH_TEXT_MAX];
+        snprintf(at, sizeof at, "%s[%zu]", path, i);
+        if (n->items[i]->kind != CONFIG_NODE_MAP) return type_error(key, at, n->items[i], err);
+        int r = map_bind(load, key->inner, n->items[i], at, items ? items + i * key->item_size : NULL, err);
+        if (r < 0) return r;
+    }
+    return 0;
+}
+
+static int value_bind(struct config_load *load, const struct config_key *key, const struct config_node *n,
+                      const char *path, void *base, struct error *err) {
+    if (key->type == CONFIG_GROUP) {
+        if (n && n->kind != CONFIG_NODE_MAP) return type_error(key, path, n, err);
+        return map_bind(load, key->inner, n, path, base, err);
+    }
+    if (key->type == CONFIG_ITEMS) return items_bind(load, key, n, path, base, err);
+    if (key->type == CONFIG_STRINGS) return strings_bind(key, n, path, base, err);
+    if (n->kind != CONFIG_NODE_SCALAR) return type_error(key, path, n, err);
+    return scalar_bind(key, n->text, base, err) < 0 ? value_error(err, path, &n->place) : 0;
+}
+
+/* A key that was not given: its default, if it has one. */
+static int default_bind(struct config_load *load, const struct config_key *key, const char *path, void *base,
+                        struct error *err) {
+    if (key->type == CONFIG_GROUP) return value_bind(load, key, NULL, path, base, err);
+    if (!key->fallback) return 0;
+    struct config_place builtin = {0};
+    _cleanup_(config_tree_freep) struct config_node *n = NULL;
+    if (key->type == CONFIG_STRINGS || key->type == CONFIG_ITEMS) {
+        int r = config_tree_parse(key->fallback, strlen(key->fallback), &builtin, &n, err);
+        if (r < 0) return r;
+    } else {
+        n = config_node_new(CONFIG_NODE_SCALAR, &builtin, key->fallback);
+    }
+    return value_bind(load, key, n, path, base, err);
+}
+
+static void no_effect_note(struct node_config *node, const char *path) {
+    node->no_effect = reallocarray(node->no_effect, node->n_no_effect + 1, sizeof *node->no_effect);
+    if (!node->no_effect) abort();
+    if (!(node->no_effect[node->n_no_effect++] = strdup(path))) abort();
+}
+
+static int key_bind(struct config_load *load, const struct config_key *key, const struct config_node *map,
+                    const char *where, void *base, struct error *err) {
+    char path[PATH_TEXT_MAX];
+    snprintf(path, sizeof path, "%s%s%s", where, *where ? "." : "", key->name);
+    const struct config_node *n = config_map_get(map, key->name);
+    if (key->required && config_node_is_null(n)) {
+        config_error(err, map ? &map->place : NULL, "%s: must be given", path);
+        return ERR_INVALID;
+    }
+    if (key->no_effect) {
+        if (config_node_is_null(n)) return 0;
+        if (base) no_effect_note(load->node, path); /* without base it lies in one that was noted */
+        return value_bind(load, key, n, path, NULL, err);
+    }
+    if (!config_node_is_null(n)) return value_bind(load, key, n, path, base, err);
+    return base ? default_bind(load, key, path, base, err) : 0;
+}
+
+static int map_bind(struct config_load *load, const struct config_schema *schema, const struct config_node *map,
+                    const char *where, void *base, struct error *err) {
+    for (size_t i = 0; map && i < map->n; i++) {
+        if (!config_key_find(schema, map->keys[i].name, where, &map->keys[i].place, err)) return ERR_INVALID;
+    }
+    for (size_t i = 0; i < schema->n; i++) {
+        int r = key_bind(load, &schema->keys[i], map, where, base, err);
+        if (r < 0) return r;
+    }
+    return 0;
+}
+
+/* --- the whole --- */
+
+/* Reads the file into load->root, if there is one, and keeps its name. */
+static int file_load(const struct config_source *src, struct config_load *load, struct error *err) {
+    const char *file = src->file ? src->file : src->default_file;
+    if (!file) return 0;
+    _cleanup_(freep) char *text = NULL;
+    size_t len = 0;
+    int r = file_read_all(file, CONFIG_TEXT_MAX, &text, &len, err);
+    if (r == -ENOENT && !src->file) {
+        *err = (struct error){0};
+        return 0;
+    }
+    if (r == -ENOENT) error_hint(err, "without --config the defaults are used");
+    if (r == ERR_TOO_BIG)
+        error_set(err, r, "%s is longer than a configuration may be (%zu bytes)", file, CONFIG_TEXT_MAX);
+    if (r < 0) return r;
+    if (!(load->node->config_file = strdup(file))) abort();
+    struct config_place base = {.origin = load->node->config_file, .line = 1, .column = 1};
+    r = config_tree_parse(text, len, &base, &load->root, err);
+    if (r < 0) return r;
+    if (!config_node_is_null(load->root) && load->root->kind != CONFIG_NODE_MAP)
+        return config_error(err, &load->root->place, "must be a mapping of keys to values, not %s",
+                            kind_name(load->root->kind));
+    return 0;
+}
+
+int config_load(const struct config_schema *schema, const struct config_source *src, struct node_config *target,
+                int (*check)(struct config_load *load, struct node_config *target, struct error *err),
+                struct error *err) {
+    struct error own = {0};
+    if (!err) err = &own;
+    struct config_load load = {.node = target};
+    int r = file_load(src, &load, err);
+    for (size_t i = 0; i < src->n_sets && r == 0; i++)
+        r = config_set(schema, &load.root, src->sets[i], err);
+    if (r == 0) r = map_bind(&load, schema, config_node_is_null(load.root) ? NULL : load.root, "", target, err);
+    if (r == 0 && check) r = check(&load, target, err);
+    config_tree_free(load.root);
+    if (r < 0) config_free(schema, target);
+    return r;
+}
+
+/* The value at "a.b[2].c", as far as it is there; NULL if nothing of it is. */
+static const struct config_node *tree_find(const struct config_node *root, const char *path) {
+    const struct config_node *n = root;
+    while (n && *path) {
+        const struct config_node *next = NULL;
+        if (*path == '[') {
+            char *end;
+            size_t i = strtoul(path + 1, &end, 10);
+            if (n->kind == CONFIG_NODE_LIST && i < n->n) next = n->items[i];
+            path = *end ? end + 1 : end;
+        } else {
+            path += *path == '.';
+            char name[PATH_TEXT_MAX];
+            size_t len = strcspn(path, ".[");
+            snprintf(name, sizeof name, "%.*s", (int)len, path);
+            next = config_map_get(n, name);
+            path += len;
+        }
+        if (!next) return n == root ? NULL : n;
+        n = next;
+    }
+    return n;
+}
+
+int config_load_error(const struct config_load *load, const char *path, struct error *err, const char *fmt, ...) {
+    char msg[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    const struct config_node *n = tree_find(load->root, path);
+    config_error(err, n ? &n->place : NULL, "%s: %s", path, msg);
+    return ERR_INVALID;
+}
+
+static void keys_free(const struct config_schema *schema, void *base) {
+    for (size_t i = 0; i < schema->n; i++) {
+        const struct config_key *k = &schema->keys[i];
+        if (k->no_effect) continue;
+        if (k->type == CONFIG_GROUP) keys_free(k->inner, base);
+        if (k->type != CONFIG_STRING && k->type != CONFIG_PATH && k->type != CONFIG_FILE && k->type != CONFIG_STRINGS &&
+            k->type != CONFIG_ITEMS)
+            continue;
+        char **list = field(base, k->at);
+        if (k->type == CONFIG_STRINGS || k->type == CONFIG_ITEMS) {
+            size_t *n = field(base, k->count_at);
+            for (size_t j = 0; j < *n; j++) {
+                if (k->type == CONFIG_STRINGS) free((*(char ***)field(base, k->at))[j]);
+                if (k->type == CONFIG_ITEMS) keys_free(k->inner, *(char **)field(base, k->at) + j * k->item_size);
+            }
+            *n = 0;
+        }
+        free(*list);
+        *list = NULL;
+    }
+}
+
+void config_free(const struct config_schema *schema, struct node_config *target) {
+    keys_free(schema, target);
+    free(target->config_file);
+    for (size_t i = 0; i < target->n_no_effect; i++)
+        free(target->no_effect[i]);
+    free(target->no_effect);
+    target->config_file = NULL;
+    target->no_effect = NULL;
+    target->n_no_effect = 0;
+}
+
+static int files_check(const struct config_schema *schema, const void *base, struct error *err) {
+    for (size_t i = 0; i < schema->n; i++) {
+        const struct config_key *k = &schema->keys[i];
+        int r = 0;
+        if (k->no_effect) continue;
+        const char *at = (const char *)base + k->at;
+        if (k->type == CONFIG_GROUP) r = files_check(k->inner, base, err);
+        if (k->type == CONFIG_ITEMS) {
+            size_t n = *(const size_t *)(const void *)((const char *)base + k->count_at);
+            for (size_t j = 0; j < n && r == 0; j++)
+                r = files_check(k->inner, *(const char *const *)(const void *)at + j * k->item_size, err);
+        }
+        const char *path = k->type == CONFIG_FILE ? *(const char *const *)(const void *)at : NULL;
+        if (path) {
+            _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+            if (fd < 0) r = error_errno(err, "%s: cannot read %s", k->name, path);
+        }
+        if (r < 0) return r;
+    }
+    return 0;
+}
+
+int config_check_files(const struct config_schema *schema, const struct node_config *target, struct error *err) {
+    return files_check(schema, target, err);
+}
+
+void config_warn_no_effect(const struct node_config *node) {
+    for (size_t i = 0; i < node->n_no_effect; i++)
+        log_warn("config_no_effect", KV_S("key", node->no_effect[i]),
+                 KV_S("msg", "this key has no effect in this version"));
+}

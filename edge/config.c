@@ -1,0 +1,93 @@
+/* The edge's schema, and what must hold between its keys. Thread: main. */
+#include "edge/config.h"
+
+#include <string.h>
+
+#include "common/ops/node_schema.h"
+
+static const struct config_key registry_keys[] = {
+    NODE_KEY_LISTEN(":5050", "Address and port of the registry API."),
+    NODE_KEY_NAMES,
+    NODE_KEY_CERT_FILE,
+    NODE_KEY_KEY_FILE,
+};
+static const struct config_schema registry_schema = CONFIG_SCHEMA(registry_keys);
+
+static const struct config_key admin_keys[] = {NODE_KEY_ADMIN_LISTEN("127.0.0.1:5052")};
+static const struct config_schema admin_schema = CONFIG_SCHEMA(admin_keys);
+
+static const struct config_key peers_keys[] = {
+    {.name = "listen",
+     .type = CONFIG_STRING,
+     .no_effect = true,
+     .check = config_check_listen,
+     .example = ":5051",
+     .doc = "Address and port that sibling edges connect to."},
+};
+static const struct config_schema peers_schema = CONFIG_SCHEMA(peers_keys);
+
+static const struct config_key prefetch_keys[] = {
+    {.name = "rate",
+     .type = CONFIG_RATE,
+     .no_effect = true,
+     .example = "20Mbit/s",
+     .doc = "How much of the link it may take."},
+};
+static const struct config_schema prefetch_schema = CONFIG_SCHEMA(prefetch_keys);
+
+static const struct config_key edge_keys[] = {
+    {.name = "central",
+     .type = CONFIG_STRING,
+     .at = offsetof(struct edge_config, central),
+     .check = config_check_url,
+     .fallback = "http://127.0.0.1:5001",
+     .doc = "URL of central's fleet port."},
+    NODE_KEY_ADDRESS,
+    NODE_KEY_GROUP("registry", registry_schema, "The registry API, for the branch's container engines."),
+    NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),
+    NODE_KEY_DATA("/var/lib/entrepot/edge; for a plain user ~/.local/share/entrepot/edge"),
+    NODE_KEY_GROUP("store", node_store_keys, "Room for blobs."),
+    NODE_KEY_STALE_FOR("How long a tag is still served, marked as stale, when central cannot be reached."),
+    NODE_KEY_GROUP("log", node_log_keys, "What is written to standard error."),
+    NODE_KEY_GROUP("limits", node_limits_keys, "What clients may take."),
+    NODE_KEY_GROUP("threads", node_threads_keys, "How many threads do the work."),
+    NODE_KEY_DRAIN,
+    {.name = "site",
+     .type = CONFIG_STRING,
+     .no_effect = true,
+     .example = "shanghai",
+     .doc = "The branch office this edge stands in."},
+    NODE_KEY_GROUP("peers", peers_schema, "Serving sibling edges."),
+    NODE_KEY_GROUP("prefetch", prefetch_schema, "Bringing in what the branch will want next."),
+};
+const struct config_schema edge_config_schema = CONFIG_SCHEMA(edge_keys);
+
+static int edge_check(struct config_load *load, struct node_config *node, struct error *err) {
+    struct edge_config *c = (struct edge_config *)node;
+    size_t len = strlen(c->central);
+    while (len && c->central[len - 1] == '/')
+        c->central[--len] = '\0';
+    return node_config_check(load, node, "edge", err);
+}
+
+int edge_config_load(const struct config_source *src, struct node_config **out, struct error *err) {
+    struct edge_config *c = calloc(1, sizeof *c);
+    if (!c) abort();
+    c->node.kind = NODE_EDGE;
+    c->node.program = "entrepot-edge";
+    struct config_source own = *src;
+    if (!own.default_file) own.default_file = EDGE_CONFIG_FILE;
+    int r = config_load(&edge_config_schema, &own, &c->node, edge_check, err);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    *out = &c->node;
+    return 0;
+}
+
+void edge_config_free(struct node_config *node) {
+    if (!node) return;
+    config_free(&edge_config_schema, node);
+    free(node);
+}

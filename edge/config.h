@@ -1,0 +1,19 @@
+/* An edge's configuration as plain values. Thread: any (immutable once loaded). */
+#ifndef ENTREPOT_EDGE_CONFIG_H
+#define ENTREPOT_EDGE_CONFIG_H
+
+#include "common/ops/config.h"
+
+struct edge_config {
+    struct node_config node; /* first */
+    char *central;           /* URL of central's fleet port, no '/' at the end */
+};
+
+extern const struct config_schema edge_config_schema;
+#define EDGE_CONFIG_FILE "/etc/entrepot/edge.yaml"
+
+/* Loads src (its default_file is set here) into a new struct edge_config, given as its first member. */
+int edge_config_load(const struct config_source *src, struct node_config **out, struct error *err) must_check;
+void edge_config_free(struct node_config *node);
+
+#endif
