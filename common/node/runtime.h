@@ -1,0 +1,63 @@
+/* One node put together: loops, store, fills, registry and servers in the order they depend on each other, started,
+ * watched and taken down. What differs between the tiers comes in as struct runtime_tier. Thread: the control loop
+ * (main), but for what is marked. */
+#ifndef ENTREPOT_NODE_RUNTIME_H
+#define ENTREPOT_NODE_RUNTIME_H
+
+#include <jansson.h>
+
+#include "common/fill/fill.h"
+#include "common/http/client.h"
+#include "common/http/server.h"
+#include "common/ops/node.h"
+#include "common/serve/registry.h"
+#include "common/store/store.h"
+
+struct runtime {
+    const struct node_config *node;
+    struct loop *control, **serving, *fetch;
+    unsigned n_serving;
+    struct workpool *pool;
+    struct http_client *client; /* on the fetch loop */
+    struct store *store;
+    struct fill_engine *fills;
+    struct registry *registry;
+    void *tier; /* the tier's own */
+    int64_t started_ms, started_s;
+};
+
+/* The tier's share. All are required unless said otherwise. */
+struct runtime_tier {
+    /* Control thread, loops not yet running; the store is open, fills and registry are not yet made. Sets rt->tier. */
+    int (*start)(struct runtime *rt, struct error *err);
+    /* The loops run (fetch loop: background work may begin). NULL: nothing. */
+    void (*running)(struct runtime *rt);
+    /* Control thread, loops joined, fills and registry freed; the store is still open. */
+    void (*stop)(struct runtime *rt);
+    /* Reload (SIGHUP). NULL: nothing beyond certificates. */
+    void (*reload)(struct runtime *rt);
+    /* A request on the node-to-node port that is not under /v2. NULL: there is no such port. */
+    void (*node_request)(struct http_req *req, struct runtime *rt);
+    /* Any thread: what `status` shows of this tier; new reference. */
+    json_t *(*status)(struct runtime *rt);
+    /* Control thread or serving loop: adds this tier's metrics. NULL: none. */
+    void (*metrics)(struct runtime *rt);
+    /* Store events, index writer. NULL: none. */
+    void (*blob_change)(struct runtime *rt, const struct digest *d, bool held);
+    /* Registry and fill callbacks; arg is the runtime. */
+    const struct name_rules *(*rules)(void *rt);
+    uint32_t (*scope)(const struct repo_name *repo, void *rt);
+    int64_t (*fresh_for_ms)(const struct repo_name *repo, void *rt);
+    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *rt);
+    void (*learned_tag)(const struct repo_name *repo, const char *tag, const struct tag_record *rec, void *rt);
+    void (*ask_catalogue)(struct fill *f, const struct fill_spec *spec, void *rt);
+    void (*learned)(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
+                    size_t n_proofs, const void *data, size_t len, void *rt);
+    int64_t negative_ms;
+    bool hide_deleted;
+};
+
+/* Runs until SIGTERM or SIGINT. Exit status of `serve`; errors are printed. */
+int runtime_serve(const struct node_config *node, const struct runtime_tier *tier);
+
+#endif

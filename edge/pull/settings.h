@@ -1,0 +1,25 @@
+/* What central has told this edge about names: which upstreams there are, what is hosted, how long tags are fresh. Kept
+ * on disk, so that an edge that starts without central knows what it knew. Thread: readers any; settings_apply the
+ * fetch loop. */
+#ifndef ENTREPOT_EDGE_PULL_SETTINGS_H
+#define ENTREPOT_EDGE_PULL_SETTINGS_H
+
+#include "common/oci/resolve.h"
+#include "common/wire/wire.h"
+
+struct settings;
+
+/* Loads DATA/settings.pb if it is there and good, else the built-in defaults. own_names: of this edge's configuration,
+ * added to central's; borrowed. */
+struct settings *settings_new(const char *data, char *const *own_names, size_t n_own_names);
+void settings_free(struct settings *s);
+/* Takes over what *ws holds (which becomes empty), writes it to disk. */
+void settings_apply(struct settings *s, struct wire_settings *ws);
+uint64_t settings_version(const struct settings *s);
+/* Valid until settings_free. */
+const struct name_rules *settings_rules(const struct settings *s);
+/* Of an upstream: how long its tags are fresh (ms), and whether its content is scoped by repository. False: not
+ * configured at central. */
+bool settings_upstream(const struct settings *s, const char *name, int64_t *fresh_for_ms, bool *per_repository);
+
+#endif
