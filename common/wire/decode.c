@@ -1,0 +1,287 @@
+/* Decodes and checks what the other tier sent. protobuf-c allocates from a budget, so that a body of a megabyte of
+ * two-byte fields cannot become a hundred of memory. Thread: any. */
+#include "common/wire/wire.h"
+
+#include "proto/catalog.pb-c.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define REQUEST_MEMORY (8 * MiB)
+#define RESPONSE_MEMORY (192 * MiB)
+/* Of upstreams, hosted patterns or own names. */
+#define SETTINGS_MAX 10000
+
+static void *budget_alloc(void *data, size_t size) {
+    int64_t *left = data;
+    if (size > INT32_MAX || (int64_t)size + 16 > *left) return NULL;
+    *left -= (int64_t)size + 16;
+    return malloc(size ? size : 1);
+}
+
+static void budget_free(void *data, void *p) {
+    (void)data;
+    free(p);
+}
+
+/* Sent text that fits, else "": strings for people and platforms are never worth a refusal. */
+static void copy_text(char *out, size_t cap, const char *s) {
+    size_t len = strlen(s);
+    if (len >= cap) len = 0;
+    memcpy(out, s, len);
+    out[len] = '\0';
+}
+
+static int get_digest(struct digest *d, const Entrepot__V1__Digest *p) {
+    memset(d, 0, sizeof(*d));
+    if (!p || p->alg > DIGEST_SHA512) return ERR_INVALID;
+    return digest_from_bytes(d, (enum digest_alg)p->alg, p->value.data, p->value.len);
+}
+
+static int get_repo(struct repo_name *r, const Entrepot__V1__Repository *p) {
+    memset(r, 0, sizeof(*r));
+    if (!p || repo_path_check(p->path, strlen(p->path)) < 0) return ERR_INVALID;
+    if (p->upstream[0] && host_check(p->upstream, strlen(p->upstream)) < 0) return ERR_INVALID;
+    copy_text(r->upstream, sizeof(r->upstream), p->upstream);
+    copy_text(r->path, sizeof(r->path), p->path);
+    return 0;
+}
+
+static const char *get_query(struct wire_query *q, const Entrepot__V1__Query *p) {
+    if (p->what_case == ENTREPOT__V1__QUERY__WHAT_TAG) {
+        if (get_repo(&q->repo, p->tag->repository) < 0) return "not a canonical repository";
+        if (tag_check(p->tag->tag, strlen(p->tag->tag)) < 0) return "not a tag";
+        copy_text(q->tag, sizeof(q->tag), p->tag->tag);
+        q->kind = WIRE_QUERY_TAG;
+        return NULL;
+    }
+    if (p->what_case == ENTREPOT__V1__QUERY__WHAT_BLOB) {
+        if (get_digest(&q->digest, p->blob->digest) < 0) return "not a digest";
+        if (p->blob->repository && get_repo(&q->repo, p->blob->repository) < 0) return "not a canonical repository";
+        q->want_proofs = p->blob->want_proofs;
+        q->kind = WIRE_QUERY_BLOB;
+        return NULL;
+    }
+    return "this kind of question is not known here: central may be older than the edge";
+}
+
+static void get_request_id(char out[65], const char *s) {
+    copy_text(out, 65, s);
+    for (const char *c = out; *c; c++) {
+        bool ok = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("._-", *c);
+        if (!ok) {
+            out[0] = '\0';
+            return;
+        }
+    }
+}
+
+static int get_request(struct wire_request *rq, const Entrepot__V1__LookupRequest *p, struct error *err) {
+    if (p->version == 0 || p->version > WIRE_VERSION)
+        return error_set(err, ERR_UNSUPPORTED, "lookup version %u is not known here, %d is", p->version, WIRE_VERSION);
+    if (p->n_queries > WIRE_MAX_QUERIES)
+        return error_set(err, ERR_TOO_BIG, "a lookup asks at most %d things at once, this one %zu", WIRE_MAX_QUERIES,
+                         p->n_queries);
+    rq->version = p->version;
+    rq->settings_version = p->settings_version;
+    get_request_id(rq->request_id, p->request_id);
+    rq->queries = calloc(p->n_queries ? p->n_queries : 1, sizeof(*rq->queries));
+    if (!rq->queries) abort();
+    rq->n_queries = p->n_queries;
+    for (size_t i = 0; i < p->n_queries; i++)
+        rq->queries[i].refused = get_query(&rq->queries[i], p->queries[i]);
+    return 0;
+}
+
+int wire_request_decode(struct wire_request *rq, const void *data, size_t len, struct error *err) {
+    memset(rq, 0, sizeof(*rq));
+    if (len > WIRE_MAX_REQUEST)
+        return error_set(err, ERR_TOO_BIG, "the lookup has %zu bytes; the limit is %zu", len, WIRE_MAX_REQUEST);
+    int64_t left = REQUEST_MEMORY;
+    ProtobufCAllocator alloc = {budget_alloc, budget_free, &left};
+    Entrepot__V1__LookupRequest *p = entrepot__v1__lookup_request__unpack(&alloc, len, data);
+    if (!p) return error_set(err, ERR_INVALID, "the body is not a lookup request");
+    int r = get_request(rq, p, err);
+    entrepot__v1__lookup_request__free_unpacked(p, &alloc);
+    return r;
+}
+
+void wire_request_fini(struct wire_request *rq) {
+    free(rq->queries);
+    rq->queries = NULL;
+    rq->n_queries = 0;
+}
+
+static int get_child(struct manifest_child *c, const Entrepot__V1__Child *p) {
+    if (get_digest(&c->digest, p->digest) < 0 || (unsigned)p->kind > CHILD_SUBJECT) return ERR_INVALID;
+    c->size = p->size < 0 ? -1 : p->size;
+    c->kind = (enum child_kind)p->kind;
+    c->foreign = p->foreign;
+    copy_text(c->os, sizeof(c->os), p->os);
+    copy_text(c->arch, sizeof(c->arch), p->arch);
+    copy_text(c->variant, sizeof(c->variant), p->variant);
+    return 0;
+}
+
+static int get_manifest(struct wire_manifest *m, const Entrepot__V1__Manifest *p) {
+    if (get_digest(&m->digest, p->digest) < 0 || p->n_children > MANIFEST_MAX_CHILDREN) return ERR_INVALID;
+    m->size = p->size < 0 ? -1 : p->size;
+    media_type_clean(p->media_type, m->doc.media_type);
+    m->doc.is_index =
+        strcmp(m->doc.media_type, MEDIA_OCI_INDEX) == 0 || strcmp(m->doc.media_type, MEDIA_DOCKER_LIST) == 0;
+    m->doc.children = calloc(p->n_children ? p->n_children : 1, sizeof(*m->doc.children));
+    if (!m->doc.children) abort();
+    for (size_t i = 0; i < p->n_children; i++) {
+        /* A kind of child of a newer central is left out. */
+        if (get_child(&m->doc.children[m->doc.n_children], p->children[i]) == 0) m->doc.n_children++;
+    }
+    return 0;
+}
+
+static int get_tag(struct wire_tag *t, const Entrepot__V1__Tag *p) {
+    if (get_repo(&t->repo, p->repository) < 0 || tag_check(p->tag, strlen(p->tag)) < 0) return ERR_INVALID;
+    if (get_digest(&t->digest, p->digest) < 0) return ERR_INVALID;
+    copy_text(t->tag, sizeof(t->tag), p->tag);
+    t->size = p->size < 0 ? -1 : p->size;
+    media_type_clean(p->media_type, t->media_type);
+    t->age_s = p->age_s < 0 ? 0 : p->age_s;
+    t->stale = p->stale;
+    t->deleted = p->deleted;
+    copy_text(t->warning, sizeof(t->warning), p->warning);
+    return 0;
+}
+
+static void *new_zero(size_t size) {
+    void *p = calloc(1, size);
+    if (!p) abort();
+    return p;
+}
+
+static int get_proofs(struct wire_answer *a, const ProtobufCBinaryData *p) {
+    if (!p->len) return 0;
+    if (!a->blob || p->len > WIRE_MAX_PROOFS || p->len % digest_len(a->blob->digest.alg)) return ERR_INVALID;
+    a->proofs = new_zero(p->len);
+    memcpy(a->proofs, p->data, p->len);
+    a->proofs_len = p->len;
+    return 0;
+}
+
+static int get_answer(struct wire_answer *a, const Entrepot__V1__Answer *p) {
+    bool known = (unsigned)p->status >= WIRE_KNOWN && (unsigned)p->status <= WIRE_INVALID;
+    a->status = known ? (enum wire_status)p->status : WIRE_UNAVAILABLE;
+    copy_text(a->message, sizeof(a->message), p->message);
+    a->retry_after_s = p->retry_after_s < 0 ? 0 : p->retry_after_s;
+    if (p->blob) {
+        a->blob = new_zero(sizeof(*a->blob));
+        if (get_digest(&a->blob->digest, p->blob->digest) < 0) return ERR_INVALID;
+        a->blob->size = p->blob->size < 0 ? -1 : p->blob->size;
+        a->blob->held = p->blob->held;
+    }
+    if (p->manifest) {
+        a->manifest = new_zero(sizeof(*a->manifest));
+        if (get_manifest(a->manifest, p->manifest) < 0) return ERR_INVALID;
+    }
+    if (p->tag) {
+        a->tag = new_zero(sizeof(*a->tag));
+        if (get_tag(a->tag, p->tag) < 0) return ERR_INVALID;
+    }
+    return get_proofs(a, &p->proofs);
+}
+
+static int get_strings(char ***out, size_t *n_out, char *const *in, size_t n) {
+    if (n > SETTINGS_MAX) return ERR_INVALID;
+    *out = new_zero((n ? n : 1) * sizeof(**out));
+    for (; *n_out < n; (*n_out)++) {
+        (*out)[*n_out] = strdup(in[*n_out]);
+        if (!(*out)[*n_out]) abort();
+    }
+    return 0;
+}
+
+static int get_settings(struct wire_settings *s, const Entrepot__V1__Settings *p) {
+    if (p->n_upstreams > SETTINGS_MAX) return ERR_INVALID;
+    s->version = p->version;
+    s->upstreams = new_zero((p->n_upstreams ? p->n_upstreams : 1) * sizeof(*s->upstreams));
+    for (size_t i = 0; i < p->n_upstreams; i++) {
+        const Entrepot__V1__Upstream *u = p->upstreams[i];
+        if (host_check(u->name, strlen(u->name)) < 0) return ERR_INVALID;
+        copy_text(s->upstreams[i].name, sizeof(s->upstreams[i].name), u->name);
+        s->upstreams[i].fresh_for_ms = u->fresh_for_ms < 0 ? 0 : u->fresh_for_ms;
+        s->upstreams[i].per_repository = u->per_repository;
+        s->n_upstreams++;
+    }
+    if (p->default_upstream[0]) {
+        if (host_check(p->default_upstream, strlen(p->default_upstream)) < 0) return ERR_INVALID;
+        s->default_upstream = strdup(p->default_upstream);
+        if (!s->default_upstream) abort();
+    }
+    if (get_strings(&s->hosted, &s->n_hosted, p->hosted, p->n_hosted) < 0) return ERR_INVALID;
+    return get_strings(&s->own_names, &s->n_own_names, p->own_names, p->n_own_names);
+}
+
+static int get_response(struct wire_response *rs, const Entrepot__V1__LookupResponse *p, struct error *err) {
+    if (p->version == 0) return error_set(err, ERR_INVALID, "the body is not a lookup response");
+    if (p->n_answers > WIRE_MAX_QUERIES) return error_set(err, ERR_INVALID, "more answers than can be asked for");
+    rs->version = p->version;
+    rs->sequence = p->sequence;
+    rs->answers = new_zero((p->n_answers ? p->n_answers : 1) * sizeof(*rs->answers));
+    rs->n_answers = p->n_answers;
+    for (size_t i = 0; i < p->n_answers; i++) {
+        if (get_answer(&rs->answers[i], p->answers[i]) < 0)
+            return error_set(err, ERR_INVALID, "answer %zu breaks the rules of names, digests or counts", i);
+    }
+    if (!p->settings) return 0;
+    rs->settings = new_zero(sizeof(*rs->settings));
+    if (get_settings(rs->settings, p->settings) < 0)
+        return error_set(err, ERR_INVALID, "the settings sent along break the rules of names or counts");
+    return 0;
+}
+
+int wire_response_decode(struct wire_response *rs, const void *data, size_t len, struct error *err) {
+    memset(rs, 0, sizeof(*rs));
+    if (len > WIRE_MAX_RESPONSE)
+        return error_set(err, ERR_TOO_BIG, "the answer has %zu bytes; the limit is %zu", len, WIRE_MAX_RESPONSE);
+    int64_t left = RESPONSE_MEMORY;
+    ProtobufCAllocator alloc = {budget_alloc, budget_free, &left};
+    Entrepot__V1__LookupResponse *p = entrepot__v1__lookup_response__unpack(&alloc, len, data);
+    if (!p) return error_set(err, ERR_INVALID, "the body is not a lookup response");
+    int r = get_response(rs, p, err);
+    entrepot__v1__lookup_response__free_unpacked(p, &alloc);
+    return r;
+}
+
+void wire_answer_fini(struct wire_answer *a) {
+    if (a->manifest) manifest_fini(&a->manifest->doc);
+    free(a->manifest);
+    free(a->blob);
+    free(a->tag);
+    free(a->proofs);
+    a->manifest = NULL;
+    a->blob = NULL;
+    a->tag = NULL;
+    a->proofs = NULL;
+    a->proofs_len = 0;
+}
+
+void wire_settings_fini(struct wire_settings *s) {
+    for (size_t i = 0; i < s->n_hosted; i++)
+        free(s->hosted[i]);
+    for (size_t i = 0; i < s->n_own_names; i++)
+        free(s->own_names[i]);
+    free(s->hosted);
+    free(s->own_names);
+    free(s->upstreams);
+    free(s->default_upstream);
+    memset(s, 0, sizeof(*s));
+}
+
+void wire_response_fini(struct wire_response *rs) {
+    for (size_t i = 0; i < rs->n_answers; i++)
+        wire_answer_fini(&rs->answers[i]);
+    free(rs->answers);
+    rs->answers = NULL;
+    rs->n_answers = 0;
+    if (rs->settings) wire_settings_fini(rs->settings);
+    free(rs->settings);
+    rs->settings = NULL;
+}

@@ -1,0 +1,119 @@
+/* The messages between tiers (proto/catalog.proto) as plain values, and their encoding. Everything decoded is checked: names, digests,
+ * lengths and counts; what a newer side added is ignored. Pure. Thread: any. */
+#ifndef ENTREPOT_WIRE_WIRE_H
+#define ENTREPOT_WIRE_WIRE_H
+
+#include "common/oci/manifest.h"
+#include "common/oci/name.h"
+
+#define WIRE_VERSION 1
+#define WIRE_CONTENT_TYPE "application/x-protobuf"
+#define WIRE_MAX_QUERIES 1000
+#define WIRE_MAX_REQUEST ((size_t)MiB)
+#define WIRE_MAX_RESPONSE ((size_t)(16 * MiB))
+#define WIRE_MAX_PROOFS ((size_t)(8 * MiB)) /* of one blob: sha256 pieces of 1 TiB */
+
+enum wire_query_kind {
+    WIRE_QUERY_UNKNOWN, /* of a newer asker, or one that breaks its rules: answered INVALID */
+    WIRE_QUERY_TAG,
+    WIRE_QUERY_BLOB,
+};
+struct wire_query {
+    enum wire_query_kind kind;
+    struct repo_name repo; /* path "" when a blob query names none */
+    char tag[TAG_MAX + 1];
+    struct digest digest;
+    bool want_proofs;
+    const char *refused; /* UNKNOWN: why, static */
+};
+struct wire_request {
+    uint32_t version;
+    char request_id[65]; /* "" when absent or odd */
+    uint64_t settings_version;
+    struct wire_query *queries;
+    size_t n_queries;
+};
+
+enum wire_status {
+    WIRE_UNSPECIFIED,
+    WIRE_KNOWN,
+    WIRE_NOT_FOUND,
+    WIRE_UNAVAILABLE,
+    WIRE_DENIED,
+    WIRE_RATE_LIMITED,
+    WIRE_INVALID,
+};
+struct wire_blob {
+    struct digest digest;
+    int64_t size; /* -1 unknown */
+    bool held;
+};
+struct wire_manifest {
+    struct digest digest;
+    int64_t size;
+    struct manifest doc; /* media_type, is_index and children; artifact_type stays "" */
+};
+struct wire_tag {
+    struct repo_name repo;
+    char tag[TAG_MAX + 1];
+    struct digest digest;
+    int64_t size; /* -1 unknown */
+    char media_type[MEDIA_TYPE_MAX + 1];
+    int64_t age_s;
+    bool stale, deleted;
+    char warning[256]; /* "" when none */
+};
+/* blob, manifest and tag are owned, NULL when absent. */
+struct wire_answer {
+    enum wire_status status;
+    char message[256];
+    int64_t retry_after_s;
+    struct wire_blob *blob;
+    struct wire_manifest *manifest;
+    struct wire_tag *tag;
+    uint8_t *proofs;
+    size_t proofs_len;
+};
+
+struct wire_upstream {
+    char name[HOST_MAX + 1];
+    int64_t fresh_for_ms;
+    bool per_repository;
+};
+/* Strings and arrays are owned. */
+struct wire_settings {
+    uint64_t version;
+    struct wire_upstream *upstreams;
+    size_t n_upstreams;
+    char *default_upstream; /* NULL when there is none */
+    char **hosted;
+    size_t n_hosted;
+    char **own_names;
+    size_t n_own_names;
+};
+struct wire_response {
+    uint32_t version;
+    struct wire_answer *answers;
+    size_t n_answers;
+    struct wire_settings *settings; /* NULL when not sent */
+    uint64_t sequence;
+};
+
+/* Decoders: ERR_INVALID (not the message, a count or name out of bounds), ERR_TOO_BIG, ERR_UNSUPPORTED (a version we do not know).
+ * A query that breaks the rules alone becomes WIRE_QUERY_UNKNOWN, so that it costs its batch nothing. x_fini is safe in any case. */
+int wire_request_decode(struct wire_request *rq, const void *data, size_t len, struct error *err) must_check;
+void wire_request_fini(struct wire_request *rq);
+int wire_response_decode(struct wire_response *rs, const void *data, size_t len, struct error *err) must_check;
+void wire_response_fini(struct wire_response *rs);
+void wire_answer_fini(struct wire_answer *a);
+void wire_settings_fini(struct wire_settings *s);
+
+/* Encoders: *out is malloc'ed and the caller's. ERR_TOO_BIG over the limits above. The values are only read. */
+int wire_request_encode(const struct wire_request *rq, uint8_t **out, size_t *len, struct error *err) must_check;
+int wire_response_encode(const struct wire_response *rs, uint8_t **out, size_t *len, struct error *err) must_check;
+/* One answer alone, as the change log keeps it. */
+int wire_answer_encode(const struct wire_answer *a, uint8_t **out, size_t *len) must_check;
+/* An upper bound of the bytes an answer takes, without encoding it. */
+size_t wire_answer_bound(const struct wire_answer *a);
+
+#endif
