@@ -272,6 +272,12 @@ static void a_missing_file_is_an_error_only_when_asked_for(void **state) {
     struct config_source src = {.file = "/nonexistent/x.yaml"};
     assert_int_equal(central_config_load(&src, &node, &err), -ENOENT);
     assert_non_null(strstr(err.msg, "/nonexistent/x.yaml"));
+    assert_int_equal(file_write_atomic(file, 0600, "drain: 5s\n", 10, &err), 0);
+    src = (struct config_source){.default_file = file};
+    assert_int_equal(central_config_load(&src, &node, &err), 0);
+    assert_string_equal(node->config_file, file);
+    assert_int_equal(node->drain_ms, 5000);
+    central_config_free(node);
 }
 
 static int setup(void **state) {
