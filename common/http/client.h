@@ -1,9 +1,12 @@
-/* HTTP client on libcurl multi, driven by one fetch loop. Thread: the fetch loop given to http_client_new, for everything here. */
+/* HTTP client on libcurl multi, driven by one fetch loop. Thread: the fetch loop given to http_client_new, for
+ * everything here. */
 #ifndef ENTREPOT_HTTP_CLIENT_H
 #define ENTREPOT_HTTP_CLIENT_H
 
 #include "common/core/error.h"
 #include "common/core/loop.h"
+
+#include <sys/socket.h>
 
 struct http_client;
 struct http_call;
@@ -11,30 +14,32 @@ struct http_call;
 struct http_client *http_client_new(struct loop *l);
 void http_client_free(struct http_client *c);
 
-/* Where a URL's host may resolve to. Checked for every connection made (also after DNS), so a name cannot smuggle an address in. */
+/* Where a URL's host may resolve to. Checked for every connection made (also after DNS), so a name cannot smuggle an
+ * address in. */
 enum http_reach {
     HTTP_REACH_ANY,    /* a configured endpoint: wherever the operator pointed it */
-    HTTP_REACH_PUBLIC, /* named by the other side: no loopback, link-local, private, multicast, unspecified or mapped forms of them */
+    HTTP_REACH_PUBLIC, /* named by the other side: no loopback, link-local, private, multicast, unspecified or mapped
+                          forms of them */
 };
 
 /* What is asked. All strings are copied by http_call_start. */
 struct http_call_spec {
-    const char *method; /* "GET", "HEAD", "POST" */
-    const char *url;    /* http:// or https:// only */
+    const char *method;         /* "GET", "HEAD", "POST" */
+    const char *url;            /* http:// or https:// only */
     const char *const *headers; /* "Name: value", NULL-ended; may be NULL */
-    const void *body;   /* POST */
+    const void *body;           /* POST */
     size_t body_len;
-    const char *ca_file; /* PEM bundle instead of the system's; NULL: system's */
-    bool insecure_tls;   /* no verification: only for loopback peers before the fleet has identity */
-    const char *unix_socket; /* NULL: TCP */
+    const char *ca_file;             /* PEM bundle instead of the system's; NULL: system's */
+    bool insecure_tls;               /* no verification: only for loopback peers before the fleet has identity */
+    const char *unix_socket;         /* NULL: TCP */
     const char *username, *password; /* Basic; NULL: none */
     enum http_reach reach;
-    bool use_proxy_env;       /* http_proxy, https_proxy, no_proxy and upper-case forms */
-    int64_t connect_ms;       /* default 5,000 */
-    int64_t head_ms;          /* from start to the end of the answer's head; default 30,000 */
-    int64_t stall_ms;         /* no body byte for so long: ERR_TIMEOUT; default 5,000; not counted while paused */
-    int64_t total_ms;         /* 0: none */
-    int64_t max_body;         /* over: ERR_TOO_BIG; 0: no limit */
+    bool use_proxy_env; /* http_proxy, https_proxy, no_proxy and upper-case forms */
+    int64_t connect_ms; /* default 5,000 */
+    int64_t head_ms;    /* from start to the end of the answer's head; default 30,000 */
+    int64_t stall_ms;   /* no body byte for so long: ERR_TIMEOUT; default 5,000; not counted while paused */
+    int64_t total_ms;   /* 0: none */
+    int64_t max_body;   /* over: ERR_TOO_BIG; 0: no limit */
 };
 
 /* The answer's head. Borrowed for the callback. Redirects are never followed here: whoever asked decides. */
@@ -48,8 +53,9 @@ struct http_answer {
 
 /* How it ended. code 0: the answer is complete and of the length promised. Borrowed for the callback. */
 struct http_result {
-    int code;   /* 0, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM (reset, short, protocol), ERR_TOO_BIG, ERR_DENIED (address refused by reach) */
-    int status; /* HTTP status if a head came, else 0 */
+    int code;      /* 0, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM (reset, short, protocol), ERR_TOO_BIG, ERR_DENIED
+                      (address refused by reach) */
+    int status;    /* HTTP status if a head came, else 0 */
     char msg[256]; /* for a person: "connect to 127.0.0.1:5001: connection refused" */
     int64_t body_bytes;
 };
@@ -57,18 +63,24 @@ struct http_result {
 struct http_call_events {
     /* Return false to end the call: it is freed and no further callback, done included, is made. 1xx never arrive. */
     bool (*head)(struct http_call *call, const struct http_answer *a, void *arg);
-    /* A part of the body. Return false as for head. To pause, call http_call_pause before returning true (this part counts as taken). */
+    /* A part of the body. Return false as for head. To pause, call http_call_pause before returning true (this part
+     * counts as taken). */
     bool (*data)(struct http_call *call, const void *data, size_t len, void *arg);
     /* The last callback; the call is freed after it returns. */
     void (*done)(struct http_call *call, const struct http_result *r, void *arg);
 };
 
 /* Never calls back before it has returned. Aborts only when memory is out; a bad URL arrives as done(ERR_INVALID). */
-struct http_call *http_call_start(struct http_client *c, const struct http_call_spec *spec, const struct http_call_events *ev, void *arg);
+struct http_call *http_call_start(struct http_client *c, const struct http_call_spec *spec,
+                                  const struct http_call_events *ev, void *arg);
 /* Ends the call without further callbacks; it is freed. May be called from its callbacks only by returning false. */
 void http_call_cancel(struct http_call *call);
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
+
+/* False for loopback, link-local, private, shared, multicast, reserved and unspecified addresses, in IPv4 and in every
+ * IPv6 form that leads to one. */
+bool http_addr_is_public(const struct sockaddr *sa);
 
 /* "http://host:port/…": the scheme, host and port parts; false if it is not an http(s) URL or carries credentials. */
 struct http_url {
