@@ -1,0 +1,192 @@
+/* Opens catalog.db and closes it: the schema, the pool of readers, and what to do with a damaged file. Thread: control,
+ * but for the counters. */
+#include "central/catalog/catalog_private.h"
+
+#include "common/core/file.h"
+#include "common/core/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SCHEMA_VERSION 1
+#define BATCH 512
+
+/* STRICT makes a damaged or foreign file fail early instead of giving values of odd types. */
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS log(seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " key BLOB NOT NULL, payload BLOB NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS blobs(digest BLOB PRIMARY KEY, size INTEGER NOT NULL, held INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS manifests(digest BLOB PRIMARY KEY, media_type TEXT NOT NULL, size INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS children(parent BLOB NOT NULL, position INTEGER NOT NULL, child BLOB NOT NULL,"
+    " size INTEGER NOT NULL, kind INTEGER NOT NULL, is_foreign INTEGER NOT NULL, os TEXT NOT NULL, arch TEXT NOT NULL,"
+    " variant TEXT NOT NULL, PRIMARY KEY(parent, position)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS children_by_child ON children(child, size);"
+    "CREATE TABLE IF NOT EXISTS tags(repo TEXT NOT NULL, tag TEXT NOT NULL, digest BLOB NOT NULL, size INTEGER NOT "
+    "NULL,"
+    " media_type TEXT NOT NULL, checked_at INTEGER NOT NULL, deleted INTEGER NOT NULL, PRIMARY KEY(repo, tag))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS proofs(digest BLOB PRIMARY KEY, proofs BLOB NOT NULL) STRICT;"
+    "PRAGMA user_version = 1;";
+
+static void suffixed(char *out, size_t cap, const char *path, const char *suffix) {
+    snprintf(out, cap, "%s%s", path, suffix);
+}
+
+/* One old file is kept, for whoever wants to know what happened; its write-ahead log is of no use without it. */
+static int put_aside(const char *path, const char *why, struct error *err) {
+    char aside[4096], side[4096];
+    suffixed(aside, sizeof(aside), path, ".damaged");
+    log_warn("catalog_put_aside", KV_S("path", path), KV_S("kept_as", aside), KV_S("why", why),
+             KV_S("then", "a new catalogue is begun; it fills as images are pulled"));
+    if (rename(path, aside) < 0) return error_errno(err, "moving the damaged catalogue %s aside", path);
+    suffixed(side, sizeof(side), path, "-wal");
+    unlink(side);
+    suffixed(side, sizeof(side), path, "-shm");
+    unlink(side);
+    return 0;
+}
+
+static int text_of(sqlite3 *db, const char *sql, char *out, size_t cap) {
+    sqlite3_stmt *st = NULL;
+    out[0] = '\0';
+    int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
+    if (rc == SQLITE_OK) rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) snprintf(out, cap, "%s", (const char *)sqlite3_column_text(st, 0));
+    sqlite3_finalize(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : rc;
+}
+
+static bool is_damage(int rc) {
+    return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
+}
+
+/* Why the file cannot be used, or "". A whole check only when the last run left its mark: it reads everything. */
+static void examine(const char *path, bool suspect, char why[256]) {
+    sqlite3 *db = NULL;
+    char got[256];
+    why[0] = '\0';
+    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL);
+    if (rc == SQLITE_OK) rc = text_of(db, "PRAGMA user_version", got, sizeof(got));
+    if (rc == SQLITE_OK && strcmp(got, "0") != 0 && atoi(got) != SCHEMA_VERSION)
+        snprintf(why, 256, "it was made by another version of this program (schema %.20s)", got);
+    if (rc == SQLITE_OK) rc = text_of(db, "SELECT count(*) FROM sqlite_schema", got, sizeof(got));
+    if (rc == SQLITE_OK && suspect) rc = text_of(db, "PRAGMA quick_check(1)", got, sizeof(got));
+    if (rc == SQLITE_OK && suspect && strcmp(got, "ok") != 0) snprintf(why, 256, "%.200s", got);
+    if (is_damage(rc)) snprintf(why, 256, "%s", sqlite3_errstr(rc));
+    sqlite3_close(db);
+}
+
+static int check_file(const char *path, struct error *err) {
+    char mark[4096], why[256];
+    suffixed(mark, sizeof(mark), path, ".suspect");
+    if (access(path, F_OK) < 0) {
+        unlink(mark);
+        return 0;
+    }
+    examine(path, access(mark, F_OK) == 0, why);
+    int r = why[0] ? put_aside(path, why, err) : 0;
+    if (r == 0) unlink(mark);
+    return r;
+}
+
+void catalog_suspect(struct catalog *c, int sqlite_code) {
+    if (!is_damage(sqlite_code) || atomic_exchange(&c->damage_seen, true)) return;
+    log_error("catalog_damaged", KV_S("path", c->path), KV_S("why", sqlite3_errstr(sqlite_code)),
+              KV_S("then", "it is checked, and begun anew if need be, at the next start"));
+    char mark[4096];
+    suffixed(mark, sizeof(mark), c->path, ".suspect");
+    int fd = open(mark, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0) close(fd);
+}
+
+static int load_sequence(struct catalog *c, struct error *err) {
+    char seq[64];
+    int rc = text_of(c->readers[0].db, "SELECT seq FROM sqlite_sequence WHERE name = 'log'", seq, sizeof(seq));
+    if (rc)
+        return error_set(err, is_damage(rc) ? ERR_CORRUPT : ERR_INTERNAL, "reading %s: %s", c->path,
+                         sqlite3_errstr(rc));
+    atomic_store(&c->sequence, strtoull(seq, NULL, 10));
+    return 0;
+}
+
+static int open_all(struct catalog *c, unsigned readers, struct error *err) {
+    int r = writer_open(&c->writer, c->path, schema, BATCH, err);
+    for (unsigned i = 0; i < readers && r == 0; i++) {
+        r = reader_open(c, &c->readers[i], err);
+        c->readers[i].next = c->free_readers;
+        c->free_readers = &c->readers[i];
+        c->n_readers++;
+    }
+    if (r == 0) r = load_sequence(c, err);
+    return r;
+}
+
+static void close_all(struct catalog *c) {
+    for (unsigned i = 0; i < c->n_readers; i++)
+        reader_close(&c->readers[i]);
+    c->n_readers = 0;
+    c->free_readers = NULL;
+    /* Runs what is queued, then finalizes all statements of its connection. */
+    writer_close(c->writer);
+    c->writer = NULL;
+    write_stmts_free(c->stmts);
+    c->stmts = NULL;
+}
+
+int catalog_open(struct catalog **out, const char *path, unsigned readers, struct error *err) {
+    struct error local;
+    if (!err) err = &local;
+    int r = check_file(path, err);
+    if (r < 0) return r;
+    struct catalog *c = calloc(1, sizeof(*c));
+    if (!c) abort();
+    if (readers == 0) readers = 1;
+    c->path = strdup(path);
+    c->readers = calloc(readers, sizeof(*c->readers));
+    if (!c->path || !c->readers) abort();
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->some, NULL);
+    r = open_all(c, readers, err);
+    if (r == ERR_CORRUPT) {
+        close_all(c);
+        r = put_aside(path, err->msg, err);
+        if (r == 0) r = open_all(c, readers, err);
+    }
+    if (r < 0) {
+        error_wrap(err, "opening the catalogue %s", path);
+        catalog_close(c);
+        return r;
+    }
+    *out = c;
+    return 0;
+}
+
+void catalog_close(struct catalog *c) {
+    if (!c) return;
+    close_all(c);
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->some);
+    free(c->readers);
+    free(c->path);
+    free(c);
+}
+
+void catalog_flush(struct catalog *c) {
+    writer_flush(c->writer);
+}
+
+uint64_t catalog_sequence(struct catalog *c) {
+    return atomic_load(&c->sequence);
+}
+
+void catalog_stats(struct catalog *c, struct catalog_stats *out) {
+    out->learned = atomic_load(&c->learned);
+    out->dropped = atomic_load(&c->dropped);
+    out->failed = atomic_load(&c->failed);
+    out->lookups = atomic_load(&c->lookups);
+}

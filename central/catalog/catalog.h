@@ -1,0 +1,83 @@
+/* What central knows of blobs, manifests and tags: current state and a change log in catalog.db. Everything in it was
+ * learned and can be learned again, so a damaged file is put aside and a new one begun. Thread: as said at each
+ * function. */
+#ifndef ENTREPOT_CATALOG_CATALOG_H
+#define ENTREPOT_CATALOG_CATALOG_H
+
+#include "common/core/loop.h"
+#include "common/core/workpool.h"
+#include "common/oci/manifest.h"
+#include "common/oci/name.h"
+
+struct catalog;
+
+/* Control thread. path: …/catalog.db. readers: how many lookups may read at once (as many as the work pool has threads
+ * is enough). */
+int catalog_open(struct catalog **out, const char *path, unsigned readers, struct error *err) must_check;
+/* Control thread, when no lookup runs any more. What was learned before is durable afterwards. */
+void catalog_close(struct catalog *c);
+/* Any thread but the writer's: waits until everything learned before is durable and can be looked up. */
+void catalog_flush(struct catalog *c);
+/* The last change; 0: none yet. Any thread. */
+uint64_t catalog_sequence(struct catalog *c);
+
+/* Learning: any thread, never blocks. Everything is copied. A fact that is already known changes nothing and is not
+ * logged. When the disk is so slow that the queue is full, facts are dropped and counted: they are learned again at the
+ * next pull. */
+
+/* held: the bytes are here and were verified. A size that is only promised (held false) never replaces a verified one.
+ * proofs may be NULL; their count must fit the size. */
+void catalog_learn_blob(struct catalog *c, const struct digest *d, int64_t size, bool held, const uint8_t *proofs,
+                        size_t proofs_len);
+/* m: as parsed from the verified bytes. */
+void catalog_learn_manifest(struct catalog *c, const struct digest *d, const char *media_type, int64_t size,
+                            const struct manifest *m);
+struct catalog_tag {
+    struct digest digest;
+    int64_t size; /* -1 unknown */
+    char media_type[MEDIA_TYPE_MAX + 1];
+    int64_t checked_at; /* seconds since the epoch; a later check alone is no change and is not logged */
+    bool deleted;       /* gone upstream, still served */
+};
+void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct catalog_tag *t);
+/* Evicted: its size and children stay known. */
+void catalog_blob_lost(struct catalog *c, const struct digest *d);
+
+/* Looking up. */
+struct catalog_fact {
+    struct digest digest; /* asked */
+    bool want_proofs;     /* asked */
+    int code;             /* 0, ERR_NOT_FOUND, ERR_TOO_BIG (the batch's limit was reached before), ERR_CORRUPT, … */
+    int64_t size;         /* -1 unknown; of a blob that is not held, as its manifests promise if they agree */
+    bool held;
+    bool is_manifest;
+    struct manifest manifest; /* media_type, is_index and children, when is_manifest */
+    uint8_t *proofs;          /* NULL when not wanted or none are known */
+    size_t proofs_len;
+};
+/* Frees what was answered. */
+void catalog_fact_fini(struct catalog_fact *f);
+/* Fills the facts. Blocks on the disk: a work pool thread, never a loop. max_bytes bounds children and proofs of the
+ * whole batch. */
+void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, size_t max_bytes);
+
+/* The same from a loop: set all but the last two, submit, and done is called on the loop. The facts stay the asker's.
+ */
+struct catalog_query {
+    struct catalog *catalog;
+    struct catalog_fact *facts;
+    size_t n, max_bytes;
+    struct loop *loop;
+    void (*done)(struct catalog_query *q);
+    struct work work;
+    struct loop_task task;
+};
+void catalog_query_submit(struct catalog_query *q, struct workpool *pool);
+
+/* For metrics: any thread. */
+struct catalog_stats {
+    int64_t learned, dropped, failed, lookups;
+};
+void catalog_stats(struct catalog *c, struct catalog_stats *out);
+
+#endif

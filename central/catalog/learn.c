@@ -1,0 +1,366 @@
+/* Turns facts into rows and log lines. A fact is copied by whoever learned it and becomes a job of the writer; there it
+ * is compared with what is known, and only a difference is logged. Thread: any for catalog_learn_*; the jobs run on the
+ * writer. */
+#include "central/catalog/catalog_private.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/wire/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A disk that stalls must not cost more memory than this. */
+#define QUEUE_MAX_BYTES (64 * MiB)
+/* A reader further behind than the log's tail takes all of it anew. */
+#define LOG_KEEP 1000000
+#define TRIM_EVERY 1024
+
+enum change { CHANGE_BLOB = 1, CHANGE_MANIFEST = 2, CHANGE_TAG = 3, CHANGE_LOST = 4 };
+
+/* name, SQL */
+#define WRITE_STATEMENTS(X)                                                                                           \
+    X(GET_BLOB, "SELECT size, held FROM blobs WHERE digest = ?")                                                      \
+    X(PUT_BLOB, "INSERT OR REPLACE INTO blobs(digest, size, held) VALUES(?, ?, ?)")                                   \
+    X(PUT_PROOFS, "INSERT OR IGNORE INTO proofs(digest, proofs) VALUES(?, ?)")                                        \
+    X(PUT_MANIFEST, "INSERT OR IGNORE INTO manifests(digest, media_type, size) VALUES(?, ?, ?)")                      \
+    X(PUT_CHILD, "INSERT OR IGNORE INTO children(parent, position, child, size, kind, is_foreign, os, arch, variant)" \
+                 " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)")                                                                \
+    X(GET_TAG, "SELECT digest, size, media_type, deleted FROM tags WHERE repo = ? AND tag = ?")                       \
+    X(PUT_TAG, "INSERT OR REPLACE INTO tags(repo, tag, digest, size, media_type, deleted, checked_at)"                \
+               " VALUES(?, ?, ?, ?, ?, ?, ?)")                                                                        \
+    X(PUT_LOG, "INSERT INTO log(at, kind, key, payload) VALUES(?, ?, ?, ?)")                                          \
+    X(TRIM_LOG, "DELETE FROM log WHERE seq <= ?")                                                                     \
+    X(SAVE, "SAVEPOINT fact")                                                                                         \
+    X(UNDO, "ROLLBACK TO fact")                                                                                       \
+    X(RELEASE, "RELEASE fact")
+
+enum write_stmt {
+#define X(name, sql) WRITE_##name,
+    WRITE_STATEMENTS(X)
+#undef X
+        WRITE_COUNT
+};
+struct write_stmts {
+    sqlite3_stmt *st[WRITE_COUNT]; /* finalized by writer_close */
+};
+
+struct fact {
+    struct writer_job job;
+    struct catalog *catalog;
+    enum change kind;
+    size_t bytes;
+    bool failed;
+    uint64_t sequence; /* of its log line; 0: nothing changed */
+    struct digest digest;
+    int64_t size;
+    bool held;
+    uint8_t *proofs;
+    size_t proofs_len;
+    struct manifest manifest;
+    struct repo_name repo;
+    char tag[TAG_MAX + 1];
+    struct catalog_tag tag_record;
+};
+
+void write_stmts_free(struct write_stmts *s) {
+    free(s);
+}
+
+static void fact_free(struct fact *f) {
+    manifest_fini(&f->manifest);
+    free(f->proofs);
+    free(f);
+}
+
+static sqlite3_stmt *statement(struct catalog *c, sqlite3 *db, enum write_stmt which) {
+    static const char *const sql[] = {
+#define X(name, text) text,
+        WRITE_STATEMENTS(X)
+#undef X
+    };
+    if (!c->stmts) c->stmts = calloc(1, sizeof(*c->stmts));
+    if (!c->stmts) abort();
+    sqlite3_stmt **st = &c->stmts->st[which];
+    if (!*st && sqlite3_prepare_v3(db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) *st = NULL;
+    return *st; /* NULL makes every bind and step below fail with SQLITE_MISUSE */
+}
+
+static void bind_digest(sqlite3_stmt *st, int at, const struct digest *d) {
+    sqlite3_bind_blob(st, at, d, digest_key_len(d), SQLITE_STATIC);
+}
+
+static void bind_text(sqlite3_stmt *st, int at, const char *s) {
+    sqlite3_bind_text(st, at, s, -1, SQLITE_STATIC);
+}
+
+/* Runs a statement that returns nothing. */
+static int run_stmt(sqlite3_stmt *st) {
+    if (!st) return SQLITE_MISUSE;
+    int rc = sqlite3_step(st);
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int run_simple(struct catalog *c, sqlite3 *db, enum write_stmt which) {
+    return run_stmt(statement(c, db, which));
+}
+
+static int trim_log(struct fact *f, sqlite3 *db) {
+    if (f->sequence % TRIM_EVERY || f->sequence <= LOG_KEEP) return SQLITE_OK;
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_TRIM_LOG);
+    sqlite3_bind_int64(st, 1, (int64_t)f->sequence - LOG_KEEP);
+    return run_stmt(st);
+}
+
+static int log_change(struct fact *f, sqlite3 *db, const void *key, int key_len, const struct wire_answer *state) {
+    uint8_t *payload = NULL;
+    size_t len = 0;
+    if (wire_answer_encode(state, &payload, &len) < 0) return SQLITE_TOOBIG;
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_LOG);
+    sqlite3_bind_int64(st, 1, clock_wall_s());
+    sqlite3_bind_int(st, 2, (int)f->kind);
+    sqlite3_bind_blob(st, 3, key, key_len, SQLITE_STATIC);
+    sqlite3_bind_blob64(st, 4, payload, len, SQLITE_STATIC);
+    int rc = run_stmt(st);
+    free(payload);
+    if (rc) return rc;
+    f->sequence = (uint64_t)sqlite3_last_insert_rowid(db);
+    return trim_log(f, db);
+}
+
+static int put_blob(struct fact *f, sqlite3 *db, int64_t size, bool held) {
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_BLOB);
+    bind_digest(st, 1, &f->digest);
+    sqlite3_bind_int64(st, 2, size);
+    sqlite3_bind_int(st, 3, held);
+    int rc = run_stmt(st);
+    if (rc) return rc;
+    struct wire_blob blob = {f->digest, size, held};
+    struct wire_answer state = {.status = WIRE_KNOWN, .blob = &blob};
+    return log_change(f, db, &f->digest, digest_key_len(&f->digest), &state);
+}
+
+/* SQLITE_ROW and what is known, SQLITE_DONE if nothing is. */
+static int get_blob(struct fact *f, sqlite3 *db, int64_t *size, bool *held) {
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_GET_BLOB);
+    if (!st) return SQLITE_MISUSE;
+    bind_digest(st, 1, &f->digest);
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        *size = sqlite3_column_int64(st, 0);
+        *held = sqlite3_column_int(st, 1) != 0;
+    }
+    sqlite3_reset(st);
+    return rc;
+}
+
+static int apply_blob(struct fact *f, sqlite3 *db) {
+    int64_t size = -1;
+    bool held = false;
+    int rc = get_blob(f, db, &size, &held);
+    bool news = rc == SQLITE_DONE || (rc == SQLITE_ROW && f->held && (!held || size != f->size));
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
+    rc = news ? put_blob(f, db, f->size, f->held) : SQLITE_OK;
+    if (rc || !f->proofs_len) return rc;
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_PROOFS);
+    bind_digest(st, 1, &f->digest);
+    sqlite3_bind_blob64(st, 2, f->proofs, f->proofs_len, SQLITE_STATIC);
+    return run_stmt(st);
+}
+
+static int apply_lost(struct fact *f, sqlite3 *db) {
+    int64_t size = -1;
+    bool held = false;
+    int rc = get_blob(f, db, &size, &held);
+    if (rc == SQLITE_ROW) return held ? put_blob(f, db, size, false) : SQLITE_OK;
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int put_child(struct fact *f, sqlite3 *db, size_t position) {
+    const struct manifest_child *m = &f->manifest.children[position];
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_CHILD);
+    bind_digest(st, 1, &f->digest);
+    sqlite3_bind_int64(st, 2, (int64_t)position);
+    bind_digest(st, 3, &m->digest);
+    sqlite3_bind_int64(st, 4, m->size);
+    sqlite3_bind_int(st, 5, (int)m->kind);
+    sqlite3_bind_int(st, 6, m->foreign);
+    bind_text(st, 7, m->os);
+    bind_text(st, 8, m->arch);
+    bind_text(st, 9, m->variant);
+    return run_stmt(st);
+}
+
+/* A digest names bytes: what its manifest refers to never changes, so the first time is the only one. */
+static int apply_manifest(struct fact *f, sqlite3 *db) {
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_MANIFEST);
+    bind_digest(st, 1, &f->digest);
+    bind_text(st, 2, f->manifest.media_type);
+    sqlite3_bind_int64(st, 3, f->size);
+    int rc = run_stmt(st);
+    if (rc || sqlite3_changes(db) == 0) return rc;
+    for (size_t i = 0; i < f->manifest.n_children && rc == SQLITE_OK; i++)
+        rc = put_child(f, db, i);
+    if (rc) return rc;
+    struct wire_manifest state_of = {.digest = f->digest, .size = f->size};
+    memcpy(state_of.doc.media_type, f->manifest.media_type, sizeof(state_of.doc.media_type));
+    struct wire_answer state = {.status = WIRE_KNOWN, .manifest = &state_of};
+    return log_change(f, db, &f->digest, digest_key_len(&f->digest), &state);
+}
+
+/* True if the row on which st stands says the same as the fact. */
+static bool same_tag(sqlite3_stmt *st, const struct catalog_tag *t) {
+    const char *type = (const char *)sqlite3_column_text(st, 2);
+    return sqlite3_column_bytes(st, 0) == digest_key_len(&t->digest) &&
+           memcmp(sqlite3_column_blob(st, 0), &t->digest, (size_t)digest_key_len(&t->digest)) == 0 &&
+           sqlite3_column_int64(st, 1) == t->size && type && strcmp(type, t->media_type) == 0 &&
+           (sqlite3_column_int(st, 3) != 0) == t->deleted;
+}
+
+static int log_tag(struct fact *f, sqlite3 *db, const char *repo) {
+    const struct catalog_tag *t = &f->tag_record;
+    char key[REPO_STR_MAX + 1 + TAG_MAX];
+    int key_len = snprintf(key, sizeof(key), "%s:%s", repo, f->tag);
+    struct wire_tag tag = {.repo = f->repo, .digest = t->digest, .size = t->size, .deleted = t->deleted};
+    memcpy(tag.tag, f->tag, sizeof(tag.tag));
+    memcpy(tag.media_type, t->media_type, sizeof(tag.media_type));
+    struct wire_answer state = {.status = WIRE_KNOWN, .tag = &tag};
+    return log_change(f, db, key, key_len, &state);
+}
+
+static int apply_tag(struct fact *f, sqlite3 *db) {
+    const struct catalog_tag *t = &f->tag_record;
+    char repo[REPO_STR_MAX];
+    repo_name_str(&f->repo, repo);
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_GET_TAG);
+    if (!st) return SQLITE_MISUSE;
+    bind_text(st, 1, repo);
+    bind_text(st, 2, f->tag);
+    int rc = sqlite3_step(st);
+    bool same = rc == SQLITE_ROW && same_tag(st, t);
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
+
+    st = statement(f->catalog, db, WRITE_PUT_TAG);
+    bind_text(st, 1, repo);
+    bind_text(st, 2, f->tag);
+    bind_digest(st, 3, &t->digest);
+    sqlite3_bind_int64(st, 4, t->size);
+    bind_text(st, 5, t->media_type);
+    sqlite3_bind_int(st, 6, t->deleted);
+    sqlite3_bind_int64(st, 7, t->checked_at);
+    rc = run_stmt(st);
+    return rc || same ? rc : log_tag(f, db, repo);
+}
+
+/* Each fact is whole or absent, whatever happens to the others of its transaction. */
+static void apply(struct writer_job *job, sqlite3 *db) {
+    static int (*const by_kind[])(struct fact *, sqlite3 *) = {
+        [CHANGE_BLOB] = apply_blob,
+        [CHANGE_MANIFEST] = apply_manifest,
+        [CHANGE_TAG] = apply_tag,
+        [CHANGE_LOST] = apply_lost,
+    };
+    struct fact *f = container_of(job, struct fact, job);
+    int rc = run_simple(f->catalog, db, WRITE_SAVE);
+    if (rc == SQLITE_OK) {
+        rc = by_kind[f->kind](f, db);
+        if (rc != SQLITE_OK) {
+            f->failed = true;
+            catalog_suspect(f->catalog, rc);
+            if (sqlite3_get_autocommit(db)) return;
+            run_simple(f->catalog, db, WRITE_UNDO);
+        }
+        run_simple(f->catalog, db, WRITE_RELEASE);
+    } else {
+        f->failed = true;
+        catalog_suspect(f->catalog, rc);
+    }
+}
+
+static void applied(struct writer_job *job, int code) {
+    struct fact *f = container_of(job, struct fact, job);
+    struct catalog *c = f->catalog;
+    if (code == 0 && !f->failed) {
+        if (f->sequence) atomic_store(&c->sequence, f->sequence);
+        atomic_fetch_add(&c->learned, 1);
+    } else {
+        atomic_fetch_add(&c->failed, 1);
+    }
+    atomic_fetch_sub(&c->queued_bytes, (int64_t)f->bytes);
+    fact_free(f);
+}
+
+/* Room for a fact of so many bytes, or NULL when the queue is full. */
+static struct fact *fact_new(struct catalog *c, enum change kind, const struct digest *d, size_t extra) {
+    size_t bytes = sizeof(struct fact) + extra;
+    if (atomic_fetch_add(&c->queued_bytes, (int64_t)bytes) + (int64_t)bytes > QUEUE_MAX_BYTES) {
+        atomic_fetch_sub(&c->queued_bytes, (int64_t)bytes);
+        if (atomic_fetch_add(&c->dropped, 1) % 10000 == 0)
+            log_warn("catalog_queue_full", KV_S("path", c->path),
+                     KV_S("then", "facts are dropped until the disk keeps up"));
+        return NULL;
+    }
+    struct fact *f = calloc(1, sizeof(*f));
+    if (!f) abort();
+    *f = (struct fact){.job = {.run = apply, .after_commit = applied}, .catalog = c, .kind = kind, .bytes = bytes};
+    if (d) f->digest = *d;
+    return f;
+}
+
+static bool proofs_fit(const struct digest *d, int64_t size, size_t len) {
+    if (!len || len > WIRE_MAX_PROOFS) return false;
+    return (int64_t)(len / digest_len(d->alg)) == (size - 1) / PIECE_SIZE && len % digest_len(d->alg) == 0;
+}
+
+void catalog_learn_blob(struct catalog *c, const struct digest *d, int64_t size, bool held, const uint8_t *proofs,
+                        size_t proofs_len) {
+    if (!digest_len(d->alg) || size < 0) return;
+    if (!proofs || !proofs_fit(d, size, proofs_len)) proofs_len = 0;
+    struct fact *f = fact_new(c, CHANGE_BLOB, d, proofs_len);
+    if (!f) return;
+    f->size = size;
+    f->held = held;
+    if (proofs_len) {
+        f->proofs = malloc(proofs_len);
+        if (!f->proofs) abort();
+        memcpy(f->proofs, proofs, proofs_len);
+        f->proofs_len = proofs_len;
+    }
+    writer_submit(c->writer, &f->job);
+}
+
+void catalog_learn_manifest(struct catalog *c, const struct digest *d, const char *media_type, int64_t size,
+                            const struct manifest *m) {
+    if (!digest_len(d->alg) || size < 0) return;
+    size_t bytes = m->n_children * sizeof(*m->children);
+    struct fact *f = fact_new(c, CHANGE_MANIFEST, d, bytes);
+    if (!f) return;
+    f->size = size;
+    media_type_clean(media_type && *media_type ? media_type : m->media_type, f->manifest.media_type);
+    if (bytes) {
+        f->manifest.children = malloc(bytes);
+        if (!f->manifest.children) abort();
+        memcpy(f->manifest.children, m->children, bytes);
+        f->manifest.n_children = m->n_children;
+    }
+    writer_submit(c->writer, &f->job);
+}
+
+void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct catalog_tag *t) {
+    if (!digest_len(t->digest.alg)) return;
+    struct fact *f = fact_new(c, CHANGE_TAG, NULL, 0);
+    if (!f) return;
+    f->repo = *repo;
+    snprintf(f->tag, sizeof(f->tag), "%s", tag);
+    f->tag_record = *t;
+    writer_submit(c->writer, &f->job);
+}
+
+void catalog_blob_lost(struct catalog *c, const struct digest *d) {
+    struct fact *f = fact_new(c, CHANGE_LOST, d, 0);
+    if (f) writer_submit(c->writer, &f->job);
+}

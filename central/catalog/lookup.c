@@ -1,0 +1,222 @@
+/* Answers from catalog.db by a few read-only connections. Thread: work pool; catalog_query_submit on the asker's loop.
+ */
+#include "central/catalog/catalog_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int reader_open(struct catalog *c, struct reader *r, struct error *err) {
+    static const char *const sql[READ_COUNT] = {
+        [READ_BLOB] = "SELECT size, held FROM blobs WHERE digest = ?",
+        [READ_MANIFEST] = "SELECT media_type, size FROM manifests WHERE digest = ?",
+        [READ_CHILDREN] = "SELECT child, size, kind, is_foreign, os, arch, variant FROM children WHERE parent = ?"
+                          " ORDER BY position",
+        [READ_PROMISED] = "SELECT (SELECT min(size) FROM children WHERE child = ?1 AND size >= 0),"
+                          " (SELECT max(size) FROM children WHERE child = ?1)",
+        [READ_PROOFS] = "SELECT proofs FROM proofs WHERE digest = ?",
+    };
+    int code = writer_reader(c->writer, &r->db, err);
+    if (code < 0) return code;
+    for (int i = 0; i < READ_COUNT; i++) {
+        int rc = sqlite3_prepare_v3(r->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &r->st[i], NULL);
+        if (rc == SQLITE_OK) continue;
+        bool damaged = (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB || (rc & 0xff) == SQLITE_ERROR;
+        return error_set(err, damaged ? ERR_CORRUPT : ERR_INTERNAL, "%s", sqlite3_errmsg(r->db));
+    }
+    return 0;
+}
+
+void reader_close(struct reader *r) {
+    for (int i = 0; i < READ_COUNT; i++)
+        sqlite3_finalize(r->st[i]);
+    sqlite3_close(r->db);
+    memset(r, 0, sizeof(*r));
+}
+
+static struct reader *take_reader(struct catalog *c) {
+    pthread_mutex_lock(&c->lock);
+    while (!c->free_readers)
+        pthread_cond_wait(&c->some, &c->lock);
+    struct reader *r = c->free_readers;
+    c->free_readers = r->next;
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+static void give_reader(struct catalog *c, struct reader *r) {
+    pthread_mutex_lock(&c->lock);
+    r->next = c->free_readers;
+    c->free_readers = r;
+    pthread_cond_signal(&c->some);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Binds the digest and takes the first row. */
+static int first_row(struct reader *r, enum read_stmt which, const struct digest *d) {
+    sqlite3_bind_blob(r->st[which], 1, d, digest_key_len(d), SQLITE_STATIC);
+    return sqlite3_step(r->st[which]);
+}
+
+static void done_with(struct reader *r, enum read_stmt which) {
+    sqlite3_reset(r->st[which]);
+    sqlite3_clear_bindings(r->st[which]);
+}
+
+static void column_string(sqlite3_stmt *st, int col, char *out, size_t cap) {
+    const char *s = (const char *)sqlite3_column_text(st, col);
+    snprintf(out, cap, "%s", s ? s : "");
+}
+
+static int read_child(sqlite3_stmt *st, struct manifest_child *c) {
+    const uint8_t *key = sqlite3_column_blob(st, 0);
+    int len = sqlite3_column_bytes(st, 0);
+    *c = (struct manifest_child){0};
+    if (len < 2 || digest_from_bytes(&c->digest, (enum digest_alg)key[0], key + 1, (size_t)len - 1) < 0)
+        return SQLITE_CORRUPT;
+    int kind = sqlite3_column_int(st, 2);
+    if (kind < CHILD_CONFIG || kind > CHILD_SUBJECT) return SQLITE_CORRUPT;
+    c->size = sqlite3_column_int64(st, 1);
+    c->kind = (enum child_kind)kind;
+    c->foreign = sqlite3_column_int(st, 3) != 0;
+    column_string(st, 4, c->os, sizeof(c->os));
+    column_string(st, 5, c->arch, sizeof(c->arch));
+    column_string(st, 6, c->variant, sizeof(c->variant));
+    return SQLITE_OK;
+}
+
+static int read_children(struct reader *r, struct catalog_fact *f, size_t *left) {
+    struct manifest *m = &f->manifest;
+    size_t cap = 0;
+    int rc = first_row(r, READ_CHILDREN, &f->digest);
+    for (; rc == SQLITE_ROW; rc = sqlite3_step(r->st[READ_CHILDREN])) {
+        if (*left < sizeof(*m->children)) {
+            f->code = ERR_TOO_BIG;
+            rc = SQLITE_DONE;
+            break;
+        }
+        *left -= sizeof(*m->children);
+        if (m->n_children == cap) {
+            cap = cap ? 2 * cap : 16;
+            m->children = realloc(m->children, cap * sizeof(*m->children));
+            if (!m->children) abort();
+        }
+        int bad = read_child(r->st[READ_CHILDREN], &m->children[m->n_children]);
+        if (bad) {
+            rc = bad;
+            break;
+        }
+        m->n_children++;
+    }
+    done_with(r, READ_CHILDREN);
+    return rc;
+}
+
+static int read_manifest(struct reader *r, struct catalog_fact *f, size_t *left) {
+    int rc = first_row(r, READ_MANIFEST, &f->digest);
+    if (rc == SQLITE_ROW) {
+        f->code = 0;
+        f->is_manifest = true;
+        column_string(r->st[READ_MANIFEST], 0, f->manifest.media_type, sizeof(f->manifest.media_type));
+        f->manifest.is_index = strcmp(f->manifest.media_type, MEDIA_OCI_INDEX) == 0 ||
+                               strcmp(f->manifest.media_type, MEDIA_DOCKER_LIST) == 0;
+        if (f->size < 0) f->size = sqlite3_column_int64(r->st[READ_MANIFEST], 1);
+    }
+    done_with(r, READ_MANIFEST);
+    return rc == SQLITE_ROW ? read_children(r, f, left) : rc;
+}
+
+/* A size that manifests disagree on is none: one of them lies. */
+static int read_promised(struct reader *r, struct catalog_fact *f) {
+    int rc = first_row(r, READ_PROMISED, &f->digest);
+    sqlite3_stmt *st = r->st[READ_PROMISED];
+    if (rc == SQLITE_ROW && sqlite3_column_type(st, 1) != SQLITE_NULL) {
+        f->code = 0;
+        bool agree =
+            sqlite3_column_type(st, 0) != SQLITE_NULL && sqlite3_column_int64(st, 0) == sqlite3_column_int64(st, 1);
+        f->size = agree ? sqlite3_column_int64(st, 0) : -1;
+    }
+    done_with(r, READ_PROMISED);
+    return rc;
+}
+
+static int read_proofs(struct reader *r, struct catalog_fact *f, size_t *left) {
+    int rc = first_row(r, READ_PROOFS, &f->digest);
+    if (rc == SQLITE_ROW) {
+        size_t len = (size_t)sqlite3_column_bytes(r->st[READ_PROOFS], 0);
+        /* Proofs are a help, not an answer: without room for them the rest still stands. */
+        if (len && len <= *left) {
+            *left -= len;
+            f->proofs = malloc(len);
+            if (!f->proofs) abort();
+            memcpy(f->proofs, sqlite3_column_blob(r->st[READ_PROOFS], 0), len);
+            f->proofs_len = len;
+        }
+    }
+    done_with(r, READ_PROOFS);
+    return rc;
+}
+
+static bool fine(int rc) {
+    return rc == SQLITE_ROW || rc == SQLITE_DONE;
+}
+
+static int read_fact(struct reader *r, struct catalog_fact *f, size_t *left) {
+    int rc = first_row(r, READ_BLOB, &f->digest);
+    if (rc == SQLITE_ROW) {
+        f->code = 0;
+        f->size = sqlite3_column_int64(r->st[READ_BLOB], 0);
+        f->held = sqlite3_column_int(r->st[READ_BLOB], 1) != 0;
+    }
+    done_with(r, READ_BLOB);
+    if (fine(rc)) rc = read_manifest(r, f, left);
+    if (fine(rc) && f->code == ERR_NOT_FOUND) rc = read_promised(r, f);
+    if (fine(rc) && f->code == 0 && f->want_proofs) rc = read_proofs(r, f, left);
+    return rc;
+}
+
+void catalog_fact_fini(struct catalog_fact *f) {
+    manifest_fini(&f->manifest);
+    free(f->proofs);
+    f->proofs = NULL;
+    f->proofs_len = 0;
+    f->is_manifest = false;
+}
+
+static void look_up_one(struct catalog *c, struct reader *r, struct catalog_fact *f, size_t *left) {
+    struct digest d = f->digest;
+    bool want = f->want_proofs;
+    *f = (struct catalog_fact){.digest = d, .want_proofs = want, .code = ERR_NOT_FOUND, .size = -1};
+    if (!digest_len(d.alg)) return;
+    int rc = read_fact(r, f, left);
+    if (fine(rc) && f->code != ERR_TOO_BIG) return;
+    int code = f->code;
+    catalog_fact_fini(f);
+    f->code = fine(rc) ? code : (rc & 0xff) == SQLITE_CORRUPT ? ERR_CORRUPT : ERR_INTERNAL;
+    if (!fine(rc)) catalog_suspect(c, rc);
+}
+
+void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, size_t max_bytes) {
+    struct reader *r = take_reader(c);
+    size_t left = max_bytes;
+    for (size_t i = 0; i < n; i++)
+        look_up_one(c, r, &facts[i], &left);
+    give_reader(c, r);
+    atomic_fetch_add(&c->lookups, (int64_t)n);
+}
+
+static void query_done(struct loop_task *task) {
+    struct catalog_query *q = container_of(task, struct catalog_query, task);
+    q->done(q);
+}
+
+static void query_work(struct work *w) {
+    struct catalog_query *q = container_of(w, struct catalog_query, work);
+    catalog_lookup(q->catalog, q->facts, q->n, q->max_bytes);
+    loop_post(q->loop, &q->task);
+}
+
+void catalog_query_submit(struct catalog_query *q, struct workpool *pool) {
+    q->work = (struct work){.fn = query_work};
+    q->task.fn = query_done;
+    workpool_submit(pool, &q->work);
+}
