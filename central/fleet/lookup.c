@@ -1,0 +1,283 @@
+/* A batch goes through these steps, each one function:
+ *   lookup_run (loop)      decode, start every tag's resolution
+ *   tag_found (any thread) notes one; the last of them submits the rest
+ *   answer_all (work pool) reads the catalogue, fills the answers, packs them
+ *   deliver (loop)         calls finish */
+#include "central/fleet/lookup.h"
+
+#include "common/core/loop.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Of all batches under way: a question costs about a KiB until its answer is packed. */
+#define QUERIES_UNDER_WAY_MAX 20000
+/* What children and proofs of one batch may take in memory; packed they are smaller. */
+#define BATCH_BYTES (32 * MiB)
+/* Room for the response's own fields. */
+#define RESPONSE_SLACK (64 * KiB)
+
+struct lookup {
+    struct lookup_config cfg;
+    size_t settings_bound;
+    _Atomic int64_t under_way;
+};
+
+/* One question's place; tags point back so that a resolver needs only this. */
+struct slot {
+    struct batch *batch;
+    const struct wire_query *query;
+    struct wire_answer *answer;
+};
+
+struct batch {
+    struct lookup *lookup;
+    struct loop *loop;
+    struct wire_request request;
+    struct slot *slots;
+    struct catalog_fact *facts; /* as many as slots; digest unset when there is nothing to look up */
+    struct wire_response response;
+    atomic_size_t waiting; /* tags not resolved yet, and one for lookup_run itself */
+    struct work work;
+    struct loop_task task;
+    int code;
+    struct error err;
+    uint8_t *packed;
+    size_t packed_len;
+    lookup_finish_fn *finish;
+    void *arg;
+};
+
+static size_t settings_bound(const struct wire_settings *s) {
+    if (!s) return 0;
+    size_t n = 64 + (s->default_upstream ? strlen(s->default_upstream) : 0);
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        n += 32 + strlen(s->upstreams[i].name);
+    for (size_t i = 0; i < s->n_hosted; i++)
+        n += 8 + strlen(s->hosted[i]);
+    for (size_t i = 0; i < s->n_own_names; i++)
+        n += 8 + strlen(s->own_names[i]);
+    return n;
+}
+
+struct lookup *lookup_new(const struct lookup_config *cfg) {
+    struct lookup *l = calloc(1, sizeof(*l));
+    if (!l) abort();
+    l->cfg = *cfg;
+    l->settings_bound = settings_bound(cfg->settings);
+    return l;
+}
+
+void lookup_free(struct lookup *l) {
+    if (!l) return;
+    assert(atomic_load(&l->under_way) == 0);
+    free(l);
+}
+
+static void batch_free(struct batch *b) {
+    for (size_t i = 0; b->facts && i < b->request.n_queries; i++)
+        catalog_fact_fini(&b->facts[i]);
+    free(b->facts);
+    free(b->slots);
+    b->response.settings = NULL; /* the configuration's */
+    wire_response_fini(&b->response);
+    wire_request_fini(&b->request);
+    free(b->packed);
+    free(b);
+}
+
+static void deliver(struct loop_task *task) {
+    struct batch *b = container_of(task, struct batch, task);
+    atomic_fetch_sub(&b->lookup->under_way, (int64_t)b->request.n_queries);
+    b->finish(b->arg, b->code, b->packed, b->packed_len, &b->err);
+    batch_free(b);
+}
+
+static void refuse(struct wire_answer *a, enum wire_status status, const char *message) {
+    a->status = status;
+    snprintf(a->message, sizeof(a->message), "%s", message);
+}
+
+static void *new_zero(size_t size) {
+    void *p = calloc(1, size ? size : 1);
+    if (!p) abort();
+    return p;
+}
+
+static void fill_known(struct wire_answer *a, struct catalog_fact *f) {
+    a->blob = new_zero(sizeof(*a->blob));
+    *a->blob = (struct wire_blob){f->digest, f->size, f->held};
+    if (f->is_manifest) {
+        a->manifest = new_zero(sizeof(*a->manifest));
+        a->manifest->digest = f->digest;
+        a->manifest->size = f->size;
+        a->manifest->doc = f->manifest;
+        memset(&f->manifest, 0, sizeof(f->manifest));
+    }
+    a->proofs = f->proofs;
+    a->proofs_len = f->proofs_len;
+    f->proofs = NULL;
+    f->proofs_len = 0;
+}
+
+/* A tag is known by its resolution alone; what the catalogue has on its digest is added to it. */
+static void fill_answer(struct slot *s, struct catalog_fact *f) {
+    bool tag = s->query->kind == WIRE_QUERY_TAG;
+    if (!digest_len(f->digest.alg)) return;
+    if (f->code == 0) {
+        s->answer->status = WIRE_KNOWN;
+        fill_known(s->answer, f);
+        if (tag && s->answer->tag->size < 0) s->answer->tag->size = f->size;
+    } else if (tag) {
+        return;
+    } else if (f->code == ERR_NOT_FOUND) {
+        refuse(s->answer, WIRE_NOT_FOUND, "the catalogue does not know it");
+    } else if (f->code == ERR_TOO_BIG) {
+        refuse(s->answer, WIRE_UNAVAILABLE, "too much for one answer: ask for fewer things at once");
+    } else {
+        refuse(s->answer, WIRE_UNAVAILABLE, "the catalogue cannot be read");
+    }
+}
+
+/* Drops what an answer can do without, so that the response stays within its limit. Returns what it then takes. */
+static size_t fit_answer(struct slot *s, size_t room) {
+    struct wire_answer *a = s->answer;
+    if (wire_answer_bound(a) <= room) return wire_answer_bound(a);
+    free(a->proofs);
+    a->proofs = NULL;
+    a->proofs_len = 0;
+    if (s->query->kind == WIRE_QUERY_TAG && a->manifest) {
+        manifest_fini(&a->manifest->doc);
+        free(a->manifest);
+        a->manifest = NULL;
+    }
+    if (wire_answer_bound(a) <= room) return wire_answer_bound(a);
+    wire_answer_fini(a);
+    refuse(a, WIRE_UNAVAILABLE, "too much for one answer: ask for fewer things at once");
+    return wire_answer_bound(a);
+}
+
+static void answer_all(struct work *w) {
+    struct batch *b = container_of(w, struct batch, work);
+    struct lookup *l = b->lookup;
+    size_t n = b->request.n_queries;
+    /* Before the facts: whoever follows the log from here may hear a fact twice, but misses none. */
+    b->response.sequence = catalog_sequence(l->cfg.catalog);
+    catalog_lookup(l->cfg.catalog, b->facts, n, BATCH_BYTES);
+
+    size_t refusals = n * 256; /* kept free, so that every answer can at least say why it is empty */
+    size_t room = WIRE_MAX_RESPONSE - RESPONSE_SLACK - refusals;
+    if (l->cfg.settings && l->cfg.settings->version != b->request.settings_version && l->settings_bound < room) {
+        b->response.settings = (struct wire_settings *)(uintptr_t)l->cfg.settings; /* only read by the encoder */
+        room -= l->settings_bound;
+    }
+    for (size_t i = 0; i < n; i++) {
+        fill_answer(&b->slots[i], &b->facts[i]);
+        size_t took = fit_answer(&b->slots[i], room);
+        room -= took < room ? took : room;
+    }
+    b->code = wire_response_encode(&b->response, &b->packed, &b->packed_len, &b->err);
+    b->task.fn = deliver;
+    loop_post(b->loop, &b->task);
+}
+
+static void one_less(struct batch *b) {
+    if (atomic_fetch_sub(&b->waiting, 1) > 1) return;
+    b->work.fn = answer_all;
+    workpool_submit(b->lookup->cfg.pool, &b->work);
+}
+
+static enum wire_status status_of(int code) {
+    switch (code) {
+    case 0:
+        return WIRE_KNOWN;
+    case ERR_NOT_FOUND:
+        return WIRE_NOT_FOUND;
+    case ERR_DENIED:
+        return WIRE_DENIED;
+    case ERR_RATE_LIMITED:
+        return WIRE_RATE_LIMITED;
+    case ERR_INVALID:
+        return WIRE_INVALID;
+    default:
+        return WIRE_UNAVAILABLE;
+    }
+}
+
+static void tag_found(void *arg, const struct lookup_tag *found) {
+    struct slot *s = arg;
+    struct batch *b = s->batch;
+    struct wire_answer *a = s->answer;
+    refuse(a, status_of(found->code),
+           found->code == 0 ? ""
+           : found->message ? found->message
+                            : error_name(found->code));
+    a->retry_after_s = found->retry_after_s > 0 ? found->retry_after_s : 0;
+    if (found->code == 0) {
+        a->tag = new_zero(sizeof(*a->tag));
+        *a->tag = (struct wire_tag){.repo = s->query->repo,
+                                    .digest = found->digest,
+                                    .size = found->size,
+                                    .age_s = found->age_s,
+                                    .stale = found->stale,
+                                    .deleted = found->deleted};
+        memcpy(a->tag->tag, s->query->tag, sizeof(a->tag->tag));
+        media_type_clean(found->media_type, a->tag->media_type);
+        if (found->warning) snprintf(a->tag->warning, sizeof(a->tag->warning), "%s", found->warning);
+        b->facts[s - b->slots].digest = found->digest;
+    }
+    one_less(b);
+}
+
+static void start_slot(struct batch *b, size_t i) {
+    struct slot *s = &b->slots[i];
+    const struct lookup_config *cfg = &b->lookup->cfg;
+    *s = (struct slot){b, &b->request.queries[i], &b->response.answers[i]};
+    switch (s->query->kind) {
+    case WIRE_QUERY_BLOB:
+        b->facts[i].digest = s->query->digest;
+        b->facts[i].want_proofs = s->query->want_proofs;
+        return;
+    case WIRE_QUERY_TAG:
+        if (!cfg->resolve_tag) {
+            refuse(s->answer, WIRE_UNAVAILABLE, "tags are not resolved here");
+            return;
+        }
+        atomic_fetch_add(&b->waiting, 1);
+        cfg->resolve_tag(cfg->arg, &s->query->repo, s->query->tag, b->request.request_id, tag_found, s);
+        return;
+    case WIRE_QUERY_UNKNOWN:
+        refuse(s->answer, WIRE_INVALID, s->query->refused);
+        return;
+    }
+}
+
+void lookup_run(struct lookup *l, const void *body, size_t len, const char *request_id, lookup_finish_fn *finish,
+                void *arg) {
+    struct batch *b = new_zero(sizeof(*b));
+    b->lookup = l;
+    b->loop = loop_current();
+    b->finish = finish;
+    b->arg = arg;
+    b->task.fn = deliver;
+    assert(b->loop);
+    b->code = wire_request_decode(&b->request, body, len, &b->err);
+    if (!b->request.request_id[0]) snprintf(b->request.request_id, sizeof(b->request.request_id), "%s", request_id);
+    size_t n = b->request.n_queries;
+    int64_t before = atomic_fetch_add(&l->under_way, (int64_t)n);
+    if (b->code == 0 && before + (int64_t)n > QUERIES_UNDER_WAY_MAX)
+        b->code = error_set(&b->err, ERR_BUSY, "too many lookups at once: try again in a second");
+    if (b->code < 0) {
+        loop_post(b->loop, &b->task);
+        return;
+    }
+    b->slots = new_zero(n * sizeof(*b->slots));
+    b->facts = new_zero(n * sizeof(*b->facts));
+    b->response.answers = new_zero(n * sizeof(*b->response.answers));
+    b->response.n_answers = n;
+    atomic_init(&b->waiting, 1);
+    for (size_t i = 0; i < n; i++)
+        start_slot(b, i);
+    one_less(b);
+}

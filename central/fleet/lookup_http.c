@@ -1,0 +1,88 @@
+/* The HTTP side of a lookup: method and type are checked, the body collected, the answer sent. Thread: the request's
+ * loop. */
+#include "central/fleet/lookup.h"
+
+#include "common/http/server.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* Outlives the request when its connection is cut while the batch is under way. */
+struct asked {
+    struct lookup *lookup;
+    struct http_req *req; /* NULL once closed */
+    bool running;
+};
+
+static void say(struct http_req *r, int status, const struct error *err) {
+    char text[sizeof(err->msg) + 2];
+    int len = snprintf(text, sizeof(text), "%s\n", err->msg);
+    http_reply(r, status, "text/plain; charset=utf-8", text, (size_t)len);
+}
+
+static int status_of(int code) {
+    switch (code) {
+    case ERR_INVALID:
+    case ERR_UNSUPPORTED:
+        return 400;
+    case ERR_TOO_BIG:
+        return 413;
+    case ERR_BUSY:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+static void on_close(struct http_req *r, bool cut) {
+    (void)cut;
+    struct asked *a = http_req_user(r);
+    a->req = NULL;
+    if (!a->running) free(a);
+}
+
+static void finish(void *arg, int code, const void *response, size_t len, const struct error *err) {
+    struct asked *a = arg;
+    struct http_req *r = a->req;
+    a->running = false;
+    if (!r) {
+        free(a);
+        return;
+    }
+    if (code == 0) {
+        http_reply(r, 200, WIRE_CONTENT_TYPE, response, len);
+        return;
+    }
+    if (code == ERR_BUSY) http_reply_header(r, "Retry-After", "1");
+    say(r, status_of(code), err);
+}
+
+static void on_body(struct http_req *r, const char *body, size_t len) {
+    struct asked *a = http_req_user(r);
+    a->running = true;
+    lookup_run(a->lookup, body, len, http_req_id(r), finish, a);
+}
+
+void lookup_handle(struct lookup *l, struct http_req *r) {
+    struct error err;
+    const char *type = http_req_header(r, "Content-Type");
+    size_t n = type ? strcspn(type, "; \t") : 0;
+    if (http_req_method(r) != HTTP_POST) {
+        error_set(&err, ERR_UNSUPPORTED, "a lookup is a POST");
+        http_reply_header(r, "Allow", "POST");
+        say(r, 405, &err);
+        return;
+    }
+    if (n != strlen(WIRE_CONTENT_TYPE) || strncasecmp(type, WIRE_CONTENT_TYPE, n) != 0) {
+        error_set(&err, ERR_UNSUPPORTED, "a lookup is sent as Content-Type: " WIRE_CONTENT_TYPE);
+        say(r, 415, &err);
+        return;
+    }
+    struct asked *a = calloc(1, sizeof(*a));
+    if (!a) abort();
+    *a = (struct asked){.lookup = l, .req = r};
+    http_req_set_user(r, a);
+    http_req_on_close(r, on_close);
+    http_req_collect_body(r, WIRE_MAX_REQUEST, on_body);
+}
