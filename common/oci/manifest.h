@@ -19,7 +19,7 @@ struct manifest_child {
     struct digest digest;
     int64_t size; /* as promised by the descriptor; -1 if absent or absurd */
     enum child_kind kind;
-    bool foreign;                      /* non-distributable: need not be present */
+    bool foreign;                       /* non-distributable: need not be present */
     char os[32], arch[32], variant[16]; /* of an index entry; "" if absent */
 };
 struct manifest {
@@ -30,8 +30,9 @@ struct manifest {
     size_t n_children;
 };
 
-/* JSON depth, size and counts are bounded. ERR_INVALID: not JSON or not an object; ERR_TOO_BIG. Descriptors with digests we do not know are
- * left out. A document with no known references is a manifest with no children. m is freed by manifest_fini in any case. */
+/* JSON depth, size and counts are bounded. ERR_INVALID: not JSON or not an object; ERR_TOO_BIG. Descriptors with
+ * digests we do not know are left out. A document with no known references is a manifest with no children. m is freed
+ * by manifest_fini in any case. */
 int manifest_parse(struct manifest *m, const void *data, size_t len, struct error *err) must_check;
 void manifest_fini(struct manifest *m);
 /* True for the four manifest media types (parameters ignored). */

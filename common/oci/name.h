@@ -1,4 +1,5 @@
-/* Repository names, tags and references (distribution-spec "Pulling manifests", distribution reference grammar). Pure values. Thread: any. */
+/* Repository names, tags and references (distribution-spec "Pulling manifests", distribution reference grammar). Pure
+ * values. Thread: any. */
 #ifndef ENTREPOT_OCI_NAME_H
 #define ENTREPOT_OCI_NAME_H
 
@@ -21,10 +22,11 @@ struct repo_name {
 /* Path grammar `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by '/', at most REPO_MAX bytes. ERR_INVALID. */
 int repo_path_check(const char *s, size_t len) must_check;
 int tag_check(const char *s, size_t len) must_check;
-/* A host as in an image's name or ?ns=: DNS-like name or [IPv6], and a port if any; at most HOST_MAX bytes. ERR_INVALID. */
+/* A host as in an image's name or ?ns=: DNS-like name or [IPv6], and a port if any; at most HOST_MAX bytes.
+ * ERR_INVALID. */
 int host_check(const char *s, size_t len) must_check;
-/* How long the host at the start of path is: its first component when more follow, and it holds '.' or ':' or is "localhost";
- * else 0. It is not checked further. */
+/* How long the host at the start of path is: its first component when more follow, and it holds '.' or ':' or is
+ * "localhost"; else 0. It is not checked further. */
 size_t path_host_len(const char *path, size_t len);
 /* Writes the canonical name; returns out. */
 char *repo_name_str(const struct repo_name *r, char out[REPO_STR_MAX]);
@@ -36,12 +38,13 @@ struct reference {
     struct digest digest;
     char tag[TAG_MAX + 1];
 };
-/* Digest if it holds ':', else tag. ERR_INVALID (bad tag, bad digest), ERR_UNSUPPORTED (digest algorithm we do not have). */
+/* Digest if it holds ':', else tag. ERR_INVALID (bad tag, bad digest), ERR_UNSUPPORTED (digest algorithm we do not
+ * have). */
 int reference_parse(struct reference *ref, const char *s, size_t len) must_check;
 char *reference_str(const struct reference *ref, char out[DIGEST_STR_MAX]);
 
-/* "docker.io/library/app:v1", "app", "localhost:5000/x@sha256:…" as a person types it: name part (host included, not resolved) and reference
- * (tag "latest" when none is given; name:tag@digest keeps the digest). */
+/* "docker.io/library/app:v1", "app", "localhost:5000/x@sha256:…" as a person types it: name part (host included, not
+ * resolved) and reference (tag "latest" when none is given; name:tag@digest keeps the digest). */
 int image_ref_parse(const char *s, char name[REPO_STR_MAX], struct reference *ref, struct error *err) must_check;
 
 #endif

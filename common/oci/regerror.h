@@ -5,37 +5,37 @@
 #include "common/core/base.h"
 
 /* code, default HTTP status, default message */
-#define REGISTRY_ERRORS(X)                                                                                             \
-    X(BLOB_UNKNOWN, 404, "blob unknown to registry")                                                                   \
-    X(BLOB_UPLOAD_INVALID, 400, "blob upload invalid")                                                                 \
-    X(BLOB_UPLOAD_UNKNOWN, 404, "blob upload unknown to registry")                                                     \
-    X(DIGEST_INVALID, 400, "provided digest did not match uploaded content or is malformed")                           \
-    X(MANIFEST_BLOB_UNKNOWN, 404, "manifest references a manifest or blob unknown to registry")                        \
-    X(MANIFEST_INVALID, 400, "manifest invalid")                                                                       \
-    X(MANIFEST_UNKNOWN, 404, "manifest unknown to registry")                                                           \
-    X(NAME_INVALID, 400, "invalid repository name")                                                                    \
-    X(NAME_UNKNOWN, 404, "repository name not known to registry")                                                      \
-    X(SIZE_INVALID, 400, "provided length did not match content length")                                               \
-    X(UNAUTHORIZED, 401, "authentication required")                                                                    \
-    X(DENIED, 403, "requested access to the resource is denied")                                                       \
-    X(UNSUPPORTED, 405, "the operation is unsupported")                                                                \
-    X(TOOMANYREQUESTS, 429, "too many requests")                                                                       \
-    X(UNAVAILABLE, 502, "the source of this content cannot be reached")                                                \
+#define REGISTRY_ERRORS(X)                                                                      \
+    X(BLOB_UNKNOWN, 404, "blob unknown to registry")                                            \
+    X(BLOB_UPLOAD_INVALID, 400, "blob upload invalid")                                          \
+    X(BLOB_UPLOAD_UNKNOWN, 404, "blob upload unknown to registry")                              \
+    X(DIGEST_INVALID, 400, "provided digest did not match uploaded content or is malformed")    \
+    X(MANIFEST_BLOB_UNKNOWN, 404, "manifest references a manifest or blob unknown to registry") \
+    X(MANIFEST_INVALID, 400, "manifest invalid")                                                \
+    X(MANIFEST_UNKNOWN, 404, "manifest unknown to registry")                                    \
+    X(NAME_INVALID, 400, "invalid repository name")                                             \
+    X(NAME_UNKNOWN, 404, "repository name not known to registry")                               \
+    X(SIZE_INVALID, 400, "provided length did not match content length")                        \
+    X(UNAUTHORIZED, 401, "authentication required")                                             \
+    X(DENIED, 403, "requested access to the resource is denied")                                \
+    X(UNSUPPORTED, 405, "the operation is unsupported")                                         \
+    X(TOOMANYREQUESTS, 429, "too many requests")                                                \
+    X(UNAVAILABLE, 502, "the source of this content cannot be reached")                         \
     X(UNKNOWN, 500, "unknown error")
 
 enum regerror {
 #define X(code, status, msg) REGERR_##code,
     REGISTRY_ERRORS(X)
 #undef X
-    REGERR_COUNT
+        REGERR_COUNT
 };
 const char *regerror_code(enum regerror e);
 int regerror_status(enum regerror e);
 const char *regerror_message(enum regerror e);
 /* The code whose name this is, or REGERR_UNKNOWN. */
 enum regerror regerror_by_code(const char *code);
-/* Writes {"errors":[{"code":…,"message":…,"detail":…}]} (message NULL: the default; detail NULL: left out; both are escaped and cut to fit)
- * and returns its length; always valid JSON, cap at least 256. */
+/* Writes {"errors":[{"code":…,"message":…,"detail":…}]} (message NULL: the default; detail NULL: left out; both are
+ * escaped and cut to fit) and returns its length; always valid JSON, cap at least 256. */
 size_t regerror_document(enum regerror e, const char *message, const char *detail, char *buf, size_t cap);
 
 #endif

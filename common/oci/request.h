@@ -1,18 +1,19 @@
-/* A request target under /v2/ taken apart (distribution-spec "Endpoints"): what is asked, of which repository, by which reference.
- * Decodes percent-encoding once, then matches; anything odd is refused, nothing is a file path. Pure. Thread: any. */
+/* A request target under /v2/ taken apart (distribution-spec "Endpoints"): what is asked, of which repository, by which
+ * reference. Decodes percent-encoding once, then matches; anything odd is refused, nothing is a file path. Pure.
+ * Thread: any. */
 #ifndef ENTREPOT_OCI_REQUEST_H
 #define ENTREPOT_OCI_REQUEST_H
 
 #include "common/oci/name.h"
 
 enum oci_endpoint {
-    OCI_BASE,          /* /v2/ */
-    OCI_BLOB,          /* /v2/<name>/blobs/<digest> */
-    OCI_MANIFEST,      /* /v2/<name>/manifests/<reference> */
-    OCI_TAGS,          /* /v2/<name>/tags/list */
-    OCI_REFERRERS,     /* /v2/<name>/referrers/<digest> */
-    OCI_CATALOG,       /* /v2/_catalog */
-    OCI_UPLOADS,       /* /v2/<name>/blobs/uploads/… */
+    OCI_BASE,      /* /v2/ */
+    OCI_BLOB,      /* /v2/<name>/blobs/<digest> */
+    OCI_MANIFEST,  /* /v2/<name>/manifests/<reference> */
+    OCI_TAGS,      /* /v2/<name>/tags/list */
+    OCI_REFERRERS, /* /v2/<name>/referrers/<digest> */
+    OCI_CATALOG,   /* /v2/_catalog */
+    OCI_UPLOADS,   /* /v2/<name>/blobs/uploads/… */
 };
 
 struct oci_request {
@@ -21,7 +22,7 @@ struct oci_request {
     struct reference ref;    /* blob, manifest, referrers */
     bool has_ns;
     char ns[HOST_MAX + 1];
-    int64_t n;               /* ?n=, -1 when absent */
+    int64_t n; /* ?n=, -1 when absent */
     bool has_last;
     char last[REPO_MAX + 1];
     char artifact_type[256]; /* "" when absent */

@@ -17,8 +17,8 @@ struct name_rules {
 
 /* ns: the decoded value of ?ns=, or NULL. path: the repository as in the URL, decoded. 0 fills out.
  * ERR_INVALID: not a repository name. ERR_NOT_FOUND: an upstream that is not configured; *err names the key to add. */
-int resolve_repo(const struct name_rules *rules, const char *ns, const char *path, size_t path_len, struct repo_name *out,
-                 struct error *err) must_check;
+int resolve_repo(const struct name_rules *rules, const char *ns, const char *path, size_t path_len,
+                 struct repo_name *out, struct error *err) must_check;
 /* As typed by a person or stored: a canonical name is its own resolution. */
 bool hosted_match(const struct name_rules *rules, const char *path);
 /* docker.io and its aliases: "index.docker.io", "registry-1.docker.io" mean docker.io. */

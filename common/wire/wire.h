@@ -1,5 +1,5 @@
-/* The messages between tiers (proto/catalog.proto) as plain values, and their encoding. Everything decoded is checked: names, digests,
- * lengths and counts; what a newer side added is ignored. Pure. Thread: any. */
+/* The messages between tiers (proto/catalog.proto) as plain values, and their encoding. Everything decoded is checked:
+ * names, digests, lengths and counts; what a newer side added is ignored. Pure. Thread: any. */
 #ifndef ENTREPOT_WIRE_WIRE_H
 #define ENTREPOT_WIRE_WIRE_H
 
@@ -99,8 +99,9 @@ struct wire_response {
     uint64_t sequence;
 };
 
-/* Decoders: ERR_INVALID (not the message, a count or name out of bounds), ERR_TOO_BIG, ERR_UNSUPPORTED (a version we do not know).
- * A query that breaks the rules alone becomes WIRE_QUERY_UNKNOWN, so that it costs its batch nothing. x_fini is safe in any case. */
+/* Decoders: ERR_INVALID (not the message, a count or name out of bounds), ERR_TOO_BIG, ERR_UNSUPPORTED (a version we do
+ * not know). A query that breaks the rules alone becomes WIRE_QUERY_UNKNOWN, so that it costs its batch nothing. x_fini
+ * is safe in any case. */
 int wire_request_decode(struct wire_request *rq, const void *data, size_t len, struct error *err) must_check;
 void wire_request_fini(struct wire_request *rq);
 int wire_response_decode(struct wire_response *rs, const void *data, size_t len, struct error *err) must_check;

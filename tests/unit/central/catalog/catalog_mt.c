@@ -175,6 +175,36 @@ static void proofs_that_do_not_fit_the_size_are_not_kept(void **state) {
     catalog_close(c);
 }
 
+static int64_t query_number(const char *sql) {
+    sqlite3 *db;
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    int64_t n = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : -1;
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return n;
+}
+
+static void the_change_log_keeps_a_bounded_tail(void **state) {
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        struct catalog *c = open_it();
+        for (int i = 0; i < 10; i++) {
+            struct digest d = digest_n(10 * round + i);
+            catalog_learn_blob(c, &d, 1, true, NULL, 0);
+        }
+        catalog_close(c);
+        if (round == 0) query_number("UPDATE sqlite_sequence SET seq = 1001470 WHERE name = 'log'");
+    }
+    assert_int_equal(query_number("SELECT count(*) FROM log"), 10);
+    assert_int_equal(query_number("SELECT min(seq) FROM log"), 1001471);
+    assert_int_equal(query_number("SELECT count(*) FROM blobs"), 20);
+    struct catalog *c = open_it();
+    assert_int_equal(catalog_sequence(c), 1001480);
+    catalog_close(c);
+}
+
 static void a_damaged_file_is_put_aside_and_begun_anew(void **state) {
     (void)state;
     struct catalog *c = open_it();
@@ -317,6 +347,7 @@ int main(void) {
         TEST(a_manifest_tells_its_children_and_their_sizes),
         TEST(a_batch_is_bounded),
         TEST(proofs_that_do_not_fit_the_size_are_not_kept),
+        TEST(the_change_log_keeps_a_bounded_tail),
         TEST(a_damaged_file_is_put_aside_and_begun_anew),
         TEST(damage_inside_is_found_at_the_start_after_it_was_met),
         TEST(a_file_of_another_version_is_put_aside),

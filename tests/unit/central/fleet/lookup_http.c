@@ -1,0 +1,171 @@
+/* The lookup's HTTP side against a scripted server: what is answered, and that a cut connection leaves nothing behind.
+ */
+#include "central/fleet/lookup.h"
+
+#include "common/http/server.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The server's side of one request. */
+struct http_req {
+    enum http_method method;
+    const char *type;
+    void *user;
+    void (*closed)(struct http_req *r, bool cut);
+    void (*body)(struct http_req *r, const char *body, size_t len);
+    size_t limit;
+    int status;
+    char answer[600];
+    char headers[200];
+};
+
+enum http_method http_req_method(const struct http_req *r) {
+    return r->method;
+}
+const char *http_req_header(const struct http_req *r, const char *name) {
+    return strcmp(name, "Content-Type") == 0 ? r->type : NULL;
+}
+const char *http_req_id(const struct http_req *r) {
+    (void)r;
+    return "id";
+}
+void http_req_set_user(struct http_req *r, void *user) {
+    r->user = user;
+}
+void *http_req_user(const struct http_req *r) {
+    return r->user;
+}
+void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut)) {
+    r->closed = fn;
+}
+void http_req_collect_body(struct http_req *r, size_t limit,
+                           void (*fn)(struct http_req *r, const char *body, size_t len)) {
+    r->body = fn;
+    r->limit = limit;
+}
+void http_reply_header(struct http_req *r, const char *name, const char *value) {
+    snprintf(r->headers, sizeof(r->headers), "%s: %s", name, value);
+}
+void http_reply(struct http_req *r, int status, const char *content_type, const void *body, size_t len) {
+    assert_int_equal(r->status, 0);
+    assert_non_null(content_type);
+    r->status = status;
+    memcpy(r->answer, body, len < sizeof(r->answer) ? len : sizeof(r->answer) - 1);
+}
+
+static struct catalog *catalog;
+static struct workpool *pool;
+static struct loop *loop;
+static struct lookup *lookup;
+static char dir[256], path[300];
+
+static int set_up(void **state) {
+    (void)state;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof(dir), "%s/lookup-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(dir)) return -1;
+    snprintf(path, sizeof(path), "%s/catalog.db", dir);
+    pool = workpool_new("work", 1);
+    loop = loop_new("serving");
+    if (catalog_open(&catalog, path, 1, NULL) < 0) return -1;
+    lookup = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool});
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    workpool_free(pool);
+    loop_free(loop);
+    lookup_free(lookup);
+    catalog_close(catalog);
+    unlink(path);
+    return rmdir(dir);
+}
+
+/* What happens to a request, on the loop: body NULL means it never comes. */
+struct script {
+    struct http_req r;
+    const char *body;
+    size_t len;
+    bool cut_while_running;
+};
+
+static void play(void *arg) {
+    struct script *s = arg;
+    lookup_handle(lookup, &s->r);
+    if (s->r.body && s->body) s->r.body(&s->r, s->body, s->len);
+    if (s->cut_while_running) s->r.closed(&s->r, true);
+    loop_stop(loop);
+}
+
+static void run(struct script *s) {
+    loop_call(loop, play, s);
+    loop_run(loop);
+    workpool_free(pool); /* finishes what was submitted; its answer is in the loop's mailbox */
+    pool = NULL;
+    loop_free(loop); /* runs what is in the mailbox */
+    loop = loop_new("serving");
+    if (s->r.closed && !s->cut_while_running) s->r.closed(&s->r, false);
+}
+
+static void a_lookup_is_answered(void **state) {
+    (void)state;
+    struct script s = {.r = {.method = HTTP_POST, .type = WIRE_CONTENT_TYPE}, .body = "\x08\x01", .len = 2};
+    run(&s);
+    assert_int_equal(s.r.status, 200);
+    assert_int_equal(s.r.limit, WIRE_MAX_REQUEST);
+}
+
+static void a_bad_body_is_a_400_that_says_why(void **state) {
+    (void)state;
+    struct script s = {.r = {.method = HTTP_POST, .type = "Application/X-Protobuf; v=1"}, .body = "junk", .len = 4};
+    run(&s);
+    assert_int_equal(s.r.status, 400);
+    assert_non_null(strstr(s.r.answer, "lookup request"));
+}
+
+static void another_method_or_type_is_refused(void **state) {
+    (void)state;
+    struct script get = {.r = {.method = HTTP_GET, .type = WIRE_CONTENT_TYPE}};
+    run(&get);
+    assert_int_equal(get.r.status, 405);
+    assert_string_equal(get.r.headers, "Allow: POST");
+    struct script json = {.r = {.method = HTTP_POST, .type = "application/json"}};
+    play(&json);
+    assert_int_equal(json.r.status, 415);
+    struct script none = {.r = {.method = HTTP_POST}};
+    play(&none);
+    assert_int_equal(none.r.status, 415);
+}
+
+static void a_connection_cut_while_it_runs_leaves_nothing_behind(void **state) {
+    (void)state;
+    struct script s = {
+        .r = {.method = HTTP_POST, .type = WIRE_CONTENT_TYPE}, .body = "\x08\x01", .len = 2, .cut_while_running = true};
+    run(&s);
+    assert_int_equal(s.r.status, 0);
+}
+
+static void a_connection_cut_before_the_body_leaves_nothing_behind(void **state) {
+    (void)state;
+    struct script s = {.r = {.method = HTTP_POST, .type = WIRE_CONTENT_TYPE}, .cut_while_running = true};
+    run(&s);
+    assert_int_equal(s.r.status, 0);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_lookup_is_answered),
+        TEST(a_bad_body_is_a_400_that_says_why),
+        TEST(another_method_or_type_is_refused),
+        TEST(a_connection_cut_while_it_runs_leaves_nothing_behind),
+        TEST(a_connection_cut_before_the_body_leaves_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
