@@ -1,0 +1,125 @@
+"""Fixtures: places, upstreams, and the usual chain upstream <- central <- (tap) <- edge. What a test starts ends with it, cleanly."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from lab import clients  # noqa: E402
+from lab.faulty import Faulty  # noqa: E402
+from lab.nodes import BUILD, Central, Edge, upstreams  # noqa: E402
+from lab.registry import Registry  # noqa: E402
+from lab.tap import Tap  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "lab: proves the lab itself; needs no daemon of ours")
+
+
+def pytest_collection_modifyitems(items):
+    """Without binaries there is nothing to test: say so once for each test instead of failing in a fixture."""
+    missing = [b for b in (BUILD / "entrepot-central", BUILD / "entrepot-edge") if not b.exists()]
+    if missing:
+        skip = pytest.mark.skip(reason=f"{missing[0]} is not built")
+        for item in items:
+            if not item.get_closest_marker("lab"):
+                item.add_marker(skip)
+
+
+class Bench:
+    """Makes parts in one private folder and ends them in reverse order."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="entrepot-e2e-"))
+        self.parts = []
+        self.count = 0
+
+    def place(self, name):
+        self.count += 1
+        return self.folder / f"{self.count}-{name}"
+
+    def add(self, part):
+        self.parts.append(part)
+        return part
+
+    def registry(self, **how):
+        return self.add(Registry(self.place("registry"), **how)).start()
+
+    def faulty(self, **how):
+        return self.add(Faulty(**how)).start()
+
+    def tap(self, port):
+        return self.add(Tap(port)).start()
+
+    def central(self, *pairs, settings=None, build=None, start=True, **upstream):
+        """A central whose upstreams are pairs of a name and a URL."""
+        given = {"upstreams": upstreams(*pairs, **upstream), **(settings or {})}
+        node = self.add(Central(self.place("central"), given, build))
+        return node.start() if start else node
+
+    def edge(self, central, settings=None, build=None, start=True):
+        """central: a port."""
+        node = self.add(Edge(self.place("edge"), central, settings, build))
+        return node.start() if start else node
+
+    def chain(self, *pairs, central=None, edge=None, build=None, tap=False, **upstream):
+        """central and edge, with a tap between them if asked for."""
+        core = self.central(*pairs, settings=central, build=build, **upstream)
+        link = self.tap(core.fleet) if tap else None
+        branch = self.edge(link.port if link else core.fleet, settings=edge, build=build)
+        return SimpleNamespace(central=core, edge=branch, tap=link)
+
+    def docker(self, **how):
+        return self.add(clients.Docker(self.place("docker"), **how)).start()
+
+    def containerd(self):
+        return self.add(clients.Containerd(self.place("containerd"))).start()
+
+    def podman(self, *args, **how):
+        return self.add(clients.Podman(self.place("podman"), *args, **how))
+
+    def end(self):
+        errors = []
+        for part in reversed(self.parts):
+            try:
+                part.stop()
+            except Exception as e:  # all the others must end too
+                errors.append(e)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if errors:
+            raise errors[0]
+
+    def story(self):
+        """The ends of all logs, for a failure's report."""
+        nodes = [p for p in self.parts if hasattr(p, "process") and p.process]
+        return "\n".join(f"--- {type(p).__name__}: {p.process.log}\n{p.process.tail(25)}" for p in nodes)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        for name in ("bench", "shared_bench"):
+            bench = item.funcargs.get(name) if hasattr(item, "funcargs") else None
+            if bench:
+                report.sections.append((f"logs of {name}", bench.story()))
+
+
+@pytest.fixture
+def bench():
+    b = Bench()
+    yield b
+    b.end()
+
+
+@pytest.fixture(scope="module")
+def shared_bench():
+    """For parts that all tests of a file use."""
+    b = Bench()
+    yield b
+    b.end()
