@@ -38,3 +38,7 @@ void open_file_unrefp(struct open_file **f) {
 int open_file_fd(const struct open_file *f) {
     return f->fd;
 }
+
+unsigned open_file_refs(const struct open_file *f) {
+    return atomic_load_explicit(&f->refs, memory_order_acquire);
+}

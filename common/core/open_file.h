@@ -12,5 +12,7 @@ struct open_file *open_file_ref(struct open_file *f);
 void open_file_unref(struct open_file *f);
 void open_file_unrefp(struct open_file **f);
 int open_file_fd(const struct open_file *f);
+/* References alive now; only a hint unless the caller keeps others from taking one. */
+unsigned open_file_refs(const struct open_file *f);
 
 #endif

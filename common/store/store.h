@@ -1,8 +1,9 @@
 /* Blobs on disk by digest, the index of what is held, tags, and what goes when space is short.
  * Layout under `dir` (design.md "Store"): blobs/<alg>/<2 hex>/<hex>, fills/<alg>-<hex>.part, index.db, lock.
  *
- * Threads: the index writer (one thread inside) owns SQLite's write connection; lookups read a shared in-memory table without locks; each
- * function says from where it may be called. Callbacks run on the index writer unless said otherwise. */
+ * Threads: the index writer (one thread inside) owns SQLite's write connection; lookups read a shared in-memory table
+ * without locks; each function says from where it may be called. Callbacks run on the index writer unless said
+ * otherwise. */
 #ifndef ENTREPOT_STORE_STORE_H
 #define ENTREPOT_STORE_STORE_H
 
@@ -15,26 +16,33 @@
 struct store;
 
 struct store_config {
-    const char *dir;    /* created if missing, mode 0700 */
-    int64_t limit;      /* bytes of blobs and part files together; 0: whatever the file system has, less min_free */
-    int64_t min_free;   /* leave this much of the file system free; 0: none */
+    const char *dir;       /* created if missing, mode 0700 */
+    int64_t limit;         /* bytes of blobs and part files together; 0: whatever the file system has, less min_free */
+    int64_t min_free;      /* leave this much of the file system free; 0: none */
     struct workpool *pool; /* borrowed: sync, deletion, reconciliation */
     /* Any may be NULL. held: became available; else lost (evicted, deleted, found missing or corrupt). */
     void (*on_change)(const struct digest *d, bool held, void *arg);
     void *arg;
+    /* Tells whether the bytes are a manifest: 0, its media type and its children (malloc'd, freed by the store), else
+     * negative. NULL: adopted files are opaque. Injected, because the store knows no manifests; called in the work pool
+     * for adopted files of at most 8 MiB that begin like JSON. */
+    int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n);
 };
 
-/* Control thread. Takes the folder's lock (a second daemon gets an error that says so), opens or creates the index (a damaged one is put aside and
- * rebuilt from the folder), loads the table, and starts reconciling index and folder in the work pool: rows without a file go, files without a
- * row are adopted (their size from stat, their digest from their name), stray temporary files go; no body is read. */
+/* Control thread. Takes the folder's lock (a second daemon gets an error that says so), opens or creates the index (a
+ * damaged one is put aside and rebuilt from the folder), loads the table, and starts reconciling index and folder in
+ * the work pool: rows without a file go, files without a row are adopted (their size from stat, their digest from their
+ * name, small ones shown to cfg->inspect), stray temporary files go; nothing is hashed. An adopted blob is in no scope
+ * until store_add_scope: store_lookup_in fails, store_lookup does not. */
 int store_open(struct store **out, const struct store_config *cfg, struct error *err) must_check;
 /* All users gone. Writes what is queued, closes. */
 void store_close(struct store *s);
 /* Waits until reconciliation is over (tests, verify). */
 void store_wait_reconciled(struct store *s);
 
-/* --- scopes: in which repository a digest may be served (design.md: "served in a repository only if it is known to refer to them").
- * A scope is a name: an upstream ("docker.io") where any repository will do, or a whole canonical repository. --- */
+/* --- scopes: in which repository a digest may be served (design.md: "served in a repository only if it is known to
+ * refer to them"). A scope is a name: an upstream ("docker.io") where any repository will do, or a whole canonical
+ * repository. --- */
 /* Any thread: the number of a scope, made if new (persistent). 0 is never a scope. At most 2^24; ERR_BUSY beyond. */
 int store_scope(struct store *s, const char *name, uint32_t *id) must_check;
 
@@ -49,13 +57,15 @@ struct blob_info {
 bool store_lookup(const struct store *s, const struct digest *d, struct blob_info *info);
 /* Held and allowed in that scope. */
 bool store_lookup_in(const struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info);
-/* Any thread: opens a held blob for reading (cached descriptors), counts as one use. ERR_NOT_FOUND if not held; if the file turns out missing or of
- * the wrong size the entry is dropped, and so is a cached descriptor. While the reference lives the blob is not evicted. */
+/* Any thread: opens a held blob for reading (cached descriptors), counts as one use. ERR_NOT_FOUND if not held; if the
+ * file turns out missing or of the wrong size the entry is dropped, and so is a cached descriptor. While the reference
+ * lives the blob is not evicted. */
 int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) must_check;
 /* Any thread: reads a whole held blob of at most limit bytes into memory the caller frees. */
-int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len, struct blob_info *info) must_check;
+int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,
+                    struct blob_info *info) must_check;
 
-/* Any thread, queued: adds the scope to a held blob. */
+/* Any thread: adds the scope to a held blob, in memory at once, on disk soon. Nothing happens if it is not held. */
 void store_add_scope(struct store *s, const struct digest *d, uint32_t scope);
 void store_set_pinned(struct store *s, const struct digest *d, bool pinned);
 /* Any thread, queued: forgets and unlinks. */
@@ -63,13 +73,14 @@ void store_delete(struct store *s, const struct digest *d);
 
 /* --- part files: one writer each (the fill); thread: one at a time --- */
 struct part;
-/* Opens or continues the part file of d. *have: bytes from the start that may be trusted to be contiguous (not yet to be right), up to the first
- * hole. ERR_BUSY if that digest has an open part already, ERR_NO_SPACE, -errno. */
+/* Opens or continues the part file of d. *have: bytes from the start that may be trusted to be contiguous (not yet to
+ * be right), up to the first hole. ERR_BUSY if that digest has an open part already, ERR_NO_SPACE, -errno. */
 int part_open(struct store *s, const struct digest *d, struct part **out, int64_t *have, struct error *err) must_check;
 /* The file, for reading what has been written (reference given to the caller). */
 struct open_file *part_file(struct part *p);
-/* Writes at an offset (pwrite until done). ERR_NO_SPACE: the disk is full or the limit is reached and nothing more could be evicted; -errno otherwise.
- * Accounts the space and wakes eviction early enough that a fill seldom waits for it. May block on disk: fetch loop or work pool. */
+/* Writes at an offset (pwrite until done). ERR_NO_SPACE: the disk is full or the limit is reached and nothing more
+ * could be evicted; -errno otherwise. Accounts the space and wakes eviction early enough that a fill seldom waits for
+ * it. May block on disk: fetch loop or work pool. */
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) must_check;
 int part_truncate(struct part *p, int64_t len) must_check;
 /* Closes, keeping the bytes for later. */
@@ -80,20 +91,23 @@ void part_discard(struct part *p);
 /* What is known of a finished blob. Everything is copied. */
 struct commit_info {
     int64_t size;
-    const char *media_type;      /* manifests, else NULL */
-    unsigned flags;              /* BLOB_* */
+    const char *media_type; /* manifests, else NULL */
+    unsigned flags;         /* BLOB_* */
     const uint32_t *scopes;
     size_t n_scopes;
-    const char *repository;      /* manifests: canonical name of the repository it was got for, for ls; else NULL */
+    const char *repository;        /* manifests: canonical name of the repository it was got for, for ls; else NULL */
     const struct digest *children; /* manifests */
     size_t n_children;
 };
-/* The bytes are all there and proved by the caller. Syncs in the work pool, renames, adds the row and the table entry, closes p (p must not be used
- * after the call; references from part_file stay good). done(code, arg) runs on the work pool or index writer: 0 once lookups find the
- * blob; on failure (ERR_NO_SPACE, -EIO) the part is kept unless it cannot be. */
+/* The bytes are all there and proved by the caller. Syncs in the work pool, renames, adds the row and the table entry,
+ * closes p (p must not be used after the call; references from part_file stay good). done(code, arg) runs on the work
+ * pool or index writer: 0 once lookups find the blob; on failure (ERR_NO_SPACE, -EIO) the part is kept unless it cannot
+ * be. */
 void part_commit(struct part *p, const struct commit_info *info, void (*done)(int code, void *arg), void *arg);
-/* A small whole blob from memory (manifests, imports): checked against d here, written, synced, committed as above. Any thread that may block. */
-int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info, struct error *err) must_check;
+/* A small whole blob from memory (manifests, imports): checked against d here, written, synced, committed as above. Any
+ * thread that may block. */
+int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
+              struct error *err) must_check;
 
 /* --- tags: (canonical repository, tag) -> digest. In memory and in the index. Any thread. --- */
 struct tag_record {
@@ -101,46 +115,56 @@ struct tag_record {
     int64_t checked_at; /* wall seconds of the last check at its source */
     int64_t size;       /* of the manifest, -1 unknown */
     char media_type[256];
-    bool deleted;       /* its source has said it is gone; still served while held */
+    bool deleted; /* its source has said it is gone; still served while held */
 };
 bool store_tag_get(const struct store *s, const char *repo, const char *tag, struct tag_record *out);
 /* In memory at once, on disk soon (batched). */
 void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_record *rec);
 void store_tag_forget(struct store *s, const char *repo, const char *tag);
-/* Tags of one repository in ASCII order, after `last` ("" : from the start), at most max. Names are copied to out (caller frees each and the array). */
+/* Tags of one repository in ASCII order, after `last` ("" : from the start), at most max. Names are copied to out
+ * (caller frees each and the array). */
 size_t store_tags(const struct store *s, const char *repo, const char *last, size_t max, char ***out);
 
 /* --- for people: blocking reads through a connection of their own. Work pool or control thread. --- */
 struct store_usage {
-    int64_t blobs, bytes;          /* committed */
+    int64_t blobs, bytes; /* committed */
     int64_t manifests, tags;
-    int64_t parts, part_bytes;     /* in flight or waiting to be continued */
-    int64_t limit;                 /* in force: configured, or what the file system allows; 0 none */
+    int64_t parts, part_bytes; /* in flight or waiting to be continued */
+    int64_t limit;             /* in force: configured, or what the file system allows; 0 none */
     int64_t disk_free, disk_total;
     int64_t evictions, evicted_bytes; /* since start */
 };
 /* Any thread, cheap. */
 void store_usage(const struct store *s, struct store_usage *out);
 /* Repositories (repo "" ) in ASCII order with their number of tags, manifests and bytes of manifests; */
-int store_each_repo(struct store *s, bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg, struct error *err) must_check;
+int store_each_repo(struct store *s,
+                    bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg,
+                    struct error *err) must_check;
 /* Tags of one repository, with whether the manifest and all its children are held. */
-int store_each_tag(struct store *s, const char *repo, bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
+int store_each_tag(struct store *s, const char *repo,
+                   bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
                    struct error *err) must_check;
 /* Every held blob; fn may not call the store. */
-int store_each_blob(struct store *s, bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg), void *arg, struct error *err) must_check;
+int store_each_blob(struct store *s,
+                    bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),
+                    void *arg, struct error *err) must_check;
 
 struct verify_report {
     int64_t checked, bytes, bad, missing, adopted;
 };
-/* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/ and forgotten. progress may be NULL; return false from it to stop.
- * Work pool or a command without a daemon. */
-int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg), void *arg,
-                 struct verify_report *out, struct error *err) must_check;
-/* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small blobs that parse as manifests).
- * Without a daemon. parse_children tells the children of a manifest; injected because the store knows no manifests. */
-int store_rebuild(const char *dir, int (*parse_children)(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n),
+/* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/ and forgotten. progress may
+ * be NULL; return false from it to stop. Work pool or a command without a daemon. */
+int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),
+                 void *arg, struct verify_report *out, struct error *err) must_check;
+/* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
+ * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
+ * index.db.old; tags are carried over if it can still be read. */
+int store_rebuild(const char *dir,
+                  int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
+                                 size_t *n),
                   struct verify_report *out, struct error *err) must_check;
-/* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. Returns bytes freed. */
+/* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. Returns bytes
+ * freed. */
 int64_t store_prune(struct store *s, int64_t target);
 
 #endif

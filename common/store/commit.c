@@ -1,0 +1,271 @@
+/* A finished file becomes a held blob: sync, rename, row, table entry, in that order, so that whatever moment the
+ * process or the machine stops at, a file in blobs/ is whole. Threads: starts on the caller's, syncs in the work pool,
+ * ends on the index writer. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/store/store_private.h"
+
+struct commit {
+    struct work work;
+    struct writer_job job;
+    struct store *store;
+    struct digest digest;
+    struct part *part;        /* NULL: adopted, the file is in place */
+    struct table_value value; /* without scopes */
+    uint32_t *scopes;
+    size_t n_scopes;
+    char *repository;
+    struct digest *children;
+    size_t n_children;
+    int code; /* what the index said in run */
+    void (*done)(int code, void *arg);
+    void *arg;
+};
+
+static void *copy(const void *data, size_t len) {
+    void *p = malloc(len + 1);
+    if (!p) abort();
+    if (len) memcpy(p, data, len);
+    return p;
+}
+
+static struct commit *commit_new(struct store *s, const struct digest *d, const struct commit_info *info) {
+    struct commit *c = calloc(1, sizeof(*c));
+    if (!c) abort();
+    c->store = s;
+    c->digest = *d;
+    c->value = (struct table_value){.size = info->size, .flags = info->flags};
+    c->scopes = copy(info->scopes, info->n_scopes * sizeof(*info->scopes));
+    c->n_scopes = info->n_scopes;
+    c->repository = info->repository ? strdup(info->repository) : NULL;
+    c->children = copy(info->children, info->n_children * sizeof(*info->children));
+    c->n_children = info->n_children;
+    return c;
+}
+
+static void commit_end(struct commit *c, int code) {
+    struct store *s = c->store;
+    if (c->part) part_moved(c->part);
+    if (c->done) c->done(code, c->arg);
+    free(c->scopes);
+    free(c->repository);
+    free(c->children);
+    free(c);
+    store_work_end(s);
+}
+
+/* --- index writer --- */
+
+/* What is held of it already, if anything, and what this commit adds but for the scopes. */
+static void merge(const struct commit *c, struct table_value *v) {
+    *v = (struct table_value){0};
+    if (!table_find(c->store->table, &c->digest, v)) *v = (struct table_value){0};
+    if (c->value.media) v->media = c->value.media;
+    v->size = c->value.size;
+    v->flags |= c->value.flags;
+}
+
+static int put_row(struct commit *c, sqlite3 *db) {
+    struct index *ix = &c->store->index;
+    struct table_value v;
+    int r = 0;
+    merge(c, &v);
+    for (size_t i = 0; i < c->n_scopes && r == 0; i++) {
+        uint32_t scope = c->scopes[i];
+        if (scope == 0 || table_scope_has(c->store->table, &c->digest, &v, scope)) continue;
+        if (v.scopes[0] == 0)
+            v.scopes[0] = scope;
+        else if (v.scopes[1] == 0)
+            v.scopes[1] = scope;
+        else
+            r = index_put_scope_of(ix, db, &c->digest, scope);
+    }
+    if (r == 0) r = index_put_blob(ix, db, &c->digest, &v, clock_wall_s());
+    if (r == 0) r = index_put_children(ix, db, &c->digest, c->children, c->n_children);
+    if (r == 0 && c->repository) r = index_put_repo(ix, db, c->repository, &c->digest);
+    return r;
+}
+
+static void commit_run(struct writer_job *job, sqlite3 *db) {
+    struct commit *c = container_of(job, struct commit, job);
+    store_dirs_sync(c->store);
+    c->code = put_row(c, db);
+}
+
+/* Under the stripe: the file may have been deleted since it was moved in. */
+static int enter(struct commit *c, bool *is_new) {
+    char path[STORE_PATH_MAX];
+    store_blob_path(&c->digest, path);
+    if (faccessat(c->store->dir_fd, path, F_OK, 0) < 0) return ERR_NOT_FOUND;
+    struct table_value v;
+    merge(c, &v);
+    for (size_t i = 0; i < c->n_scopes; i++)
+        table_scope_add(c->store->table, &c->digest, &v, c->scopes[i]);
+    *is_new = held_put(c->store, &c->digest, &v, (uint32_t)clock_wall_s());
+    return 0;
+}
+
+/* Under the stripe: the index would not take it, so it is a part file again, unless it is the file of a blob held
+ * before. */
+static int back_out(struct commit *c, int code) {
+    if (table_find(c->store->table, &c->digest, NULL)) return 0;
+    char path[STORE_PATH_MAX];
+    store_blob_path(&c->digest, path);
+    if (!c->part) return code;
+    fchmod(open_file_fd(c->part->file), 0600);
+    if (renameat(c->store->dir_fd, path, c->store->dir_fd, c->part->path) < 0)
+        log_warn("part_restore_failed", KV_S("path", path), KV_S("why", error_name(-errno)));
+    return code;
+}
+
+static void commit_done(struct writer_job *job, int code) {
+    struct commit *c = container_of(job, struct commit, job);
+    struct store *s = c->store;
+    bool is_new = false;
+    if (code == 0) code = c->code;
+    pthread_mutex_t *stripe = store_stripe(s, &c->digest);
+    pthread_mutex_lock(stripe);
+    code = code == 0 ? enter(c, &is_new) : back_out(c, code);
+    pthread_mutex_unlock(stripe);
+    if (is_new && s->cfg.on_change) s->cfg.on_change(&c->digest, true, s->cfg.arg);
+    commit_end(c, code);
+}
+
+/* --- work pool --- */
+
+static int sync_file(const struct commit *c) {
+    int fd = open_file_fd(c->part->file);
+    struct stat st;
+    if (fstat(fd, &st) < 0) return -errno;
+    if (st.st_size != c->value.size) return ERR_MISMATCH;
+    if (fdatasync(fd) < 0 || fchmod(fd, 0444) < 0) return errno == ENOSPC || errno == EDQUOT ? ERR_NO_SPACE : -errno;
+    return 0;
+}
+
+static void submit(struct commit *c) {
+    c->job = (struct writer_job){.run = commit_run, .after_commit = commit_done};
+    writer_submit(c->store->writer, &c->job);
+}
+
+static void commit_work(struct work *w) {
+    struct commit *c = container_of(w, struct commit, work);
+    int r = sync_file(c);
+    if (r == 0) {
+        pthread_mutex_t *stripe = store_stripe(c->store, &c->digest);
+        pthread_mutex_lock(stripe);
+        r = store_move_in(c->store, c->part->path, &c->digest);
+        if (r == 0) submit(c);
+        pthread_mutex_unlock(stripe);
+        if (r == 0) return;
+        fchmod(open_file_fd(c->part->file), 0600);
+    }
+    log_warn("commit_failed", KV_S("path", c->part->path), KV_S("why", error_name(r)));
+    commit_end(c, r);
+}
+
+/* What may be said no to before anything is moved. */
+static int prepare(struct commit *c, const struct commit_info *info) {
+    if (info->size < 0 || info->size > TABLE_SIZE_MAX) return ERR_TOO_BIG;
+    if (!info->media_type || !info->media_type[0]) return 0;
+    uint32_t media = held_media(c->store, info->media_type);
+    c->value.media = (uint16_t)media;
+    return media ? 0 : ERR_BUSY;
+}
+
+void part_commit(struct part *p, const struct commit_info *info, void (*done)(int code, void *arg), void *arg) {
+    struct commit *c = commit_new(p->store, &p->digest, info);
+    c->part = p;
+    c->done = done;
+    c->arg = arg;
+    store_work_begin(p->store);
+    int r = prepare(c, info);
+    if (r < 0) {
+        commit_end(c, r);
+        return;
+    }
+    c->work.fn = commit_work;
+    workpool_submit(p->store->pool, &c->work);
+}
+
+void commit_adopt(struct store *s, const struct digest *d, int64_t size, const char *media_type,
+                  const struct digest *children, size_t n_children) {
+    struct commit_info info = {.size = size, .media_type = media_type, .children = children, .n_children = n_children};
+    if (media_type) info.flags = BLOB_MANIFEST;
+    struct commit *c = commit_new(s, d, &info);
+    store_work_begin(s);
+    int r = prepare(c, &info);
+    if (r < 0) {
+        commit_end(c, r);
+        return;
+    }
+    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    submit(c);
+    pthread_mutex_unlock(stripe);
+}
+
+/* --- store_put: the same on the caller's thread --- */
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done;
+    int code;
+};
+
+static void wake(int code, void *arg) {
+    struct waiter *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    w->code = code;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static int commit_and_wait(struct part *p, const struct commit_info *info) {
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct commit *c = commit_new(p->store, &p->digest, info);
+    c->part = p;
+    c->done = wake;
+    c->arg = &w;
+    store_work_begin(p->store);
+    int r = prepare(c, info);
+    if (r < 0)
+        commit_end(c, r);
+    else
+        commit_work(&c->work);
+    pthread_mutex_lock(&w.lock);
+    while (!w.done)
+        pthread_cond_wait(&w.cond, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    return w.code;
+}
+
+int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
+              struct error *err) {
+    struct digest is;
+    if (digest_len(d->alg) == 0) return error_set(err, ERR_INVALID, "no digest given");
+    digest_of(&is, d->alg, data, len);
+    if (!digest_eq(&is, d) || info->size != (int64_t)len)
+        return error_set(err, ERR_MISMATCH, "the bytes do not have the digest or the size they were said to have");
+    struct part *p;
+    int r = part_new_temp(s, d, &p, err);
+    if (r < 0) return r;
+    r = len ? part_write(p, 0, data, len) : 0;
+    if (r == 0)
+        r = commit_and_wait(p, info);
+    else
+        part_discard(p);
+    if (r == 0) return 0;
+    char name[DIGEST_STR_MAX];
+    error_set(err, r, "storing %s: %s", digest_str(d, name), error_name(r));
+    if (r == ERR_NO_SPACE) error_hint(err, "the disk or store.limit is full and nothing more can be evicted");
+    return r;
+}

@@ -1,0 +1,192 @@
+/* S3-FIFO over numbers: two doubly linked lists in one array of nodes, and a table of ghosts. Thread: owned by its
+ * user. */
+#include "common/store/evict.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum queue { NONE, SMALL, MAIN };
+
+#define SMALL_SHARE 10 /* the small queue's part of the bytes: one tenth */
+#define STEPS 512      /* entries looked at in one evict_next */
+#define GHOST_WAYS 4u
+#define GHOSTS_MIN 4096u
+#define GHOSTS_MAX (1u << 20)
+
+struct node {
+    uint32_t older, younger;
+};
+
+struct list {
+    uint32_t oldest, youngest;
+    size_t n;
+    int64_t bytes;
+};
+
+/* A ghost lives until as many others have gone as there are entries now. */
+struct ghost {
+    uint32_t print; /* 0: free */
+    uint32_t born;  /* in evictions */
+};
+
+struct evict {
+    struct evict_ops ops;
+    void *arg;
+    struct node *nodes;
+    uint8_t *queue; /* enum queue of each number */
+    size_t cap;
+    struct list lists[3];
+    struct ghost *ghosts;
+    uint32_t n_ghosts;
+    uint32_t evictions;
+};
+
+struct evict *evict_new(const struct evict_ops *ops, void *arg) {
+    struct evict *e = calloc(1, sizeof(*e));
+    if (!e) abort();
+    e->ops = *ops;
+    e->arg = arg;
+    return e;
+}
+
+void evict_free(struct evict *e) {
+    if (!e) return;
+    free(e->nodes);
+    free(e->queue);
+    free(e->ghosts);
+    free(e);
+}
+
+size_t evict_len(const struct evict *e) {
+    return e->lists[SMALL].n + e->lists[MAIN].n;
+}
+
+bool evict_has(const struct evict *e, uint32_t id) {
+    return id < e->cap && e->queue[id] != NONE;
+}
+
+static void grow(struct evict *e, uint32_t id) {
+    if (id < e->cap) return;
+    size_t cap = e->cap ? e->cap : 1024;
+    while (cap <= id)
+        cap += cap / 4; /* gently: at a million blobs a doubling would be 9 MB of nothing */
+    e->nodes = reallocarray(e->nodes, cap, sizeof(*e->nodes));
+    e->queue = realloc(e->queue, cap);
+    if (!e->nodes || !e->queue) abort();
+    memset(e->queue + e->cap, 0, cap - e->cap);
+    e->cap = cap;
+}
+
+static void push(struct evict *e, enum queue q, uint32_t id) {
+    assert(id != 0);
+    grow(e, id);
+    assert(e->queue[id] == NONE);
+    struct list *l = &e->lists[q];
+    e->nodes[id] = (struct node){.older = l->youngest};
+    if (l->youngest)
+        e->nodes[l->youngest].younger = id;
+    else
+        l->oldest = id;
+    l->youngest = id;
+    l->n++;
+    l->bytes += e->ops.size(id, e->arg);
+    e->queue[id] = (uint8_t)q;
+}
+
+void evict_remove(struct evict *e, uint32_t id) {
+    if (!evict_has(e, id)) return;
+    struct list *l = &e->lists[e->queue[id]];
+    struct node n = e->nodes[id];
+    *(n.older ? &e->nodes[n.older].younger : &l->oldest) = n.younger;
+    *(n.younger ? &e->nodes[n.younger].older : &l->youngest) = n.older;
+    l->n--;
+    l->bytes -= e->ops.size(id, e->arg);
+    e->queue[id] = NONE;
+}
+
+/* --- ghosts: GHOST_WAYS slots a place; a newcomer takes a free, dead or the oldest one --- */
+
+static uint32_t print_of(uint64_t hash) {
+    uint32_t p = (uint32_t)(hash >> 20);
+    return p ? p : 1;
+}
+
+static struct ghost *ghost_set(const struct evict *e, uint32_t print) {
+    return &e->ghosts[(print & (e->n_ghosts / GHOST_WAYS - 1)) * GHOST_WAYS];
+}
+
+static bool ghost_dead(const struct evict *e, const struct ghost *g) {
+    size_t life = evict_len(e) > 64 ? evict_len(e) : 64;
+    return g->print == 0 || e->evictions - g->born > life;
+}
+
+static void ghost_put(struct evict *e, struct ghost ghost) {
+    struct ghost *set = ghost_set(e, ghost.print), *place = &set[0];
+    for (unsigned i = 0; i < GHOST_WAYS; i++) {
+        if (ghost_dead(e, &set[i])) {
+            place = &set[i];
+            break;
+        }
+        if (e->evictions - set[i].born > e->evictions - place->born) place = &set[i];
+    }
+    *place = ghost;
+}
+
+static void ghosts_fit(struct evict *e) {
+    uint32_t want = e->n_ghosts ? e->n_ghosts : GHOSTS_MIN;
+    while (want < evict_len(e) && want < GHOSTS_MAX)
+        want *= 2;
+    if (want == e->n_ghosts) return;
+    struct ghost *old = e->ghosts;
+    uint32_t n_old = e->n_ghosts;
+    e->ghosts = calloc(want, sizeof(*e->ghosts));
+    if (!e->ghosts) abort();
+    e->n_ghosts = want;
+    for (uint32_t i = 0; i < n_old; i++) {
+        if (!ghost_dead(e, &old[i])) ghost_put(e, old[i]);
+    }
+    free(old);
+}
+
+void evict_gone(struct evict *e, uint64_t hash) {
+    ghosts_fit(e);
+    e->evictions++;
+    ghost_put(e, (struct ghost){print_of(hash), e->evictions});
+}
+
+static bool ghost_take(struct evict *e, uint64_t hash) {
+    if (!e->ghosts) return false;
+    struct ghost *set = ghost_set(e, print_of(hash));
+    for (unsigned i = 0; i < GHOST_WAYS; i++) {
+        if (set[i].print != print_of(hash) || ghost_dead(e, &set[i])) continue;
+        set[i].print = 0;
+        return true;
+    }
+    return false;
+}
+
+/* --- the queues --- */
+
+void evict_add(struct evict *e, uint32_t id, uint64_t hash) {
+    if (evict_has(e, id)) return;
+    push(e, ghost_take(e, hash) ? MAIN : SMALL, id);
+}
+
+void evict_keep(struct evict *e, uint32_t id) {
+    if (!evict_has(e, id)) push(e, MAIN, id);
+}
+
+int evict_next(struct evict *e, uint32_t *id) {
+    struct list *small = &e->lists[SMALL], *mainq = &e->lists[MAIN];
+    for (int step = 0; step < STEPS; step++) {
+        if (small->n + mainq->n == 0) return 0;
+        bool from_small = small->n && (mainq->n == 0 || small->bytes > (small->bytes + mainq->bytes) / SMALL_SHARE);
+        *id = from_small ? small->oldest : mainq->oldest;
+        unsigned freq = e->ops.freq(*id, e->arg);
+        evict_remove(e, *id);
+        if (freq == 0) return 1;
+        e->ops.set_freq(*id, from_small ? 0 : freq - 1, e->arg);
+        push(e, MAIN, *id);
+    }
+    return -1;
+}

@@ -1,0 +1,265 @@
+/* The one door through which blobs become held or cease to be: table, eviction queues, counters, row and the owner's
+ * callback stay in step here. Thread: any that may block, under the digest's stripe. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/store/store_private.h"
+
+#define USE_BATCH 512
+
+void held_info(const struct store *s, const struct table_value *v, struct blob_info *info) {
+    info->size = v->size;
+    info->flags = v->flags;
+    info->media_type = intern_name(s->media, v->media);
+}
+
+static bool evictable(const struct table_value *v) {
+    return !(v->flags & (BLOB_PINNED | BLOB_HOSTED));
+}
+
+static void count(struct store *s, const struct table_value *v, int sign) {
+    s->blobs += sign;
+    s->bytes += sign * v->size;
+    if (v->flags & BLOB_MANIFEST) s->manifests += sign;
+}
+
+bool held_put(struct store *s, const struct digest *d, const struct table_value *v, uint32_t used_at) {
+    struct table_value was;
+    uint32_t id = table_find(s->table, d, &was);
+    bool existed, queued = false;
+    pthread_mutex_lock(&s->evict_lock);
+    if (id) {
+        count(s, &was, -1);
+        queued = evict_has(s->evict, id);
+        if (queued && (was.size != v->size || !evictable(v))) {
+            evict_remove(s->evict, id);
+            queued = false;
+        }
+    }
+    id = table_put(s->table, d, v, used_at, &existed);
+    if (!queued && evictable(v)) {
+        if (existed)
+            evict_keep(s->evict, id);
+        else
+            evict_add(s->evict, id, table_hash(s->table, d));
+    }
+    pthread_mutex_unlock(&s->evict_lock);
+    count(s, v, 1);
+    return !existed;
+}
+
+struct drop {
+    struct writer_job job;
+    struct store *store;
+    struct digest digest;
+    bool manifest;
+};
+
+static void drop_run(struct writer_job *job, sqlite3 *db) {
+    struct drop *p = container_of(job, struct drop, job);
+    int r = index_drop_blob(&p->store->index, db, &p->digest, p->manifest);
+    /* The row left behind has no file: the next start drops it. */
+    if (r < 0) log_warn("index_drop_failed", KV_S("why", error_name(r)));
+}
+
+static void drop_done(struct writer_job *job, int code) {
+    struct drop *p = container_of(job, struct drop, job);
+    struct store *s = p->store;
+    (void)code;
+    /* Somebody may have brought it back meanwhile, and said so. */
+    if (s->cfg.on_change && !table_find(s->table, &p->digest, NULL)) s->cfg.on_change(&p->digest, false, s->cfg.arg);
+    free(p);
+}
+
+bool held_remove(struct store *s, const struct digest *d, struct table_value *was) {
+    uint32_t id = table_find(s->table, d, was);
+    if (!id) return false;
+    pthread_mutex_lock(&s->evict_lock);
+    evict_remove(s->evict, id);
+    table_remove(s->table, d);
+    table_release(s->table, id);
+    pthread_mutex_unlock(&s->evict_lock);
+    count(s, was, -1);
+    files_drop(s->files, d);
+    struct drop *p = calloc(1, sizeof(*p));
+    if (!p) abort();
+    *p = (struct drop){.job = {.run = drop_run, .after_commit = drop_done},
+                       .store = s,
+                       .digest = *d,
+                       .manifest = was->flags & BLOB_MANIFEST};
+    writer_submit(s->writer, &p->job);
+    return true;
+}
+
+int64_t held_discard(struct store *s, const struct digest *d, const char *to) {
+    struct table_value was;
+    if (!held_remove(s, d, &was)) return -1;
+    char path[STORE_PATH_MAX];
+    store_blob_path(d, path);
+    int r = to ? renameat(s->dir_fd, path, s->dir_fd, to) : unlinkat(s->dir_fd, path, 0);
+    if (r < 0 && errno != ENOENT) log_warn("blob_unlink_failed", KV_S("path", path), KV_S("why", error_name(-errno)));
+    return was.size;
+}
+
+/* --- names --- */
+
+struct name_job {
+    struct writer_job job;
+    struct store *store;
+    bool scope;
+    uint32_t id;
+    char name[];
+};
+
+static void name_run(struct writer_job *job, sqlite3 *db) {
+    struct name_job *n = container_of(job, struct name_job, job);
+    struct index *ix = &n->store->index;
+    int r = n->scope ? index_put_scope(ix, db, n->id, n->name) : index_put_media(ix, db, n->id, n->name);
+    if (r < 0) log_error("index_name_failed", KV_S("name", n->name), KV_S("why", error_name(r)));
+}
+
+static void name_done(struct writer_job *job, int code) {
+    (void)code;
+    free(container_of(job, struct name_job, job));
+}
+
+static uint32_t number_of(struct store *s, struct intern *set, const char *name) {
+    bool is_new;
+    pthread_mutex_lock(&s->names_lock);
+    uint32_t id = intern_get(set, name, &is_new);
+    if (is_new) {
+        struct name_job *n = calloc(1, sizeof(*n) + strlen(name) + 1);
+        if (!n) abort();
+        n->job = (struct writer_job){.run = name_run, .after_commit = name_done};
+        n->store = s;
+        n->scope = set == s->scopes;
+        n->id = id;
+        memcpy(n->name, name, strlen(name) + 1);
+        writer_submit(s->writer, &n->job);
+    }
+    pthread_mutex_unlock(&s->names_lock);
+    return id;
+}
+
+uint32_t held_media(struct store *s, const char *name) {
+    return number_of(s, s->media, name);
+}
+
+int store_scope(struct store *s, const char *name, uint32_t *id) {
+    *id = number_of(s, s->scopes, name);
+    return *id ? 0 : ERR_BUSY;
+}
+
+/* --- changes of a held blob's row --- */
+
+struct row_job {
+    struct writer_job job;
+    struct store *store;
+    struct digest digest;
+    uint32_t scope; /* 0: none */
+};
+
+static void row_run(struct writer_job *job, sqlite3 *db) {
+    struct row_job *j = container_of(job, struct row_job, job);
+    struct table_value v;
+    uint32_t id = table_find(j->store->table, &j->digest, &v);
+    if (!id) return;
+    int r = index_put_blob(&j->store->index, db, &j->digest, &v, table_used_at(j->store->table, id));
+    bool beside = j->scope && v.scopes[0] != j->scope && v.scopes[1] != j->scope;
+    if (r == 0 && beside) r = index_put_scope_of(&j->store->index, db, &j->digest, j->scope);
+    if (r < 0) log_warn("index_update_failed", KV_S("why", error_name(r)));
+}
+
+static void row_done(struct writer_job *job, int code) {
+    (void)code;
+    free(container_of(job, struct row_job, job));
+}
+
+/* Under the stripe, so that no deletion of this row is queued before. */
+static void queue_row(struct store *s, const struct digest *d, uint32_t scope) {
+    struct row_job *j = calloc(1, sizeof(*j));
+    if (!j) abort();
+    *j = (struct row_job){{.run = row_run, .after_commit = row_done}, s, *d, scope};
+    writer_submit(s->writer, &j->job);
+}
+
+void store_add_scope(struct store *s, const struct digest *d, uint32_t scope) {
+    struct table_value v;
+    uint32_t id = table_find(s->table, d, &v);
+    if (!id || scope == 0 || table_scope_has(s->table, d, &v, scope)) return;
+    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    id = table_find(s->table, d, &v);
+    if (id && table_scope_add(s->table, d, &v, scope)) {
+        held_put(s, d, &v, 0);
+        queue_row(s, d, scope);
+    }
+    pthread_mutex_unlock(stripe);
+}
+
+void store_set_pinned(struct store *s, const struct digest *d, bool pinned) {
+    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    struct table_value v;
+    if (table_find(s->table, d, &v)) {
+        unsigned flags = pinned ? v.flags | BLOB_PINNED : v.flags & ~(unsigned)BLOB_PINNED;
+        if (flags != v.flags) {
+            v.flags = flags;
+            held_put(s, d, &v, 0);
+            queue_row(s, d, 0);
+        }
+    }
+    pthread_mutex_unlock(stripe);
+}
+
+/* --- use --- */
+
+struct use_job {
+    struct writer_job job;
+    struct store *store;
+    size_t n;
+    struct {
+        struct digest digest;
+        uint32_t used_at;
+        unsigned freq;
+    } used[USE_BATCH];
+};
+
+static void use_run(struct writer_job *job, sqlite3 *db) {
+    struct use_job *j = container_of(job, struct use_job, job);
+    int r = 0;
+    for (size_t i = 0; i < j->n && r == 0; i++)
+        r = index_put_used(&j->store->index, db, &j->used[i].digest, j->used[i].used_at, j->used[i].freq);
+}
+
+static void use_done(struct writer_job *job, int code) {
+    (void)code;
+    free(container_of(job, struct use_job, job));
+}
+
+void held_flush_use(struct store *s) {
+    if (!atomic_exchange(&s->touched, false)) return;
+    struct use_job *j = NULL;
+    for (uint32_t id = 1, end = table_end(s->table); id < end; id++) {
+        struct digest d;
+        if (!table_take_dirty(s->table, id) || !table_get(s->table, id, &d, NULL)) continue;
+        if (!j) {
+            j = calloc(1, sizeof(*j));
+            if (!j) abort();
+            j->job = (struct writer_job){.run = use_run, .after_commit = use_done};
+            j->store = s;
+        }
+        j->used[j->n].digest = d;
+        j->used[j->n].used_at = table_used_at(s->table, id);
+        j->used[j->n++].freq = table_freq(s->table, id);
+        if (j->n == USE_BATCH) {
+            writer_submit(s->writer, &j->job);
+            j = NULL;
+        }
+    }
+    if (j) writer_submit(s->writer, &j->job);
+}

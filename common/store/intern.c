@@ -1,0 +1,84 @@
+/* A bounded set of numbered strings: a map for name to number under a lock, chunks of atomic pointers for the way back.
+ * Thread: any. */
+#include "common/store/intern.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "common/core/map.h"
+
+#define CHUNK 1024u
+
+struct intern {
+    pthread_mutex_t lock; /* guards ids and next; held for a look-up */
+    struct map *ids;
+    uint32_t limit, next;
+    _Atomic(_Atomic(char *) *) chunks[];
+};
+
+struct intern *intern_new(uint32_t limit) {
+    struct intern *in = calloc(1, sizeof(*in) + (limit / CHUNK + 1) * sizeof(in->chunks[0]));
+    if (!in) abort();
+    pthread_mutex_init(&in->lock, NULL);
+    in->ids = map_new(NULL);
+    in->limit = limit;
+    in->next = 1;
+    return in;
+}
+
+void intern_free(struct intern *in) {
+    if (!in) return;
+    for (uint32_t c = 0; c <= in->limit / CHUNK; c++) {
+        _Atomic(char *) *chunk = in->chunks[c];
+        for (uint32_t i = 0; chunk && i < CHUNK; i++)
+            free(chunk[i]);
+        free((void *)chunk);
+    }
+    map_free(in->ids);
+    pthread_mutex_destroy(&in->lock);
+    free(in);
+}
+
+/* Under the lock. */
+static void set(struct intern *in, uint32_t id, const char *s) {
+    _Atomic(char *) *chunk = in->chunks[id / CHUNK];
+    if (!chunk) {
+        chunk = calloc(CHUNK, sizeof(*chunk));
+        if (!chunk) abort();
+        atomic_store_explicit(&in->chunks[id / CHUNK], chunk, memory_order_release);
+    }
+    char *copy = strdup(s);
+    if (!copy) abort();
+    atomic_store_explicit(&chunk[id % CHUNK], copy, memory_order_release);
+    map_set_s(in->ids, s, (void *)(uintptr_t)id);
+    if (id >= in->next) in->next = id + 1;
+}
+
+uint32_t intern_get(struct intern *in, const char *s, bool *is_new) {
+    pthread_mutex_lock(&in->lock);
+    uint32_t id = (uint32_t)(uintptr_t)map_get_s(in->ids, s);
+    bool make = id == 0 && in->next <= in->limit;
+    if (make) {
+        id = in->next;
+        set(in, id, s);
+    }
+    pthread_mutex_unlock(&in->lock);
+    if (is_new) *is_new = make;
+    return id;
+}
+
+int intern_put(struct intern *in, uint32_t id, const char *s) {
+    if (id == 0 || id > in->limit) return ERR_INVALID;
+    pthread_mutex_lock(&in->lock);
+    bool ok = !intern_name(in, id) && !map_get_s(in->ids, s);
+    if (ok) set(in, id, s);
+    pthread_mutex_unlock(&in->lock);
+    return ok ? 0 : ERR_INVALID;
+}
+
+const char *intern_name(const struct intern *in, uint32_t id) {
+    if (id == 0 || id > in->limit) return NULL;
+    _Atomic(char *) *chunk = atomic_load_explicit(&in->chunks[id / CHUNK], memory_order_acquire);
+    return chunk ? atomic_load_explicit(&chunk[id % CHUNK], memory_order_acquire) : NULL;
+}

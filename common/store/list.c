@@ -1,0 +1,157 @@
+/* Tags, and the lists people read. Threads: tags from any; lists from whoever may block, each through a connection of
+ * its own. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/store/store_private.h"
+
+#define COMPLETE_DEPTH 4 /* index, manifest, layers; and one to spare */
+
+/* --- tags --- */
+
+struct tag_job {
+    struct writer_job job;
+    struct store *store;
+    struct tag_record rec;
+    bool drop;
+    char *tag;
+    char repo[];
+};
+
+static void tag_run(struct writer_job *job, sqlite3 *db) {
+    struct tag_job *j = container_of(job, struct tag_job, job);
+    struct index *ix = &j->store->index;
+    if (j->drop)
+        (void)index_drop_tag(ix, db, j->repo, j->tag);
+    else
+        (void)index_put_tag(ix, db, j->repo, j->tag, &j->rec);
+}
+
+static void tag_done(struct writer_job *job, int code) {
+    (void)code; /* the writer has logged it; in memory the tag is right */
+    free(container_of(job, struct tag_job, job));
+}
+
+/* Under names_lock, so that rows are written in the order of the changes in memory. */
+static void submit(struct store *s, const char *repo, const char *tag, const struct tag_record *rec) {
+    size_t repo_len = strlen(repo), tag_len = strlen(tag);
+    struct tag_job *j = calloc(1, sizeof(*j) + repo_len + tag_len + 2);
+    if (!j) abort();
+    j->job = (struct writer_job){.run = tag_run, .after_commit = tag_done};
+    j->store = s;
+    j->drop = !rec;
+    if (rec) j->rec = *rec;
+    memcpy(j->repo, repo, repo_len);
+    j->tag = j->repo + repo_len + 1;
+    memcpy(j->tag, tag, tag_len);
+    writer_submit(s->writer, &j->job);
+}
+
+bool store_tag_get(const struct store *s, const char *repo, const char *tag, struct tag_record *out) {
+    return tags_get(s->tags, repo, tag, out);
+}
+
+void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_record *rec) {
+    pthread_mutex_lock(&s->names_lock);
+    tags_set(s->tags, repo, tag, rec);
+    submit(s, repo, tag, rec);
+    pthread_mutex_unlock(&s->names_lock);
+}
+
+void store_tag_forget(struct store *s, const char *repo, const char *tag) {
+    pthread_mutex_lock(&s->names_lock);
+    if (tags_forget(s->tags, repo, tag)) submit(s, repo, tag, NULL);
+    pthread_mutex_unlock(&s->names_lock);
+}
+
+size_t store_tags(const struct store *s, const char *repo, const char *last, size_t max, char ***out) {
+    return tags_list(s->tags, repo, last, max, out);
+}
+
+/* --- lists --- */
+
+static int open_query(struct store *s, const char *query, sqlite3 **db, sqlite3_stmt **st, struct error *err) {
+    writer_flush(s->writer);
+    int r = writer_reader(s->writer, db, err);
+    if (r < 0) return r;
+    if (sqlite3_prepare_v2(*db, query, -1, st, NULL) == SQLITE_OK) return 0;
+    r = writer_error(*db, err, "reading the index");
+    sqlite3_close(*db);
+    return r;
+}
+
+static int close_query(sqlite3 *db, sqlite3_stmt *st, int rc, struct error *err) {
+    int r = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : writer_error(db, err, "reading the index");
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return r;
+}
+
+int store_each_repo(struct store *s,
+                    bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg,
+                    struct error *err) {
+    static const char query[] =
+        "SELECT repo, sum(tags), sum(manifests), sum(bytes) FROM ("
+        " SELECT repo, count(*) AS tags, 0 AS manifests, 0 AS bytes FROM tags GROUP BY repo"
+        " UNION ALL SELECT repo, 0, count(*), sum(size) FROM repo_manifests JOIN blobs USING(digest) GROUP BY repo)"
+        " GROUP BY repo ORDER BY repo";
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    int r = open_query(s, query, &db, &st, err), rc;
+    if (r < 0) return r;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *repo = (const char *)sqlite3_column_text(st, 0);
+        if (repo &&
+            !fn(repo, sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3), arg))
+            break;
+    }
+    return close_query(db, st, rc, err);
+}
+
+/* Held, and all it refers to. st: the children of ?1, one statement for each depth. */
+static bool complete(struct store *s, sqlite3 *db, const struct digest *d, int depth) {
+    struct table_value v;
+    if (!table_find(s->table, d, &v)) return false;
+    if (!(v.flags & BLOB_MANIFEST) || depth == COMPLETE_DEPTH) return true;
+    sqlite3_stmt *st;
+    if (sqlite3_prepare_v2(db, "SELECT child FROM children WHERE parent=?1", -1, &st, NULL) != SQLITE_OK) return false;
+    index_bind_digest(st, 1, d);
+    bool all = true;
+    struct digest child;
+    while (all && sqlite3_step(st) == SQLITE_ROW)
+        all = index_column_digest(st, 0, &child) && complete(s, db, &child, depth + 1);
+    sqlite3_finalize(st);
+    return all;
+}
+
+int store_each_tag(struct store *s, const char *repo,
+                   bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
+                   struct error *err) {
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    int r = open_query(s, "SELECT tag FROM tags WHERE repo=?1 ORDER BY tag", &db, &st, err), rc;
+    if (r < 0) return r;
+    sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *tag = (const char *)sqlite3_column_text(st, 0);
+        struct tag_record rec;
+        if (!tag || !tags_get(s->tags, repo, tag, &rec)) continue;
+        if (!fn(tag, &rec, complete(s, db, &rec.digest, 0), arg)) break;
+    }
+    return close_query(db, st, rc, err);
+}
+
+int store_each_blob(struct store *s,
+                    bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),
+                    void *arg, struct error *err) {
+    (void)err; /* from memory: cannot fail */
+    for (uint32_t id = 1, end = table_end(s->table); id < end; id++) {
+        struct digest d;
+        struct table_value v;
+        struct blob_info info;
+        if (!table_get(s->table, id, &d, &v)) continue;
+        held_info(s, &v, &info);
+        if (!fn(&d, &info, table_used_at(s->table, id), arg)) break;
+    }
+    return 0;
+}

@@ -1,0 +1,267 @@
+/* Part files: bytes on their way in, kept over restarts until they are whole or in the way. Threads: a part has one
+ * user at a time (its fill); the record of all of them is under one lock. */
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/store/store_private.h"
+
+#define PARTS_MAX 65536
+
+static struct part *part_new(struct store *s, const struct digest *d) {
+    struct part *p = calloc(1, sizeof(*p));
+    if (!p) abort();
+    p->store = s;
+    p->digest = *d;
+    return p;
+}
+
+/* Marks d's part as ours. *len: bytes it had. ERR_BUSY if somebody has it open, or there are far too many. */
+static int claim(struct store *s, const struct digest *d, int64_t *len) {
+    int r = ERR_BUSY;
+    pthread_mutex_lock(&s->parts_lock);
+    struct part_record *rec = map_get(s->parts, d, sizeof(*d));
+    if (!rec && map_len(s->parts) < PARTS_MAX) {
+        rec = calloc(1, sizeof(*rec));
+        if (!rec) abort();
+        map_set(s->parts, d, sizeof(*d), rec);
+        s->n_parts++;
+    }
+    if (rec && !rec->open) {
+        rec->open = true;
+        *len = rec->len;
+        r = 0;
+    }
+    pthread_mutex_unlock(&s->parts_lock);
+    return r;
+}
+
+/* Gives it back: kept with `len` bytes, or (-1) gone. */
+static void unclaim(struct store *s, const struct digest *d, int64_t len) {
+    pthread_mutex_lock(&s->parts_lock);
+    struct part_record *rec = map_get(s->parts, d, sizeof(*d));
+    if (rec && len < 0) {
+        map_del(s->parts, d, sizeof(*d));
+        s->n_parts--;
+    } else if (rec) {
+        *rec = (struct part_record){.len = len, .mtime = clock_wall_s()};
+    }
+    pthread_mutex_unlock(&s->parts_lock);
+}
+
+static int open_file_of(struct part *p, int flags, struct error *err) {
+    int fd = openat(p->store->dir_fd, p->path, flags | O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 && (errno == ENOSPC || errno == EDQUOT) && space_evict(p->store, MiB, SPACE_QUICK) > 0)
+        fd = openat(p->store->dir_fd, p->path, flags | O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return error_errno(err, "opening %s/%s", p->store->dir, p->path);
+    p->file = open_file_new(fd);
+    return 0;
+}
+
+/* Bytes before the first hole. A file system that knows no holes says the end, which is no less true. */
+static int64_t contiguous(int fd, int64_t len) {
+    off_t hole = lseek(fd, 0, SEEK_HOLE);
+    return hole < 0 || hole > len ? len : hole;
+}
+
+int part_open(struct store *s, const struct digest *d, struct part **out, int64_t *have, struct error *err) {
+    int64_t known = 0;
+    int r = claim(s, d, &known);
+    if (r < 0) return error_set(err, r, "this blob is being written already");
+    struct part *p = part_new(s, d);
+    store_part_path(d, p->path);
+    r = open_file_of(p, 0, err);
+    struct stat st;
+    if (r == 0 && fstat(open_file_fd(p->file), &st) < 0) r = error_errno(err, "reading the size of %s", p->path);
+    if (r < 0) {
+        unclaim(s, d, known ? known : -1);
+        open_file_unref(p->file);
+        free(p);
+        return r;
+    }
+    fchmod(open_file_fd(p->file), 0600);
+    p->len = st.st_size;
+    s->part_bytes += p->len - known;
+    *have = contiguous(open_file_fd(p->file), p->len);
+    *out = p;
+    return 0;
+}
+
+int part_new_temp(struct store *s, const struct digest *d, struct part **out, struct error *err) {
+    struct part *p = part_new(s, d);
+    p->temp = true;
+    snprintf(p->path, sizeof(p->path), "fills/put-%llu.tmp", (unsigned long long)s->next_temp++);
+    int r = open_file_of(p, O_TRUNC, err);
+    if (r < 0) {
+        free(p);
+        return r;
+    }
+    *out = p;
+    return 0;
+}
+
+struct open_file *part_file(struct part *p) {
+    return open_file_ref(p->file);
+}
+
+static bool disk_full(int e) {
+    return e == ENOSPC || e == EDQUOT || e == EFBIG;
+}
+
+/* ENOSPC is answered by evicting a little, right here, a few times; then by saying so. */
+static int write_all(struct part *p, int64_t offset, const char *data, size_t len) {
+    for (int evictions = 0; len > 0;) {
+        ssize_t n = pwrite(open_file_fd(p->file), data, len, offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && !disk_full(errno)) return -errno;
+        if (n <= 0) {
+            space_wake(p->store);
+            if (evictions++ == 4 || space_evict(p->store, (int64_t)len + MiB, SPACE_QUICK) <= 0) return ERR_NO_SPACE;
+            continue;
+        }
+        data += n;
+        len -= (size_t)n;
+        offset += n;
+    }
+    return 0;
+}
+
+int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
+    if (offset < 0 || offset > TABLE_SIZE_MAX - (int64_t)len) return ERR_TOO_BIG;
+    int64_t end = offset + (int64_t)len, grow = end > p->len ? end - p->len : 0;
+    if (grow) {
+        int r = space_reserve(p->store, grow);
+        if (r < 0) return r;
+        p->len = end;
+        p->store->part_bytes += grow;
+    }
+    int r = write_all(p, offset, data, len);
+    if (r == 0 || grow == 0) return r;
+    struct stat st;
+    if (fstat(open_file_fd(p->file), &st) == 0) {
+        p->store->part_bytes += st.st_size - p->len;
+        p->len = st.st_size;
+    }
+    return r;
+}
+
+int part_truncate(struct part *p, int64_t len) {
+    if (ftruncate(open_file_fd(p->file), len) < 0) return disk_full(errno) ? ERR_NO_SPACE : -errno;
+    p->store->part_bytes += len - p->len;
+    p->len = len;
+    return 0;
+}
+
+static void part_free(struct part *p) {
+    open_file_unref(p->file);
+    free(p);
+}
+
+void part_close(struct part *p) {
+    unclaim(p->store, &p->digest, p->len);
+    part_free(p);
+}
+
+void part_discard(struct part *p) {
+    if (unlinkat(p->store->dir_fd, p->path, 0) < 0 && errno != ENOENT)
+        log_warn("part_unlink_failed", KV_S("path", p->path), KV_S("why", error_name(-errno)));
+    p->store->part_bytes -= p->len;
+    if (!p->temp) unclaim(p->store, &p->digest, -1);
+    part_free(p);
+}
+
+void part_moved(struct part *p) {
+    /* Still there under its own name: the commit failed. */
+    if (faccessat(p->store->dir_fd, p->path, F_OK, 0) == 0 && !p->temp)
+        part_close(p);
+    else
+        part_discard(p);
+}
+
+/* --- all of them --- */
+
+/* "sha256-<hex>.part" */
+static bool parse_name(const char *name, struct digest *d) {
+    char s[DIGEST_STR_MAX];
+    size_t len = strlen(name);
+    if (len < 12 || len - 5 >= sizeof(s) || strcmp(name + len - 5, ".part") != 0) return false;
+    memcpy(s, name, len - 5);
+    s[len - 5] = '\0';
+    if (s[6] != '-') return false;
+    s[6] = ':';
+    return digest_parse(d, s, len - 5) == 0;
+}
+
+static void note(struct store *s, int fills_fd, const char *name) {
+    struct digest d;
+    struct stat st;
+    size_t len = strlen(name);
+    if (len > 4 && strcmp(name + len - 4, ".tmp") == 0) {
+        unlinkat(fills_fd, name, 0);
+        return;
+    }
+    if (!parse_name(name, &d) || fstatat(fills_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)) return;
+    struct part_record *rec = calloc(1, sizeof(*rec));
+    if (!rec) abort();
+    *rec = (struct part_record){.len = st.st_size, .mtime = st.st_mtime};
+    map_set(s->parts, &d, sizeof(d), rec);
+    s->part_bytes += st.st_size;
+    s->n_parts++;
+}
+
+int parts_scan(struct store *s, struct error *err) {
+    int fd = openat(s->dir_fd, "fills", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int r = error_errno(err, "reading %s/fills", s->dir);
+        closep(&fd);
+        return r;
+    }
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (e->d_name[0] != '.') note(s, fd, e->d_name);
+    }
+    closedir(dir);
+    return 0;
+}
+
+struct oldest {
+    const void *key;
+    int64_t mtime;
+};
+
+static bool look_at(const void *key, size_t key_len, void *value, void *arg) {
+    const struct part_record *rec = value;
+    struct oldest *o = arg;
+    (void)key_len;
+    if (!rec->open && (!o->key || rec->mtime < o->mtime)) *o = (struct oldest){key, rec->mtime};
+    return true;
+}
+
+int64_t parts_drop_oldest(struct store *s, int64_t before) {
+    struct oldest o = {0};
+    struct digest d;
+    int64_t len = -1;
+    pthread_mutex_lock(&s->parts_lock);
+    map_each(s->parts, look_at, &o);
+    if (o.key && o.mtime < before) {
+        memcpy(&d, o.key, sizeof(d));
+        struct part_record *rec = map_get(s->parts, &d, sizeof(d));
+        rec->open = true; /* ours, until it is gone */
+        len = rec->len;
+    }
+    pthread_mutex_unlock(&s->parts_lock);
+    if (len < 0) return -1;
+    char path[STORE_PATH_MAX];
+    store_part_path(&d, path);
+    if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT)
+        log_warn("part_unlink_failed", KV_S("path", path), KV_S("why", error_name(-errno)));
+    s->part_bytes -= len;
+    unclaim(s, &d, -1);
+    return len;
+}

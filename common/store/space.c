@@ -1,0 +1,320 @@
+/* Keeping within the limit: watches what is used, evicts in its own thread before a fill has to wait for it, and in a
+ * pinch a little at the fill's own hand. Thread: the evictor; space_reserve and quick evictions on fetch loops. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/store/store_private.h"
+
+#define START_PERCENT 95
+#define STOP_PERCENT 90
+#define OVERSHOOT (64 * MiB) /* or 1 % of the limit, whichever is less */
+#define STATVFS_EVERY MiB    /* the file system is asked again after so many bytes */
+#define BATCH_BYTES GiB      /* rows are written out */
+#define BATCH_VICTIMS 1024   /* at least that often, so that commits queued behind wait little */
+#define QUICK_VICTIMS 8
+#define QUICK_VETOES 32
+#define OLD_PART_S (24 * 3600)
+#define PERIOD_S 30 /* use is written out, the disk looked at */
+#define FRUITLESS_S 1
+
+/* --- how much is too much --- */
+
+static int64_t used(const struct store *s) {
+    return s->bytes + s->part_bytes;
+}
+
+static void ask_disk(struct store *s) {
+    struct statvfs st;
+    if (fstatvfs(s->dir_fd, &st) == 0) s->disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize;
+    s->since_statvfs = 0;
+}
+
+static int64_t percent(int64_t whole, int p) {
+    return whole / 100 * p + whole % 100 * p / 100;
+}
+
+/* Bytes over the mark where eviction starts, counted to the mark where it stops; 0: below. */
+static int64_t excess(const struct store *s, int64_t grow) {
+    int64_t limit = s->cfg.limit, over = 0;
+    if (limit > 0 && used(s) + grow > percent(limit, START_PERCENT))
+        over = used(s) + grow - percent(limit, STOP_PERCENT);
+    int64_t room = s->disk_free - s->since_statvfs - grow;
+    if (s->cfg.min_free > 0 && room < s->cfg.min_free) {
+        int64_t want = s->cfg.min_free + s->cfg.min_free / 20 - room;
+        if (want > over) over = want;
+    }
+    return over;
+}
+
+static int64_t overshoot(int64_t whole) {
+    return whole / 100 < OVERSHOOT ? whole / 100 : OVERSHOOT;
+}
+
+/* Bytes beyond what even a fill in full flow may take. */
+static int64_t beyond(const struct store *s, int64_t grow) {
+    int64_t limit = s->cfg.limit, over = 0;
+    if (limit > 0) over = used(s) + grow - limit - overshoot(limit);
+    int64_t floor = s->cfg.min_free - overshoot(s->cfg.min_free);
+    int64_t short_of = floor > 0 ? floor - (s->disk_free - s->since_statvfs - grow) : 0;
+    return over > short_of ? over : short_of;
+}
+
+int space_reserve(struct store *s, int64_t grow) {
+    if (atomic_fetch_add(&s->since_statvfs, grow) + grow >= STATVFS_EVERY) ask_disk(s);
+    if (excess(s, grow) == 0) return 0;
+    space_wake(s);
+    int64_t over = beyond(s, grow);
+    if (over <= 0) return 0;
+    space_evict(s, over, SPACE_QUICK);
+    if (s->cfg.min_free > 0) ask_disk(s);
+    return beyond(s, grow) <= 0 ? 0 : ERR_NO_SPACE;
+}
+
+/* --- who goes --- */
+
+static int64_t size_of(uint32_t id, void *arg) {
+    return table_size(((struct store *)arg)->table, id);
+}
+
+static unsigned freq_of(uint32_t id, void *arg) {
+    return table_freq(((struct store *)arg)->table, id);
+}
+
+static void set_freq(uint32_t id, unsigned freq, void *arg) {
+    table_set_freq(((struct store *)arg)->table, id, freq);
+}
+
+/* A manifest is kept while any of its children is held. */
+static bool child_held(struct store *s, const struct digest *manifest) {
+    bool held = false;
+    pthread_mutex_lock(&s->children_lock);
+    if (!s->children_of)
+        sqlite3_prepare_v2(s->children_db, "SELECT child FROM children WHERE parent=?1", -1, &s->children_of, NULL);
+    if (s->children_of) {
+        index_bind_digest(s->children_of, 1, manifest);
+        struct digest child;
+        while (!held && sqlite3_step(s->children_of) == SQLITE_ROW)
+            held = index_column_digest(s->children_of, 0, &child) && table_find(s->table, &child, NULL);
+        sqlite3_reset(s->children_of);
+    }
+    pthread_mutex_unlock(&s->children_lock);
+    return held;
+}
+
+/* Bytes freed; 0: it stays. */
+static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, unsigned flags) {
+    struct table_value v;
+    if (table_find(s->table, d, &v) != id) return 0;
+    bool manifest = v.flags & BLOB_MANIFEST;
+    bool veto = manifest && ((flags & SPACE_QUICK) || child_held(s, d));
+    int64_t freed = 0;
+    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    if (table_find(s->table, d, &v) == id && !(v.flags & (BLOB_PINNED | BLOB_HOSTED))) {
+        if (!veto && !files_in_use(s->files, d)) freed = held_discard(s, d, NULL);
+        pthread_mutex_lock(&s->evict_lock);
+        if (freed > 0)
+            evict_gone(s->evict, table_hash(s->table, d));
+        else if (table_find(s->table, d, NULL) == id)
+            evict_keep(s->evict, id);
+        pthread_mutex_unlock(&s->evict_lock);
+    }
+    pthread_mutex_unlock(stripe);
+    if (freed > 0) {
+        s->evictions++;
+        s->evicted_bytes += freed;
+    }
+    return freed;
+}
+
+/* Takes the next candidate out of the queues. As evict_next. */
+static int next_victim(struct store *s, uint32_t *id, struct digest *d) {
+    pthread_mutex_lock(&s->evict_lock);
+    int r = evict_next(s->evict, id);
+    if (r == 1 && !table_get(s->table, *id, d, NULL)) r = -1;
+    pthread_mutex_unlock(&s->evict_lock);
+    return r;
+}
+
+static size_t vetoes_max(struct store *s, unsigned flags) {
+    if (flags & SPACE_QUICK) return QUICK_VETOES;
+    pthread_mutex_lock(&s->evict_lock);
+    size_t n = evict_len(s->evict);
+    pthread_mutex_unlock(&s->evict_lock);
+    return n;
+}
+
+static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
+    size_t vetoes = 0, max = vetoes_max(s, flags), victims = 0;
+    int64_t freed = 0;
+    while (freed < want && vetoes <= max && !s->closing) {
+        uint32_t id;
+        struct digest d;
+        int r = next_victim(s, &id, &d);
+        if (r == 0) break;
+        if (r < 0) continue;
+        int64_t n = try_victim(s, id, &d, flags);
+        freed += n;
+        if (n == 0)
+            vetoes++;
+        else
+            victims++;
+        if ((flags & SPACE_QUICK) && victims == QUICK_VICTIMS) break;
+        if (!(flags & SPACE_QUICK) && n && victims % BATCH_VICTIMS == 0) writer_flush(s->writer);
+    }
+    return freed;
+}
+
+static int64_t evict_parts(struct store *s, int64_t want, int64_t before) {
+    int64_t freed = 0;
+    for (int64_t n; freed < want && (n = parts_drop_oldest(s, before)) >= 0;)
+        freed += n;
+    return freed;
+}
+
+int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
+    if (want <= 0) return 0;
+    int64_t freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S);
+    if (freed < want) freed += evict_blobs(s, want - freed, flags);
+    if (freed < want) freed += evict_parts(s, want - freed, INT64_MAX);
+    return freed;
+}
+
+int64_t store_prune(struct store *s, int64_t target) {
+    int64_t freed = space_evict(s, used(s) - target, 0);
+    writer_flush(s->writer);
+    return freed;
+}
+
+/* --- the evictor's thread --- */
+
+struct loaded {
+    uint32_t used_at, id;
+};
+
+static int by_use(const void *a, const void *b) {
+    const struct loaded *x = a, *y = b;
+    return x->used_at < y->used_at ? -1 : x->used_at > y->used_at;
+}
+
+/* What was loaded queues up in the order of last use; what had been used more than once, in the main queue. Done here
+ * so that nobody waits for it at start. */
+static void fill_queues(struct store *s) {
+    uint32_t end = table_end(s->table);
+    struct loaded *all = calloc(end + 1, sizeof(*all));
+    if (!all) abort();
+    size_t n = 0;
+    for (uint32_t id = 1; id < end; id++) {
+        struct digest d;
+        if (table_get(s->table, id, &d, NULL)) all[n++] = (struct loaded){table_used_at(s->table, id), id};
+    }
+    qsort(all, n, sizeof(*all), by_use);
+    for (size_t i = 0; i < n && !s->closing; i++) {
+        struct digest d;
+        struct table_value v;
+        pthread_mutex_lock(&s->evict_lock);
+        if (table_get(s->table, all[i].id, &d, &v) && !(v.flags & (BLOB_PINNED | BLOB_HOSTED))) {
+            if (table_freq(s->table, all[i].id))
+                evict_keep(s->evict, all[i].id);
+            else
+                evict_add(s->evict, all[i].id, table_hash(s->table, &d));
+        }
+        pthread_mutex_unlock(&s->evict_lock);
+    }
+    free(all);
+}
+
+/* Returns false when it is time to stop. fruitless: there was nothing to evict, so wishes are not heard for a moment.
+ */
+static bool wait_for_work(struct evictor *e, bool fruitless) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += fruitless ? FRUITLESS_S : PERIOD_S;
+    pthread_mutex_lock(&e->lock);
+    int r = 0;
+    while (!e->stopping && (fruitless || !e->wanted) && r == 0)
+        r = pthread_cond_timedwait(&e->cond, &e->lock, &until);
+    e->wanted = false;
+    bool go_on = !e->stopping;
+    pthread_mutex_unlock(&e->lock);
+    return go_on;
+}
+
+static void *evictor_main(void *arg) {
+    struct store *s = arg;
+    pthread_setname_np(pthread_self(), "evictor");
+    fill_queues(s);
+    int64_t flushed = clock_mono_ms();
+    bool fruitless = false, told = false;
+    do {
+        ask_disk(s);
+        int64_t want = excess(s, 0);
+        fruitless = want > 0 && space_evict(s, want, 0) == 0;
+        if (fruitless && !told) log_warn("nothing_to_evict", KV_I("bytes_wanted", want), KV_I("bytes_held", s->bytes));
+        told = fruitless;
+        if (clock_mono_ms() - flushed >= PERIOD_S * 1000) {
+            held_flush_use(s);
+            flushed = clock_mono_ms();
+        }
+    } while (wait_for_work(&s->evictor, fruitless));
+    return NULL;
+}
+
+void space_wake(struct store *s) {
+    struct evictor *e = &s->evictor;
+    pthread_mutex_lock(&e->lock);
+    if (!e->wanted) {
+        e->wanted = true;
+        pthread_cond_signal(&e->cond);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+int space_start(struct store *s, struct error *err) {
+    static const struct evict_ops ops = {size_of, freq_of, set_freq};
+    s->evict = evict_new(&ops, s);
+    ask_disk(s);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&s->evictor.lock, NULL);
+    pthread_cond_init(&s->evictor.cond, &attr);
+    pthread_condattr_destroy(&attr);
+    int r = pthread_create(&s->evictor.thread, NULL, evictor_main, s);
+    return r ? error_set(err, -r, "starting the evictor: %s", strerror(r)) : 0;
+}
+
+void space_stop(struct store *s) {
+    struct evictor *e = &s->evictor;
+    pthread_mutex_lock(&e->lock);
+    e->stopping = true;
+    pthread_cond_signal(&e->cond);
+    pthread_mutex_unlock(&e->lock);
+    pthread_join(e->thread, NULL);
+    pthread_cond_destroy(&e->cond);
+    pthread_mutex_destroy(&e->lock);
+}
+
+void store_usage(const struct store *s, struct store_usage *out) {
+    struct statvfs st = {0};
+    if (fstatvfs(s->dir_fd, &st) < 0) st = (struct statvfs){0};
+    *out = (struct store_usage){
+        .blobs = s->blobs,
+        .bytes = s->bytes,
+        .manifests = s->manifests,
+        .tags = tags_count(s->tags),
+        .parts = s->n_parts,
+        .part_bytes = s->part_bytes,
+        .disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize,
+        .disk_total = (int64_t)st.f_blocks * (int64_t)st.f_frsize,
+        .evictions = s->evictions,
+        .evicted_bytes = s->evicted_bytes,
+    };
+    int64_t whole = used(s) + out->disk_free - s->cfg.min_free;
+    out->limit = s->cfg.limit > 0 && s->cfg.limit < whole ? s->cfg.limit : whole;
+}

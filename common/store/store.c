@@ -1,0 +1,430 @@
+/* Opening and closing of the store, looking up, and opening of blobs. Threads: see store.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "common/core/clock.h"
+#include "common/core/file.h"
+#include "common/core/log.h"
+#include "common/store/store_private.h"
+
+#define MEDIA_MAX UINT16_MAX
+#define SCOPES_MAX ((1u << 24) - 1)
+#define FILES_MAX 4096
+
+/* --- paths --- */
+
+void store_blob_path(const struct digest *d, char out[STORE_PATH_MAX]) {
+    char hex[DIGEST_STR_MAX];
+    digest_hex(d, hex);
+    snprintf(out, STORE_PATH_MAX, "blobs/%s/%.2s/%s", digest_alg_name(d->alg), hex, hex);
+}
+
+void store_part_path(const struct digest *d, char out[STORE_PATH_MAX]) {
+    char hex[DIGEST_STR_MAX];
+    snprintf(out, STORE_PATH_MAX, "fills/%s-%s.part", digest_alg_name(d->alg), digest_hex(d, hex));
+}
+
+pthread_mutex_t *store_stripe(struct store *s, const struct digest *d) {
+    return &s->stripes[(d->bytes[8] ^ d->bytes[9]) % STRIPES];
+}
+
+static int sync_dir(const struct store *s, const char *path) {
+    _cleanup_(closep) int fd = openat(s->dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+static int make_blob_dir(struct store *s, const struct digest *d) {
+    char path[STORE_PATH_MAX];
+    snprintf(path, sizeof(path), "blobs/%s/%02x", digest_alg_name(d->alg), d->bytes[0]);
+    if (mkdirat(s->dir_fd, path, 0700) < 0 && errno != EEXIST) return -errno;
+    snprintf(path, sizeof(path), "blobs/%s", digest_alg_name(d->alg));
+    return sync_dir(s, path);
+}
+
+int store_move_in(struct store *s, const char *from, const struct digest *d) {
+    char to[STORE_PATH_MAX];
+    store_blob_path(d, to);
+    int r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 ? -errno : 0;
+    if (r == -ENOENT && (r = make_blob_dir(s, d)) == 0) r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 ? -errno : 0;
+    if (r == -ENOSPC || r == -EDQUOT) r = ERR_NO_SPACE;
+    if (r == 0) atomic_fetch_or(&s->dirty_dirs[d->alg == DIGEST_SHA512][d->bytes[0] / 32], 1u << d->bytes[0] % 32);
+    return r;
+}
+
+void store_dirs_sync(struct store *s) {
+    for (unsigned a = 0; a < 2; a++) {
+        for (unsigned w = 0; w < 8; w++) {
+            uint32_t bits = atomic_load(&s->dirty_dirs[a][w]) ? atomic_exchange(&s->dirty_dirs[a][w], 0) : 0;
+            for (; bits; bits &= bits - 1) {
+                char path[STORE_PATH_MAX];
+                unsigned byte = w * 32 + (unsigned)__builtin_ctz(bits);
+                snprintf(path, sizeof(path), "blobs/%s/%02x", digest_alg_name(a ? DIGEST_SHA512 : DIGEST_SHA256), byte);
+                int r = sync_dir(s, path);
+                if (r < 0) log_warn("folder_sync_failed", KV_S("path", path), KV_S("why", error_name(r)));
+            }
+        }
+    }
+}
+
+void store_work_begin(struct store *s) {
+    pthread_mutex_lock(&s->idle_lock);
+    s->in_flight++;
+    pthread_mutex_unlock(&s->idle_lock);
+}
+
+void store_work_end(struct store *s) {
+    pthread_mutex_lock(&s->idle_lock);
+    s->in_flight--;
+    pthread_cond_broadcast(&s->idle);
+    pthread_mutex_unlock(&s->idle_lock);
+}
+
+/* --- the folder --- */
+
+static int lock_dir(struct store *s, struct error *err) {
+    s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0) {
+        int r = error_errno(err, "opening %s/lock", s->dir);
+        error_hint(err, "the data folder must be writable for the user the daemon runs as, and its disk not full");
+        return r;
+    }
+    char pid[32] = "";
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        ssize_t n = errno == EWOULDBLOCK ? pread(s->lock_fd, pid, sizeof(pid) - 1, 0) : 0;
+        pid[strspn(pid, "0123456789")] = '\0';
+        int r = error_set(err, ERR_BUSY, "%s is in use by another process%s%s%s", s->dir, n > 0 ? " (pid " : "", pid,
+                          n > 0 ? ")" : "");
+        error_hint(err, "stop the other one, or give this one a `data` folder of its own");
+        return r;
+    }
+    int len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+    if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, pid, (size_t)len, 0) < 0)
+        log_warn("lock_pid_not_written", KV_S("path", s->dir), KV_S("why", error_name(-errno)));
+    return 0;
+}
+
+static int make_dirs(struct store *s, struct error *err) {
+    int r = dir_make_all(s->dir, 0700, err);
+    if (r < 0) return r;
+    s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->dir_fd < 0) return error_errno(err, "opening %s", s->dir);
+    r = lock_dir(s, err);
+    if (r < 0) return r;
+    static const char *const dirs[] = {"blobs", "blobs/sha256", "blobs/sha512", "fills"};
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        if (mkdirat(s->dir_fd, dirs[i], 0700) < 0 && errno != EEXIST)
+            return error_errno(err, "making %s/%s", s->dir, dirs[i]);
+    }
+    return 0;
+}
+
+/* --- the index --- */
+
+static bool on_media(uint32_t id, const char *name, void *arg) {
+    return intern_put(((struct store *)arg)->media, id, name) == 0;
+}
+
+static bool on_scope(uint32_t id, const char *name, void *arg) {
+    return intern_put(((struct store *)arg)->scopes, id, name) == 0;
+}
+
+static void on_count(int64_t blobs, void *arg) {
+    table_reserve(((struct store *)arg)->table, (size_t)blobs);
+}
+
+static bool on_blob(const struct digest *d, struct table_value *v, uint32_t used_at, unsigned freq, void *arg) {
+    struct store *s = arg;
+    bool existed;
+    if (v->media && !intern_name(s->media, v->media)) return false;
+    uint32_t id = table_put(s->table, d, v, used_at, &existed);
+    table_set_freq(s->table, id, freq);
+    s->blobs++;
+    s->bytes += v->size;
+    if (v->flags & BLOB_MANIFEST) s->manifests++;
+    return true;
+}
+
+static void on_scope_of(const struct digest *d, uint32_t scope, void *arg) {
+    struct store *s = arg;
+    struct table_value v;
+    bool existed;
+    uint32_t id = table_find(s->table, d, &v);
+    if (id && table_scope_add(s->table, d, &v, scope)) table_put(s->table, d, &v, 0, &existed);
+}
+
+static void on_tag(const char *repo, const char *tag, const struct tag_record *rec, void *arg) {
+    tags_set(((struct store *)arg)->tags, repo, tag, rec);
+}
+
+static void memory_new(struct store *s) {
+    s->table = table_new();
+    s->media = intern_new(MEDIA_MAX);
+    s->scopes = intern_new(SCOPES_MAX);
+    s->tags = tags_new(s->media);
+    s->blobs = s->bytes = s->manifests = 0;
+}
+
+static void memory_free(struct store *s) {
+    tags_free(s->tags);
+    intern_free(s->scopes);
+    intern_free(s->media);
+    table_free(s->table);
+}
+
+/* Through a connection that is closed again, so that neither its cache nor its mapping stays resident. */
+static int load_index(struct store *s, const char *path, struct error *err) {
+    if (access(path, F_OK) < 0) return 0;
+    sqlite3 *db = NULL;
+    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int r = rc == SQLITE_OK ? 0 : db ? writer_error(db, err, "opening the index") : error_set(err, -ENOMEM, "index");
+    if (r == 0) {
+        sqlite3_exec(db, "PRAGMA mmap_size=1073741824", NULL, NULL, NULL);
+        r = index_check(db, err);
+    }
+    const struct index_loader l = {on_media, on_scope, on_count, on_blob, on_scope_of, on_tag, s};
+    if (r == 0) r = index_load(db, &l, err);
+    sqlite3_close(db);
+    return r < 0 ? error_wrap(err, "%s", path) : 0;
+}
+
+static void put_aside(const char *path) {
+    static const char *const files[] = {"", "-wal", "-shm"};
+    char from[4200], to[4200];
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        snprintf(from, sizeof(from), "%s%s", path, files[i]);
+        snprintf(to, sizeof(to), "%s.old%s", path, files[i]);
+        unlink(to);
+        if (rename(from, to) < 0 && errno != ENOENT)
+            log_warn("index_put_aside_failed", KV_S("path", from), KV_S("why", error_name(-errno)));
+    }
+}
+
+static bool damaged(int code) {
+    return code == ERR_CORRUPT || code == ERR_INTERNAL;
+}
+
+/* Tags are the one thing the folder does not know: taken over from the old index as far as it can be read. */
+static void salvage_tags(struct store *s, const char *path) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    char old[4200];
+    snprintf(old, sizeof(old), "%s.old", path);
+    const char *query = "SELECT repo, tag, digest, checked_at, size, media, deleted FROM tags";
+    if (access(old, F_OK) == 0 && sqlite3_open_v2(old, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(db, query, -1, &st, NULL) == SQLITE_OK) {
+        while (sqlite3_step(st) == SQLITE_ROW) {
+            const char *repo = (const char *)sqlite3_column_text(st, 0),
+                       *tag = (const char *)sqlite3_column_text(st, 1);
+            const char *media = (const char *)sqlite3_column_text(st, 5);
+            struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
+                                     .size = sqlite3_column_int64(st, 4),
+                                     .deleted = sqlite3_column_int(st, 6)};
+            if (!repo || !tag || !media || !index_column_digest(st, 2, &rec.digest)) continue;
+            snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
+            store_tag_set(s, repo, tag, &rec);
+        }
+    }
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+}
+
+static int open_index(struct store *s, bool fresh, struct error *err) {
+    char path[4096];
+    if ((size_t)snprintf(path, sizeof(path), "%s/index.db", s->dir) >= sizeof(path) - 16)
+        return error_set(err, ERR_TOO_BIG, "the path %s is too long", s->dir);
+    struct error why = {0};
+    int r = fresh ? ERR_CORRUPT : load_index(s, path, &why);
+    if (r == 0) r = writer_open(&s->writer, path, index_schema, 512, &why);
+    bool rebuilt = damaged(r);
+    if (rebuilt) {
+        if (!fresh) log_error("index_rebuilt", KV_S("path", path), KV_S("why", why.msg), KV_S("kept", "index.db.old"));
+        put_aside(path);
+        memory_free(s);
+        memory_new(s);
+        r = writer_open(&s->writer, path, index_schema, 512, &why);
+    }
+    if (r < 0) {
+        if (err) *err = why;
+        return r;
+    }
+    if (rebuilt) salvage_tags(s, path);
+    return writer_reader(s->writer, &s->children_db, err);
+}
+
+/* --- opening and closing --- */
+
+/* A quarter of the descriptors we may have; clients need the others. */
+static unsigned files_max(void) {
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur / 4 > FILES_MAX) return FILES_MAX;
+    return lim.rlim_cur / 4 < 64 ? 64 : (unsigned)(lim.rlim_cur / 4);
+}
+
+static struct store *store_new(const struct store_config *cfg) {
+    struct store *s = calloc(1, sizeof(*s));
+    if (!s) abort();
+    s->cfg = *cfg;
+    s->dir = strdup(cfg->dir);
+    s->dir_fd = s->lock_fd = -1;
+    if (!cfg->pool) s->own_pool = workpool_new("store", 2);
+    s->pool = cfg->pool ? cfg->pool : s->own_pool;
+    for (unsigned i = 0; i < STRIPES; i++)
+        pthread_mutex_init(&s->stripes[i], NULL);
+    pthread_mutex_init(&s->names_lock, NULL);
+    pthread_mutex_init(&s->evict_lock, NULL);
+    pthread_mutex_init(&s->children_lock, NULL);
+    pthread_mutex_init(&s->parts_lock, NULL);
+    pthread_mutex_init(&s->idle_lock, NULL);
+    pthread_cond_init(&s->idle, NULL);
+    s->files = files_new(files_max());
+    s->parts = map_new(free);
+    memory_new(s);
+    return s;
+}
+
+static void store_free(struct store *s) {
+    sqlite3_finalize(s->children_of);
+    sqlite3_close(s->children_db);
+    writer_close(s->writer);
+    if (s->own_pool) workpool_free(s->own_pool);
+    memory_free(s);
+    files_free(s->files);
+    map_free(s->parts);
+    evict_free(s->evict);
+    closep(&s->dir_fd);
+    closep(&s->lock_fd);
+    pthread_cond_destroy(&s->idle);
+    free(s->dir);
+    free(s);
+}
+
+int store_open_with(struct store **out, const struct store_config *cfg, bool fresh, struct error *err) {
+    struct store *s = store_new(cfg);
+    int r = make_dirs(s, err);
+    if (r == 0) r = parts_scan(s, err);
+    if (r == 0) r = open_index(s, fresh, err);
+    if (r == 0) r = space_start(s, err);
+    if (r < 0) {
+        store_free(s);
+        return r;
+    }
+    reconcile_start(s);
+    *out = s;
+    return 0;
+}
+
+int store_open(struct store **out, const struct store_config *cfg, struct error *err) {
+    return store_open_with(out, cfg, false, err);
+}
+
+void store_wait_reconciled(struct store *s) {
+    pthread_mutex_lock(&s->idle_lock);
+    while (!s->reconciled)
+        pthread_cond_wait(&s->idle, &s->idle_lock);
+    pthread_mutex_unlock(&s->idle_lock);
+}
+
+void store_close(struct store *s) {
+    if (!s) return;
+    s->closing = true;
+    pthread_mutex_lock(&s->idle_lock);
+    while (s->in_flight > 0)
+        pthread_cond_wait(&s->idle, &s->idle_lock);
+    pthread_mutex_unlock(&s->idle_lock);
+    space_stop(s);
+    held_flush_use(s);
+    store_free(s);
+}
+
+/* --- looking up and reading --- */
+
+bool store_lookup(const struct store *s, const struct digest *d, struct blob_info *info) {
+    struct table_value v;
+    if (!table_find(s->table, d, &v)) return false;
+    held_info(s, &v, info);
+    return true;
+}
+
+bool store_lookup_in(const struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info) {
+    struct table_value v;
+    if (!table_find(s->table, d, &v) || !table_scope_has(s->table, d, &v, scope)) return false;
+    held_info(s, &v, info);
+    return true;
+}
+
+/* The table says we hold it; the folder says no. */
+static int lost(struct store *s, const struct digest *d, const char *why) {
+    char name[DIGEST_STR_MAX];
+    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    int64_t size = held_discard(s, d, NULL);
+    pthread_mutex_unlock(stripe);
+    if (size >= 0) log_error("blob_lost", KV_S("digest", digest_str(d, name)), KV_S("why", why));
+    return ERR_NOT_FOUND;
+}
+
+static int open_fresh(struct store *s, const struct digest *d, int64_t size, struct open_file **out) {
+    char path[STORE_PATH_MAX];
+    store_blob_path(d, path);
+    int fd = openat(s->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno != ENOENT) return -errno;
+    if (fd < 0) return table_find(s->table, d, NULL) ? lost(s, d, "its file is missing") : ERR_NOT_FOUND;
+    struct stat st;
+    if (fstat(fd, &st) < 0 || st.st_size != size) {
+        close(fd);
+        return lost(s, d, "its file has the wrong size");
+    }
+    *out = open_file_new(fd);
+    files_put(s->files, d, *out);
+    /* Evicted meanwhile: a descriptor that stays would hold its disk space for ever. */
+    if (!table_find(s->table, d, NULL)) files_drop(s->files, d);
+    return 0;
+}
+
+int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
+    struct table_value v;
+    uint32_t id = table_find(s->table, d, &v);
+    if (!id) return ERR_NOT_FOUND;
+    *out = files_get(s->files, d);
+    int r = *out ? 0 : open_fresh(s, d, v.size, out);
+    if (r < 0) return r;
+    held_info(s, &v, info);
+    table_touch(s->table, id, (uint32_t)clock_wall_s());
+    if (!atomic_load_explicit(&s->touched, memory_order_relaxed)) s->touched = true;
+    return 0;
+}
+
+int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,
+                    struct blob_info *info) {
+    _cleanup_(open_file_unrefp) struct open_file *file = NULL;
+    int r = store_open_blob(s, d, &file, info);
+    if (r < 0) return r;
+    if ((uint64_t)info->size > limit) return ERR_TOO_BIG;
+    _cleanup_(freep) char *buf = malloc((size_t)info->size + 1);
+    if (!buf) return -ENOMEM;
+    size_t have = 0;
+    while (have < (size_t)info->size) {
+        ssize_t n = pread(open_file_fd(file), buf + have, (size_t)info->size - have, (off_t)have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return n < 0 ? -errno : ERR_CORRUPT;
+        have += (size_t)n;
+    }
+    buf[have] = '\0';
+    *data = buf;
+    *len = have;
+    buf = NULL;
+    return 0;
+}
+
+void store_delete(struct store *s, const struct digest *d) {
+    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    held_discard(s, d, NULL);
+    pthread_mutex_unlock(stripe);
+}

@@ -1,0 +1,139 @@
+/* What the files of the store share. Nobody outside common/store includes this.
+ *
+ * Locks, in the order they may be taken: stripe, names, evict | parts | idle (leaves). A stripe keeps changes of one
+ * digest apart: whoever moves its file, its table entry or queues its row holds it, so rows are queued in the order of
+ * the file's fate. It is the one lock held over a rename or unlink, and no serving loop takes it on a hit. */
+#ifndef ENTREPOT_STORE_STORE_PRIVATE_H
+#define ENTREPOT_STORE_STORE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/core/map.h"
+#include "common/store/evict.h"
+#include "common/store/files.h"
+#include "common/store/index.h"
+#include "common/store/intern.h"
+#include "common/store/store.h"
+#include "common/store/table.h"
+#include "common/store/tags.h"
+#include "common/store/writer.h"
+
+#define STORE_PATH_MAX 192
+#define STRIPES 64u
+#define INSPECT_MAX (8 * MiB)
+
+struct evictor {
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards the two flags */
+    pthread_cond_t cond;
+    bool wanted, stopping;
+};
+
+struct store {
+    struct store_config cfg;
+    char *dir;
+    int dir_fd, lock_fd;
+    struct workpool *pool, *own_pool;
+    struct writer *writer;
+    struct index index; /* index writer */
+
+    struct table *table;
+    struct intern *media, *scopes;
+    struct tags *tags;
+    struct files *files;
+    pthread_mutex_t stripes[STRIPES];
+    pthread_mutex_t names_lock; /* a new name's row is queued before anything that uses its number */
+
+    pthread_mutex_t evict_lock; /* guards evict */
+    struct evict *evict;
+    struct evictor evictor;
+    pthread_mutex_t children_lock; /* guards children_db: asked only by whoever evicts */
+    sqlite3 *children_db;
+    sqlite3_stmt *children_of;
+
+    pthread_mutex_t parts_lock; /* guards parts */
+    struct map *parts;          /* digest to struct part_record */
+    _Atomic uint64_t next_temp;
+
+    _Atomic int64_t blobs, bytes, manifests, part_bytes, n_parts, evictions, evicted_bytes, adopted;
+    _Atomic int64_t disk_free, since_statvfs; /* as last asked; bytes written since */
+    _Atomic bool touched;                     /* some entry's use is not on disk */
+    _Atomic uint32_t dirty_dirs[2][8];        /* folders renamed into since they were last synced, a bit each */
+
+    pthread_mutex_t idle_lock; /* guards in_flight, reconciled */
+    pthread_cond_t idle;
+    int in_flight; /* work pool jobs of ours */
+    bool reconciled;
+    _Atomic bool closing;
+    struct work reconcile_work;
+};
+
+/* --- paths, relative to dir_fd --- */
+void store_blob_path(const struct digest *d, char out[STORE_PATH_MAX]);
+void store_part_path(const struct digest *d, char out[STORE_PATH_MAX]);
+/* rename into blobs/, making the folder if need be; marks it for dirs_sync. -errno. */
+int store_move_in(struct store *s, const char *from, const struct digest *d);
+/* Syncs the folders that were renamed into. Index writer. */
+void store_dirs_sync(struct store *s);
+pthread_mutex_t *store_stripe(struct store *s, const struct digest *d);
+void store_work_begin(struct store *s);
+void store_work_end(struct store *s);
+int store_open_with(struct store **out, const struct store_config *cfg, bool fresh, struct error *err) must_check;
+
+/* --- held.c: the one door through which blobs become held or cease to be. Under d's stripe. --- */
+/* True if it is new. */
+bool held_put(struct store *s, const struct digest *d, const struct table_value *v, uint32_t used_at);
+/* Out of memory and queues; its row's deletion is queued, on_change follows it. False if not held. */
+bool held_remove(struct store *s, const struct digest *d, struct table_value *was);
+/* As held_remove, and the file goes too (to `to` if not NULL). Returns bytes freed, -1 if not held. */
+int64_t held_discard(struct store *s, const struct digest *d, const char *to);
+/* Writes entries' use to the index, in batches. Evictor and close. */
+void held_flush_use(struct store *s);
+/* Numbers of names, their rows queued if new. 0: too many. */
+uint32_t held_media(struct store *s, const char *name);
+/* Flags and table entry to struct blob_info. */
+void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
+
+/* --- commit.c --- */
+/* A file in blobs/ that nobody knows: row and entry for it. Work pool. */
+void commit_adopt(struct store *s, const struct digest *d, int64_t size, const char *media_type,
+                  const struct digest *children, size_t n_children);
+
+/* --- part.c --- */
+struct part_record {
+    int64_t len, mtime;
+    bool open;
+};
+struct part {
+    struct store *store;
+    struct digest digest;
+    struct open_file *file;
+    int64_t len; /* highest end written */
+    bool temp;   /* store_put's: has no record, cannot be continued */
+    char path[STORE_PATH_MAX];
+};
+/* At open: notes the part files and removes stray temporary ones. */
+int parts_scan(struct store *s, struct error *err) must_check;
+/* Removes the oldest closed part file not touched since `before`. Returns its bytes, -1 if there is none. */
+int64_t parts_drop_oldest(struct store *s, int64_t before);
+int part_new_temp(struct store *s, const struct digest *d, struct part **out, struct error *err) must_check;
+/* The file is in blobs/ now, or back in fills/: p is gone. */
+void part_moved(struct part *p);
+
+/* --- space.c --- */
+enum { SPACE_QUICK = 1 }; /* a fetch loop asks: few victims, nothing that needs the index */
+int space_start(struct store *s, struct error *err) must_check;
+void space_stop(struct store *s);
+/* Before `grow` bytes more are written. 0 or ERR_NO_SPACE. */
+int space_reserve(struct store *s, int64_t grow) must_check;
+/* Frees about `want` bytes, as far as that is possible; returns what was freed. */
+int64_t space_evict(struct store *s, int64_t want, unsigned flags);
+void space_wake(struct store *s);
+
+/* --- reconcile.c --- */
+/* Compares folder and table; *missing and *adopted are added to. Work pool or a command. */
+void reconcile(struct store *s, int64_t *missing, int64_t *adopted);
+void reconcile_start(struct store *s);
+
+#endif

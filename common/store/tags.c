@@ -1,0 +1,191 @@
+/* The tag map: shards of repositories, each with its tags in an array sorted by name. Thread: any. */
+#include "common/store/tags.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/core/map.h"
+
+#define SHARDS 16u
+
+struct tag {
+    struct digest digest;
+    bool deleted;
+    uint16_t media;
+    int64_t checked_at, size;
+    char name[];
+};
+
+struct repo {
+    size_t n, cap;
+    struct tag **sorted; /* by strcmp: ASCII order */
+};
+
+struct shard {
+    pthread_rwlock_t lock;
+    struct map *repos; /* name to struct repo */
+};
+
+struct tags {
+    struct intern *media;
+    _Atomic int64_t count;
+    struct shard shards[SHARDS];
+};
+
+static void repo_free(void *arg) {
+    struct repo *r = arg;
+    for (size_t i = 0; i < r->n; i++)
+        free(r->sorted[i]);
+    free(r->sorted);
+    free(r);
+}
+
+struct tags *tags_new(struct intern *media) {
+    struct tags *t = calloc(1, sizeof(*t));
+    if (!t) abort();
+    t->media = media;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        pthread_rwlock_init(&t->shards[i].lock, NULL);
+        t->shards[i].repos = map_new(repo_free);
+    }
+    return t;
+}
+
+void tags_free(struct tags *t) {
+    if (!t) return;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        map_free(t->shards[i].repos);
+        pthread_rwlock_destroy(&t->shards[i].lock);
+    }
+    free(t);
+}
+
+static struct shard *shard_of(struct tags *t, const char *repo) {
+    return &t->shards[map_hash(repo, strlen(repo)) % SHARDS];
+}
+
+/* Where name is, or would be. */
+static size_t place_of(const struct repo *r, const char *name, bool *found) {
+    size_t lo = 0, hi = r->n;
+    *found = false;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int c = strcmp(r->sorted[mid]->name, name);
+        if (c == 0) *found = true;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_record *out) {
+    struct shard *sh = shard_of(t, repo);
+    bool found = false;
+    pthread_rwlock_rdlock(&sh->lock);
+    const struct repo *r = map_get_s(sh->repos, repo);
+    size_t at = r ? place_of(r, tag, &found) : 0;
+    if (found) {
+        const struct tag *g = r->sorted[at];
+        const char *media = intern_name(t->media, g->media);
+        out->digest = g->digest;
+        out->checked_at = g->checked_at;
+        out->size = g->size;
+        out->deleted = g->deleted;
+        snprintf(out->media_type, sizeof(out->media_type), "%s", media ? media : "");
+    }
+    pthread_rwlock_unlock(&sh->lock);
+    return found;
+}
+
+static struct tag *tag_new(struct tags *t, const char *name, const struct tag_record *rec) {
+    struct tag *g = calloc(1, sizeof(*g) + strlen(name) + 1);
+    if (!g) abort();
+    memcpy(g->name, name, strlen(name) + 1);
+    g->digest = rec->digest;
+    g->checked_at = rec->checked_at;
+    g->size = rec->size;
+    g->deleted = rec->deleted;
+    /* When there are more media types than numbers the tag's stays unknown; the manifest itself still tells it. */
+    g->media = rec->media_type[0] ? (uint16_t)intern_get(t->media, rec->media_type, NULL) : 0;
+    return g;
+}
+
+static void insert(struct repo *r, size_t at, struct tag *g) {
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 4;
+        r->sorted = reallocarray(r->sorted, r->cap, sizeof(struct tag *));
+        if (!r->sorted) abort();
+    }
+    memmove(r->sorted + at + 1, r->sorted + at, (r->n - at) * sizeof(struct tag *));
+    r->sorted[at] = g;
+    r->n++;
+}
+
+void tags_set(struct tags *t, const char *repo, const char *tag, const struct tag_record *rec) {
+    struct tag *g = tag_new(t, tag, rec), *old = NULL;
+    struct shard *sh = shard_of(t, repo);
+    bool found = false;
+    pthread_rwlock_wrlock(&sh->lock);
+    struct repo *r = map_get_s(sh->repos, repo);
+    if (!r) {
+        r = calloc(1, sizeof(*r));
+        if (!r) abort();
+        map_set_s(sh->repos, repo, r);
+    }
+    size_t at = place_of(r, tag, &found);
+    if (found) {
+        old = r->sorted[at];
+        r->sorted[at] = g;
+    } else {
+        insert(r, at, g);
+        t->count++;
+    }
+    pthread_rwlock_unlock(&sh->lock);
+    free(old);
+}
+
+bool tags_forget(struct tags *t, const char *repo, const char *tag) {
+    struct shard *sh = shard_of(t, repo);
+    bool found = false;
+    pthread_rwlock_wrlock(&sh->lock);
+    struct repo *r = map_get_s(sh->repos, repo);
+    size_t at = r ? place_of(r, tag, &found) : 0;
+    if (found) {
+        free(r->sorted[at]);
+        r->n--;
+        memmove(r->sorted + at, r->sorted + at + 1, (r->n - at) * sizeof(struct tag *));
+        t->count--;
+        if (r->n == 0) map_del_s(sh->repos, repo);
+    }
+    pthread_rwlock_unlock(&sh->lock);
+    return found;
+}
+
+size_t tags_list(struct tags *t, const char *repo, const char *last, size_t max, char ***out) {
+    struct shard *sh = shard_of(t, repo);
+    size_t n = 0;
+    bool found = false;
+    *out = NULL;
+    pthread_rwlock_rdlock(&sh->lock);
+    const struct repo *r = map_get_s(sh->repos, repo);
+    if (r) {
+        size_t at = place_of(r, last, &found) + (found ? 1 : 0);
+        n = r->n - at < max ? r->n - at : max;
+        *out = calloc(n + 1, sizeof(char *));
+        if (!*out) abort();
+        for (size_t i = 0; i < n; i++) {
+            (*out)[i] = strdup(r->sorted[at + i]->name);
+            if (!(*out)[i]) abort();
+        }
+    }
+    pthread_rwlock_unlock(&sh->lock);
+    return n;
+}
+
+int64_t tags_count(const struct tags *t) {
+    return t->count;
+}

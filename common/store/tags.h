@@ -1,0 +1,20 @@
+/* (canonical repository, tag) to digest, in memory. Thread: any (16 locks by repository, held for a look-up or a copy).
+ */
+#ifndef ENTREPOT_STORE_TAGS_H
+#define ENTREPOT_STORE_TAGS_H
+
+#include "common/store/intern.h"
+#include "common/store/store.h"
+
+struct tags;
+
+/* media: borrowed; the media types of tags are numbers in it. */
+struct tags *tags_new(struct intern *media);
+void tags_free(struct tags *t);
+bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_record *out);
+void tags_set(struct tags *t, const char *repo, const char *tag, const struct tag_record *rec);
+bool tags_forget(struct tags *t, const char *repo, const char *tag);
+size_t tags_list(struct tags *t, const char *repo, const char *last, size_t max, char ***out);
+int64_t tags_count(const struct tags *t);
+
+#endif

@@ -1,0 +1,499 @@
+/* The store from outside: commits, look-ups, reopening, tags, scopes, parts, lists, damage. */
+#include "tests/unit/common/store/fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "common/core/file.h"
+#include "common/core/log.h"
+
+static char dir[256];
+static struct store *store;
+
+static int setup(void **state) {
+    (void)state;
+    log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "test");
+    fixture_dir(dir);
+    store = fixture_open(dir, 0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    store_close(store);
+    fixture_remove(dir);
+    return 0;
+}
+
+static void reopen(void) {
+    store_close(store);
+    store = fixture_open(dir, 0);
+}
+
+static void path_of(const struct digest *d, char out[512]) {
+    char hex[DIGEST_STR_MAX];
+    digest_hex(d, hex);
+    snprintf(out, 512, "%s/blobs/%s/%.2s/%s", dir, digest_alg_name(d->alg), hex, hex);
+}
+
+static void a_committed_part_is_found_and_survives_reopening(void **state) {
+    (void)state;
+    struct digest d;
+    struct error err;
+    struct part *p;
+    int64_t have;
+    char *data = fixture_bytes(1, 100000, &d), *back;
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(have, 0);
+    struct part *second;
+    assert_int_equal(part_open(store, &d, &second, &have, &err), ERR_BUSY);
+    assert_int_equal(part_write(p, 0, data, 60000), 0);
+    assert_int_equal(part_write(p, 60000, data + 60000, 40000), 0);
+    uint32_t scope, other;
+    assert_int_equal(store_scope(store, "docker.io", &scope), 0);
+    assert_int_equal(store_scope(store, "ghcr.io", &other), 0);
+    struct commit_info info = {.size = 100000, .scopes = &scope, .n_scopes = 1};
+    struct fixture_wait w = FIXTURE_WAIT;
+    part_commit(p, &info, fixture_done, &w);
+    assert_int_equal(fixture_wait(&w), 0);
+    for (int round = 0; round < 2; round++) {
+        struct blob_info bi;
+        size_t len;
+        assert_true(store_lookup_in(store, &d, scope, &bi));
+        assert_false(store_lookup_in(store, &d, other, &bi));
+        assert_int_equal(bi.size, 100000);
+        assert_null(bi.media_type);
+        assert_int_equal(store_read_blob(store, &d, 1 << 20, &back, &len, &bi), 0);
+        assert_memory_equal(back, data, 100000);
+        free(back);
+        assert_int_equal(store_read_blob(store, &d, 99999, &back, &len, &bi), ERR_TOO_BIG);
+        reopen();
+    }
+    char path[512];
+    struct stat st;
+    path_of(&d, path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0444);
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_int_equal(u.blobs, 1);
+    assert_int_equal(u.bytes, 100000);
+    assert_int_equal(u.parts, 0);
+    assert_int_equal(u.part_bytes, 0);
+    free(data);
+}
+
+static void a_part_is_continued_up_to_its_first_hole(void **state) {
+    (void)state;
+    struct digest d;
+    struct error err;
+    struct part *p;
+    int64_t have;
+    char *data = fixture_bytes(2, 300000, &d);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(part_write(p, 0, data, 65536), 0);
+    assert_int_equal(part_write(p, 200000, data + 200000, 100000), 0);
+    part_close(p);
+    reopen();
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_int_equal(u.parts, 1);
+    assert_int_equal(u.part_bytes, 300000);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(have, 65536);
+    assert_int_equal(part_truncate(p, have), 0);
+    part_discard(p);
+    store_usage(store, &u);
+    assert_int_equal(u.parts, 0);
+    assert_int_equal(u.part_bytes, 0);
+    free(data);
+}
+
+static void a_commit_of_the_wrong_length_fails_and_keeps_the_part(void **state) {
+    (void)state;
+    struct digest d;
+    struct error err;
+    struct part *p;
+    int64_t have;
+    char *data = fixture_bytes(3, 1000, &d);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(part_write(p, 0, data, 900), 0);
+    struct commit_info info = {.size = 1000};
+    struct fixture_wait w = FIXTURE_WAIT;
+    part_commit(p, &info, fixture_done, &w);
+    assert_int_equal(fixture_wait(&w), ERR_MISMATCH);
+    assert_false(fixture_held(store, &d));
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(have, 900);
+    part_close(p);
+    assert_int_equal(store_put(store, &d, data, 999, &info, &err), ERR_MISMATCH);
+    free(data);
+}
+
+static void put_manifest(const char *text, const char *repo, const struct digest *children, size_t n,
+                         struct digest *d) {
+    struct error err;
+    digest_of(d, DIGEST_SHA512, text, strlen(text));
+    struct commit_info info = {.size = (int64_t)strlen(text),
+                               .flags = BLOB_MANIFEST,
+                               .media_type = "application/vnd.oci.image.manifest.v1+json",
+                               .repository = repo,
+                               .children = children,
+                               .n_children = n};
+    if (store_put(store, d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
+}
+
+static void manifests_keep_their_media_type(void **state) {
+    (void)state;
+    struct digest d;
+    struct blob_info bi;
+    put_manifest("{\"a\":1}", "docker.io/library/x", NULL, 0, &d);
+    reopen();
+    assert_true(store_lookup(store, &d, &bi));
+    assert_string_equal(bi.media_type, "application/vnd.oci.image.manifest.v1+json");
+    assert_int_equal(bi.flags, BLOB_MANIFEST);
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_int_equal(u.manifests, 1);
+}
+
+static void any_number_of_scopes_is_kept(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 4, 10);
+    uint32_t ids[20];
+    char name[32];
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof(name), "docker.io/team/%u", i);
+        assert_int_equal(store_scope(store, name, &ids[i]), 0);
+        if (i % 2 == 0) store_add_scope(store, &d, ids[i]);
+    }
+    for (int round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 20; i++) {
+            struct blob_info bi;
+            uint32_t again;
+            snprintf(name, sizeof(name), "docker.io/team/%u", i);
+            assert_int_equal(store_scope(store, name, &again), 0);
+            assert_int_equal(again, ids[i]);
+            assert_int_equal(store_lookup_in(store, &d, ids[i], &bi), i % 2 == 0);
+        }
+        reopen();
+    }
+    struct blob_info bi;
+    assert_false(store_lookup_in(store, &d, 0, &bi));
+    store_delete(store, &d);
+    d = fixture_put(store, 4, 10);
+    assert_false(store_lookup_in(store, &d, ids[18], &bi));
+}
+
+static void a_deleted_blob_is_gone_for_good(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 5, 10);
+    struct open_file *f;
+    struct blob_info bi;
+    char path[512];
+    path_of(&d, path);
+    assert_int_equal(store_open_blob(store, &d, &f, &bi), 0);
+    store_delete(store, &d);
+    assert_false(fixture_held(store, &d));
+    assert_int_equal(access(path, F_OK), -1);
+    char buf[16];
+    assert_int_equal(pread(open_file_fd(f), buf, 16, 0), 10);
+    open_file_unref(f);
+    assert_int_equal(store_open_blob(store, &d, &f, &bi), ERR_NOT_FOUND);
+    reopen();
+    assert_false(fixture_held(store, &d));
+}
+
+static void a_file_that_went_missing_or_changed_size_is_dropped(void **state) {
+    (void)state;
+    struct digest a = fixture_put(store, 6, 10), b = fixture_put(store, 7, 10);
+    struct open_file *f;
+    struct blob_info bi;
+    char path[512];
+    path_of(&a, path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(store_open_blob(store, &a, &f, &bi), ERR_NOT_FOUND);
+    assert_false(fixture_held(store, &a));
+    path_of(&b, path);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(truncate(path, 9), 0);
+    assert_int_equal(store_open_blob(store, &b, &f, &bi), ERR_NOT_FOUND);
+    assert_false(fixture_held(store, &b));
+}
+
+static void rows_without_a_file_go_and_files_without_a_row_come(void **state) {
+    (void)state;
+    struct digest a = fixture_put(store, 8, 10), b;
+    char path[512], hidden[512];
+    path_of(&a, path);
+    store_close(store);
+    assert_int_equal(unlink(path), 0);
+    char *data = fixture_bytes(9, 50, &b), parent[512];
+    path_of(&b, path);
+    snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(path, '/') - path), path);
+    snprintf(hidden, sizeof(hidden), "%s/fills/put-3.tmp", dir);
+    assert_int_equal(dir_make_all(parent, 0700, NULL), 0);
+    assert_int_equal(file_write_atomic(path, 0444, data, 50, NULL), 0);
+    assert_int_equal(file_write_atomic(hidden, 0600, data, 50, NULL), 0);
+    free(data);
+    store = fixture_open(dir, 0);
+    assert_false(fixture_held(store, &a));
+    assert_true(fixture_held(store, &b));
+    assert_int_equal(access(hidden, F_OK), -1);
+    uint32_t scope;
+    struct blob_info bi;
+    assert_int_equal(store_scope(store, "docker.io", &scope), 0);
+    assert_false(store_lookup_in(store, &b, scope, &bi));
+    store_add_scope(store, &b, scope);
+    assert_true(store_lookup_in(store, &b, scope, &bi));
+    assert_int_equal(bi.size, 50);
+}
+
+static void set_tag(const char *repo, const char *tag, const struct digest *d) {
+    struct tag_record rec = {.digest = *d, .checked_at = 123, .size = 7, .media_type = "application/x"};
+    store_tag_set(store, repo, tag, &rec);
+}
+
+static void tags_are_ordered_and_survive(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 10, 7);
+    static const char *const names[] = {"v2", "latest", "V1", "1.0", "1.0-a", "1"};
+    static const char *const sorted[] = {"1", "1.0", "1.0-a", "V1", "latest"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        set_tag("r/a", names[i], &d);
+    store_tag_forget(store, "r/a", "v2");
+    for (int round = 0; round < 2; round++) {
+        char **out;
+        struct tag_record rec;
+        size_t n = store_tags(store, "r/a", "", 100, &out);
+        assert_int_equal(n, 5);
+        for (size_t i = 0; i < n; i++) {
+            assert_string_equal(out[i], sorted[i]);
+            free(out[i]);
+        }
+        free(out);
+        assert_int_equal(store_tags(store, "r/a", "1.0", 2, &out), 2);
+        assert_string_equal(out[0], "1.0-a");
+        free(out[0]);
+        free(out[1]);
+        free(out);
+        assert_int_equal(store_tags(store, "r/b", "", 2, &out), 0);
+        free(out);
+        assert_true(store_tag_get(store, "r/a", "latest", &rec));
+        assert_true(digest_eq(&rec.digest, &d));
+        assert_int_equal(rec.checked_at, 123);
+        assert_string_equal(rec.media_type, "application/x");
+        assert_false(store_tag_get(store, "r/a", "v2", &rec));
+        reopen();
+    }
+}
+
+struct seen {
+    unsigned n;
+    bool complete;
+    int64_t tags, manifests, bytes;
+    char name[64];
+};
+
+static bool see_repo(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
+    struct seen *s = arg;
+    s->n++;
+    s->tags = tags;
+    s->manifests = manifests;
+    s->bytes = bytes;
+    snprintf(s->name, sizeof(s->name), "%s", repo);
+    return true;
+}
+
+static bool see_tag(const char *tag, const struct tag_record *rec, bool complete, void *arg) {
+    struct seen *s = arg;
+    (void)rec;
+    s->n++;
+    s->complete = complete;
+    snprintf(s->name, sizeof(s->name), "%s", tag);
+    return true;
+}
+
+static void lists_tell_repositories_and_whether_tags_are_complete(void **state) {
+    (void)state;
+    struct digest layer = fixture_put(store, 11, 7), m;
+    put_manifest("{\"b\":1}", "r/c", &layer, 1, &m);
+    set_tag("r/c", "t", &m);
+    struct seen s = {0};
+    struct error err;
+    assert_int_equal(store_each_repo(store, see_repo, &s, &err), 0);
+    assert_int_equal(s.n, 1);
+    assert_string_equal(s.name, "r/c");
+    assert_int_equal(s.tags, 1);
+    assert_int_equal(s.manifests, 1);
+    assert_int_equal(s.bytes, 7);
+    s = (struct seen){0};
+    assert_int_equal(store_each_tag(store, "r/c", see_tag, &s, &err), 0);
+    assert_true(s.n == 1 && s.complete);
+    store_delete(store, &layer);
+    assert_int_equal(store_each_tag(store, "r/c", see_tag, &s, &err), 0);
+    assert_true(s.n == 2 && !s.complete);
+}
+
+static void a_second_process_is_told_who_has_the_folder(void **state) {
+    (void)state;
+    struct error err = {0};
+    struct store *second;
+    struct store_config cfg = {.dir = dir};
+    char pid[32];
+    snprintf(pid, sizeof(pid), "pid %ld", (long)getpid());
+    assert_int_equal(store_open(&second, &cfg, &err), ERR_BUSY);
+    assert_non_null(strstr(err.msg, pid));
+    assert_true(err.hint[0]);
+}
+
+static void damage_index(const char *bytes, size_t len) {
+    char path[512];
+    snprintf(path, sizeof(path), "%s/index.db", dir);
+    assert_int_equal(file_write_atomic(path, 0600, bytes, len, NULL), 0);
+}
+
+static void a_damaged_index_is_put_aside_and_made_again(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 12, 1000);
+    char garbage[20000], path[512];
+    memset(garbage, 'x', sizeof(garbage));
+    store_close(store);
+    damage_index(garbage, sizeof(garbage));
+    store = fixture_open(dir, 0);
+    assert_true(fixture_held(store, &d));
+    snprintf(path, sizeof(path), "%s/index.db.old", dir);
+    assert_int_equal(access(path, F_OK), 0);
+    reopen();
+    assert_true(fixture_held(store, &d));
+}
+
+static void an_index_damaged_in_the_middle_is_made_again(void **state) {
+    (void)state;
+    struct digest d[300];
+    for (unsigned i = 0; i < 300; i++)
+        d[i] = fixture_put(store, 1000 + i, 100);
+    store_close(store);
+    char path[512], junk[4096];
+    memset(junk, 0xa5, sizeof(junk));
+    snprintf(path, sizeof(path), "%s/index.db", dir);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    int fd = open(path, O_WRONLY);
+    for (off_t at = 4096; at < st.st_size; at += 4096)
+        assert_int_equal(pwrite(fd, junk, sizeof(junk), at), sizeof(junk));
+    close(fd);
+    store = fixture_open(dir, 0);
+    for (unsigned i = 0; i < 300; i++)
+        assert_true(fixture_held(store, &d[i]));
+}
+
+static void another_schema_version_is_made_again_and_tags_are_kept(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 13, 1000);
+    set_tag("r/d", "t", &d);
+    store_close(store);
+    sqlite3 *db;
+    char path[512];
+    snprintf(path, sizeof(path), "%s/index.db", dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    store = fixture_open(dir, 0);
+    struct tag_record rec;
+    assert_true(fixture_held(store, &d));
+    assert_true(store_tag_get(store, "r/d", "t", &rec));
+}
+
+static int inspect(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n) {
+    if (len < 7 || memcmp(data, "{\"m\":1}", 7) != 0) return ERR_INVALID;
+    snprintf(media_type, 256, "application/m");
+    *children = calloc(1, sizeof(**children));
+    digest_of(*children, DIGEST_SHA256, "child", 5);
+    *n = 1;
+    return 0;
+}
+
+static void rebuild_finds_manifests_again(void **state) {
+    (void)state;
+    struct digest m, other, blob = fixture_put(store, 14, 100);
+    put_manifest("{\"m\":1}", "r/e", NULL, 0, &m);
+    put_manifest("{\"n\":1}", "r/e", NULL, 0, &other);
+    store_close(store);
+    struct verify_report rep;
+    struct error err;
+    assert_int_equal(store_rebuild(dir, inspect, &rep, &err), 0);
+    assert_int_equal(rep.adopted, 3);
+    store = fixture_open(dir, 0);
+    struct blob_info bi;
+    assert_true(fixture_held(store, &blob));
+    assert_true(store_lookup(store, &m, &bi));
+    assert_string_equal(bi.media_type, "application/m");
+    assert_int_equal(bi.flags, BLOB_MANIFEST);
+    assert_true(store_lookup(store, &other, &bi));
+    assert_int_equal(bi.flags, 0);
+}
+
+static void verify_puts_a_flipped_byte_in_quarantine(void **state) {
+    (void)state;
+    struct digest good = fixture_put(store, 15, 3000000), bad = fixture_put(store, 16, 5000);
+    char path[512], hex[DIGEST_STR_MAX];
+    path_of(&bad, path);
+    assert_int_equal(chmod(path, 0600), 0);
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "\x55\xaa", 2, 4000), 2);
+    close(fd);
+    struct verify_report rep;
+    struct error err;
+    assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
+    assert_int_equal(rep.checked, 2);
+    assert_int_equal(rep.bad, 1);
+    assert_int_equal(rep.bytes, 3005000);
+    assert_true(fixture_held(store, &good));
+    assert_false(fixture_held(store, &bad));
+    snprintf(path, sizeof(path), "%s/quarantine/sha256-%s", dir, digest_hex(&bad, hex));
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state) {
+    (void)state;
+    char cmd[700], ro[300];
+    snprintf(ro, sizeof(ro), "%s/ro", dir);
+    snprintf(cmd, sizeof(cmd), "mkdir %s && mount -t tmpfs -o ro,size=64k none %s", ro, ro);
+    assert_int_equal(system(cmd), 0);
+    struct store *s;
+    struct error err = {0};
+    struct store_config cfg = {.dir = ro};
+    int r = store_open(&s, &cfg, &err);
+    snprintf(cmd, sizeof(cmd), "umount %s", ro);
+    assert_int_equal(system(cmd), 0);
+    assert_int_equal(r, -EROFS);
+    assert_true(err.hint[0]);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(a_committed_part_is_found_and_survives_reopening),
+        T(a_part_is_continued_up_to_its_first_hole),
+        T(a_commit_of_the_wrong_length_fails_and_keeps_the_part),
+        T(manifests_keep_their_media_type),
+        T(any_number_of_scopes_is_kept),
+        T(a_deleted_blob_is_gone_for_good),
+        T(a_file_that_went_missing_or_changed_size_is_dropped),
+        T(rows_without_a_file_go_and_files_without_a_row_come),
+        T(tags_are_ordered_and_survive),
+        T(lists_tell_repositories_and_whether_tags_are_complete),
+        T(a_second_process_is_told_who_has_the_folder),
+        T(a_damaged_index_is_put_aside_and_made_again),
+        T(an_index_damaged_in_the_middle_is_made_again),
+        T(another_schema_version_is_made_again_and_tags_are_kept),
+        T(rebuild_finds_manifests_again),
+        T(verify_puts_a_flipped_byte_in_quarantine),
+        T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
