@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lab import clients  # noqa: E402
+from lab.base import wait_until  # noqa: E402
 from lab.faulty import Faulty  # noqa: E402
 from lab.nodes import BUILD, Central, Edge, upstreams  # noqa: E402
 from lab.registry import Registry  # noqa: E402
@@ -72,6 +73,8 @@ class Bench:
         core = self.central(*pairs, settings=central, build=build, **upstream)
         link = self.tap(core.fleet) if tap else None
         branch = self.edge(link.port if link else core.fleet, settings=edge, build=build)
+        # Names of upstreams come from central: until they have, a bare edge knows only the built-in ones.
+        wait_until(lambda: branch.metric("entrepot_central_reachable") == 1, "the edge has heard of central")
         return SimpleNamespace(central=core, edge=branch, tap=link)
 
     def docker(self, **how):

@@ -1,0 +1,343 @@
+"""Whatever an upstream does, no client gets a complete wrong body, nothing crashes, hangs or grows, and what was good is kept."""
+
+import os
+import time
+
+import pytest
+
+from lab import images, raw
+from lab.base import MiB, wait_until
+from lab.faulty import Fault
+from lab.nodes import upstreams
+
+SIZE = 10 * MiB  # three pieces
+PATIENCE = 45  # no request may take longer, whatever happens
+
+
+@pytest.fixture(scope="module")
+def chain(shared_bench):
+    """One chain for all: each test has a repository of its own."""
+    up = shared_bench.faulty()
+    made = shared_bench.chain(("docker.io", up.url))
+    made.upstream = up
+    return made
+
+
+@pytest.fixture
+def case(chain, request):
+    """A fresh image in a fresh repository, known to the edge; the test says how its blob misbehaves."""
+    chain.upstream.clear()
+    name = f"library/case-{abs(hash(request.node.name)) % 10**9}"
+    chain.blob = images.noise_blob(SIZE, request.node.name)
+    chain.image = chain.upstream.put(name, images.single_blob(chain.blob), "v1")
+    chain.name = name
+    chain.blob_path = f"/{name}/blobs/{chain.blob.digest}"
+    chain.manifest_path = f"/{name}/manifests/"
+    yield chain
+    for node in (chain.central, chain.edge):
+        assert node.running(), node.process.tail()
+        assert node.ready()
+        assert node.rss() < 300 * MiB
+
+
+def know(chain):
+    assert raw.manifest(chain.edge.port, chain.name, "v1").status == 200
+
+
+def get(chain, deadline_s=PATIENCE):
+    return raw.Download(chain.edge.port, chain.name, chain.blob.digest, chain.blob.data).start().join(deadline_s)
+
+
+def never_wrong(down):
+    """A complete answer of 200 is right; else there is an error status or a cut."""
+    assert not (down.status == 200 and down.whole) or (down.right and down.got == SIZE), down
+    assert down.right, "a wrong byte reached a client"
+
+
+@pytest.mark.parametrize("where", ["start", "middle", "last"])
+def test_a_wrong_byte_once_is_mended_before_a_client_is_done(case, where):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(wrong_at=where))
+    down = get(case)
+    # Before a first proof of a piece exists the bytes on their way may be wrong, but the answer is then never complete.
+    assert not (down.whole and not down.right), down
+    assert down.good or get(case).good
+    assert case.central.metric("entrepot_digest_mismatches_total") >= 1
+
+
+@pytest.mark.parametrize("where", ["start", "middle", "last"])
+def test_a_byte_that_is_always_wrong_never_becomes_a_whole_body(case, where):
+    know(case)
+    case.upstream.always(case.blob_path, Fault(wrong_at=where))
+    for _ in range(2):
+        down = get(case)
+        assert not (down.whole and down.status == 200), down
+    case.upstream.clear()
+    # Quarantine may last a while, but not for ever.
+    wait_until(lambda: get(case).good, "the good blob after the upstream is mended", PATIENCE, 0.5)
+
+
+def test_a_short_body_is_continued_where_it_ended(case):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(cut=MiB))
+    assert get(case).good
+    asked = case.upstream.requests(case.blob_path, "GET")
+    assert asked[-1].range and asked[-1].range[0] > SIZE // 2, [a.range for a in asked]
+
+
+def test_a_body_that_is_always_short_still_arrives_by_continuing(case):
+    know(case)
+    case.upstream.always(case.blob_path, Fault(cut=1000))
+    down = get(case)
+    never_wrong(down)
+
+
+def test_a_longer_body_is_refused(case):
+    know(case)
+    case.upstream.always(case.blob_path, Fault(extra=1000))
+    never_wrong(get(case))
+    case.upstream.clear()
+    wait_until(lambda: get(case).good, "good again", PATIENCE, 0.5)
+
+
+def test_a_stall_is_ended_and_what_came_is_kept(case):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(stall_after=6 * MiB))
+    assert get(case).good
+    last = case.upstream.requests(case.blob_path, "GET")[-1]
+    assert last.range and last.range[0] > 0
+
+
+def test_a_stall_for_ever_ends_in_an_error(case):
+    know(case)
+    case.upstream.always(case.blob_path, Fault(stall_after=0))
+    began = time.monotonic()
+    down = get(case, 120)
+    assert not down.whole or down.status >= 500
+    assert time.monotonic() - began < 100
+
+
+def test_resets_are_continued_by_range(case):
+    know(case)
+    case.upstream.on(case.blob_path, *[Fault(reset_after=3 * MiB) for _ in range(2)])
+    assert get(case).good
+    asked = case.upstream.requests(case.blob_path, "GET")
+    assert len(asked) >= 3 and all(a.range and a.range[0] > 0 for a in asked[1:]), [a.range for a in asked]
+    assert sum(a.sent for a in asked) < SIZE * 1.7
+
+
+def test_an_upstream_without_ranges_is_read_again_from_the_start(case):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(reset_after=3 * MiB), Fault(no_range=True))
+    assert get(case).good
+
+
+@pytest.mark.parametrize("length", [5, SIZE - 1, SIZE + 1, 1 << 40])
+def test_a_wrong_content_length_never_becomes_a_whole_body(case, length):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(length=length))
+    down = get(case)
+    never_wrong(down)
+    assert down.good or get(case).good
+
+
+def test_500_then_good_is_good(case):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(status=500))
+    case.upstream.on(case.manifest_path, Fault(status=500), method="HEAD")
+    assert get(case).good
+
+
+def test_500_for_ever_is_a_502_with_a_registry_error(case):
+    know(case)
+    case.upstream.always(case.blob_path, Fault(status=500))
+    reply = raw.blob(case.edge.port, case.name, case.blob.digest)
+    # The head may have left already, the size being known: then the connection is cut.
+    assert not reply.whole or (reply.status in (502, 503, 504) and reply.error_code)
+
+
+def test_a_wrong_docker_content_digest_is_not_believed(case):
+    other = "sha256:" + "0" * 64
+    case.upstream.always(case.manifest_path, Fault(digest=other), None)
+    reply = raw.manifest(case.edge.port, case.name, "v1")
+    assert reply.status >= 500 or images.digest_of(reply.body) == reply.headers["docker-content-digest"] == case.image.digest
+    case.upstream.clear()
+    case.upstream.always(case.blob_path, Fault(digest=other))
+    never_wrong(get(case))
+
+
+def test_a_manifest_of_other_bytes_than_its_digest_is_refused(case):
+    fake = images.small("fake").manifest
+    case.upstream.always(case.manifest_path + case.image.digest, Fault(body=fake), None)
+    reply = raw.manifest(case.edge.port, case.name, case.image.digest)
+    assert reply.status in (404, 502, 504) and reply.error_code
+
+
+def test_a_manifest_of_100_megabytes_is_refused(case):
+    huge = images.Sparse(100 * MiB)
+    before = case.central.rss(), case.edge.rss()
+    case.upstream.always(case.manifest_path, Fault(body=huge, digest=huge.digest), None)
+    reply = raw.manifest(case.edge.port, case.name, "v1")
+    assert reply.status >= 400 and reply.error_code
+    after = case.central.rss(), case.edge.rss()
+    assert after[0] - before[0] < 64 * MiB and after[1] - before[1] < 64 * MiB
+    assert sum(s.sent for s in case.upstream.requests(case.manifest_path)) < 100 * MiB
+
+
+def test_a_gzip_bomb_of_a_document_is_refused(case):
+    bomb = b'{"tags":["' + b"a" * (64 * MiB) + b'"]}'
+    before = case.central.rss()
+    case.upstream.always(case.manifest_path, Fault(body=bomb, gzip=True), None)
+    assert raw.manifest(case.edge.port, case.name, "v1").status >= 400
+    case.upstream.always(f"/{case.name}/tags/list", Fault(body=bomb, gzip=True))
+    assert raw.ask(case.edge.port, f"/v2/{case.name}/tags/list").status >= 400
+    assert case.central.rss() - before < 48 * MiB
+
+
+def test_a_blob_under_content_encoding_is_refused(case):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(gzip=True))
+    down = get(case)
+    never_wrong(down)
+    assert all(s.headers.get("accept-encoding", "identity") == "identity" for s in case.upstream.requests(case.name))
+
+
+@pytest.mark.parametrize("retry_after", [None, "1", "3600", "Wed, 21 Oct 2037 07:28:00 GMT", "-5", "9" * 40])
+def test_429_reaches_the_client_with_a_retry_after(case, retry_after):
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    case.upstream.always(case.manifest_path, Fault(status=429, headers=headers), None)
+    began = time.monotonic()
+    reply = raw.manifest(case.edge.port, case.name, "v1")
+    if retry_after == "1" and reply.status == 200:
+        return  # waited for, as asked: fine as well
+    assert (reply.status, reply.error_code) == (429, "TOOMANYREQUESTS")
+    assert int(reply.headers["retry-after"]) > 0
+    assert time.monotonic() - began < 30
+
+
+def test_429_once_is_got_over(case):
+    case.upstream.on(case.manifest_path, Fault(status=429, headers={"Retry-After": "1"}), method="HEAD")
+    wait_until(lambda: raw.manifest(case.edge.port, case.name, "v1").status == 200, "200 after the pause", 15, 0.2)
+
+
+# --- redirects ---
+
+
+def test_a_redirect_to_another_host_carries_no_credentials(bench):
+    cdn = bench.faulty()
+    up = bench.faulty(auth="basic")
+    blob = images.noise_blob(MiB, "cdn")
+    up.put("library/app", images.single_blob(blob), "v1")
+    cdn.put_blob("cdn", blob)
+    up.always("/blobs/", Fault(redirect=f"http://localhost:{cdn.port}/v2/cdn/blobs/{blob.digest}?sig=x"), "GET")
+    secret = bench.place("password")
+    secret.write_text("secret\n")
+    os.chmod(secret, 0o600)
+    more = {"username": "user", "password_file": str(secret)}
+    core = bench.central(("docker.io", up.url), **more)
+    edge = bench.edge(core.fleet)
+    assert raw.manifest(edge.port, "library/app", "v1").status == 200
+    down = raw.Download(edge.port, "library/app", blob.digest, blob.data).start().join(PATIENCE)
+    assert down.good, down
+    seen = cdn.requests("/blobs/")
+    assert seen and all("authorization" not in s.headers for s in seen)
+    assert any("authorization" in s.headers for s in up.requests("/blobs/"))
+    logs = core.process.text() + edge.process.text()
+    assert "secret" not in logs.replace(str(secret), "") and "dXNlcjpzZWNyZXQ" not in logs
+
+
+def test_a_redirect_loop_ends_in_an_error(case):
+    know(case)
+    case.upstream.always(case.blob_path, Fault(redirect=case.upstream.url + "/v2" + case.blob_path))
+    down = get(case)
+    assert not down.whole or down.status >= 400
+    assert len(case.upstream.requests(case.blob_path)) < 60
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "gopher://127.0.0.1/", "http://u:p@127.0.0.1:1/", "http://169.254.169.254/x", ""])
+def test_a_redirect_to_an_odd_place_ends_in_an_error(case, target):
+    know(case)
+    case.upstream.always(case.blob_path, Fault(redirect=target or " "))
+    down = get(case)
+    assert not down.whole or down.status >= 400
+
+
+# --- tokens ---
+
+
+def with_tokens(bench, **how):
+    up = bench.faulty(auth="bearer", **how)
+    blob = images.noise_blob(300_000, "tokens")
+    up.image = up.put("library/app", images.single_blob(blob), "v1")
+    up.blob = blob
+    made = bench.chain(("docker.io", up.url))
+    made.upstream = up
+    return made
+
+
+def test_a_token_is_fetched_once_for_many_requests(bench):
+    chain = with_tokens(bench)
+    got = raw.pull(chain.edge.port, "library/app", "v1")
+    assert chain.upstream.blob.digest in got
+    tokens = chain.upstream.requests("/token")
+    assert len(tokens) == 1 and tokens[0].query["scope"] == ["repository:library/app:pull"]
+
+
+def refused(chain):
+    began = time.monotonic()
+    reply = raw.manifest(chain.edge.port, "library/app", "v1")
+    assert reply.status in (401, 403, 404, 502, 504), reply
+    assert reply.error_code
+    assert time.monotonic() - began < PATIENCE
+    for node in (chain.central, chain.edge):
+        assert node.running() and node.ready()
+
+
+def test_401_for_ever_ends_after_few_requests(bench):
+    chain = with_tokens(bench)
+    chain.upstream.token = "one"
+    chain.upstream.always("/token", Fault(body=b'{"token":"another"}'))
+    refused(chain)
+    assert len(chain.upstream.requests("/token")) <= 8 and len(chain.upstream.requests("/manifests/")) <= 16
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(body=b'{"token":"' + b"a" * MiB + b'"}'),
+        Fault(body=b'{"token":"a\\r\\nX-Evil: 1"}'),
+        Fault(body=b"[[[[" * 100_000),
+        Fault(body=b'{"token":17}'),
+        Fault(body=b""),
+        Fault(status=500),
+        Fault(body=b'{"token":"' + b"a" * (64 * MiB) + b'"}', gzip=True),
+        Fault(stall_after=3, body=b'{"token":"lab-token"}'),
+    ],
+    ids=["1MB", "header injection", "deep", "number", "empty", "500", "gzip bomb", "stall"],
+)
+def test_a_hostile_token_document_is_refused(bench, fault):
+    chain = with_tokens(bench)
+    before = chain.central.rss()
+    chain.upstream.always("/token", fault)
+    refused(chain)
+    assert not any("x-evil" in s.headers for s in chain.upstream.seen)
+    assert chain.central.rss() - before < 32 * MiB
+
+
+@pytest.mark.parametrize(
+    "realm", ["http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "http://[::ffff:169.254.169.254]/", "nonsense", "http://0/"]
+)
+def test_a_hostile_realm_is_not_asked(bench, realm):
+    refused(with_tokens(bench, realm=realm))
+
+
+def test_a_public_upstreams_realm_may_not_point_at_loopback(bench):
+    """The endpoint here is loopback itself, so loopback realms are allowed; the password goes only to the realm's host it was meant for."""
+    trap = bench.faulty()
+    chain = with_tokens(bench, realm=f"http://127.0.0.1:{trap.port}/token")
+    raw.manifest(chain.edge.port, "library/app", "v1")
+    assert all("authorization" not in s.headers for s in trap.seen)
+
+
+def test_upstreams_value_is_what_the_schema_reads():
+    assert '"endpoints": ["http://a"]' in upstreams(("docker.io", "http://a"))
