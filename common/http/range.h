@@ -16,8 +16,10 @@ enum http_range_result {
     HTTP_RANGE_UNSATISFIABLE, /* 416 with Content-Range: bytes *\/size */
 };
 
-/* header: the Range header or NULL. More than HTTP_RANGES_MAX ranges, or syntax we do not know: NONE (RFC 9110 14.2). */
-enum http_range_result http_range_parse(const char *header, int64_t size, struct http_range ranges[HTTP_RANGES_MAX], unsigned *n);
+/* header: the Range header or NULL. More than HTTP_RANGES_MAX ranges, or syntax we do not know: NONE (RFC 9110 14.2).
+ */
+enum http_range_result http_range_parse(const char *header, int64_t size, struct http_range ranges[HTTP_RANGES_MAX],
+                                        unsigned *n);
 /* etag: with its quotes. Headers may be NULL. True: answer 304 (GET, HEAD). Weak comparison; "*" matches. */
 bool http_if_none_match(const char *if_none_match, const char *etag);
 /* True if If-Range allows the Range to be used: absent, or equal to the strong etag. A date never matches. */

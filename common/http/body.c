@@ -1,0 +1,155 @@
+/* Request bodies: framing, limits, back-pressure, 100-continue. Thread: the connection's serving loop. */
+#include "common/http/server_private.h"
+
+#include "common/core/error.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define COLLECT_MAX ((size_t)MiB)
+#define RATE_WINDOW_MS 10000
+
+/* The body is over the limit: an answer if none has begun, else a cut. */
+static void too_large(struct http_req *r) {
+    struct http_conn *c = r->conn;
+    r->body_done = true;
+    r->close_after = true;
+    if (!r->sink) return; /* only being skipped: the connection closes, the answer stands */
+    if (r->reply == REPLY_NONE)
+        reply_error(c, 413, http_req_target(r), "the request body is too large");
+    else
+        conn_abort(c);
+}
+
+static void broken(struct http_req *r) {
+    struct http_conn *c = r->conn;
+    r->body_done = true;
+    r->close_after = true;
+    if (!r->sink) return;
+    if (r->reply == REPLY_NONE)
+        reply_error(c, 400, http_req_target(r), "the request body's chunks are malformed");
+    else
+        conn_abort(c);
+}
+
+/* Gives payload to the sink; returns what it took. */
+static size_t deliver(struct http_req *r, const char *data, size_t len) {
+    if (!r->sink) return len; /* being skipped */
+    size_t taken = r->sink->data(r, data, len);
+    assert(taken <= len);
+    if (taken < len) r->body_paused = true;
+    return taken;
+}
+
+static void at_end(struct http_req *r) {
+    r->body_done = true;
+    if (r->sink && r->sink->end) r->sink->end(r);
+}
+
+static ssize_t feed_length(struct http_req *r, const char *data, size_t len) {
+    struct http_conn *c = r->conn;
+    size_t n = (int64_t)len < r->body_left ? len : (size_t)r->body_left;
+    if (r->body_got + (int64_t)n > r->body_limit) {
+        too_large(r);
+        return ERR_TOO_BIG;
+    }
+    size_t taken = deliver(r, data, n);
+    if (c->req != r) return ERR_CANCELLED;
+    r->body_got += (int64_t)taken;
+    r->body_left -= (int64_t)taken;
+    if (r->body_left == 0) at_end(r);
+    return (ssize_t)taken;
+}
+
+static ssize_t feed_chunked(struct http_req *r, const char *data, size_t len) {
+    struct http_conn *c = r->conn;
+    const char *payload;
+    size_t n;
+    ssize_t used = chunked_feed(&r->chunks, data, len, &payload, &n);
+    if (used < 0) {
+        broken(r);
+        return ERR_INVALID;
+    }
+    if (n > 0) {
+        if (r->body_got + (int64_t)n > r->body_limit) {
+            too_large(r);
+            return ERR_TOO_BIG;
+        }
+        size_t taken = deliver(r, payload, n);
+        if (c->req != r) return ERR_CANCELLED;
+        r->body_got += (int64_t)taken;
+        if (taken < n) {
+            /* Give the rest back: the decoder stands within this chunk again. */
+            chunked_give_back(&r->chunks, n - taken);
+            used -= (ssize_t)(n - taken);
+        }
+    }
+    if (r->chunks.done) at_end(r);
+    return used;
+}
+
+ssize_t body_feed(struct http_req *r, const char *data, size_t len) {
+    return r->head.chunked ? feed_chunked(r, data, len) : feed_length(r, data, len);
+}
+
+bool body_too_slow(struct http_req *r, int64_t now_ms) {
+    if (!r->reading_body || r->body_done || r->body_paused) {
+        r->rate_ms = 0;
+        return false;
+    }
+    if (r->rate_ms == 0) {
+        r->rate_ms = now_ms;
+        r->rate_bytes = 0;
+        return false;
+    }
+    if (now_ms - r->rate_ms < RATE_WINDOW_MS) return false;
+    bool slow = r->rate_bytes * 1000 < r->conn->share->server->cfg.limits.body_rate_bytes_per_s * (now_ms - r->rate_ms);
+    r->rate_ms = now_ms;
+    r->rate_bytes = 0;
+    return slow;
+}
+
+void http_req_read_body(struct http_req *r, const struct http_body_sink *sink, int64_t limit) {
+    struct http_conn *c = r->conn;
+    assert(!r->reading_body);
+    r->sink = sink;
+    r->body_limit = limit;
+    r->reading_body = true;
+    if (!r->has_body) {
+        sink->end(r);
+        return;
+    }
+    if (!r->head.chunked && r->head.content_length > limit) {
+        too_large(r);
+        return;
+    }
+    if (r->head.expect_continue && c->in_pos == c->in_len) {
+        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        reply_raw(c, go_on, sizeof(go_on) - 1);
+    }
+    if (!c->in_handler) conn_read_more(c);
+}
+
+void http_req_resume_body(struct http_req *r) {
+    if (!r->body_paused) return;
+    r->body_paused = false;
+    conn_read_more(r->conn);
+}
+
+static size_t collect_data(struct http_req *r, const void *data, size_t len) {
+    if (buf_add(&r->collected, data, len) < 0) too_large(r);
+    return len;
+}
+
+static void collect_end(struct http_req *r) {
+    r->collect_fn(r, r->collected.data ? r->collected.data : "", r->collected.len);
+}
+
+void http_req_collect_body(struct http_req *r, size_t limit,
+                           void (*fn)(struct http_req *r, const char *body, size_t len)) {
+    static const struct http_body_sink sink = {collect_data, collect_end};
+    assert(limit <= COLLECT_MAX);
+    buf_init(&r->collected, limit + 1);
+    r->collect_fn = fn;
+    http_req_read_body(r, &sink, (int64_t)limit);
+}

@@ -1,0 +1,631 @@
+/* A connection and the life of its requests. Thread: its serving loop.
+ *
+ *   TLS ─▶ IDLE ⇄ HEAD ─▶ BUSY ─▶ IDLE (keep-alive) | LINGER (answered, closing) ─▶ DEAD
+ *     └────────┴───────┴────────┴─ errors, time-outs, cuts ──────────────────────────┘
+ *
+ * In BUSY the next request's bytes are read as far as the input buffer goes and looked at only when the answer has
+ * left. */
+#include "common/http/server_private.h"
+
+#include "common/core/clock.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+/* --- small state changes --- */
+
+static void set_state(struct http_conn *c, enum conn_state state) {
+    bool idle = state == CONN_IDLE || state == CONN_HEAD || state == CONN_TLS;
+    if (c->in_idle && (!idle || state != c->state)) {
+        TAILQ_REMOVE(&c->share->idle, c, idle_link);
+        c->in_idle = false;
+    }
+    if (idle && !c->in_idle) {
+        TAILQ_INSERT_TAIL(&c->share->idle, c, idle_link);
+        c->in_idle = true;
+    }
+    if (state != c->state) c->since_ms = c->share->now_ms;
+    c->state = state;
+}
+
+void conn_arm_in(struct http_conn *c, bool on) {
+    if (on == c->in_armed) return;
+    c->in_armed = on;
+    if (on)
+        event_add(&c->ev_in, NULL);
+    else
+        event_del(&c->ev_in);
+}
+
+void conn_arm_out(struct http_conn *c, bool on) {
+    if (on == c->out_armed) return;
+    c->out_armed = on;
+    if (on)
+        event_add(&c->ev_out, NULL);
+    else
+        event_del(&c->ev_out);
+}
+
+/* --- requests --- */
+
+static struct http_req *req_new(struct http_conn *c) {
+    struct loop_share *sh = c->share;
+    struct http_req *r = sh->free_reqs;
+    if (r) {
+        sh->free_reqs = r->next_free;
+        sh->n_free_reqs--;
+        struct buf extra = r->extra;
+        buf_clear(&extra);
+        memset(r, 0, offsetof(struct http_req, head));
+        memset((char *)r + offsetof(struct http_req, id), 0, sizeof(*r) - offsetof(struct http_req, id));
+        r->extra = extra;
+    } else {
+        r = calloc(1, sizeof(*r));
+        if (!r) abort();
+        buf_init(&r->extra, 64 * 1024);
+    }
+    r->conn = c;
+    r->note = "";
+    r->start_us = clock_mono_us();
+    return r;
+}
+
+static void req_free(struct loop_share *sh, struct http_req *r) {
+    buf_fini(&r->collected);
+    buf_fini(&r->joined);
+    if (sh->n_free_reqs >= 1024 || r->extra.cap > 4096) {
+        buf_fini(&r->extra);
+        free(r);
+        return;
+    }
+    r->next_free = sh->free_reqs;
+    sh->free_reqs = r;
+    sh->n_free_reqs++;
+}
+
+static void report(struct http_req *r, bool cut) {
+    struct http_conn *c = r->conn;
+    const struct http_server_config *cfg = &c->share->server->cfg;
+    if (!cfg->access) return;
+    const char *host = http_req_header(r, "host"), *agent = http_req_header(r, "user-agent");
+    struct http_access a = {
+        .remote = c->remote,
+        .method = http_req_method_str(r),
+        .target = http_req_target(r),
+        .host = host ? host : "",
+        .user_agent = agent ? agent : "",
+        .request_id = r->id,
+        .note = r->note,
+        .status = r->status,
+        .body_bytes_sent = r->body_sent - (cut ? c->out_bytes : 0),
+        .body_bytes_received = r->body_got,
+        .duration_us = clock_mono_us() - r->start_us,
+        .first_byte_us = r->first_byte_us ? r->first_byte_us - r->start_us : 0,
+        .aborted = cut,
+    };
+    if (a.body_bytes_sent < 0) a.body_bytes_sent = 0;
+    cfg->access(&a, cfg->arg);
+}
+
+/* The request is over, one way or the other. */
+static void close_request(struct http_conn *c, bool cut) {
+    struct http_req *r = c->req;
+    if (!r) return;
+    c->req = NULL;
+    void (*on_close)(struct http_req *, bool) = r->on_close;
+    r->on_close = NULL;
+    report(r, cut);
+    if (on_close) on_close(r, cut);
+    req_free(c->share, r);
+}
+
+/* --- the end of a connection --- */
+
+void conn_abort(struct http_conn *c) {
+    if (c->state == CONN_DEAD) return;
+    set_state(c, CONN_DEAD);
+    conn_arm_in(c, false);
+    conn_arm_out(c, false);
+    if (c->dirty) TAILQ_REMOVE(&c->share->dirty, c, dirty_link);
+    c->dirty = false;
+    close_request(c, true);
+    reply_drop_queue(c);
+    TAILQ_REMOVE(&c->share->all, c, all_link);
+    TAILQ_INSERT_TAIL(&c->share->dead, c, all_link);
+    /* A whole response never ends by a cut: the client sees a reset or a short body. */
+    if (c->ssl) SSL_free(c->ssl);
+    c->ssl = NULL;
+    close(c->fd);
+    c->fd = -1;
+    timer_set(&c->share->flush, 0); /* frees the dead */
+    share_conn_closed(c);
+}
+
+void conn_free_dead(struct loop_share *sh) {
+    struct http_conn *c;
+    while ((c = TAILQ_FIRST(&sh->dead))) {
+        TAILQ_REMOVE(&sh->dead, c, all_link);
+        free(c->in);
+        free(c);
+    }
+}
+
+/* Everything has been said: shut down for writing, and let what is still coming in drain, so that a reset does not
+ * destroy the answer on its way. */
+static void linger(struct http_conn *c) {
+    if (c->ssl) SSL_shutdown(c->ssl);
+    if (c->peer_closed || shutdown(c->fd, SHUT_WR) < 0) {
+        conn_abort(c);
+        return;
+    }
+    set_state(c, CONN_LINGER);
+    c->linger_left = LINGER_BYTES;
+    conn_arm_out(c, false);
+    conn_arm_in(c, true);
+}
+
+/* --- reading --- */
+
+ssize_t conn_recv(struct http_conn *c, void *buf, size_t len) {
+    if (!c->ssl) {
+        ssize_t n = recv(c->fd, buf, len, 0);
+        return n >= 0 ? n : errno == EINTR ? -EAGAIN : -errno;
+    }
+    ERR_clear_error();
+    int n = SSL_read(c->ssl, buf, len > INT32_MAX ? INT32_MAX : (int)len);
+    if (n > 0) return n;
+    int e = SSL_get_error(c->ssl, n);
+    if (e == SSL_ERROR_WANT_READ) return -EAGAIN;
+    if (e == SSL_ERROR_WANT_WRITE) {
+        c->tls_wants_write = true;
+        conn_arm_out(c, true);
+        return -EAGAIN;
+    }
+    return e == SSL_ERROR_ZERO_RETURN ? 0 : -ECONNRESET;
+}
+
+/* Room for more of the head; false when the limit is reached. */
+static bool grow_input(struct http_conn *c) {
+    if (c->in_len < c->in_cap) return true;
+    size_t limit = c->share->server->cfg.limits.head_bytes;
+    if (c->req || c->in_cap >= limit) return false; /* a request holds pointers into it */
+    size_t cap = c->in_cap ? c->in_cap * 2 : IN_FIRST;
+    if (cap > limit) cap = limit;
+    char *in = realloc(c->in, cap + 1);
+    if (!in) abort();
+    c->in = in;
+    c->in_cap = cap;
+    return true;
+}
+
+static void drop_consumed(struct http_conn *c) {
+    if (c->in_pos == 0) return;
+    memmove(c->in, c->in + c->in_pos, c->in_len - c->in_pos);
+    c->in_len -= c->in_pos;
+    c->in_pos = 0;
+    c->scanned = 0;
+}
+
+static void peer_closed(struct http_conn *c) {
+    c->peer_closed = true;
+    conn_arm_in(c, false);
+    /* A client that shut down only its sending side still gets the answer that is on its way; one that waits for us to
+     * find it is gone. */
+    if (c->state != CONN_BUSY || (STAILQ_EMPTY(&c->out) && c->req && c->req->reply != REPLY_ENDED)) conn_abort(c);
+}
+
+/* Reads what fits. False: nothing came. */
+static bool fill_input(struct http_conn *c) {
+    ssize_t n = conn_recv(c, c->in + c->in_len, c->in_cap - c->in_len);
+    if (n == -EAGAIN) return false;
+    if (n == 0) {
+        peer_closed(c);
+        return false;
+    }
+    if (n < 0) {
+        conn_abort(c);
+        return false;
+    }
+    c->in_len += (size_t)n;
+    return true;
+}
+
+/* --- from bytes to a request --- */
+
+static bool take_id(struct http_req *r, const char *id) {
+    size_t n = 0;
+    for (; id[n]; n++) {
+        char ch = id[n];
+        bool ok = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || strchr("._-", ch);
+        if (!ok || n >= 64) return false;
+    }
+    if (n == 0) return false;
+    memcpy(r->id, id, n + 1);
+    return true;
+}
+
+/* A fresh id: random once a thread, then counted. */
+static void make_id(struct http_req *r) {
+    static _Thread_local uint64_t next;
+    if (!next && getrandom(&next, sizeof(next), 0) != (ssize_t)sizeof(next)) next = (uint64_t)clock_mono_us();
+    uint64_t v = next += 0x9e3779b97f4a7c15ULL;
+    v ^= v >> 32;
+    v *= 0xd6e8feb86659fd93ULL;
+    v ^= v >> 32;
+    static const char hex[] = "0123456789abcdef";
+    for (int i = 0; i < 16; i++)
+        r->id[i] = hex[v >> (60 - 4 * i) & 15];
+    r->id[16] = '\0';
+}
+
+static void start_request(struct http_conn *c) {
+    struct http_req *r = c->req;
+    struct http_server *s = c->share->server;
+    const struct head_field *id = head_find(&r->head, c->in, "x-request-id");
+    if (!id || !take_id(r, c->in + id->value)) make_id(r);
+    r->has_body = r->head.chunked || r->head.content_length > 0;
+    r->body_done = !r->has_body;
+    r->body_left = r->head.content_length;
+    chunked_init(&r->chunks);
+    r->close_after = !r->head.keep_alive || c->share->draining;
+    r->head_only = r->head.method == HTTP_HEAD;
+    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    set_state(c, CONN_BUSY);
+    c->sent_ms = c->share->now_ms;
+    c->in_handler = true;
+    s->cfg.handler(r, s->cfg.arg);
+    c->in_handler = false;
+}
+
+/* The status a broken head is answered with, and the target as far as it could be read. */
+static void refuse_head(struct http_conn *c, int status, const char *why) {
+    atomic_fetch_add_explicit(&c->share->server->bad_requests, 1, memory_order_relaxed);
+    char target[64] = "";
+    const char *at = memchr(c->in, ' ', c->in_len);
+    for (size_t i = 0;
+         at && i < sizeof(target) - 1 && at + 1 + i < c->in + c->in_len && at[1 + i] > 0x20 && at[1 + i] < 0x7f; i++) {
+        target[i] = at[1 + i];
+        target[i + 1] = '\0';
+    }
+    c->in_pos = c->in_len;
+    reply_error(c, status, target, why);
+}
+
+/* One head from the input buffer, if it is complete. */
+static bool next_request(struct http_conn *c) {
+    const char *why = "bad request";
+    if (!c->req) c->req = req_new(c);
+    ssize_t n = head_parse(&c->req->head, c->in, c->in_len, &c->scanned, &why);
+    if (n > 0) {
+        c->in_pos = (size_t)n;
+        c->scanned = 0;
+        start_request(c);
+        return true;
+    }
+    struct http_req *r = c->req;
+    c->req = NULL;
+    req_free(c->share, r);
+    if (n < 0)
+        refuse_head(c, (int)-n, why);
+    else if (c->in_len >= c->share->server->cfg.limits.head_bytes)
+        refuse_head(c, 431, "request head too large");
+    else if (c->in_len > 0 && c->state == CONN_IDLE)
+        set_state(c, CONN_HEAD);
+    return false;
+}
+
+/* Body bytes that came with the head, or that were left when the sink had enough. */
+static void feed_buffered_body(struct http_conn *c) {
+    struct http_req *r = c->req;
+    while (c->req == r && r->reading_body && !r->body_done && !r->body_paused && c->in_pos < c->in_len) {
+        ssize_t n = body_feed(r, c->in + c->in_pos, c->in_len - c->in_pos);
+        if (n < 0 || c->req != r) return;
+        c->in_pos += (size_t)n;
+        if (n == 0) return;
+    }
+}
+
+/* Straight from the socket to the sink. */
+static void read_body(struct http_conn *c) {
+    struct http_req *r = c->req;
+    for (int i = 0; i < 16 && c->req == r && !r->body_done && !r->body_paused && c->in_pos == c->in_len; i++) {
+        c->in_pos = c->in_len; /* names and values of the head stay where they are */
+        ssize_t n = conn_recv(c, c->share->scratch, SCRATCH);
+        if (n == -EAGAIN) return;
+        if (n <= 0) {
+            conn_abort(c);
+            return;
+        }
+        r->rate_bytes += n;
+        size_t used = 0;
+        while (used < (size_t)n && c->req == r && !r->body_done && !r->body_paused) {
+            ssize_t k = body_feed(r, c->share->scratch + used, (size_t)n - used);
+            if (k < 0 || c->req != r) return;
+            if (k == 0) break;
+            used += (size_t)k;
+        }
+        if (used < (size_t)n) {
+            /* What the sink did not want yet, or the next request's first bytes. */
+            size_t left = (size_t)n - used, cap = c->in_len + left;
+            if (cap > c->in_cap) {
+                /* The head's strings move: no one holds them across callbacks but through http_req_header. */
+                char *in = realloc(c->in, cap + 1);
+                if (!in) abort();
+                c->in = in;
+                c->in_cap = cap;
+            }
+            memcpy(c->in + c->in_len, c->share->scratch + used, left);
+            c->in_pos = c->in_len;
+            c->in_len += left;
+            return;
+        }
+    }
+}
+
+void conn_read_more(struct http_conn *c) {
+    if (c->state != CONN_BUSY || !c->req) return;
+    feed_buffered_body(c);
+    if (c->state == CONN_BUSY && c->req && c->req->reading_body && !c->req->body_done && !c->req->body_paused) {
+        if (!c->peer_closed) conn_arm_in(c, true);
+        read_body(c);
+    }
+}
+
+static void on_busy_readable(struct http_conn *c) {
+    struct http_req *r = c->req;
+    if (r && r->reading_body && !r->body_done) {
+        if (r->body_paused)
+            conn_arm_in(c, false);
+        else
+            conn_read_more(c);
+        return;
+    }
+    if (r && r->has_body && !r->body_done) {
+        /* Not wanted (yet): the socket's buffer holds it back. */
+        conn_arm_in(c, false);
+        return;
+    }
+    if (!grow_input(c)) {
+        conn_arm_in(c, false);
+        return;
+    }
+    fill_input(c);
+}
+
+static void on_linger_readable(struct http_conn *c) {
+    while (c->linger_left > 0) {
+        ssize_t n = recv(c->fd, c->share->scratch, SCRATCH, 0);
+        if (n < 0 && errno == EAGAIN) return;
+        if (n <= 0) break;
+        c->linger_left -= n;
+    }
+    conn_abort(c);
+}
+
+/* --- after an answer --- */
+
+/* The rest of a body nobody read: dropped if it is short and already here, else the connection closes. */
+static bool skip_body(struct http_conn *c) {
+    struct http_req *r = c->req;
+    if (r->body_done) return true;
+    if (r->head.expect_continue && !r->reading_body) return false; /* it was never invited */
+    r->reading_body = true;
+    r->body_paused = false;
+    r->sink = NULL;
+    r->body_limit = r->body_got + DRAIN_BODY_MAX;
+    conn_read_more(c);
+    return c->req == r && r->body_done && !r->close_after;
+}
+
+void conn_refused(struct http_conn *c) {
+    set_state(c, CONN_BUSY);
+    conn_arm_in(c, false);
+}
+
+void conn_request_done(struct http_conn *c) {
+    if (!c->req) {
+        linger(c);
+        return;
+    }
+    bool keep = !c->req->close_after && !c->share->draining && skip_body(c);
+    if (c->state == CONN_DEAD) return;
+    close_request(c, false);
+    if (c->state == CONN_DEAD) return;
+    if (!keep || c->peer_closed) {
+        linger(c);
+        return;
+    }
+    drop_consumed(c);
+    set_state(c, CONN_IDLE);
+    if (c->in_len == 0 && c->in_cap > IN_FIRST) {
+        free(c->in);
+        c->in = NULL;
+        c->in_cap = 0;
+    }
+    conn_arm_in(c, true);
+    /* Pipelined requests go on from the event loop's turn, not from within this one's stack. */
+    if (c->in_len > 0 || (c->ssl && SSL_pending(c->ssl) > 0)) event_active(&c->ev_in, EV_READ, 0);
+}
+
+/* --- TLS --- */
+
+static bool start_tls(struct http_conn *c) {
+    SSL_CTX *ctx = tls_server_ctx(c->share->server->cfg.tls);
+    c->ssl = SSL_new(ctx);
+    SSL_CTX_free(ctx);
+    if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1) return false;
+    SSL_set_accept_state(c->ssl);
+    return true;
+}
+
+/* True when the connection may speak HTTP. */
+static bool tls_ready(struct http_conn *c) {
+    if (c->sniffing) {
+        unsigned char first;
+        ssize_t n = recv(c->fd, &first, 1, MSG_PEEK);
+        if (n < 0 && errno == EAGAIN) return false;
+        if (n <= 0) {
+            conn_abort(c);
+            return false;
+        }
+        c->sniffing = false;
+        if (first != 0x16) {
+            set_state(c, CONN_IDLE);
+            return true;
+        }
+    }
+    if (!c->ssl && !start_tls(c)) {
+        conn_abort(c);
+        return false;
+    }
+    ERR_clear_error();
+    int r = SSL_accept(c->ssl);
+    if (r == 1) {
+        conn_arm_out(c, false);
+        set_state(c, CONN_IDLE);
+        return true;
+    }
+    int e = SSL_get_error(c->ssl, r);
+    if (e == SSL_ERROR_WANT_WRITE)
+        conn_arm_out(c, true);
+    else if (e != SSL_ERROR_WANT_READ)
+        conn_abort(c);
+    return false;
+}
+
+/* --- events --- */
+
+static void process(struct http_conn *c) {
+    if (c->state == CONN_TLS && !tls_ready(c)) return;
+    if (c->state == CONN_LINGER) {
+        on_linger_readable(c);
+        return;
+    }
+    if (c->state == CONN_BUSY) {
+        on_busy_readable(c);
+        return;
+    }
+    /* IDLE or HEAD: pipelined bytes first, then the socket. */
+    if (c->in_len > 0 && next_request(c)) return;
+    if (c->state != CONN_IDLE && c->state != CONN_HEAD) return;
+    if (!grow_input(c)) {
+        refuse_head(c, 431, "request head too large");
+        return;
+    }
+    if (fill_input(c)) next_request(c);
+}
+
+static void on_in(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    struct http_conn *c = arg;
+    struct loop_share *sh = c->share;
+    sh->now_ms = clock_mono_ms();
+    process(c);
+    /* TLS may hold decrypted bytes that no socket event will tell of. */
+    for (int i = 0; i < 16 && c->state != CONN_DEAD && c->ssl && c->in_armed && SSL_pending(c->ssl) > 0; i++)
+        process(c);
+    if (c->state == CONN_BUSY && c->req && c->req->has_body && c->req->reading_body) conn_read_more(c);
+    if (c->dirty) {
+        TAILQ_REMOVE(&sh->dirty, c, dirty_link);
+        c->dirty = false;
+        reply_flush(c);
+    }
+    conn_free_dead(sh);
+}
+
+static void on_out(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    struct http_conn *c = arg;
+    struct loop_share *sh = c->share;
+    sh->now_ms = clock_mono_ms();
+    if (c->state == CONN_TLS || c->tls_wants_write) {
+        c->tls_wants_write = false;
+        process(c);
+    }
+    if (c->state != CONN_DEAD && c->state != CONN_TLS) reply_flush(c);
+    conn_free_dead(sh);
+}
+
+/* --- the clock --- */
+
+void conn_sweep(struct http_conn *c) {
+    const struct http_limits *l = &c->share->server->cfg.limits;
+    int64_t now = c->share->now_ms, age = now - c->since_ms;
+    switch (c->state) {
+    case CONN_TLS:
+        if (age > l->head_ms) conn_abort(c);
+        break;
+    case CONN_IDLE:
+        if (age > l->idle_ms) conn_abort(c);
+        break;
+    case CONN_HEAD:
+        if (age <= l->head_ms) break;
+        c->in_pos = c->in_len;
+        reply_error(c, 408, "", "the request head took too long");
+        break;
+    case CONN_BUSY:
+        if (c->req && body_too_slow(c->req, now)) {
+            if (c->req->reply == REPLY_NONE) {
+                c->req->close_after = true;
+                c->req->body_done = true;
+                reply_error(c, 408, http_req_target(c->req), "the request body came too slowly");
+            } else {
+                conn_abort(c);
+            }
+        } else if (!STAILQ_EMPTY(&c->out) && now - c->sent_ms > l->send_stall_ms) {
+            conn_abort(c);
+        }
+        break;
+    case CONN_LINGER:
+        if (age > LINGER_MS) conn_abort(c);
+        break;
+    case CONN_DEAD:
+        break;
+    }
+}
+
+static void name_remote(struct http_conn *c, const struct sockaddr *sa) {
+    if (sa->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
+        inet_ntop(AF_INET, &in->sin_addr, c->remote, sizeof(c->remote));
+        memcpy(c->addr + 12, &in->sin_addr, 4);
+    } else if (sa->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
+        static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+        if (memcmp(&in6->sin6_addr, mapped, 12) == 0) {
+            memcpy(c->addr + 12, (const char *)&in6->sin6_addr + 12, 4);
+            inet_ntop(AF_INET, c->addr + 12, c->remote, sizeof(c->remote));
+        } else {
+            memcpy(c->addr, &in6->sin6_addr, 16);
+            inet_ntop(AF_INET6, &in6->sin6_addr, c->remote, sizeof(c->remote));
+        }
+    } else {
+        snprintf(c->remote, sizeof(c->remote), "unix");
+    }
+}
+
+void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr) {
+    struct http_conn *c = calloc(1, sizeof(*c));
+    if (!c) abort();
+    c->share = sh;
+    c->fd = fd;
+    STAILQ_INIT(&c->out);
+    name_remote(c, addr);
+    event_assign(&c->ev_in, loop_base(sh->loop), fd, EV_READ | EV_PERSIST, on_in, c);
+    event_assign(&c->ev_out, loop_base(sh->loop), fd, EV_WRITE | EV_PERSIST, on_out, c);
+    TAILQ_INSERT_TAIL(&sh->all, c, all_link);
+    enum http_tls_mode mode = sh->server->cfg.tls_mode;
+    c->sniffing = mode == HTTP_TLS_EITHER;
+    c->state = CONN_DEAD; /* so that set_state sees a change */
+    set_state(c, mode == HTTP_TLS_OFF ? CONN_IDLE : CONN_TLS);
+    conn_arm_in(c, true);
+}

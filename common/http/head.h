@@ -1,0 +1,34 @@
+/* The strict parser of request heads (RFC 9112 sections 2 to 7). Pure: works on the caller's buffer, allocates nothing.
+ * Thread: any. */
+#ifndef ENTREPOT_HTTP_HEAD_H
+#define ENTREPOT_HTTP_HEAD_H
+
+#include "common/http/server.h"
+
+#define HEAD_HEADERS_MAX 100
+#define HEAD_TARGET_MAX 8192
+
+struct head_field {
+    uint32_t name, value; /* offsets; both are NUL-terminated in place once the head is complete */
+    uint32_t name_len, value_len;
+};
+
+struct head {
+    enum http_method method;
+    uint32_t method_at, target_at, target_len; /* NUL-terminated in place */
+    unsigned minor;                            /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive, chunked, expect_continue;
+    int64_t content_length; /* -1: no Content-Length */
+    unsigned n_fields;
+    struct head_field fields[HEAD_HEADERS_MAX];
+};
+
+/* Looks for a complete head in buf[0, len). Returns its length in bytes (> 0) with *h filled and the buffer's names,
+ * values and target NUL-terminated in place; 0: incomplete so far; negative: the status to refuse it with (-400, -414,
+ * -417, -431, -501, -505) and *why, a static text. Empty lines before the request line are skipped (at most two).
+ * scanned: set to 0 for a new head and kept between calls, so that bytes are looked at once. */
+ssize_t head_parse(struct head *h, char *buf, size_t len, size_t *scanned, const char **why);
+/* The first field of that name, or NULL. */
+const struct head_field *head_find(const struct head *h, const char *buf, const char *name);
+
+#endif

@@ -1,0 +1,584 @@
+/* Answers: their heads, the queue of what waits to leave, and the ways it leaves (writev, sendfile, TLS). Thread: the
+ * connection's serving loop.
+ *
+ * A small answer to a request whose connection has nothing queued leaves in one sendmsg without an allocation. */
+#include "common/http/server_private.h"
+
+#include "common/core/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define IOVS 16
+#define HEAD_MAX 1024
+
+/* --- the request, as its handler sees it --- */
+
+enum http_method http_req_method(const struct http_req *r) {
+    return r->head.method;
+}
+
+const char *http_req_method_str(const struct http_req *r) {
+    return r->conn->in + r->head.method_at;
+}
+
+const char *http_req_target(const struct http_req *r) {
+    return r->conn->in + r->head.target_at;
+}
+
+/* Further fields of a list header's name are joined to the first: rare, so it may allocate. */
+static const char *joined(struct http_req *r, const char *name) {
+    buf_fini(&r->joined);
+    buf_init(&r->joined, 64 * 1024);
+    for (unsigned i = 0; i < r->head.n_fields; i++) {
+        const struct head_field *f = &r->head.fields[i];
+        if (strcasecmp(r->conn->in + f->name, name) != 0) continue;
+        if ((r->joined.len && buf_add_str(&r->joined, ", ") < 0) || buf_add_str(&r->joined, r->conn->in + f->value) < 0)
+            break;
+    }
+    return r->joined.data;
+}
+
+const char *http_req_header(const struct http_req *r, const char *name) {
+    const struct head_field *f = head_find(&r->head, r->conn->in, name);
+    if (!f) return NULL;
+    for (const struct head_field *more = f + 1; more < r->head.fields + r->head.n_fields; more++) {
+        if (more->name_len == f->name_len && strcasecmp(r->conn->in + more->name, name) == 0) {
+            return joined((struct http_req *)(uintptr_t)r, name);
+        }
+    }
+    return r->conn->in + f->value;
+}
+
+const char *http_req_remote(const struct http_req *r) {
+    return r->conn->remote;
+}
+
+bool http_req_is_tls(const struct http_req *r) {
+    return r->conn->ssl != NULL;
+}
+
+const char *http_req_id(const struct http_req *r) {
+    return r->id;
+}
+
+struct loop *http_req_loop(const struct http_req *r) {
+    return r->conn->share->loop;
+}
+
+void http_req_note(struct http_req *r, const char *note) {
+    r->note = note;
+}
+
+void http_req_set_user(struct http_req *r, void *user) {
+    r->user = user;
+}
+
+void *http_req_user(const struct http_req *r) {
+    return r->user;
+}
+
+void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut)) {
+    r->on_close = fn;
+}
+
+/* --- the queue --- */
+
+static struct seg *seg_new(size_t own) {
+    struct seg *s = calloc(1, sizeof(*s) + own);
+    if (!s) abort();
+    return s;
+}
+
+static void seg_free(struct seg *s) {
+    if (s->kind == SEG_FILE) open_file_unref(s->file);
+    if (s->release) s->release(s->release_arg);
+    free(s);
+}
+
+static void push(struct http_conn *c, struct seg *s) {
+    if (STAILQ_EMPTY(&c->out)) c->sent_ms = c->share->now_ms;
+    STAILQ_INSERT_TAIL(&c->out, s, link);
+    c->out_bytes += s->kind == SEG_FILE ? s->file_len : (int64_t)s->len;
+}
+
+static void push_copy(struct http_conn *c, const void *data, size_t len) {
+    if (len == 0) return;
+    struct seg *s = seg_new(len);
+    memcpy(s->own, data, len);
+    s->data = s->own;
+    s->len = len;
+    push(c, s);
+}
+
+static void pop(struct http_conn *c) {
+    struct seg *s = STAILQ_FIRST(&c->out);
+    STAILQ_REMOVE_HEAD(&c->out, link);
+    seg_free(s);
+}
+
+void reply_drop_queue(struct http_conn *c) {
+    while (!STAILQ_EMPTY(&c->out))
+        pop(c);
+    c->out_bytes = 0;
+}
+
+void reply_dirty(struct http_conn *c) {
+    if (c->dirty || c->state == CONN_DEAD) return;
+    c->dirty = true;
+    TAILQ_INSERT_TAIL(&c->share->dirty, c, dirty_link);
+    if (!c->in_handler) timer_set(&c->share->flush, 0);
+}
+
+/* --- sending --- */
+
+static void sent(struct http_conn *c, size_t n) {
+    c->out_bytes -= (int64_t)n;
+    c->sent_ms = c->share->now_ms;
+    if (c->req && !c->req->first_byte_us) c->req->first_byte_us = clock_mono_us();
+}
+
+/* Takes n sent bytes off the memory segments at the front. */
+static void advance(struct http_conn *c, size_t n) {
+    sent(c, n);
+    while (n) {
+        struct seg *s = STAILQ_FIRST(&c->out);
+        size_t left = s->len - s->off;
+        if (n < left) {
+            s->off += n;
+            return;
+        }
+        n -= left;
+        pop(c);
+    }
+}
+
+/* How a send went: bytes, or these. */
+enum { SEND_WAIT = -1, SEND_BROKEN = -2 };
+
+static ssize_t send_mem_plain(struct http_conn *c) {
+    struct iovec iov[IOVS];
+    struct msghdr msg = {.msg_iov = iov};
+    struct seg *s = STAILQ_FIRST(&c->out);
+    for (; s && s->kind != SEG_FILE && msg.msg_iovlen < IOVS; s = STAILQ_NEXT(s, link)) {
+        iov[msg.msg_iovlen++] = (struct iovec){(void *)(uintptr_t)(s->data + s->off), s->len - s->off};
+    }
+    ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | (s ? MSG_MORE : 0));
+    if (n < 0) return errno == EAGAIN || errno == EINTR ? SEND_WAIT : SEND_BROKEN;
+    advance(c, (size_t)n);
+    return n;
+}
+
+static ssize_t file_sent(struct http_conn *c, ssize_t n) {
+    struct seg *s = STAILQ_FIRST(&c->out);
+    s->file_off += n;
+    s->file_len -= n;
+    sent(c, (size_t)n);
+    if (s->file_len == 0) pop(c);
+    return n;
+}
+
+static ssize_t send_file_plain(struct http_conn *c, size_t budget) {
+    struct seg *s = STAILQ_FIRST(&c->out);
+    size_t want = s->file_len < (int64_t)budget ? (size_t)s->file_len : budget;
+    off_t off = s->file_off;
+    ssize_t n = sendfile(c->fd, open_file_fd(s->file), &off, want);
+    if (n < 0) return errno == EAGAIN || errno == EINTR ? SEND_WAIT : SEND_BROKEN;
+    if (n == 0) return SEND_BROKEN; /* the file is shorter than was promised */
+    return file_sent(c, n);
+}
+
+static ssize_t tls_result(struct http_conn *c, int r) {
+    if (r > 0) return r;
+    int e = SSL_get_error(c->ssl, r);
+    return e == SSL_ERROR_WANT_WRITE || e == SSL_ERROR_WANT_READ ? SEND_WAIT : SEND_BROKEN;
+}
+
+static ssize_t send_mem_tls(struct http_conn *c) {
+    size_t n = 0;
+    for (struct seg *s = STAILQ_FIRST(&c->out); s && s->kind != SEG_FILE && n < 16384; s = STAILQ_NEXT(s, link)) {
+        size_t k = s->len - s->off < 16384 - n ? s->len - s->off : 16384 - n;
+        memcpy(c->share->scratch + n, s->data + s->off, k);
+        n += k;
+    }
+    ERR_clear_error();
+    ssize_t r = tls_result(c, SSL_write(c->ssl, c->share->scratch, (int)n));
+    if (r > 0) advance(c, (size_t)r);
+    return r;
+}
+
+static ssize_t send_file_tls(struct http_conn *c, size_t budget) {
+    struct seg *s = STAILQ_FIRST(&c->out);
+    ERR_clear_error();
+#ifdef BIO_get_ktls_send
+    if (BIO_get_ktls_send(SSL_get_wbio(c->ssl))) {
+        size_t want = s->file_len < (int64_t)budget ? (size_t)s->file_len : budget;
+        ossl_ssize_t r = SSL_sendfile(c->ssl, open_file_fd(s->file), s->file_off, want, 0);
+        if (r > 0) return file_sent(c, r);
+        return r == 0 ? SEND_BROKEN : tls_result(c, (int)r);
+    }
+#endif
+    (void)budget;
+    size_t want = s->file_len < SCRATCH ? (size_t)s->file_len : SCRATCH;
+    ssize_t n = pread(open_file_fd(s->file), c->share->scratch, want, s->file_off);
+    if (n <= 0) return SEND_BROKEN;
+    ssize_t r = tls_result(c, SSL_write(c->ssl, c->share->scratch, (int)n));
+    return r > 0 ? file_sent(c, r) : r;
+}
+
+static ssize_t send_some(struct http_conn *c, size_t budget) {
+    bool is_file = STAILQ_FIRST(&c->out)->kind == SEG_FILE;
+    if (c->ssl) return is_file ? send_file_tls(c, budget) : send_mem_tls(c);
+    return is_file ? send_file_plain(c, budget) : send_mem_plain(c);
+}
+
+/* The handler asked to hear when there is room. */
+static void tell_drained(struct http_conn *c) {
+    struct http_req *r = c->req;
+    if (!r || !r->on_drain || c->out_bytes >= r->low_water) return;
+    void (*fn)(struct http_req *) = r->on_drain;
+    r->on_drain = NULL;
+    fn(r);
+}
+
+void reply_flush(struct http_conn *c) {
+    size_t budget = SEND_PER_PASS;
+    while (c->state != CONN_DEAD && !STAILQ_EMPTY(&c->out)) {
+        if (budget == 0) {
+            conn_arm_out(c, true); /* others' turn */
+            return;
+        }
+        ssize_t n = send_some(c, budget);
+        if (n == SEND_BROKEN) {
+            conn_abort(c);
+            return;
+        }
+        if (n == SEND_WAIT) {
+            conn_arm_out(c, true);
+            return;
+        }
+        budget -= (size_t)n < budget ? (size_t)n : budget;
+        tell_drained(c);
+    }
+    if (c->state == CONN_DEAD) return;
+    conn_arm_out(c, false);
+    if (c->req ? c->req->reply == REPLY_ENDED
+               : c->state != CONN_LINGER && c->state != CONN_IDLE && c->state != CONN_TLS && c->state != CONN_HEAD) {
+        conn_request_done(c);
+    }
+}
+
+/* --- heads --- */
+
+static const struct {
+    int status;
+    const char *reason;
+} reasons[] = {{100, "Continue"},
+               {200, "OK"},
+               {201, "Created"},
+               {202, "Accepted"},
+               {204, "No Content"},
+               {206, "Partial Content"},
+               {304, "Not Modified"},
+               {307, "Temporary Redirect"},
+               {400, "Bad Request"},
+               {401, "Unauthorized"},
+               {403, "Forbidden"},
+               {404, "Not Found"},
+               {405, "Method Not Allowed"},
+               {408, "Request Timeout"},
+               {409, "Conflict"},
+               {412, "Precondition Failed"},
+               {413, "Content Too Large"},
+               {414, "URI Too Long"},
+               {416, "Range Not Satisfiable"},
+               {417, "Expectation Failed"},
+               {429, "Too Many Requests"},
+               {431, "Request Header Fields Too Large"},
+               {500, "Internal Server Error"},
+               {501, "Not Implemented"},
+               {502, "Bad Gateway"},
+               {503, "Service Unavailable"},
+               {504, "Gateway Timeout"},
+               {505, "HTTP Version Not Supported"}};
+
+static const char *reason_of(int status) {
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+        if (reasons[i].status == status) return reasons[i].reason;
+    }
+    return "Status";
+}
+
+const char *share_date(struct loop_share *sh) {
+    int64_t now = clock_wall_s();
+    if (now != sh->date_s) {
+        time_t t = (time_t)now;
+        struct tm tm;
+        gmtime_r(&t, &tm);
+        strftime(sh->date, sizeof(sh->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        sh->date_s = now;
+    }
+    return sh->date;
+}
+
+static void add_extra(struct http_req *r, const char *text, size_t len) {
+    if (buf_add(&r->extra, text, len) < 0) abort(); /* our own headers: far below the limit */
+}
+
+void http_reply_header(struct http_req *r, const char *name, const char *value) {
+    size_t room = r->extra.limit - r->extra.len, n = strlen(value);
+    if (strlen(name) + n + 4 > room) return;
+    add_extra(r, name, strlen(name));
+    add_extra(r, ": ", 2);
+    size_t at = r->extra.len;
+    add_extra(r, value, n);
+    for (size_t i = at; i < r->extra.len; i++) {
+        char ch = r->extra.data[i];
+        if (ch == '\r' || ch == '\n' || ch == '\0') r->extra.data[i] = ' ';
+    }
+    add_extra(r, "\r\n", 2);
+}
+
+void http_reply_headerf(struct http_req *r, const char *name, const char *fmt, ...) {
+    char value[4096];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(value, sizeof(value), fmt, ap);
+    va_end(ap);
+    http_reply_header(r, name, value);
+}
+
+static const char *connection_line(const struct http_req *r) {
+    if (r->close_after) return "Connection: close\r\n";
+    return r->head.minor == 0 ? "Connection: keep-alive\r\n" : "";
+}
+
+/* Status line and the server's own fields; the handler's extra ones follow. */
+static size_t make_head(struct http_req *r, int status, const char *type, int64_t length, char out[HEAD_MAX]) {
+    struct loop_share *sh = r->conn->share;
+    if (sh->draining) r->close_after = true;
+    int n = snprintf(out, HEAD_MAX, "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: entrepot\r\nX-Request-Id: %s\r\n%s", status,
+                     reason_of(status), share_date(sh), r->id, connection_line(r));
+    size_t len = (size_t)n;
+    if (type) len += (size_t)snprintf(out + len, HEAD_MAX - len, "Content-Type: %.300s\r\n", type);
+    if (length >= 0 && status != 204 && status != 304) {
+        len += (size_t)snprintf(out + len, HEAD_MAX - len, "Content-Length: %lld\r\n", (long long)length);
+    } else if (length < 0 && r->chunked_out) {
+        len += (size_t)snprintf(out + len, HEAD_MAX - len, "Transfer-Encoding: chunked\r\n");
+    }
+    return len;
+}
+
+static bool body_allowed(const struct http_req *r, int status) {
+    return !r->head_only && status != 204 && status != 304;
+}
+
+/* Sends the pieces now if nothing waits before them, and queues what the client does not take. The last piece may be a
+ * reference. */
+static void send_or_queue(struct http_req *r, struct iovec *iov, unsigned n, void (*release)(void *), void *arg) {
+    struct http_conn *c = r->conn;
+    size_t gone = 0, total = 0;
+    for (unsigned i = 0; i < n; i++)
+        total += iov[i].iov_len;
+    if (!c->ssl && STAILQ_EMPTY(&c->out)) {
+        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
+        ssize_t k = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+        if (k > 0) gone = (size_t)k;
+        if (gone > 0 && !r->first_byte_us) r->first_byte_us = clock_mono_us();
+    }
+    for (unsigned i = 0; i < n && gone < total; i++) {
+        size_t skip = gone < iov[i].iov_len ? gone : iov[i].iov_len;
+        gone -= skip;
+        total -= skip;
+        const char *rest = (const char *)iov[i].iov_base + skip;
+        size_t left = iov[i].iov_len - skip;
+        if (left == 0) continue;
+        if (release && i == n - 1) {
+            struct seg *s = seg_new(0);
+            s->kind = SEG_REF;
+            s->data = rest;
+            s->len = left;
+            s->release = release;
+            s->release_arg = arg;
+            push(c, s);
+            release = NULL;
+        } else {
+            push_copy(c, rest, left);
+        }
+    }
+    if (release) release(arg);
+}
+
+static void whole(struct http_req *r, int status, struct iovec *iov, unsigned n, size_t body_len,
+                  void (*release)(void *), void *arg) {
+    assert(r->reply == REPLY_NONE);
+    r->status = status;
+    r->reply = REPLY_ENDED;
+    r->body_sent += (int64_t)body_len;
+    send_or_queue(r, iov, n, release, arg);
+    reply_dirty(r->conn);
+}
+
+static void reply_any(struct http_req *r, int status, const char *type, const void *body, size_t len,
+                      void (*release)(void *), void *arg) {
+    char head[HEAD_MAX];
+    size_t n = make_head(r, status, type, (int64_t)len, head);
+    bool with_body = body_allowed(r, status) && len > 0;
+    struct iovec iov[4] = {{head, n},
+                           {r->extra.data, r->extra.len},
+                           {(void *)(uintptr_t) "\r\n", 2},
+                           {(void *)(uintptr_t)body, with_body ? len : 0}};
+    if (!with_body && release) {
+        release(arg);
+        release = NULL;
+    }
+    whole(r, status, iov, with_body ? 4 : 3, with_body ? len : 0, release, arg);
+}
+
+void http_reply(struct http_req *r, int status, const char *content_type, const void *body, size_t len) {
+    reply_any(r, status, content_type, body, len, NULL, NULL);
+}
+
+void http_reply_ref(struct http_req *r, int status, const char *content_type, const void *body, size_t len,
+                    void (*release)(void *arg), void *arg) {
+    reply_any(r, status, content_type, body, len, release, arg);
+}
+
+void http_reply_rendered(struct http_req *r, int status, const void *head, size_t head_len, const void *body,
+                         size_t body_len, void (*release)(void *arg), void *arg) {
+    char tail[256];
+    if (r->conn->share->draining) r->close_after = true;
+    int n = snprintf(tail, sizeof(tail), "Date: %s\r\nX-Request-Id: %s\r\n%s\r\n", share_date(r->conn->share), r->id,
+                     connection_line(r));
+    bool with_body = body_allowed(r, status) && body_len > 0;
+    struct iovec iov[3] = {
+        {(void *)(uintptr_t)head, head_len}, {tail, (size_t)n}, {(void *)(uintptr_t)body, with_body ? body_len : 0}};
+    /* The head is borrowed too: with anything left over it is copied, and only a body that is last may be referenced.
+     */
+    whole(r, status, iov, with_body ? 3 : 2, with_body ? body_len : 0, release, arg);
+}
+
+/* --- streamed answers --- */
+
+void http_reply_begin(struct http_req *r, int status, const char *content_type, int64_t content_length) {
+    assert(r->reply == REPLY_NONE);
+    if (content_length < 0 && r->head.minor == 1) r->chunked_out = true;
+    if (content_length < 0 && r->head.minor == 0) r->close_after = true;
+    char head[HEAD_MAX];
+    size_t n = make_head(r, status, content_type, content_length, head);
+    r->status = status;
+    r->reply = REPLY_STREAMING;
+    push_copy(r->conn, head, n);
+    push_copy(r->conn, r->extra.data, r->extra.len);
+    push_copy(r->conn, "\r\n", 2);
+    reply_dirty(r->conn);
+}
+
+static void chunk_size(struct http_req *r, int64_t len) {
+    char line[24];
+    int n = snprintf(line, sizeof(line), "%llx\r\n", (long long)len);
+    push_copy(r->conn, line, (size_t)n);
+}
+
+void http_body_mem(struct http_req *r, const void *data, size_t len) {
+    assert(r->reply == REPLY_STREAMING);
+    if (r->head_only || len == 0) return;
+    if (r->chunked_out) chunk_size(r, (int64_t)len);
+    push_copy(r->conn, data, len);
+    if (r->chunked_out) push_copy(r->conn, "\r\n", 2);
+    r->body_sent += (int64_t)len;
+    reply_dirty(r->conn);
+}
+
+void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len) {
+    assert(r->reply == REPLY_STREAMING);
+    if (r->head_only || len <= 0) return;
+    if (r->chunked_out) chunk_size(r, len);
+    struct seg *s = seg_new(0);
+    s->kind = SEG_FILE;
+    s->file = open_file_ref(f);
+    s->file_off = offset;
+    s->file_len = len;
+    push(r->conn, s);
+    if (r->chunked_out) push_copy(r->conn, "\r\n", 2);
+    r->body_sent += len;
+    reply_dirty(r->conn);
+}
+
+int64_t http_body_pending(const struct http_req *r) {
+    return r->conn->out_bytes;
+}
+
+void http_body_on_drain(struct http_req *r, int64_t low_water, void (*fn)(struct http_req *r)) {
+    r->low_water = low_water;
+    r->on_drain = fn;
+    reply_dirty(r->conn);
+}
+
+void http_reply_end(struct http_req *r) {
+    assert(r->reply == REPLY_STREAMING);
+    if (r->chunked_out && !r->head_only) push_copy(r->conn, "0\r\n\r\n", 5);
+    r->reply = REPLY_ENDED;
+    r->on_drain = NULL;
+    reply_dirty(r->conn);
+}
+
+void http_reply_abort(struct http_req *r) {
+    if (r->reply == REPLY_NONE) {
+        reply_error(r->conn, 500, http_req_target(r), "internal error");
+        return;
+    }
+    conn_abort(r->conn);
+}
+
+bool http_reply_started(const struct http_req *r) {
+    return r->reply != REPLY_NONE;
+}
+
+void reply_raw(struct http_conn *c, const char *data, size_t len) {
+    push_copy(c, data, len);
+    reply_dirty(c);
+}
+
+/* --- the server's own errors --- */
+
+static size_t plain_error(int status, const char *target, const char *msg, char *buf, size_t cap, const char **type) {
+    (void)target;
+    (void)status;
+    *type = "text/plain; charset=utf-8";
+    int n = snprintf(buf, cap, "%s\n", msg);
+    return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
+}
+
+void reply_error(struct http_conn *c, int status, const char *target, const char *msg) {
+    const struct http_server_config *cfg = &c->share->server->cfg;
+    char body[1024], copy[1024];
+    const char *type;
+    snprintf(copy, sizeof(copy), "%s", target);
+    size_t len = (cfg->error_body ? cfg->error_body : plain_error)(status, copy, msg, body, sizeof(body), &type);
+    struct http_req *r = c->req;
+    if (r) {
+        r->close_after = true;
+        http_reply(r, status, type, body, len);
+        return;
+    }
+    char head[HEAD_MAX];
+    int n = snprintf(head, sizeof(head),
+                     "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: entrepot\r\nConnection: close\r\nContent-Type: "
+                     "%s\r\nContent-Length: %zu\r\n\r\n",
+                     status, reason_of(status), share_date(c->share), type, len);
+    push_copy(c, head, (size_t)n);
+    push_copy(c, body, len);
+    conn_refused(c);
+    reply_dirty(c);
+}

@@ -1,0 +1,451 @@
+/* Listeners, limits and drain of the HTTP server. Thread: control for new and free; each loop_share belongs to its
+ * serving loop. */
+#include "common/http/server_private.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define SWEEP_MS 500
+#define ACCEPTS_PER_EVENT 64
+#define BACKLOG 1024
+
+void http_limits_default(struct http_limits *l) {
+    *l = (struct http_limits){
+        .head_bytes = 32 * 1024,
+        .head_ms = 10000,
+        .idle_ms = 120000,
+        .send_stall_ms = 60000,
+        .body_rate_bytes_per_s = 1024,
+        .conns_per_addr = 2048,
+        .conns = 20000,
+    };
+}
+
+/* --- addresses --- */
+
+/* "host:port", ":port", "[v6]:port" to a socket address. */
+static int resolve_listen(const char *address, struct sockaddr_storage *out, socklen_t *len, struct error *err) {
+    char host[256];
+    const char *colon = strrchr(address, ':');
+    if (!colon || (size_t)(colon - address) >= sizeof(host))
+        return error_set(err, ERR_INVALID, "%s: an address is HOST:PORT", address);
+    size_t n = (size_t)(colon - address);
+    memcpy(host, address, n);
+    host[n] = '\0';
+    char *name = host;
+    if (n >= 2 && host[0] == '[' && host[n - 1] == ']') {
+        host[n - 1] = '\0';
+        name = host + 1;
+    }
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *found = NULL;
+    if (!*name) hints.ai_family = AF_INET6;
+    int r = getaddrinfo(*name ? name : NULL, colon + 1, &hints, &found);
+    if (r != 0 && !*name) {
+        hints.ai_family = AF_INET;
+        r = getaddrinfo(NULL, colon + 1, &hints, &found);
+    }
+    if (r != 0) return error_set(err, ERR_INVALID, "%s: %s", address, gai_strerror(r));
+    memcpy(out, found->ai_addr, found->ai_addrlen);
+    *len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+static void set_port(struct sockaddr_storage *a, unsigned port) {
+    if (a->ss_family == AF_INET)
+        ((struct sockaddr_in *)(void *)a)->sin_port = htons((uint16_t)port);
+    else
+        ((struct sockaddr_in6 *)(void *)a)->sin6_port = htons((uint16_t)port);
+}
+
+static unsigned get_port(int fd) {
+    struct sockaddr_storage a;
+    socklen_t len = sizeof(a);
+    if (getsockname(fd, (struct sockaddr *)&a, &len) < 0) return 0;
+    if (a.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
+    if (a.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)(void *)&a)->sin6_port);
+    return 0;
+}
+
+static int open_socket(const struct sockaddr_storage *a, socklen_t len, bool shared) {
+    int fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    int one = 1, zero = 0;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (shared) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    if (a->ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+    if (bind(fd, (const struct sockaddr *)a, len) < 0 || (shared && listen(fd, BACKLOG) < 0)) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+static int bind_error(struct error *err, const char *address) {
+    int saved = errno;
+    int r = error_errno(err, "listening on %s", address);
+    if (saved == EADDRINUSE)
+        error_hint(err, "something already listens there: stop it, or choose another address with --set "
+                        "(registry.listen, admin.listen, …)");
+    if (saved == EACCES) error_hint(err, "ports below 1024 need root or CAP_NET_BIND_SERVICE");
+    return r;
+}
+
+/* SO_REUSEPORT would let a second daemon of the same user share our port in silence: an exclusive bind first finds it
+ * out. */
+static int listen_tcp(struct http_server *s, struct error *err) {
+    struct sockaddr_storage a = {0};
+    socklen_t len = 0;
+    int r = resolve_listen(s->cfg.address, &a, &len, err);
+    if (r < 0) return r;
+    int probe = open_socket(&a, len, false);
+    if (probe < 0 && a.ss_family == AF_INET6 && errno == EAFNOSUPPORT && s->cfg.address[0] == ':') {
+        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = ((struct sockaddr_in6 *)(void *)&a)->sin6_port};
+        memcpy(&a, &any, sizeof(any));
+        len = sizeof(any);
+        probe = open_socket(&a, len, false);
+    }
+    if (probe < 0) return bind_error(err, s->cfg.address);
+    /* A bound socket that does not listen keeps others from binding exclusively, not from listening with REUSEPORT:
+     * listen tells. */
+    if (listen(probe, 1) < 0) {
+        r = bind_error(err, s->cfg.address);
+        close(probe);
+        return r;
+    }
+    s->port = get_port(probe);
+    close(probe);
+    set_port(&a, s->port);
+    for (unsigned i = 0; i < s->n_loops; i++) {
+        s->shares[i]->listen_fd = open_socket(&a, len, true);
+        if (s->shares[i]->listen_fd < 0) return bind_error(err, s->cfg.address);
+    }
+    return 0;
+}
+
+/* A socket file left behind is replaced, one that answers is somebody's. */
+static int listen_unix(struct http_server *s, const char *path, struct error *err) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(a.sun_path)) {
+        error_set(err, ERR_INVALID, "%s: a socket's path has at most %zu bytes", path, sizeof(a.sun_path) - 1);
+        error_hint(err, "choose a data folder with a shorter path");
+        return ERR_INVALID;
+    }
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return error_errno(err, "making a socket");
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0) {
+        close(fd);
+        return error_set(err, ERR_BUSY, "another process answers on %s", path);
+    }
+    unlink(path);
+    mode_t old = umask(0177);
+    int r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, BACKLOG) < 0
+                ? error_errno(err, "listening on %s", path)
+                : 0;
+    umask(old);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    memcpy(s->unix_path, path, strlen(path) + 1);
+    s->shares[0]->listen_fd = fd;
+    return 0;
+}
+
+/* --- accepting --- */
+
+/* Counts a connection of an address; false if it has too many. */
+static bool addr_enter(struct http_server *s, const unsigned char addr[16]) {
+    if (s->cfg.limits.conns_per_addr == 0) return true;
+    pthread_mutex_lock(&s->addr_lock);
+    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, 16);
+    bool ok = n < s->cfg.limits.conns_per_addr;
+    if (ok) map_set(s->addrs, addr, 16, (void *)(n + 1));
+    pthread_mutex_unlock(&s->addr_lock);
+    return ok;
+}
+
+static void addr_leave(struct http_server *s, const unsigned char addr[16]) {
+    if (s->cfg.limits.conns_per_addr == 0) return;
+    pthread_mutex_lock(&s->addr_lock);
+    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, 16);
+    if (n <= 1)
+        map_take(s->addrs, addr, 16);
+    else
+        map_set(s->addrs, addr, 16, (void *)(n - 1));
+    pthread_mutex_unlock(&s->addr_lock);
+}
+
+static void addr_key(const struct sockaddr *sa, unsigned char out[16]) {
+    memset(out, 0, 16);
+    if (sa->sa_family == AF_INET)
+        memcpy(out + 12, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
+    else if (sa->sa_family == AF_INET6)
+        memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (sa->sa_family == AF_INET6 && memcmp(out, mapped, 12) == 0) memset(out, 0, 12);
+}
+
+/* Over the limit, the connection that has been idle (or in its head) for longest makes room. */
+static bool make_room(struct loop_share *sh) {
+    struct http_server *s = sh->server;
+    if (atomic_load_explicit(&s->connections, memory_order_relaxed) < (int64_t)s->cfg.limits.conns) return true;
+    struct http_conn *oldest = TAILQ_FIRST(&sh->idle);
+    if (oldest) conn_abort(oldest);
+    return oldest != NULL;
+}
+
+static void refuse(struct http_server *s, int fd) {
+    static const char answer[] =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+    atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
+    if (s->cfg.tls_mode == HTTP_TLS_OFF && send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        errno = 0;
+    close(fd);
+}
+
+static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
+    struct http_server *s = sh->server;
+    unsigned char key[16];
+    addr_key(sa, key);
+    if (!make_room(sh) || !addr_enter(s, key)) {
+        refuse(s, fd);
+        return;
+    }
+    int one = 1;
+    if (sa->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    atomic_fetch_add_explicit(&s->accepted, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed);
+    conn_new(sh, fd, sa);
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg) {
+    (void)what;
+    struct loop_share *sh = arg;
+    sh->now_ms = clock_mono_ms();
+    for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+        struct sockaddr_storage a = {0};
+        socklen_t len = sizeof(a);
+        int conn = accept4(fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (conn >= 0) {
+            admit(sh, conn, (struct sockaddr *)&a);
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED) continue;
+        if (errno != EAGAIN) {
+            /* Out of descriptors or memory: the ready listener would spin. */
+            log_warn("accept_failed", KV_I("errno", errno));
+            event_del(sh->ev_listen);
+            timer_set(&sh->accept_again, 100);
+        }
+        break;
+    }
+    conn_free_dead(sh);
+}
+
+static void on_accept_again(void *arg) {
+    struct loop_share *sh = arg;
+    if (sh->ev_listen) event_add(sh->ev_listen, NULL);
+}
+
+/* --- the loop's share --- */
+
+static void check_drained(struct loop_share *sh) {
+    struct http_server *s = sh->server;
+    if (!sh->draining || sh->drained || !TAILQ_EMPTY(&sh->all)) return;
+    sh->drained = true;
+    timer_clear(&sh->grace);
+    if (atomic_fetch_sub(&s->shares_left, 1) == 1) loop_call(s->shares[0]->loop, s->drained, s->drained_arg);
+}
+
+void share_conn_closed(struct http_conn *c) {
+    struct http_server *s = c->share->server;
+    addr_leave(s, c->addr);
+    atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
+    check_drained(c->share);
+}
+
+static void on_sweep(void *arg) {
+    struct loop_share *sh = arg;
+    sh->now_ms = clock_mono_ms();
+    for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
+        next = TAILQ_NEXT(c, all_link);
+        conn_sweep(c);
+    }
+    conn_free_dead(sh);
+    timer_set(&sh->sweep, SWEEP_MS);
+}
+
+static void on_flush(void *arg) {
+    struct loop_share *sh = arg;
+    sh->now_ms = clock_mono_ms();
+    struct http_conn *c;
+    while ((c = TAILQ_FIRST(&sh->dirty))) {
+        TAILQ_REMOVE(&sh->dirty, c, dirty_link);
+        c->dirty = false;
+        reply_flush(c);
+    }
+    conn_free_dead(sh);
+}
+
+static void on_start(struct loop_task *task) {
+    struct loop_share *sh = container_of(task, struct loop_share, start);
+    if (sh->draining) return;
+    sh->started = true;
+    sh->ev_listen = event_new(loop_base(sh->loop), sh->listen_fd, EV_READ | EV_PERSIST, on_accept, sh);
+    if (!sh->ev_listen || event_add(sh->ev_listen, NULL) != 0) abort();
+    timer_set(&sh->sweep, SWEEP_MS);
+}
+
+static void cut_all(void *arg) {
+    struct loop_share *sh = arg;
+    for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
+        next = TAILQ_NEXT(c, all_link);
+        conn_abort(c);
+    }
+    conn_free_dead(sh);
+}
+
+static void close_listener(struct loop_share *sh) {
+    if (sh->ev_listen) event_free(sh->ev_listen);
+    sh->ev_listen = NULL;
+    timer_clear(&sh->accept_again);
+    if (sh->listen_fd >= 0) close(sh->listen_fd);
+    sh->listen_fd = -1;
+}
+
+static void on_drain_task(struct loop_task *task) {
+    struct loop_share *sh = container_of(task, struct loop_share, drain);
+    sh->draining = true;
+    close_listener(sh);
+    struct http_conn *c;
+    while ((c = TAILQ_FIRST(&sh->idle)))
+        conn_abort(c);
+    conn_free_dead(sh);
+    timer_set(&sh->grace, sh->server->grace_ms);
+    check_drained(sh);
+}
+
+void http_server_drain(struct http_server *s, int64_t grace_ms, void (*done)(void *arg), void *arg) {
+    s->grace_ms = grace_ms;
+    s->drained = done;
+    s->drained_arg = arg;
+    atomic_store(&s->shares_left, s->n_loops);
+    for (unsigned i = 0; i < s->n_loops; i++) {
+        s->shares[i]->drain.fn = on_drain_task;
+        loop_post(s->shares[i]->loop, &s->shares[i]->drain);
+    }
+}
+
+static struct loop_share *share_new(struct http_server *s, struct loop *l, unsigned index) {
+    struct loop_share *sh = calloc(1, sizeof(*sh));
+    if (!sh) abort();
+    sh->server = s;
+    sh->loop = l;
+    sh->index = index;
+    sh->listen_fd = -1;
+    TAILQ_INIT(&sh->all);
+    TAILQ_INIT(&sh->idle);
+    TAILQ_INIT(&sh->dirty);
+    TAILQ_INIT(&sh->dead);
+    return sh;
+}
+
+/* On the loop's own thread or before it runs: timers belong to the base. */
+static void share_free(struct loop_share *sh) {
+    cut_all(sh);
+    close_listener(sh);
+    timer_fini(&sh->sweep);
+    timer_fini(&sh->accept_again);
+    timer_fini(&sh->flush);
+    timer_fini(&sh->grace);
+    while (sh->free_reqs) {
+        struct http_req *r = sh->free_reqs;
+        sh->free_reqs = r->next_free;
+        buf_fini(&r->extra);
+        free(r);
+    }
+    free(sh);
+}
+
+int http_server_new(struct http_server **out, const struct http_server_config *cfg, struct error *err) {
+    struct http_server *s = calloc(1, sizeof(*s));
+    if (!s) abort();
+    s->cfg = *cfg;
+    const char *path = strncmp(cfg->address, "unix:", 5) == 0 ? cfg->address + 5 : NULL;
+    s->n_loops = path ? 1 : cfg->n_loops;
+    pthread_mutex_init(&s->addr_lock, NULL);
+    s->addrs = map_new(NULL);
+    s->shares = calloc(s->n_loops, sizeof(*s->shares));
+    if (!s->shares) abort();
+    for (unsigned i = 0; i < s->n_loops; i++)
+        s->shares[i] = share_new(s, cfg->loops[i], i);
+    int r = path ? listen_unix(s, path, err) : listen_tcp(s, err);
+    s->cfg.address = NULL;
+    s->cfg.loops = NULL;
+    if (r < 0) {
+        for (unsigned i = 0; i < s->n_loops; i++) {
+            close_listener(s->shares[i]);
+            free(s->shares[i]);
+        }
+        free(s->shares);
+        map_free(s->addrs);
+        free(s);
+        return r;
+    }
+    for (unsigned i = 0; i < s->n_loops; i++) {
+        struct loop_share *sh = s->shares[i];
+        timer_init(&sh->sweep, sh->loop, on_sweep, sh);
+        timer_init(&sh->accept_again, sh->loop, on_accept_again, sh);
+        timer_init(&sh->flush, sh->loop, on_flush, sh);
+        timer_init(&sh->grace, sh->loop, cut_all, sh);
+        sh->start.fn = on_start;
+        loop_post(sh->loop, &sh->start);
+    }
+    *out = s;
+    return 0;
+}
+
+unsigned http_server_port(const struct http_server *s) {
+    return s->port;
+}
+
+void http_server_free(struct http_server *s) {
+    if (!s) return;
+    for (unsigned i = 0; i < s->n_loops; i++)
+        share_free(s->shares[i]);
+    if (s->unix_path[0]) unlink(s->unix_path);
+    map_free(s->addrs);
+    pthread_mutex_destroy(&s->addr_lock);
+    free(s->shares);
+    free(s);
+}
+
+void http_server_stats(const struct http_server *s, struct http_stats *out) {
+    *out = (struct http_stats){
+        .connections = atomic_load_explicit(&s->connections, memory_order_relaxed),
+        .accepted = atomic_load_explicit(&s->accepted, memory_order_relaxed),
+        .refused = atomic_load_explicit(&s->refused, memory_order_relaxed),
+        .requests = atomic_load_explicit(&s->requests, memory_order_relaxed),
+        .bad_requests = atomic_load_explicit(&s->bad_requests, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,167 @@
+/* The inside of the server, shared by server.c, conn.c, body.c and reply.c only. Everything but struct http_server's
+ * atomics and its address table belongs to one serving loop. */
+#ifndef ENTREPOT_HTTP_SERVER_PRIVATE_H
+#define ENTREPOT_HTTP_SERVER_PRIVATE_H
+
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "common/core/buf.h"
+#include "common/core/map.h"
+#include "common/http/chunked.h"
+#include "common/http/head.h"
+#include "common/http/tls.h"
+
+#define IN_FIRST 4096           /* input buffer of a connection with a request */
+#define SCRATCH (64 * 1024)     /* one a loop: bodies in, TLS out */
+#define SEND_PER_PASS (1 << 20) /* one connection's turn */
+#define DRAIN_BODY_MAX (64 * 1024)
+#define LINGER_BYTES (256 * 1024)
+#define LINGER_MS 2000
+
+enum seg_kind { SEG_MEM, SEG_REF, SEG_FILE };
+/* A stretch of the answer waiting to leave. */
+struct seg {
+    STAILQ_ENTRY(seg) link;
+    enum seg_kind kind;
+    const char *data;
+    size_t len, off;
+    struct open_file *file;
+    int64_t file_off, file_len;
+    void (*release)(void *arg);
+    void *release_arg;
+    char own[];
+};
+STAILQ_HEAD(seg_list, seg);
+
+enum conn_state {
+    CONN_TLS,    /* first byte awaited or TLS handshake under way */
+    CONN_IDLE,   /* between requests */
+    CONN_HEAD,   /* part of a head has come */
+    CONN_BUSY,   /* a request is with its handler */
+    CONN_LINGER, /* answered and shut down for writing; what still comes in is dropped for a moment */
+    CONN_DEAD,   /* to be freed when the stack has unwound */
+};
+
+enum reply_state { REPLY_NONE, REPLY_STREAMING, REPLY_ENDED };
+
+struct http_req {
+    struct http_conn *conn;
+    struct head head;
+    char id[65];
+    const char *note;
+    void *user;
+    void (*on_close)(struct http_req *r, bool cut);
+    int64_t start_us, first_byte_us;
+    /* The answer. */
+    enum reply_state reply;
+    bool head_only, chunked_out, close_after;
+    int status;
+    int64_t body_sent; /* handed to the kernel or lost with the connection: counted when queued */
+    struct buf extra;  /* header lines to come */
+    int64_t low_water;
+    void (*on_drain)(struct http_req *r);
+    /* The request body. */
+    const struct http_body_sink *sink;
+    int64_t body_limit, body_got, body_left; /* left: of a Content-Length */
+    bool has_body, body_done, body_paused, reading_body;
+    struct chunked chunks;
+    struct buf collected;
+    void (*collect_fn)(struct http_req *r, const char *body, size_t len);
+    int64_t rate_ms, rate_bytes; /* start of the current 10 s window, bytes in it */
+    struct buf joined;           /* repeated list headers, joined */
+    struct http_req *next_free;
+};
+
+struct http_conn {
+    TAILQ_ENTRY(http_conn) all_link, idle_link;
+    struct loop_share *share;
+    int fd;
+    SSL *ssl;
+    enum conn_state state;
+    struct event ev_in, ev_out;
+    bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;
+    char *in;
+    size_t in_len, in_cap, in_pos, scanned;
+    struct http_req *req;
+    struct seg_list out;
+    int64_t out_bytes; /* body and head bytes queued */
+    int64_t since_ms;  /* start of the current state */
+    int64_t sent_ms;   /* last time the client took a byte */
+    int64_t linger_left;
+    char remote[64];
+    unsigned char addr[16];
+    TAILQ_ENTRY(http_conn) dirty_link;
+};
+TAILQ_HEAD(conn_list, http_conn);
+
+struct loop_share {
+    struct http_server *server;
+    struct loop *loop;
+    unsigned index;
+    int listen_fd;
+    struct event *ev_listen;
+    struct timer sweep, accept_again, flush, grace;
+    struct conn_list all, idle, dirty, dead;
+    struct http_req *free_reqs;
+    unsigned n_free_reqs;
+    int64_t now_ms; /* of the last event, coarse */
+    int64_t date_s;
+    char date[40];
+    char scratch[SCRATCH];
+    bool draining, drained, started;
+    struct loop_task start, drain, stop;
+};
+
+struct http_server {
+    struct http_server_config cfg;
+    unsigned n_loops, port;
+    struct loop_share **shares;
+    char unix_path[108];
+    pthread_mutex_t addr_lock; /* guards addrs, for a few instructions at accept and close */
+    struct map *addrs;         /* address -> count */
+    atomic_uint shares_left;
+    int64_t grace_ms;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    _Atomic int64_t connections, accepted, refused, requests, bad_requests;
+    atomic_bool stopping;
+};
+
+/* server.c */
+void share_conn_closed(struct http_conn *c);
+
+/* conn.c */
+void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr);
+void conn_abort(struct http_conn *c);        /* cuts it; the request, if any, hears on_close(cut) */
+void conn_request_done(struct http_conn *c); /* the answer has left */
+/* An error was answered without a request: nothing more is read, and the connection closes when it has left. */
+void conn_refused(struct http_conn *c);
+void conn_sweep(struct http_conn *c);
+void conn_read_more(struct http_conn *c);
+void conn_free_dead(struct loop_share *sh);
+void conn_arm_in(struct http_conn *c, bool on);
+void conn_arm_out(struct http_conn *c, bool on);
+/* Reads into buf; > 0, 0 for end of stream, -EAGAIN, or another negative errno. */
+ssize_t conn_recv(struct http_conn *c, void *buf, size_t len);
+
+/* body.c */
+void body_begin(struct http_req *r);
+/* Takes request body bytes from data; returns how many were consumed, negative if the body is broken (the request is
+ * then over). */
+ssize_t body_feed(struct http_req *r, const char *data, size_t len);
+bool body_too_slow(struct http_req *r, int64_t now_ms);
+
+/* reply.c */
+/* Sends what is queued as far as the client takes it. */
+void reply_flush(struct http_conn *c);
+/* Marks for flushing after the current callback. */
+void reply_dirty(struct http_conn *c);
+void reply_drop_queue(struct http_conn *c);
+/* An error the server answers itself; the connection closes after it. Works without a request, too. */
+void reply_error(struct http_conn *c, int status, const char *target, const char *msg);
+const char *share_date(struct loop_share *sh);
+void reply_raw(struct http_conn *c, const char *data, size_t len);
+
+#endif

@@ -1,0 +1,215 @@
+/* Server TLS contexts, read again when their files change. Thread: as the header says. */
+#include "common/http/tls.h"
+
+#include "common/core/file.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct tls_server {
+    char *cert_file, *key_file;
+    struct stat cert_seen, key_seen;
+    pthread_mutex_t lock; /* guards ctx and not_after, for a few instructions */
+    SSL_CTX *ctx;
+    int64_t not_after;
+};
+
+static int tls_error(struct error *err, const char *what, const char *file) {
+    char text[160] = "unreadable";
+    unsigned long e = ERR_peek_last_error();
+    if (e) ERR_error_string_n(e, text, sizeof(text));
+    ERR_clear_error();
+    return error_set(err, ERR_INVALID, "%s %s: %s", what, file, text);
+}
+
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+                   unsigned in_len, void *arg) {
+    (void)ssl;
+    (void)arg;
+    static const unsigned char ours[] = "\x08http/1.1";
+    unsigned char *chosen = NULL;
+    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof(ours) - 1, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int64_t end_of(const SSL_CTX *ctx) {
+    const X509 *cert = SSL_CTX_get0_certificate(ctx);
+    struct tm tm;
+    if (!cert || !ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm)) return 0;
+    return (int64_t)timegm(&tm);
+}
+
+static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    if (!ctx) abort();
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                 SSL_OP_PRIORITIZE_CHACHA | SSL_OP_ENABLE_KTLS | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_mode(ctx,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+    int r = 0;
+    if (SSL_CTX_use_certificate_chain_file(ctx, t->cert_file) != 1)
+        r = tls_error(err, "certificate", t->cert_file);
+    else if (SSL_CTX_use_PrivateKey_file(ctx, t->key_file, SSL_FILETYPE_PEM) != 1)
+        r = tls_error(err, "key", t->key_file);
+    else if (SSL_CTX_check_private_key(ctx) != 1)
+        r = tls_error(err, "the key does not belong to the certificate:", t->key_file);
+    if (r < 0) {
+        SSL_CTX_free(ctx);
+        return r;
+    }
+    *out = ctx;
+    return 0;
+}
+
+int tls_server_new(struct tls_server **out, const char *cert_file, const char *key_file, struct error *err) {
+    struct tls_server *t = calloc(1, sizeof(*t));
+    if (!t) abort();
+    t->cert_file = strdup(cert_file);
+    t->key_file = strdup(key_file);
+    pthread_mutex_init(&t->lock, NULL);
+    if (!t->cert_file || !t->key_file) abort();
+    int r = tls_server_reload(t, err);
+    if (r < 0) {
+        tls_server_free(t);
+        return r;
+    }
+    *out = t;
+    return 0;
+}
+
+static bool same(const struct stat *a, const struct stat *b) {
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+int tls_server_reload(struct tls_server *t, struct error *err) {
+    struct stat cert, key;
+    if (stat(t->cert_file, &cert) < 0) return error_errno(err, "certificate %s", t->cert_file);
+    if (stat(t->key_file, &key) < 0) return error_errno(err, "key %s", t->key_file);
+    if (t->ctx && same(&cert, &t->cert_seen) && same(&key, &t->key_seen)) return 0;
+    SSL_CTX *ctx;
+    int r = load(t, &ctx, err);
+    if (r < 0) return r;
+    pthread_mutex_lock(&t->lock);
+    SSL_CTX *old = t->ctx;
+    t->ctx = ctx;
+    t->not_after = end_of(ctx);
+    pthread_mutex_unlock(&t->lock);
+    SSL_CTX_free(old);
+    t->cert_seen = cert;
+    t->key_seen = key;
+    return 1;
+}
+
+SSL_CTX *tls_server_ctx(struct tls_server *t) {
+    pthread_mutex_lock(&t->lock);
+    SSL_CTX *ctx = t->ctx;
+    SSL_CTX_up_ref(ctx);
+    pthread_mutex_unlock(&t->lock);
+    return ctx;
+}
+
+int64_t tls_server_not_after(const struct tls_server *t) {
+    struct tls_server *self = (struct tls_server *)(uintptr_t)t;
+    pthread_mutex_lock(&self->lock);
+    int64_t at = t->not_after;
+    pthread_mutex_unlock(&self->lock);
+    return at;
+}
+
+void tls_server_free(struct tls_server *t) {
+    if (!t) return;
+    SSL_CTX_free(t->ctx);
+    pthread_mutex_destroy(&t->lock);
+    free(t->cert_file);
+    free(t->key_file);
+    free(t);
+}
+
+/* --- self-signed --- */
+
+static bool add_names(X509 *x, const char *const *names, size_t n) {
+    GENERAL_NAMES *alt = GENERAL_NAMES_new();
+    if (!alt) abort();
+    for (size_t i = 0; i < n; i++) {
+        GENERAL_NAME *g = GENERAL_NAME_new();
+        ASN1_OCTET_STRING *ip = a2i_IPADDRESS(names[i]);
+        if (ip) {
+            GENERAL_NAME_set0_value(g, GEN_IPADD, ip);
+        } else {
+            ASN1_IA5STRING *dns = ASN1_IA5STRING_new();
+            ASN1_STRING_set(dns, names[i], -1);
+            GENERAL_NAME_set0_value(g, GEN_DNS, dns);
+        }
+        sk_GENERAL_NAME_push(alt, g);
+    }
+    bool ok = X509_add1_ext_i2d(x, NID_subject_alt_name, alt, 0, 0) == 1;
+    GENERAL_NAMES_free(alt);
+    return ok;
+}
+
+static X509 *make_cert(EVP_PKEY *key, const char *const *names, size_t n) {
+    X509 *x = X509_new();
+    if (!x) abort();
+    X509_set_version(x, 2);
+    BIGNUM *serial = BN_new();
+    bool ok = serial && BN_rand(serial, 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) &&
+              BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(x));
+    BN_free(serial);
+    X509_gmtime_adj(X509_getm_notBefore(x), -300);
+    X509_gmtime_adj(X509_getm_notAfter(x), 10L * 365 * 86400);
+    X509_set_pubkey(x, key);
+    X509_NAME *name = X509_get_subject_name(x);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)(n ? names[0] : "entrepot"), -1, -1,
+                               0);
+    X509_set_issuer_name(x, name);
+    ok = ok && add_names(x, names, n) && X509_sign(x, key, EVP_sha256()) > 0;
+    if (ok) return x;
+    X509_free(x);
+    return NULL;
+}
+
+/* Writes what emit puts into a memory BIO. */
+static int write_pem(const char *path, mode_t mode, BIO *bio, struct error *err) {
+    char *data;
+    long len = BIO_get_mem_data(bio, &data);
+    int r = len > 0 ? file_write_atomic(path, mode, data, (size_t)len, err)
+                    : error_set(err, ERR_INTERNAL, "cannot encode %s", path);
+    BIO_free(bio);
+    return r;
+}
+
+int tls_make_self_signed(const char *cert_file, const char *key_file, const char *const *names, size_t n_names,
+                         struct error *err) {
+    if (access(cert_file, F_OK) == 0 && access(key_file, F_OK) == 0) return 0;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = key ? make_cert(key, names, n_names) : NULL;
+    BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem());
+    if (!key_pem || !cert_pem) abort();
+    int r = ERR_INTERNAL;
+    if (cert && PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+        PEM_write_bio_X509(cert_pem, cert) == 1) {
+        r = write_pem(key_file, 0600, key_pem, err);
+        if (r == 0)
+            r = write_pem(cert_file, 0644, cert_pem, err);
+        else
+            BIO_free(cert_pem);
+    } else {
+        error_set(err, r, "cannot make a certificate for %s", cert_file);
+        BIO_free(key_pem);
+        BIO_free(cert_pem);
+    }
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return r;
+}
