@@ -12,6 +12,8 @@
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
+#define INDEX_TRIES 4
+
 struct commit {
     struct work work;
     struct writer_job job;
@@ -24,7 +26,8 @@ struct commit {
     char *repository;
     struct digest *children;
     size_t n_children;
-    int code; /* what the index said in run */
+    int code;       /* what the index said in run */
+    unsigned tries; /* for which the disk was too full for the index */
     void (*done)(int code, void *arg);
     void *arg;
 };
@@ -130,6 +133,10 @@ static void commit_done(struct writer_job *job, int code) {
     struct store *s = c->store;
     bool is_new = false;
     if (code == 0) code = c->code;
+    if (code == ERR_NO_SPACE && c->tries++ < INDEX_TRIES && space_evict(s, MiB, SPACE_QUICK) > 0) {
+        writer_submit(s->writer, &c->job);
+        return;
+    }
     pthread_mutex_t *stripe = store_stripe(s, &c->digest);
     pthread_mutex_lock(stripe);
     code = code == 0 ? enter(c, &is_new) : back_out(c, code);

@@ -102,7 +102,7 @@ struct commit_info {
 /* The bytes are all there and proved by the caller. Syncs in the work pool, renames, adds the row and the table entry,
  * closes p (p must not be used after the call; references from part_file stay good). done(code, arg) runs on the work
  * pool or index writer: 0 once lookups find the blob; on failure (ERR_NO_SPACE, -EIO) the part is kept unless it cannot
- * be. */
+ * be. ERR_NOT_FOUND: it was deleted or evicted again at the same moment. */
 void part_commit(struct part *p, const struct commit_info *info, void (*done)(int code, void *arg), void *arg);
 /* A small whole blob from memory (manifests, imports): checked against d here, written, synced, committed as above. Any
  * thread that may block. */

@@ -1,0 +1,271 @@
+/* Limits, eviction of real files, and a disk that is really full (a tmpfs of 4 MiB; needs root, as the lab has). */
+#include "tests/unit/common/store/fixture.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "common/core/log.h"
+
+static char dir[256];
+static struct store *store;
+
+static int setup(void **state) {
+    (void)state;
+    log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "test");
+    fixture_dir(dir);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    if (store) store_close(store);
+    store = NULL;
+    umount2(dir, MNT_DETACH);
+    fixture_remove(dir);
+    return 0;
+}
+
+static void touch(const struct digest *d) {
+    struct open_file *f;
+    struct blob_info bi;
+    assert_int_equal(store_open_blob(store, d, &f, &bi), 0);
+    open_file_unref(f);
+}
+
+static int64_t held_bytes(void) {
+    struct store_usage u;
+    store_usage(store, &u);
+    return u.bytes;
+}
+
+/* The evictor works beside us: looked at until it has done it. */
+static void wait_until_below(int64_t bytes) {
+    for (int i = 0; held_bytes() > bytes && i < 10000; i++)
+        poll(NULL, 0, 1);
+    assert_true(held_bytes() <= bytes);
+}
+
+static void the_limit_holds_and_what_is_used_stays(void **state) {
+    (void)state;
+    store = fixture_open(dir, 1000000);
+    struct digest hot[30], cold;
+    for (unsigned i = 0; i < 30; i++) {
+        hot[i] = fixture_put(store, i, 10000);
+        touch(&hot[i]);
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        cold = fixture_put(store, 1000 + i, 10000);
+        assert_true(held_bytes() <= 1010000);
+    }
+    wait_until_below(950000);
+    assert_true(fixture_held(store, &cold));
+    for (unsigned i = 0; i < 30; i++)
+        assert_true(fixture_held(store, &hot[i]));
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_true(u.evictions >= 130);
+    assert_int_equal(u.limit, 1000000);
+}
+
+static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
+    (void)state;
+    store = fixture_open(dir, 0);
+    struct digest pinned = fixture_put(store, 1, 1000), hosted, open = fixture_put(store, 3, 1000),
+                  plain = fixture_put(store, 4, 1000);
+    assert_int_equal(fixture_put_flags(store, 2, 1000, BLOB_HOSTED, &hosted), 0);
+    store_set_pinned(store, &pinned, true);
+    struct open_file *f;
+    struct blob_info bi;
+    assert_int_equal(store_open_blob(store, &open, &f, &bi), 0);
+    assert_int_equal(store_prune(store, 0), 1000);
+    assert_true(fixture_held(store, &pinned) && fixture_held(store, &hosted) && fixture_held(store, &open));
+    assert_false(fixture_held(store, &plain));
+    open_file_unref(f);
+    assert_int_equal(store_prune(store, 0), 1000);
+    assert_false(fixture_held(store, &open));
+    store_close(store);
+    store = fixture_open(dir, 0);
+    assert_int_equal(store_prune(store, 0), 0);
+    assert_true(fixture_held(store, &pinned));
+    store_set_pinned(store, &pinned, false);
+    assert_int_equal(store_prune(store, 0), 1000);
+    assert_false(fixture_held(store, &pinned));
+}
+
+static void a_manifest_goes_after_its_children(void **state) {
+    (void)state;
+    store = fixture_open(dir, 0);
+    struct digest child = fixture_put(store, 1, 1000), m;
+    struct error err;
+    struct commit_info info = {
+        .size = 2, .flags = BLOB_MANIFEST, .media_type = "application/x", .children = &child, .n_children = 1};
+    digest_of(&m, DIGEST_SHA256, "{}", 2);
+    assert_int_equal(store_put(store, &m, "{}", 2, &info, &err), 0);
+    store_set_pinned(store, &child, true);
+    assert_int_equal(store_prune(store, 0), 0);
+    assert_true(fixture_held(store, &m));
+    store_set_pinned(store, &child, false);
+    assert_int_equal(store_prune(store, 0), 1002);
+    assert_false(fixture_held(store, &m));
+}
+
+static void old_part_files_go_before_blobs_and_new_ones_after(void **state) {
+    (void)state;
+    struct digest d[2], blob;
+    struct part *p;
+    struct error err;
+    int64_t have;
+    char path[600], hex[DIGEST_STR_MAX];
+    store = fixture_open(dir, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        char *data = fixture_bytes(i, 1000, &d[i]);
+        assert_int_equal(part_open(store, &d[i], &p, &have, &err), 0);
+        assert_int_equal(part_write(p, 0, data, 1000), 0);
+        part_close(p);
+        free(data);
+    }
+    store_close(store);
+    snprintf(path, sizeof(path), "%s/fills/sha256-%s.part", dir, digest_hex(&d[0], hex));
+    struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    store = fixture_open(dir, 0);
+    blob = fixture_put(store, 7, 1000);
+    assert_int_equal(store_prune(store, 2000), 1000);
+    assert_true(fixture_held(store, &blob));
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(store_prune(store, 1000), 1000);
+    assert_false(fixture_held(store, &blob));
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_int_equal(u.part_bytes, 1000);
+    assert_int_equal(store_prune(store, 0), 1000);
+}
+
+static void a_fill_beyond_the_limit_is_refused_not_stalled(void **state) {
+    (void)state;
+    store = fixture_open(dir, 1000000);
+    struct digest pinned, d;
+    assert_int_equal(fixture_put_flags(store, 1, 900000, BLOB_PINNED, &pinned), 0);
+    struct part *p;
+    struct error err;
+    int64_t have, written = 0;
+    char *data = fixture_bytes(2, 400000, &d);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    int r = 0;
+    while (r == 0 && written < 400000) {
+        r = part_write(p, written, data + written, 1000);
+        if (r == 0) written += 1000;
+    }
+    assert_int_equal(r, ERR_NO_SPACE);
+    assert_in_range(written, 90000, 110000);
+    part_discard(p);
+    free(data);
+}
+
+static void mount_small(const char *size) {
+    char opts[64];
+    snprintf(opts, sizeof(opts), "size=%s", size);
+    assert_int_equal(mount("none", dir, "tmpfs", 0, opts), 0);
+}
+
+static void a_full_disk_evicts_and_goes_on(void **state) {
+    (void)state;
+    mount_small("8m");
+    store = fixture_open(dir, 0);
+    struct digest d, last;
+    int failed = 0;
+    for (unsigned i = 0; i < 40; i++)
+        failed += fixture_put_flags(store, i, 500000, 0, &last) != 0;
+    assert_int_equal(failed, 0);
+    assert_true(fixture_held(store, &last));
+    /* A fill through a part file, larger than what is free. */
+    struct part *p;
+    struct error err;
+    int64_t have;
+    char *data = fixture_bytes(99, 3000000, &d);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    for (int64_t at = 0; at < 3000000; at += 100000)
+        assert_int_equal(part_write(p, at, data + at, 100000), 0);
+    struct fixture_wait w = FIXTURE_WAIT;
+    struct commit_info info = {.size = 3000000};
+    part_commit(p, &info, fixture_done, &w);
+    assert_int_equal(fixture_wait(&w), 0);
+    assert_true(fixture_held(store, &d));
+    free(data);
+}
+
+static void a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole(void **state) {
+    (void)state;
+    mount_small("8m");
+    store = fixture_open(dir, 0);
+    struct digest d[40];
+    unsigned n = 0;
+    int r = 0;
+    while (n < 40 && (r = fixture_put_flags(store, n, 500000, BLOB_PINNED, &d[n])) == 0)
+        n++;
+    assert_int_equal(r, ERR_NO_SPACE);
+    assert_in_range(n, 8, 16);
+    store_close(store);
+    store = fixture_open(dir, 0);
+    struct verify_report rep;
+    struct error err;
+    assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
+    assert_int_equal(rep.checked, n);
+    assert_int_equal(rep.bad, 0);
+    for (unsigned i = 0; i < n; i++)
+        assert_true(fixture_held(store, &d[i]));
+    assert_false(fixture_held(store, &d[n]));
+}
+
+static void a_file_size_limit_counts_as_a_full_disk(void **state) {
+    (void)state;
+    store = fixture_open(dir, 0);
+    struct digest d;
+    struct rlimit was, lim;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    lim = was;
+    lim.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &lim), 0);
+    int r = fixture_put_flags(store, 1, 2 << 20, 0, &d);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    assert_int_equal(r, ERR_NO_SPACE);
+    assert_int_equal(fixture_put_flags(store, 1, 2 << 20, 0, &d), 0);
+}
+
+static void min_free_is_kept(void **state) {
+    (void)state;
+    mount_small("16m");
+    struct error err;
+    struct store_config cfg = {.dir = dir, .min_free = 8 << 20};
+    assert_int_equal(store_open(&store, &cfg, &err), 0);
+    store_wait_reconciled(store);
+    struct digest d;
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(fixture_put_flags(store, i, 400000, 0, &d), 0);
+    wait_until_below(8 << 20);
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_true(u.disk_free > 7 << 20);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(the_limit_holds_and_what_is_used_stays),
+        T(pinned_hosted_and_open_blobs_are_never_evicted),
+        T(a_manifest_goes_after_its_children),
+        T(old_part_files_go_before_blobs_and_new_ones_after),
+        T(a_fill_beyond_the_limit_is_refused_not_stalled),
+        T(a_full_disk_evicts_and_goes_on),
+        T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
+        T(a_file_size_limit_counts_as_a_full_disk),
+        T(min_free_is_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
