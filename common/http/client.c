@@ -5,20 +5,21 @@
  * returned false, or http_call_cancel. libcurl forbids removing a handle from within its own callbacks, so calls ended
  * there are marked and reaped afterwards. */
 #include "common/http/client.h"
+#include "common/http/answer_head.h"
 
 #include "common/core/clock.h"
 
-#include <assert.h>
 #include <curl/curl.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #define HEAD_BYTES_MAX (64 * 1024)
-#define HEADERS_MAX 128
-#define BUFFER_BYTES (512L * 1024)
-#define WATCH_MS 250
+/* One read of the socket: the caller hashes what it gets while it is still in the second-level cache. */
+#define BUFFER_BYTES (256L * 1024)
+#define IDLE_CONNECTIONS 64L
 
 struct watch {
     struct event *ev;
@@ -27,13 +28,14 @@ struct watch {
 struct http_client {
     struct loop *loop;
     CURLM *multi;
+    CURLSH *share; /* TLS sessions, so that a new connection to a known host resumes */
     struct timer timer;
-    struct timer reap; /* calls that ended within libcurl's callbacks */
+    struct timer chores; /* what libcurl forbids within its callbacks, done right after */
     struct http_call *calls;
     unsigned depth; /* > 0: within libcurl, which may not be told to add or remove a handle */
 };
 
-enum call_end { CALL_RUNNING, CALL_DROPPED, CALL_FAILED };
+enum call_end { CALL_RUNNING, CALL_DROPPED, CALL_FAILED, CALL_TELLING };
 
 struct http_call {
     struct http_client *client;
@@ -44,22 +46,31 @@ struct http_call {
     char *url;
     void *body;
     enum http_reach reach;
+    bool proxied; /* the address connected to is the proxy's */
     enum call_end end;
     struct http_result result; /* CALL_FAILED: why */
     char error_text[CURL_ERROR_SIZE];
-    char denied[80]; /* an address that reach does not allow */
-    int64_t head_ms, stall_ms, max_body, body_bytes;
+    bool denied; /* an address that reach does not allow */
+    int64_t head_ms, stall_ms, total_ms, max_body, body_bytes;
     int64_t started_ms, progress_ms;
     struct timer watch;
-    bool head_done, paused, added;
-    /* The head of the current answer: "Name\0value\0" one after the other. */
-    char *head;
-    size_t head_len, head_total;
-    unsigned n_headers;
+    bool head_done, added, is_head;
+    bool paused; /* asked for */
+    bool held;   /* libcurl keeps a part of the body until it is told to go on */
+    struct answer_head head;
+    size_t head_total; /* bytes of all heads, 1xx and trailers too */
     struct http_answer answer;
     char remote[80];
     struct http_call *next, *prev;
 };
+
+/* "127.0.0.1:5001" of the URL, for messages. */
+static const char *place_of(const struct http_call *c, char out[280]) {
+    struct http_url u;
+    if (!http_url_parse(c->url, &u)) return "an unusable address";
+    snprintf(out, 280, strchr(u.host, ':') ? "[%s]:%u" : "%s:%u", u.host, u.port);
+    return out;
+}
 
 /* --- ending --- */
 
@@ -75,12 +86,13 @@ static void call_free(struct http_call *c) {
     timer_fini(&c->watch);
     free(c->url);
     free(c->body);
-    free(c->head);
+    answer_head_fini(&c->head);
     free(c);
 }
 
 /* Tells done and frees. Not within libcurl. */
 static void finish(struct http_call *c) {
+    c->end = CALL_TELLING;
     c->result.body_bytes = c->body_bytes;
     c->result.status = c->answer.status;
     c->ev->done(c, &c->result, c->arg);
@@ -89,88 +101,120 @@ static void finish(struct http_call *c) {
 
 static void mark(struct http_call *c, enum call_end end) {
     if (c->end == CALL_RUNNING || end == CALL_DROPPED) c->end = end;
-    timer_set(&c->client->reap, 0);
+    timer_set(&c->client->chores, 0);
 }
 
-/* Hands a started call to libcurl. */
 static void add(struct http_call *c) {
     if (c->added) return;
     c->added = true;
     if (curl_multi_add_handle(c->client->multi, c->easy) != CURLM_OK) abort();
 }
 
-/* What could not be done within libcurl. */
-static void on_reap(void *arg) {
+/* Lets libcurl hand over what it has kept. */
+static void go_on(struct http_call *c) {
+    c->held = false;
+    c->client->depth++;
+    curl_easy_pause(c->easy, CURLPAUSE_CONT);
+    c->client->depth--;
+}
+
+static void on_chores(void *arg) {
     struct http_client *client = arg;
-    for (struct http_call *c = client->calls, *next; c; c = next) {
-        next = c->next;
+    struct http_call *c = client->calls;
+    while (c) {
+        struct http_call *next = c->next;
         if (c->end == CALL_RUNNING) {
             add(c);
-            continue;
+            if (c->held && !c->paused) go_on(c);
         }
-        /* finish may cancel or start other calls: begin again. */
-        if (c->end == CALL_FAILED)
+        /* done may end any other call, so the walk begins again; what was done before is quick to see. */
+        if (c->end == CALL_FAILED) {
             finish(c);
-        else
+            next = client->calls;
+        } else if (c->end == CALL_DROPPED) {
             call_free(c);
-        next = client->calls;
+        }
+        c = next;
     }
 }
 
 static void fail(struct http_call *c, int code, const char *msg) {
     if (c->end != CALL_RUNNING) return;
+    char place[280];
     c->result.code = code;
-    snprintf(c->result.msg, sizeof(c->result.msg), "%.255s", msg);
+    snprintf(c->result.msg, sizeof(c->result.msg), "%.150s %.100s", place_of(c, place), msg);
     mark(c, CALL_FAILED);
+}
+
+/* --- our own clock over each call --- */
+
+/* When the next limit strikes. */
+static int64_t deadline_of(const struct http_call *c) {
+    int64_t at = c->total_ms > 0 ? c->started_ms + c->total_ms : INT64_MAX;
+    int64_t other = INT64_MAX;
+    if (!c->head_done)
+        other = c->started_ms + c->head_ms;
+    else if (!c->paused)
+        other = c->progress_ms + c->stall_ms;
+    return other < at ? other : at;
+}
+
+static void arm(struct http_call *c) {
+    int64_t at = deadline_of(c);
+    if (at != INT64_MAX) timer_set(&c->watch, at - clock_mono_ms());
+}
+
+/* Body parts only note the time; the timer finds here that it came too early and is set again. */
+static void on_watch(void *arg) {
+    struct http_call *c = arg;
+    if (c->end != CALL_RUNNING) return;
+    int64_t now = clock_mono_ms();
+    char msg[100];
+    if (now < deadline_of(c)) {
+        arm(c);
+        return;
+    }
+    if (c->total_ms > 0 && now >= c->started_ms + c->total_ms) {
+        snprintf(msg, sizeof(msg), "was not done within %.1f s", (double)c->total_ms / 1000);
+    } else if (!c->head_done) {
+        snprintf(msg, sizeof(msg), "sent no answer within %.1f s", (double)c->head_ms / 1000);
+    } else if (!c->paused) {
+        snprintf(msg, sizeof(msg), "sent nothing for %.1f s", (double)c->stall_ms / 1000);
+    } else {
+        return;
+    }
+    fail(c, ERR_TIMEOUT, msg);
 }
 
 /* --- the head --- */
 
 static const char *find_header(const struct http_answer *a, const char *name) {
-    const struct http_call *c = container_of(a, struct http_call, answer);
-    const char *found = NULL, *p = c->head;
-    for (unsigned i = 0; i < c->n_headers; i++) {
-        const char *value = p + strlen(p) + 1;
-        if (strcasecmp(p, name) == 0) found = value;
-        p = value + strlen(value) + 1;
-    }
-    return found;
+    return answer_head_find(&container_of(a, struct http_call, answer)->head, name);
 }
 
-static bool add_header(struct http_call *c, const char *name, size_t name_len, const char *value, size_t value_len) {
-    size_t need = name_len + value_len + 2;
-    if (c->n_headers >= HEADERS_MAX || memchr(value, '\0', value_len) || memchr(name, '\0', name_len)) return false;
-    char *head = realloc(c->head, c->head_len + need);
-    if (!head) abort();
-    c->head = head;
-    memcpy(head + c->head_len, name, name_len);
-    head[c->head_len + name_len] = '\0';
-    memcpy(head + c->head_len + name_len + 1, value, value_len);
-    head[c->head_len + need - 1] = '\0';
-    c->head_len += need;
-    c->n_headers++;
-    return true;
-}
-
-/* The empty line after the last head (a 1xx or proxy CONNECT head is not the last). */
+/* The empty line after a head; that of a 1xx is not the last. */
 static bool head_complete(struct http_call *c) {
-    long status = 0, connected = 0;
+    long status = 0, port = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(c->easy, CURLINFO_HTTP_CONNECTCODE, &connected);
     if (status < 200) return true;
-    curl_off_t length = -1;
-    curl_easy_getinfo(c->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    int64_t length = answer_head_length(&c->head);
+    if (length == -2) {
+        fail(c, ERR_UPSTREAM, "sent an answer whose length or transfer coding cannot be believed");
+        return false;
+    }
     const char *ip = NULL;
-    long port = 0;
     curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_IP, &ip);
     curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_PORT, &port);
-    snprintf(c->remote, sizeof(c->remote), "%s:%ld", ip ? ip : "", port);
-    c->answer.status = (int)status;
-    c->answer.content_length = length;
-    c->answer.header = find_header;
-    c->answer.remote = c->remote;
+    snprintf(c->remote, sizeof(c->remote), ip && strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip ? ip : "", port);
+    c->answer = (struct http_answer){
+        .status = (int)status, .content_length = length, .header = find_header, .remote = c->remote};
     c->head_done = true;
     c->progress_ms = clock_mono_ms();
+    if (!c->is_head && c->max_body > 0 && length > c->max_body) {
+        fail(c, ERR_TOO_BIG, "sent an answer larger than is allowed");
+        return false;
+    }
+    arm(c);
     if (c->ev->head(c, &c->answer, c->arg)) return true;
     mark(c, CALL_DROPPED);
     return false;
@@ -182,7 +226,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg) {
     if (c->end != CALL_RUNNING) return 0;
     c->head_total += len;
     if (c->head_total > HEAD_BYTES_MAX) {
-        fail(c, ERR_UPSTREAM, "the answer's head is larger than 64 KiB");
+        fail(c, ERR_UPSTREAM, "sent a head of more than 64 KiB");
         return 0;
     }
     size_t trimmed = len;
@@ -190,18 +234,20 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg) {
         trimmed--;
     if (trimmed >= 5 && memcmp(data, "HTTP/", 5) == 0) {
         /* Trailers come after the head and are not looked at. */
-        if (!c->head_done) c->head_len = c->n_headers = 0;
+        if (!c->head_done) answer_head_clear(&c->head);
         return len;
     }
     if (c->head_done) return len;
     if (trimmed == 0) return head_complete(c) ? len : 0;
     const char *colon = memchr(data, ':', trimmed);
-    if (!colon) return len;
+    if (!colon || data[0] == ' ' || data[0] == '\t') return len; /* a folded line: nothing we read uses them */
     const char *value = colon + 1, *end = data + trimmed;
     while (value < end && (*value == ' ' || *value == '\t'))
         value++;
-    if (!add_header(c, data, (size_t)(colon - data), value, (size_t)(end - value))) {
-        fail(c, ERR_UPSTREAM, "the answer's head is not acceptable");
+    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    if (!answer_head_add(&c->head, data, (size_t)(colon - data), value, (size_t)(end - value))) {
+        fail(c, ERR_UPSTREAM, "sent a head with too many lines or a NUL");
         return 0;
     }
     return len;
@@ -211,20 +257,19 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
     struct http_call *c = arg;
     size_t len = size * n;
     if (c->end != CALL_RUNNING) return 0;
+    if (c->paused) {
+        c->held = true;
+        return CURL_WRITEFUNC_PAUSE; /* this part will come again */
+    }
     c->body_bytes += (int64_t)len;
     c->progress_ms = clock_mono_ms();
     if (c->max_body > 0 && c->body_bytes > c->max_body) {
-        fail(c, ERR_TOO_BIG, "the answer's body is larger than allowed");
+        fail(c, ERR_TOO_BIG, "sent an answer larger than is allowed");
         return 0;
     }
-    if (!c->ev->data(c, data, len, c->arg)) {
-        mark(c, CALL_DROPPED);
-        return 0;
-    }
-    /* A pause asked for within the callback is carried out outside: returning CURL_WRITEFUNC_PAUSE would deliver this
-     * part again. */
-    if (c->paused) timer_set(&c->watch, 0);
-    return len;
+    if (c->ev->data(c, data, len, c->arg)) return len;
+    mark(c, CALL_DROPPED);
+    return 0;
 }
 
 /* --- addresses --- */
@@ -232,11 +277,38 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
     struct http_call *c = arg;
-    if (c->reach == HTTP_REACH_PUBLIC && address->family != AF_UNIX && !http_addr_is_public(&address->addr)) {
-        snprintf(c->denied, sizeof(c->denied), "a loopback, private or otherwise special address");
+    if (c->reach == HTTP_REACH_PUBLIC && !c->proxied && address->family != AF_UNIX &&
+        !http_addr_is_public(&address->addr)) {
+        c->denied = true;
         return CURL_SOCKET_BAD;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+}
+
+static bool literal_denied(const char *ip) {
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *found = NULL;
+    if (getaddrinfo(ip, NULL, &hints, &found) != 0) return false;
+    bool denied = !http_addr_is_public(found->ai_addr);
+    freeaddrinfo(found);
+    return denied;
+}
+
+/* Right before a request is sent: a kept connection may have been opened by a call with a wider reach. */
+static int on_before_request(void *arg, char *ip, char *local_ip, int port, int local_port) {
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    struct http_call *c = arg;
+    if (c->reach != HTTP_REACH_PUBLIC || c->proxied || !literal_denied(ip)) return CURL_PREREQFUNC_OK;
+    c->denied = true;
+    return CURL_PREREQFUNC_ABORT;
+}
+
+/* Behind a proxy the name is resolved there: what the URL itself says is all that can be checked. */
+static bool host_denied(const struct http_url *u) {
+    size_t n = strlen(u->host), suffix = strlen(".localhost");
+    return literal_denied(u->host) || strcasecmp(u->host, "localhost") == 0 ||
+           (n > suffix && strcasecmp(u->host + n - suffix, ".localhost") == 0);
 }
 
 /* --- libcurl and the loop --- */
@@ -269,11 +341,13 @@ static int on_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, vo
         w = calloc(1, sizeof(*w));
         if (!w) abort();
         curl_multi_assign(client->multi, fd, w);
+        w->ev = event_new(loop_base(client->loop), fd, events, on_socket, client);
+        if (!w->ev) abort();
     } else {
-        event_free(w->ev);
+        event_del(w->ev);
+        event_assign(w->ev, loop_base(client->loop), fd, events, on_socket, client);
     }
-    w->ev = event_new(loop_base(client->loop), fd, events, on_socket, client);
-    if (!w->ev || event_add(w->ev, NULL) != 0) abort();
+    if (event_add(w->ev, NULL) != 0) abort();
     return 0;
 }
 
@@ -300,26 +374,42 @@ static int code_of(CURLcode r) {
     switch (r) {
     case CURLE_OK:
         return 0;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return ERR_INVALID;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT: /* libcurl's own limit is that of the connect; the others are ours */
+    case CURLE_PROXY:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_PEER_FAILED_VERIFICATION:
         return ERR_UNREACHABLE;
-    case CURLE_OPERATION_TIMEDOUT:
-        return ERR_TIMEOUT;
     default:
         return ERR_UPSTREAM;
     }
 }
 
-/* "127.0.0.1:5001" of the URL, for messages. */
-static const char *place_of(const struct http_call *c, char out[300]) {
-    struct http_url u;
-    if (!http_url_parse(c->url, &u)) return "an unusable address";
-    snprintf(out, 300, strchr(u.host, ':') ? "[%s]:%u" : "%s:%u", u.host, u.port);
-    return out;
+/* What happened, for a person. */
+static void describe(struct http_call *c, CURLcode r) {
+    char place[280], *msg = c->result.msg;
+    const size_t cap = sizeof(c->result.msg);
+    long os_error = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &os_error);
+    place_of(c, place);
+    if (c->denied) {
+        snprintf(msg, cap,
+                 "%.100s is a loopback, private or otherwise special address, where the other side may not send us",
+                 place);
+    } else if (r == CURLE_COULDNT_CONNECT && os_error) {
+        snprintf(msg, cap, "connect to %.150s: %.90s", place, strerror((int)os_error));
+    } else if (r == CURLE_OPERATION_TIMEDOUT) {
+        snprintf(msg, cap, "connect to %.150s: timed out", place);
+    } else if (r == CURLE_GOT_NOTHING) {
+        snprintf(msg, cap, "%.150s closed the connection without an answer", place);
+    } else if (r == CURLE_PARTIAL_FILE) {
+        snprintf(msg, cap, "%.150s cut its answer short after %lld bytes", place, (long long)c->body_bytes);
+    } else if (r != CURLE_OK) {
+        snprintf(msg, cap, "%.120s: %.120s", place, c->error_text[0] ? c->error_text : curl_easy_strerror(r));
+    }
 }
 
 static void take_result(struct http_call *c, CURLcode r) {
@@ -328,21 +418,8 @@ static void take_result(struct http_call *c, CURLcode r) {
         return;
     }
     if (c->end == CALL_RUNNING) {
-        char place[300];
-        c->result.code = code_of(r);
-        if (r == CURLE_OPERATION_TIMEDOUT && !c->head_done) {
-            curl_off_t connected = 0;
-            curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &connected);
-            if (connected == 0) c->result.code = ERR_UNREACHABLE;
-        }
-        if (c->denied[0]) {
-            c->result.code = ERR_DENIED;
-            snprintf(c->result.msg, sizeof(c->result.msg), "%s is %s, which the other side may not send us to",
-                     place_of(c, place), c->denied);
-        } else if (r != CURLE_OK) {
-            snprintf(c->result.msg, sizeof(c->result.msg), "%.90s: %.150s", place_of(c, place),
-                     c->error_text[0] ? c->error_text : curl_easy_strerror(r));
-        }
+        c->result.code = c->denied ? ERR_DENIED : code_of(r);
+        describe(c, r);
     }
     finish(c);
 }
@@ -358,44 +435,16 @@ static void check_done(struct http_client *client) {
     }
 }
 
-/* --- our own clock over each call --- */
-
-static void on_watch(void *arg) {
-    struct http_call *c = arg;
-    if (c->end != CALL_RUNNING) return;
-    if (c->paused) {
-        curl_easy_pause(c->easy, CURLPAUSE_RECV);
-        c->progress_ms = clock_mono_ms();
-    }
-    int64_t now = clock_mono_ms();
-    char place[300], msg[400];
-    if (!c->head_done && now - c->started_ms > c->head_ms) {
-        snprintf(msg, sizeof(msg), "%s sent no answer within %lld s", place_of(c, place), (long long)c->head_ms / 1000);
-        fail(c, ERR_TIMEOUT, msg);
-        return;
-    }
-    if (c->head_done && !c->paused && now - c->progress_ms > c->stall_ms) {
-        snprintf(msg, sizeof(msg), "%s sent nothing for %lld s", place_of(c, place), (long long)c->stall_ms / 1000);
-        fail(c, ERR_TIMEOUT, msg);
-        return;
-    }
-    timer_set(&c->watch, WATCH_MS);
-}
-
 void http_call_pause(struct http_call *c) {
     c->paused = true;
-    timer_set(&c->watch, 0);
 }
 
 void http_call_resume(struct http_call *c) {
-    if (!c->paused || c->end != CALL_RUNNING) return;
+    if (!c->paused) return;
     c->paused = false;
     c->progress_ms = clock_mono_ms();
-    /* libcurl may deliver what it has held back from within this call. */
-    c->client->depth++;
-    curl_easy_pause(c->easy, CURLPAUSE_CONT);
-    c->client->depth--;
-    timer_set(&c->watch, WATCH_MS);
+    arm(c);
+    if (c->held) timer_set(&c->client->chores, 0);
 }
 
 /* --- starting --- */
@@ -406,6 +455,7 @@ static void set(CURLcode r) {
 
 static void set_method(struct http_call *c, const struct http_call_spec *spec) {
     if (strcmp(spec->method, "HEAD") == 0) {
+        c->is_head = true;
         set(curl_easy_setopt(c->easy, CURLOPT_NOBODY, 1L));
     } else if (strcmp(spec->method, "POST") == 0) {
         c->body = malloc(spec->body_len + 1);
@@ -441,7 +491,8 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
     set(curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L));
     set(curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L));
     set(curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https"));
-    set(curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS));
+    /* Not HTTP/2: a paused stream would hold up all others of its connection, and one window would serve many blobs. */
+    set(curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
     set(curl_easy_setopt(e, CURLOPT_BUFFERSIZE, BUFFER_BYTES));
     set(curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header));
     set(curl_easy_setopt(e, CURLOPT_HEADERDATA, c));
@@ -451,26 +502,39 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
     set(curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket));
     set(curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, c));
     set(curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)(spec->connect_ms ? spec->connect_ms : 5000)));
-    if (spec->total_ms) set(curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->total_ms));
-    /* A proxy of the environment is used only where the operator chose the destination. */
-    if (!spec->use_proxy_env) set(curl_easy_setopt(e, CURLOPT_PROXY, ""));
+    set(curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_before_request));
+    set(curl_easy_setopt(e, CURLOPT_PREREQDATA, c));
+    set(curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L));
+    set(curl_easy_setopt(e, CURLOPT_SHARE, c->client->share));
+    set(curl_easy_setopt(e, CURLOPT_USERAGENT, "entrepot"));
     if (spec->unix_socket) set(curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, spec->unix_socket));
     set_method(c, spec);
     set_trust(c, spec);
-    set(curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers));
 }
 
-/* Behind a proxy the address is the proxy's: a literal one in the URL is checked here. */
-static bool literal_denied(const struct http_call_spec *spec, const struct http_url *u) {
-    if (spec->reach != HTTP_REACH_PUBLIC || spec->unix_socket) return false;
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *found = NULL;
-    if (getaddrinfo(u->host, NULL, &hints, &found) != 0) return false;
-    bool denied = !http_addr_is_public(found->ai_addr);
-    freeaddrinfo(found);
-    return denied;
+/* libcurl is told which proxy, and that there is none, rather than left to read the environment: only so is it known
+ * whose address it connects to. */
+static void set_proxy(struct http_call *c, const struct http_call_spec *spec, const struct http_url *u) {
+    const char *proxy = spec->use_proxy_env && !spec->unix_socket ? http_proxy_for(u) : NULL;
+    c->proxied = proxy != NULL;
+    set(curl_easy_setopt(c->easy, CURLOPT_PROXY, proxy ? proxy : ""));
+    set(curl_easy_setopt(c->easy, CURLOPT_NOPROXY, ""));
 }
 
-struct http_call *http_call_start(struct http_client *client, const struct http_call_spec *spec,
+/* Header lines as given, but for any that would end the line early. False if there was one. */
+static bool set_headers(struct http_call *c, const struct http_call_spec *spec) {
+    bool clean = true;
+    c->headers = curl_slist_append(c->headers, "Accept-Encoding: identity");
+    for (const char *const *h = spec->headers; h && *h; h++) {
+        bool line = strpbrk(*h, "\r\n") == NULL;
+        clean = clean && line;
+        if (line) c->headers = curl_slist_append(c->headers, *h);
+    }
+    set(curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers));
+    return clean;
+}
+
+static struct http_call *call_new(struct http_client *client, const struct http_call_spec *spec,
                                   const struct http_call_events *ev, void *arg) {
     struct http_call *c = calloc(1, sizeof(*c));
     if (!c) abort();
@@ -480,60 +544,75 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
     c->url = strdup(spec->url);
     c->easy = curl_easy_init();
     if (!c->url || !c->easy) abort();
-    c->reach = spec->reach;
+    c->reach = spec->unix_socket ? HTTP_REACH_ANY : spec->reach;
     c->head_ms = spec->head_ms ? spec->head_ms : 30000;
     c->stall_ms = spec->stall_ms ? spec->stall_ms : 5000;
+    c->total_ms = spec->total_ms;
     c->max_body = spec->max_body;
     c->started_ms = clock_mono_ms();
     c->next = client->calls;
     if (c->next) c->next->prev = c;
     client->calls = c;
     timer_init(&c->watch, client->loop, on_watch, c);
-    c->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
-    for (const char *const *h = spec->headers; h && *h; h++)
-        c->headers = curl_slist_append(c->headers, *h);
-    set_options(c, spec);
+    return c;
+}
+
+struct http_call *http_call_start(struct http_client *client, const struct http_call_spec *spec,
+                                  const struct http_call_events *ev, void *arg) {
+    struct http_call *c = call_new(client, spec, ev, arg);
     struct http_url u;
-    if (!http_url_parse(spec->url, &u)) {
-        fail(c, ERR_INVALID, "not an http or https URL without credentials");
-        return c;
+    set_options(c, spec);
+    if (!set_headers(c, spec)) {
+        fail(c, ERR_INVALID, "would have been sent a header of several lines");
+    } else if (!http_url_parse(spec->url, &u)) {
+        fail(c, ERR_INVALID, "is not an http or https URL without credentials");
+    } else if (c->reach == HTTP_REACH_PUBLIC && host_denied(&u)) {
+        c->denied = true;
+        describe(c, CURLE_OK);
+        c->result.code = ERR_DENIED;
+        mark(c, CALL_FAILED);
+    } else {
+        set_proxy(c, spec, &u);
+        if (client->depth == 0)
+            add(c);
+        else
+            timer_set(&client->chores, 0);
+        arm(c);
     }
-    if (literal_denied(spec, &u)) {
-        fail(c, ERR_DENIED, "the other side may not send us to a loopback, private or otherwise special address");
-        return c;
-    }
-    if (client->depth == 0)
-        add(c);
-    else
-        timer_set(&client->reap, 0);
-    timer_set(&c->watch, WATCH_MS);
     return c;
 }
 
 void http_call_cancel(struct http_call *c) {
+    if (c->end == CALL_TELLING) return; /* it ends by itself */
     if (c->client->depth == 0)
         call_free(c);
     else
         mark(c, CALL_DROPPED);
 }
 
+static void init_libcurl(void) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) abort();
+    /* Without the resolver's threads a slow DNS server would stop the loop. */
+    if (!(curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_ASYNCHDNS)) abort();
+}
+
 struct http_client *http_client_new(struct loop *l) {
-    static bool initialised;
-    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) abort();
-    initialised = true;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_libcurl);
     struct http_client *client = calloc(1, sizeof(*client));
     if (!client) abort();
     client->loop = l;
     client->multi = curl_multi_init();
-    if (!client->multi) abort();
+    client->share = curl_share_init();
+    if (!client->multi || !client->share) abort();
+    curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     timer_init(&client->timer, l, on_timer, client);
-    timer_init(&client->reap, l, on_reap, client);
+    timer_init(&client->chores, l, on_chores, client);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_watch_socket);
     curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_set_timer);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, 64L);
-    curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
     return client;
 }
 
@@ -542,7 +621,8 @@ void http_client_free(struct http_client *client) {
     while (client->calls)
         call_free(client->calls);
     curl_multi_cleanup(client->multi);
+    curl_share_cleanup(client->share);
     timer_fini(&client->timer);
-    timer_fini(&client->reap);
+    timer_fini(&client->chores);
     free(client);
 }

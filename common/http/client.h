@@ -73,8 +73,11 @@ struct http_call_events {
 /* Never calls back before it has returned. Aborts only when memory is out; a bad URL arrives as done(ERR_INVALID). */
 struct http_call *http_call_start(struct http_client *c, const struct http_call_spec *spec,
                                   const struct http_call_events *ev, void *arg);
-/* Ends the call without further callbacks; it is freed. May be called from its callbacks only by returning false. */
+/* Ends the call without further callbacks; it is freed (within its own head or data: once they have returned). Any call
+ * may be cancelled from any other's callbacks; from its own done it is a no-op. */
 void http_call_cancel(struct http_call *call);
+/* From now on no data comes until resume (done may); at any time, within callbacks too. Resume never calls back before
+ * it has returned. */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 
@@ -89,6 +92,9 @@ struct http_url {
     const char *path; /* into url; "" if none */
 };
 bool http_url_parse(const char *url, struct http_url *out);
+/* The proxy the environment names for u: http_proxy, https_proxy, all_proxy, but for no_proxy, and their upper-case
+ * forms. Borrowed from the environment; NULL: none. */
+const char *http_proxy_for(const struct http_url *u);
 /* A is the URL that gave B (maybe relative) as Location. Result is freed by the caller; NULL if B is not usable. */
 char *http_url_join(const char *base, const char *location);
 

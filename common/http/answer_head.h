@@ -1,0 +1,25 @@
+/* The header lines of an answer, kept for look-ups. Thread: owned by its user. */
+#ifndef ENTREPOT_HTTP_ANSWER_HEAD_H
+#define ENTREPOT_HTTP_ANSWER_HEAD_H
+
+#include "common/core/base.h"
+
+#define ANSWER_HEADERS_MAX 128
+
+struct answer_head {
+    char *text; /* "Name\0value\0" one after the other */
+    size_t len;
+    unsigned n;
+};
+
+/* False if there are too many, or a NUL in it. The caller limits the bytes. */
+bool answer_head_add(struct answer_head *h, const char *name, size_t name_len, const char *value, size_t value_len);
+/* The last of that name (case-insensitive), or NULL. */
+const char *answer_head_find(const struct answer_head *h, const char *name);
+/* The length its framing headers promise; -1 if they leave it open; -2 if they cannot be believed: two lengths that
+ * differ, no number, or a transfer coding other than chunked (libcurl would decompress it unasked). */
+int64_t answer_head_length(const struct answer_head *h);
+void answer_head_clear(struct answer_head *h);
+void answer_head_fini(struct answer_head *h);
+
+#endif

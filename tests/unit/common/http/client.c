@@ -1,0 +1,732 @@
+/* The HTTP client against servers scripted here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "common/core/clock.h"
+#include "common/http/client.h"
+#include "tests/unit/support/scripted_server.h"
+
+static struct loop *loop;
+static struct http_client *client;
+static struct script_server server;
+
+/* One call and what came of it. */
+struct probe {
+    struct http_call *call;
+    int heads, parts, dones, status;
+    int64_t length, bytes;
+    struct http_result result;
+    char body[4096], header[128];
+    const char *ask; /* a header to keep */
+    bool stop_loop, no_head, no_data, pause_in_data, cancel_in_done;
+    struct probe *cancel_other, *resume_other, *start_other;
+};
+
+static char url[256];
+static const struct http_call_events events;
+
+static void act(struct probe *p) {
+    if (p->cancel_other && p->cancel_other->call) {
+        http_call_cancel(p->cancel_other->call);
+        p->cancel_other->call = NULL;
+    }
+    if (p->resume_other) http_call_resume(p->resume_other->call);
+    if (p->start_other && !p->start_other->call) {
+        struct http_call_spec spec = {.method = "GET", .url = url};
+        p->start_other->call = http_call_start(client, &spec, &events, p->start_other);
+    }
+}
+
+static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    struct probe *p = arg;
+    assert_ptr_equal(call, p->call);
+    p->heads++;
+    p->status = a->status;
+    p->length = a->content_length;
+    const char *h = p->ask ? a->header(a, p->ask) : NULL;
+    snprintf(p->header, sizeof(p->header), "%s", h ? h : "");
+    assert_true(strlen(a->remote) > 1);
+    if (!p->no_head) return true;
+    p->call = NULL;
+    loop_stop(loop);
+    return false;
+}
+
+static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    struct probe *p = arg;
+    p->parts++;
+    for (size_t i = 0; i < len; i++) {
+        if (p->bytes + (int64_t)i < (int64_t)sizeof(p->body) - 1)
+            p->body[p->bytes + (int64_t)i] = ((const char *)data)[i];
+    }
+    p->bytes += (int64_t)len;
+    if (p->pause_in_data) {
+        http_call_pause(call);
+        if (p->stop_loop) loop_stop(loop);
+    }
+    act(p);
+    if (!p->no_data) return true;
+    p->call = NULL;
+    loop_stop(loop);
+    return false;
+}
+
+static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
+    struct probe *p = arg;
+    p->dones++;
+    p->result = *r;
+    if (p->cancel_in_done) http_call_cancel(call);
+    act(p);
+    p->call = NULL;
+    loop_stop(loop);
+}
+
+static const struct http_call_events events = {on_head, on_data, on_done};
+
+static int set_up(void **state) {
+    (void)state;
+    loop = loop_new("client");
+    client = http_client_new(loop);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    http_client_free(client);
+    loop_free(loop);
+    return 0;
+}
+
+static const char *here(const char *path) {
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", server.port, path);
+    return url;
+}
+
+static void start(struct probe *p, struct http_call_spec spec) {
+    if (!spec.method) spec.method = "GET";
+    if (!spec.url) spec.url = here("/");
+    p->call = http_call_start(client, &spec, &events, p);
+    assert_int_equal(p->heads + p->parts + p->dones, 0);
+}
+
+/* Runs a call to its end. */
+static void run(struct probe *p, struct http_call_spec spec) {
+    start(p, spec);
+    loop_run(loop);
+}
+
+static bool say_arg(struct script_server *s, int fd, const char *head) {
+    (void)head;
+    script_say(fd, "%s", (const char *)s->arg);
+    return false;
+}
+
+/* Serves one canned answer and closes; gives the result. */
+static struct probe canned(const char *answer, struct http_call_spec spec) {
+    struct probe p = {.ask = "x-test"};
+    script_start(&server, say_arg, (void *)(uintptr_t)answer);
+    run(&p, spec);
+    script_stop(&server);
+    return p;
+}
+
+static void client_reports_status_headers_and_body(void **state) {
+    (void)state;
+    struct probe p = canned("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Test: early\r\n\r\nHTTP/1.1 200 OK\r\n"
+                            "X-Test: first\r\nx-test:   last \r\nContent-Length: 5\r\n\r\nhello",
+                            (struct http_call_spec){0});
+    assert_int_equal(p.heads, 1);
+    assert_int_equal(p.status, 200);
+    assert_int_equal(p.length, 5);
+    assert_string_equal(p.body, "hello");
+    assert_string_equal(p.header, "last");
+    assert_int_equal(p.dones, 1);
+    assert_int_equal(p.result.code, 0);
+    assert_int_equal(p.result.body_bytes, 5);
+}
+
+static void client_takes_no_body_for_head(void **state) {
+    (void)state;
+    struct probe p = canned("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+                            (struct http_call_spec){.method = "HEAD", .max_body = 10});
+    assert_int_equal(p.result.code, 0);
+    assert_int_equal(p.length, 1000000);
+    assert_int_equal(p.parts, 0);
+}
+
+static void client_never_follows_a_redirect(void **state) {
+    (void)state;
+    struct probe p =
+        canned("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", (struct http_call_spec){0});
+    assert_int_equal(p.status, 302);
+    assert_int_equal(atomic_load(&server.requests), 1);
+}
+
+static void client_does_not_decode_a_content_encoding(void **state) {
+    (void)state;
+    struct probe p = canned("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nraw!",
+                            (struct http_call_spec){0});
+    assert_int_equal(p.result.code, 0);
+    assert_string_equal(p.body, "raw!");
+}
+
+static void client_tells_broken_answers_apart(void **state) {
+    (void)state;
+    static const struct {
+        const char *answer;
+        int code;
+        const char *says;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour", ERR_UPSTREAM, "cut its answer short after 4 bytes"},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n", ERR_UPSTREAM, ""},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ERR_UPSTREAM, ""},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", ERR_UPSTREAM, "believed"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfive!", ERR_UPSTREAM, "believed"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\nfour", ERR_UPSTREAM, ""},
+        {"", ERR_UPSTREAM, "without an answer"},
+        {"garbage garbage\r\n\r\n", ERR_UPSTREAM, ""},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\neleven byte", ERR_TOO_BIG, "larger"},
+        {"HTTP/1.1 200 OK\r\n\r\nto the end of the connection", ERR_TOO_BIG, "larger"},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n", 0, ""},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour and more", 0, ""},
+        {"HTTP/1.1 200 OK\r\n\r\nto EOF", 0, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct probe p = canned(cases[i].answer, (struct http_call_spec){.max_body = 10});
+        if (p.result.code != cases[i].code || !strstr(p.result.msg, cases[i].says))
+            fail_msg("case %zu: code %d, \"%s\"", i, p.result.code, p.result.msg);
+        if (cases[i].code) assert_non_null(strstr(p.result.msg, "127.0.0.1:"));
+        assert_int_equal(p.dones, 1);
+    }
+}
+
+static bool say_huge_head(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    script_say(fd, "HTTP/1.1 200 OK\r\n");
+    bool many = strstr(head, "/many") != NULL;
+    for (int i = 0; i < (many ? 200 : 100); i++)
+        script_say(fd, "X-%d: %0*d\r\n", i, many ? 10 : 1000, 0);
+    script_say(fd, "Content-Length: 0\r\n\r\n");
+    return false;
+}
+
+static void client_bounds_the_head(void **state) {
+    (void)state;
+    script_start(&server, say_huge_head, NULL);
+    struct probe p = {0}, q = {0};
+    run(&p, (struct http_call_spec){0});
+    run(&q, (struct http_call_spec){.url = here("/many")});
+    script_stop(&server);
+    assert_int_equal(p.result.code, ERR_UPSTREAM);
+    assert_non_null(strstr(p.result.msg, "64 KiB"));
+    assert_int_equal(q.result.code, ERR_UPSTREAM);
+    assert_int_equal(p.heads + q.heads, 0);
+}
+
+static void client_names_place_and_cause_when_it_cannot_connect(void **state) {
+    (void)state;
+    script_start(&server, say_arg, NULL);
+    script_stop(&server); /* the port is closed now */
+    struct probe p = {0}, q = {0};
+    run(&p, (struct http_call_spec){0});
+    assert_int_equal(p.result.code, ERR_UNREACHABLE);
+    assert_non_null(strstr(p.result.msg, "connect to 127.0.0.1:"));
+    assert_non_null(strstr(p.result.msg, "Connection refused"));
+    run(&q, (struct http_call_spec){.url = "http://no-such-host.invalid/"});
+    assert_int_equal(q.result.code, ERR_UNREACHABLE);
+    assert_non_null(strstr(q.result.msg, "no-such-host.invalid"));
+}
+
+static bool stall(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    if (strstr(head, "/body")) script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    script_wait_closed(fd);
+    return false;
+}
+
+static void client_limits_head_stall_and_total_time(void **state) {
+    (void)state;
+    script_start(&server, stall, NULL);
+    struct probe head = {0}, body = {0}, total = {0};
+    run(&head, (struct http_call_spec){.head_ms = 50});
+    run(&body, (struct http_call_spec){.url = here("/body"), .stall_ms = 50});
+    run(&total, (struct http_call_spec){.url = here("/body"), .total_ms = 50});
+    script_stop(&server);
+    assert_int_equal(head.result.code, ERR_TIMEOUT);
+    assert_non_null(strstr(head.result.msg, "sent no answer within 0.1 s"));
+    assert_int_equal(body.result.code, ERR_TIMEOUT);
+    assert_non_null(strstr(body.result.msg, "sent nothing for"));
+    assert_int_equal(body.result.status, 200);
+    assert_int_equal(total.result.code, ERR_TIMEOUT);
+    assert_non_null(strstr(total.result.msg, "was not done"));
+}
+
+static bool keep_alive(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    (void)head;
+    script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour");
+    return true;
+}
+
+static void client_uses_a_connection_again(void **state) {
+    (void)state;
+    script_start(&server, keep_alive, NULL);
+    for (int i = 0; i < 3; i++) {
+        struct probe p = {0};
+        run(&p, (struct http_call_spec){0});
+        assert_int_equal(p.result.code, 0);
+    }
+    script_stop(&server);
+    assert_int_equal(atomic_load(&server.connections), 1);
+    assert_int_equal(atomic_load(&server.requests), 3);
+}
+
+static bool big(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    (void)head;
+    static char block[65536];
+    script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 64 * 65536);
+    for (int i = 0; i < 64; i++)
+        script_send(fd, block, sizeof(block));
+    return true;
+}
+
+static void resume_later(void *arg) {
+    struct probe *p = arg;
+    http_call_resume(p->call);
+}
+
+static void stop_later(void *arg) {
+    (void)arg;
+    loop_stop(loop);
+}
+
+static void client_gives_no_data_while_paused_and_counts_no_stall(void **state) {
+    (void)state;
+    script_start(&server, big, NULL);
+    struct probe p = {.pause_in_data = true, .stop_loop = true};
+    struct timer t;
+    run(&p, (struct http_call_spec){.stall_ms = 60}); /* to its first part */
+    assert_int_equal(p.parts, 1);
+    timer_init(&t, loop, stop_later, NULL);
+    timer_set(&t, 150);
+    loop_run(loop);
+    assert_int_equal(p.parts, 1);
+    assert_int_equal(p.dones, 0);
+    timer_fini(&t);
+    p.pause_in_data = false;
+    timer_init(&t, loop, resume_later, &p);
+    timer_set(&t, 0);
+    loop_run(loop);
+    timer_fini(&t);
+    script_stop(&server);
+    assert_int_equal(p.result.code, 0);
+    assert_int_equal(p.bytes, 64 * 65536);
+}
+
+static void client_pauses_before_the_head_too(void **state) {
+    (void)state;
+    script_start(&server, big, NULL);
+    struct probe p = {0};
+    start(&p, (struct http_call_spec){0});
+    http_call_pause(p.call);
+    struct timer t;
+    timer_init(&t, loop, stop_later, NULL);
+    timer_set(&t, 100);
+    loop_run(loop);
+    assert_int_equal(p.heads, 1);
+    assert_int_equal(p.parts, 0);
+    http_call_resume(p.call);
+    assert_int_equal(p.parts, 0);
+    http_call_pause(p.call);
+    http_call_resume(p.call);
+    loop_run(loop);
+    timer_fini(&t);
+    script_stop(&server);
+    assert_int_equal(p.bytes, 64 * 65536);
+}
+
+/* Pauses and resumes by turns, each part; every byte comes once. */
+static bool on_counted(struct http_call *call, const void *data, size_t len, void *arg) {
+    struct probe *p = arg;
+    for (size_t i = 0; i < len; i++)
+        assert_int_equal(((const unsigned char *)data)[i], (unsigned char)((p->bytes + (int64_t)i) % 251));
+    p->bytes += (int64_t)len;
+    p->parts++;
+    http_call_pause(call);
+    if (p->parts % 2)
+        loop_call(loop, resume_later, p);
+    else
+        http_call_resume(call);
+    return true;
+}
+
+static bool counted(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    static unsigned char block[251 * 1000];
+    for (size_t i = 0; i < sizeof(block); i++)
+        block[i] = (unsigned char)(i % 251);
+    bool chunked = strstr(head, "/chunked") != NULL;
+    if (chunked)
+        script_say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    else
+        script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", sizeof(block) * 20);
+    for (int i = 0; i < 20; i++) {
+        if (chunked) script_say(fd, "%zx\r\n", sizeof(block));
+        script_send(fd, block, sizeof(block));
+        if (chunked) script_say(fd, "\r\n");
+    }
+    if (chunked) script_say(fd, "0\r\n\r\n");
+    return true;
+}
+
+static void client_delivers_every_byte_once_over_many_pauses(void **state) {
+    (void)state;
+    static const struct http_call_events counted_events = {on_head, on_counted, on_done};
+    script_start(&server, counted, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct probe p = {0};
+        struct http_call_spec spec = {.method = "GET", .url = here(i ? "/chunked" : "/")};
+        p.call = http_call_start(client, &spec, &counted_events, &p);
+        loop_run(loop);
+        assert_int_equal(p.result.code, 0);
+        assert_int_equal(p.bytes, 251 * 1000 * 20);
+        assert_true(p.parts > 2);
+    }
+    script_stop(&server);
+}
+
+static void client_calls_may_end_resume_and_start_each_other_from_callbacks(void **state) {
+    (void)state;
+    script_start(&server, big, NULL);
+    struct probe a = {0}, b = {0}, c = {0}, d = {0}, e = {0};
+    start(&b, (struct http_call_spec){0});
+    http_call_pause(b.call);
+    start(&d, (struct http_call_spec){0});
+    http_call_pause(d.call);
+    a.cancel_other = &b;
+    a.start_other = &c;
+    c.resume_other = &d;
+    d.start_other = &e;
+    e.cancel_in_done = true;
+    start(&a, (struct http_call_spec){0});
+    while (!a.dones || !c.dones || !d.dones || !e.dones)
+        loop_run(loop);
+    assert_int_equal(b.dones, 0);
+    assert_null(b.call);
+    assert_int_equal(d.bytes, 64 * 65536);
+    script_stop(&server);
+}
+
+static void client_ends_a_call_whose_callback_says_no(void **state) {
+    (void)state;
+    script_start(&server, big, NULL);
+    struct probe h = {.no_head = true}, d = {.no_data = true}, after = {0};
+    run(&h, (struct http_call_spec){0});
+    run(&d, (struct http_call_spec){0});
+    run(&after, (struct http_call_spec){0});
+    script_stop(&server);
+    assert_int_equal(h.dones + h.parts, 0);
+    assert_int_equal(d.dones, 0);
+    assert_int_equal(d.parts, 1);
+    assert_int_equal(after.result.code, 0);
+}
+
+static void client_cancels_in_every_state(void **state) {
+    (void)state;
+    script_start(&server, stall, NULL);
+    struct probe fresh = {0}, waiting = {0}, body = {.pause_in_data = true, .stop_loop = true}, bad = {0};
+    start(&fresh, (struct http_call_spec){0});
+    http_call_cancel(fresh.call);
+    start(&bad, (struct http_call_spec){.url = "ftp://127.0.0.1/"});
+    http_call_cancel(bad.call);
+    start(&waiting, (struct http_call_spec){0});
+    run(&body, (struct http_call_spec){.url = here("/body")});
+    http_call_cancel(waiting.call);
+    http_call_cancel(body.call);
+    struct probe left = {0}; /* http_client_free ends it */
+    start(&left, (struct http_call_spec){0});
+    http_client_free(client);
+    script_stop(&server);
+    client = http_client_new(loop);
+    assert_int_equal(fresh.dones + waiting.dones + body.dones + bad.dones + left.dones, 0);
+}
+
+static void client_refuses_unusable_urls_and_headers(void **state) {
+    (void)state;
+    static const char *const urls[] = {"",          "ftp://h/",         "file:///etc/passwd", "http://",
+                                       "/relative", "http://u:p@host/", "http://u@host/",     "http://h:99999/"};
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        struct probe p = {0};
+        run(&p, (struct http_call_spec){.url = urls[i]});
+        if (p.result.code != ERR_INVALID) fail_msg("%s: %d %s", urls[i], p.result.code, p.result.msg);
+    }
+    struct probe p = {0};
+    static const char *const headers[] = {"X-A: b\r\nX-C: d", NULL};
+    run(&p, (struct http_call_spec){.url = "http://127.0.0.1:1/", .headers = headers});
+    assert_int_equal(p.result.code, ERR_INVALID);
+}
+
+static bool echo(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    char length[32], auth[128], id[64], encoding[64], body[64] = "";
+    size_t n = (size_t)atoi(script_header(head, "Content-Length", length, sizeof(length)));
+    if (n && recv(fd, body, n < sizeof(body) - 1 ? n : sizeof(body) - 1, MSG_WAITALL) < 0) return false;
+    char text[512];
+    int len = snprintf(text, sizeof(text), "%.*s|%s|%s|%s|%s", (int)strcspn(head, "\r"), head,
+                       script_header(head, "Authorization", auth, sizeof(auth)),
+                       script_header(head, "X-Request-Id", id, sizeof(id)),
+                       script_header(head, "Accept-Encoding", encoding, sizeof(encoding)), body);
+    script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len, text);
+    return true;
+}
+
+static void client_sends_what_it_was_asked_to(void **state) {
+    (void)state;
+    static const char *const headers[] = {"X-Request-Id: 42", NULL};
+    script_start(&server, echo, NULL);
+    struct probe p = {0};
+    run(&p, (struct http_call_spec){.method = "POST",
+                                    .url = here("/a?b=c"),
+                                    .headers = headers,
+                                    .body = "hello",
+                                    .body_len = 5,
+                                    .username = "user",
+                                    .password = "pass"});
+    script_stop(&server);
+    assert_string_equal(p.body, "POST /a?b=c HTTP/1.1|Basic dXNlcjpwYXNz|42|identity|hello");
+}
+
+static void client_speaks_over_a_unix_socket(void **state) {
+    (void)state;
+    char dir[] = "/tmp/entrepot-client-XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/sock", dir);
+    script_start_unix(&server, echo, path);
+    struct probe p = {0};
+    run(&p, (struct http_call_spec){.url = "http://daemon/status", .unix_socket = path});
+    script_stop(&server);
+    unlink(path);
+    rmdir(dir);
+    assert_non_null(strstr(p.body, "GET /status HTTP/1.1"));
+}
+
+static void client_refuses_addresses_the_other_side_may_not_name(void **state) {
+    (void)state;
+    script_start(&server, keep_alive, NULL);
+    struct probe any = {0};
+    run(&any, (struct http_call_spec){.url = here("/")}); /* leaves an open connection behind */
+    assert_int_equal(any.result.code, 0);
+    char named[64];
+    snprintf(named, sizeof(named), "http://localhost:%u/", server.port);
+    const char *urls[] = {url,
+                          named,
+                          "http://169.254.169.254/latest",
+                          "http://[::1]:1/",
+                          "http://2130706433/",
+                          "http://[::ffff:10.0.0.1]/"};
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        struct probe p = {0};
+        run(&p, (struct http_call_spec){.url = urls[i], .reach = HTTP_REACH_PUBLIC});
+        if (p.result.code != ERR_DENIED) fail_msg("%s: %d %s", urls[i], p.result.code, p.result.msg);
+    }
+    script_stop(&server);
+    assert_int_equal(atomic_load(&server.requests), 1);
+}
+
+static void client_goes_through_the_proxy_of_the_environment(void **state) {
+    (void)state;
+    script_start(&server, echo, NULL);
+    setenv("http_proxy", here(""), 1);
+    struct probe by = {0}, unused = {0}, denied = {0}, local = {0};
+    run(&by, (struct http_call_spec){
+                 .url = "http://registry.example/v2/", .use_proxy_env = true, .reach = HTTP_REACH_PUBLIC});
+    assert_non_null(strstr(by.body, "GET http://registry.example/v2/ HTTP/1.1"));
+    run(&denied, (struct http_call_spec){.url = "http://10.0.0.1/", .use_proxy_env = true, .reach = HTTP_REACH_PUBLIC});
+    assert_int_equal(denied.result.code, ERR_DENIED);
+    run(&local, (struct http_call_spec){.url = "http://localhost/", .use_proxy_env = true, .reach = HTTP_REACH_PUBLIC});
+    assert_int_equal(local.result.code, ERR_DENIED);
+    run(&unused, (struct http_call_spec){.url = here("/direct")});
+    assert_non_null(strstr(unused.body, "GET /direct HTTP/1.1"));
+    unsetenv("http_proxy");
+    script_stop(&server);
+}
+
+static void proxy_rules_follow_the_environment(void **state) {
+    (void)state;
+    static const struct {
+        const char *url, *no_proxy;
+        bool proxied;
+    } cases[] = {
+        {"http://example.com/", "", true},
+        {"http://example.com/", "*", false},
+        {"http://example.com/", "example.com", false},
+        {"http://a.example.com/", "example.com", false},
+        {"http://a.example.com/", ".example.com", false},
+        {"http://badexample.com/", "example.com", true},
+        {"http://example.com/", "other.org, example.com", false},
+        {"http://example.com:8080/", "example.com:8080", false},
+        {"http://example.com/", "example.com:8080", true},
+        {"http://10.1.2.3/", "10.0.0.0/8", false},
+        {"http://11.1.2.3/", "10.0.0.0/8", true},
+        {"http://10.1.2.3/", "10.1.2.0/23", false},
+        {"http://10.1.4.3/", "10.1.2.0/23", true},
+        {"http://[2001:db8::1]/", "2001:db8::/32", false},
+        {"http://10.1.2.3/", "10.1.2.3", false},
+        {"http://10.1.2.3/", "10.1.2.3/99,,, ", true},
+        {"https://example.com/", "", false},
+    };
+    setenv("HTTP_PROXY", "http://proxy:3128", 1);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_url u;
+        setenv("no_proxy", cases[i].no_proxy, 1);
+        assert_true(http_url_parse(cases[i].url, &u));
+        if ((http_proxy_for(&u) != NULL) != cases[i].proxied) fail_msg("case %zu: %s", i, cases[i].url);
+    }
+    unsetenv("no_proxy");
+    unsetenv("HTTP_PROXY");
+}
+
+static void address_classes_follow_the_registries(void **state) {
+    (void)state;
+    static const struct {
+        const char *ip;
+        bool is_public;
+    } cases[] = {
+        {"8.8.8.8", true},
+        {"1.1.1.1", true},
+        {"0.0.0.0", false},
+        {"0.1.2.3", false},
+        {"10.255.0.1", false},
+        {"11.0.0.1", true},
+        {"100.63.255.255", true},
+        {"100.64.0.1", false},
+        {"100.127.1.1", false},
+        {"100.128.0.1", true},
+        {"127.0.0.1", false},
+        {"127.255.255.255", false},
+        {"169.254.169.254", false},
+        {"172.15.0.1", true},
+        {"172.16.0.1", false},
+        {"172.31.255.255", false},
+        {"172.32.0.1", true},
+        {"192.168.1.1", false},
+        {"192.167.1.1", true},
+        {"198.17.0.1", true},
+        {"198.18.0.1", false},
+        {"198.19.255.255", false},
+        {"224.0.0.1", false},
+        {"239.1.1.1", false},
+        {"240.0.0.1", false},
+        {"255.255.255.255", false},
+        {"::", false},
+        {"::1", false},
+        {"::127.0.0.1", false},
+        {"::ffff:127.0.0.1", false},
+        {"::ffff:8.8.8.8", true},
+        {"::ffff:169.254.169.254", false},
+        {"64:ff9b::8.8.8.8", true},
+        {"64:ff9b::10.0.0.1", false},
+        {"64:ff9b:1::1", false},
+        {"2002:808:808::1", true},
+        {"2002:7f00:1::1", false},
+        {"2002:a00:1::1", false},
+        {"2001::1", false},
+        {"2001:db8::1", false},
+        {"2606:4700::1111", true},
+        {"fe80::1", false},
+        {"fec0::1", false},
+        {"fc00::1", false},
+        {"fd12::1", false},
+        {"ff02::1", false},
+        {"100::1", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sockaddr_storage ss = {0};
+        if (strchr(cases[i].ip, ':')) {
+            ss.ss_family = AF_INET6;
+            assert_int_equal(inet_pton(AF_INET6, cases[i].ip, &((struct sockaddr_in6 *)&ss)->sin6_addr), 1);
+        } else {
+            ss.ss_family = AF_INET;
+            assert_int_equal(inet_pton(AF_INET, cases[i].ip, &((struct sockaddr_in *)&ss)->sin_addr), 1);
+        }
+        if (http_addr_is_public((struct sockaddr *)&ss) != cases[i].is_public) fail_msg("%s", cases[i].ip);
+    }
+    struct sockaddr un = {.sa_family = AF_UNIX};
+    assert_false(http_addr_is_public(&un));
+}
+
+static void url_parts_are_taken_apart(void **state) {
+    (void)state;
+    struct http_url u;
+    assert_true(http_url_parse("https://Example.com/v2/a?b", &u));
+    assert_string_equal(u.scheme, "https");
+    assert_int_equal(u.port, 443);
+    assert_string_equal(u.path, "/v2/a?b");
+    assert_true(http_url_parse("http://[2001:db8::1]:8080", &u));
+    assert_string_equal(u.host, "2001:db8::1");
+    assert_int_equal(u.port, 8080);
+    assert_string_equal(u.path, "");
+    assert_true(http_url_parse("http://2130706433/", &u));
+    assert_string_equal(u.host, "127.0.0.1");
+    static const char *const bad[] = {"x", "ftp://h/", "http://u:p@h/", "http://h:0/", "http://h h/"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (http_url_parse(bad[i], &u)) fail_msg("%s", bad[i]);
+    }
+}
+
+static void url_join_resolves_locations(void **state) {
+    (void)state;
+    static const struct {
+        const char *base, *location, *result;
+    } cases[] = {
+        {"http://h:1/a/b?c", "/d", "http://h:1/d"},
+        {"http://h:1/a/b?c", "d", "http://h:1/a/d"},
+        {"http://h/a", "//other/x", "http://other/x"},
+        {"http://h/a", "https://cdn.example/x?sig=1%2F2", "https://cdn.example/x?sig=1%2F2"},
+        {"http://h/a", "file:///etc/passwd", NULL},
+        {"http://h/a", "http://u:p@x/", NULL},
+        {"http://h/a", "gopher://x/", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *joined = http_url_join(cases[i].base, cases[i].location);
+        if (cases[i].result)
+            assert_string_equal(joined, cases[i].result);
+        else
+            assert_null(joined);
+        free(joined);
+    }
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(client_reports_status_headers_and_body),
+        T(client_takes_no_body_for_head),
+        T(client_never_follows_a_redirect),
+        T(client_does_not_decode_a_content_encoding),
+        T(client_tells_broken_answers_apart),
+        T(client_bounds_the_head),
+        T(client_names_place_and_cause_when_it_cannot_connect),
+        T(client_limits_head_stall_and_total_time),
+        T(client_uses_a_connection_again),
+        T(client_gives_no_data_while_paused_and_counts_no_stall),
+        T(client_pauses_before_the_head_too),
+        T(client_delivers_every_byte_once_over_many_pauses),
+        T(client_calls_may_end_resume_and_start_each_other_from_callbacks),
+        T(client_ends_a_call_whose_callback_says_no),
+        T(client_cancels_in_every_state),
+        T(client_refuses_unusable_urls_and_headers),
+        T(client_sends_what_it_was_asked_to),
+        T(client_speaks_over_a_unix_socket),
+        T(client_refuses_addresses_the_other_side_may_not_name),
+        T(client_goes_through_the_proxy_of_the_environment),
+        cmocka_unit_test(proxy_rules_follow_the_environment),
+        cmocka_unit_test(address_classes_follow_the_registries),
+        cmocka_unit_test(url_parts_are_taken_apart),
+        cmocka_unit_test(url_join_resolves_locations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
