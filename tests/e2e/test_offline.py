@@ -1,0 +1,89 @@
+"""The edge without central: what it holds is served, what it does not hold is refused quickly and with the cause, and all is well again
+when central is back."""
+
+import time
+
+import pytest
+
+from lab import images, raw
+from lab.base import HOST, wait_until
+
+
+@pytest.fixture
+def chain(bench):
+    up = bench.registry()
+    up.put("library/held", images.small("held", layers=3), "v1")
+    up.put("library/cold", images.small("cold"), "v1")
+    made = bench.chain(("docker.io", up.url), tap=True)
+    raw.pull(made.edge.port, "library/held", "v1")
+    return made
+
+
+def cold(chain):
+    return raw.manifest(chain.edge.port, "library/cold", "v1")
+
+
+def says_why(reply):
+    return reply.status in (502, 504) and "central" in reply.message.lower()
+
+
+def down_and_up(chain, down, up):
+    down()
+    raw.pull(chain.edge.port, "library/held", "v1")
+    wait_until(lambda: "warning" in raw.manifest(chain.edge.port, "library/held", "v1").headers, "tags are marked", 10, 0.1)
+    raw.pull(chain.edge.port, "library/held", "v1")
+    began = time.monotonic()
+    assert says_why(cold(chain)), cold(chain)
+    assert time.monotonic() - began < 6
+    for _ in range(5):
+        began = time.monotonic()
+        assert says_why(cold(chain))
+        assert time.monotonic() - began < 1.0
+    missing = raw.blob(chain.edge.port, "library/cold", images.small("cold").layers[0].digest)
+    assert says_why(missing), missing
+    assert chain.edge.ready()
+    assert chain.edge.metric("entrepot_central_reachable") == 0
+    up()
+    wait_until(lambda: cold(chain).status == 200, "a cold pull works again", 15, 0.1)
+    raw.pull(chain.edge.port, "library/cold", "v1")
+    wait_until(lambda: "warning" not in raw.manifest(chain.edge.port, "library/held", "v1").headers, "the mark is gone", 10, 0.1)
+
+
+def test_with_central_stopped_held_content_is_served_and_the_rest_refused_at_once(chain):
+    down_and_up(chain, chain.central.stop, chain.central.start)
+
+
+def test_with_the_link_cut_it_is_the_same(chain):
+    down_and_up(chain, chain.tap.cut, chain.tap.mend)
+
+
+def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
+    chain.central.stop()
+    chain.edge.restart()
+    raw.pull(chain.edge.port, "library/held", "v1")
+    raw.pull(chain.edge.port, "library/held", "v1", query="?ns=docker.io")
+    assert says_why(cold(chain))
+
+
+def test_docker_pulls_a_held_image_while_central_is_stopped(bench, chain):
+    chain.central.stop()
+    docker = bench.docker(mirror=f"http://{HOST}:{chain.edge.port}")
+    docker.pull("held:v1")
+    docker.matches("held:v1", images.small("held", layers=3))
+
+
+def test_held_tags_are_listed_while_central_is_stopped(chain):
+    chain.central.stop()
+    reply = raw.ask(chain.edge.port, "/v2/library/held/tags/list")
+    assert reply.status == 200 and reply.json()["tags"] == ["v1"]
+
+
+def test_central_serves_what_it_holds_while_its_upstream_is_stopped(bench):
+    up = bench.registry()
+    up.put("library/held", images.small("held"), "v1")
+    made = bench.chain(("docker.io", up.url))
+    raw.pull(made.central.port, "library/held", "v1")
+    up.stop()
+    raw.pull(made.edge.port, "library/held", "v1")
+    reply = raw.manifest(made.edge.port, "library/cold", "v1")
+    assert reply.status in (502, 504) and reply.error_code and "docker.io" in reply.message
