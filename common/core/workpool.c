@@ -5,7 +5,8 @@
 
 struct workpool {
     pthread_mutex_t lock; /* guards the queue and stopping; held for a few instructions */
-    pthread_cond_t some;
+    pthread_cond_t some, idle;
+    unsigned busy;
     struct work *first, **last;
     bool stopping;
     const char *name;
@@ -21,6 +22,7 @@ static struct work *next_job(struct workpool *p) {
     if (w) {
         p->first = w->next;
         if (!p->first) p->last = &p->first;
+        p->busy++;
     }
     pthread_mutex_unlock(&p->lock);
     return w;
@@ -39,6 +41,7 @@ struct workpool *workpool_new(const char *name, unsigned threads) {
     if (!p) abort();
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->some, NULL);
+    pthread_cond_init(&p->idle, NULL);
     p->last = &p->first;
     p->name = name;
     p->n = threads;
@@ -58,6 +61,7 @@ void workpool_free(struct workpool *p) {
         pthread_join(p->threads[i], NULL);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->some);
+    pthread_cond_destroy(&p->idle);
     free(p);
 }
 
@@ -67,5 +71,12 @@ void workpool_submit(struct workpool *p, struct work *w) {
     *p->last = w;
     p->last = &w->next;
     pthread_cond_signal(&p->some);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void workpool_wait_idle(struct workpool *p) {
+    pthread_mutex_lock(&p->lock);
+    while (p->first || p->busy)
+        pthread_cond_wait(&p->idle, &p->lock);
     pthread_mutex_unlock(&p->lock);
 }

@@ -17,5 +17,7 @@ struct workpool *workpool_new(const char *name, unsigned threads);
 void workpool_free(struct workpool *p);
 /* Any thread. Never blocks, never fails; order of start is submission order. */
 void workpool_submit(struct workpool *p, struct work *w);
+/* Waits until nothing submitted is waiting or running. Not from one of its threads. */
+void workpool_wait_idle(struct workpool *p);
 
 #endif

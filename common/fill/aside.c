@@ -108,9 +108,10 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
 }
 
 static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
-    (void)fetch;
     struct aside *a = arg;
     struct fill *f = a->fill;
+    const struct fill_engine_config *cfg = &f->engine->cfg;
+    if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (a->at + (int64_t)len > a->end || atomic_load_explicit(&f->window, memory_order_relaxed)) {

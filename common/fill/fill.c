@@ -503,8 +503,9 @@ static bool skip_ahead(struct fill *f) {
 }
 
 static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
-    (void)fetch;
     struct fill *f = arg;
+    const struct fill_engine_config *cfg = &f->engine->cfg;
+    if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if ((size >= 0 && f->written + (int64_t)len > size) ||

@@ -47,6 +47,8 @@ struct fill_engine_config {
                     size_t n_proofs, const void *data, size_t len, void *arg);
     /* Fetch loop: the scopes a finished fill may be served in; writes at most 4 and returns how many. */
     unsigned (*scopes)(const struct fill_spec *spec, uint32_t out[4], void *arg);
+    /* Fetch loop: bytes came from a source, for counting. NULL: nobody counts. */
+    void (*received)(const char *source, int64_t bytes, void *arg);
     void *arg;
 };
 

@@ -22,29 +22,28 @@ struct runtime {
     struct store *store;
     struct fill_engine *fills;
     struct registry *registry;
-    void *tier; /* the tier's own */
-    int64_t started_ms, started_s;
+    void *tier;        /* the tier's own */
+    bool hide_deleted; /* set by start */
 };
 
-/* The tier's share. All are required unless said otherwise. */
+/* The tier's share. All are required unless said otherwise; rt is the runtime. */
 struct runtime_tier {
     /* Control thread, loops not yet running; the store is open, fills and registry are not yet made. Sets rt->tier. */
     int (*start)(struct runtime *rt, struct error *err);
-    /* The loops run (fetch loop: background work may begin). NULL: nothing. */
+    /* Fetch loop: background work may begin. NULL: there is none. */
     void (*running)(struct runtime *rt);
     /* Control thread, loops joined, fills and registry freed; the store is still open. */
     void (*stop)(struct runtime *rt);
-    /* Reload (SIGHUP). NULL: nothing beyond certificates. */
-    void (*reload)(struct runtime *rt);
     /* A request on the node-to-node port that is not under /v2. NULL: there is no such port. */
     void (*node_request)(struct http_req *req, struct runtime *rt);
-    /* Any thread: what `status` shows of this tier; new reference. */
-    json_t *(*status)(struct runtime *rt);
-    /* Control thread or serving loop: adds this tier's metrics. NULL: none. */
-    void (*metrics)(struct runtime *rt);
-    /* Store events, index writer. NULL: none. */
-    void (*blob_change)(struct runtime *rt, const struct digest *d, bool held);
-    /* Registry and fill callbacks; arg is the runtime. */
+    /* Work pool: what /api/status shows of this tier, and the facts of /api/doctor (ops/api.h). */
+    json_t *(*status)(void *rt);
+    json_t *(*doctor)(void *rt);
+    /* Work pool: brings an image into a hosted repository. NULL: this tier has none. */
+    int (*load)(const char *layout, const char *ref, json_t **result, struct error *err, void *rt);
+    /* Store events, index writer. NULL: nobody wants to know. */
+    void (*blob_change)(const struct digest *d, bool held, void *rt);
+    /* Of struct registry_config and struct fill_engine_config, which say when and where. */
     const struct name_rules *(*rules)(void *rt);
     uint32_t (*scope)(const struct repo_name *repo, void *rt);
     int64_t (*fresh_for_ms)(const struct repo_name *repo, void *rt);
@@ -54,7 +53,6 @@ struct runtime_tier {
     void (*learned)(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
                     size_t n_proofs, const void *data, size_t len, void *rt);
     int64_t negative_ms;
-    bool hide_deleted;
 };
 
 /* Runs until SIGTERM or SIGINT. Exit status of `serve`; errors are printed. */

@@ -1,0 +1,407 @@
+/* One node put together, in the order its parts depend on each other, and taken down in the reverse. Thread: main,
+ * which becomes the control loop.
+ *
+ *   store ─▶ tier ─▶ fills ─▶ registry ─▶ servers (bound) ─▶ loops run ─▶ ready
+ *   SIGTERM ─▶ not ready ─▶ servers drain ─▶ fills stop (part files kept) ─▶ loops join ─▶ all is freed */
+#include "common/node/runtime.h"
+
+#include "common/core/clock.h"
+#include "common/core/file.h"
+#include "common/http/tls.h"
+#include "common/oci/manifest.h"
+#include "common/ops/api.h"
+#include "common/ops/cli.h"
+#include "common/ops/config.h"
+#include "common/ops/daemon.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PING_MS 5
+#define CERTIFICATE_CHECK_MS 10000
+#define SERVERS_MAX 4
+#define LOOPS_MAX 64
+
+struct node_run {
+    struct runtime rt; /* first */
+    const struct runtime_tier *tier;
+    struct daemon *daemon;
+    struct health *health;
+    struct api *api;
+    struct tls_server *tls, *node_tls;
+    struct http_server *servers[SERVERS_MAX];
+    unsigned n_servers, n_draining;
+    struct loop *serving[LOOPS_MAX];
+    const char *loop_names[LOOPS_MAX + 2];
+    struct loop *loops[LOOPS_MAX + 2];
+    struct timer ping, certificates;
+};
+
+/* --- requests --- */
+
+static void on_access(const struct http_access *a, void *arg) {
+    struct node_run *n = arg;
+    metric_http(a->target, a->status, a->first_byte_us, a->duration_us);
+    if (!n->rt.node->access_log) return;
+    log_info("access", KV_S("remote", a->remote), KV_S("method", a->method), KV_S("target", a->target),
+             KV_I("status", a->status), KV_I("bytes", a->body_bytes_sent),
+             KV_F("seconds", (double)a->duration_us / 1e6), KV_S("cache", a->note), KV_S("request_id", a->request_id),
+             KV_S("agent", a->user_agent), KV_I("aborted", a->aborted));
+}
+
+static void on_registry_request(struct http_req *req, void *arg) {
+    struct node_run *n = arg;
+    registry_handle(n->rt.registry, req);
+}
+
+static void on_node_request(struct http_req *req, void *arg) {
+    struct node_run *n = arg;
+    if (strncmp(http_req_target(req), "/v2", 3) == 0)
+        registry_handle(n->rt.registry, req);
+    else
+        n->tier->node_request(req, &n->rt);
+}
+
+static void on_v2(struct http_req *req, void *arg) {
+    registry_handle(((struct runtime *)arg)->registry, req);
+}
+
+/* --- what the parts call back --- */
+
+static unsigned fill_sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
+    struct node_run *n = arg;
+    return n->tier->sources(&spec->repo, out, arg);
+}
+
+static unsigned fill_scopes(const struct fill_spec *spec, uint32_t out[4], void *arg) {
+    struct node_run *n = arg;
+    out[0] = n->tier->scope(&spec->repo, arg);
+    return out[0] ? 1 : 0;
+}
+
+static void on_received(const char *source, int64_t bytes, void *arg) {
+    (void)arg;
+    metric_label_add(FAMILY_FETCHED_BYTES, source, bytes);
+}
+
+static int inspect_manifest(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n) {
+    struct manifest m;
+    int r = manifest_parse(&m, data, len, NULL);
+    if (r == 0 && !m.media_type[0]) r = ERR_INVALID;
+    if (r == 0) {
+        snprintf(media_type, 256, "%s", m.media_type);
+        *children = calloc(m.n_children + 1, sizeof(**children));
+        if (!*children) abort();
+        for (size_t i = 0; i < m.n_children; i++)
+            (*children)[i] = m.children[i].digest;
+        *n = m.n_children;
+    }
+    manifest_fini(&m);
+    return r;
+}
+
+/* --- starting --- */
+
+static void make_loops(struct node_run *n) {
+    struct runtime *rt = &n->rt;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned serving = rt->node->serving_loops ? rt->node->serving_loops : cores > 0 ? (unsigned)cores : 1;
+    rt->n_serving = serving < LOOPS_MAX ? serving : LOOPS_MAX;
+    rt->serving = n->serving;
+    for (unsigned i = 0; i < rt->n_serving; i++) {
+        static char names[LOOPS_MAX][16];
+        snprintf(names[i], sizeof(names[i]), "serve-%u", i);
+        n->serving[i] = n->loops[i] = loop_new(names[i]);
+        n->loop_names[i] = names[i];
+    }
+    rt->fetch = n->loops[rt->n_serving] = loop_new("fetch");
+    n->loop_names[rt->n_serving] = "fetch";
+    rt->pool = workpool_new("work", 4);
+    rt->client = http_client_new(rt->fetch);
+}
+
+static int open_store(struct node_run *n, struct error *err) {
+    struct store_config sc = {
+        .dir = n->rt.node->data,
+        .limit = n->rt.node->store_limit,
+        .min_free = n->rt.node->store_min_free,
+        .pool = n->rt.pool,
+        .on_change = n->tier->blob_change,
+        .inspect = inspect_manifest,
+        .arg = n,
+    };
+    return store_open(&n->rt.store, &sc, err);
+}
+
+static void make_parts(struct node_run *n) {
+    struct runtime *rt = &n->rt;
+    const struct runtime_tier *t = n->tier;
+    struct fill_engine_config fc = {
+        .loops = &rt->fetch,
+        .n_loops = 1,
+        .store = rt->store,
+        .pool = rt->pool,
+        .sources = fill_sources,
+        .ask_catalogue = t->ask_catalogue,
+        .learned = t->learned,
+        .scopes = fill_scopes,
+        .received = on_received,
+        .arg = rt,
+    };
+    rt->fills = fill_engine_new(&fc);
+    struct registry_config rc = {
+        .name = rt->node->program,
+        .store = rt->store,
+        .fills = rt->fills,
+        .pool = rt->pool,
+        .fetch_loop = rt->fetch,
+        .stale_for_s = rt->node->stale_for_ms / 1000,
+        .negative_ms = t->negative_ms,
+        .hide_deleted = rt->hide_deleted,
+        .rules = t->rules,
+        .scope = t->scope,
+        .fresh_for_ms = t->fresh_for_ms,
+        .sources = t->sources,
+        .learned_tag = t->learned_tag,
+        .arg = rt,
+    };
+    rt->registry = registry_new(&rc);
+}
+
+static void set_limits(const struct node_config *node, struct http_limits *l) {
+    http_limits_default(l);
+    l->head_bytes = (size_t)node->head_bytes;
+    l->head_ms = node->head_ms;
+    l->idle_ms = node->idle_ms;
+    l->send_stall_ms = node->send_stall_ms;
+    l->body_rate_bytes_per_s = node->body_rate_bytes_per_s;
+    l->conns_per_addr = node->conns_per_addr;
+    l->conns = node->conns;
+}
+
+static int add_server(struct node_run *n, const char *address, enum http_tls_mode mode,
+                      void (*handler)(struct http_req *, void *), void *arg, bool counted, struct error *err) {
+    struct http_server_config cfg = {
+        .address = address,
+        .loops = n->serving,
+        .n_loops = n->rt.n_serving,
+        .tls_mode = mode,
+        .tls = mode == HTTP_TLS_EITHER ? n->node_tls : n->tls,
+        .handler = handler,
+        .access = counted ? on_access : NULL,
+        .error_body = registry_error_body,
+        .arg = arg,
+    };
+    set_limits(n->rt.node, &cfg.limits);
+    int r = http_server_new(&n->servers[n->n_servers], &cfg, err);
+    if (r == 0) n->n_servers++;
+    return r;
+}
+
+static void make_api(struct node_run *n) {
+    struct api_hooks hooks = {
+        .parts = {.node = n->rt.node,
+                  .health = n->health,
+                  .store = n->rt.store,
+                  .fills = n->rt.fills,
+                  .registry = n->rt.registry,
+                  .registry_server = n->servers[0],
+                  .loops = n->loops,
+                  .loop_names = n->loop_names,
+                  .n_loops = n->rt.n_serving + 1,
+                  .started_at = clock_wall_s()},
+        .pool = n->rt.pool,
+        .status = n->tier->status,
+        .doctor = n->tier->doctor,
+        .v2 = on_v2,
+        .load = n->tier->load,
+        .arg = &n->rt,
+    };
+    n->api = api_new(&hooks);
+}
+
+static int make_tls(struct node_run *n, struct error *err) {
+    const struct node_config *node = n->rt.node;
+    if (!node->registry_cert_file) return 0;
+    return tls_server_new(&n->tls, node->registry_cert_file, node->registry_key_file, err);
+}
+
+/* The fleet port speaks TLS as well as plain HTTP while it is bound to loopback: an edge may ask for https from the
+ * first day. */
+static int make_node_tls(struct node_run *n, struct error *err) {
+    char dir[4096], cert[4200], key[4200];
+    snprintf(dir, sizeof(dir), "%s/identity", n->rt.node->data);
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
+    int r = dir_make_all(dir, 0700, err);
+    if (r == 0) r = tls_make_self_signed(cert, key, names, ARRAY_LEN(names), err);
+    return r < 0 ? r : tls_server_new(&n->node_tls, cert, key, err);
+}
+
+static int make_servers(struct node_run *n, struct error *err) {
+    const struct node_config *node = n->rt.node;
+    int r = make_tls(n, err);
+    if (r < 0) return r;
+    enum http_tls_mode mode = node->registry_cert_file ? HTTP_TLS_ON : HTTP_TLS_OFF;
+    r = add_server(n, node->registry_listen, mode, on_registry_request, n, true, err);
+    if (r < 0) return error_wrap(err, "registry.listen");
+    if (node->node_listen && n->tier->node_request) {
+        r = make_node_tls(n, err);
+        if (r == 0) r = add_server(n, node->node_listen, HTTP_TLS_EITHER, on_node_request, n, true, err);
+        if (r < 0) return error_wrap(err, "fleet.listen");
+    }
+    make_api(n);
+    r = add_server(n, node->admin_listen, HTTP_TLS_OFF, api_handle_admin, n->api, false, err);
+    if (r < 0) return error_wrap(err, "admin.listen");
+    char path[CONTROL_PATH_MAX], address[CONTROL_PATH_MAX + 8];
+    r = control_socket_path(node->data, path, err);
+    if (r < 0) return r;
+    snprintf(address, sizeof(address), "unix:%s", path);
+    return add_server(n, address, HTTP_TLS_OFF, api_handle_control, n->api, false, err);
+}
+
+static void on_fetch_running(void *arg) {
+    struct node_run *n = arg;
+    if (n->tier->running) n->tier->running(&n->rt);
+}
+
+static void on_ping(void *arg) {
+    struct node_run *n = arg;
+    for (unsigned i = 0; i <= n->rt.n_serving; i++)
+        loop_ping(n->loops[i]);
+    timer_set(&n->ping, PING_MS);
+}
+
+static void reload_certificate(struct node_run *n) {
+    struct error err = {0};
+    int r = n->tls ? tls_server_reload(n->tls, &err) : 0;
+    if (r > 0) log_info("certificate_reloaded", KV_I("not_after", tls_server_not_after(n->tls)));
+    if (r < 0) log_error("certificate_not_reloaded", KV_S("why", err.msg));
+}
+
+static void on_certificates(void *arg) {
+    struct node_run *n = arg;
+    reload_certificate(n);
+    timer_set(&n->certificates, CERTIFICATE_CHECK_MS);
+}
+
+static void on_reload(void *arg) {
+    reload_certificate(arg);
+}
+
+/* --- stopping --- */
+
+static void end_loop(void *arg) {
+    struct node_run *n = arg;
+    loop_stop(n->rt.control);
+}
+
+/* Fetch loop. */
+static void on_fills_stopped(void *arg) {
+    struct node_run *n = arg;
+    loop_call(n->rt.control, end_loop, n);
+}
+
+static void stop_fills(void *arg) {
+    struct node_run *n = arg;
+    if (--n->n_draining == 0) fill_engine_stop(n->rt.fills, on_fills_stopped, n);
+}
+
+/* A serving loop: one server has no connections left. */
+static void on_drained(void *arg) {
+    struct node_run *n = arg;
+    loop_call(n->rt.control, stop_fills, n);
+}
+
+static void on_stop(void *arg) {
+    struct node_run *n = arg;
+    log_info("stopping");
+    health_set(n->health, "running", "the node is stopping");
+    api_stop(n->api);
+    n->n_draining = n->n_servers;
+    for (unsigned i = 0; i < n->n_servers; i++)
+        http_server_drain(n->servers[i], n->rt.node->drain_ms, on_drained, n);
+}
+
+static void free_all(struct node_run *n) {
+    struct runtime *rt = &n->rt;
+    for (unsigned i = 0; i < n->n_servers; i++)
+        http_server_free(n->servers[i]);
+    workpool_wait_idle(rt->pool);
+    registry_free(rt->registry);
+    fill_engine_free(rt->fills);
+    if (rt->tier) n->tier->stop(rt);
+    http_client_free(rt->client);
+    if (rt->store) store_close(rt->store);
+    workpool_free(rt->pool);
+    if (n->api) api_free(n->api);
+    for (unsigned i = 0; i <= rt->n_serving; i++)
+        loop_free(n->loops[i]);
+    timer_fini(&n->ping);
+    timer_fini(&n->certificates);
+    if (n->daemon) daemon_free(n->daemon);
+    tls_server_free(n->tls);
+    tls_server_free(n->node_tls);
+    health_free(n->health);
+    loop_free(rt->control);
+}
+
+static int bring_up(struct node_run *n, struct error *err) {
+    const struct daemon_events events = {.stop = on_stop, .reload = on_reload};
+    int r = open_store(n, err);
+    if (r < 0) return r;
+    r = n->tier->start(&n->rt, err);
+    if (r < 0) return r;
+    make_parts(n);
+    r = make_servers(n, err);
+    if (r < 0) return r;
+    return daemon_new(&n->daemon, n->rt.control, &events, n, err);
+}
+
+static void run(struct node_run *n) {
+    struct runtime *rt = &n->rt;
+    loop_start(rt->fetch);
+    for (unsigned i = 0; i < rt->n_serving; i++)
+        loop_start(rt->serving[i]);
+    loop_call(rt->fetch, on_fetch_running, n);
+    timer_set(&n->ping, PING_MS);
+    timer_set(&n->certificates, CERTIFICATE_CHECK_MS);
+    health_set(n->health, "running", NULL);
+    const struct node_config *node = rt->node;
+    log_info("ready", KV_S("registry", node->registry_listen), KV_S("admin", node->admin_listen),
+             KV_S("data", node->data));
+    log_warn(
+        "open_to_all",
+        KV_S("note", "no access rules are configured: anyone who can reach this node may pull; nothing can be pushed"));
+    daemon_ready(n->daemon, "serving");
+    loop_run(rt->control);
+    for (unsigned i = 0; i < rt->n_serving; i++) {
+        loop_stop(rt->serving[i]);
+        loop_join(rt->serving[i]);
+    }
+    loop_stop(rt->fetch);
+    loop_join(rt->fetch);
+    log_info("stopped");
+}
+
+int runtime_serve(const struct node_config *node, const struct runtime_tier *tier) {
+    struct node_run n = {.rt = {.node = node}, .tier = tier};
+    struct error err = {0};
+    daemon_prepare();
+    log_init(2, node->log_format, node->log_level, node->program);
+    config_warn_no_effect(node);
+    n.health = health_new();
+    health_set(n.health, "running", "the node is starting");
+    n.rt.control = loop_new("control");
+    timer_init(&n.ping, n.rt.control, on_ping, &n);
+    timer_init(&n.certificates, n.rt.control, on_certificates, &n);
+    make_loops(&n);
+    int r = bring_up(&n, &err);
+    if (r == 0)
+        run(&n);
+    else
+        cli_print_error(node->program, &err);
+    free_all(&n);
+    return r == 0 ? 0 : 1;
+}

@@ -1,0 +1,141 @@
+/* `entrepot-edge serve`: an edge's node. Names come from central's settings, misses go to central, and the catalogue is
+ * asked about every fill. Thread: as runtime.h says of each callback. */
+#include "edge/edge.h"
+
+#include "common/node/runtime.h"
+#include "common/ops/metrics.h"
+#include "edge/config.h"
+#include "edge/pull/lookup.h"
+
+#include <string.h>
+
+/* A "no" is asked again soon: together with central's own memory a new tag must be seen within 10 s. */
+#define NEGATIVE_MS 2000
+
+struct edge {
+    const struct edge_config *cfg;
+    struct store *store;
+    struct settings *settings;
+    struct central_source *central;
+    struct lookups *lookups;
+};
+
+static struct edge *edge_of(void *rt) {
+    return ((struct runtime *)rt)->tier;
+}
+
+static const struct name_rules *rules(void *rt) {
+    return settings_rules(edge_of(rt)->settings);
+}
+
+static uint32_t scope(const struct repo_name *repo, void *rt) {
+    struct edge *e = edge_of(rt);
+    char name[REPO_STR_MAX];
+    int64_t fresh;
+    bool per_repository = true;
+    bool known = repo->upstream[0] && settings_upstream(e->settings, repo->upstream, &fresh, &per_repository);
+    uint32_t id = 0;
+    const char *what = known && !per_repository ? repo->upstream : repo_name_str(repo, name);
+    return store_scope(e->store, what, &id) == 0 ? id : 0;
+}
+
+/* What central hosts may move at any time, and central answers from memory. */
+static int64_t fresh_for_ms(const struct repo_name *repo, void *rt) {
+    int64_t fresh = 0;
+    bool per_repository;
+    if (repo->upstream[0] && settings_upstream(edge_of(rt)->settings, repo->upstream, &fresh, &per_repository))
+        return fresh;
+    return 0;
+}
+
+static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *rt) {
+    (void)repo;
+    out[0] = central_source(edge_of(rt)->central);
+    return 1;
+}
+
+static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *rt) {
+    lookups_ask(edge_of(rt)->lookups, f, spec);
+}
+
+static json_t *central_json(struct edge *e) {
+    struct central_state s;
+    central_source_state(e->central, &s);
+    return json_pack("{s:s, s:b, s:I, s:I, s:s}", "url", e->cfg->central, "reachable", s.reachable, "since",
+                     (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "last_error", s.last_error);
+}
+
+static json_t *upstreams_json(struct edge *e) {
+    const struct name_rules *r = settings_rules(e->settings);
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_upstreams; i++)
+        json_array_append_new(list, json_pack("{s:s}", "name", r->upstreams[i]));
+    return list;
+}
+
+static json_t *status(void *rt) {
+    struct edge *e = edge_of(rt);
+    return json_pack("{s:o, s:o}", "central", central_json(e), "upstreams", upstreams_json(e));
+}
+
+static void collect(struct metric_page *page, void *arg) {
+    struct edge *e = arg;
+    struct central_state s;
+    central_source_state(e->central, &s);
+    metric_set(page, METRIC_CENTRAL_REACHABLE, s.reachable);
+    metric_label_set(page, FAMILY_BREAKER_OPEN, "central", NULL, s.reachable ? 0 : 1);
+}
+
+static int start(struct runtime *rt, struct error *err) {
+    (void)err;
+    struct edge *e = calloc(1, sizeof(*e));
+    if (!e) abort();
+    const struct node_config *node = rt->node;
+    e->cfg = (const struct edge_config *)(const void *)node;
+    e->store = rt->store;
+    e->settings = settings_new(node->data, node->registry_names, node->n_registry_names);
+    e->central = central_source_new(e->cfg->central, rt->fetch, rt->client);
+    e->lookups = lookups_new(rt->fetch, e->central, e->settings);
+    rt->tier = e;
+    metrics_collect(collect, e);
+    return 0;
+}
+
+static void running(struct runtime *rt) {
+    lookups_begin(edge_of(rt)->lookups);
+}
+
+static void stop(struct runtime *rt) {
+    struct edge *e = rt->tier;
+    metrics_uncollect(collect, e);
+    lookups_free(e->lookups);
+    central_source_free(e->central);
+    settings_free(e->settings);
+    free(e);
+}
+
+static const struct runtime_tier tier = {
+    .start = start,
+    .running = running,
+    .stop = stop,
+    .status = status,
+    .doctor = status,
+    .rules = rules,
+    .scope = scope,
+    .fresh_for_ms = fresh_for_ms,
+    .sources = sources,
+    .ask_catalogue = ask_catalogue,
+    .negative_ms = NEGATIVE_MS,
+};
+
+static int serve(const struct command_context *ctx) {
+    return runtime_serve(ctx->node, &tier) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+const struct command command_serve = {
+    .name = "serve",
+    .usage = "[--check]",
+    .summary = "run the edge until it is told to stop",
+    .where = COMMAND_EDGE,
+    .run = serve,
+};
