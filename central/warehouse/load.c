@@ -1,0 +1,187 @@
+/* Loading an OCI layout: the manifest and all it refers to, children before parents, the tag last. Thread: work pool.
+ */
+#include "central/warehouse/load.h"
+
+#include "common/core/clock.h"
+#include "common/core/file.h"
+#include "common/core/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define INDEX_MAX (4 * 1024 * 1024)
+#define DEPTH_MAX 4
+
+struct load {
+    const struct load_target *target;
+    const char *layout;
+    struct repo_name repo;
+    char repo_str[REPO_STR_MAX];
+    uint32_t scope;
+    int64_t blobs, bytes;
+};
+
+/* A blob's bytes, mapped rather than read: layers are large. */
+struct mapped {
+    void *data;
+    size_t len;
+};
+
+static int map_blob(const struct load *l, const struct digest *d, struct mapped *m, struct error *err) {
+    char path[4096], hex[DIGEST_STR_MAX];
+    snprintf(path, sizeof(path), "%s/blobs/%s/%s", l->layout, digest_alg_name(d->alg), digest_hex(d, hex));
+    *m = (struct mapped){0};
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) return error_errno(err, "opening %s", path);
+    if (!S_ISREG(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a file", path);
+    m->len = (size_t)st.st_size;
+    if (m->len == 0) return 0;
+    m->data = mmap(NULL, m->len, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (m->data != MAP_FAILED) return 0;
+    m->data = NULL;
+    return error_errno(err, "reading %s", path);
+}
+
+static void unmap(struct mapped *m) {
+    if (m->data) munmap(m->data, m->len);
+}
+
+static int put(struct load *l, const struct digest *d, const struct mapped *m, int64_t promised,
+               const struct manifest *doc, struct error *err) {
+    char name[DIGEST_STR_MAX];
+    if (promised >= 0 && promised != (int64_t)m->len) {
+        return error_set(err, ERR_MISMATCH, "%s has %zu bytes, its descriptor says %lld", digest_str(d, name), m->len,
+                         (long long)promised);
+    }
+    struct digest *children = calloc(doc ? doc->n_children + 1 : 1, sizeof(*children));
+    if (!children) abort();
+    for (size_t i = 0; doc && i < doc->n_children; i++)
+        children[i] = doc->children[i].digest;
+    struct commit_info info = {
+        .size = (int64_t)m->len,
+        .media_type = doc ? doc->media_type : NULL,
+        .flags = BLOB_HOSTED | (doc ? (unsigned)BLOB_MANIFEST : 0),
+        .scopes = &l->scope,
+        .n_scopes = 1,
+        .repository = doc ? l->repo_str : NULL,
+        .children = children,
+        .n_children = doc ? doc->n_children : 0,
+    };
+    int r = store_put(l->target->store, d, m->data ? m->data : "", m->len, &info, err);
+    free(children);
+    if (r < 0) return r;
+    l->blobs++;
+    l->bytes += (int64_t)m->len;
+    if (doc)
+        catalog_learn_manifest(l->target->catalog, d, doc->media_type, (int64_t)m->len, doc);
+    else
+        catalog_learn_blob(l->target->catalog, d, (int64_t)m->len, true, NULL, 0);
+    return 0;
+}
+
+static int load_manifest(struct load *l, const struct digest *d, int64_t promised, unsigned depth,
+                         char media_type[MEDIA_TYPE_MAX + 1], int64_t *size, struct error *err);
+
+static int load_child(struct load *l, const struct manifest_child *c, unsigned depth, struct error *err) {
+    char media_type[MEDIA_TYPE_MAX + 1];
+    int64_t size;
+    if (c->foreign || c->kind == CHILD_SUBJECT) return 0;
+    if (c->kind == CHILD_MANIFEST) return load_manifest(l, &c->digest, c->size, depth + 1, media_type, &size, err);
+    struct mapped m;
+    int r = map_blob(l, &c->digest, &m, err);
+    if (r == 0) r = put(l, &c->digest, &m, c->size, NULL, err);
+    unmap(&m);
+    return r;
+}
+
+static int load_manifest(struct load *l, const struct digest *d, int64_t promised, unsigned depth,
+                         char media_type[MEDIA_TYPE_MAX + 1], int64_t *size, struct error *err) {
+    if (depth > DEPTH_MAX) return error_set(err, ERR_INVALID, "manifests nest deeper than %d levels", DEPTH_MAX);
+    struct mapped m;
+    struct manifest doc = {0};
+    int r = map_blob(l, d, &m, err);
+    if (r == 0) r = manifest_parse(&doc, m.data ? m.data : "", m.len, err);
+    if (r == 0 && !doc.media_type[0]) r = error_set(err, ERR_INVALID, "a manifest does not say its media type");
+    for (size_t i = 0; r == 0 && i < doc.n_children; i++)
+        r = load_child(l, &doc.children[i], depth, err);
+    if (r == 0) r = put(l, d, &m, promised, &doc, err);
+    memcpy(media_type, doc.media_type, sizeof(doc.media_type));
+    *size = (int64_t)m.len;
+    manifest_fini(&doc);
+    unmap(&m);
+    return r;
+}
+
+/* The one image of the layout, or the one whose ref.name annotation is the tag. */
+static int find_root(const char *layout, const char *tag, struct digest *out, int64_t *size, struct error *err) {
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/index.json", layout);
+    _cleanup_(freep) char *text = NULL;
+    size_t len;
+    int r = file_read_all(path, INDEX_MAX, &text, &len, err);
+    if (r < 0) {
+        error_hint(err, "give the folder of an OCI image layout, as `skopeo copy … oci:FOLDER` makes it");
+        return r;
+    }
+    json_t *doc = json_loadb(text, len, 0, NULL), *list = json_object_get(doc, "manifests"), *entry, *found = NULL;
+    size_t i;
+    json_array_foreach(list, i, entry) {
+        const char *name = json_string_value(
+            json_object_get(json_object_get(entry, "annotations"), "org.opencontainers.image.ref.name"));
+        if (json_array_size(list) == 1 || (name && strcmp(name, tag) == 0)) found = entry;
+    }
+    const char *digest = json_string_value(json_object_get(found, "digest"));
+    *size = json_is_integer(json_object_get(found, "size")) ? json_integer_value(json_object_get(found, "size")) : -1;
+    r = digest ? digest_parse(out, digest, strlen(digest)) : ERR_NOT_FOUND;
+    json_decref(doc);
+    if (r < 0) error_set(err, r, "%s names no image for the tag %s", path, tag);
+    return r;
+}
+
+static int target_of(struct load *l, const char *ref, struct reference *tag, struct error *err) {
+    char name[REPO_STR_MAX];
+    int r = image_ref_parse(ref, name, tag, err);
+    if (r < 0) return r;
+    if (tag->is_digest) return error_set(err, ERR_INVALID, "%s: give a tag, not a digest", ref);
+    r = resolve_repo(l->target->rules, NULL, name, strlen(name), &l->repo, err);
+    if (r < 0) return r;
+    if (l->repo.upstream[0]) {
+        error_set(err, ERR_DENIED, "%s belongs to the upstream %s; only hosted repositories can be loaded into", name,
+                  l->repo.upstream);
+        error_hint(err, "add a pattern for it to `hosted` in central's configuration");
+        return ERR_DENIED;
+    }
+    repo_name_str(&l->repo, l->repo_str);
+    return store_scope(l->target->store, l->repo_str, &l->scope);
+}
+
+static void set_tag(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type) {
+    struct tag_record rec = {.digest = *d, .checked_at = clock_wall_s(), .size = size};
+    struct catalog_tag known = {.digest = *d, .size = size, .checked_at = rec.checked_at};
+    snprintf(rec.media_type, sizeof(rec.media_type), "%s", media_type);
+    snprintf(known.media_type, sizeof(known.media_type), "%s", media_type);
+    store_tag_set(l->target->store, l->repo_str, tag, &rec);
+    catalog_learn_tag(l->target->catalog, &l->repo, tag, &known);
+}
+
+int load_image(const struct load_target *t, const char *layout, const char *ref, json_t **result, struct error *err) {
+    struct load l = {.target = t, .layout = layout};
+    struct reference tag;
+    struct digest root;
+    int64_t size = -1;
+    char media_type[MEDIA_TYPE_MAX + 1], digest[DIGEST_STR_MAX];
+    int r = target_of(&l, ref, &tag, err);
+    if (r == 0) r = find_root(layout, tag.tag, &root, &size, err);
+    if (r == 0) r = load_manifest(&l, &root, size, 0, media_type, &size, err);
+    if (r < 0) return r;
+    set_tag(&l, tag.tag, &root, size, media_type);
+    log_info("loaded", KV_S("repository", l.repo_str), KV_S("tag", tag.tag), KV_S("digest", digest_str(&root, digest)),
+             KV_I("bytes", l.bytes));
+    *result = json_pack("{s:s, s:s, s:s, s:I, s:I}", "repository", l.repo_str, "tag", tag.tag, "digest", digest,
+                        "blobs", (json_int_t)l.blobs, "bytes", (json_int_t)l.bytes);
+    return 0;
+}

@@ -1,0 +1,24 @@
+/* Brings an image from an OCI image layout on this machine into a hosted repository (image-spec image-layout.md).
+ * Thread: work pool. */
+#ifndef ENTREPOT_WAREHOUSE_LOAD_H
+#define ENTREPOT_WAREHOUSE_LOAD_H
+
+#include <jansson.h>
+
+#include "central/catalog/catalog.h"
+#include "common/oci/resolve.h"
+#include "common/store/store.h"
+
+struct load_target {
+    struct store *store;
+    struct catalog *catalog;
+    const struct name_rules *rules;
+};
+
+/* layout: a folder with oci-layout, index.json and blobs/. ref: "repo:tag", the repository must be hosted. Every blob's
+ * digest and size are checked; nothing is tagged unless all of it is in. *result:
+ * {"repository","tag","digest","blobs","bytes"}, new reference. */
+int load_image(const struct load_target *t, const char *layout, const char *ref, json_t **result,
+               struct error *err) must_check;
+
+#endif
