@@ -1,0 +1,197 @@
+"""The commands people type: what they print, their JSON, their exit status; and that what client-config prints really configures the
+engines."""
+
+import json
+import re
+
+import pytest
+
+from lab import images, raw
+from lab.base import HOST, run, wait_until
+
+NODES = ["central", "edge"]
+
+
+@pytest.fixture(scope="module")
+def chain(shared_bench):
+    up = shared_bench.registry()
+    second = shared_bench.registry()
+    up.put("library/app", images.small("commands"), "v1")
+    up.put("library/extra", images.small("extra", layers=4), "v1")
+    second.put("team/tool", images.small("tool"), "v1")
+    made = shared_bench.chain(("docker.io", up.url), ("second.test", second.url))
+    made.upstream = up
+    raw.pull(made.edge.port, "library/app", "v1")
+    return made
+
+
+@pytest.fixture(params=NODES)
+def node(chain, request):
+    return getattr(chain, request.param)
+
+
+# --- usage ---
+
+
+def status(node, *words):
+    return run(node.binary, *words, check=False)
+
+
+def test_help_lists_the_commands(node):
+    done = status(node, "help")
+    assert done.returncode == 0
+    for word in ("serve", "status", "doctor", "ls", "df", "prune", "verify", "client-config"):
+        assert word in done.stdout, word
+
+
+def test_wrong_usage_is_2_and_says_what_is_right(node):
+    for words in (["bogus"], ["serve", "--bogus"], ["client-config"], ["client-config", "bogus"], ["status", "extra", "words"]):
+        done = status(node, *words)
+        assert done.returncode == 2, (words, done)
+        assert done.stderr and not done.stdout, words
+    assert "status" in status(node, "statsu").stderr
+
+
+def test_check_validates_and_names_the_nearest_key(node):
+    assert node.command("serve", "--check").returncode == 0
+    done = run(node.binary, "serve", "--check", "--set", "store.limti=1GiB", check=False)
+    assert done.returncode != 0 and "limti" in done.stderr and "store.limit" in done.stderr
+    done = run(node.binary, "serve", "--check", "--set", "store.limit=1parsec", check=False)
+    assert done.returncode != 0 and "parsec" in done.stderr
+
+
+def test_a_wrong_file_is_named_with_its_line(node, tmp_path):
+    file = tmp_path / "node.yaml"
+    file.write_text("log:\n  level: info\nstroe:\n  limit: 1GiB\n")
+    done = run(node.binary, "serve", "--check", "--config", file, check=False)
+    assert done.returncode != 0 and re.search(rf"{re.escape(str(file))}:3", done.stderr) and "store" in done.stderr
+
+
+def test_commands_without_a_daemon_fail_with_1_and_a_hint(node, tmp_path):
+    done = run(node.binary, "status", "--set", f"data={tmp_path}", check=False)
+    assert done.returncode == 1 and "serve" in done.stderr
+
+
+def test_a_second_daemon_on_the_same_data_says_so(node):
+    done = run(node.binary, "serve", *node.arguments(), check=False, timeout=20)
+    assert done.returncode == 1 and done.stderr
+
+
+# --- what is there ---
+
+
+def test_status_tells_the_state(node):
+    assert node.command("status").stdout
+    assert node.json("status")
+
+
+def test_ls_lists_repositories_and_tags(node):
+    assert "docker.io/library/app" in node.command("ls").stdout
+    assert "docker.io/library/app" in json.dumps(node.json("ls"))
+    assert "v1" in node.command("ls", "docker.io/library/app").stdout
+    found = json.dumps(node.json("ls", "docker.io/library/app"))
+    assert "v1" in found and images.small("commands").digest in found
+    assert "v1" in node.command("ls", "library/app").stdout
+
+
+def test_df_counts_bytes(node):
+    held = sum(b.size for b in [*images.small("commands").blobs().values(), images.small("commands").manifest])
+    numbers = [int(n) for n in re.findall(r"\b\d+\b", json.dumps(node.json("df")))]
+    assert any(n >= held for n in numbers)
+    assert node.command("df").stdout
+
+
+def test_verify_finds_all_well(node):
+    assert node.command("verify").returncode == 0
+    json.loads(node.command("verify", "--json").stdout)
+
+
+def test_doctor_finds_a_healthy_pair_and_names_what_is_broken(bench, chain):
+    for node in (chain.central, chain.edge):
+        done = node.command("doctor", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        json.loads(node.command("doctor", "--json").stdout)
+    broken = bench.edge(1)  # nobody listens there
+    done = broken.command("doctor", check=False)
+    assert done.returncode == 1 and "central" in (done.stdout + done.stderr).lower()
+    dead = bench.central(("docker.io", "http://127.0.0.1:1"))
+    done = dead.command("doctor", check=False)
+    assert done.returncode == 1 and "docker.io" in done.stdout + done.stderr
+
+
+def test_pull_brings_an_image_in(chain):
+    image = images.small("extra", layers=4)
+    done = chain.edge.command("pull", "library/extra:v1")
+    assert done.returncode == 0
+    for digest in [*image.blobs(), *image.manifests()]:
+        wait_until(lambda d=digest: chain.edge.held(d), f"{digest} is held")
+    assert chain.edge.command("pull", "second.test/team/tool:v1", "--json").returncode == 0
+    done = chain.edge.command("pull", "library/none:v1", check=False)
+    assert done.returncode == 1 and "library/none" in done.stderr
+    assert chain.edge.command("pull", check=False).returncode == 2
+    assert chain.edge.command("pull", "Not A Reference", check=False).returncode in (1, 2)
+
+
+def test_a_loaded_image_is_hosted_and_never_asked_for_upstream(bench, chain):
+    folder = bench.place("layout")
+    image = images.small("loaded")
+    images.write_layout(image, folder)
+    chain.central.command("load", folder, "sample/loaded:v1")
+    mark = chain.upstream.mark()
+    got = raw.pull(chain.edge.port, "sample/loaded", "v1")
+    assert set(got) == set(image.blobs()) | set(image.manifests())
+    assert raw.manifest(chain.edge.port, "sample/other", "v1").status == 404
+    assert not chain.upstream.since(mark, about="sample/")
+
+
+# --- client-config ---
+
+
+def files(node, kind):
+    """{path: content} of what client-config says to write."""
+    doc = node.json("client-config", kind)
+    return {f["path"]: f["content"] for f in doc["files"]}
+
+
+def test_client_config_prints_paths_and_contents_for_people(node):
+    for kind in ("docker", "containerd", "podman", "cri-o", "k3s"):
+        said = node.command("client-config", kind).stdout
+        for path, content in files(node, kind).items():
+            assert path in said, (kind, path)
+            for line in content.splitlines():
+                assert line.strip() in said, (kind, line)
+        assert f"{HOST}:{node.port}" in said
+
+
+def test_docker_is_configured_by_what_client_config_prints(bench, chain):
+    config = json.loads(files(chain.edge, "docker")["/etc/docker/daemon.json"])
+    docker = bench.docker(config=config)
+    docker.pull("app:v1")
+    docker.matches("app:v1", images.small("commands"))
+
+
+def test_containerd_is_configured_by_what_client_config_prints(bench, chain):
+    ctr = bench.containerd()
+    for path, content in files(chain.edge, "containerd").items():
+        if path.endswith("hosts.toml"):
+            ctr.hosts(path.split("/")[-2], text=content)
+    ctr.pull("docker.io/library/app:v1")
+    ctr.pull("second.test/team/tool:v1")
+    ctr.matches(images.small("commands"))
+    ctr.matches(images.small("tool"))
+
+
+@pytest.mark.parametrize("kind", ["podman", "cri-o"])
+def test_podman_is_configured_by_what_client_config_prints(bench, chain, kind):
+    text = next(c for p, c in files(chain.edge, kind).items() if "registries.conf" in p)
+    podman = bench.podman(text=text)
+    podman.pull("docker.io/library/app:v1")
+    podman.matches("docker.io/library/app:v1", images.small("commands"))
+    podman.pull("second.test/team/tool:v1")
+    podman.matches("second.test/team/tool:v1", images.small("tool"))
+
+
+def test_k3s_registries_yaml_reads_as_yaml(chain):
+    yaml = pytest.importorskip("yaml")
+    doc = yaml.safe_load(next(iter(files(chain.edge, "k3s").values())))
+    assert f"http://{HOST}:{chain.edge.port}" in doc["mirrors"]["docker.io"]["endpoint"]
