@@ -26,8 +26,10 @@ struct commit {
     char *repository;
     struct digest *children;
     size_t n_children;
-    int code;       /* what the index said in run */
-    unsigned tries; /* for which the disk was too full for the index */
+    struct table_value row; /* as run wrote it */
+    bool was_held;          /* when run wrote it */
+    int code;               /* what the index said in run */
+    unsigned tries;         /* for which the disk was too full for the index */
     void (*done)(int code, void *arg);
     void *arg;
 };
@@ -67,19 +69,20 @@ static void commit_end(struct commit *c, int code) {
 /* --- index writer --- */
 
 /* What is held of it already, if anything, and what this commit adds but for the scopes. */
-static void merge(const struct commit *c, struct table_value *v) {
-    *v = (struct table_value){0};
-    if (!table_find(c->store->table, &c->digest, v)) *v = (struct table_value){0};
+static bool merge(const struct commit *c, struct table_value *v) {
+    bool held = table_find(c->store->table, &c->digest, v);
+    if (!held) *v = (struct table_value){0};
     if (c->value.media) v->media = c->value.media;
     v->size = c->value.size;
     v->flags |= c->value.flags;
+    return held;
 }
 
 static int put_row(struct commit *c, sqlite3 *db) {
     struct index *ix = &c->store->index;
     struct table_value v;
     int r = 0;
-    merge(c, &v);
+    c->was_held = merge(c, &v);
     for (size_t i = 0; i < c->n_scopes && r == 0; i++) {
         uint32_t scope = c->scopes[i];
         if (scope == 0 || table_scope_has(c->store->table, &c->digest, &v, scope)) continue;
@@ -90,7 +93,11 @@ static int put_row(struct commit *c, sqlite3 *db) {
         else
             r = index_put_scope_of(ix, db, &c->digest, scope);
     }
-    if (r == 0) r = index_put_blob(ix, db, &c->digest, &v, clock_wall_s());
+    c->row = v;
+    if (r == 0 && c->part)
+        r = index_put_blob(ix, db, &c->digest, &v, clock_wall_s());
+    else if (r == 0)
+        r = index_adopt_blob(ix, db, &c->digest, &v, clock_wall_s());
     if (r == 0) r = index_put_children(ix, db, &c->digest, c->children, c->n_children);
     if (r == 0 && c->repository) r = index_put_repo(ix, db, c->repository, &c->digest);
     return r;
@@ -112,6 +119,10 @@ static int enter(struct commit *c, bool *is_new) {
     for (size_t i = 0; i < c->n_scopes; i++)
         table_scope_add(c->store->table, &c->digest, &v, c->scopes[i]);
     *is_new = held_put(c->store, &c->digest, &v, (uint32_t)clock_wall_s());
+    /* Somebody else changed the row in the same transaction, or meant to: what memory says now goes there. */
+    bool same =
+        v.flags == c->row.flags && v.media == c->row.media && memcmp(v.scopes, c->row.scopes, sizeof(v.scopes)) == 0;
+    if (c->part && (c->was_held || !*is_new || !same)) held_queue_row(c->store, &c->digest, 0);
     return 0;
 }
 

@@ -179,8 +179,7 @@ static void row_done(struct writer_job *job, int code) {
     free(container_of(job, struct row_job, job));
 }
 
-/* Under the stripe, so that no deletion of this row is queued before. */
-static void queue_row(struct store *s, const struct digest *d, uint32_t scope) {
+void held_queue_row(struct store *s, const struct digest *d, uint32_t scope) {
     struct row_job *j = calloc(1, sizeof(*j));
     if (!j) abort();
     *j = (struct row_job){{.run = row_run, .after_commit = row_done}, s, *d, scope};
@@ -196,7 +195,7 @@ void store_add_scope(struct store *s, const struct digest *d, uint32_t scope) {
     id = table_find(s->table, d, &v);
     if (id && table_scope_add(s->table, d, &v, scope)) {
         held_put(s, d, &v, 0);
-        queue_row(s, d, scope);
+        held_queue_row(s, d, scope);
     }
     pthread_mutex_unlock(stripe);
 }
@@ -210,7 +209,7 @@ void store_set_pinned(struct store *s, const struct digest *d, bool pinned) {
         if (flags != v.flags) {
             v.flags = flags;
             held_put(s, d, &v, 0);
-            queue_row(s, d, 0);
+            held_queue_row(s, d, 0);
         }
     }
     pthread_mutex_unlock(stripe);

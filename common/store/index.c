@@ -26,6 +26,7 @@ _Static_assert(INDEX_VERSION == 1, "user_version in the schema is INDEX_VERSION"
 
 enum statement {
     PUT_BLOB,
+    ADOPT_BLOB,
     PUT_SCOPE_OF,
     PUT_CHILD,
     PUT_REPO,
@@ -45,6 +46,7 @@ _Static_assert(N_STATEMENTS <= sizeof(((struct index *)0)->statements) / sizeof(
 static const char *const sql[N_STATEMENTS] = {
     [PUT_BLOB] = ("INSERT INTO blobs VALUES(?1,?2,?3,?4,?5,?6,0) ON CONFLICT(digest) DO UPDATE SET"
                   " size=?2, flags=?3, media=?4, scopes=?5"),
+    [ADOPT_BLOB] = "INSERT OR IGNORE INTO blobs VALUES(?1,?2,?3,?4,?5,?6,0)",
     [PUT_SCOPE_OF] = "INSERT OR IGNORE INTO more_scopes VALUES(?1,?2)",
     [PUT_CHILD] = "INSERT OR IGNORE INTO children VALUES(?1,?2)",
     [PUT_REPO] = "INSERT OR IGNORE INTO repo_manifests(digest, repo) VALUES(?1,?2)",
@@ -86,9 +88,9 @@ static int run(sqlite3 *db, sqlite3_stmt *st) {
     return r;
 }
 
-int index_put_blob(struct index *ix, sqlite3 *db, const struct digest *d, const struct table_value *v,
-                   int64_t used_at) {
-    sqlite3_stmt *st = statement(ix, db, PUT_BLOB);
+static int put_blob(struct index *ix, sqlite3 *db, enum statement which, const struct digest *d,
+                    const struct table_value *v, int64_t used_at) {
+    sqlite3_stmt *st = statement(ix, db, which);
     if (st) {
         index_bind_digest(st, 1, d);
         sqlite3_bind_int64(st, 2, v->size);
@@ -98,6 +100,16 @@ int index_put_blob(struct index *ix, sqlite3 *db, const struct digest *d, const 
         sqlite3_bind_int64(st, 6, used_at);
     }
     return run(db, st);
+}
+
+int index_put_blob(struct index *ix, sqlite3 *db, const struct digest *d, const struct table_value *v,
+                   int64_t used_at) {
+    return put_blob(ix, db, PUT_BLOB, d, v, used_at);
+}
+
+int index_adopt_blob(struct index *ix, sqlite3 *db, const struct digest *d, const struct table_value *v,
+                     int64_t used_at) {
+    return put_blob(ix, db, ADOPT_BLOB, d, v, used_at);
 }
 
 /* Statements of a digest and perhaps one number, one text or another digest. */

@@ -21,6 +21,9 @@ int index_check(sqlite3 *db, struct error *err) must_check;
 
 /* All return 0 or a negative error. */
 int index_put_blob(struct index *ix, sqlite3 *db, const struct digest *d, const struct table_value *v, int64_t used_at);
+/* Leaves a row that is there as it is. */
+int index_adopt_blob(struct index *ix, sqlite3 *db, const struct digest *d, const struct table_value *v,
+                     int64_t used_at);
 int index_put_scope_of(struct index *ix, sqlite3 *db, const struct digest *d, uint32_t scope);
 int index_put_children(struct index *ix, sqlite3 *db, const struct digest *parent, const struct digest *children,
                        size_t n);

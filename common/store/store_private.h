@@ -88,6 +88,8 @@ bool held_put(struct store *s, const struct digest *d, const struct table_value 
 bool held_remove(struct store *s, const struct digest *d, struct table_value *was);
 /* As held_remove, and the file goes too (to `to` if not NULL). Returns bytes freed, -1 if not held. */
 int64_t held_discard(struct store *s, const struct digest *d, const char *to);
+/* The row is written again as memory says by then; scope (0: none) too if it is beside the row. */
+void held_queue_row(struct store *s, const struct digest *d, uint32_t scope);
 /* Writes entries' use to the index, in batches. Evictor and close. */
 void held_flush_use(struct store *s);
 /* Numbers of names, their rows queued if new. 0: too many. */
