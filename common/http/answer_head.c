@@ -29,6 +29,16 @@ const char *answer_head_find(const struct answer_head *h, const char *name) {
     return found;
 }
 
+const char *answer_head_at(const struct answer_head *h, const char *name, unsigned i) {
+    const char *p = h->text;
+    for (unsigned k = 0; k < h->n; k++) {
+        const char *value = p + strlen(p) + 1;
+        if (strcasecmp(p, name) == 0 && i-- == 0) return value;
+        p = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
 /* Digits only, below 10^18; else -2. */
 static int64_t length_of(const char *value) {
     size_t digits = strspn(value, "0123456789");

@@ -16,6 +16,8 @@ struct answer_head {
 bool answer_head_add(struct answer_head *h, const char *name, size_t name_len, const char *value, size_t value_len);
 /* The last of that name (case-insensitive), or NULL. */
 const char *answer_head_find(const struct answer_head *h, const char *name);
+/* The i-th of that name, or NULL. */
+const char *answer_head_at(const struct answer_head *h, const char *name, unsigned i);
 /* The length its framing headers promise; -1 if they leave it open; -2 if they cannot be believed: two lengths that
  * differ, no number, or a transfer coding other than chunked (libcurl would decompress it unasked). */
 int64_t answer_head_length(const struct answer_head *h);

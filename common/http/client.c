@@ -10,7 +10,6 @@
 #include "common/core/clock.h"
 
 #include <curl/curl.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -192,6 +191,10 @@ static const char *find_header(const struct http_answer *a, const char *name) {
     return answer_head_find(&container_of(a, struct http_call, answer)->head, name);
 }
 
+static const char *header_at(const struct http_answer *a, const char *name, unsigned i) {
+    return answer_head_at(&container_of(a, struct http_call, answer)->head, name, i);
+}
+
 /* The empty line after a head; that of a 1xx is not the last. */
 static bool head_complete(struct http_call *c) {
     long status = 0, port = 0;
@@ -202,12 +205,18 @@ static bool head_complete(struct http_call *c) {
         fail(c, ERR_UPSTREAM, "sent an answer whose length or transfer coding cannot be believed");
         return false;
     }
-    const char *ip = NULL;
+    const char *ip = "";
     curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_IP, &ip);
     curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_PORT, &port);
-    snprintf(c->remote, sizeof(c->remote), ip && strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip ? ip : "", port);
-    c->answer = (struct http_answer){
-        .status = (int)status, .content_length = length, .header = find_header, .remote = c->remote};
+    snprintf(c->remote, sizeof(c->remote), strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip, port);
+    struct http_url u = {0};
+    enum http_addr_class at = http_host_class(c->proxied && http_url_parse(c->url, &u) ? u.host : ip);
+    c->answer = (struct http_answer){.status = (int)status,
+                                     .content_length = length,
+                                     .header = find_header,
+                                     .header_at = header_at,
+                                     .remote = c->remote,
+                                     .reach = http_reach_from(at)};
     c->head_done = true;
     c->progress_ms = clock_mono_ms();
     if (!c->is_head && c->max_body > 0 && length > c->max_body) {
@@ -277,20 +286,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
     struct http_call *c = arg;
-    if (c->reach == HTTP_REACH_PUBLIC && !c->proxied && address->family != AF_UNIX &&
-        !http_addr_is_public(&address->addr)) {
+    if (!c->proxied && address->family != AF_UNIX && !http_reach_allows(c->reach, http_addr_class(&address->addr))) {
         c->denied = true;
         return CURL_SOCKET_BAD;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
-}
-
-static bool literal_denied(const char *ip) {
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *found = NULL;
-    if (getaddrinfo(ip, NULL, &hints, &found) != 0) return false;
-    bool denied = !http_addr_is_public(found->ai_addr);
-    freeaddrinfo(found);
-    return denied;
 }
 
 /* Right before a request is sent: a kept connection may have been opened by a call with a wider reach. */
@@ -299,16 +299,9 @@ static int on_before_request(void *arg, char *ip, char *local_ip, int port, int 
     (void)port;
     (void)local_port;
     struct http_call *c = arg;
-    if (c->reach != HTTP_REACH_PUBLIC || c->proxied || !literal_denied(ip)) return CURL_PREREQFUNC_OK;
+    if (c->proxied || http_reach_allows(c->reach, http_host_class(ip))) return CURL_PREREQFUNC_OK;
     c->denied = true;
     return CURL_PREREQFUNC_ABORT;
-}
-
-/* Behind a proxy the name is resolved there: what the URL itself says is all that can be checked. */
-static bool host_denied(const struct http_url *u) {
-    size_t n = strlen(u->host), suffix = strlen(".localhost");
-    return literal_denied(u->host) || strcasecmp(u->host, "localhost") == 0 ||
-           (n > suffix && strcasecmp(u->host + n - suffix, ".localhost") == 0);
 }
 
 /* --- libcurl and the loop --- */
@@ -566,7 +559,7 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
         fail(c, ERR_INVALID, "would have been sent a header of several lines");
     } else if (!http_url_parse(spec->url, &u)) {
         fail(c, ERR_INVALID, "is not an http or https URL without credentials");
-    } else if (c->reach == HTTP_REACH_PUBLIC && host_denied(&u)) {
+    } else if (!http_reach_allows(c->reach, http_host_class(u.host))) {
         c->denied = true;
         describe(c, CURLE_OK);
         c->result.code = ERR_DENIED;

@@ -14,12 +14,13 @@ struct http_call;
 struct http_client *http_client_new(struct loop *l);
 void http_client_free(struct http_client *c);
 
-/* Where a URL's host may resolve to. Checked for every connection made (also after DNS), so a name cannot smuggle an
- * address in. */
+/* Where a URL's host may resolve to. Checked for every connection used (also after DNS), so a name cannot smuggle an
+ * address in. What the other side names (a token's realm, a redirect) may lead no nearer to us than it is itself. */
 enum http_reach {
-    HTTP_REACH_ANY,    /* a configured endpoint: wherever the operator pointed it */
-    HTTP_REACH_PUBLIC, /* named by the other side: no loopback, link-local, private, multicast, unspecified or mapped
-                          forms of them */
+    HTTP_REACH_ANY,     /* a configured endpoint: wherever the operator pointed it */
+    HTTP_REACH_PUBLIC,  /* no loopback, link-local, private, multicast, unspecified, reserved or mapped forms of them */
+    HTTP_REACH_PRIVATE, /* as PUBLIC, but private networks too */
+    HTTP_REACH_LOOPBACK, /* as PRIVATE, but this machine too */
 };
 
 /* What is asked. All strings are copied by http_call_start. */
@@ -48,7 +49,10 @@ struct http_answer {
     int64_t content_length; /* -1 unknown */
     /* The last header of that name (case-insensitive), or NULL. All heads together are limited to 64 KiB. */
     const char *(*header)(const struct http_answer *a, const char *name);
-    const char *remote; /* "ip:port" */
+    /* The i-th of that name, or NULL. */
+    const char *(*header_at)(const struct http_answer *a, const char *name, unsigned i);
+    const char *remote;    /* "ip:port"; behind a proxy, the proxy's */
+    enum http_reach reach; /* what it may name, by its address; behind a proxy by the URL's host, else PUBLIC */
 };
 
 /* How it ended. code 0: the answer is complete and of the length promised. Borrowed for the callback. */
@@ -81,9 +85,22 @@ void http_call_cancel(struct http_call *call);
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 
-/* False for loopback, link-local, private, shared, multicast, reserved and unspecified addresses, in IPv4 and in every
- * IPv6 form that leads to one. */
+enum http_addr_class {
+    HTTP_ADDR_PUBLIC,
+    HTTP_ADDR_PRIVATE, /* RFC 1918, shared (100.64/10), unique local */
+    HTTP_ADDR_LOOPBACK,
+    HTTP_ADDR_LINK_LOCAL,
+    HTTP_ADDR_SPECIAL, /* unspecified, multicast, reserved, documentation, benchmarks, not IP */
+};
+/* IPv4, and every IPv6 form that leads to an IPv4 address by what it leads to. */
+enum http_addr_class http_addr_class(const struct sockaddr *sa);
+/* As far as a host tells without being resolved: an address by its class, "localhost" as loopback, other names as
+ * public. */
+enum http_addr_class http_host_class(const char *host);
 bool http_addr_is_public(const struct sockaddr *sa);
+bool http_reach_allows(enum http_reach reach, enum http_addr_class to);
+/* What one at such an address may name. */
+enum http_reach http_reach_from(enum http_addr_class from);
 
 /* "http://host:port/…": the scheme, host and port parts; false if it is not an http(s) URL or carries credentials. */
 struct http_url {

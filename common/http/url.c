@@ -3,59 +3,105 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* --- addresses --- */
 
 struct block {
     uint32_t net, mask;
+    enum http_addr_class kind;
 };
-#define BLOCK(a, b, c, d, bits) \
-    { ((uint32_t)(a) << 24) | ((b) << 16) | ((c) << 8) | (d), (bits) ? 0xffffffffU << (32 - (bits)) : 0 }
+#define BLOCK(a, b, c, d, bits, kind) \
+    { ((uint32_t)(a) << 24) | ((b) << 16) | ((c) << 8) | (d), 0xffffffffU << (32 - (bits)), HTTP_ADDR_##kind }
 
 /* RFC 6890 and its registry: what is not for everybody. */
 static const struct block special4[] = {
-    BLOCK(0, 0, 0, 0, 8),      BLOCK(10, 0, 0, 0, 8),    BLOCK(100, 64, 0, 0, 10),   BLOCK(127, 0, 0, 0, 8),
-    BLOCK(169, 254, 0, 0, 16), BLOCK(172, 16, 0, 0, 12), BLOCK(192, 0, 0, 0, 24),    BLOCK(192, 0, 2, 0, 24),
-    BLOCK(192, 168, 0, 0, 16), BLOCK(198, 18, 0, 0, 15), BLOCK(198, 51, 100, 0, 24), BLOCK(203, 0, 113, 0, 24),
-    BLOCK(224, 0, 0, 0, 4),    BLOCK(240, 0, 0, 0, 4),
+    BLOCK(10, 0, 0, 0, 8, PRIVATE),    BLOCK(172, 16, 0, 0, 12, PRIVATE),   BLOCK(192, 168, 0, 0, 16, PRIVATE),
+    BLOCK(100, 64, 0, 0, 10, PRIVATE), BLOCK(127, 0, 0, 0, 8, LOOPBACK),    BLOCK(169, 254, 0, 0, 16, LINK_LOCAL),
+    BLOCK(0, 0, 0, 0, 8, SPECIAL),     BLOCK(192, 0, 0, 0, 24, SPECIAL),    BLOCK(192, 0, 2, 0, 24, SPECIAL),
+    BLOCK(198, 18, 0, 0, 15, SPECIAL), BLOCK(198, 51, 100, 0, 24, SPECIAL), BLOCK(203, 0, 113, 0, 24, SPECIAL),
+    BLOCK(224, 0, 0, 0, 4, SPECIAL),   BLOCK(240, 0, 0, 0, 4, SPECIAL),
 };
 
-static bool public4(uint32_t addr) {
+static enum http_addr_class class4(uint32_t addr) {
     for (size_t i = 0; i < ARRAY_LEN(special4); i++) {
-        if ((addr & special4[i].mask) == special4[i].net) return false;
+        if ((addr & special4[i].mask) == special4[i].net) return special4[i].kind;
     }
-    return true;
+    return HTTP_ADDR_PUBLIC;
 }
 
 static uint32_t be32(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static bool public6(const uint8_t a[16]) {
-    static const uint8_t zero[12] = {0};
+static enum http_addr_class class6(const uint8_t a[16]) {
+    static const uint8_t zero[15] = {0};
     static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (memcmp(a, zero, 12) == 0) return false; /* ::, ::1, IPv4-compatible */
-    if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0) return public4(be32(a + 12));
-    if (a[0] == 0x20 && a[1] == 0x02) return public4(be32(a + 2));            /* 6to4 */
-    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0) return false; /* Teredo */
-    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0d && a[3] == 0xb8) return false;
-    return (a[0] & 0xe0) == 0x20; /* 2000::/3 is all that is global */
+    if (memcmp(a, zero, 15) == 0 && a[15] == 1) return HTTP_ADDR_LOOPBACK;
+    if (memcmp(a, zero, 12) == 0) return HTTP_ADDR_SPECIAL; /* ::, IPv4-compatible */
+    if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0) return class4(be32(a + 12));
+    if (a[0] == 0x20 && a[1] == 0x02) return class4(be32(a + 2));                         /* 6to4 */
+    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0) return HTTP_ADDR_SPECIAL; /* Teredo */
+    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0d && a[3] == 0xb8) return HTTP_ADDR_SPECIAL;
+    if (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) return HTTP_ADDR_LINK_LOCAL;
+    if ((a[0] & 0xfe) == 0xfc) return HTTP_ADDR_PRIVATE;
+    return (a[0] & 0xe0) == 0x20 ? HTTP_ADDR_PUBLIC : HTTP_ADDR_SPECIAL; /* 2000::/3 is all that is global */
 }
 
-bool http_addr_is_public(const struct sockaddr *sa) {
+enum http_addr_class http_addr_class(const struct sockaddr *sa) {
     if (sa->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
-        return public4(ntohl(in->sin_addr.s_addr));
+        return class4(ntohl(in->sin_addr.s_addr));
     }
     if (sa->sa_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
-        return public6(in6->sin6_addr.s6_addr);
+        return class6(in6->sin6_addr.s6_addr);
     }
-    return false;
+    return HTTP_ADDR_SPECIAL;
+}
+
+bool http_addr_is_public(const struct sockaddr *sa) {
+    return http_addr_class(sa) == HTTP_ADDR_PUBLIC;
+}
+
+bool http_reach_allows(enum http_reach reach, enum http_addr_class to) {
+    switch (to) {
+    case HTTP_ADDR_PUBLIC:
+        return true;
+    case HTTP_ADDR_PRIVATE:
+        return reach != HTTP_REACH_PUBLIC;
+    case HTTP_ADDR_LOOPBACK:
+        return reach == HTTP_REACH_ANY || reach == HTTP_REACH_LOOPBACK;
+    default:
+        return reach == HTTP_REACH_ANY;
+    }
+}
+
+enum http_reach http_reach_from(enum http_addr_class from) {
+    switch (from) {
+    case HTTP_ADDR_PUBLIC:
+        return HTTP_REACH_PUBLIC;
+    case HTTP_ADDR_LOOPBACK:
+        return HTTP_REACH_LOOPBACK;
+    default:
+        return HTTP_REACH_PRIVATE;
+    }
+}
+
+enum http_addr_class http_host_class(const char *host) {
+    size_t n = strlen(host), suffix = strlen(".localhost");
+    if (strcasecmp(host, "localhost") == 0 || (n > suffix && strcasecmp(host + n - suffix, ".localhost") == 0))
+        return HTTP_ADDR_LOOPBACK;
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *found = NULL;
+    if (getaddrinfo(host, NULL, &hints, &found) != 0) return HTTP_ADDR_PUBLIC;
+    enum http_addr_class class = http_addr_class(found->ai_addr);
+    freeaddrinfo(found);
+    return class;
 }
 
 /* --- URLs --- */

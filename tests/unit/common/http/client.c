@@ -658,6 +658,26 @@ static void address_classes_follow_the_registries(void **state) {
     assert_false(http_addr_is_public(&un));
 }
 
+static void nothing_may_be_named_nearer_than_its_namer(void **state) {
+    (void)state;
+    static const struct {
+        enum http_addr_class from, to;
+        bool allowed;
+    } cases[] = {
+        {HTTP_ADDR_PUBLIC, HTTP_ADDR_PUBLIC, true},        {HTTP_ADDR_PUBLIC, HTTP_ADDR_PRIVATE, false},
+        {HTTP_ADDR_PUBLIC, HTTP_ADDR_LOOPBACK, false},     {HTTP_ADDR_PRIVATE, HTTP_ADDR_PUBLIC, true},
+        {HTTP_ADDR_PRIVATE, HTTP_ADDR_PRIVATE, true},      {HTTP_ADDR_PRIVATE, HTTP_ADDR_LOOPBACK, false},
+        {HTTP_ADDR_LOOPBACK, HTTP_ADDR_LOOPBACK, true},    {HTTP_ADDR_LOOPBACK, HTTP_ADDR_PRIVATE, true},
+        {HTTP_ADDR_LOOPBACK, HTTP_ADDR_LINK_LOCAL, false}, {HTTP_ADDR_PRIVATE, HTTP_ADDR_LINK_LOCAL, false},
+        {HTTP_ADDR_LOOPBACK, HTTP_ADDR_SPECIAL, false},    {HTTP_ADDR_LINK_LOCAL, HTTP_ADDR_LOOPBACK, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (http_reach_allows(http_reach_from(cases[i].from), cases[i].to) != cases[i].allowed) fail_msg("case %zu", i);
+    }
+    for (int to = HTTP_ADDR_PUBLIC; to <= HTTP_ADDR_SPECIAL; to++)
+        assert_true(http_reach_allows(HTTP_REACH_ANY, (enum http_addr_class)to));
+}
+
 static void url_parts_are_taken_apart(void **state) {
     (void)state;
     struct http_url u;
@@ -725,6 +745,7 @@ int main(void) {
         T(client_goes_through_the_proxy_of_the_environment),
         cmocka_unit_test(proxy_rules_follow_the_environment),
         cmocka_unit_test(address_classes_follow_the_registries),
+        cmocka_unit_test(nothing_may_be_named_nearer_than_its_namer),
         cmocka_unit_test(url_parts_are_taken_apart),
         cmocka_unit_test(url_join_resolves_locations),
     };
