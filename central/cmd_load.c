@@ -1,0 +1,43 @@
+/* `load LAYOUT REF`: brings an OCI layout (a folder with index.json and blobs) into a hosted repository of the running
+ * central. Thread: main. */
+#include "common/ops/command.h"
+
+#include "common/ops/control_client.h"
+#include "common/ops/table.h"
+
+#include "central/cmd_load.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int run(const struct command_context *ctx) {
+    if (ctx->argc != 2) return print_usage(ctx, &command_load, "give a folder and a name");
+    struct error err = {0};
+    /* The daemon has another working folder. */
+    _cleanup_(freep) char *layout = realpath(ctx->argv[0], NULL), *a = NULL, *b = NULL, *path = NULL;
+    if (!layout) {
+        error_errno(&err, "opening %.300s", ctx->argv[0]);
+        return print_failure(ctx, &err);
+    }
+    a = control_escape(layout);
+    b = control_escape(ctx->argv[1]);
+    if (asprintf(&path, "/api/load?layout=%s&ref=%s", a, b) < 0) abort();
+    _cleanup_(control_closep) struct control *c = NULL;
+    json_t *doc = NULL;
+    if (control_open(&c, ctx->node, &err) < 0 || control_json(c, "POST", path, &doc, &err) < 0)
+        return print_failure(ctx, &err);
+    if (ctx->json) return print_json(doc);
+    printf("%s loaded", ctx->argv[1]);
+    if (json_text(doc, "digest", NULL)) printf(": %s", json_text(doc, "digest", ""));
+    putchar('\n');
+    json_decref(doc);
+    return EXIT_DONE;
+}
+
+const struct command command_load = {
+    .name = "load",
+    .usage = "LAYOUT REPOSITORY:TAG",
+    .summary = "bring an OCI layout into a hosted repository",
+    .where = COMMAND_CENTRAL,
+    .run = run,
+};

@@ -1,0 +1,9 @@
+/* The command `load`, central's only. Thread: main. */
+#ifndef ENTREPOT_CENTRAL_CMD_LOAD_H
+#define ENTREPOT_CENTRAL_CMD_LOAD_H
+
+#include "common/ops/command.h"
+
+extern const struct command command_load;
+
+#endif

@@ -1,0 +1,57 @@
+/* `prune`: evicts what may be evicted, down to a size. Thread: main. */
+#include "common/ops/command.h"
+
+#include "common/ops/control_client.h"
+#include "common/ops/store_alone.h"
+#include "common/ops/table.h"
+#include "common/ops/units.h"
+
+#include <string.h>
+
+/* Without a daemon. */
+static int prune_alone(const struct command_context *ctx, int64_t target, json_t **out, struct error *err) {
+    struct store_alone a;
+    int r = store_alone_open(&a, ctx->node, err);
+    if (r < 0) return r;
+    int64_t freed = store_prune(a.store, target);
+    *out = json_pack("{s:I,s:o}", "freed", (json_int_t)freed, "store", store_usage_json(a.store));
+    store_alone_close(&a);
+    return 0;
+}
+
+static int prune(const struct command_context *ctx, int64_t target, json_t **out, struct error *err) {
+    _cleanup_(control_closep) struct control *c = NULL;
+    char path[64];
+    snprintf(path, sizeof(path), "/api/prune?target=%lld", (long long)target);
+    int r = control_open(&c, ctx->node, err);
+    if (r == 0) r = control_json(c, "POST", path, out, err);
+    return r == ERR_UNREACHABLE ? prune_alone(ctx, target, out, err) : r;
+}
+
+static int run(const struct command_context *ctx) {
+    struct error err = {0};
+    int64_t target = -1;
+    if (ctx->argc == 1 && strcmp(ctx->argv[0], "--all") == 0) {
+        target = 0;
+    } else if (ctx->argc == 2 && strcmp(ctx->argv[0], "--to") == 0) {
+        if (size_parse(ctx->argv[1], &target, &err) < 0) return print_failure(ctx, &err);
+    } else {
+        return print_usage(ctx, &command_prune, "say how much may stay, for example --to 10GiB");
+    }
+    json_t *doc = NULL;
+    if (prune(ctx, target, &doc, &err) < 0) return print_failure(ctx, &err);
+    if (ctx->json) return print_json(doc);
+    char freed[SIZE_TEXT_MAX], held[SIZE_TEXT_MAX];
+    printf("%s freed; %s held\n", size_text(json_int(doc, "freed", 0), freed),
+           size_text(json_int(json_object_get(doc, "store"), "bytes", 0), held));
+    json_decref(doc);
+    return EXIT_DONE;
+}
+
+const struct command command_prune = {
+    .name = "prune",
+    .usage = "--to SIZE | --all",
+    .summary = "evict until at most SIZE is held (pinned, hosted and used content stays)",
+    .where = COMMAND_BOTH,
+    .run = run,
+};

@@ -1,0 +1,90 @@
+/* Every metric, once: its name, type, labels and help, from which the enums, the page at /metrics and the documentation
+ * come. Included several times, each time with the macros it needs. No header guard on purpose. Thread: any (constant).
+ *
+ * METRIC(id, type, name, help)                 one number without labels
+ * METRIC_FAMILY(id, type, name, a, b, help)    one number for each value of label a (and b, unless it is NULL)
+ * METRIC_HISTOGRAM(id, name, help)             seconds, by endpoint */
+#ifndef METRIC
+#define METRIC(id, type, name, help)
+#endif
+#ifndef METRIC_FAMILY
+#define METRIC_FAMILY(id, type, name, a, b, help)
+#endif
+#ifndef METRIC_HISTOGRAM
+#define METRIC_HISTOGRAM(id, name, help)
+#endif
+
+/* Serving. */
+METRIC(HITS, COUNTER, "entrepot_hits_total", "Requests for content answered from the store alone.")
+METRIC(MISSES, COUNTER, "entrepot_misses_total", "Requests for content that had to be asked for at a source.")
+METRIC(STALE_TAGS, COUNTER, "entrepot_stale_tags_served_total",
+       "Tags served after their time because their source could not be asked or has deleted them.")
+METRIC(NEGATIVE_ANSWERS, COUNTER, "entrepot_negative_answers_total",
+       "Requests answered with a remembered \"not found\".")
+METRIC_FAMILY(CLIENT_BYTES, COUNTER, "entrepot_client_bytes_total", "source", NULL,
+              "Bytes of content sent to clients, from the store (disk) or behind a running fill (fill).")
+METRIC(CONNECTIONS, GAUGE, "entrepot_connections", "Open connections to the registry port.")
+METRIC(CONNECTIONS_ACCEPTED, COUNTER, "entrepot_connections_accepted_total",
+       "Connections accepted on the registry port.")
+METRIC(CONNECTIONS_REFUSED, COUNTER, "entrepot_connections_refused_total",
+       "Connections refused because a limit was reached.")
+METRIC(BAD_REQUESTS, COUNTER, "entrepot_bad_requests_total",
+       "Requests refused because they broke the HTTP protocol or a limit.")
+METRIC_HISTOGRAM(FIRST_BYTE, "entrepot_http_first_byte_seconds",
+                 "Time from the head of a request to the first byte of its answer.")
+METRIC_HISTOGRAM(DURATION, "entrepot_http_request_seconds", "Time from the head of a request to the end of its answer.")
+
+/* Fills. */
+METRIC(FILLS_RUNNING, GAUGE, "entrepot_fills_running", "Downloads under way.")
+METRIC(FILLS_STARTED, COUNTER, "entrepot_fills_started_total", "Downloads started.")
+METRIC(FILLS_COMPLETED, COUNTER, "entrepot_fills_completed_total", "Downloads whose digest was proved.")
+METRIC(FILLS_FAILED, COUNTER, "entrepot_fills_failed_total", "Downloads for which no source was left.")
+METRIC(FILLS_PASSED_THROUGH, COUNTER, "entrepot_fills_passed_through_total",
+       "Downloads served without being kept because the disk was full.")
+METRIC(COALESCED_READERS, COUNTER, "entrepot_coalesced_readers_total",
+       "Requests that joined a download already under way.")
+METRIC(DIGEST_MISMATCHES, COUNTER, "entrepot_digest_mismatches_total",
+       "Bodies from a source that did not match their digest.")
+METRIC(RESUMED_BYTES, COUNTER, "entrepot_resumed_bytes_total",
+       "Bytes that were not fetched again because an earlier part of them was kept.")
+METRIC_FAMILY(FETCHED_BYTES, COUNTER, "entrepot_fetched_bytes_total", "source", NULL,
+              "Bytes of content received, by the source they came from.")
+
+/* Store. */
+METRIC(HELD_BLOBS, GAUGE, "entrepot_held_blobs", "Blobs held.")
+METRIC(HELD_BYTES, GAUGE, "entrepot_held_bytes", "Bytes of blobs held.")
+METRIC(PART_BYTES, GAUGE, "entrepot_part_bytes", "Bytes of unfinished downloads on disk.")
+METRIC(STORE_LIMIT, GAUGE, "entrepot_store_limit_bytes", "How many bytes the store may hold; 0: no limit.")
+METRIC(DISK_FREE, GAUGE, "entrepot_disk_free_bytes", "Free bytes of the file system the store is on.")
+METRIC(EVICTIONS, COUNTER, "entrepot_evictions_total", "Blobs evicted to make room.")
+METRIC(EVICTED_BYTES, COUNTER, "entrepot_evicted_bytes_total", "Bytes of blobs evicted to make room.")
+
+/* Upstreams, central, the node itself. */
+METRIC_FAMILY(UPSTREAM_REQUESTS, COUNTER, "entrepot_upstream_requests_total", "upstream", "result",
+              "Requests to an upstream, by how they ended.")
+METRIC_FAMILY(TOKEN_FETCHES, COUNTER, "entrepot_token_fetches_total", "upstream", NULL,
+              "Tokens asked for at an upstream's token service.")
+METRIC_FAMILY(RATE_LIMIT, GAUGE, "entrepot_upstream_rate_limit", "upstream", NULL,
+              "Pulls an upstream allows in its window, as it last said.")
+METRIC_FAMILY(RATE_REMAINING, GAUGE, "entrepot_upstream_rate_limit_remaining", "upstream", NULL,
+              "Pulls an upstream still allows in its window, as it last said.")
+METRIC_FAMILY(BREAKER_OPEN, GAUGE, "entrepot_source_breaker_open", "source", NULL,
+              "1 while a source is left alone because it failed, 0.5 while it is probed, else 0.")
+METRIC(CENTRAL_REACHABLE, GAUGE, "entrepot_central_reachable", "1 if central answered last, else 0.")
+METRIC(CATALOGUE_SEQUENCE, GAUGE, "entrepot_catalogue_sequence", "Last sequence number of the catalogue known here.")
+METRIC_FAMILY(LONGEST_STALL, GAUGE, "entrepot_loop_longest_stall_seconds", "loop", NULL,
+              "Longest time an event loop was kept from its work since the last time this was read.")
+METRIC_FAMILY(BUILD_INFO, GAUGE, "entrepot_build_info", "version", "node", "Always 1; the labels say what runs.")
+METRIC(READY, GAUGE, "entrepot_ready", "1 if /readyz says ready, else 0.")
+
+/* The process, under the names every Prometheus client uses. */
+METRIC(PROCESS_RSS, GAUGE, "process_resident_memory_bytes", "Resident memory.")
+METRIC(PROCESS_VIRTUAL, GAUGE, "process_virtual_memory_bytes", "Virtual memory.")
+METRIC(PROCESS_CPU, COUNTER, "process_cpu_seconds_total", "CPU time used, user and system.")
+METRIC(PROCESS_START, GAUGE, "process_start_time_seconds", "When the process started, seconds since the epoch.")
+METRIC(PROCESS_FDS, GAUGE, "process_open_fds", "Open file descriptors.")
+METRIC(PROCESS_MAX_FDS, GAUGE, "process_max_fds", "How many file descriptors may be open.")
+
+#undef METRIC
+#undef METRIC_FAMILY
+#undef METRIC_HISTOGRAM
