@@ -1,25 +1,30 @@
-/* The digest table: entries in chunks that never move, found through 256 shards of chained buckets, each under a
+/* The digest table: entries in chunks that never move, found through 256 shards of open-addressed slots, each under a
  * sequence lock whose fields are all atomics. Thread: see table.h.
+ *
+ * A slot is an entry's number and 5 bits of its hash, so that a look-up touches one line of slots and one entry: with a
+ * million entries these two cache misses are what it costs.
  *
  * Memory order: a writer makes the sequence odd, stores fields with release, makes it even with release. A reader loads
  * the sequence and every field with acquire. A reader that got any field of a newer write therefore sees a newer
- * sequence afterwards, and reads again. Entries and chunks are never given back and old bucket arrays are kept until
- * the end (together less than the newest), so whatever a late reader follows is still memory of ours. */
+ * sequence afterwards, and reads again. Entries and chunks are never given back and old slot arrays are kept until the
+ * end (together less than the newest), so whatever a late reader follows is still memory of ours. */
 #include "common/store/table.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "common/core/map.h"
 
 #define SHARDS 256u
-#define CHUNK_BITS 12u
+#define CHUNK_BITS 15u /* 2 MiB of sha256 entries: a huge page */
 #define CHUNK (1u << CHUNK_BITS)
-#define CHUNKS_MAX 32768u /* 134 million entries */
-#define READ_TRIES 200    /* then the reader takes the lock: the writer may have lost its processor */
+#define CHUNKS_MAX 4096u /* 134 million entries */
+#define ID_BITS 27u
+#define READ_TRIES 200 /* then the reader takes the lock: the writer may have lost its processor */
 
 #define LIVE (1ULL << 57)
 #define MORE (1ULL << 56)
@@ -27,29 +32,33 @@
 struct entry {
     _Atomic uint64_t size_media;   /* 48 bits size, 16 media type */
     _Atomic uint64_t scopes_flags; /* 24 + 24 bits scopes, 8 flags, MORE, LIVE */
-    _Atomic uint32_t next;         /* in the bucket's chain, or the free list */
+    _Atomic uint32_t next_free;    /* of a free entry: the next one */
     _Atomic uint32_t used_at;      /* wall seconds */
     _Atomic uint8_t freq, dirty;
     _Atomic uint64_t digest[]; /* 4 or 8 words */
 };
 _Static_assert(sizeof(struct entry) + 32 == 64, "a sha256 entry is one cache line");
 
+_Static_assert((CHUNKS_MAX << CHUNK_BITS) == 1u << ID_BITS, "a slot holds any number");
+
 struct chunk {
     unsigned words;
-    _Alignas(64) char entries[];
+    uint32_t first; /* number of its first entry */
+    uint32_t used;  /* entries handed out so far; under the slab's lock */
+    char *entries;
 };
 
-struct buckets {
-    struct buckets *retired;
+struct slots {
+    struct slots *retired;
     uint32_t mask;
-    _Atomic uint32_t head[];
+    _Atomic uint32_t v[]; /* 0: empty; else tag and number */
 };
 
 struct shard {
     _Alignas(64) _Atomic uint32_t seq;
-    _Atomic(struct buckets *) buckets;
+    _Atomic(struct slots *) slots;
     uint32_t count;
-    pthread_mutex_t lock; /* one writer at a time; held for a chain's walk, or a growth of this shard */
+    pthread_mutex_t lock; /* one writer at a time; held for a look-up, or a growth of this shard */
 };
 
 struct table {
@@ -57,6 +66,7 @@ struct table {
     uint64_t key[2];
     pthread_mutex_t slab_lock; /* guards free lists and the making of chunks */
     uint32_t free_head[2];     /* for 4 and 8 words */
+    struct chunk *fresh[2];    /* the chunk that numbers come from when nothing is free */
     _Atomic uint32_t n_chunks;
     _Atomic(struct chunk *) chunks[CHUNKS_MAX];
     pthread_rwlock_t more_lock; /* guards more: the rare blobs in three scopes and more */
@@ -71,11 +81,15 @@ struct scope_list {
 #define get(field) atomic_load_explicit(&(field), memory_order_acquire)
 #define set(field, v) atomic_store_explicit(&(field), (v), memory_order_release)
 
-static struct buckets *buckets_new(uint32_t n) {
-    struct buckets *b = calloc(1, sizeof(*b) + n * sizeof(b->head[0]));
-    if (!b) abort();
-    b->mask = n - 1;
-    return b;
+static size_t stride(unsigned words) {
+    return sizeof(struct entry) + words * 8;
+}
+
+static struct slots *slots_new(uint32_t n) {
+    struct slots *p = calloc(1, sizeof(*p) + n * sizeof(p->v[0]));
+    if (!p) abort();
+    p->mask = n - 1;
+    return p;
 }
 
 struct table *table_new(void) {
@@ -86,7 +100,7 @@ struct table *table_new(void) {
         atomic_init(&t->chunks[i], NULL);
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_mutex_init(&t->shards[i].lock, NULL);
-        atomic_init(&t->shards[i].buckets, buckets_new(4));
+        atomic_init(&t->shards[i].slots, slots_new(8));
     }
     if (getrandom(t->key, sizeof(t->key), 0) != (ssize_t)sizeof(t->key)) abort();
     t->key[0] |= 1;
@@ -99,22 +113,21 @@ struct table *table_new(void) {
 void table_free(struct table *t) {
     if (!t) return;
     for (unsigned i = 0; i < SHARDS; i++) {
-        for (struct buckets *b = get(t->shards[i].buckets), *old; b; b = old) {
-            old = b->retired;
-            free(b);
+        for (struct slots *p = get(t->shards[i].slots), *old; p; p = old) {
+            old = p->retired;
+            free(p);
         }
         pthread_mutex_destroy(&t->shards[i].lock);
     }
-    for (uint32_t i = 0; i < get(t->n_chunks); i++)
-        free(get(t->chunks[i]));
+    for (uint32_t i = 0; i < get(t->n_chunks); i++) {
+        struct chunk *c = get(t->chunks[i]);
+        munmap(c->entries, CHUNK * stride(c->words));
+        free(c);
+    }
     map_free(t->more);
     pthread_rwlock_destroy(&t->more_lock);
     pthread_mutex_destroy(&t->slab_lock);
     free(t);
-}
-
-static size_t stride(unsigned words) {
-    return sizeof(struct entry) + words * 8;
 }
 
 static unsigned words_of(const struct digest *d) {
@@ -161,25 +174,32 @@ static void read_value(const struct entry *e, struct table_value *v) {
     v->more = sf & MORE;
 }
 
-/* Walks the chain; gives up (as not found) when the sequence has moved, since a changing chain may have no end. */
-static uint32_t walk(const struct table *t, const struct shard *sh, uint64_t hash, const uint64_t *key, unsigned words,
-                     uint32_t seq) {
-    const struct buckets *b = get(sh->buckets);
-    uint32_t id = get(b->head[hash & b->mask]);
-    for (unsigned step = 1; id; step++) {
+static uint32_t tag_of(uint64_t hash) {
+    return (uint32_t)(hash >> 32) << ID_BITS;
+}
+
+static uint32_t id_of(uint32_t slot) {
+    return slot & ((1u << ID_BITS) - 1);
+}
+
+/* Ends at an empty slot; while a writer moves slots it may miss one or meet them all, and is asked again. */
+static uint32_t walk(const struct table *t, const struct shard *sh, uint64_t hash, const uint64_t *key,
+                     unsigned words) {
+    const struct slots *p = get(sh->slots);
+    for (uint32_t i = 0; i <= p->mask; i++) {
+        uint32_t slot = get(p->v[(hash + i) & p->mask]);
+        if (slot == 0) break;
+        if ((slot ^ tag_of(hash)) >> ID_BITS) continue;
         unsigned w = 0;
-        const struct entry *e = entry_at(t, id, &w);
-        if (!e) return 0;
-        if (w == words && same_digest(e, key, words)) return id;
-        if (step % 64 == 0 && get(sh->seq) != seq) return 0;
-        id = get(e->next);
+        const struct entry *e = entry_at(t, id_of(slot), &w);
+        if (e && w == words && same_digest(e, key, words)) return id_of(slot);
     }
     return 0;
 }
 
 static uint32_t find_once(const struct table *t, const struct shard *sh, uint64_t hash, const uint64_t *key,
-                          unsigned words, uint32_t seq, struct table_value *v) {
-    uint32_t id = walk(t, sh, hash, key, words, seq);
+                          unsigned words, struct table_value *v) {
+    uint32_t id = walk(t, sh, hash, key, words);
     if (id && v) read_value(entry_at(t, id, &words), v);
     return id;
 }
@@ -194,11 +214,11 @@ uint32_t table_find(const struct table *t, const struct digest *d, struct table_
     for (int i = 0; i < READ_TRIES; i++) {
         uint32_t seq = get(sh->seq);
         if (seq & 1) continue;
-        uint32_t id = find_once(t, sh, hash, key, words, seq, v);
+        uint32_t id = find_once(t, sh, hash, key, words, v);
         if (get(sh->seq) == seq) return id;
     }
     pthread_mutex_lock(&sh->lock);
-    uint32_t id = find_once(t, sh, hash, key, words, get(sh->seq), v);
+    uint32_t id = find_once(t, sh, hash, key, words, v);
     pthread_mutex_unlock(&sh->lock);
     return id;
 }
@@ -233,33 +253,39 @@ static void shard_unlock(struct shard *sh) {
     pthread_mutex_unlock(&sh->lock);
 }
 
-/* Under the slab lock: a new chunk, all of its entries on the free list, low numbers first. */
-static void chunk_add(struct table *t, unsigned words) {
+/* Under the slab lock. */
+static struct chunk *chunk_add(struct table *t, unsigned words) {
     uint32_t n = get(t->n_chunks);
     if (n == CHUNKS_MAX) abort(); /* 134 million blobs: far beyond what the index is meant for */
-    size_t size = (sizeof(struct chunk) + CHUNK * stride(words) + 63) & ~(size_t)63;
-    struct chunk *c = aligned_alloc(64, size);
-    if (!c) abort();
-    memset(c, 0, size);
-    c->words = words;
+    struct chunk *c = calloc(1, sizeof(*c));
+    size_t size = CHUNK * stride(words);
+    /* Aligned by taking more and giving the rest back, so that large stores get huge pages; the first chunk, which a
+     * small store only begins to fill, does without. */
+    size_t align = 2 * MiB;
+    char *p = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!c || p == MAP_FAILED) abort();
+    size_t lead = (align - (uintptr_t)p % align) % align;
+    if (lead) munmap(p, lead);
+    if (align - lead) munmap(p + lead + size, align - lead);
+    if (n > 0) madvise(p + lead, size, MADV_HUGEPAGE);
+    *c = (struct chunk){
+        .words = words, .first = n << CHUNK_BITS, .used = n == 0, .entries = p + lead}; /* number 0 is nobody's */
     set(t->chunks[n], c);
     set(t->n_chunks, n + 1);
-    uint32_t *head = &t->free_head[words == 8];
-    for (uint32_t i = CHUNK; i-- > (n == 0 ? 1u : 0u);) {
-        unsigned w = 0;
-        uint32_t id = n << CHUNK_BITS | i;
-        set(entry_at(t, id, &w)->next, *head);
-        *head = id;
-    }
+    return c;
 }
 
 static uint32_t slab_take(struct table *t, unsigned words) {
     pthread_mutex_lock(&t->slab_lock);
-    uint32_t *head = &t->free_head[words == 8];
-    if (*head == 0) chunk_add(t, words);
-    uint32_t id = *head;
-    unsigned w = 0;
-    *head = get(entry_at(t, id, &w)->next);
+    uint32_t *head = &t->free_head[words == 8], id = *head;
+    struct chunk **fresh = &t->fresh[words == 8];
+    if (id) {
+        unsigned w = 0;
+        *head = get(entry_at(t, id, &w)->next_free);
+    } else {
+        if (!*fresh || (*fresh)->used == CHUNK) *fresh = chunk_add(t, words);
+        id = (*fresh)->first + (*fresh)->used++;
+    }
     pthread_mutex_unlock(&t->slab_lock);
     return id;
 }
@@ -270,7 +296,7 @@ void table_release(struct table *t, uint32_t id) {
     assert(e && !(get(e->scopes_flags) & LIVE));
     pthread_mutex_lock(&t->slab_lock);
     uint32_t *head = &t->free_head[words == 8];
-    set(e->next, *head);
+    set(e->next_free, *head);
     *head = id;
     pthread_mutex_unlock(&t->slab_lock);
 }
@@ -284,32 +310,63 @@ static struct digest digest_of_entry(const struct entry *e, unsigned words) {
     return d;
 }
 
+/* Where the entry's search begins. */
+static uint64_t hash_of_entry(const struct table *t, uint32_t id) {
+    unsigned words = 0;
+    const struct entry *e = entry_at(t, id, &words);
+    struct digest d = digest_of_entry(e, words);
+    return table_hash(t, &d);
+}
+
+static void slot_put(struct slots *p, uint64_t hash, uint32_t id) {
+    uint32_t i = (uint32_t)hash & p->mask;
+    while (get(p->v[i]))
+        i = (i + 1) & p->mask;
+    set(p->v[i], tag_of(hash) | id);
+}
+
+/* Those after it move up if that brings them nearer to where their search begins, so no gap is left (Knuth, 6.4,
+ * algorithm R). */
+static void slot_take(const struct table *t, struct slots *p, uint64_t hash, uint32_t id) {
+    uint32_t i = (uint32_t)hash & p->mask;
+    while (id_of(get(p->v[i])) != id)
+        i = (i + 1) & p->mask;
+    for (uint32_t j = i;;) {
+        j = (j + 1) & p->mask;
+        uint32_t slot = get(p->v[j]);
+        if (slot == 0) break;
+        uint32_t home = (uint32_t)hash_of_entry(t, id_of(slot)) & p->mask;
+        if (((j - home) & p->mask) < ((j - i) & p->mask)) continue;
+        set(p->v[i], slot);
+        i = j;
+    }
+    set(p->v[i], 0);
+}
+
 /* Under the shard's lock, its sequence odd. */
 static void shard_resize(struct table *t, struct shard *sh, uint32_t n) {
-    struct buckets *old = get(sh->buckets), *b = buckets_new(n);
+    struct slots *old = get(sh->slots), *p = slots_new(n);
     for (uint32_t i = 0; i <= old->mask; i++) {
-        for (uint32_t id = get(old->head[i]), next; id; id = next) {
-            unsigned words = 0;
-            struct entry *e = entry_at(t, id, &words);
-            struct digest d = digest_of_entry(e, words);
-            _Atomic uint32_t *head = &b->head[table_hash(t, &d) & b->mask];
-            next = get(e->next);
-            set(e->next, get(*head));
-            set(*head, id);
-        }
+        uint32_t id = id_of(get(old->v[i]));
+        if (id) slot_put(p, hash_of_entry(t, id), id);
     }
-    b->retired = old;
-    set(sh->buckets, b);
+    p->retired = old;
+    set(sh->slots, p);
+}
+
+static bool too_full(const struct shard *sh, uint32_t count) {
+    uint32_t n = get(sh->slots)->mask + 1;
+    return count > n - n / 4;
 }
 
 void table_reserve(struct table *t, size_t n) {
-    uint32_t want = 4;
-    while (want < CHUNK * 64 && want < n / SHARDS)
+    uint32_t want = 8;
+    while (want < 1u << 24 && want - want / 4 < n / SHARDS + n / SHARDS / 16)
         want *= 2;
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *sh = &t->shards[i];
         shard_lock(sh);
-        if (want > get(sh->buckets)->mask + 1) shard_resize(t, sh, want);
+        if (want > get(sh->slots)->mask + 1) shard_resize(t, sh, want);
         shard_unlock(sh);
     }
 }
@@ -340,11 +397,8 @@ uint32_t table_put(struct table *t, const struct digest *d, const struct table_v
         set(e->used_at, used_at);
         set(e->freq, 0);
         set(e->dirty, 0);
-        if (++sh->count > get(sh->buckets)->mask + 1) shard_resize(t, sh, 2 * (get(sh->buckets)->mask + 1));
-        struct buckets *b = get(sh->buckets);
-        _Atomic uint32_t *head = &b->head[hash & b->mask];
-        set(e->next, get(*head));
-        set(*head, id);
+        if (too_full(sh, ++sh->count)) shard_resize(t, sh, 2 * (get(sh->slots)->mask + 1));
+        slot_put(get(sh->slots), hash, id);
     }
     shard_unlock(sh);
     return id;
@@ -358,13 +412,7 @@ uint32_t table_remove(struct table *t, const struct digest *d) {
     unsigned words = 0;
     struct entry *e = entry_at(t, id, &words);
     shard_lock(sh);
-    struct buckets *b = get(sh->buckets);
-    _Atomic uint32_t *link = &b->head[hash & b->mask];
-    while (get(*link) != id) {
-        unsigned w = 0;
-        link = &entry_at(t, get(*link), &w)->next;
-    }
-    set(*link, get(e->next));
+    slot_take(t, get(sh->slots), hash, id);
     bool more = get(e->scopes_flags) & MORE;
     set(e->scopes_flags, 0);
     sh->count--;
