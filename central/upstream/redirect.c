@@ -1,0 +1,32 @@
+/* Redirects and origins. Thread: any. */
+#include "central/upstream/redirect.h"
+
+#include <string.h>
+#include <strings.h>
+
+bool redirect_is(int status) {
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+bool origin_same(const struct http_url *a, const struct http_url *b) {
+    return strcmp(a->scheme, b->scheme) == 0 && strcasecmp(a->host, b->host) == 0 && a->port == b->port;
+}
+
+int redirect_follow(const char *from, const char *location, struct redirect *out, struct error *err) {
+    struct http_url before, after;
+    *out = (struct redirect){0};
+    if (!location || !http_url_parse(from, &before))
+        return error_set(err, ERR_UPSTREAM, "sent us on without a Location");
+    char *url = http_url_join(from, location);
+    if (!url || !http_url_parse(url, &after)) {
+        free(url);
+        return error_set(err, ERR_UPSTREAM, "sent us on to something that is no http or https URL");
+    }
+    if (strcmp(before.scheme, "https") == 0 && strcmp(after.scheme, "https") != 0) {
+        free(url);
+        return error_set(err, ERR_UPSTREAM, "sent us from https to plain http at %.100s", after.host);
+    }
+    out->url = url;
+    out->same_origin = origin_same(&before, &after);
+    return 0;
+}

@@ -1,0 +1,21 @@
+/* Where a registry may send us. Pure. Thread: any. */
+#ifndef ENTREPOT_CENTRAL_UPSTREAM_REDIRECT_H
+#define ENTREPOT_CENTRAL_UPSTREAM_REDIRECT_H
+
+#include "common/core/error.h"
+#include "common/http/client.h"
+
+#define REDIRECTS_MAX 5
+
+struct redirect {
+    char *url;        /* freed by the caller */
+    bool same_origin; /* scheme, host and port as before: credentials may go along */
+};
+
+bool redirect_is(int status);
+/* Where the answer to from with this Location leads. ERR_UPSTREAM: nowhere usable, or from https to http. */
+int redirect_follow(const char *from, const char *location, struct redirect *out, struct error *err) must_check;
+/* Scheme, host (case-insensitive) and port are equal. */
+bool origin_same(const struct http_url *a, const struct http_url *b);
+
+#endif
