@@ -119,6 +119,8 @@ static int enter(struct commit *c, bool *is_new) {
     for (size_t i = 0; i < c->n_scopes; i++)
         table_scope_add(c->store->table, &c->digest, &v, c->scopes[i]);
     *is_new = held_put(c->store, &c->digest, &v, (uint32_t)clock_wall_s());
+    /* Readers who followed the fill go on reading from its file: eviction must know of them. */
+    if (c->part && open_file_refs(c->part->file) > 1) files_put(c->store->files, &c->digest, c->part->file);
     /* Somebody else changed the row in the same transaction, or meant to: what memory says now goes there. */
     bool same =
         v.flags == c->row.flags && v.media == c->row.media && memcmp(v.scopes, c->row.scopes, sizeof(v.scopes)) == 0;
@@ -175,6 +177,7 @@ static void submit(struct commit *c) {
 static void commit_work(struct work *w) {
     struct commit *c = container_of(w, struct commit, work);
     int r = sync_file(c);
+    if (r == ERR_NO_SPACE && space_evict(c->store, c->value.size + MiB, SPACE_QUICK) > 0) r = sync_file(c);
     if (r == 0) {
         pthread_mutex_t *stripe = store_stripe(c->store, &c->digest);
         pthread_mutex_lock(stripe);

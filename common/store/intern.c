@@ -77,6 +77,12 @@ int intern_put(struct intern *in, uint32_t id, const char *s) {
     return ok ? 0 : ERR_INVALID;
 }
 
+void intern_reserve(struct intern *in, uint32_t id) {
+    pthread_mutex_lock(&in->lock);
+    if (id >= in->next) in->next = id < in->limit ? id + 1 : in->limit + 1;
+    pthread_mutex_unlock(&in->lock);
+}
+
 const char *intern_name(const struct intern *in, uint32_t id) {
     if (id == 0 || id > in->limit) return NULL;
     _Atomic(char *) *chunk = atomic_load_explicit(&in->chunks[id / CHUNK], memory_order_acquire);

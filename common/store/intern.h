@@ -13,6 +13,8 @@ void intern_free(struct intern *in);
 uint32_t intern_get(struct intern *in, const char *s, bool *is_new);
 /* At load: s has this number. ERR_INVALID when out of range or taken. */
 int intern_put(struct intern *in, uint32_t id, const char *s) must_check;
+/* At load: id is used somewhere though its string was lost; it is not given to another. */
+void intern_reserve(struct intern *in, uint32_t id);
 /* NULL for 0 and numbers not given. */
 const char *intern_name(const struct intern *in, uint32_t id);
 

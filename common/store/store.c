@@ -141,7 +141,14 @@ static void on_count(int64_t blobs, void *arg) {
 static bool on_blob(const struct digest *d, struct table_value *v, uint32_t used_at, unsigned freq, void *arg) {
     struct store *s = arg;
     bool existed;
-    if (v->media && !intern_name(s->media, v->media)) return false;
+    for (unsigned i = 0; i < TABLE_SCOPES; i++) {
+        if (v->scopes[i] && !intern_name(s->scopes, v->scopes[i])) intern_reserve(s->scopes, v->scopes[i]);
+    }
+    /* Its media type's row was lost on a full disk: left out, its file is adopted and looked into again. */
+    if (v->media && !intern_name(s->media, v->media)) {
+        intern_reserve(s->media, v->media);
+        return true;
+    }
     uint32_t id = table_put(s->table, d, v, used_at, &existed);
     table_set_freq(s->table, id, freq);
     s->blobs++;
@@ -155,6 +162,7 @@ static void on_scope_of(const struct digest *d, uint32_t scope, void *arg) {
     struct table_value v;
     bool existed;
     uint32_t id = table_find(s->table, d, &v);
+    if (!intern_name(s->scopes, scope)) intern_reserve(s->scopes, scope);
     if (id && table_scope_add(s->table, d, &v, scope)) table_put(s->table, d, &v, 0, &existed);
 }
 
@@ -166,7 +174,7 @@ static void memory_new(struct store *s) {
     s->table = table_new();
     s->media = intern_new(MEDIA_MAX);
     s->scopes = intern_new(SCOPES_MAX);
-    s->tags = tags_new(s->media);
+    s->tags = tags_new();
     s->blobs = s->bytes = s->manifests = 0;
 }
 

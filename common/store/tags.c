@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/core/map.h"
+#include "common/store/intern.h"
 
 #define SHARDS 16u
 
@@ -29,7 +30,7 @@ struct shard {
 };
 
 struct tags {
-    struct intern *media;
+    struct intern *media; /* of its own: the index has tags' media types as text */
     _Atomic int64_t count;
     struct shard shards[SHARDS];
 };
@@ -42,10 +43,10 @@ static void repo_free(void *arg) {
     free(r);
 }
 
-struct tags *tags_new(struct intern *media) {
+struct tags *tags_new(void) {
     struct tags *t = calloc(1, sizeof(*t));
     if (!t) abort();
-    t->media = media;
+    t->media = intern_new(UINT16_MAX);
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_rwlock_init(&t->shards[i].lock, NULL);
         t->shards[i].repos = map_new(repo_free);
@@ -59,6 +60,7 @@ void tags_free(struct tags *t) {
         map_free(t->shards[i].repos);
         pthread_rwlock_destroy(&t->shards[i].lock);
     }
+    intern_free(t->media);
     free(t);
 }
 

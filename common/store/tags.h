@@ -3,13 +3,11 @@
 #ifndef ENTREPOT_STORE_TAGS_H
 #define ENTREPOT_STORE_TAGS_H
 
-#include "common/store/intern.h"
 #include "common/store/store.h"
 
 struct tags;
 
-/* media: borrowed; the media types of tags are numbers in it. */
-struct tags *tags_new(struct intern *media);
+struct tags *tags_new(void);
 void tags_free(struct tags *t);
 bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_record *out);
 void tags_set(struct tags *t, const char *repo, const char *tag, const struct tag_record *rec);

@@ -159,6 +159,48 @@ static void manifests_keep_their_media_type(void **state) {
     assert_int_equal(u.manifests, 1);
 }
 
+static void a_media_type_first_seen_in_a_tag_is_no_damage(void **state) {
+    (void)state;
+    struct digest d;
+    struct tag_record rec = {.media_type = "application/vnd.oci.image.manifest.v1+json"};
+    struct blob_info bi;
+    char path[512];
+    digest_of(&rec.digest, DIGEST_SHA256, "x", 1);
+    store_tag_set(store, "r/f", "t", &rec);
+    put_manifest("{\"f\":1}", "r/f", NULL, 0, &d);
+    reopen();
+    assert_true(store_lookup(store, &d, &bi));
+    assert_string_equal(bi.media_type, rec.media_type);
+    snprintf(path, sizeof(path), "%s/index.db.old", dir);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void exec_index(const char *sql) {
+    sqlite3 *db;
+    char path[512];
+    snprintf(path, sizeof(path), "%s/index.db", dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void a_scope_whose_name_was_lost_is_not_given_to_another(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 20, 10), m;
+    struct blob_info bi;
+    uint32_t scope;
+    put_manifest("{\"g\":1}", "r/g", NULL, 0, &m);
+    store_close(store);
+    exec_index("DELETE FROM scopes; DELETE FROM media_types");
+    store = fixture_open(dir, 0);
+    assert_int_equal(store_scope(store, "evil.example", &scope), 0);
+    assert_false(store_lookup_in(store, &d, scope, &bi));
+    assert_true(store_lookup(store, &d, &bi));
+    assert_true(store_lookup(store, &m, &bi));
+    assert_null(bi.media_type);
+    assert_int_equal(bi.flags, 0);
+}
+
 static void any_number_of_scopes_is_kept(void **state) {
     (void)state;
     struct digest d = fixture_put(store, 4, 10);
@@ -395,12 +437,7 @@ static void another_schema_version_is_made_again_and_tags_are_kept(void **state)
     struct digest d = fixture_put(store, 13, 1000);
     set_tag("r/d", "t", &d);
     store_close(store);
-    sqlite3 *db;
-    char path[512];
-    snprintf(path, sizeof(path), "%s/index.db", dir);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    exec_index("PRAGMA user_version=99");
     store = fixture_open(dir, 0);
     struct tag_record rec;
     assert_true(fixture_held(store, &d));
@@ -481,6 +518,8 @@ int main(void) {
         T(a_part_is_continued_up_to_its_first_hole),
         T(a_commit_of_the_wrong_length_fails_and_keeps_the_part),
         T(manifests_keep_their_media_type),
+        T(a_media_type_first_seen_in_a_tag_is_no_damage),
+        T(a_scope_whose_name_was_lost_is_not_given_to_another),
         T(any_number_of_scopes_is_kept),
         T(a_deleted_blob_is_gone_for_good),
         T(a_file_that_went_missing_or_changed_size_is_dropped),
