@@ -4,6 +4,6 @@
 
 #include "common/ops/command.h"
 
-extern const struct command command_serve;
+extern const struct command command_edge_serve;
 
 #endif

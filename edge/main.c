@@ -4,7 +4,7 @@
 #include "edge/edge.h"
 
 static const struct command *const commands[] = {
-    &command_serve, &command_status, &command_doctor, &command_pull,          &command_ls,
+    &command_edge_serve, &command_status, &command_doctor, &command_pull,          &command_ls,
     &command_df,    &command_prune,  &command_verify, &command_client_config,
 };
 

@@ -62,7 +62,7 @@ static json_t *central_json(struct edge *e) {
     struct central_state s;
     central_source_state(e->central, &s);
     return json_pack("{s:s, s:b, s:I, s:I, s:s}", "url", e->cfg->central, "reachable", s.reachable, "since",
-                     (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "last_error", s.last_error);
+                     (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "message", s.last_error);
 }
 
 static json_t *upstreams_json(struct edge *e) {
@@ -132,7 +132,7 @@ static int serve(const struct command_context *ctx) {
     return runtime_serve(ctx->node, &tier) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
-const struct command command_serve = {
+const struct command command_edge_serve = {
     .name = "serve",
     .usage = "[--check]",
     .summary = "run the edge until it is told to stop",

@@ -31,8 +31,12 @@ static struct work *next_job(struct workpool *p) {
 static void *thread_main(void *arg) {
     struct workpool *p = arg;
     pthread_setname_np(pthread_self(), p->name);
-    for (struct work *w; (w = next_job(p));)
+    for (struct work *w; (w = next_job(p));) {
         w->fn(w);
+        pthread_mutex_lock(&p->lock);
+        if (--p->busy == 0 && !p->first) pthread_cond_broadcast(&p->idle);
+        pthread_mutex_unlock(&p->lock);
+    }
     return NULL;
 }
 

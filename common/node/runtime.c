@@ -110,7 +110,7 @@ static void make_loops(struct node_run *n) {
     rt->serving = n->serving;
     for (unsigned i = 0; i < rt->n_serving; i++) {
         static char names[LOOPS_MAX][16];
-        snprintf(names[i], sizeof(names[i]), "serve-%u", i);
+        snprintf(names[i], sizeof(names[i]), "serve-%u", i % LOOPS_MAX);
         n->serving[i] = n->loops[i] = loop_new(names[i]);
         n->loop_names[i] = names[i];
     }

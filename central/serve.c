@@ -1,0 +1,320 @@
+/* `entrepot-central serve`: central's node. Misses go to the upstreams, everything learned goes into the catalogue, and
+ * edges ask it on the fleet port. Thread: as runtime.h says of each callback. */
+#include "central/central.h"
+
+#include "central/catalog/catalog.h"
+#include "central/config.h"
+#include "central/fleet/lookup.h"
+#include "central/upstream/upstream.h"
+#include "central/warehouse/load.h"
+#include "common/core/clock.h"
+#include "common/node/runtime.h"
+#include "common/oci/regerror.h"
+#include "common/ops/metrics.h"
+#include "common/wire/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Together with an edge's own memory of a "no" a new tag must be seen within 10 s. */
+#define NEGATIVE_MS 4000
+#define CATALOG_READERS 4
+
+struct central {
+    const struct central_config *cfg;
+    struct runtime *rt;
+    struct name_rules rules;
+    struct wire_settings settings;
+    struct upstream **upstreams;
+    struct catalog *catalog;
+    struct lookup *lookup;
+};
+
+static struct central *central_of(void *rt) {
+    return ((struct runtime *)rt)->tier;
+}
+
+/* The number of an upstream by its name, or -1. */
+static long upstream_index(const struct central *c, const char *name) {
+    for (size_t i = 0; i < c->cfg->n_upstreams; i++) {
+        if (strcmp(c->cfg->upstreams[i].name, name) == 0) return (long)i;
+    }
+    return -1;
+}
+
+/* --- what registry and fills ask --- */
+
+static const struct name_rules *rules(void *rt) {
+    return &central_of(rt)->rules;
+}
+
+/* Content got with credentials is served only in the repositories that refer to it. */
+static bool per_repository(const struct upstream_config *u) {
+    return u->username != NULL;
+}
+
+static uint32_t scope(const struct repo_name *repo, void *rt) {
+    struct central *c = central_of(rt);
+    char name[REPO_STR_MAX];
+    long i = repo->upstream[0] ? upstream_index(c, repo->upstream) : -1;
+    const char *what = i >= 0 && !per_repository(&c->cfg->upstreams[i]) ? repo->upstream : repo_name_str(repo, name);
+    uint32_t id = 0;
+    return store_scope(c->rt->store, what, &id) == 0 ? id : 0;
+}
+
+static int64_t fresh_for_ms(const struct repo_name *repo, void *rt) {
+    struct central *c = central_of(rt);
+    long i = repo->upstream[0] ? upstream_index(c, repo->upstream) : -1;
+    return i < 0 ? INT64_MAX : c->cfg->upstreams[i].fresh_for_ms;
+}
+
+static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *rt) {
+    struct central *c = central_of(rt);
+    long i = repo->upstream[0] ? upstream_index(c, repo->upstream) : -1;
+    if (i < 0) return 0;
+    out[0] = upstream_source(c->upstreams[i]);
+    return 1;
+}
+
+/* --- learning --- */
+
+static void learned_tag(const struct repo_name *repo, const char *tag, const struct tag_record *rec, void *rt) {
+    struct catalog_tag t = {
+        .digest = rec->digest, .size = rec->size, .checked_at = rec->checked_at, .deleted = rec->deleted};
+    snprintf(t.media_type, sizeof(t.media_type), "%s", rec->media_type);
+    catalog_learn_tag(central_of(rt)->catalog, repo, tag, &t);
+}
+
+static void learned(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
+                    size_t n_proofs, const void *data, size_t len, void *rt) {
+    struct catalog *catalog = central_of(rt)->catalog;
+    if (!spec->manifest) {
+        catalog_learn_blob(catalog, &spec->digest, size, true, proofs, n_proofs * digest_len(spec->digest.alg));
+        return;
+    }
+    struct manifest m;
+    if (manifest_parse(&m, data, len, NULL) == 0)
+        catalog_learn_manifest(catalog, &spec->digest, media_type, size, &m);
+    else
+        catalog_learn_blob(catalog, &spec->digest, size, true, NULL, 0);
+    manifest_fini(&m);
+}
+
+static void blob_change(const struct digest *d, bool held, void *rt) {
+    struct central *c = central_of(rt);
+    if (!held && c) catalog_blob_lost(c->catalog, d);
+}
+
+/* --- the fleet port --- */
+
+struct tag_question {
+    void (*done)(void *done_arg, const struct lookup_tag *found);
+    void *done_arg;
+};
+
+static void on_tag(const struct tag_answer *a, void *arg) {
+    struct tag_question *q = arg;
+    int64_t age = clock_wall_s() - a->record.checked_at;
+    struct lookup_tag found = {
+        .code = a->code,
+        .message = a->end.msg[0] ? a->end.msg : NULL,
+        .retry_after_s = a->end.retry_after_s,
+        .digest = a->record.digest,
+        .size = a->record.size,
+        .media_type = a->record.media_type,
+        .age_s = age > 0 ? age : 0,
+        .stale = a->stale,
+        .deleted = a->record.deleted,
+        .warning = a->warning[0] ? a->warning : NULL,
+    };
+    q->done(q->done_arg, &found);
+    free(q);
+}
+
+static void resolve_tag(void *arg, const struct repo_name *repo, const char *tag, const char *request_id,
+                        void (*done)(void *done_arg, const struct lookup_tag *found), void *done_arg) {
+    struct central *c = arg;
+    struct tag_question *q = calloc(1, sizeof(*q));
+    if (!q) abort();
+    *q = (struct tag_question){done, done_arg};
+    registry_resolve_tag(c->rt->registry, repo, tag, request_id, on_tag, q);
+}
+
+static void node_request(struct http_req *req, struct runtime *rt) {
+    struct central *c = rt->tier;
+    if (strcmp(http_req_target(req), "/fleet/v1/lookup") == 0) {
+        lookup_handle(c->lookup, req);
+        return;
+    }
+    static const char text[] = "no such call on the fleet port\n";
+    http_reply(req, 404, "text/plain; charset=utf-8", text, sizeof(text) - 1);
+}
+
+/* --- for people --- */
+
+static json_t *upstream_json(struct central *c, size_t i) {
+    struct upstream_stats s;
+    upstream_stats(c->upstreams[i], &s);
+    const char *name = c->cfg->upstreams[i].name;
+    bool is_default = c->cfg->default_upstream && strcmp(c->cfg->default_upstream, name) == 0;
+    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I}", "name", name, "default", is_default, "ok", s.last_code == 0,
+                          "result", s.last_code == 0 ? "ok" : s.last_error, "message", s.last_error, "checked_at",
+                          (json_int_t)s.last_at_s);
+    if (s.rate_limit >= 0) {
+        json_object_set_new(j, "rate_limit", json_integer(s.rate_limit));
+        json_object_set_new(j, "rate_remaining", json_integer(s.rate_remaining));
+    }
+    if (s.has_clock_skew) json_object_set_new(j, "clock_skew_s", json_integer(s.clock_skew_s));
+    return j;
+}
+
+static json_t *status(void *rt) {
+    struct central *c = central_of(rt);
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->cfg->n_upstreams; i++)
+        json_array_append_new(list, upstream_json(c, i));
+    json_t *j = json_pack("{s:o, s:I}", "upstreams", list, "sequence", (json_int_t)catalog_sequence(c->catalog));
+    if (c->cfg->default_upstream) json_object_set_new(j, "default_upstream", json_string(c->cfg->default_upstream));
+    return j;
+}
+
+static int load(const char *layout, const char *ref, json_t **result, struct error *err, void *rt) {
+    struct central *c = central_of(rt);
+    struct load_target t = {.store = c->rt->store, .catalog = c->catalog, .rules = &c->rules};
+    return load_image(&t, layout, ref, result, err);
+}
+
+static void collect(struct metric_page *page, void *arg) {
+    struct central *c = arg;
+    metric_set(page, METRIC_CATALOGUE_SEQUENCE, (double)catalog_sequence(c->catalog));
+    for (size_t i = 0; i < c->cfg->n_upstreams; i++)
+        upstream_collect(c->upstreams[i], page);
+}
+
+/* --- life --- */
+
+static void *xcalloc(size_t n, size_t size) {
+    void *p = calloc(n ? n : 1, size);
+    if (!p) abort();
+    return p;
+}
+
+static void make_rules(struct central *c) {
+    const struct central_config *cfg = c->cfg;
+    const char **names = xcalloc(cfg->n_upstreams, sizeof(*names));
+    for (size_t i = 0; i < cfg->n_upstreams; i++)
+        names[i] = cfg->upstreams[i].name;
+    c->rules = (struct name_rules){
+        .upstreams = names,
+        .n_upstreams = cfg->n_upstreams,
+        .default_upstream = cfg->default_upstream,
+        .hosted = (const char *const *)cfg->hosted,
+        .n_hosted = cfg->n_hosted,
+        .own_names = (const char *const *)cfg->node.registry_names,
+        .n_own_names = cfg->node.n_registry_names,
+    };
+}
+
+/* A version that changes with the content, so that an edge hears of a change and of nothing else. */
+static uint64_t version_of(const struct wire_settings *s) {
+    struct wire_response rs = {.version = WIRE_VERSION, .settings = (struct wire_settings *)(uintptr_t)s};
+    uint8_t *data;
+    size_t len;
+    if (wire_response_encode(&rs, &data, &len, NULL) < 0) return 1;
+    struct digest d;
+    uint64_t version;
+    digest_of(&d, DIGEST_SHA256, data, len);
+    memcpy(&version, d.bytes, sizeof(version));
+    free(data);
+    return version ? version : 1;
+}
+
+/* Everything in it is borrowed from the configuration but the array of upstreams. */
+static void make_settings(struct central *c) {
+    const struct central_config *cfg = c->cfg;
+    struct wire_settings *s = &c->settings;
+    *s = (struct wire_settings){
+        .upstreams = xcalloc(cfg->n_upstreams, sizeof(*s->upstreams)),
+        .n_upstreams = cfg->n_upstreams,
+        .default_upstream = cfg->default_upstream,
+        .hosted = cfg->hosted,
+        .n_hosted = cfg->n_hosted,
+        .own_names = cfg->node.registry_names,
+        .n_own_names = cfg->node.n_registry_names,
+    };
+    for (size_t i = 0; i < cfg->n_upstreams; i++) {
+        const struct upstream_config *u = &cfg->upstreams[i];
+        snprintf(s->upstreams[i].name, sizeof(s->upstreams[i].name), "%s", u->name);
+        s->upstreams[i].fresh_for_ms = u->fresh_for_ms;
+        s->upstreams[i].per_repository = per_repository(u);
+    }
+    s->version = version_of(s);
+}
+
+static int start(struct runtime *rt, struct error *err) {
+    struct central *c = xcalloc(1, sizeof(*c));
+    c->cfg = (const struct central_config *)(const void *)rt->node;
+    c->rt = rt;
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/catalog.db", rt->node->data);
+    int r = catalog_open(&c->catalog, path, CATALOG_READERS, err);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    make_rules(c);
+    make_settings(c);
+    c->upstreams = xcalloc(c->cfg->n_upstreams, sizeof(*c->upstreams));
+    for (size_t i = 0; i < c->cfg->n_upstreams; i++)
+        c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], rt->fetch, rt->client);
+    struct lookup_config lc = {
+        .catalog = c->catalog, .pool = rt->pool, .resolve_tag = resolve_tag, .arg = c, .settings = &c->settings};
+    c->lookup = lookup_new(&lc);
+    rt->hide_deleted = c->cfg->deleted == DELETED_HIDE;
+    rt->tier = c;
+    metrics_collect(collect, c);
+    return 0;
+}
+
+static void stop(struct runtime *rt) {
+    struct central *c = rt->tier;
+    metrics_uncollect(collect, c);
+    lookup_free(c->lookup);
+    for (size_t i = 0; i < c->cfg->n_upstreams; i++)
+        upstream_free(c->upstreams[i]);
+    free(c->upstreams);
+    rt->tier = NULL;
+    catalog_close(c->catalog);
+    free(c->settings.upstreams);
+    free((void *)(uintptr_t)c->rules.upstreams);
+    free(c);
+}
+
+static const struct runtime_tier tier = {
+    .start = start,
+    .stop = stop,
+    .node_request = node_request,
+    .status = status,
+    .doctor = status,
+    .load = load,
+    .blob_change = blob_change,
+    .rules = rules,
+    .scope = scope,
+    .fresh_for_ms = fresh_for_ms,
+    .sources = sources,
+    .learned_tag = learned_tag,
+    .learned = learned,
+    .negative_ms = NEGATIVE_MS,
+};
+
+static int serve(const struct command_context *ctx) {
+    return runtime_serve(ctx->node, &tier) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+const struct command command_central_serve = {
+    .name = "serve",
+    .usage = "[--check]",
+    .summary = "run central until it is told to stop",
+    .where = COMMAND_CENTRAL,
+    .run = serve,
+};
