@@ -96,6 +96,30 @@ static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
     assert_false(fixture_held(store, &pinned));
 }
 
+static void a_blob_read_through_its_fills_file_is_not_evicted(void **state) {
+    (void)state;
+    store = fixture_open(dir, 0);
+    struct digest d;
+    struct part *p;
+    struct error err;
+    int64_t have;
+    char *data = fixture_bytes(1, 1000, &d);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(part_write(p, 0, data, 1000), 0);
+    struct open_file *reader = part_file(p);
+    struct fixture_wait w = FIXTURE_WAIT;
+    struct commit_info info = {.size = 1000};
+    part_commit(p, &info, fixture_done, &w);
+    assert_int_equal(fixture_wait(&w), 0);
+    assert_int_equal(store_prune(store, 0), 0);
+    open_file_unref(reader);
+    /* The commit's own reference goes right after done. */
+    for (int i = 0; store_prune(store, 0) == 0 && i < 1000; i++)
+        poll(NULL, 0, 1);
+    assert_false(fixture_held(store, &d));
+    free(data);
+}
+
 static void a_manifest_goes_after_its_children(void **state) {
     (void)state;
     store = fixture_open(dir, 0);
@@ -259,6 +283,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(the_limit_holds_and_what_is_used_stays),
         T(pinned_hosted_and_open_blobs_are_never_evicted),
+        T(a_blob_read_through_its_fills_file_is_not_evicted),
         T(a_manifest_goes_after_its_children),
         T(old_part_files_go_before_blobs_and_new_ones_after),
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
