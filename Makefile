@@ -5,9 +5,14 @@ CC ?= gcc
 SAN ?=
 FUZZ_SECONDS ?= 5
 PREFIX ?= /usr
-VARIANT := $(if $(SAN),$(subst $(comma),-,$(SAN)),release)
+
 comma := ,
 B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),release)$(if $(findstring clang,$(CC)),-clang)
+
+BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
+	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
+TEST_PACKAGES := libcmocka-dev clang libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman skopeo umoci \
+	python3-pytest iproute2 ethtool procps curl sqlite3 openssl nginx-light
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -37,41 +42,110 @@ CENTRAL_LIB_O := $(call o,$(filter-out central/main.c,$(CENTRAL_C)))
 EDGE_LIB_O := $(call o,$(filter-out edge/main.c,$(EDGE_C)))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_C))
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
 all: $(B)/entrepot-central $(B)/entrepot-edge
 
 help:
-	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
+
+## run          install what is missing, build, start central and edge, pull a sample image through both
+run: deps all sample
+	@deploy/local/run $(B) build/sample
+## demo         both tiers before your eyes in under a minute: cold, warm, a crowd, a moving tag, no upstream, no central
+demo: test-deps all
+	@/usr/bin/python3 deploy/local/demo.py $(B)
+## check        every test: units, sanitizers, fuzzers, real clients end to end
+check: test-deps
+	@tests/check
+## bench        measure beside the peers (QUICK=1: under three minutes)
+bench: test-deps all
+	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
+## fuzz         run the fuzzers longer (FUZZ_SECONDS=60)
+fuzz: test-deps
+	@FUZZ_SECONDS=$(if $(filter 5,$(FUZZ_SECONDS)),60,$(FUZZ_SECONDS)) tests/check fuzz
+## deps         install the packages that building needs
+deps:
+	@deploy/local/packages $(BUILD_PACKAGES)
+test-deps:
+	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+sample: build/sample/index.json
+build/sample/index.json: $(wildcard tests/sample/*)
+	@rm -rf build/sample; mkdir -p build
+	@tests/sample/make-sample build/sample
 
 $(B)/entrepot-central: $(call o,central/main.c) $(CENTRAL_LIB_O) $(COMMON_O)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 $(B)/entrepot-edge: $(call o,edge/main.c) $(EDGE_LIB_O) $(COMMON_O)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 # A unit test is one file with its own main; it may use everything but the two mains.
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunit.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS) -lcmocka
 $(B)/libunit.a: $(COMMON_O) $(CENTRAL_LIB_O) $(EDGE_LIB_O)
 	@rm -f $@; mkdir -p $(@D)
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 unit: $(UNIT_BIN)
+lib: $(B)/libunit.a
 
 $(B)/obj/%.o: %.c | $(GEN_H)
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 # Generated code is not held to our warnings.
 $(B)/gen/proto/%.pb-c.o: $(B)/gen/proto/%.pb-c.c
-	$(CC) $(CPPFLAGS_ALL) $(filter-out $(WARN),$(CFLAGS_ALL)) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(filter-out $(WARN),$(CFLAGS_ALL)) -c -o $@ $<
 $(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h &: proto/%.proto
 	@mkdir -p $(@D)
-	protoc-c --c_out=$(B)/gen $<
+	$(Q)protoc-c --c_out=$(B)/gen $<
 
+# A fuzzer is one file, built with clang and everything it may reach; seeds in tests/fuzz/seeds/NAME.
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_C))
+fuzzers: $(FUZZ_BIN)
+build/fuzz/%: tests/fuzz/%.c build/fuzz/lib/libunit.a
+	$(call say,FUZZ,$@)
+	$(Q)clang $(filter-out -I$(B)/gen,$(CPPFLAGS_ALL)) -Ibuild/fuzz/lib/gen -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $< \
+		build/fuzz/lib/libunit.a $(LIBS) -lhttp_parser
+build/fuzz/lib/libunit.a: FORCE
+	$(Q)$(MAKE) --no-print-directory CC=clang B=build/fuzz/lib SAN=fuzzer-no-link,address,undefined lib
+FORCE:
+
+## install      DESTDIR= and PREFIX=/usr
+install: all
+	install -D -m 0755 $(B)/entrepot-central $(DESTDIR)$(PREFIX)/bin/entrepot-central
+	install -D -m 0755 $(B)/entrepot-edge $(DESTDIR)$(PREFIX)/bin/entrepot-edge
+	install -D -m 0644 deploy/systemd/entrepot-central.service $(DESTDIR)/usr/lib/systemd/system/entrepot-central.service
+	install -D -m 0644 deploy/systemd/entrepot-edge.service $(DESTDIR)/usr/lib/systemd/system/entrepot-edge.service
+	install -D -m 0644 deploy/sysusers.d/entrepot.conf $(DESTDIR)/usr/lib/sysusers.d/entrepot.conf
+	install -D -m 0644 deploy/central.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/central.yaml
+	install -D -m 0644 deploy/edge.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/edge.yaml
+
+## docs         write the example files and docs/configuration.md anew from the schema
+docs: all
+	$(B)/entrepot-central config-docs example > deploy/central.yaml
+	$(B)/entrepot-edge config-docs example > deploy/edge.yaml
+	{ $(B)/entrepot-central config-docs intro; $(B)/entrepot-central config-docs markdown; \
+	  $(B)/entrepot-edge config-docs markdown; } > docs/configuration.md
+
+## clean        remove everything made
 clean:
 	rm -rf build
 
+## format       apply clang-format
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+## lint         clang-tidy and cppcheck
+lint: $(GEN_H)
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --enable=warning,portability -I. common central edge
+	clang-tidy --quiet $(COMMON_C) $(CENTRAL_C) $(EDGE_C) -- $(CPPFLAGS_ALL) -std=gnu11
+
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help unit clean format
+.PHONY: all help run demo check bench fuzz deps test-deps sample unit fuzzers install docs clean format lint FORCE
 .SECONDARY:
