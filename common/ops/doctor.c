@@ -271,6 +271,7 @@ static void check_central(struct doctor *d, struct doctor_check *c) {
 static void list_upstream(struct buf *list, const json_t *u, bool good) {
     int64_t left = json_int(u, "rate_remaining", -1), limit = json_int(u, "rate_limit", -1);
     int r = buf_printf(list, "%s%s", list->len ? ", " : "", json_text(u, "name", "?"));
+    if (r == 0 && json_int(u, "requests", -1) == 0) r = buf_add_str(list, " (not asked yet)");
     if (r == 0 && left >= 0) r = buf_printf(list, " (%lld of %lld pulls left)", (long long)left, (long long)limit);
     if (r == 0 && !good && left != 0) r = buf_printf(list, ": %s", json_text(u, "message", "not reachable"));
     if (r < 0) abort();
