@@ -154,17 +154,21 @@ static void node_request(struct http_req *req, struct runtime *rt) {
 
 static json_t *upstream_json(struct central *c, size_t i) {
     struct upstream_stats s;
+    struct upstream_endpoint_state states[UPSTREAM_ENDPOINTS_MAX];
     upstream_stats(c->upstreams[i], &s);
-    const char *name = c->cfg->upstreams[i].name;
-    bool is_default = c->cfg->default_upstream && strcmp(c->cfg->default_upstream, name) == 0;
-    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I}", "name", name, "default", is_default, "ok", s.last_code == 0,
-                          "result", s.last_code == 0 ? "ok" : s.last_error, "message", s.last_error, "checked_at",
-                          (json_int_t)s.last_at_s);
-    if (s.rate_limit >= 0) {
-        json_object_set_new(j, "rate_limit", json_integer(s.rate_limit));
-        json_object_set_new(j, "rate_remaining", json_integer(s.rate_remaining));
+    unsigned n = upstream_endpoints(c->upstreams[i], states);
+    const char *message = "", *name = c->cfg->upstreams[i].name;
+    for (unsigned k = 0; k < n; k++) {
+        if (!states[k].up) message = states[k].last_error;
     }
-    if (s.has_clock_skew) json_object_set_new(j, "clock_skew_s", json_integer(s.clock_skew_s));
+    bool is_default = c->cfg->default_upstream && strcmp(c->cfg->default_upstream, name) == 0;
+    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.reachable,
+                          "result", s.reachable ? "ok" : message, "message", message, "requests",
+                          (json_int_t)s.requests, "failures", (json_int_t)s.failures);
+    if (s.limit >= 0) {
+        json_object_set_new(j, "rate_limit", json_integer(s.limit));
+        json_object_set_new(j, "rate_remaining", json_integer(s.remaining));
+    }
     return j;
 }
 
@@ -184,11 +188,24 @@ static int load(const char *layout, const char *ref, json_t **result, struct err
     return load_image(&t, layout, ref, result, err);
 }
 
+static void collect_upstream(struct upstream *u, struct metric_page *page) {
+    struct upstream_stats s;
+    upstream_stats(u, &s);
+    const char *name = upstream_config(u)->name;
+    metric_label_set(page, FAMILY_UPSTREAM_REQUESTS, name, "ok", (double)(s.requests - s.failures));
+    metric_label_set(page, FAMILY_UPSTREAM_REQUESTS, name, "failed", (double)s.failures);
+    metric_label_set(page, FAMILY_TOKEN_FETCHES, name, NULL, (double)s.tokens);
+    metric_label_set(page, FAMILY_BREAKER_OPEN, name, NULL, s.reachable ? 0 : 1);
+    if (s.limit < 0) return;
+    metric_label_set(page, FAMILY_RATE_LIMIT, name, NULL, (double)s.limit);
+    metric_label_set(page, FAMILY_RATE_REMAINING, name, NULL, (double)s.remaining);
+}
+
 static void collect(struct metric_page *page, void *arg) {
     struct central *c = arg;
     metric_set(page, METRIC_CATALOGUE_SEQUENCE, (double)catalog_sequence(c->catalog));
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
-        upstream_collect(c->upstreams[i], page);
+        collect_upstream(c->upstreams[i], page);
 }
 
 /* --- life --- */
@@ -266,7 +283,7 @@ static int start(struct runtime *rt, struct error *err) {
     make_settings(c);
     c->upstreams = xcalloc(c->cfg->n_upstreams, sizeof(*c->upstreams));
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
-        c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], rt->fetch, rt->client);
+        c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], NULL, rt->fetch, rt->client);
     struct lookup_config lc = {
         .catalog = c->catalog, .pool = rt->pool, .resolve_tag = resolve_tag, .arg = c, .settings = &c->settings};
     c->lookup = lookup_new(&lc);
