@@ -55,10 +55,16 @@ static void unclaim(struct store *s, const struct digest *d, int64_t len) {
     pthread_mutex_unlock(&s->parts_lock);
 }
 
+static int try_open(struct part *p, int flags) {
+    return openat(p->store->dir_fd, p->path, flags | O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 static int open_file_of(struct part *p, int flags, struct error *err) {
-    int fd = openat(p->store->dir_fd, p->path, flags | O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = try_open(p, flags);
     if (fd < 0 && (errno == ENOSPC || errno == EDQUOT) && space_evict(p->store, MiB, SPACE_QUICK) > 0)
-        fd = openat(p->store->dir_fd, p->path, flags | O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        fd = try_open(p, flags);
+    /* Killed between its last sync and its move into blobs/, it is read-only already. */
+    if (fd < 0 && errno == EACCES && fchmodat(p->store->dir_fd, p->path, 0600, 0) == 0) fd = try_open(p, flags);
     if (fd < 0) return error_errno(err, "opening %s/%s", p->store->dir, p->path);
     p->file = open_file_new(fd);
     return 0;

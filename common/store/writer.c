@@ -37,6 +37,11 @@ int writer_error_code(sqlite3 *db) {
         return ERR_BUSY;
     case SQLITE_READONLY:
         return -EROFS;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return -EACCES;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN: {
         int sys = sqlite3_system_errno(db);

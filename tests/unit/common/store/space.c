@@ -245,6 +245,32 @@ static void a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole(void **sta
     assert_false(fixture_held(store, &d[n]));
 }
 
+static void a_disk_full_at_start_is_an_error_with_a_hint_and_loses_nothing(void **state) {
+    (void)state;
+    mount_small("4m");
+    store = fixture_open(dir, 0);
+    struct digest d = fixture_put(store, 1, 1000);
+    store_close(store);
+    store = NULL;
+    char path[300], old[300];
+    snprintf(path, sizeof(path), "%s/filler", dir);
+    snprintf(old, sizeof(old), "%s/index.db.old", dir);
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+    char block[4096] = {0};
+    while (write(fd, block, sizeof(block)) == (ssize_t)sizeof(block))
+        continue;
+    close(fd);
+    struct error err = {0};
+    struct store_config cfg = {.dir = dir};
+    struct store *s = NULL;
+    assert_int_equal(store_open(&s, &cfg, &err), ERR_NO_SPACE);
+    assert_true(err.hint[0]);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(access(old, F_OK), -1);
+    store = fixture_open(dir, 0);
+    assert_true(fixture_held(store, &d));
+}
+
 static void a_file_size_limit_counts_as_a_full_disk(void **state) {
     (void)state;
     store = fixture_open(dir, 0);
@@ -289,6 +315,7 @@ int main(void) {
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
         T(a_full_disk_evicts_and_goes_on),
         T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
+        T(a_disk_full_at_start_is_an_error_with_a_hint_and_loses_nothing),
         T(a_file_size_limit_counts_as_a_full_disk),
         T(min_free_is_kept),
     };

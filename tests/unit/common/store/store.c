@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "common/core/file.h"
 #include "common/core/log.h"
@@ -109,6 +110,39 @@ static void a_part_is_continued_up_to_its_first_hole(void **state) {
     assert_int_equal(u.parts, 0);
     assert_int_equal(u.part_bytes, 0);
     free(data);
+}
+
+/* Sealed by chmod, then killed before its move into blobs/: as a plain user it could not be opened for writing. */
+static void continue_sealed_part_as_nobody(void) {
+    struct digest d;
+    struct error err;
+    struct part *p;
+    int64_t have;
+    char path[512], hex[DIGEST_STR_MAX];
+    if (setuid(65534) < 0) _exit(2);
+    struct store *s = fixture_open(dir, 0);
+    free(fixture_bytes(21, 1000, &d));
+    snprintf(path, sizeof(path), "%s/fills/sha256-%s.part", dir, digest_hex(&d, hex));
+    if (file_write_atomic(path, 0444, "abc", 3, NULL) < 0) _exit(3);
+    if (part_open(s, &d, &p, &have, &err) < 0 || have != 3) _exit(4);
+    part_discard(p);
+    store_close(s);
+    _exit(0);
+}
+
+static void a_part_that_was_sealed_already_is_continued(void **state) {
+    (void)state;
+    int status;
+    char cmd[600];
+    store_close(store);
+    snprintf(cmd, sizeof(cmd), "chown -R 65534 '%s'", dir);
+    assert_int_equal(system(cmd), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) continue_sealed_part_as_nobody();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    store = fixture_open(dir, 0);
 }
 
 static void a_commit_of_the_wrong_length_fails_and_keeps_the_part(void **state) {
@@ -516,6 +550,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(a_committed_part_is_found_and_survives_reopening),
         T(a_part_is_continued_up_to_its_first_hole),
+        T(a_part_that_was_sealed_already_is_continued),
         T(a_commit_of_the_wrong_length_fails_and_keeps_the_part),
         T(manifests_keep_their_media_type),
         T(a_media_type_first_seen_in_a_tag_is_no_damage),
