@@ -90,7 +90,7 @@ def test_a_second_pull_moves_no_blob_again(edge, upstream):
     mark = upstream.mark()
     before = edge.metric("entrepot_fetched_bytes_total")
     raw.pull(edge.port, "library/sixty", "v1")
-    assert not upstream.since(mark, "GET"), upstream.since(mark)
+    assert not upstream.since(mark, "GET", "/library/"), upstream.since(mark)
     assert edge.metric("entrepot_fetched_bytes_total") == before
 
 

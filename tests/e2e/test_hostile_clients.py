@@ -182,12 +182,21 @@ def test_every_error_under_v2_is_a_registry_error_document(chain, node, target, 
     assert reply.headers["docker-distribution-api-version"] == "registry/2.0"
 
 
+def status_of(wire):
+    """What a request on this connection gets; 0 if it was closed without a word."""
+    try:
+        return wire.request("GET", "/v2/").status
+    except (raw.Cut, OSError):
+        return 0
+
+
 def test_connections_from_one_address_are_limited(bench, chain):
     edge = bench.edge(chain.central.fleet, {"limits.connections_per_address": "20"})
     wires = [raw.Wire(edge.port) for _ in range(40)]
     try:
         wait_until(lambda: edge.metric("entrepot_connections_refused_total") >= 20, "twenty are refused", 10, 0.1)
-        assert wires[0].request("GET", "/v2/").status == 200
+        # Which twenty is up to the loops that accept them.
+        assert sum(status_of(w) == 200 for w in wires) == 20
     finally:
         [w.close() for w in wires]
     wait_until(lambda: raw.ask(edge.port, "/v2/").status == 200, "room again")
