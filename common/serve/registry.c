@@ -63,6 +63,7 @@ void serve_common_headers(struct exchange *x) {
     http_reply_header(x->req, "Docker-Distribution-Api-Version", "registry/2.0");
     if (x->asked.has_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
     if (x->warning[0]) http_reply_header(x->req, "Warning", x->warning);
+    if (x->age_s >= 0) http_reply_headerf(x->req, "Age", "%lld", (long long)x->age_s);
 }
 
 bool exchange_back(struct exchange *x) {
@@ -142,6 +143,7 @@ void registry_handle(struct registry *g, struct http_req *req) {
     x->req = req;
     x->is_head = method == HTTP_HEAD;
     x->promised = -1;
+    x->age_s = -1;
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
     struct oci_refusal no;
