@@ -95,6 +95,21 @@ static void private_ca_in(struct client_files *out, const struct client_facts *f
     private_ca(out, f, where);
 }
 
+/* What no mirror serves is pulled by this node's address. */
+static void docker_others(const struct client_facts *f, bool mirror, struct client_files *out) {
+    struct buf names;
+    buf_init(&names, 0);
+    for (size_t i = 0; i < f->n_upstreams; i++) {
+        const char *u = f->upstreams[i];
+        if (strchr(u, ':') || (mirror && strcmp(u, "docker.io") == 0)) continue;
+        say(&names, "%s%s", names.len ? ", " : "", u);
+    }
+    if (names.len > 0)
+        note_set(out, "By address, not by mirror: docker pull %s/UPSTREAM/REPOSITORY:TAG, with UPSTREAM one of %s",
+                 f->host, names.data);
+    buf_fini(&names);
+}
+
 /* dockerd mirrors docker.io alone, and sends no name of the registry it means: the mirror's bare names must be
  * docker.io's, else it would be given another registry's images. */
 static void docker(const struct client_facts *f, struct client_files *out) {
@@ -105,17 +120,16 @@ static void docker(const struct client_facts *f, struct client_files *out) {
     if (mirror) say(&b, "\n  \"registry-mirrors\": [\"%s://%s\"]%s", scheme(f), f->host, insecure ? "," : "");
     if (insecure) say(&b, "\n  \"insecure-registries\": [\"%s\"]", f->host);
     say(&b, "\n}\n");
-    file_add(out, "/etc/docker/daemon.json", &b,
-             "Merge these keys into the file if it exists, then: systemctl reload docker (or restart dockerd).");
+    if (mirror || insecure) {
+        file_add(out, "/etc/docker/daemon.json", &b,
+                 "Merge these keys into the file if it exists, then: systemctl reload docker (or restart dockerd).");
+    } else {
+        buf_fini(&b);
+    }
     private_ca_in(out, f, "/etc/docker/certs.d");
     if (!mirror)
-        note_set(out, "dockerd uses a mirror only for docker.io, which is not what a bare name means on this node; "
-                      "pull by the node's address instead.");
-    for (size_t i = 0; i < f->n_upstreams; i++) {
-        const char *u = f->upstreams[i];
-        if (strchr(u, ':') || (mirror && strcmp(u, "docker.io") == 0)) continue;
-        note_set(out, "Docker mirrors no other registry: pull from %s as %s/%s/REPOSITORY:TAG", u, f->host, u);
-    }
+        note_set(out, "dockerd uses a mirror only for docker.io, which is not what a bare name means on this node.");
+    docker_others(f, mirror, out);
 }
 
 /* Where containerd goes when this node does not answer. */

@@ -7,16 +7,23 @@
 
 #include <string.h>
 
-/* Names from a running daemon's status; doc must outlive out. False: it says nothing of them. */
+/* Names from a running daemon's status; doc must outlive out. False: it says nothing of them. The default is the one
+ * named or marked; where nothing is said of it, as by an edge that has not reached central yet, it is the usual one. */
 static bool upstreams_from(const json_t *doc, struct client_upstreams *out) {
     const json_t *list = json_object_get(doc, "upstreams"), *u;
     size_t i;
     memset(out, 0, sizeof(*out));
+    bool said = json_object_get(doc, "default_upstream") != NULL, has_hub = false;
+    out->default_upstream = json_text(doc, "default_upstream", NULL);
     json_array_foreach(list, i, u) {
         const char *name = json_text(u, "name", NULL);
-        if (name && out->n < ARRAY_LEN(out->names)) out->names[out->n++] = name;
+        if (!name || out->n == ARRAY_LEN(out->names)) continue;
+        out->names[out->n++] = name;
+        said = said || json_object_get(u, "default");
+        has_hub = has_hub || strcmp(name, "docker.io") == 0;
+        if (!out->default_upstream && json_is_true(json_object_get(u, "default"))) out->default_upstream = name;
     }
-    out->default_upstream = json_text(doc, "default_upstream", NULL);
+    if (!said && has_hub) out->default_upstream = "docker.io";
     return out->n > 0;
 }
 

@@ -70,11 +70,19 @@ static void rows_sources(struct table *t, const json_t *doc) {
         table_cellf(t, "%s: %s%s%s", json_text(central, "url", "?"), up ? "reachable" : "not reachable",
                     *json_text(central, "message", "") ? ": " : "", json_text(central, "message", ""));
     }
+    const json_t *list = json_object_get(doc, "upstreams");
     size_t i;
-    json_array_foreach(json_object_get(doc, "upstreams"), i, u) {
+    if (!json_object_get(json_array_get(list, 0), "result")) { /* an edge knows their names alone */
+        json_array_foreach(list, i, u) {
+            row(t, i == 0 ? "upstreams" : "", json_text(u, "name", "?"));
+        }
+        return;
+    }
+    json_array_foreach(list, i, u) {
         int64_t left = json_int(u, "rate_remaining", -1), cap = json_int(u, "rate_limit", -1);
         table_cell(t, i == 0 ? "upstreams" : "");
-        table_cellf(t, "%s: %s", json_text(u, "name", "?"), json_text(u, "result", "not asked yet"));
+        table_cellf(t, "%s: %s", json_text(u, "name", "?"),
+                    json_int(u, "requests", -1) == 0 ? "not asked yet" : json_text(u, "result", "?"));
         if (left < 0) continue;
         table_cell(t, "");
         table_cellf(t, "  %lld of %lld pulls left in its window", (long long)left, (long long)cap);

@@ -291,6 +291,7 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     buf_init(&bad, 0);
     size_t i;
     json_array_foreach(list, i, u) {
+        if (!json_object_get(u, "ok")) continue; /* an edge knows their names alone */
         bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "rate_remaining", -1) != 0;
         list_upstream(good ? &well : &bad, u, good);
     }

@@ -300,7 +300,7 @@ static void put_number(struct metric_page *p, double v) {
     if (v >= -9e15 && v <= 9e15 && v == (double)(int64_t)v) {
         PUT(p, " %lld\n", (long long)v);
     } else {
-        PUT(p, " %.9g\n", v);
+        PUT(p, " %.12g\n", v);
     }
 }
 
@@ -364,7 +364,7 @@ static void render_histogram_of(struct metric_page *p, enum metric_histogram h, 
         PUT(p, "%s_bucket{endpoint=\"%s\",le=\"%s\"} %lld\n", name, endpoints[e],
             i < BUCKETS ? bucket_words[i] : "+Inf", (long long)count);
     }
-    PUT(p, "%s_sum{endpoint=\"%s\"} %.9g\n", name, endpoints[e], (double)sum_us / 1e6);
+    PUT(p, "%s_sum{endpoint=\"%s\"} %.12g\n", name, endpoints[e], (double)sum_us / 1e6);
     PUT(p, "%s_count{endpoint=\"%s\"} %lld\n", name, endpoints[e], (long long)count);
 }
 

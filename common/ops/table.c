@@ -43,7 +43,7 @@ void table_print(const struct table *t, FILE *out) {
     }
     for (size_t i = 0; i < t->n; i++) {
         unsigned c = (unsigned)(i % t->columns);
-        bool last = c == t->columns - 1, right = t->right >> c & 1;
+        bool last = c == t->columns - 1, right = (t->right >> c & 1) && t->cells[i][0];
         if (right) {
             fprintf(out, "%*s", (int)width[c], t->cells[i]);
         } else {
