@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -29,14 +30,13 @@ struct transfer {
     CURL *easy;
 };
 
-static void once_init(void) {
-    static bool done;
-    if (!done && curl_global_init(CURL_GLOBAL_DEFAULT) != 0) abort();
-    done = true;
+static void init_curl(void) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0) abort();
 }
 
 static struct control *control_new(const struct node_config *node) {
-    once_init();
+    static pthread_once_t once = PTHREAD_ONCE_INIT; /* pull opens sessions in several threads */
+    pthread_once(&once, init_curl);
     struct control *c = calloc(1, sizeof(*c));
     if (!c || !(c->easy = curl_easy_init())) abort();
     c->node = node;
