@@ -12,9 +12,11 @@
 
 enum { LINE_MAX_BYTES = 64 * 1024 };
 
+/* As the daemon's, at its end. */
 static json_t *report_json(const struct verify_report *r) {
-    return json_pack("{s:I,s:I,s:I,s:I,s:I}", "checked", (json_int_t)r->checked, "bytes", (json_int_t)r->bytes, "bad",
-                     (json_int_t)r->bad, "missing", (json_int_t)r->missing, "adopted", (json_int_t)r->adopted);
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "checked", (json_int_t)r->checked, "bytes", (json_int_t)r->bytes,
+                     "bad", (json_int_t)r->bad, "missing", (json_int_t)r->missing, "adopted", (json_int_t)r->adopted,
+                     "total_bytes", (json_int_t)r->bytes);
 }
 
 /* Lines of the daemon's stream. */

@@ -79,6 +79,7 @@ static struct collector collectors[COLLECTORS_MAX];
 static size_t n_collectors;
 
 static void slot_release(void *s) {
+    mine = NULL; /* destructors that run later and count take another */
     atomic_store_explicit(&((struct slot *)s)->taken, false, memory_order_release);
 }
 
