@@ -106,6 +106,7 @@ $(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h &: proto/%.proto
 	$(Q)protoc-c --c_out=$(B)/gen $<
 
 # A fuzzer is one file, built with clang and everything it may reach; seeds in tests/fuzz/seeds/NAME.
+ifneq ($(B),build/fuzz/lib)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_C))
 fuzzers: $(FUZZ_BIN)
 build/fuzz/%: tests/fuzz/%.c build/fuzz/lib/libunit.a
@@ -115,6 +116,7 @@ build/fuzz/%: tests/fuzz/%.c build/fuzz/lib/libunit.a
 build/fuzz/lib/libunit.a: FORCE
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build/fuzz/lib SAN=fuzzer-no-link,address,undefined lib
 FORCE:
+endif
 
 ## install      DESTDIR= and PREFIX=/usr
 install: all

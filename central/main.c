@@ -3,6 +3,7 @@
 #include "central/cmd_load.h"
 #include "central/config.h"
 #include "common/ops/cli.h"
+#include "common/ops/client_config.h"
 
 static const struct command *const commands[] = {
     &command_central_serve,
@@ -17,6 +18,15 @@ static const struct command *const commands[] = {
     &command_client_config,
 };
 
+/* For client-config while no daemon runs. */
+static void configured_upstreams(const struct node_config *node, struct client_upstreams *out) {
+    const struct central_config *cfg = (const struct central_config *)(const void *)node;
+    for (out->n = 0; out->n < cfg->n_upstreams && out->n < ARRAY_LEN(out->names); out->n++) {
+        out->names[out->n] = cfg->upstreams[out->n].name;
+    }
+    out->default_upstream = cfg->default_upstream;
+}
+
 int main(int argc, char **argv) {
     const struct cli_program program = {
         .name = "entrepot-central",
@@ -28,5 +38,6 @@ int main(int argc, char **argv) {
         .commands = commands,
         .n_commands = ARRAY_LEN(commands),
     };
+    client_config_set_offline(configured_upstreams);
     return cli_main(argc, argv, &program);
 }

@@ -178,7 +178,8 @@ static json_t *status(void *rt) {
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
         json_array_append_new(list, upstream_json(c, i));
     json_t *j = json_pack("{s:o, s:I}", "upstreams", list, "sequence", (json_int_t)catalog_sequence(c->catalog));
-    if (c->cfg->default_upstream) json_object_set_new(j, "default_upstream", json_string(c->cfg->default_upstream));
+    json_object_set_new(j, "default_upstream",
+                        c->cfg->default_upstream ? json_string(c->cfg->default_upstream) : json_null());
     return j;
 }
 

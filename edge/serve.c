@@ -75,7 +75,9 @@ static json_t *upstreams_json(struct edge *e) {
 
 static json_t *status(void *rt) {
     struct edge *e = edge_of(rt);
-    return json_pack("{s:o, s:o}", "central", central_json(e), "upstreams", upstreams_json(e));
+    const char *bare = settings_rules(e->settings)->default_upstream;
+    return json_pack("{s:o, s:o, s:s?}", "central", central_json(e), "upstreams", upstreams_json(e), "default_upstream",
+                     bare);
 }
 
 static void collect(struct metric_page *page, void *arg) {
