@@ -35,8 +35,10 @@ static void broken(struct http_req *r) {
 /* Gives payload to the sink; returns what it took. */
 static size_t deliver(struct http_req *r, const char *data, size_t len) {
     if (!r->sink) return len; /* being skipped */
+    struct http_conn *c = r->conn;
     size_t taken = r->sink->data(r, data, len);
     assert(taken <= len);
+    if (c->req != r) return taken; /* the sink ended the request */
     if (taken < len) r->body_paused = true;
     return taken;
 }

@@ -80,6 +80,7 @@ static struct http_req *req_new(struct http_conn *c) {
 static void req_free(struct loop_share *sh, struct http_req *r) {
     buf_fini(&r->collected);
     buf_fini(&r->joined);
+    free(r->spill);
     if (sh->n_free_reqs >= 1024 || r->extra.cap > 4096) {
         buf_fini(&r->extra);
         free(r);
@@ -121,6 +122,7 @@ static void close_request(struct http_conn *c, bool cut) {
     c->req = NULL;
     void (*on_close)(struct http_req *, bool) = r->on_close;
     r->on_close = NULL;
+    if (r->wrong_size) cut = true;
     report(r, cut);
     if (on_close) on_close(r, cut);
     req_free(c->share, r);
@@ -135,6 +137,12 @@ void conn_abort(struct http_conn *c) {
     conn_arm_out(c, false);
     if (c->dirty) TAILQ_REMOVE(&c->share->dirty, c, dirty_link);
     c->dirty = false;
+    /* Where the connection's end is the body's end, only a reset says that it is not whole (RFC 9112 section 8). */
+    struct http_req *r = c->req;
+    if (r && r->reply == REPLY_STREAMING && r->promised < 0 && !r->chunked_out) {
+        struct linger reset = {.l_onoff = 1};
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
     close_request(c, true);
     reply_drop_queue(c);
     TAILQ_REMOVE(&c->share->all, c, all_link);
@@ -213,6 +221,18 @@ static void drop_consumed(struct http_conn *c) {
     c->scanned = 0;
 }
 
+/* Bytes of the next request that were read along with a body. */
+static void add_input(struct http_conn *c, const char *data, size_t len) {
+    if (c->in_len + len > c->in_cap) {
+        char *in = realloc(c->in, c->in_len + len + 1);
+        if (!in) abort();
+        c->in = in;
+        c->in_cap = c->in_len + len;
+    }
+    memcpy(c->in + c->in_len, data, len);
+    c->in_len += len;
+}
+
 static void peer_closed(struct http_conn *c) {
     c->peer_closed = true;
     conn_arm_in(c, false);
@@ -252,7 +272,7 @@ static bool take_id(struct http_req *r, const char *id) {
 }
 
 /* A fresh id: random once a thread, then counted. */
-static void make_id(struct http_req *r) {
+void conn_make_id(char id[65]) {
     static _Thread_local uint64_t next;
     if (!next && getrandom(&next, sizeof(next), 0) != (ssize_t)sizeof(next)) next = (uint64_t)clock_mono_us();
     uint64_t v = next += 0x9e3779b97f4a7c15ULL;
@@ -261,15 +281,15 @@ static void make_id(struct http_req *r) {
     v ^= v >> 32;
     static const char hex[] = "0123456789abcdef";
     for (int i = 0; i < 16; i++)
-        r->id[i] = hex[v >> (60 - 4 * i) & 15];
-    r->id[16] = '\0';
+        id[i] = hex[v >> (60 - 4 * i) & 15];
+    id[16] = '\0';
 }
 
 static void start_request(struct http_conn *c) {
     struct http_req *r = c->req;
     struct http_server *s = c->share->server;
     const struct head_field *id = head_find(&r->head, c->in, "x-request-id");
-    if (!id || !take_id(r, c->in + id->value)) make_id(r);
+    if (!id || !take_id(r, c->in + id->value)) conn_make_id(r->id);
     r->has_body = r->head.chunked || r->head.content_length > 0;
     r->body_done = !r->has_body;
     r->body_left = r->head.content_length;
@@ -298,6 +318,13 @@ static void refuse_head(struct http_conn *c, int status, const char *why) {
     reply_error(c, status, target, why);
 }
 
+static void refuse_too_large(struct http_conn *c) {
+    if (memchr(c->in, '\n', c->in_len))
+        refuse_head(c, 431, "request head too large");
+    else
+        refuse_head(c, 414, "request target too long");
+}
+
 /* One head from the input buffer, if it is complete. */
 static bool next_request(struct http_conn *c) {
     const char *why = "bad request";
@@ -315,7 +342,7 @@ static bool next_request(struct http_conn *c) {
     if (n < 0)
         refuse_head(c, (int)-n, why);
     else if (c->in_len >= c->share->server->cfg.limits.head_bytes)
-        refuse_head(c, 431, "request head too large");
+        refuse_too_large(c);
     else if (c->in_len > 0 && c->state == CONN_IDLE)
         set_state(c, CONN_HEAD);
     return false;
@@ -330,13 +357,44 @@ static void feed_buffered_body(struct http_conn *c) {
         c->in_pos += (size_t)n;
         if (n == 0) return;
     }
+    if (c->req != r || !r->spill) return;
+    /* Taken out while it is fed: the sink may end the request. */
+    char *spill = r->spill;
+    size_t pos = r->spill_pos, len = r->spill_len;
+    r->spill = NULL;
+    while (c->req == r && r->reading_body && !r->body_done && !r->body_paused && pos < len) {
+        ssize_t n = body_feed(r, spill + pos, len - pos);
+        if (n <= 0) break;
+        pos += (size_t)n;
+    }
+    if (c->req != r || pos == len) {
+        free(spill);
+        return;
+    }
+    r->spill = spill;
+    r->spill_pos = pos;
+}
+
+/* What the sink did not want yet, or the next request's first bytes. The head's strings stay where they are. */
+static void keep_unwanted(struct http_conn *c, const char *data, size_t len) {
+    if (len <= c->in_cap - c->in_len) {
+        memcpy(c->in + c->in_len, data, len);
+        c->in_len += len;
+        return;
+    }
+    struct http_req *r = c->req;
+    r->spill = malloc(len);
+    if (!r->spill) abort();
+    memcpy(r->spill, data, len);
+    r->spill_len = len;
+    r->spill_pos = 0;
 }
 
 /* Straight from the socket to the sink. */
 static void read_body(struct http_conn *c) {
     struct http_req *r = c->req;
-    for (int i = 0; i < 16 && c->req == r && !r->body_done && !r->body_paused && c->in_pos == c->in_len; i++) {
-        c->in_pos = c->in_len; /* names and values of the head stay where they are */
+    for (int i = 0; i < 16 && c->req == r && !r->body_done && !r->body_paused && c->in_pos == c->in_len && !r->spill;
+         i++) {
         ssize_t n = conn_recv(c, c->share->scratch, SCRATCH);
         if (n == -EAGAIN) return;
         if (n <= 0) {
@@ -352,18 +410,7 @@ static void read_body(struct http_conn *c) {
             used += (size_t)k;
         }
         if (used < (size_t)n) {
-            /* What the sink did not want yet, or the next request's first bytes. */
-            size_t left = (size_t)n - used, cap = c->in_len + left;
-            if (cap > c->in_cap) {
-                /* The head's strings move: no one holds them across callbacks but through http_req_header. */
-                char *in = realloc(c->in, cap + 1);
-                if (!in) abort();
-                c->in = in;
-                c->in_cap = cap;
-            }
-            memcpy(c->in + c->in_len, c->share->scratch + used, left);
-            c->in_pos = c->in_len;
-            c->in_len += left;
+            if (c->req == r) keep_unwanted(c, c->share->scratch + used, (size_t)n - used);
             return;
         }
     }
@@ -392,7 +439,8 @@ static void on_busy_readable(struct http_conn *c) {
         conn_arm_in(c, false);
         return;
     }
-    if (!grow_input(c)) {
+    /* What spilled comes before what would be read now. */
+    if ((r && r->spill) || !grow_input(c)) {
         conn_arm_in(c, false);
         return;
     }
@@ -436,6 +484,10 @@ void conn_request_done(struct http_conn *c) {
     }
     bool keep = !c->req->close_after && !c->share->draining && skip_body(c);
     if (c->state == CONN_DEAD) return;
+    _cleanup_(freep) char *spill = c->req->spill;
+    const char *rest = spill ? spill + c->req->spill_pos : NULL;
+    size_t rest_len = spill ? c->req->spill_len - c->req->spill_pos : 0;
+    c->req->spill = NULL;
     close_request(c, false);
     if (c->state == CONN_DEAD) return;
     if (!keep || c->peer_closed) {
@@ -443,6 +495,7 @@ void conn_request_done(struct http_conn *c) {
         return;
     }
     drop_consumed(c);
+    if (rest) add_input(c, rest, rest_len);
     set_state(c, CONN_IDLE);
     if (c->in_len == 0 && c->in_cap > IN_FIRST) {
         free(c->in);
@@ -516,7 +569,7 @@ static void process(struct http_conn *c) {
     if (c->in_len > 0 && next_request(c)) return;
     if (c->state != CONN_IDLE && c->state != CONN_HEAD) return;
     if (!grow_input(c)) {
-        refuse_head(c, 431, "request head too large");
+        refuse_too_large(c);
         return;
     }
     if (fill_input(c)) next_request(c);

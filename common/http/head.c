@@ -60,10 +60,7 @@ static int request_line(struct head *h, char *buf, size_t at, size_t len, const 
     else if (memcmp(version, "1.0", 3) == 0)
         h->minor = 0;
     else
-        return refuse(
-            version[1] == '.' && version[0] >= '0' && version[0] <= '9' && version[2] >= '0' && version[2] <= '9' ? 505
-                                                                                                                  : 400,
-            why, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+        return refuse(400, why, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     h->method = HTTP_OTHER;
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
         size_t n = strlen(methods[i].name);
@@ -76,6 +73,21 @@ static int request_line(struct head *h, char *buf, size_t at, size_t len, const 
     return 0;
 }
 
+/* "host", "host:port", "[v6]:port" in s[0, len): no user, nothing odd. */
+static bool is_authority(const char *s, size_t len) {
+    static const char host_bytes[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._";
+    const char *end = s + len, *host_end;
+    if (*s == '[') {
+        host_end = s + 1 + strspn(s + 1, "0123456789abcdefABCDEF:.");
+        if (host_end == s + 1 || *host_end++ != ']') return false;
+    } else {
+        host_end = s + strspn(s, host_bytes);
+        if (host_end == s) return false;
+    }
+    if (host_end == end) return true;
+    return *host_end == ':' && host_end + 1 < end && host_end + 1 + strspn(host_end + 1, "0123456789") == end;
+}
+
 /* absolute-form ("http://host/path", RFC 9112 3.2.2) is reduced to its path; asterisk-form is only for OPTIONS. */
 static int origin_form(struct head *h, char *buf, const char **why) {
     char *target = buf + h->target_at;
@@ -83,7 +95,8 @@ static int origin_form(struct head *h, char *buf, const char **why) {
     if (target[0] == '*' && h->target_len == 1 && h->method == HTTP_OPTIONS) return 0;
     size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
     char *path = scheme ? strchr(target + scheme, '/') : NULL;
-    if (!path || path == target + scheme) return refuse(400, why, "request target must be a path");
+    if (!path || !is_authority(target + scheme, (size_t)(path - target) - scheme))
+        return refuse(400, why, "request target must be a path");
     h->target_len -= (uint32_t)(path - target);
     h->target_at = (uint32_t)(path - buf);
     return 0;

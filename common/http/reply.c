@@ -358,6 +358,12 @@ void http_reply_headerf(struct http_req *r, const char *name, const char *fmt, .
     http_reply_header(r, name, value);
 }
 
+/* Whether the connection ends with this answer: said in its head. A body that was never invited may come or not. */
+static void settle_close(struct http_req *r) {
+    if (r->conn->share->draining) r->close_after = true;
+    if (r->head.expect_continue && r->has_body && !r->body_done && !r->reading_body) r->close_after = true;
+}
+
 static const char *connection_line(const struct http_req *r) {
     if (r->close_after) return "Connection: close\r\n";
     return r->head.minor == 0 ? "Connection: keep-alive\r\n" : "";
@@ -366,7 +372,7 @@ static const char *connection_line(const struct http_req *r) {
 /* Status line and the server's own fields; the handler's extra ones follow. */
 static size_t make_head(struct http_req *r, int status, const char *type, int64_t length, char out[HEAD_MAX]) {
     struct loop_share *sh = r->conn->share;
-    if (sh->draining) r->close_after = true;
+    settle_close(r);
     int n = snprintf(out, HEAD_MAX, "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: entrepot\r\nX-Request-Id: %s\r\n%s", status,
                      reason_of(status), share_date(sh), r->id, connection_line(r));
     size_t len = (size_t)n;
@@ -421,16 +427,25 @@ static void send_or_queue(struct http_req *r, struct iovec *iov, unsigned n, voi
 
 static void whole(struct http_req *r, int status, struct iovec *iov, unsigned n, size_t body_len,
                   void (*release)(void *), void *arg) {
+    if (r->taken_over) {
+        if (release) release(arg);
+        return;
+    }
     assert(r->reply == REPLY_NONE);
     r->status = status;
     r->reply = REPLY_ENDED;
     r->body_sent += (int64_t)body_len;
+    r->promised = (int64_t)body_len;
     send_or_queue(r, iov, n, release, arg);
     reply_dirty(r->conn);
 }
 
 static void reply_any(struct http_req *r, int status, const char *type, const void *body, size_t len,
                       void (*release)(void *), void *arg) {
+    if (r->taken_over) {
+        if (release) release(arg);
+        return;
+    }
     char head[HEAD_MAX];
     size_t n = make_head(r, status, type, (int64_t)len, head);
     bool with_body = body_allowed(r, status) && len > 0;
@@ -457,31 +472,44 @@ void http_reply_ref(struct http_req *r, int status, const char *content_type, co
 void http_reply_rendered(struct http_req *r, int status, const void *head, size_t head_len, const void *body,
                          size_t body_len, void (*release)(void *arg), void *arg) {
     char tail[256];
-    if (r->conn->share->draining) r->close_after = true;
+    settle_close(r);
     int n = snprintf(tail, sizeof(tail), "Date: %s\r\nX-Request-Id: %s\r\n%s\r\n", share_date(r->conn->share), r->id,
                      connection_line(r));
     bool with_body = body_allowed(r, status) && body_len > 0;
-    struct iovec iov[3] = {
-        {(void *)(uintptr_t)head, head_len}, {tail, (size_t)n}, {(void *)(uintptr_t)body, with_body ? body_len : 0}};
+    struct iovec iov[4] = {{(void *)(uintptr_t)head, head_len},
+                           {r->extra.data, r->extra.len},
+                           {tail, (size_t)n},
+                           {(void *)(uintptr_t)body, with_body ? body_len : 0}};
     /* The head is borrowed too: with anything left over it is copied, and only a body that is last may be referenced.
      */
-    whole(r, status, iov, with_body ? 3 : 2, with_body ? body_len : 0, release, arg);
+    whole(r, status, iov, with_body ? 4 : 3, with_body ? body_len : 0, release, arg);
 }
 
 /* --- streamed answers --- */
 
 void http_reply_begin(struct http_req *r, int status, const char *content_type, int64_t content_length) {
+    if (r->taken_over) return;
     assert(r->reply == REPLY_NONE);
-    if (content_length < 0 && r->head.minor == 1) r->chunked_out = true;
-    if (content_length < 0 && r->head.minor == 0) r->close_after = true;
+    bool none = status == 204 || status == 304;
+    if (content_length < 0 && r->head.minor == 1 && !none) r->chunked_out = true;
+    if (content_length < 0 && r->head.minor == 0 && !none) r->close_after = true;
     char head[HEAD_MAX];
     size_t n = make_head(r, status, content_type, content_length, head);
     r->status = status;
     r->reply = REPLY_STREAMING;
+    if (none) r->head_only = true;
+    r->promised = r->head_only ? 0 : content_length;
     push_copy(r->conn, head, n);
     push_copy(r->conn, r->extra.data, r->extra.len);
     push_copy(r->conn, "\r\n", 2);
     reply_dirty(r->conn);
+}
+
+/* What of len more bytes the head has room for. Bytes beyond would be read as the next answer. */
+static int64_t within_promise(struct http_req *r, int64_t len) {
+    if (r->promised < 0 || r->body_sent + len <= r->promised) return len;
+    r->wrong_size = r->close_after = true;
+    return r->promised - r->body_sent;
 }
 
 static void chunk_size(struct http_req *r, int64_t len) {
@@ -491,8 +519,11 @@ static void chunk_size(struct http_req *r, int64_t len) {
 }
 
 void http_body_mem(struct http_req *r, const void *data, size_t len) {
+    if (r->taken_over) return;
     assert(r->reply == REPLY_STREAMING);
-    if (r->head_only || len == 0) return;
+    if (r->head_only) return;
+    len = (size_t)within_promise(r, (int64_t)len);
+    if (len == 0) return;
     if (r->chunked_out) chunk_size(r, (int64_t)len);
     push_copy(r->conn, data, len);
     if (r->chunked_out) push_copy(r->conn, "\r\n", 2);
@@ -501,8 +532,11 @@ void http_body_mem(struct http_req *r, const void *data, size_t len) {
 }
 
 void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len) {
+    if (r->taken_over) return;
     assert(r->reply == REPLY_STREAMING);
     if (r->head_only || len <= 0) return;
+    len = within_promise(r, len);
+    if (len == 0) return;
     if (r->chunked_out) chunk_size(r, len);
     struct seg *s = seg_new(0);
     s->kind = SEG_FILE;
@@ -526,7 +560,9 @@ void http_body_on_drain(struct http_req *r, int64_t low_water, void (*fn)(struct
 }
 
 void http_reply_end(struct http_req *r) {
+    if (r->taken_over) return;
     assert(r->reply == REPLY_STREAMING);
+    if (r->promised >= 0 && r->body_sent != r->promised) r->wrong_size = r->close_after = true;
     if (r->chunked_out && !r->head_only) push_copy(r->conn, "0\r\n\r\n", 5);
     r->reply = REPLY_ENDED;
     r->on_drain = NULL;
@@ -534,6 +570,7 @@ void http_reply_end(struct http_req *r) {
 }
 
 void http_reply_abort(struct http_req *r) {
+    if (r->taken_over) return;
     if (r->reply == REPLY_NONE) {
         reply_error(r->conn, 500, http_req_target(r), "internal error");
         return;
@@ -569,14 +606,17 @@ void reply_error(struct http_conn *c, int status, const char *target, const char
     struct http_req *r = c->req;
     if (r) {
         r->close_after = true;
+        buf_clear(&r->extra); /* headers of an answer that will not come */
         http_reply(r, status, type, body, len);
+        r->taken_over = true;
         return;
     }
-    char head[HEAD_MAX];
+    char head[HEAD_MAX], id[65];
+    conn_make_id(id);
     int n = snprintf(head, sizeof(head),
-                     "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: entrepot\r\nConnection: close\r\nContent-Type: "
-                     "%s\r\nContent-Length: %zu\r\n\r\n",
-                     status, reason_of(status), share_date(c->share), type, len);
+                     "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: entrepot\r\nX-Request-Id: %s\r\nConnection: "
+                     "close\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+                     status, reason_of(status), share_date(c->share), id, type, len);
     push_copy(c, head, (size_t)n);
     push_copy(c, body, len);
     conn_refused(c);

@@ -156,6 +156,12 @@ static int listen_unix(struct http_server *s, const char *path, struct error *er
         close(fd);
         return error_set(err, ERR_BUSY, "another process answers on %s", path);
     }
+    /* EAGAIN is a full backlog: somebody is there. What is not a socket is not ours to remove. */
+    struct stat st;
+    if (errno == EAGAIN || (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))) {
+        close(fd);
+        return error_set(err, ERR_BUSY, "%s is in use, or is not a socket", path);
+    }
     unlink(path);
     mode_t old = umask(0177);
     int r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, BACKLOG) < 0
@@ -270,11 +276,10 @@ static void on_accept_again(void *arg) {
 /* --- the loop's share --- */
 
 static void check_drained(struct loop_share *sh) {
-    struct http_server *s = sh->server;
     if (!sh->draining || sh->drained || !TAILQ_EMPTY(&sh->all)) return;
     sh->drained = true;
-    timer_clear(&sh->grace);
-    if (atomic_fetch_sub(&s->shares_left, 1) == 1) loop_call(s->shares[0]->loop, s->drained, s->drained_arg);
+    /* From a stack of its own: once the last share has said so, the server may be freed. */
+    loop_post(sh->loop, &sh->finish);
 }
 
 void share_conn_closed(struct http_conn *c) {
@@ -292,7 +297,7 @@ static void on_sweep(void *arg) {
         conn_sweep(c);
     }
     conn_free_dead(sh);
-    timer_set(&sh->sweep, SWEEP_MS);
+    if (!sh->drained) timer_set(&sh->sweep, SWEEP_MS);
 }
 
 static void on_flush(void *arg) {
@@ -310,7 +315,6 @@ static void on_flush(void *arg) {
 static void on_start(struct loop_task *task) {
     struct loop_share *sh = container_of(task, struct loop_share, start);
     if (sh->draining) return;
-    sh->started = true;
     sh->ev_listen = event_new(loop_base(sh->loop), sh->listen_fd, EV_READ | EV_PERSIST, on_accept, sh);
     if (!sh->ev_listen || event_add(sh->ev_listen, NULL) != 0) abort();
     timer_set(&sh->sweep, SWEEP_MS);
@@ -328,7 +332,7 @@ static void cut_all(void *arg) {
 static void close_listener(struct loop_share *sh) {
     if (sh->ev_listen) event_free(sh->ev_listen);
     sh->ev_listen = NULL;
-    timer_clear(&sh->accept_again);
+    if (sh->accept_again.ev) timer_clear(&sh->accept_again);
     if (sh->listen_fd >= 0) close(sh->listen_fd);
     sh->listen_fd = -1;
 }
@@ -370,8 +374,10 @@ static struct loop_share *share_new(struct http_server *s, struct loop *l, unsig
     return sh;
 }
 
-/* On the loop's own thread or before it runs: timers belong to the base. */
-static void share_free(struct loop_share *sh) {
+/* On the loop's own thread, or with its loop at rest: events belong to the base. */
+static void finish(struct loop_share *sh) {
+    if (sh->finished) return;
+    sh->finished = true;
     cut_all(sh);
     close_listener(sh);
     timer_fini(&sh->sweep);
@@ -384,7 +390,14 @@ static void share_free(struct loop_share *sh) {
         buf_fini(&r->extra);
         free(r);
     }
-    free(sh);
+}
+
+/* Nothing of the share or its server may be touched after the count. */
+static void on_finish(struct loop_task *task) {
+    struct loop_share *sh = container_of(task, struct loop_share, finish);
+    struct http_server *s = sh->server;
+    finish(sh);
+    if (atomic_fetch_sub(&s->shares_left, 1) == 1) loop_call(s->shares[0]->loop, s->drained, s->drained_arg);
 }
 
 int http_server_new(struct http_server **out, const struct http_server_config *cfg, struct error *err) {
@@ -419,6 +432,7 @@ int http_server_new(struct http_server **out, const struct http_server_config *c
         timer_init(&sh->flush, sh->loop, on_flush, sh);
         timer_init(&sh->grace, sh->loop, cut_all, sh);
         sh->start.fn = on_start;
+        sh->finish.fn = on_finish;
         loop_post(sh->loop, &sh->start);
     }
     *out = s;
@@ -431,8 +445,10 @@ unsigned http_server_port(const struct http_server *s) {
 
 void http_server_free(struct http_server *s) {
     if (!s) return;
-    for (unsigned i = 0; i < s->n_loops; i++)
-        share_free(s->shares[i]);
+    for (unsigned i = 0; i < s->n_loops; i++) {
+        finish(s->shares[i]);
+        free(s->shares[i]);
+    }
     if (s->unix_path[0]) unlink(s->unix_path);
     map_free(s->addrs);
     pthread_mutex_destroy(&s->addr_lock);

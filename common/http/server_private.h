@@ -57,6 +57,9 @@ struct http_req {
     /* The answer. */
     enum reply_state reply;
     bool head_only, chunked_out, close_after;
+    bool taken_over;  /* the server answered by itself (413, 408, 400, 500): what the handler says now is not heard */
+    bool wrong_size;  /* the handler gave more or fewer bytes than the head promised: cut, never kept alive */
+    int64_t promised; /* body bytes the head promises; -1: not said */
     int status;
     int64_t body_sent; /* handed to the kernel or lost with the connection: counted when queued */
     struct buf extra;  /* header lines to come */
@@ -67,6 +70,9 @@ struct http_req {
     int64_t body_limit, body_got, body_left; /* left: of a Content-Length */
     bool has_body, body_done, body_paused, reading_body;
     struct chunked chunks;
+    char *spill; /* body bytes read and not wanted yet, beyond what fits in the input buffer, whose strings must not
+                    move */
+    size_t spill_len, spill_pos;
     struct buf collected;
     void (*collect_fn)(struct http_req *r, const char *body, size_t len);
     int64_t rate_ms, rate_bytes; /* start of the current 10 s window, bytes in it */
@@ -110,8 +116,8 @@ struct loop_share {
     int64_t date_s;
     char date[40];
     char scratch[SCRATCH];
-    bool draining, drained, started;
-    struct loop_task start, drain, stop;
+    bool draining, drained, finished; /* finished: its events are gone, only memory is left */
+    struct loop_task start, drain, finish;
 };
 
 struct http_server {
@@ -126,7 +132,6 @@ struct http_server {
     void (*drained)(void *arg);
     void *drained_arg;
     _Atomic int64_t connections, accepted, refused, requests, bad_requests;
-    atomic_bool stopping;
 };
 
 /* server.c */
@@ -141,6 +146,8 @@ void conn_refused(struct http_conn *c);
 void conn_sweep(struct http_conn *c);
 void conn_read_more(struct http_conn *c);
 void conn_free_dead(struct loop_share *sh);
+/* A fresh request id. */
+void conn_make_id(char id[65]);
 void conn_arm_in(struct http_conn *c, bool on);
 void conn_arm_out(struct http_conn *c, bool on);
 /* Reads into buf; > 0, 0 for end of stream, -EAGAIN, or another negative errno. */
