@@ -80,6 +80,7 @@ class Faulty:
         self.seen = []
         self.lock = threading.Lock()
         self.let_go = threading.Event()
+        self.open = set()
         self.server = None
 
     # --- life ---
@@ -97,6 +98,14 @@ class Faulty:
             def handle_error(self, request, client_address):
                 pass  # clients that go away are part of the game
 
+            def process_request(self, request, client_address):
+                faulty.open.add(request)
+                super().process_request(request, client_address)
+
+            def shutdown_request(self, request):
+                faulty.open.discard(request)
+                super().shutdown_request(request)
+
         self.server = Server((HOST, self.port), Handler)
         if self.tls:
             self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
@@ -104,11 +113,18 @@ class Faulty:
         return self
 
     def stop(self):
+        """As a machine that is switched off: running connections end as well."""
         self.let_go.set()
-        if self.server:
-            self.server.shutdown()
-            self.server.server_close()
-            self.server = None
+        if not self.server:
+            return
+        self.server.shutdown()
+        self.server.server_close()
+        self.server = None
+        for connection in list(self.open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def release(self):
         """Answers that stall go on."""
