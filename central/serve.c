@@ -326,7 +326,7 @@ static const struct runtime_tier tier = {
 };
 
 static int serve(const struct command_context *ctx) {
-    return runtime_serve(ctx->node, &tier) == 0 ? EXIT_DONE : EXIT_FAILED;
+    return runtime_serve(ctx, &tier);
 }
 
 const struct command command_central_serve = {

@@ -385,7 +385,12 @@ static void run(struct node_run *n) {
     log_info("stopped");
 }
 
-int runtime_serve(const struct node_config *node, const struct runtime_tier *tier) {
+int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier) {
+    const struct node_config *node = ctx->node;
+    if (ctx->argc > 0) {
+        fprintf(stderr, "%s: serve takes no argument: %s\n", node->program, ctx->argv[0]);
+        return EXIT_USAGE;
+    }
     struct node_run n = {.rt = {.node = node}, .tier = tier};
     struct error err = {0};
     daemon_prepare();
@@ -403,5 +408,5 @@ int runtime_serve(const struct node_config *node, const struct runtime_tier *tie
     else
         cli_print_error(node->program, &err);
     free_all(&n);
-    return r == 0 ? 0 : 1;
+    return r == 0 ? EXIT_DONE : EXIT_FAILED;
 }

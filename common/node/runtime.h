@@ -9,7 +9,7 @@
 #include "common/fill/fill.h"
 #include "common/http/client.h"
 #include "common/http/server.h"
-#include "common/ops/node.h"
+#include "common/ops/command.h"
 #include "common/serve/registry.h"
 #include "common/store/store.h"
 
@@ -55,7 +55,7 @@ struct runtime_tier {
     int64_t negative_ms;
 };
 
-/* Runs until SIGTERM or SIGINT. Exit status of `serve`; errors are printed. */
-int runtime_serve(const struct node_config *node, const struct runtime_tier *tier);
+/* The command `serve`: runs until SIGTERM or SIGINT. Returns its exit status; errors are printed. */
+int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier);
 
 #endif
