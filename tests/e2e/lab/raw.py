@@ -212,7 +212,7 @@ class Download:
         def take(data):
             if self.expected is None:
                 hasher.update(data)
-            else:
+            elif self.status in (200, 206):  # else it is an error document
                 at = (self.first or 0) + self.got
                 self.right = self.right and data == self.expected[at : at + len(data)]
             self.got += len(data)
