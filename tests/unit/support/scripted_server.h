@@ -124,17 +124,23 @@ static inline void script_listen(struct script_server *s, const struct sockaddr 
     if (pthread_create(&s->thread, NULL, script_accept_main, s) != 0) abort();
 }
 
-/* On a free port of 127.0.0.1. */
-static inline void script_start(struct script_server *s,
-                                bool (*handle)(struct script_server *s, int fd, const char *head), void *arg) {
+/* On this port of 127.0.0.1; 0: a free one. */
+static inline void script_start_at(struct script_server *s, unsigned port,
+                                   bool (*handle)(struct script_server *s, int fd, const char *head), void *arg) {
     memset(s, 0, sizeof(*s));
     s->handle = handle;
     s->arg = arg;
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in in = {
+        .sin_family = AF_INET, .sin_port = htons((in_port_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     script_listen(s, (struct sockaddr *)&in, sizeof(in));
     socklen_t len = sizeof(in);
     if (getsockname(s->fd, (struct sockaddr *)&in, &len) < 0) abort();
     s->port = ntohs(in.sin_port);
+}
+
+static inline void script_start(struct script_server *s,
+                                bool (*handle)(struct script_server *s, int fd, const char *head), void *arg) {
+    script_start_at(s, 0, handle, arg);
 }
 
 static inline void script_start_unix(struct script_server *s,

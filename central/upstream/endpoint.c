@@ -1,0 +1,157 @@
+/* The endpoints of one upstream: which is asked first, and when one is left alone. Thread: the fetch loop, but for the
+ * mirrors that upstream_stats reads.
+ *
+ *   up ── could not be reached for down_after_ms ──▶ down (never asked) ── a probe is answered ──▶ up */
+#include <stdio.h>
+#include <string.h>
+
+#include "central/upstream/upstream_private.h"
+#include "common/core/clock.h"
+#include "common/core/log.h"
+
+#define SOUR_MS 10000
+#define DOWN_FAILURES 2
+
+/* a is a better choice than b; ties go to the order of the configuration, and so do differences of a quarter, lest two
+ * equal ones take turns. */
+static bool better(const struct endpoint *a, const struct endpoint *b, int64_t now) {
+    bool a_bad = a->failures > 0, b_bad = b->failures > 0;
+    if (a_bad != b_bad) return b_bad;
+    bool a_sour = now < a->sour_until_ms, b_sour = now < b->sour_until_ms;
+    if (a_sour != b_sour) return b_sour;
+    return a->latency_us * 4 < b->latency_us * 3;
+}
+
+struct endpoint *endpoint_choose(struct upstream *u, unsigned without, bool counts) {
+    int64_t now = clock_mono_ms();
+    struct endpoint *best = NULL;
+    for (unsigned i = 0; i < u->n_endpoints; i++) {
+        struct endpoint *e = &u->endpoints[i];
+        if ((without & e->bit) || e->down || !e->usable) continue;
+        if (counts && ratelimit_wait_s(&e->limit, now) > 0) continue;
+        if (!best || better(e, best, now)) best = e;
+    }
+    if (best) {
+        best->used_ms = now;
+        u->used = true;
+    }
+    return best;
+}
+
+static void set_down(struct endpoint *e, bool down) {
+    if (e->down == down) return;
+    e->down = down;
+    atomic_store_explicit(&e->shown_down, down, memory_order_relaxed);
+    const char *name = e->u->cfg->name;
+    if (down) {
+        log_warn("upstream_endpoint_down", KV_S("upstream", name), KV_S("endpoint", e->url),
+                 KV_S("why", e->last_error));
+        e->back_off_ms = e->u->limits->probe_ms;
+        timer_set(&e->probe, e->back_off_ms);
+    } else {
+        log_info("upstream_endpoint_up", KV_S("upstream", name), KV_S("endpoint", e->url));
+        timer_clear(&e->probe);
+    }
+}
+
+void endpoint_answered(struct endpoint *e, int status, int64_t latency_us) {
+    e->failures = 0;
+    /* Moving average: an eighth of what is new. */
+    e->latency_us = e->latency_us ? e->latency_us + (latency_us - e->latency_us) / 8 : latency_us;
+    if (e->latency_us < 1) e->latency_us = 1;
+    atomic_store_explicit(&e->shown_latency_us, e->latency_us, memory_order_relaxed);
+    e->sour_until_ms = status >= 500 ? clock_mono_ms() + SOUR_MS : 0;
+    set_down(e, false);
+}
+
+void endpoint_unreachable(struct endpoint *e, const char *why) {
+    int64_t now = clock_mono_ms();
+    if (e->failures++ == 0) e->failing_since_ms = now;
+    atomic_fetch_add_explicit(&e->shown_failures, 1, memory_order_relaxed);
+    pthread_mutex_lock(&e->u->lock);
+    snprintf(e->last_error, sizeof(e->last_error), "%s", why);
+    pthread_mutex_unlock(&e->u->lock);
+    if (e->failures >= DOWN_FAILURES && now - e->failing_since_ms >= e->u->limits->down_after_ms) set_down(e, true);
+}
+
+void endpoint_show_limit(struct endpoint *e) {
+    atomic_store_explicit(&e->shown_limit, e->limit.limit, memory_order_relaxed);
+    atomic_store_explicit(&e->shown_remaining, e->limit.remaining, memory_order_relaxed);
+    atomic_store_explicit(&e->shown_window_s, e->limit.window_s, memory_order_relaxed);
+}
+
+/* --- probes --- */
+
+static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct endpoint *e = arg;
+    endpoint_answered(e, a->status, clock_mono_us() - e->probe_sent_us);
+    return true;
+}
+
+static bool probe_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    (void)data;
+    (void)len;
+    (void)arg;
+    return true;
+}
+
+static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct endpoint *e = arg;
+    const struct upstream_limits *limits = e->u->limits;
+    e->probe_call = NULL;
+    if (r->status > 0) return;
+    endpoint_unreachable(e, r->msg);
+    if (!e->down) return;
+    e->back_off_ms = e->back_off_ms * 2 < limits->probe_max_ms ? e->back_off_ms * 2 : limits->probe_max_ms;
+    timer_set(&e->probe, e->back_off_ms);
+}
+
+static const struct http_call_events probe_events = {probe_head, probe_data, probe_done};
+
+static void on_probe(void *arg) {
+    struct endpoint *e = arg;
+    struct upstream *u = e->u;
+    if (e->probe_call) return;
+    char url[1024];
+    snprintf(url, sizeof(url), "%s/v2/", e->url);
+    struct http_call_spec spec = {.method = "GET",
+                                  .url = url,
+                                  .ca_file = u->cfg->ca_file,
+                                  .use_proxy_env = true,
+                                  .connect_ms = u->limits->connect_ms,
+                                  .head_ms = u->limits->head_ms,
+                                  .total_ms = u->limits->head_ms + 1000,
+                                  .max_body = 65536};
+    e->probe_sent_us = clock_mono_us();
+    e->probe_call = http_call_start(u->client, &spec, &probe_events, e);
+}
+
+/* Endpoints that others are preferred to would keep the speed they once had: measured again, while there is traffic. */
+void endpoints_measure(void *upstream) {
+    struct upstream *u = upstream;
+    int64_t since = clock_mono_ms() - u->limits->measure_ms;
+    for (unsigned i = 0; u->used && i < u->n_endpoints; i++) {
+        struct endpoint *e = &u->endpoints[i];
+        if (e->usable && !e->down && e->used_ms < since) on_probe(e);
+    }
+    u->used = false;
+    timer_set(&u->measure, u->limits->measure_ms);
+}
+
+void endpoint_init(struct endpoint *e, struct upstream *u, const char *url, unsigned i) {
+    *e = (struct endpoint){.u = u, .url = url, .bit = 1U << i};
+    e->usable = http_url_parse(url, &e->parts);
+    e->reach = HTTP_REACH_PUBLIC;
+    atomic_init(&e->shown_limit, -1);
+    atomic_init(&e->shown_remaining, -1);
+    atomic_init(&e->shown_window_s, -1);
+    timer_init(&e->probe, u->loop, on_probe, e);
+}
+
+void endpoint_fini(struct endpoint *e) {
+    if (e->probe_call) http_call_cancel(e->probe_call);
+    timer_fini(&e->probe);
+}

@@ -1,0 +1,166 @@
+/* An upstream as a whole: its slots, and what is shown of it. Thread: the fetch loop, but for what is marked. */
+#include <stdio.h>
+#include <string.h>
+
+#include "central/upstream/upstream_private.h"
+
+const struct upstream_limits upstream_limits_default = {
+    .connect_ms = 4000,
+    .head_ms = 10000,
+    .stall_ms = 10000,
+    .budget_ms = 15000,
+    .queue_ms = 20000,
+    .back_off_ms = 200,
+    .rounds = 3,
+    .retry_after_s = 5,
+    .down_after_ms = 1000,
+    .probe_ms = 250,
+    .probe_max_ms = 10000,
+    .measure_ms = 30000,
+};
+
+/* --- slots --- */
+
+static void queue_add(struct up_queue *q, struct up_fetch *f) {
+    f->queue_next = NULL;
+    *q->last = f;
+    q->last = &f->queue_next;
+}
+
+static struct up_fetch *queue_take(struct up_queue *q) {
+    struct up_fetch *f = q->first;
+    q->first = f->queue_next;
+    if (!q->first) q->last = &q->first;
+    return f;
+}
+
+static void admit(struct upstream *u) {
+    while (u->active < u->max_active) {
+        bool blob_may = u->blobs.first && u->active_blobs < u->max_blobs;
+        if (!u->small.first && !blob_may) break;
+        struct up_fetch *f = queue_take(u->small.first ? &u->small : &u->blobs);
+        f->queued = false;
+        f->has_slot = true;
+        u->active++;
+        if (f->blob) u->active_blobs++;
+        atomic_fetch_sub_explicit(&u->waiting, 1, memory_order_relaxed);
+        atomic_store_explicit(&u->shown_active, u->active, memory_order_relaxed);
+        up_fetch_admitted(f);
+    }
+}
+
+void upstream_enqueue(struct upstream *u, struct up_fetch *f) {
+    f->queued = true;
+    atomic_fetch_add_explicit(&u->waiting, 1, memory_order_relaxed);
+    queue_add(f->blob ? &u->blobs : &u->small, f);
+    admit(u);
+}
+
+void upstream_dequeue(struct upstream *u, struct up_fetch *f) {
+    struct up_queue *q = f->blob ? &u->blobs : &u->small;
+    struct up_fetch **link = &q->first;
+    while (*link != f)
+        link = &(*link)->queue_next;
+    *link = f->queue_next;
+    if (!*link) q->last = link;
+    f->queued = false;
+    atomic_fetch_sub_explicit(&u->waiting, 1, memory_order_relaxed);
+}
+
+void upstream_release(struct upstream *u, bool blob) {
+    u->active--;
+    if (blob) u->active_blobs--;
+    atomic_store_explicit(&u->shown_active, u->active, memory_order_relaxed);
+    admit(u);
+}
+
+/* --- the source --- */
+
+static const struct source_ops ops = {up_fetch_start, up_fetch_cancel, up_fetch_pause, up_fetch_resume};
+
+struct upstream *upstream_new(const struct upstream_config *cfg, const struct upstream_limits *limits, struct loop *l,
+                              struct http_client *client) {
+    struct upstream *u = calloc(1, sizeof(*u));
+    if (!u) abort();
+    u->source.ops = &ops;
+    snprintf(u->source.name, sizeof(u->source.name), "%s", cfg->name);
+    u->cfg = cfg;
+    u->limits = limits ? limits : &upstream_limits_default;
+    u->loop = l;
+    u->client = client;
+    u->tokens = token_cache_new(client);
+    u->max_active = cfg->max_parallel ? cfg->max_parallel : 16;
+    u->max_blobs = u->max_active - u->max_active / 4;
+    u->small.last = &u->small.first;
+    u->blobs.last = &u->blobs.first;
+    pthread_mutex_init(&u->lock, NULL);
+    for (size_t i = 0; i < cfg->n_endpoints && i < UPSTREAM_ENDPOINTS_MAX; i++)
+        endpoint_init(&u->endpoints[u->n_endpoints++], u, cfg->endpoints[i], (unsigned)i);
+    timer_init(&u->measure, l, endpoints_measure, u);
+    if (u->n_endpoints > 1) timer_set(&u->measure, u->limits->measure_ms);
+    return u;
+}
+
+void upstream_free(struct upstream *u) {
+    if (!u) return;
+    u->max_active = 0; /* nothing new is admitted */
+    while (u->fetches)
+        up_fetch_cancel(&u->fetches->fetch);
+    for (unsigned i = 0; i < u->n_endpoints; i++)
+        endpoint_fini(&u->endpoints[i]);
+    token_cache_free(u->tokens);
+    timer_fini(&u->measure);
+    pthread_mutex_destroy(&u->lock);
+    free(u);
+}
+
+struct source *upstream_source(struct upstream *u) {
+    return &u->source;
+}
+
+const struct upstream_config *upstream_config(const struct upstream *u) {
+    return u->cfg;
+}
+
+/* --- any thread --- */
+
+#define LOAD(x) atomic_load_explicit(&(x), memory_order_relaxed)
+
+void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
+    *out = (struct upstream_stats){.requests = LOAD(u->requests),
+                                   .failures = LOAD(u->failures),
+                                   .sent = LOAD(u->sent),
+                                   .retries = LOAD(u->retries),
+                                   .redirects = LOAD(u->redirects),
+                                   .bytes = LOAD(u->bytes),
+                                   .tokens = LOAD(u->tokens_fetched),
+                                   .rate_limited = LOAD(u->rate_limited),
+                                   .active = LOAD(u->shown_active),
+                                   .waiting = LOAD(u->waiting),
+                                   .limit = -1,
+                                   .remaining = -1,
+                                   .window_s = -1};
+    for (unsigned i = 0; i < u->n_endpoints; i++) {
+        const struct endpoint *e = &u->endpoints[i];
+        int64_t remaining = LOAD(e->shown_remaining);
+        out->reachable = out->reachable || (e->usable && !LOAD(e->shown_down));
+        if (remaining < 0 || (out->remaining >= 0 && remaining >= out->remaining)) continue;
+        out->remaining = remaining;
+        out->limit = LOAD(e->shown_limit);
+        out->window_s = LOAD(e->shown_window_s);
+    }
+}
+
+unsigned upstream_endpoints(struct upstream *u, struct upstream_endpoint_state *out) {
+    for (unsigned i = 0; i < u->n_endpoints; i++) {
+        struct endpoint *e = &u->endpoints[i];
+        out[i] = (struct upstream_endpoint_state){.url = e->url,
+                                                  .up = e->usable && !LOAD(e->shown_down),
+                                                  .latency_us = LOAD(e->shown_latency_us),
+                                                  .failures = LOAD(e->shown_failures)};
+        pthread_mutex_lock(&u->lock);
+        memcpy(out[i].last_error, e->last_error, sizeof(out[i].last_error));
+        pthread_mutex_unlock(&u->lock);
+    }
+    return u->n_endpoints;
+}

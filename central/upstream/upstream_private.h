@@ -1,0 +1,96 @@
+/* The inside of an upstream, shared by the files of this folder only. Thread: the fetch loop, but for what is marked.
+ */
+#ifndef ENTREPOT_CENTRAL_UPSTREAM_PRIVATE_H
+#define ENTREPOT_CENTRAL_UPSTREAM_PRIVATE_H
+
+#include <pthread.h>
+
+#include "central/upstream/challenge.h"
+#include "central/upstream/ratelimit.h"
+#include "central/upstream/token.h"
+#include "central/upstream/upstream.h"
+#include "common/core/buf.h"
+
+struct endpoint {
+    struct upstream *u;
+    const char *url;
+    struct http_url parts;
+    unsigned bit; /* its place in masks */
+    bool usable;  /* the URL parses */
+    /* Health. */
+    bool down;
+    unsigned failures; /* to reach it, in a row */
+    int64_t failing_since_ms;
+    int64_t sour_until_ms; /* it answered 5xx: others first for a while */
+    int64_t latency_us;
+    int64_t used_ms;
+    int64_t back_off_ms;
+    int64_t probe_sent_us;
+    struct timer probe;
+    struct http_call *probe_call;
+    /* Sign-in, as its last 401 told. */
+    bool knows_bearer, knows_basic;
+    struct challenge challenge;
+    enum http_reach reach; /* what it may name */
+    struct ratelimit limit;
+    /* Any thread: mirrors. */
+    atomic_bool shown_down;
+    _Atomic int64_t shown_latency_us, shown_failures, shown_limit, shown_remaining, shown_window_s;
+    char last_error[256]; /* guarded by u->lock */
+};
+
+struct up_queue {
+    struct up_fetch *first, **last;
+};
+
+struct upstream {
+    struct source source;
+    const struct upstream_config *cfg;
+    const struct upstream_limits *limits;
+    struct loop *loop;
+    struct http_client *client;
+    struct token_cache *tokens;
+    struct endpoint endpoints[UPSTREAM_ENDPOINTS_MAX];
+    unsigned n_endpoints;
+    struct timer measure;
+    bool used; /* since the last measurement */
+    /* Slots: blobs leave some to small requests, so that a question is not behind a dozen large layers. */
+    unsigned max_active, max_blobs, active, active_blobs;
+    struct up_queue small, blobs;
+    struct up_fetch *fetches; /* all */
+    pthread_mutex_t lock;     /* guards the endpoints' last_error, for a copy's time */
+    _Atomic int64_t requests, failures, sent, retries, redirects, bytes, tokens_fetched, rate_limited, shown_active,
+        waiting;
+};
+
+/* endpoint.c */
+void endpoint_init(struct endpoint *e, struct upstream *u, const char *url, unsigned i);
+void endpoint_fini(struct endpoint *e);
+/* The best of those not in the mask that may be asked; counts: the request counts as a pull. NULL: none. */
+struct endpoint *endpoint_choose(struct upstream *u, unsigned without, bool counts);
+void endpoint_answered(struct endpoint *e, int status, int64_t latency_us);
+void endpoint_unreachable(struct endpoint *e, const char *why);
+void endpoint_show_limit(struct endpoint *e);
+void endpoints_measure(void *upstream);
+
+/* upstream.c: slots. */
+void upstream_enqueue(struct upstream *u, struct up_fetch *f);
+void upstream_dequeue(struct upstream *u, struct up_fetch *f);
+void upstream_release(struct upstream *u, bool blob);
+
+/* request.c: one logical request. What a slot's queue sees of it comes first. */
+struct up_fetch {
+    struct fetch fetch; /* first */
+    struct upstream *u;
+    bool blob, queued, has_slot;
+    struct up_fetch *queue_next;
+    struct up_fetch *next, **link; /* all */
+};
+void up_fetch_admitted(struct up_fetch *f);
+struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,
+                             void *arg);
+void up_fetch_cancel(struct fetch *fetch);
+void up_fetch_pause(struct fetch *fetch);
+void up_fetch_resume(struct fetch *fetch);
+
+#endif
