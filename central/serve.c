@@ -8,6 +8,7 @@
 #include "central/upstream/upstream.h"
 #include "central/warehouse/load.h"
 #include "common/core/clock.h"
+#include "common/node/probe.h"
 #include "common/node/runtime.h"
 #include "common/oci/regerror.h"
 #include "common/ops/metrics.h"
@@ -19,6 +20,7 @@
 /* Together with an edge's own memory of a "no" a new tag must be seen within 10 s. */
 #define NEGATIVE_MS 4000
 #define CATALOG_READERS 4
+#define PROBE_MS 5000
 
 struct central {
     const struct central_config *cfg;
@@ -183,6 +185,29 @@ static json_t *status(void *rt) {
     return j;
 }
 
+/* The same, each upstream asked anew: doctor wants to know how it is now. */
+static json_t *doctor(void *rt) {
+    struct central *c = central_of(rt);
+    size_t n = c->cfg->n_upstreams;
+    struct probe *probes = calloc(n + 1, sizeof(*probes));
+    if (!probes) abort();
+    for (size_t i = 0; i < n; i++) {
+        const struct upstream_config *u = &c->cfg->upstreams[i];
+        probes[i] = (struct probe){.url = u->endpoints[0], .ca_file = u->ca_file, .use_proxy_env = true};
+    }
+    probe_all(c->rt->fetch, c->rt->client, probes, n, PROBE_MS);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *j = upstream_json(c, i);
+        json_object_set_new(j, "ok", json_boolean(probes[i].ok));
+        json_object_set_new(j, "message", json_string(probes[i].message));
+        if (probes[i].has_skew) json_object_set_new(j, "clock_skew_s", json_integer(probes[i].skew_s));
+        json_array_append_new(list, j);
+    }
+    free(probes);
+    return json_pack("{s:o}", "upstreams", list);
+}
+
 static int load(const char *layout, const char *ref, json_t **result, struct error *err, void *rt) {
     struct central *c = central_of(rt);
     struct load_target t = {.store = c->rt->store, .catalog = c->catalog, .rules = &c->rules};
@@ -313,7 +338,7 @@ static const struct runtime_tier tier = {
     .stop = stop,
     .node_request = node_request,
     .status = status,
-    .doctor = status,
+    .doctor = doctor,
     .load = load,
     .blob_change = blob_change,
     .rules = rules,

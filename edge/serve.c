@@ -2,6 +2,7 @@
  * asked about every fill. Thread: as runtime.h says of each callback. */
 #include "edge/edge.h"
 
+#include "common/node/probe.h"
 #include "common/node/runtime.h"
 #include "common/ops/metrics.h"
 #include "edge/config.h"
@@ -11,6 +12,7 @@
 
 /* A "no" is asked again soon: together with central's own memory a new tag must be seen within 10 s. */
 #define NEGATIVE_MS 2000
+#define PROBE_MS 5000
 
 struct edge {
     const struct edge_config *cfg;
@@ -80,6 +82,16 @@ static json_t *status(void *rt) {
                      bare);
 }
 
+/* The same, with central asked anew. */
+static json_t *doctor(void *rt) {
+    struct edge *e = edge_of(rt);
+    struct probe p = {.url = e->cfg->central, .insecure_tls = central_is_loopback(e->cfg->central)};
+    probe_all(((struct runtime *)rt)->fetch, ((struct runtime *)rt)->client, &p, 1, PROBE_MS);
+    json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->cfg->central, "reachable", p.ok, "message", p.message);
+    if (p.has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p.skew_s));
+    return json_pack("{s:o}", "central", j);
+}
+
 static void collect(struct metric_page *page, void *arg) {
     struct edge *e = arg;
     struct central_state s;
@@ -121,7 +133,7 @@ static const struct runtime_tier tier = {
     .running = running,
     .stop = stop,
     .status = status,
-    .doctor = status,
+    .doctor = doctor,
     .rules = rules,
     .scope = scope,
     .fresh_for_ms = fresh_for_ms,

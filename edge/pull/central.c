@@ -435,6 +435,12 @@ void central_post(struct central_source *c, const char *path, const char *conten
 
 /* --- the source --- */
 
+bool central_is_loopback(const char *url) {
+    struct http_url u;
+    return http_url_parse(url, &u) &&
+           (strncmp(u.host, "127.", 4) == 0 || strcmp(u.host, "localhost") == 0 || strcmp(u.host, "::1") == 0);
+}
+
 struct central_source *central_source_new(const char *url, struct loop *l, struct http_client *client) {
     struct central_source *c = calloc(1, sizeof(*c));
     if (!c) abort();
@@ -445,9 +451,7 @@ struct central_source *central_source_new(const char *url, struct loop *l, struc
     c->client = client;
     c->state.reachable = true; /* until shown otherwise */
     pthread_mutex_init(&c->lock, NULL);
-    struct http_url u;
-    c->insecure = http_url_parse(url, &u) &&
-                  (strncmp(u.host, "127.", 4) == 0 || strcmp(u.host, "localhost") == 0 || strcmp(u.host, "::1") == 0);
+    c->insecure = central_is_loopback(url);
     timer_init(&c->probe, l, on_probe, c);
     return c;
 }

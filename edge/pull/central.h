@@ -12,6 +12,8 @@ struct central_source;
 /* url: "http(s)://host:port", borrowed for ever. Over https to a loopback address the certificate is not checked: until
  * the fleet has identity there is nothing to check it against, and whoever can listen there is on this machine. */
 struct central_source *central_source_new(const char *url, struct loop *l, struct http_client *client);
+/* Whether a URL of central leads to this machine itself. Pure. */
+bool central_is_loopback(const char *url);
 void central_source_free(struct central_source *c);
 struct source *central_source(struct central_source *c);
 /* POST to the fleet port; the answer's body (at most 16 MiB) is borrowed. done is called exactly once unless

@@ -1,0 +1,23 @@
+/* Is a registry there, and does its clock agree with ours? For doctor: asks GET /v2/ of several at once. Thread: work
+ * pool (waits). */
+#ifndef ENTREPOT_NODE_PROBE_H
+#define ENTREPOT_NODE_PROBE_H
+
+#include "common/http/client.h"
+
+struct probe {
+    const char *url;     /* base, without /v2/; borrowed */
+    const char *ca_file; /* NULL: the system's */
+    bool insecure_tls, use_proxy_env;
+    /* Answered: */
+    bool ok; /* any HTTP answer: a 401 is a registry, too */
+    char message[256];
+    bool has_skew;
+    int64_t skew_s; /* our time less theirs */
+};
+
+/* Runs all on l's client and returns when all have ended, after about timeout_ms at the latest. The loop must be
+ * running. */
+void probe_all(struct loop *l, struct http_client *client, struct probe *probes, size_t n, int64_t timeout_ms);
+
+#endif
