@@ -34,18 +34,18 @@ static void broken(struct http_req *r) {
 
 /* Gives payload to the sink; returns what it took. */
 static size_t deliver(struct http_req *r, const char *data, size_t len) {
-    if (!r->sink) return len; /* being skipped */
+    if (!r->sink || r->reply == REPLY_ENDED) return len; /* being skipped, or answered already */
     struct http_conn *c = r->conn;
     size_t taken = r->sink->data(r, data, len);
+    if (c->req != r) return 0; /* the sink ended the request */
     assert(taken <= len);
-    if (c->req != r) return taken; /* the sink ended the request */
     if (taken < len) r->body_paused = true;
     return taken;
 }
 
 static void at_end(struct http_req *r) {
     r->body_done = true;
-    if (r->sink && r->sink->end) r->sink->end(r);
+    if (r->sink && r->sink->end && r->reply != REPLY_ENDED) r->sink->end(r);
 }
 
 static ssize_t feed_length(struct http_req *r, const char *data, size_t len) {
@@ -129,13 +129,13 @@ void http_req_read_body(struct http_req *r, const struct http_body_sink *sink, i
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         reply_raw(c, go_on, sizeof(go_on) - 1);
     }
-    if (!c->in_handler) conn_read_more(c);
+    if (!c->in_handler) http_req_resume_body(r);
 }
 
 void http_req_resume_body(struct http_req *r) {
-    if (!r->body_paused) return;
-    r->body_paused = false;
-    conn_read_more(r->conn);
+    /* Not here: the caller may be the sink itself, and reading on may end the request. */
+    r->resume = true;
+    reply_dirty(r->conn);
 }
 
 static size_t collect_data(struct http_req *r, const void *data, size_t len) {

@@ -79,7 +79,11 @@ static struct http_req *req_new(struct http_conn *c) {
 
 static void req_free(struct loop_share *sh, struct http_req *r) {
     buf_fini(&r->collected);
-    buf_fini(&r->joined);
+    for (struct joined *j = r->joined, *next; j; j = next) {
+        next = j->next;
+        free(j);
+    }
+    r->joined = NULL;
     free(r->spill);
     if (sh->n_free_reqs >= 1024 || r->extra.cap > 4096) {
         buf_fini(&r->extra);
@@ -139,7 +143,7 @@ void conn_abort(struct http_conn *c) {
     c->dirty = false;
     /* Where the connection's end is the body's end, only a reset says that it is not whole (RFC 9112 section 8). */
     struct http_req *r = c->req;
-    if (r && r->reply == REPLY_STREAMING && r->promised < 0 && !r->chunked_out) {
+    if (r && r->reply != REPLY_NONE && r->promised < 0 && !r->chunked_out) {
         struct linger reset = {.l_onoff = 1};
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     }
@@ -301,19 +305,21 @@ static void start_request(struct http_conn *c) {
     c->sent_ms = c->share->now_ms;
     c->in_handler = true;
     s->cfg.handler(r, s->cfg.arg);
+    if (c->req && c->req->reading_body) conn_read_more(c);
     c->in_handler = false;
+    if (c->peer_closed && c->req && c->req->reply == REPLY_NONE) conn_abort(c); /* as in peer_closed */
 }
 
 /* The status a broken head is answered with, and the target as far as it could be read. */
 static void refuse_head(struct http_conn *c, int status, const char *why) {
     atomic_fetch_add_explicit(&c->share->server->bad_requests, 1, memory_order_relaxed);
     char target[64] = "";
-    const char *at = memchr(c->in, ' ', c->in_len);
-    for (size_t i = 0;
-         at && i < sizeof(target) - 1 && at + 1 + i < c->in + c->in_len && at[1 + i] > 0x20 && at[1 + i] < 0x7f; i++) {
-        target[i] = at[1 + i];
-        target[i + 1] = '\0';
-    }
+    size_t at = 0, n = 0; /* the parser may have made the blank after the method a NUL */
+    while (at < c->in_len && c->in[at] > 0x20)
+        at++;
+    for (at++; n < sizeof(target) - 1 && at < c->in_len && c->in[at] > 0x20 && c->in[at] < 0x7f; at++)
+        target[n++] = c->in[at];
+    target[n] = '\0';
     c->in_pos = c->in_len;
     reply_error(c, status, target, why);
 }
@@ -390,6 +396,15 @@ static void keep_unwanted(struct http_conn *c, const char *data, size_t len) {
     r->spill_pos = 0;
 }
 
+/* The client ended or broke the connection within a body. */
+static void body_cut(struct http_conn *c) {
+    struct http_req *r = c->req;
+    if (r->sink)
+        conn_abort(c);
+    else
+        r->body_done = r->close_after = true; /* only being skipped: the answer has left and stands */
+}
+
 /* Straight from the socket to the sink. */
 static void read_body(struct http_conn *c) {
     struct http_req *r = c->req;
@@ -398,7 +413,7 @@ static void read_body(struct http_conn *c) {
         ssize_t n = conn_recv(c, c->share->scratch, SCRATCH);
         if (n == -EAGAIN) return;
         if (n <= 0) {
-            conn_abort(c);
+            body_cut(c);
             return;
         }
         r->rate_bytes += n;
@@ -490,7 +505,8 @@ void conn_request_done(struct http_conn *c) {
     c->req->spill = NULL;
     close_request(c, false);
     if (c->state == CONN_DEAD) return;
-    if (!keep || c->peer_closed) {
+    /* What a client asked before it shut down its sending side is still answered. */
+    if (!keep || (c->peer_closed && c->in_pos == c->in_len && !rest)) {
         linger(c);
         return;
     }
@@ -502,9 +518,12 @@ void conn_request_done(struct http_conn *c) {
         c->in = NULL;
         c->in_cap = 0;
     }
-    conn_arm_in(c, true);
-    /* Pipelined requests go on from the event loop's turn, not from within this one's stack. */
-    if (c->in_len > 0 || (c->ssl && SSL_pending(c->ssl) > 0)) event_active(&c->ev_in, EV_READ, 0);
+    conn_arm_in(c, !c->peer_closed);
+    /* Pipelined requests go on in conn_turn, not from within this stack. */
+    if (c->in_len > 0 || (c->ssl && SSL_pending(c->ssl) > 0)) {
+        c->more = true;
+        reply_dirty(c);
+    }
 }
 
 /* --- TLS --- */
@@ -568,11 +587,37 @@ static void process(struct http_conn *c) {
     /* IDLE or HEAD: pipelined bytes first, then the socket. */
     if (c->in_len > 0 && next_request(c)) return;
     if (c->state != CONN_IDLE && c->state != CONN_HEAD) return;
+    if (c->peer_closed) {
+        conn_abort(c);
+        return;
+    }
     if (!grow_input(c)) {
         refuse_too_large(c);
         return;
     }
     if (fill_input(c)) next_request(c);
+}
+
+static void flush_if_dirty(struct http_conn *c) {
+    if (!c->dirty) return;
+    TAILQ_REMOVE(&c->share->dirty, c, dirty_link);
+    c->dirty = false;
+    struct http_req *r = c->req;
+    if (r && r->resume) {
+        r->resume = r->body_paused = false;
+        conn_read_more(c);
+    }
+    reply_flush(c);
+}
+
+void conn_turn(struct http_conn *c) {
+    flush_if_dirty(c);
+    for (int i = 0; i < PIPELINED_PER_TURN && c->more && c->state != CONN_DEAD; i++) {
+        c->more = false;
+        process(c);
+        flush_if_dirty(c);
+    }
+    if (c->dirty) timer_set(&c->share->flush, 0); /* the rest after others had their turn */
 }
 
 static void on_in(evutil_socket_t fd, short what, void *arg) {
@@ -585,12 +630,7 @@ static void on_in(evutil_socket_t fd, short what, void *arg) {
     /* TLS may hold decrypted bytes that no socket event will tell of. */
     for (int i = 0; i < 16 && c->state != CONN_DEAD && c->ssl && c->in_armed && SSL_pending(c->ssl) > 0; i++)
         process(c);
-    if (c->state == CONN_BUSY && c->req && c->req->has_body && c->req->reading_body) conn_read_more(c);
-    if (c->dirty) {
-        TAILQ_REMOVE(&sh->dirty, c, dirty_link);
-        c->dirty = false;
-        reply_flush(c);
-    }
+    conn_turn(c);
     conn_free_dead(sh);
 }
 
@@ -604,7 +644,8 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
         c->tls_wants_write = false;
         process(c);
     }
-    if (c->state != CONN_DEAD && c->state != CONN_TLS) reply_flush(c);
+    if (c->state != CONN_DEAD && c->state != CONN_TLS && !c->dirty) reply_flush(c);
+    conn_turn(c);
     conn_free_dead(sh);
 }
 

@@ -36,26 +36,39 @@ const char *http_req_target(const struct http_req *r) {
     return r->conn->in + r->head.target_at;
 }
 
+static bool same_name(const struct http_req *r, const struct head_field *a, const struct head_field *b) {
+    return a->name_len == b->name_len && strcasecmp(r->conn->in + a->name, r->conn->in + b->name) == 0;
+}
+
 /* Further fields of a list header's name are joined to the first: rare, so it may allocate. */
-static const char *joined(struct http_req *r, const char *name) {
-    buf_fini(&r->joined);
-    buf_init(&r->joined, 64 * 1024);
-    for (unsigned i = 0; i < r->head.n_fields; i++) {
-        const struct head_field *f = &r->head.fields[i];
-        if (strcasecmp(r->conn->in + f->name, name) != 0) continue;
-        if ((r->joined.len && buf_add_str(&r->joined, ", ") < 0) || buf_add_str(&r->joined, r->conn->in + f->value) < 0)
-            break;
+static const char *joined(struct http_req *r, const struct head_field *first) {
+    for (struct joined *j = r->joined; j; j = j->next) {
+        if (j->first == first) return j->text;
     }
-    return r->joined.data;
+    const struct head_field *end = r->head.fields + r->head.n_fields;
+    size_t room = 1;
+    for (const struct head_field *f = first; f < end; f++)
+        room += f->value_len + 2;
+    struct joined *j = malloc(sizeof(*j) + room);
+    if (!j) abort();
+    char *to = j->text;
+    for (const struct head_field *f = first; f < end; f++) {
+        if (!same_name(r, f, first)) continue;
+        if (f != first) to = mempcpy(to, ", ", 2);
+        to = mempcpy(to, r->conn->in + f->value, f->value_len);
+    }
+    *to = '\0';
+    j->first = first;
+    j->next = r->joined;
+    r->joined = j;
+    return j->text;
 }
 
 const char *http_req_header(const struct http_req *r, const char *name) {
     const struct head_field *f = head_find(&r->head, r->conn->in, name);
     if (!f) return NULL;
     for (const struct head_field *more = f + 1; more < r->head.fields + r->head.n_fields; more++) {
-        if (more->name_len == f->name_len && strcasecmp(r->conn->in + more->name, name) == 0) {
-            return joined((struct http_req *)(uintptr_t)r, name);
-        }
+        if (same_name(r, more, f)) return joined((struct http_req *)(uintptr_t)r, f);
     }
     return r->conn->in + f->value;
 }
@@ -95,8 +108,10 @@ void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool c
 /* --- the queue --- */
 
 static struct seg *seg_new(size_t own) {
-    struct seg *s = calloc(1, sizeof(*s) + own);
+    struct seg *s = malloc(sizeof(*s) + own);
     if (!s) abort();
+    memset(s, 0, sizeof(*s));
+    s->cap = own;
     return s;
 }
 
@@ -112,9 +127,17 @@ static void push(struct http_conn *c, struct seg *s) {
     c->out_bytes += s->kind == SEG_FILE ? s->file_len : (int64_t)s->len;
 }
 
+/* Small pieces share a segment: a slow client must not cost more memory than http_body_pending tells. */
 static void push_copy(struct http_conn *c, const void *data, size_t len) {
     if (len == 0) return;
-    struct seg *s = seg_new(len);
+    struct seg *last = STAILQ_EMPTY(&c->out) ? NULL : container_of(c->out.stqh_last, struct seg, link.stqe_next);
+    if (last && last->kind == SEG_MEM && last->cap - last->len >= len) {
+        memcpy(last->own + last->len, data, len);
+        last->len += len;
+        c->out_bytes += (int64_t)len;
+        return;
+    }
+    struct seg *s = seg_new(len < SEG_FIRST ? SEG_FIRST : len);
     memcpy(s->own, data, len);
     s->data = s->own;
     s->len = len;
@@ -136,6 +159,7 @@ void reply_drop_queue(struct http_conn *c) {
 void reply_dirty(struct http_conn *c) {
     if (c->dirty || c->state == CONN_DEAD) return;
     c->dirty = true;
+    c->dirty_round = c->share->flush_round;
     TAILQ_INSERT_TAIL(&c->share->dirty, c, dirty_link);
     if (!c->in_handler) timer_set(&c->share->flush, 0);
 }
@@ -151,8 +175,8 @@ static void sent(struct http_conn *c, size_t n) {
 /* Takes n sent bytes off the memory segments at the front. */
 static void advance(struct http_conn *c, size_t n) {
     sent(c, n);
-    while (n) {
-        struct seg *s = STAILQ_FIRST(&c->out);
+    struct seg *s;
+    while (n && (s = STAILQ_FIRST(&c->out))) {
         size_t left = s->len - s->off;
         if (n < left) {
             s->off += n;
@@ -253,6 +277,7 @@ static void tell_drained(struct http_conn *c) {
 
 void reply_flush(struct http_conn *c) {
     size_t budget = SEND_PER_PASS;
+    tell_drained(c); /* there may be room enough already */
     while (c->state != CONN_DEAD && !STAILQ_EMPTY(&c->out)) {
         if (budget == 0) {
             conn_arm_out(c, true); /* others' turn */
@@ -358,10 +383,12 @@ void http_reply_headerf(struct http_req *r, const char *name, const char *fmt, .
     http_reply_header(r, name, value);
 }
 
-/* Whether the connection ends with this answer: said in its head. A body that was never invited may come or not. */
+/* Whether the connection ends with this answer: said in its head. A body that was never invited may come or not,
+ * and one that is too long is not skipped. */
 static void settle_close(struct http_req *r) {
     if (r->conn->share->draining) r->close_after = true;
-    if (r->head.expect_continue && r->has_body && !r->body_done && !r->reading_body) r->close_after = true;
+    if (!r->body_done && !r->reading_body && (r->head.expect_continue || r->body_left > DRAIN_BODY_MAX))
+        r->close_after = true;
 }
 
 static const char *connection_line(const struct http_req *r) {
@@ -436,8 +463,9 @@ static void whole(struct http_req *r, int status, struct iovec *iov, unsigned n,
     r->reply = REPLY_ENDED;
     r->body_sent += (int64_t)body_len;
     r->promised = (int64_t)body_len;
+    struct http_conn *c = r->conn;
     send_or_queue(r, iov, n, release, arg);
-    reply_dirty(r->conn);
+    reply_dirty(c);
 }
 
 static void reply_any(struct http_req *r, int status, const char *type, const void *body, size_t len,
@@ -482,7 +510,8 @@ void http_reply_rendered(struct http_req *r, int status, const void *head, size_
                            {(void *)(uintptr_t)body, with_body ? body_len : 0}};
     /* The head is borrowed too: with anything left over it is copied, and only a body that is last may be referenced.
      */
-    whole(r, status, iov, with_body ? 4 : 3, with_body ? body_len : 0, release, arg);
+    whole(r, status, iov, with_body ? 4 : 3, with_body ? body_len : 0, with_body ? release : NULL, arg);
+    if (!with_body && release) release(arg);
 }
 
 /* --- streamed answers --- */
@@ -554,7 +583,7 @@ int64_t http_body_pending(const struct http_req *r) {
 }
 
 void http_body_on_drain(struct http_req *r, int64_t low_water, void (*fn)(struct http_req *r)) {
-    r->low_water = low_water;
+    r->low_water = low_water > 0 ? low_water : 1;
     r->on_drain = fn;
     reply_dirty(r->conn);
 }

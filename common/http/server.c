@@ -226,6 +226,10 @@ static void refuse(struct http_server *s, int fd) {
     atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
     if (s->cfg.tls_mode == HTTP_TLS_OFF && send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         errno = 0;
+    /* A reset, sent because of unread bytes, would destroy it. */
+    char request[4096];
+    shutdown(fd, SHUT_WR);
+    if (recv(fd, request, sizeof(request), MSG_DONTWAIT) < 0) errno = 0;
     close(fd);
 }
 
@@ -233,7 +237,13 @@ static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
     struct http_server *s = sh->server;
     unsigned char key[16];
     addr_key(sa, key);
-    if (!make_room(sh) || !addr_enter(s, key)) {
+    /* The address first: one that has too many must not push out others. */
+    if (!addr_enter(s, key)) {
+        refuse(s, fd);
+        return;
+    }
+    if (!make_room(sh)) {
+        addr_leave(s, key);
         refuse(s, fd);
         return;
     }
@@ -295,6 +305,7 @@ static void on_sweep(void *arg) {
     for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
         next = TAILQ_NEXT(c, all_link);
         conn_sweep(c);
+        if (next && next->state == CONN_DEAD) break; /* ended by c's callbacks, in another list now: go on next time */
     }
     conn_free_dead(sh);
     if (!sh->drained) timer_set(&sh->sweep, SWEEP_MS);
@@ -304,28 +315,32 @@ static void on_flush(void *arg) {
     struct loop_share *sh = arg;
     sh->now_ms = clock_mono_ms();
     struct http_conn *c;
-    while ((c = TAILQ_FIRST(&sh->dirty))) {
-        TAILQ_REMOVE(&sh->dirty, c, dirty_link);
-        c->dirty = false;
-        reply_flush(c);
-    }
+    sh->flush_round++;
+    while ((c = TAILQ_FIRST(&sh->dirty)) && c->dirty_round != sh->flush_round)
+        conn_turn(c);
+    if (c) timer_set(&sh->flush, 0);
     conn_free_dead(sh);
 }
 
-static void on_start(struct loop_task *task) {
-    struct loop_share *sh = container_of(task, struct loop_share, start);
-    if (sh->draining) return;
+static void listen_now(struct loop_share *sh) {
     sh->ev_listen = event_new(loop_base(sh->loop), sh->listen_fd, EV_READ | EV_PERSIST, on_accept, sh);
     if (!sh->ev_listen || event_add(sh->ev_listen, NULL) != 0) abort();
     timer_set(&sh->sweep, SWEEP_MS);
 }
 
+static void on_start(struct loop_task *task) {
+    struct loop_share *sh = container_of(task, struct loop_share, start);
+    if (sh->abandoned)
+        free(sh);
+    else if (!sh->draining)
+        listen_now(sh);
+}
+
 static void cut_all(void *arg) {
     struct loop_share *sh = arg;
-    for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
-        next = TAILQ_NEXT(c, all_link);
+    struct http_conn *c;
+    while ((c = TAILQ_FIRST(&sh->all)))
         conn_abort(c);
-    }
     conn_free_dead(sh);
 }
 
@@ -341,11 +356,11 @@ static void on_drain_task(struct loop_task *task) {
     struct loop_share *sh = container_of(task, struct loop_share, drain);
     sh->draining = true;
     close_listener(sh);
+    timer_set(&sh->grace, sh->server->grace_ms);
     struct http_conn *c;
     while ((c = TAILQ_FIRST(&sh->idle)))
         conn_abort(c);
     conn_free_dead(sh);
-    timer_set(&sh->grace, sh->server->grace_ms);
     check_drained(sh);
 }
 
@@ -377,7 +392,7 @@ static struct loop_share *share_new(struct http_server *s, struct loop *l, unsig
 /* On the loop's own thread, or with its loop at rest: events belong to the base. */
 static void finish(struct loop_share *sh) {
     if (sh->finished) return;
-    sh->finished = true;
+    sh->finished = sh->drained = true;
     cut_all(sh);
     close_listener(sh);
     timer_fini(&sh->sweep);
@@ -446,8 +461,11 @@ unsigned http_server_port(const struct http_server *s) {
 void http_server_free(struct http_server *s) {
     if (!s) return;
     for (unsigned i = 0; i < s->n_loops; i++) {
-        finish(s->shares[i]);
-        free(s->shares[i]);
+        struct loop_share *sh = s->shares[i];
+        finish(sh);
+        /* The loop may never have run: on_start, still in its mailbox, is the last to look at it. */
+        sh->abandoned = true;
+        if (!atomic_load(&sh->start.waiting)) free(sh);
     }
     if (s->unix_path[0]) unlink(s->unix_path);
     map_free(s->addrs);

@@ -71,9 +71,9 @@ int http_server_new(struct http_server **out, const struct http_server_config *c
 /* The port bound (0 for unix). Any thread. */
 unsigned http_server_port(const struct http_server *s);
 /* Any thread: stops accepting, closes idle connections, lets running requests finish with "Connection: close"; after
- * grace_ms cuts the rest. done(arg) is called on the first loop when no connection is left. */
+ * grace_ms cuts the rest. done(arg) is called on the first loop when no connection is left. Once. */
 void http_server_drain(struct http_server *s, int64_t grace_ms, void (*done)(void *arg), void *arg);
-/* After drain has called done and the loops have stopped. Control thread. */
+/* After drain has called done, or before the loops have run. Control thread. */
 void http_server_free(struct http_server *s);
 /* Gauges and counters, any thread. */
 struct http_stats {
@@ -105,17 +105,20 @@ void *http_req_user(const struct http_req *r);
 void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut));
 
 /* --- request bodies. A handler that wants the body calls http_req_read_body before it returns; otherwise the body is
- * refused or drained (at most 64 KiB, else the connection closes after the answer). "Expect: 100-continue" is answered
- * only when reading starts. --- */
+ * dropped after the answer if it is at most 64 KiB and already here, else the connection closes after the answer.
+ * "Expect: 100-continue" is answered only when reading starts. --- */
 struct http_body_sink {
-    /* Up to len bytes have come; return how many were taken. Taking fewer pauses reading until http_req_resume_body. */
+    /* Up to len bytes have come; return how many were taken. Taking fewer pauses reading until http_req_resume_body.
+     * Not called any more once the answer has ended. */
     size_t (*data)(struct http_req *r, const void *data, size_t len);
     void (*end)(struct http_req *r); /* whole body received */
-    /* There is no error callback: a body that breaks (bad chunk, cut, too slow) ends the request: on_close(cut = true).
-     */
+    /* There is no error callback: a body that breaks (bad chunk, too long, too slow) is answered by the server if no
+     * answer has begun, else cut, as it is when the client is gone; on_close follows without end having been called. */
 };
-/* limit: bytes; a declared or received longer body is answered 413. */
+/* limit: bytes; a declared or received longer body is answered 413, after which what the handler answers is not heard.
+ * sink must outlive the request; end is called from within if there is no body. */
 void http_req_read_body(struct http_req *r, const struct http_body_sink *sink, int64_t limit);
+/* Also from within the sink. Goes on from the loop, not from here. */
 void http_req_resume_body(struct http_req *r);
 /* Collects a whole small body (limit at most 1 MiB), then calls fn once. */
 void http_req_collect_body(struct http_req *r, size_t limit,
@@ -137,7 +140,8 @@ void http_reply_ref(struct http_req *r, int status, const char *content_type, co
 void http_reply_rendered(struct http_req *r, int status, const void *head, size_t head_len, const void *body,
                          size_t body_len, void (*release)(void *arg), void *arg);
 /* Starts a streamed answer. content_length -1: chunked (or close-delimited for HTTP/1.0). The head leaves at once. For
- * HEAD the answer is complete after this call's http_reply_end and all body calls are ignored. */
+ * HEAD, 204 and 304 the answer is complete after http_reply_end and all body calls are ignored. With a content_length,
+ * exactly so many bytes must be appended: more stay here, and after more or fewer the connection closes. */
 void http_reply_begin(struct http_req *r, int status, const char *content_type, int64_t content_length);
 /* Appends bytes (copied) / a range of a file (referenced). May be called from within callbacks; segments leave in
  * order. */
@@ -146,7 +150,8 @@ void http_body_mem(struct http_req *r, const void *data, size_t len);
 void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len);
 /* Bytes appended and not yet handed to the kernel. */
 int64_t http_body_pending(const struct http_req *r);
-/* fn is called, once each time it is set, when http_body_pending falls below low_water bytes. */
+/* fn is called, once each time it is set, when http_body_pending is below low_water bytes: if it already is, soon, from
+ * the loop. */
 void http_body_on_drain(struct http_req *r, int64_t low_water, void (*fn)(struct http_req *r));
 void http_reply_end(struct http_req *r);
 /* Cuts the connection: the client sees a short body, never a complete wrong one. If nothing has left yet and no begin

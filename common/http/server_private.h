@@ -19,6 +19,8 @@
 #define DRAIN_BODY_MAX (64 * 1024)
 #define LINGER_BYTES (256 * 1024)
 #define LINGER_MS 2000
+#define PIPELINED_PER_TURN 16 /* requests of one connection answered before others get their turn */
+#define SEG_FIRST 512         /* small pieces of an answer share a segment of this size */
 
 enum seg_kind { SEG_MEM, SEG_REF, SEG_FILE };
 /* A stretch of the answer waiting to leave. */
@@ -26,7 +28,7 @@ struct seg {
     STAILQ_ENTRY(seg) link;
     enum seg_kind kind;
     const char *data;
-    size_t len, off;
+    size_t len, off, cap; /* cap: of own */
     struct open_file *file;
     int64_t file_off, file_len;
     void (*release)(void *arg);
@@ -34,6 +36,13 @@ struct seg {
     char own[];
 };
 STAILQ_HEAD(seg_list, seg);
+
+/* The fields of one repeated header, joined; kept until the request ends. */
+struct joined {
+    struct joined *next;
+    const struct head_field *first;
+    char text[];
+};
 
 enum conn_state {
     CONN_TLS,    /* first byte awaited or TLS handshake under way */
@@ -68,7 +77,7 @@ struct http_req {
     /* The request body. */
     const struct http_body_sink *sink;
     int64_t body_limit, body_got, body_left; /* left: of a Content-Length */
-    bool has_body, body_done, body_paused, reading_body;
+    bool has_body, body_done, body_paused, reading_body, resume;
     struct chunked chunks;
     char *spill; /* body bytes read and not wanted yet, beyond what fits in the input buffer, whose strings must not
                     move */
@@ -76,7 +85,7 @@ struct http_req {
     struct buf collected;
     void (*collect_fn)(struct http_req *r, const char *body, size_t len);
     int64_t rate_ms, rate_bytes; /* start of the current 10 s window, bytes in it */
-    struct buf joined;           /* repeated list headers, joined */
+    struct joined *joined;
     struct http_req *next_free;
 };
 
@@ -88,6 +97,7 @@ struct http_conn {
     enum conn_state state;
     struct event ev_in, ev_out;
     bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;
+    bool more; /* a pipelined request, or a part of one, is already here */
     char *in;
     size_t in_len, in_cap, in_pos, scanned;
     struct http_req *req;
@@ -99,6 +109,7 @@ struct http_conn {
     char remote[64];
     unsigned char addr[16];
     TAILQ_ENTRY(http_conn) dirty_link;
+    unsigned dirty_round;
 };
 TAILQ_HEAD(conn_list, http_conn);
 
@@ -110,6 +121,7 @@ struct loop_share {
     struct event *ev_listen;
     struct timer sweep, accept_again, flush, grace;
     struct conn_list all, idle, dirty, dead;
+    unsigned flush_round; /* what becomes dirty during a flush waits for the next one */
     struct http_req *free_reqs;
     unsigned n_free_reqs;
     int64_t now_ms; /* of the last event, coarse */
@@ -117,6 +129,7 @@ struct loop_share {
     char date[40];
     char scratch[SCRATCH];
     bool draining, drained, finished; /* finished: its events are gone, only memory is left */
+    bool abandoned;                   /* freed before its loop ran: on_start frees it */
     struct loop_task start, drain, finish;
 };
 
@@ -145,6 +158,8 @@ void conn_request_done(struct http_conn *c); /* the answer has left */
 void conn_refused(struct http_conn *c);
 void conn_sweep(struct http_conn *c);
 void conn_read_more(struct http_conn *c);
+/* Does what callbacks left to do: resumes the body, flushes the answer, goes on with pipelined requests. */
+void conn_turn(struct http_conn *c);
 void conn_free_dead(struct loop_share *sh);
 /* A fresh request id. */
 void conn_make_id(char id[65]);
@@ -154,7 +169,6 @@ void conn_arm_out(struct http_conn *c, bool on);
 ssize_t conn_recv(struct http_conn *c, void *buf, size_t len);
 
 /* body.c */
-void body_begin(struct http_req *r);
 /* Takes request body bytes from data; returns how many were consumed, negative if the body is broken (the request is
  * then over). */
 ssize_t body_feed(struct http_req *r, const char *data, size_t len);

@@ -46,6 +46,15 @@ static int64_t end_of(const SSL_CTX *ctx) {
     return (int64_t)timegm(&tm);
 }
 
+/* A key with a passphrase is an error, not a question on somebody's terminal. */
+static int no_passphrase(char *buf, int size, int writing, void *arg) {
+    (void)buf;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
 static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     if (!ctx) abort();
@@ -55,8 +64,10 @@ static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
     SSL_CTX_set_mode(ctx,
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
     int r = 0;
+    ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(ctx, t->cert_file) != 1)
         r = tls_error(err, "certificate", t->cert_file);
     else if (SSL_CTX_use_PrivateKey_file(ctx, t->key_file, SSL_FILETYPE_PEM) != 1)
@@ -211,5 +222,6 @@ int tls_make_self_signed(const char *cert_file, const char *key_file, const char
     }
     X509_free(cert);
     EVP_PKEY_free(key);
+    ERR_clear_error(); /* a name that is no address leaves one */
     return r;
 }
