@@ -117,8 +117,9 @@ def test_doctor_finds_a_healthy_pair_and_names_what_is_broken(bench, chain):
     done = broken.command("doctor", check=False)
     assert done.returncode == 1 and "central" in (done.stdout + done.stderr).lower()
     dead = bench.central(("docker.io", "http://127.0.0.1:1"))
-    done = dead.command("doctor", check=False)
-    assert done.returncode == 1 and "docker.io" in done.stdout + done.stderr
+    # No upstream is no failure of the node (it may be meant to run without internet), but it is said.
+    said = dead.command("doctor", check=False).stdout
+    assert "docker.io" in said and "warn" in said.lower(), said
 
 
 def test_pull_brings_an_image_in(chain):
