@@ -482,6 +482,8 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
     set(curl_easy_setopt(e, CURLOPT_PRIVATE, c));
     set(curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error_text));
     set(curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L));
+    /* Else a call that ends while its name is looked up would wait for the resolver's thread, and the loop with it. */
+    set(curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L));
     set(curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L));
     set(curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https"));
     /* Not HTTP/2: a paused stream would hold up all others of its connection, and one window would serve many blobs. */

@@ -441,11 +441,12 @@ static void upstream_renews_a_token_that_is_no_longer_taken(void **state) {
 static char realm[256];
 static bool hostile(struct script_server *s, int fd, const char *head) {
     (void)s;
-    static char big[1100000];
     if (strstr(head, "GET /token")) {
+        char *big = malloc(1100000);
+        if (!big) abort();
         atomic_fetch_add(&tokens, 1);
         char *body = big;
-        memset(big, 'a', sizeof(big));
+        memset(big, 'a', 1100000);
         if (strstr(head, "mega")) {
             memcpy(big, "{\"token\":\"", 10);
             memcpy(big + 1048576, "\"}", 3);
@@ -458,18 +459,14 @@ static bool hostile(struct script_server *s, int fd, const char *head) {
             body = strcpy(big, "<html>");
         } else if (strstr(head, "empty")) {
             body = strcpy(big, "{}");
-        } else if (strstr(head, "fails")) {
-            say_status(fd, 500, "");
+        } else if (strstr(head, "fails") || strstr(head, "denies")) {
+            free(big);
+            say_status(fd, strstr(head, "fails") ? 500 : 403, "");
             return true;
-        } else if (strstr(head, "denies")) {
-            say_status(fd, 403, "");
-            return true;
-        } else {
-            script_wait_closed(fd);
-            return false;
         }
         script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", strlen(body));
         script_send(fd, body, strlen(body));
+        free(big);
         return true;
     }
     char line[512];
