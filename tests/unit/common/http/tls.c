@@ -1,0 +1,155 @@
+/* Certificates: made, read, read again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "common/http/tls.h"
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static char dir[64], cert[96], key[96], other_cert[96], other_key[96];
+static const char *const names[] = {"edge.example", "10.1.2.3", "::1"};
+
+static int enter(void **state) {
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/tls-XXXXXX");
+    if (!mkdtemp(dir)) return -1;
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    snprintf(other_cert, sizeof(other_cert), "%s/cert2.pem", dir);
+    snprintf(other_key, sizeof(other_key), "%s/key2.pem", dir);
+    return 0;
+}
+
+static int leave(void **state) {
+    (void)state;
+    unlink(cert);
+    unlink(key);
+    unlink(other_cert);
+    unlink(other_key);
+    return rmdir(dir);
+}
+
+static void make(const char *c, const char *k) {
+    struct error err = {0};
+    assert_int_equal(tls_make_self_signed(c, k, names, 3, &err), 0);
+}
+
+static void write_file(const char *path, const char *text) {
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+}
+
+static void self_signed_certificate_names_its_hosts_and_hides_its_key(void **state) {
+    (void)state;
+    make(cert, key);
+    struct stat st;
+    assert_int_equal(stat(key, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    FILE *in = fopen(cert, "r");
+    X509 *x = PEM_read_X509(in, NULL, NULL, NULL);
+    fclose(in);
+    assert_non_null(x);
+    assert_int_equal(X509_check_host(x, "edge.example", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_host(x, "other.example", 0, 0, NULL), 0);
+    assert_int_equal(X509_check_ip_asc(x, "10.1.2.3", 0), 1);
+    assert_int_equal(X509_check_ip_asc(x, "::1", 0), 1);
+    X509_free(x);
+}
+
+static void self_signed_certificate_is_made_once(void **state) {
+    (void)state;
+    make(cert, key);
+    struct stat before, after;
+    assert_int_equal(stat(cert, &before), 0);
+    make(cert, key);
+    assert_int_equal(stat(cert, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+}
+
+static void unwritable_place_is_an_error(void **state) {
+    (void)state;
+    struct error err = {0};
+    assert_true(tls_make_self_signed("/nowhere/cert", "/nowhere/key", names, 3, &err) < 0);
+    assert_non_null(strstr(err.msg, "/nowhere/"));
+}
+
+static void certificate_tells_its_end(void **state) {
+    (void)state;
+    make(cert, key);
+    struct tls_server *t = NULL;
+    struct error err = {0};
+    assert_int_equal(tls_server_new(&t, cert, key, &err), 0);
+    int64_t days = (tls_server_not_after(t) - (int64_t)time(NULL)) / 86400;
+    assert_true(days >= 3649 && days <= 3650);
+    tls_server_free(t);
+}
+
+static void reload_takes_what_changed_and_keeps_what_works(void **state) {
+    (void)state;
+    make(cert, key);
+    make(other_cert, other_key);
+    struct tls_server *t = NULL;
+    struct error err = {0};
+    assert_int_equal(tls_server_new(&t, cert, key, &err), 0);
+    assert_int_equal(tls_server_reload(t, &err), 0);
+    SSL_CTX *first = tls_server_ctx(t);
+    write_file(cert, "rubbish\n");
+    assert_true(tls_server_reload(t, &err) < 0);
+    assert_non_null(strstr(err.msg, cert));
+    SSL_CTX *same = tls_server_ctx(t);
+    assert_ptr_equal(first, same);
+    SSL_CTX_free(same);
+    /* A certificate whose key has not come yet does not belong to it. */
+    assert_int_equal(rename(other_cert, cert), 0);
+    assert_true(tls_server_reload(t, &err) < 0);
+    assert_int_equal(rename(other_key, key), 0);
+    assert_int_equal(tls_server_reload(t, &err), 1);
+    SSL_CTX *second = tls_server_ctx(t);
+    assert_ptr_not_equal(first, second);
+    SSL_CTX_free(second);
+    SSL_CTX_free(first);
+    unlink(key);
+    assert_true(tls_server_reload(t, &err) < 0);
+    tls_server_free(t);
+}
+
+/* OpenSSL would ask for it on the terminal. */
+static void key_with_a_passphrase_is_an_error(void **state) {
+    (void)state;
+    make(cert, key);
+    FILE *file = fopen(key, "r");
+    EVP_PKEY *k = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+    fclose(file);
+    file = fopen(key, "w");
+    char pass[] = "secret";
+    assert_int_equal(PEM_write_PrivateKey(file, k, EVP_aes_128_cbc(), (unsigned char *)pass, 6, NULL, NULL), 1);
+    fclose(file);
+    EVP_PKEY_free(k);
+    struct tls_server *t = NULL;
+    struct error err = {0};
+    assert_true(tls_server_new(&t, cert, key, &err) < 0);
+    assert_non_null(strstr(err.msg, key));
+}
+
+int main(void) {
+#define IN_DIR(t) cmocka_unit_test_setup_teardown(t, enter, leave)
+    const struct CMUnitTest tests[] = {
+        IN_DIR(self_signed_certificate_names_its_hosts_and_hides_its_key),
+        IN_DIR(self_signed_certificate_is_made_once),
+        IN_DIR(unwritable_place_is_an_error),
+        IN_DIR(certificate_tells_its_end),
+        IN_DIR(reload_takes_what_changed_and_keeps_what_works),
+        IN_DIR(key_with_a_passphrase_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
