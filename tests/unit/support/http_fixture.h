@@ -301,7 +301,7 @@ static int dial(struct fixture *f) {
     return fd;
 }
 
-static void say(int fd, const char *text) {
+static void _unused_ say(int fd, const char *text) {
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
@@ -318,7 +318,7 @@ static size_t hear(int fd, char *buf, size_t len) {
 }
 
 /* One answer with a Content-Length; false at the end of the connection. The body's length in *len. */
-static bool hear_answer(int fd, char *head, size_t cap, char *body, size_t *len) {
+static bool _unused_ hear_answer(int fd, char *head, size_t cap, char *body, size_t *len) {
     size_t n = 0;
     while (n < 4 || memcmp(head + n - 4, "\r\n\r\n", 4) != 0) {
         if (n + 1 >= cap || recv(fd, head + n, 1, 0) != 1) return false;

@@ -1,0 +1,264 @@
+/* The server behind TLS: the same rules, another transport. */
+#include "tests/unit/support/http_fixture.h"
+
+#include <openssl/err.h>
+#include <signal.h>
+
+#include "common/http/tls.h"
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define LAST(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+static struct fixture f;
+static struct tls_server *tls;
+static char dir[64], cert[96], key[96];
+static char answer[BIG + 4096];
+
+static void tls_handler(struct http_req *r, void *arg) {
+    if (strcmp(http_req_target(r), "/is-tls") != 0) {
+        handler(r, arg);
+        return;
+    }
+    http_req_on_close(r, on_close);
+    atomic_fetch_add(&f.seen.handled, 1);
+    reply_text(r, http_req_is_tls(r) ? "tls" : "plain");
+}
+
+static void start_mode(enum http_tls_mode mode) {
+    fixture_init(&f, 1);
+    f.cfg.handler = tls_handler;
+    f.cfg.tls_mode = mode;
+    f.cfg.tls = tls;
+    f.cfg.limits.head_ms = 1000;
+    fixture_start(&f);
+}
+
+static int start_on(void **state) {
+    (void)state;
+    start_mode(HTTP_TLS_ON);
+    return 0;
+}
+
+static int start_either(void **state) {
+    (void)state;
+    start_mode(HTTP_TLS_EITHER);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    fixture_stop(&f, 100);
+    return 0;
+}
+
+static int make_cert(void **state) {
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does: OpenSSL writes without MSG_NOSIGNAL */
+    snprintf(dir, sizeof(dir), "/tmp/http-tls-XXXXXX");
+    if (!mkdtemp(dir)) return -1;
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    static const char *const names[] = {"localhost", "127.0.0.1"};
+    struct error err = {0};
+    if (tls_make_self_signed(cert, key, names, 2, &err) < 0) return -1;
+    return tls_server_new(&tls, cert, key, &err);
+}
+
+static int drop_cert(void **state) {
+    (void)state;
+    tls_server_free(tls);
+    unlink(cert);
+    unlink(key);
+    return rmdir(dir);
+}
+
+/* --- a client --- */
+
+static SSL *hello(int fd) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_load_verify_locations(ctx, cert, NULL);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL *ssl = SSL_new(ctx);
+    SSL_CTX_free(ctx);
+    SSL_set1_host(ssl, "localhost");
+    SSL_set_fd(ssl, fd);
+    assert_int_equal(SSL_connect(ssl), 1);
+    return ssl;
+}
+
+static void tls_say(SSL *ssl, const char *text, size_t len) {
+    for (size_t at = 0; at < len;) {
+        int n = SSL_write(ssl, text + at, (int)(len - at));
+        assert_true(n > 0);
+        at += (size_t)n;
+    }
+}
+
+static size_t tls_hear(SSL *ssl, char *out, size_t cap) {
+    size_t got = 0;
+    int n;
+    while (got < cap && (n = SSL_read(ssl, out + got, (int)(cap - got))) > 0)
+        got += (size_t)n;
+    out[got] = '\0';
+    return got;
+}
+
+static size_t tls_exchange(const char *text, size_t len) {
+    int fd = dial(&f);
+    SSL *ssl = hello(fd);
+    tls_say(ssl, text, len);
+    size_t n = tls_hear(ssl, answer, sizeof(answer) - 1);
+    SSL_free(ssl);
+    close(fd);
+    return n;
+}
+
+static const char *body_of(void) {
+    const char *at = strstr(answer, "\r\n\r\n");
+    assert_non_null(at);
+    return at + 4;
+}
+
+/* --- tests --- */
+
+static void answers_arrive_whole_over_tls(void **state) {
+    (void)state;
+    static const char *const kinds[] = {LAST("/big"), LAST("/file"), LAST("/parts")};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        size_t n = tls_exchange(kinds[i], strlen(kinds[i]));
+        assert_int_equal(n - (size_t)(body_of() - answer), BIG);
+        assert_memory_equal(body_of(), pattern, BIG);
+    }
+}
+
+static void prerendered_head_is_intact_over_tls(void **state) {
+    (void)state;
+    static const char text[] = "HEAD /rendered HTTP/1.1\r\nHost: a\r\nX-Request-Id: me\r\nConnection: close\r\n\r\n";
+    tls_exchange(text, strlen(text));
+    assert_non_null(strstr(answer, "\r\nContent-Length: 8\r\n"));
+    assert_non_null(strstr(answer, "\r\nX-Request-Id: me\r\nConnection: close\r\n\r\n"));
+    assert_string_equal(body_of(), "");
+    WAIT_FOR(atomic_load(&f.seen.released) == 1);
+    tls_exchange(LAST("/rendered"), strlen(LAST("/rendered")));
+    assert_string_equal(body_of(), "rendered");
+}
+
+/* Many requests in one record: no socket event tells of those that were decrypted along with the first. */
+static void requests_of_one_record_are_all_answered(void **state) {
+    (void)state;
+    char many[16000];
+    size_t len = 0;
+    for (int i = 0; i < 200; i++)
+        len += (size_t)snprintf(many + len, sizeof(many) - len, "%s", i % 2 ? GET("/later") : GET("/hello"));
+    len += (size_t)snprintf(many + len, sizeof(many) - len, "%s", LAST("/hello"));
+    tls_exchange(many, len);
+    size_t count = 0;
+    for (const char *p = answer; (p = strstr(p, "HTTP/1.1 200")); p++)
+        count++;
+    assert_int_equal(count, 201);
+}
+
+static void upload_that_pauses_comes_whole_over_tls(void **state) {
+    (void)state;
+    char text[200];
+    size_t n = (size_t)snprintf(text, sizeof(text),
+                                "PUT /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                                "Content-Length: 300000\r\n\r\n");
+    int fd = dial(&f);
+    SSL *ssl = hello(fd);
+    tls_say(ssl, text, n);
+    tls_say(ssl, pattern, 300000);
+    tls_hear(ssl, answer, sizeof(answer) - 1);
+    assert_string_equal(body_of(), "/slow 300000 right");
+    SSL_free(ssl);
+    close(fd);
+}
+
+static void file_shorter_than_promised_is_cut_over_tls(void **state) {
+    (void)state;
+    assert_true(tls_exchange(GET("/file-too-short"), strlen(GET("/file-too-short"))) < BIG + 1000);
+    WAIT_FOR(atomic_load(&f.seen.cut) == 1);
+}
+
+static void one_port_speaks_both(void **state) {
+    (void)state;
+    tls_exchange(LAST("/is-tls"), strlen(LAST("/is-tls")));
+    assert_string_equal(body_of(), "tls");
+    int fd = dial(&f);
+    say(fd, LAST("/is-tls"));
+    hear(fd, answer, sizeof(answer) - 1);
+    assert_string_equal(body_of(), "plain");
+    close(fd);
+}
+
+static void half_a_handshake_is_closed_in_time(void **state) {
+    (void)state;
+    char byte[2];
+    int silent = dial(&f), half = dial(&f), wrong = dial(&f);
+    say(half, "\x16\x03\x01");
+    say(wrong, "\x16 is what TLS begins with, but this is not TLS at all\r\n\r\n");
+    while (recv(wrong, byte, 1, 0) > 0) {} /* an alert */
+    assert_int_equal(hear(half, byte, 1), 0);
+    assert_int_equal(hear(silent, byte, 1), 0);
+    close(silent);
+    close(half);
+    close(wrong);
+}
+
+static void protocol_is_agreed_on(void **state) {
+    (void)state;
+    int fd = dial(&f);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    SSL_CTX_free(ctx);
+    static const unsigned char offer[] = "\x02h2\x08http/1.1";
+    SSL_set_alpn_protos(ssl, offer, sizeof(offer) - 1);
+    SSL_set_fd(ssl, fd);
+    assert_int_equal(SSL_connect(ssl), 1);
+    const unsigned char *chosen;
+    unsigned n;
+    SSL_get0_alpn_selected(ssl, &chosen, &n);
+    assert_int_equal(n, 8);
+    assert_memory_equal(chosen, "http/1.1", 8);
+    SSL_free(ssl);
+    close(fd);
+}
+
+/* New connections see the new certificate, one that exists goes on. */
+static void certificate_changes_under_running_connections(void **state) {
+    (void)state;
+    int fd = dial(&f);
+    SSL *old = hello(fd);
+    unlink(cert);
+    unlink(key);
+    static const char *const names[] = {"localhost", "new.example"};
+    struct error err = {0};
+    assert_int_equal(tls_make_self_signed(cert, key, names, 2, &err), 0);
+    assert_int_equal(tls_server_reload(tls, &err), 1);
+    tls_exchange(LAST("/is-tls"), strlen(LAST("/is-tls"))); /* verified against the new file */
+    assert_string_equal(body_of(), "tls");
+    tls_say(old, LAST("/hello"), strlen(LAST("/hello")));
+    tls_hear(old, answer, sizeof(answer) - 1);
+    assert_string_equal(body_of(), "hello");
+    SSL_free(old);
+    close(fd);
+}
+
+int main(void) {
+#define ON(t) cmocka_unit_test_setup_teardown(t, start_on, stop)
+#define EITHER(t) cmocka_unit_test_setup_teardown(t, start_either, stop)
+    const struct CMUnitTest tests[] = {
+        ON(answers_arrive_whole_over_tls),
+        ON(prerendered_head_is_intact_over_tls),
+        ON(requests_of_one_record_are_all_answered),
+        ON(upload_that_pauses_comes_whole_over_tls),
+        ON(file_shorter_than_promised_is_cut_over_tls),
+        ON(protocol_is_agreed_on),
+        ON(half_a_handshake_is_closed_in_time),
+        EITHER(one_port_speaks_both),
+        EITHER(half_a_handshake_is_closed_in_time),
+        ON(certificate_changes_under_running_connections),
+    };
+    return cmocka_run_group_tests(tests, make_cert, drop_cert);
+}
