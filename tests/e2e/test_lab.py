@@ -1,7 +1,6 @@
 """The lab proves itself against Debian's docker-registry before anything of ours is asked: what these tests rely on, the others may."""
 
 import os
-import threading
 
 import pytest
 
@@ -9,7 +8,6 @@ from lab import clients, images, raw
 from lab.base import MiB, wait_until
 from lab.faulty import Fault
 from lab.nodes import parse_line, parse_metrics
-from lab.registry import Registry
 
 pytestmark = pytest.mark.lab
 

@@ -1,5 +1,6 @@
 """The edge's disk: full, damaged, lost. Clients notice nothing, and nothing wrong is ever served."""
 
+import json
 import os
 
 import pytest
@@ -113,7 +114,8 @@ def test_verify_finds_a_corrupted_blob_and_it_is_fetched_again(chain):
     wait_until(lambda: edge.held(blob.digest), "held")
     damage(edge, blob, flip)
     done = edge.command("verify", "--json", check=False)
-    assert done.returncode == 1 and blob.digest in done.stdout, (done.stdout, done.stderr)
+    assert done.returncode == 1 and json.loads(done.stdout)["bad"] == 1, (done.stdout, done.stderr)
+    assert blob.digest in done.stdout + done.stderr + edge.process.text(), "which blob it is stands nowhere"
     fetch(edge, blob)
     wait_until(lambda: edge.held(blob.digest), "held again")
     assert edge.command("verify", check=False).returncode == 0

@@ -52,10 +52,10 @@ def listening(port):
 
 
 class Process:
-    """A child with its output in a file. It dies with stop() or kill(), never by name."""
+    """A child with its output in a file. It dies with stop() or kill(), never by name, or with the tests if those are killed."""
 
     def __init__(self, argv, log, env=None, cwd=None):
-        self.argv = [str(a) for a in argv]
+        self.argv = ["setpriv", "--pdeathsig", "KILL", *(str(a) for a in argv)]
         self.log = Path(log)
         self.env = {**os.environ, **(env or {})}
         self.cwd = cwd
@@ -96,7 +96,7 @@ class Process:
             return self.child.wait(deadline_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.argv[0]} did not end within {deadline_s} s of SIGTERM\n{self.tail()}") from None
+            raise AssertionError(f"{self.argv[3]} did not end within {deadline_s} s of SIGTERM\n{self.tail()}") from None
 
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
