@@ -66,7 +66,8 @@ struct http_server_config {
 };
 
 /* Control thread, before the loops start: binds and listens on all loops before it returns (port 0: all loops share the
- * one chosen). Failure says the address and what to try (port in use: by what key it is changed). */
+ * one chosen). Failure says the address and what to try (port in use: by what key it is changed). The process ignores
+ * SIGPIPE (daemon.h): sendfile and TLS have no MSG_NOSIGNAL. */
 int http_server_new(struct http_server **out, const struct http_server_config *cfg, struct error *err) must_check;
 /* The port bound (0 for unix). Any thread. */
 unsigned http_server_port(const struct http_server *s);

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,8 +59,33 @@ static void reply_text(struct http_req *r, const char *text) {
     http_reply(r, 200, "text/plain", text, strlen(text));
 }
 
+/* A request that is answered from the loop, unless its client left before. */
+struct later {
+    struct http_req *req;
+};
+
 static void answer_later(void *arg) {
-    reply_text(arg, "later");
+    struct later *l = arg;
+    if (l->req) {
+        http_req_set_user(l->req, NULL);
+        reply_text(l->req, "later");
+    }
+    free(l);
+}
+
+static void on_later_close(struct http_req *r, bool cut) {
+    struct later *l = http_req_user(r);
+    if (l) l->req = NULL;
+    http_req_set_user(r, NULL);
+    on_close(r, cut);
+}
+
+static void later(struct http_req *r) {
+    struct later *l = calloc(1, sizeof(*l));
+    l->req = r;
+    http_req_set_user(r, l);
+    http_req_on_close(r, on_later_close);
+    loop_call(http_req_loop(r), answer_later, l);
 }
 
 static void on_collected(struct http_req *r, const char *body, size_t len) {
@@ -186,7 +212,7 @@ static void handler(struct http_req *r, void *arg) {
     if (strcmp(t, "/hello") == 0)
         reply_text(r, "hello");
     else if (strcmp(t, "/later") == 0)
-        loop_call(http_req_loop(r), answer_later, r);
+        later(r);
     else if (strcmp(t, "/echo") == 0)
         http_req_collect_body(r, 100000, on_collected);
     else if (strcmp(t, "/slow") == 0)
@@ -246,6 +272,7 @@ static void make_pattern(struct fixture *f) {
 
 /* Fills f->cfg with what most tests want; change it, then fixture_start. */
 static void fixture_init(struct fixture *f, unsigned n_loops) {
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does */
     memset(f, 0, sizeof(*f));
     fx = f;
     f->n_loops = n_loops;
