@@ -12,6 +12,12 @@ bool origin_same(const struct http_url *a, const struct http_url *b) {
     return strcmp(a->scheme, b->scheme) == 0 && strcasecmp(a->host, b->host) == 0 && a->port == b->port;
 }
 
+bool realm_is_usable(const struct http_url *endpoint, const char *realm) {
+    struct http_url u;
+    if (strchr(realm, '#') || !http_url_parse(realm, &u)) return false;
+    return strcmp(u.scheme, "https") == 0 || strcmp(endpoint->scheme, "http") == 0;
+}
+
 int redirect_follow(const char *from, const char *location, struct redirect *out, struct error *err) {
     struct http_url before, after;
     *out = (struct redirect){0};

@@ -121,13 +121,6 @@ static void denied(struct up_request *r, const char *why) {
     up_refused(r, &end);
 }
 
-/* The realm is the other side's word: no step down from https. Where it may be is checked when it is connected to. */
-static bool realm_usable(const struct up_request *r, const char *realm) {
-    struct http_url u;
-    if (!http_url_parse(realm, &u)) return false;
-    return strcmp(u.scheme, "https") == 0 || strcmp(r->e->parts.scheme, "http") == 0;
-}
-
 static void answer_bearer(struct up_request *r) {
     struct endpoint *e = r->e;
     struct challenge asked = r->asked;
@@ -141,7 +134,7 @@ static void answer_bearer(struct up_request *r) {
                                         : "it does not exist, or needs an account (username, password_file)");
         return;
     }
-    if (!realm_usable(r, asked.realm)) {
+    if (!realm_is_usable(&e->parts, asked.realm)) {
         struct fetch_end end;
         fetch_end_set(&end, ERR_UPSTREAM, "%.80s names an unusable token service (%.100s)", r->f.u->cfg->name,
                       asked.realm);

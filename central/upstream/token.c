@@ -236,7 +236,6 @@ static int add_query(struct buf *url, const char *name, const char *value, size_
 static int token_url(struct buf *url, const struct token_ask *ask) {
     buf_init(url, 16384);
     int r = buf_add_str(url, ask->realm);
-    if (r == 0 && strchr(ask->realm, '#')) r = ERR_INVALID;
     if (r == 0 && ask->service[0]) r = add_query(url, "service", ask->service, strlen(ask->service));
     for (const char *p = ask->scope; *p && r == 0;) {
         size_t n = strcspn(p, " ");
@@ -311,8 +310,10 @@ struct token_cache *token_cache_new(struct http_client *client) {
 
 void token_cache_free(struct token_cache *c) {
     if (!c) return;
-    while (c->newest)
-        entry_free(c->newest);
+    for (struct token_entry *e = c->newest, *next; e; e = next) {
+        next = e->next;
+        entry_free(e);
+    }
     map_free(c->map);
     free(c);
 }

@@ -121,7 +121,7 @@ static void on_chores(void *arg) {
     struct http_client *client = arg;
     struct http_call *c = client->calls;
     while (c) {
-        struct http_call *next = c->next;
+        struct http_call *next = c->next; /* NOLINT(clang-analyzer-unix.Malloc): what is freed is off the list */
         if (c->end == CALL_RUNNING) {
             add(c);
             if (c->held && !c->paused) go_on(c);
@@ -613,8 +613,10 @@ struct http_client *http_client_new(struct loop *l) {
 
 void http_client_free(struct http_client *client) {
     if (!client) return;
-    while (client->calls)
-        call_free(client->calls);
+    for (struct http_call *c = client->calls, *next; c; c = next) {
+        next = c->next;
+        call_free(c);
+    }
     curl_multi_cleanup(client->multi);
     curl_share_cleanup(client->share);
     timer_fini(&client->timer);

@@ -41,7 +41,32 @@ static void redirect_keeps_credentials_within_an_origin_only(void **state) {
     }
 }
 
+static void realm_never_steps_down_from_https(void **state) {
+    (void)state;
+    static const struct {
+        const char *endpoint, *realm;
+        bool usable;
+    } cases[] = {
+        {"https://r", "https://auth/token", true},
+        {"https://r", "http://r/token", false},
+        {"http://r", "http://auth/token", true},
+        {"http://r", "https://auth/token", true},
+        {"https://r", "ftp://r/token", false},
+        {"https://r", "https://u:p@r/token", false},
+        {"https://r", "/token", false},
+        {"https://r", "https://r/token#x", false},
+        {"https://r", "file:///etc/passwd", false},
+        {"https://r", "", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_url u;
+        assert_true(http_url_parse(cases[i].endpoint, &u));
+        if (realm_is_usable(&u, cases[i].realm) != cases[i].usable) fail_msg("case %zu", i);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(redirect_keeps_credentials_within_an_origin_only)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(redirect_keeps_credentials_within_an_origin_only),
+                                       cmocka_unit_test(realm_never_steps_down_from_https)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
