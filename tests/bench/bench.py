@@ -1,0 +1,146 @@
+"""Measures Entrepot beside what people would run instead. bench.py BUILD-FOLDER [--quick] [--only WORD]; results in build/bench/."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
+
+import cold  # noqa: E402
+import report  # noqa: E402
+import resident  # noqa: E402
+import servers as those  # noqa: E402
+import warm  # noqa: E402
+from content import Content  # noqa: E402
+from lab.base import HOST, REPO, run  # noqa: E402
+from lab.pki import self_signed  # noqa: E402
+from rounds import MiB, Stage  # noqa: E402
+
+OUT = REPO / "build/bench"
+PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many")
+
+
+def build_load():
+    OUT.mkdir(parents=True, exist_ok=True)
+    source, binary = HERE / "load.c", OUT / "load"
+    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+        run("gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-o", binary, source, "-lssl", "-lcrypto")
+    return binary
+
+
+def packages():
+    missing = those.packages_missing()
+    if missing:
+        subprocess.run([REPO / "deploy/local/packages", *missing], check=True)
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+
+
+def measure(stage, wanted, facts):
+    """All rows, in order. Servers that many rows share are started here."""
+    content = Content(stage.folder / "content")
+    big, small = content.blob(100 * MiB), content.blob(10 * 1024)
+    manifest = content.image("v1", [big, small])
+    cert = self_signed(stage.folder / "pki", "bench")
+    up = those.Upstream(stage.folder / "upstream", content)
+    where = f"{HOST}:{up.port}"
+    started = [up]
+    try:
+        entrepot = those.Entrepot(stage.folder / "entrepot", stage.build, where, cert)
+        started.append(entrepot)
+        static = those.NginxStatic(stage.folder / "static", content, cert)
+        started.append(static)
+        cache = those.NginxCache(stage.folder / "cache", where, cert)
+        started.append(cache)
+        varnish = those.Varnish(stage.folder / "varnish", where)
+        started.append(varnish)
+        registry = those.DockerRegistry(stage.folder / "registry", where)
+        started.append(registry)
+        holders = [entrepot, static, cache, varnish, registry]
+        warm.prime(stage, holders, [manifest, big.path, small.path])
+        facts["ceiling"] = warm.ceiling(stage, content.blobs / big.digest)
+        stage.generator_busy.clear()
+        if "requests" in wanted:
+            warm.requests(stage, holders, "manifest by tag, 32 connections", manifest, (">=", 1.5), "-c", 32, cpu_target=("<=", 0.7))
+            warm.requests(stage, holders, "HEAD of a blob, 32 connections", big.path, (">=", 1.5), "-c", 32, "-m", "HEAD")
+        if "streams" in wanted:
+            warm.streams(stage, holders, big.path, 1)
+            warm.streams(stage, holders, big.path, 8)
+        if "tls" in wanted:
+            warm.streams(stage, holders, big.path, 1, tls=True)
+            warm.streams(stage, holders, big.path, 8, tls=True)
+        if "small" in wanted:
+            label = "10 KB blob, a connection each"
+            warm.requests(stage, holders, label, small.path, (">=", 1.0), "-c", 8, "-x", against=(warm.STATIC,))
+        if "cold" in wanted:
+            single = those.EntrepotCentral(stage.folder / "single", stage.build, where)
+            started.append(single)
+            cold.misses(stage, content, [single, entrepot, cache, registry, varnish], up)
+        if "mixed" in wanted:
+            cold.mixed(stage, content, [entrepot, cache], manifest, big.path)
+    finally:
+        for server in reversed(started[1:]):
+            server.stop()
+    try:
+        if "crowd" in wanted:
+            cold.crowd(stage, content)
+        if "memory" in wanted:
+            resident.memory(stage, content, where, cert, manifest, big.path)
+        if "many" in wanted:
+            resident.many_blobs(stage, where, manifest, small)
+    finally:
+        up.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("--quick", action="store_true", help="the main rows in under three minutes")
+    parser.add_argument("--only", choices=PARTS, action="append", help="only these rows")
+    given = parser.parse_args()
+    packages()
+    # Whatever else runs on this machine comes second to all that is measured and to what drives it.
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
+    except PermissionError:
+        print("not root: other work on this machine will show in the numbers", file=sys.stderr)
+    folder = Path(tempfile.mkdtemp(prefix="entrepot-bench-"))
+    stage = Stage(folder, given.build.resolve(), build_load(), given.quick)
+    facts = {"quick": given.quick, "rounds": stage.rounds, "seconds": stage.seconds, "processors": os.cpu_count(), "workers": those.WORKERS}
+    try:
+        measure(stage, given.only or PARTS, facts)
+    finally:
+        facts["generator_busy_most"] = max(stage.generator_busy, default=None)
+        facts["took_s"] = stage.took()
+        if stage.rows:
+            finish(stage, facts)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def finish(stage, facts):
+    name = "quick" if stage.quick else "full"
+    report.write_json(OUT / f"{name}.json", facts, stage.rows)
+    report.write_svg(OUT / f"{name}.svg", stage.rows)
+    text = report.table(stage.rows) + "\n" + ceiling_text(facts)
+    (OUT / f"{name}.txt").write_text(text + "\n")
+    print(text)
+    print(f"\n{OUT}/{name}.json, .svg, .txt")
+
+
+def ceiling_text(facts):
+    c = facts.get("ceiling")
+    if not c:
+        return ""
+    return (
+        f"the generator's ceiling, against a responder that parses nothing: {c['requests_per_s']:,.0f} requests/s, "
+        f"{c['new_connections_per_s']:,.0f} new connections/s, {c['one_stream_GB_per_s']:.1f} GB/s in one stream, {c['eight_streams_GB_per_s']:.1f} in eight; "
+        f"busiest in a row: {100 * (facts['generator_busy_most'] or 0):.0f} % of its processor"
+    )
+
+
+if __name__ == "__main__":
+    main()
