@@ -110,6 +110,8 @@ static int start(struct runtime *rt, struct error *err) {
     e->settings = settings_new(node->data, node->registry_names, node->n_registry_names);
     e->central = central_source_new(e->cfg->central, rt->fetch, rt->client);
     e->lookups = lookups_new(rt->fetch, e->central, e->settings);
+    /* Whether a deleted tag is still shown is central's to decide: its "no" is final. */
+    rt->hide_deleted = true;
     rt->tier = e;
     metrics_collect(collect, e);
     return 0;

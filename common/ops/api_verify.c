@@ -2,6 +2,7 @@
  * at a time. Its life: started → (progress)* → ended; it is freed when it has both ended and its request is closed.
  * Thread: serving loop; check_progress and verify_work run in the work pool. */
 #include "common/ops/api_private.h"
+#include "common/ops/node_stats.h"
 
 #include "common/core/clock.h"
 
@@ -31,12 +32,6 @@ static void verify_free(struct verify *v) {
     free(v);
 }
 
-static json_t *report_json(const struct verify_report *r, int64_t total_bytes) {
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "checked", (json_int_t)r->checked, "bytes", (json_int_t)r->bytes,
-                     "bad", (json_int_t)r->bad, "missing", (json_int_t)r->missing, "adopted", (json_int_t)r->adopted,
-                     "total_bytes", (json_int_t)total_bytes);
-}
-
 static void write_line(struct verify *v, json_t *doc) {
     char *text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
@@ -53,7 +48,7 @@ static void on_tick(struct loop_task *task) {
     struct verify_report r = v->so_far;
     int64_t total = v->total_bytes;
     pthread_mutex_unlock(&v->lock);
-    write_line(v, json_pack("{s:o}", "progress", report_json(&r, total)));
+    write_line(v, json_pack("{s:o}", "progress", verify_json(&r, total)));
 }
 
 static void on_end(struct loop_task *task) {
@@ -65,7 +60,7 @@ static void on_end(struct loop_task *task) {
         return;
     }
     write_line(v, v->code < 0 ? api_error_json(v->err.msg[0] ? v->err.msg : error_name(v->code), v->err.hint)
-                              : json_pack("{s:o}", "done", report_json(&v->so_far, v->total_bytes)));
+                              : json_pack("{s:o}", "done", verify_json(&v->so_far, v->total_bytes)));
     http_reply_end(v->req); /* on_closed frees v */
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/oci/manifest.h"
 #include "common/ops/control_client.h"
+#include "common/ops/node_stats.h"
 #include "common/ops/progress.h"
 #include "common/ops/store_alone.h"
 #include "common/ops/table.h"
@@ -11,13 +12,6 @@
 #include <string.h>
 
 enum { LINE_MAX_BYTES = 64 * 1024 };
-
-/* As the daemon's, at its end. */
-static json_t *report_json(const struct verify_report *r) {
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "checked", (json_int_t)r->checked, "bytes", (json_int_t)r->bytes,
-                     "bad", (json_int_t)r->bad, "missing", (json_int_t)r->missing, "adopted", (json_int_t)r->adopted,
-                     "total_bytes", (json_int_t)r->bytes);
-}
 
 /* Lines of the daemon's stream. */
 struct stream {
@@ -89,7 +83,7 @@ static int verify_alone(const struct command_context *ctx, struct progress *prog
     struct verify_report report = {0};
     r = store_verify(a.store, on_progress, progress, &report, err);
     store_alone_close(&a);
-    if (r == 0) *out = report_json(&report);
+    if (r == 0) *out = verify_json(&report, report.bytes);
     return r;
 }
 
@@ -124,7 +118,7 @@ static int rebuild(const struct command_context *ctx, json_t **out, struct error
     }
     struct verify_report report = {0};
     if (r == 0) r = store_rebuild(ctx->node->data, parse_children, &report, err);
-    if (r == 0) *out = report_json(&report);
+    if (r == 0) *out = verify_json(&report, report.bytes);
     return r;
 }
 
@@ -143,6 +137,9 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
         printf("%lld blobs checked, %s: %lld bad, %lld missing\n", (long long)json_int(doc, "checked", 0),
                size_text(json_int(doc, "bytes", 0), size), (long long)bad, (long long)missing);
     }
+    const json_t *name;
+    size_t i;
+    json_array_foreach(json_object_get(doc, "bad_blobs"), i, name) printf("bad  %s\n", json_string_value(name));
     if (bad > 0)
         fprintf(stderr,
                 "bad blobs were moved to %s/quarantine and will be fetched again when asked for; check the disk\n",

@@ -155,3 +155,14 @@ void node_collect(struct metric_page *page, void *arg) {
         metric_label_set(page, FAMILY_LONGEST_STALL, p->loop_names[i], NULL, s);
     }
 }
+
+json_t *verify_json(const struct verify_report *r, int64_t total_bytes) {
+    json_t *named = json_array();
+    for (int64_t i = 0; i < r->bad && i < VERIFY_NAMED_MAX; i++) {
+        char digest[DIGEST_STR_MAX];
+        json_array_append_new(named, json_string(digest_str(&r->named[i], digest)));
+    }
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "checked", (json_int_t)r->checked, "bytes", (json_int_t)r->bytes,
+                     "bad", (json_int_t)r->bad, "missing", (json_int_t)r->missing, "adopted", (json_int_t)r->adopted,
+                     "total_bytes", (json_int_t)total_bytes, "bad_blobs", named);
+}

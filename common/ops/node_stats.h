@@ -30,6 +30,8 @@ struct node_parts {
 /* {"program","node","version","pid","started_at","uptime_s","ready","reasons","data","config_file","addresses":{…},
  * "client_address","store":{…},"pulls":{…},"fills":{…},"connections":{…}} */
 json_t *node_status(const struct node_parts *p);
+/* A verify's report: its counts, and by name the first of the bad blobs. */
+json_t *verify_json(const struct verify_report *r, int64_t total_bytes);
 /* A metrics collector; arg is a struct node_parts. */
 void node_collect(struct metric_page *page, void *arg);
 

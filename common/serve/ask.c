@@ -10,7 +10,9 @@
 #define BODY_MAX (8 * MiB)
 /* A failure is remembered so long, so that a source that hangs does not cost every client its time-out. */
 #define FAILURE_MS 2000
-#define REMEMBERED_MAX 10000
+/* A list is asked for page by page. */
+#define LIST_MS 3000
+#define REMEMBERED_MAX 1000
 
 struct asker {
     struct loop *loop;
@@ -131,17 +133,29 @@ static void shrink(struct asker *a) {
     a->remembered = map_new(memory_free);
 }
 
-static void remember(struct asker *a, const char *key, struct ask_answer *answer) {
-    int64_t ms = answer->end.code == 0                                                 ? 0
-                 : answer->end.code == ERR_NOT_FOUND || answer->end.code == ERR_DENIED ? a->negative_ms
-                                                                                       : FAILURE_MS;
+/* How long an answer stands in for asking again. */
+static int64_t lifetime_ms(const struct question *q) {
+    switch (q->answer->end.code) {
+    case 0:
+        return q->rq.kind == FETCH_TAGS ? LIST_MS : 0;
+    case ERR_NOT_FOUND:
+    case ERR_DENIED:
+        return q->asker->negative_ms;
+    default:
+        return FAILURE_MS;
+    }
+}
+
+static void remember(struct question *q) {
+    struct asker *a = q->asker;
+    int64_t ms = lifetime_ms(q);
     if (ms <= 0) return;
     shrink(a);
     struct memory *m = calloc(1, sizeof(*m));
     if (!m) abort();
-    m->answer = answer_ref(answer);
+    m->answer = answer_ref(q->answer);
     m->until_ms = clock_mono_ms() + ms;
-    map_set_s(a->remembered, key, m);
+    map_set_s(a->remembered, q->key, m);
 }
 
 static void question_free(struct question *q) {
@@ -155,7 +169,7 @@ static void finish(struct question *q) {
     struct asker *a = q->asker;
     map_take(a->running, q->key, strlen(q->key));
     if (q->answer->end.code == 0) q->answer->body = buf_steal(&q->body, &q->answer->body_len);
-    remember(a, q->key, q->answer);
+    remember(q);
     while (q->waiters) {
         struct waiter *w = q->waiters;
         q->waiters = w->next;

@@ -200,11 +200,20 @@ static void pump(struct body *b) {
 
 /* --- following a fill --- */
 
+/* The source has named a digest for the tag that it cannot give: its word is not kept, and the tag is not "unknown". */
+static void doubt_tag(struct exchange *x, struct fetch_end *end) {
+    char digest[DIGEST_STR_MAX];
+    store_tag_forget(x->registry->cfg.store, x->repo_str, x->asked.ref.tag);
+    fetch_end_set(end, ERR_UPSTREAM, "the source says %s points to %s, but cannot give that", x->asked.ref.tag,
+                  digest_str(&x->ref.digest, digest));
+}
+
 static void fail(struct body *b) {
     struct exchange *x = b->x;
     struct fetch_end end = *fill_reader_error(b->reader);
     b->ended = true;
     leave_fill(b);
+    if (x->age_s >= 0 && (end.code == ERR_NOT_FOUND || end.code == ERR_MISMATCH)) doubt_tag(x, &end);
     if (b->begun)
         http_reply_abort(x->req);
     else
@@ -214,7 +223,12 @@ static void fail(struct body *b) {
 static bool may_begin(struct body *b, enum fill_state state) {
     b->spec.size = fill_reader_size(b->reader);
     if (b->spec.size < 0) return false;
-    if (state == FILL_STARTING) return b->impatient;
+    /* Where the head is the whole answer, or the type is part of it, it waits for the digest. */
+    if (b->x->is_manifest || b->x->is_head) {
+        if (state != FILL_PROVED) return false;
+    } else if (state == FILL_STARTING) {
+        return b->impatient;
+    }
     if (b->x->is_manifest)
         snprintf(b->spec.media_type, sizeof(b->spec.media_type), "%s", fill_reader_media_type(b->reader));
     return true;
@@ -246,8 +260,7 @@ static void on_event(struct fill_reader *r, void *arg) {
 
 static void on_patience(void *arg) {
     struct body *b = arg;
-    /* A manifest's type must be known first. */
-    b->impatient = !b->x->is_manifest;
+    b->impatient = true;
     if (!b->begun && b->reader) advance(b);
 }
 

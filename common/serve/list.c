@@ -9,6 +9,8 @@
 
 #define PAGE_DEFAULT 1000
 #define PAGE_MAX 10000
+#define TAGS_MAX 100000
+#define TAG_PAGES_MAX 200
 
 /* --- small things shared by the lists --- */
 
@@ -89,75 +91,142 @@ static size_t page_size(const struct oci_request *rq) {
     return rq->n < PAGE_MAX ? (size_t)rq->n : PAGE_MAX;
 }
 
-/* --- tags/list --- */
+/* --- tags/list: a source's list is taken whole, put in order, and paged here: not every registry pages, or keeps the
+ * order the specification asks for --- */
 
-/* From what is known here. name in the answer is the one asked by. */
-static void tags_from_store(struct exchange *x) {
-    size_t max = page_size(&x->asked);
-    char **tags = NULL;
-    size_t n = store_tags(x->registry->cfg.store, x->repo_str, x->asked.has_last ? x->asked.last : "",
-                          max ? max + 1 : 1, &tags);
+/* A list being gathered from a source's pages. */
+struct tag_list {
+    struct exchange *x;
+    char **tags;
+    size_t n, cap;
+    unsigned pages;
+};
+
+static void tag_list_free(struct tag_list *l) {
+    for (size_t i = 0; i < l->n; i++)
+        free(l->tags[i]);
+    free(l->tags);
+    free(l);
+}
+
+static void tag_list_add(struct tag_list *l, const char *tag) {
+    if (l->n == l->cap) {
+        l->cap = l->cap ? l->cap * 2 : 64;
+        l->tags = realloc(l->tags, l->cap * sizeof(*l->tags));
+        if (!l->tags) abort();
+    }
+    l->tags[l->n] = strdup(tag);
+    if (!l->tags[l->n++]) abort();
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* In order, each once. */
+static void tag_list_sort(struct tag_list *l) {
+    if (l->n == 0) return;
+    qsort(l->tags, l->n, sizeof(*l->tags), by_name);
+    size_t kept = 1;
+    for (size_t i = 1; i < l->n; i++) {
+        if (strcmp(l->tags[i], l->tags[kept - 1]) == 0)
+            free(l->tags[i]);
+        else
+            l->tags[kept++] = l->tags[i];
+    }
+    l->n = kept;
+}
+
+/* The page that was asked for, of a sorted list. */
+static void reply_tags(struct exchange *x, char *const *tags, size_t n) {
+    size_t max = x->asked.n < 0 ? n : page_size(&x->asked), i = 0;
     json_t *list = json_array();
-    for (size_t i = 0; i < n; i++) {
-        if (i < max) json_array_append_new(list, json_string(tags[i]));
-    }
-    if (n == 0 && max > 0 && !x->asked.has_last) {
-        json_decref(list);
-        free(tags);
-        serve_error(x->req, REGERR_NAME_UNKNOWN, NULL, NULL);
-        return;
-    }
+    while (x->asked.has_last && i < n && strcmp(tags[i], x->asked.last) <= 0)
+        i++;
+    for (; i < n && json_array_size(list) < max; i++)
+        json_array_append_new(list, json_string(tags[i]));
     serve_common_headers(x);
-    if (max > 0 && n > max) {
+    if (max > 0 && i < n) {
         struct buf q;
         buf_init(&q, 4096);
-        if (buf_printf(&q, "n=%zu&last=", max) == 0 && add_encoded(&q, tags[max - 1]) == 0)
+        if (buf_printf(&q, "n=%zu&last=", max) == 0 && add_encoded(&q, tags[i - 1]) == 0)
             link_next(x, "tags/list", q.data);
         buf_fini(&q);
     }
-    for (size_t i = 0; i < n; i++)
-        free(tags[i]);
-    free(tags);
     reply_json(x, json_pack("{s:s, s:o}", "name", x->asked.path, "tags", list), "application/json");
 }
 
-/* The source's page under the name the client used. */
-static void tags_from_answer(struct exchange *x, const struct ask_answer *a) {
-    json_t *doc = json_loadb(a->body, a->body_len, 0, NULL);
-    json_t *list = json_object_get(doc, "tags");
-    if (!json_is_object(doc) || (list && !json_is_array(list) && !json_is_null(list))) {
-        json_decref(doc);
-        serve_error(x->req, REGERR_UNAVAILABLE, "the upstream's list of tags is not readable", NULL);
-        return;
+/* From what is known here. False: nothing is. */
+static bool tags_from_store(struct exchange *x) {
+    char **tags = NULL;
+    size_t n = store_tags(x->registry->cfg.store, x->repo_str, "", TAGS_MAX, &tags);
+    if (n > 0) reply_tags(x, tags, n);
+    for (size_t i = 0; i < n; i++)
+        free(tags[i]);
+    free(tags);
+    return n > 0;
+}
+
+static void on_tags(const struct ask_answer *a, void *arg);
+
+static void ask_tags(struct tag_list *l, const char *query) {
+    struct exchange *x = l->x;
+    struct fetch_request rq = {.kind = FETCH_TAGS, .repo = x->repo, .query = query};
+    snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
+    x->waiting = true;
+    ask(x->registry->asker, &rq, on_tags, l);
+}
+
+/* One page into the list; false if it is not one. */
+static bool take_page(struct tag_list *l, const struct ask_answer *a) {
+    json_t *doc = json_loadb(a->body, a->body_len, 0, NULL), *list = json_object_get(doc, "tags"), *tag;
+    bool good = json_is_object(doc) && (!list || json_is_array(list) || json_is_null(list));
+    size_t i;
+    json_array_foreach(list, i, tag) {
+        const char *text = json_string_value(tag);
+        if (text && tag_check(text, strlen(text)) == 0 && l->n < TAGS_MAX) tag_list_add(l, text);
     }
-    json_object_set_new(doc, "name", json_string(x->asked.path));
-    if (!json_is_array(list)) json_object_set_new(doc, "tags", json_array());
-    serve_common_headers(x);
-    char query[2048];
-    if (query_of_link(a->link, query, sizeof(query))) link_next(x, "tags/list", query);
-    reply_json(x, doc, "application/json");
+    json_decref(doc);
+    return good;
+}
+
+static void tags_unavailable(struct exchange *x, const struct fetch_end *end) {
+    bool no = end->code == ERR_NOT_FOUND || end->code == ERR_DENIED;
+    if (!no) {
+        snprintf(x->warning, sizeof(x->warning), "299 - \"stale: the tags known here; the source cannot be asked\"");
+        if (tags_from_store(x)) {
+            atomic_fetch_add_explicit(&x->registry->stale, 1, memory_order_relaxed);
+            return;
+        }
+        x->warning[0] = '\0';
+    }
+    serve_fetch_end(x->req, end, REGERR_NAME_UNKNOWN);
 }
 
 static void on_tags(const struct ask_answer *a, void *arg) {
-    struct exchange *x = arg;
-    if (!exchange_back(x)) return;
+    struct tag_list *l = arg;
+    struct exchange *x = l->x;
+    if (!exchange_back(x)) {
+        tag_list_free(l);
+        return;
+    }
     http_req_note(x->req, "miss");
     if (a->warning) snprintf(x->warning, sizeof(x->warning), "%s", a->warning);
-    if (a->end.code == 0) {
-        tags_from_answer(x, a);
+    struct fetch_end end = a->end;
+    if (end.code == 0 && !take_page(l, a))
+        fetch_end_set(&end, ERR_UPSTREAM, "%s sends a list of tags that is not readable", a->source);
+    char query[2048];
+    if (end.code == 0 && ++l->pages < TAG_PAGES_MAX && query_of_link(a->link, query, sizeof(query))) {
+        ask_tags(l, query);
         return;
     }
-    char **tags = NULL;
-    bool known = store_tags(x->registry->cfg.store, x->repo_str, "", 1, &tags) > 0;
-    if (known) free(tags[0]);
-    free(tags);
-    if (!known || a->end.code == ERR_NOT_FOUND || a->end.code == ERR_DENIED) {
-        serve_fetch_end(x->req, &a->end, REGERR_NAME_UNKNOWN);
-        return;
+    if (end.code == 0) {
+        tag_list_sort(l);
+        reply_tags(x, l->tags, l->n);
+    } else {
+        tags_unavailable(x, &end);
     }
-    snprintf(x->warning, sizeof(x->warning), "299 - \"stale: the tags known here; the source cannot be asked\"");
-    atomic_fetch_add_explicit(&x->registry->stale, 1, memory_order_relaxed);
-    tags_from_store(x);
+    tag_list_free(l);
 }
 
 static void ask_source(struct exchange *x, enum fetch_kind kind, void (*done)(const struct ask_answer *a, void *arg)) {
@@ -174,10 +243,14 @@ static bool is_hosted(const struct exchange *x) {
 }
 
 void serve_tags(struct exchange *x) {
-    if (is_hosted(x))
-        tags_from_store(x);
-    else
-        ask_source(x, FETCH_TAGS, on_tags);
+    if (is_hosted(x)) {
+        if (!tags_from_store(x)) serve_error(x->req, REGERR_NAME_UNKNOWN, NULL, NULL);
+        return;
+    }
+    struct tag_list *l = calloc(1, sizeof(*l));
+    if (!l) abort();
+    l->x = x;
+    ask_tags(l, NULL);
 }
 
 /* --- referrers --- */

@@ -149,8 +149,10 @@ int store_each_blob(struct store *s,
                     bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),
                     void *arg, struct error *err) must_check;
 
+#define VERIFY_NAMED_MAX 64
 struct verify_report {
     int64_t checked, bytes, bad, missing, adopted;
+    struct digest named[VERIFY_NAMED_MAX]; /* the first of the bad ones */
 };
 /* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/ and forgotten. progress may
  * be NULL; return false from it to stop. Work pool or a command without a daemon. */

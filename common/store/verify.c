@@ -54,6 +54,7 @@ static int verify_one(struct store *s, const struct digest *d, const struct tabl
     if (r == 0 || r == ERR_MISMATCH) out->checked++;
     /* Evicted while we were at it, or missing and found so by the reconciliation that ran before. */
     if (r == 0 || r == ERR_NOT_FOUND) return 0;
+    if (out->bad < VERIFY_NAMED_MAX) out->named[out->bad] = *d;
     out->bad++;
     if (r == ERR_MISMATCH) return quarantine(s, d, err);
     log_error("blob_unreadable", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));

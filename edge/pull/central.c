@@ -7,6 +7,8 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/fill/wire_http.h"
+#include "common/wire/wire.h"
+#include "edge/pull/tag.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -49,8 +51,9 @@ struct central_fetch {
     int status;
     char retry_after[64];
     struct buf error_body;
-    int64_t skip; /* bytes of a 200 before the offset asked for */
-    int64_t left; /* bytes still wanted, -1 to the end */
+    int64_t skip;              /* bytes of a 200 before the offset asked for */
+    int64_t left;              /* bytes still wanted, -1 to the end */
+    struct central_post *post; /* a tag is asked for by lookup */
     bool in_callback, cancelled;
     struct central_fetch *next;
 };
@@ -128,6 +131,108 @@ static void on_probe(void *arg) {
     c->probe_call = http_call_start(c->client, &spec, &probe_events, c);
 }
 
+/* --- posts --- */
+
+struct central_post {
+    struct central_source *c;
+    struct http_call *call;
+    void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
+    void *arg;
+    struct buf body;
+    struct timer refuse;
+    struct central_post *next;
+};
+
+static void post_free(struct central_post *p) {
+    for (struct central_post **link = &p->c->posts; *link; link = &(*link)->next) {
+        if (*link != p) continue;
+        *link = p->next;
+        break;
+    }
+    timer_fini(&p->refuse);
+    buf_fini(&p->body);
+    free(p);
+}
+
+static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    (void)a;
+    struct central_post *p = arg;
+    set_reachable(p->c, true, NULL);
+    return true;
+}
+
+static bool post_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct central_post *p = arg;
+    if (buf_add(&p->body, data, len) == 0) return true;
+    struct fetch_end e;
+    fetch_end_set(&e, ERR_TOO_BIG, "central's answer is too large");
+    if (p->done) p->done(&e, NULL, 0, p->arg);
+    post_free(p);
+    return false;
+}
+
+static void post_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct central_post *p = arg;
+    struct fetch_end e = {.code = 0, .status = r->status};
+    if (r->code != 0) {
+        fetch_end_set(&e, r->code, "central: %s", r->msg);
+        if (r->status == 0) set_reachable(p->c, false, r->msg);
+    } else if (r->status != 200) {
+        fetch_end_from_status(&e, "central", r->status, NULL, p->body.data, p->body.len);
+    }
+    if (p->done) p->done(&e, p->body.data, p->body.len, p->arg);
+    post_free(p);
+}
+
+static const struct http_call_events post_events = {post_head, post_data, post_done};
+
+static void post_refused(void *arg) {
+    struct central_post *p = arg;
+    struct fetch_end e;
+    fetch_end_set(&e, ERR_UNREACHABLE, "central cannot be reached");
+    if (p->done) p->done(&e, NULL, 0, p->arg);
+    post_free(p);
+}
+
+static struct central_post *
+post_start(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+           void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
+    struct central_post *p = calloc(1, sizeof(*p));
+    if (!p) abort();
+    *p = (struct central_post){.c = c, .done = done, .arg = arg, .next = c->posts};
+    c->posts = p;
+    buf_init(&p->body, (size_t)POST_ANSWER_MAX);
+    timer_init(&p->refuse, c->loop, post_refused, p);
+    if (is_open(c)) {
+        timer_set(&p->refuse, 0);
+        return p;
+    }
+    char url[1024], type[128];
+    snprintf(url, sizeof(url), "%s%s", c->url, path);
+    snprintf(type, sizeof(type), "Content-Type: %s", content_type);
+    const char *headers[] = {type, NULL};
+    struct http_call_spec spec = {.method = "POST",
+                                  .url = url,
+                                  .headers = headers,
+                                  .body = body,
+                                  .body_len = len,
+                                  .insecure_tls = c->insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = 15000,
+                                  .total_ms = 60000,
+                                  .max_body = POST_ANSWER_MAX};
+    p->call = http_call_start(c->client, &spec, &post_events, p);
+    return p;
+}
+
+void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
+    post_start(c, path, content_type, body, len, done, arg);
+}
+
 /* --- fetches --- */
 
 static void fetch_free(struct central_fetch *f) {
@@ -138,6 +243,7 @@ static void fetch_free(struct central_fetch *f) {
     }
     timer_fini(&f->start);
     buf_fini(&f->error_body);
+    if (f->post) f->post->done = NULL;
     free(f);
 }
 
@@ -261,6 +367,39 @@ static void on_refuse(void *arg) {
     end(f, &e);
 }
 
+/* The answer to a lookup of a tag. */
+static void on_tag(const struct fetch_end *e, const char *body, size_t len, void *arg) {
+    struct central_fetch *f = arg;
+    struct tag_reply reply;
+    f->post = NULL;
+    if (e->code == 0)
+        tag_reply_read(&reply, body, len);
+    else
+        reply.end = *e;
+    if (reply.end.code == 0) {
+        f->in_callback = true;
+        f->ev->head(&f->fetch, &reply.head, f->arg);
+        f->in_callback = false;
+        if (f->cancelled) {
+            fetch_free(f);
+            return;
+        }
+    }
+    end(f, &reply.end);
+}
+
+static void send_tag(struct central_fetch *f) {
+    uint8_t *body = NULL;
+    size_t len = 0;
+    struct error err = {0};
+    if (tag_question(&f->rq, &body, &len, &err) < 0) {
+        timer_set(&f->start, 0);
+        return;
+    }
+    f->post = post_start(f->c, "/fleet/v1/lookup", WIRE_CONTENT_TYPE, body, len, on_tag, f);
+    free(body);
+}
+
 static void send_request(struct central_fetch *f) {
     struct central_source *c = f->c;
     const struct fetch_request *rq = &f->rq;
@@ -308,10 +447,14 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     c->fetches = f;
     buf_init(&f->error_body, ERROR_BODY_MAX + 1);
     timer_init(&f->start, c->loop, on_refuse, f);
-    if (is_open(c))
+    bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
+    if (is_open(c)) {
         timer_set(&f->start, 0);
-    else
+    } else if (by_tag) {
+        send_tag(f);
+    } else {
         send_request(f);
+    }
     f->rq.query = NULL; /* was borrowed */
     return &f->fetch;
 }
@@ -337,101 +480,6 @@ static void resume_fetch(struct fetch *fetch) {
 }
 
 static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch};
-
-/* --- posts --- */
-
-struct central_post {
-    struct central_source *c;
-    struct http_call *call;
-    void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
-    void *arg;
-    struct buf body;
-    struct timer refuse;
-    struct central_post *next;
-};
-
-static void post_free(struct central_post *p) {
-    for (struct central_post **link = &p->c->posts; *link; link = &(*link)->next) {
-        if (*link != p) continue;
-        *link = p->next;
-        break;
-    }
-    timer_fini(&p->refuse);
-    buf_fini(&p->body);
-    free(p);
-}
-
-static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
-    (void)call;
-    (void)a;
-    struct central_post *p = arg;
-    set_reachable(p->c, true, NULL);
-    return true;
-}
-
-static bool post_data(struct http_call *call, const void *data, size_t len, void *arg) {
-    (void)call;
-    struct central_post *p = arg;
-    if (buf_add(&p->body, data, len) == 0) return true;
-    struct fetch_end e;
-    fetch_end_set(&e, ERR_TOO_BIG, "central's answer is too large");
-    p->done(&e, NULL, 0, p->arg);
-    post_free(p);
-    return false;
-}
-
-static void post_done(struct http_call *call, const struct http_result *r, void *arg) {
-    (void)call;
-    struct central_post *p = arg;
-    struct fetch_end e = {.code = 0, .status = r->status};
-    if (r->code != 0) {
-        fetch_end_set(&e, r->code, "central: %s", r->msg);
-        if (r->status == 0) set_reachable(p->c, false, r->msg);
-    } else if (r->status != 200) {
-        fetch_end_from_status(&e, "central", r->status, NULL, p->body.data, p->body.len);
-    }
-    p->done(&e, p->body.data, p->body.len, p->arg);
-    post_free(p);
-}
-
-static const struct http_call_events post_events = {post_head, post_data, post_done};
-
-static void post_refused(void *arg) {
-    struct central_post *p = arg;
-    struct fetch_end e;
-    fetch_end_set(&e, ERR_UNREACHABLE, "central cannot be reached");
-    p->done(&e, NULL, 0, p->arg);
-    post_free(p);
-}
-
-void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
-                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
-    struct central_post *p = calloc(1, sizeof(*p));
-    if (!p) abort();
-    *p = (struct central_post){.c = c, .done = done, .arg = arg, .next = c->posts};
-    c->posts = p;
-    buf_init(&p->body, (size_t)POST_ANSWER_MAX);
-    timer_init(&p->refuse, c->loop, post_refused, p);
-    if (is_open(c)) {
-        timer_set(&p->refuse, 0);
-        return;
-    }
-    char url[1024], type[128];
-    snprintf(url, sizeof(url), "%s%s", c->url, path);
-    snprintf(type, sizeof(type), "Content-Type: %s", content_type);
-    const char *headers[] = {type, NULL};
-    struct http_call_spec spec = {.method = "POST",
-                                  .url = url,
-                                  .headers = headers,
-                                  .body = body,
-                                  .body_len = len,
-                                  .insecure_tls = c->insecure,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = 15000,
-                                  .total_ms = 60000,
-                                  .max_body = POST_ANSWER_MAX};
-    p->call = http_call_start(c->client, &spec, &post_events, p);
-}
 
 /* --- the source --- */
 

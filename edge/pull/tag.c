@@ -1,0 +1,65 @@
+/* Tags by lookup: unlike a HEAD, the answer has words for why not. Thread: any. */
+#include "edge/pull/tag.h"
+
+#include "common/wire/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int tag_question(const struct fetch_request *rq, uint8_t **out, size_t *len, struct error *err) {
+    struct wire_query q = {.kind = WIRE_QUERY_TAG, .repo = rq->repo};
+    snprintf(q.tag, sizeof(q.tag), "%s", rq->ref.tag);
+    /* Settings are kept current elsewhere: the largest version is nobody's, and an answer with them is only larger. */
+    struct wire_request wr = {.version = WIRE_VERSION, .queries = &q, .n_queries = 1};
+    snprintf(wr.request_id, sizeof(wr.request_id), "%s", rq->request_id);
+    return wire_request_encode(&wr, out, len, err);
+}
+
+static int code_of(enum wire_status s) {
+    switch (s) {
+    case WIRE_KNOWN:
+        return 0;
+    case WIRE_NOT_FOUND:
+        return ERR_NOT_FOUND;
+    case WIRE_DENIED:
+        return ERR_DENIED;
+    case WIRE_RATE_LIMITED:
+        return ERR_RATE_LIMITED;
+    default:
+        return ERR_UPSTREAM;
+    }
+}
+
+static void read_tag(struct tag_reply *r, const struct wire_tag *t) {
+    struct fetch_head *h = &r->head;
+    h->total = t->size;
+    h->has_digest = true;
+    h->digest = t->digest;
+    h->age_s = t->age_s;
+    h->origin = "central";
+    snprintf(h->media_type, sizeof(h->media_type), "%s", t->media_type);
+    if (!t->warning[0] && !t->stale) return;
+    snprintf(r->warning, sizeof(r->warning), "299 - \"%s\"",
+             t->warning[0] ? t->warning : "stale: central could not check this tag");
+    h->warning = r->warning;
+}
+
+void tag_reply_read(struct tag_reply *r, const char *body, size_t len) {
+    memset(r, 0, sizeof(*r));
+    struct wire_response rs = {0};
+    struct error err = {0};
+    if (wire_response_decode(&rs, body, len, &err) < 0 || rs.n_answers != 1) {
+        fetch_end_set(&r->end, ERR_UPSTREAM, "central's answer is not readable: %s", err.msg);
+        wire_response_fini(&rs);
+        return;
+    }
+    const struct wire_answer *a = &rs.answers[0];
+    int code = code_of(a->status);
+    if (code == 0 && !a->tag) code = ERR_UPSTREAM;
+    if (code == 0)
+        read_tag(r, a->tag);
+    else
+        fetch_end_set(&r->end, code, "central: %s", a->message[0] ? a->message : "not known");
+    r->end.retry_after_s = a->retry_after_s;
+    wire_response_fini(&rs);
+}

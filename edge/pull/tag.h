@@ -1,0 +1,18 @@
+/* A question about a tag as a lookup, and its answer as a fetch sees it. Pure. Thread: any. */
+#ifndef ENTREPOT_EDGE_PULL_TAG_H
+#define ENTREPOT_EDGE_PULL_TAG_H
+
+#include "common/fill/source.h"
+
+/* The encoded lookup for rq (a FETCH_MANIFEST_HEAD by tag); *out is the caller's to free. */
+int tag_question(const struct fetch_request *rq, uint8_t **out, size_t *len, struct error *err) must_check;
+
+struct tag_reply {
+    struct fetch_end end;
+    struct fetch_head head; /* when end.code is 0; its warning points into this */
+    char warning[300];
+};
+/* What central's answer says. */
+void tag_reply_read(struct tag_reply *r, const char *body, size_t len);
+
+#endif
