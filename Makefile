@@ -1,7 +1,9 @@
 # Entrepot. `make` builds, `make run` starts both nodes, `make check` runs every test; `make help` lists the rest.
 # Everything made lands in build/<variant>/; SAN=address,undefined or SAN=thread chooses a variant of its own.
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 SAN ?=
 FUZZ_SECONDS ?= 5
 PREFIX ?= /usr
@@ -11,8 +13,8 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),release)$(if $(findstring clan
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
-TEST_PACKAGES := libcmocka-dev clang libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman skopeo umoci \
-	python3-pytest iproute2 ethtool procps curl sqlite3 openssl nginx-light
+TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
+	skopeo umoci python3-pytest iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -46,22 +48,28 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_C))
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
+# What is built once the packages are there, on every core.
+NOW = $(MAKE) $(if $(V),,-s) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
 all: $(B)/entrepot-central $(B)/entrepot-edge
 
 help:
 	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
 
 ## run          install what is missing, build, start central and edge, pull a sample image through both
-run: deps all sample
+run: deps
+	@+$(NOW) all sample
 	@deploy/local/run $(B) build/sample
 ## demo         both tiers before your eyes in under a minute: cold, warm, a crowd, a moving tag, no upstream, no central
-demo: test-deps all
+demo: test-deps
+	@+$(NOW) all
 	@/usr/bin/python3 deploy/local/demo.py $(B)
 ## check        every test: units, sanitizers, fuzzers, real clients end to end
 check: test-deps
 	@tests/check
 ## bench        measure beside the peers (QUICK=1: under three minutes)
-bench: test-deps all
+bench: test-deps
+	@+$(NOW) all
 	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
 ## fuzz         run the fuzzers longer (FUZZ_SECONDS=60)
 fuzz: test-deps
@@ -103,6 +111,7 @@ $(B)/gen/proto/%.pb-c.o: $(B)/gen/proto/%.pb-c.c
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(filter-out $(WARN),$(CFLAGS_ALL)) -c -o $@ $<
 $(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h &: proto/%.proto
 	@mkdir -p $(@D)
+	@command -v protoc-c >/dev/null || { echo "protoc-c is missing; \`make deps\` installs all that building needs" >&2; exit 1; }
 	$(Q)protoc-c --c_out=$(B)/gen $<
 
 # A fuzzer is one file, built with clang and everything it may reach; seeds in tests/fuzz/seeds/NAME.
@@ -141,7 +150,7 @@ clean:
 
 ## format       apply clang-format
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	find central common edge tests -name '*.[ch]' -exec clang-format -i {} +
 
 ## lint         clang-tidy and cppcheck
 lint: $(GEN_H)
