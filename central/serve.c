@@ -102,6 +102,31 @@ static void learned(const struct fill_spec *spec, int64_t size, const char *medi
     manifest_fini(&m);
 }
 
+/* A layer's size as its manifests promise it: an upstream that sends another length is found out by the first byte. */
+struct promise {
+    struct catalog_query query;
+    struct catalog_fact fact;
+    struct fill *fill;
+};
+
+static void on_promise(struct catalog_query *q) {
+    struct promise *p = container_of(q, struct promise, query);
+    fill_advise(p->fill, p->fact.code == 0 ? p->fact.size : -1, NULL, 0);
+    catalog_fact_fini(&p->fact);
+    free(p);
+}
+
+static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *rt) {
+    struct central *c = central_of(rt);
+    struct promise *p = calloc(1, sizeof(*p));
+    if (!p) abort();
+    p->fill = f;
+    p->fact.digest = spec->digest;
+    p->query = (struct catalog_query){
+        .catalog = c->catalog, .facts = &p->fact, .n = 1, .max_bytes = MiB, .loop = c->rt->fetch, .done = on_promise};
+    catalog_query_submit(&p->query, c->rt->pool);
+}
+
 static void blob_change(const struct digest *d, bool held, void *rt) {
     struct central *c = central_of(rt);
     if (!held && c) catalog_blob_lost(c->catalog, d);
@@ -346,6 +371,7 @@ static const struct runtime_tier tier = {
     .fresh_for_ms = fresh_for_ms,
     .sources = sources,
     .learned_tag = learned_tag,
+    .ask_catalogue = ask_catalogue,
     .learned = learned,
     .negative_ms = NEGATIVE_MS,
 };

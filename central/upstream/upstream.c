@@ -7,7 +7,7 @@
 const struct upstream_limits upstream_limits_default = {
     .connect_ms = 4000,
     .head_ms = 10000,
-    .stall_ms = 10000,
+    .stall_ms = 5000,
     .budget_ms = 15000,
     .queue_ms = 20000,
     .back_off_ms = 200,

@@ -15,7 +15,7 @@
 #include <sys/random.h>
 
 #define REHASH_CHUNK (1 * MiB)
-#define TRIES_MAX 3 /* in a row without a byte, for one source */
+#define TRIES_MAX 2 /* in a row without a byte, for one source */
 #define LIES_MAX 2  /* wrong bytes from one source */
 #define RETRY_FIRST_MS 200
 #define LINGER_MS 2000 /* a fill without readers waits so long before it pauses */
@@ -724,6 +724,15 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
     return f;
 }
 
+/* The source's length is not the one its manifest promises. Nobody can have had all of it: the last piece is withheld.
+ */
+static void contradicted(struct fill *f, int64_t promised) {
+    if (f->step == STEP_OPENING) return; /* what is in the file decides */
+    atomic_store_explicit(&f->size, promised, memory_order_release);
+    if (f->written > promised) fill_rewind(f, 0);
+    if (f->step == STEP_FETCHING) source_lied(f, "a length that its manifest does not promise");
+}
+
 void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_proofs) {
     assert(f->advice_pending);
     f->advice_pending = false;
@@ -734,6 +743,7 @@ void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_p
     size_t len = digest_len(f->spec.digest.alg);
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (known < 0 && size >= 0 && f->written <= size) atomic_store_explicit(&f->size, size, memory_order_release);
+    if (known >= 0 && size >= 0 && known != size) contradicted(f, size);
     if (proofs && n_proofs) {
         f->advised = malloc(n_proofs * len);
         if (!f->advised) abort();

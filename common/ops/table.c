@@ -87,7 +87,7 @@ char *time_text(int64_t s, char out[SIZE_TEXT_MAX]) {
 }
 
 int print_json(json_t *doc) {
-    int r = json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    int r = json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
     json_decref(doc);
     return r == 0 && putchar('\n') != EOF && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
