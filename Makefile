@@ -14,7 +14,7 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),release)$(if $(findstring clan
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
-	skopeo umoci python3-pytest iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
+	skopeo umoci python3-pytest python3-pytest-xdist iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror

@@ -96,13 +96,19 @@ struct loop *loop_new(const char *name) {
     return l;
 }
 
-void loop_free(struct loop *l) {
-    if (!l) return;
+bool loop_run_pending(struct loop *l) {
     assert(!l->started);
+    if (!atomic_load_explicit(&l->inbox, memory_order_acquire)) return false;
     struct loop *outer = current;
     current = l;
     run_inbox(l);
     current = outer;
+    return true;
+}
+
+void loop_free(struct loop *l) {
+    if (!l) return;
+    while (loop_run_pending(l)) {}
     event_free(l->wake);
     event_base_free(l->base);
     close(l->wake_fd);

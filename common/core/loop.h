@@ -31,6 +31,9 @@ void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 void loop_join(struct loop *l);
 
+/* Once l's thread has been joined: runs what was posted since, on the caller's thread. True if there was anything. */
+bool loop_run_pending(struct loop *l);
+
 /* Any thread: runs task->fn on l's thread, in posting order. */
 void loop_post(struct loop *l, struct loop_task *task);
 /* As loop_post, but does nothing (and returns false) if the task is already waiting. fn sees every change made before

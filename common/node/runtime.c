@@ -324,11 +324,24 @@ static void on_stop(void *arg) {
         http_server_drain(n->servers[i], n->rt.node->drain_ms, on_drained, n);
 }
 
+/* No loop runs any more: what work pool and loops still have for each other is run to its end here. */
+static void settle(struct node_run *n) {
+    bool more = true;
+    while (more) {
+        workpool_wait_idle(n->rt.pool);
+        more = false;
+        for (unsigned i = 0; i <= n->rt.n_serving; i++)
+            more = loop_run_pending(n->loops[i]) || more;
+    }
+}
+
 static void free_all(struct node_run *n) {
     struct runtime *rt = &n->rt;
     for (unsigned i = 0; i < n->n_servers; i++)
         http_server_free(n->servers[i]);
-    workpool_wait_idle(rt->pool);
+    settle(n);
+    if (rt->registry) registry_cancel(rt->registry);
+    settle(n);
     registry_free(rt->registry);
     fill_engine_free(rt->fills);
     if (rt->tier) n->tier->stop(rt);

@@ -287,25 +287,26 @@ struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
     return a;
 }
 
-static bool drop_question(const void *key, size_t len, void *value, void *arg) {
+static bool first_question(const void *key, size_t len, void *value, void *arg) {
     (void)key;
     (void)len;
-    (void)arg;
-    struct question *q = value;
-    if (q->fetch) fetch_cancel(q->fetch);
-    while (q->waiters) {
-        struct waiter *w = q->waiters;
-        q->waiters = w->next;
-        free(w->query);
-        free(w);
+    *(struct question **)arg = value;
+    return false;
+}
+
+void asker_cancel(struct asker *a) {
+    for (;;) {
+        struct question *q = NULL;
+        map_each(a->running, first_question, &q);
+        if (!q) return;
+        if (q->fetch) fetch_cancel(q->fetch);
+        fetch_end_set(&q->answer->end, ERR_CANCELLED, "this node is shutting down");
+        finish(q);
     }
-    question_free(q);
-    return true;
 }
 
 void asker_free(struct asker *a) {
     if (!a) return;
-    map_each(a->running, drop_question, NULL);
     map_free(a->running);
     map_free(a->remembered);
     free(a);

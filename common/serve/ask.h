@@ -29,7 +29,9 @@ struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
                         unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX],
                                             void *arg),
                         void *arg);
-/* The fetch loop no longer runs. */
+/* The fetch loop no longer runs: ends every question with ERR_CANCELLED, posted to the waiters' loops. */
+void asker_cancel(struct asker *a);
+/* After asker_cancel, when the waiters have heard. */
 void asker_free(struct asker *a);
 /* The answer is borrowed for the callback. There is no way to cancel: the callback comes, with ERR_CANCELLED on
  * shutdown. */

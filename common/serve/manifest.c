@@ -23,6 +23,7 @@ struct tag_check {
     void (*done)(const struct tag_answer *answer, void *arg);
     void *arg;
     struct timer timer;
+    struct loop_task at_once; /* the answer was there without asking */
     bool asking, told;
 };
 
@@ -116,11 +117,11 @@ static void on_asked(const struct ask_answer *a, void *arg) {
 
 static void on_timer(void *arg) {
     struct tag_check *c = arg;
-    if (!c->asking) {
-        tell(c); /* the answer was there at once */
-        return;
-    }
     if (answer_stale(c, "its source does not answer")) tell(c);
+}
+
+static void on_at_once(struct loop_task *task) {
+    tell(container_of(task, struct tag_check, at_once));
 }
 
 static bool is_fresh(struct tag_check *c) {
@@ -146,7 +147,8 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
     if (is_fresh(c)) {
         if (!c->known)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
-        timer_set(&c->timer, 0);
+        c->at_once.fn = on_at_once;
+        loop_post(loop_current(), &c->at_once);
         return;
     }
     struct fetch_request rq = {.kind = FETCH_MANIFEST_HEAD, .repo = *repo};

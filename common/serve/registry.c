@@ -168,6 +168,10 @@ struct registry *registry_new(const struct registry_config *cfg) {
     return g;
 }
 
+void registry_cancel(struct registry *g) {
+    asker_cancel(g->asker);
+}
+
 void registry_free(struct registry *g) {
     if (!g) return;
     asker_free(g->asker);

@@ -33,6 +33,8 @@ struct registry_config {
 };
 
 struct registry *registry_new(const struct registry_config *cfg);
+/* The loops have been joined: ends what is still being asked; those who asked hear of it by messages. */
+void registry_cancel(struct registry *g);
 void registry_free(struct registry *g);
 /* Serving loop: answers one request whose target begins with /v2 (or is anything else: 404). */
 void registry_handle(struct registry *g, struct http_req *req);
