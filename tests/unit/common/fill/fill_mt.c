@@ -229,6 +229,12 @@ static void world_stop(void) {
     }
     loop_stop(fetch_loop);
     loop_join(fetch_loop);
+    /* What they still have for each other, before any of them goes. */
+    for (bool more = true; more;) {
+        more = loop_run_pending(fetch_loop);
+        for (int i = 0; i < SERVING; i++)
+            more = loop_run_pending(world.serving[i]) || more;
+    }
     loop_free(fetch_loop);
     for (int i = 0; i < SERVING; i++)
         loop_free(world.serving[i]);
