@@ -349,6 +349,8 @@ static bool next_request(struct http_conn *c) {
         refuse_head(c, (int)-n, why);
     else if (c->in_len >= c->share->server->cfg.limits.head_bytes)
         refuse_too_large(c);
+    else if (c->in_len == 2 && c->in[1] == '\n')
+        c->in_len = 0; /* an empty line that an old client sent after its last body is no head begun (RFC 9112 2.2) */
     else if (c->in_len > 0 && c->state == CONN_IDLE)
         set_state(c, CONN_HEAD);
     return false;
