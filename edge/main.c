@@ -5,7 +5,7 @@
 
 static const struct command *const commands[] = {
     &command_edge_serve, &command_status, &command_doctor, &command_pull,          &command_ls,
-    &command_df,    &command_prune,  &command_verify, &command_client_config,
+    &command_df,         &command_prune,  &command_verify, &command_client_config,
 };
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
-/* What both nodes' configurations have in common, as plain values, and what commands need to know of the node they are about.
- * Thread: any (immutable once loaded). */
+/* What both nodes' configurations have in common, as plain values, and what commands need to know of the node they are
+ * about. Thread: any (immutable once loaded). */
 #ifndef ENTREPOT_OPS_NODE_H
 #define ENTREPOT_OPS_NODE_H
 
@@ -11,17 +11,17 @@ enum node_kind { NODE_CENTRAL, NODE_EDGE };
 /* Embedded first in struct central_config and struct edge_config. Strings are owned by it. */
 struct node_config {
     enum node_kind kind;
-    const char *program;    /* "entrepot-central" / "entrepot-edge" */
-    char *config_file;      /* the file read, NULL if none was there */
-    char *data;             /* data folder, absolute */
-    char *registry_listen;  /* ":5000" / ":5050" */
+    const char *program;                          /* "entrepot-central" / "entrepot-edge" */
+    char *config_file;                            /* the file read, NULL if none was there */
+    char *data;                                   /* data folder, absolute */
+    char *registry_listen;                        /* ":5000" / ":5050" */
     char *registry_cert_file, *registry_key_file; /* both or none: TLS on the registry port */
-    char **registry_names;  /* the names clients know this service by */
+    char **registry_names;                        /* the names clients know this service by */
     size_t n_registry_names;
-    char *node_listen;      /* fleet.listen; NULL on an edge, where peers.listen has no effect yet */
-    char *admin_listen;     /* 127.0.0.1:5002 / :5052 */
+    char *node_listen;  /* fleet.listen; NULL on an edge, where peers.listen has no effect yet */
+    char *admin_listen; /* 127.0.0.1:5002 / :5052 */
     int64_t store_limit, store_min_free;
-    char *address;          /* what clients reach it by; NULL: found out */
+    char *address; /* what clients reach it by; NULL: found out */
     enum log_level log_level;
     enum log_format log_format;
     bool access_log;
