@@ -42,11 +42,6 @@ static int refuse(int status, const char **why, const char *text) {
     return -status;
 }
 
-/* "2.0" */
-static bool is_version(const char *s) {
-    return s[0] >= '0' && s[0] <= '9' && s[1] == '.' && s[2] >= '0' && s[2] <= '9';
-}
-
 /* "GET /target HTTP/1.1" in line[0, len). */
 static int request_line(struct head *h, char *buf, size_t at, size_t len, const char **why) {
     char *line = buf + at, *end = line + len;
@@ -65,7 +60,7 @@ static int request_line(struct head *h, char *buf, size_t at, size_t len, const 
     else if (memcmp(version, "1.0", 3) == 0)
         h->minor = 0;
     else
-        return refuse(is_version(version) ? 505 : 400, why, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+        return refuse(400, why, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     h->method = HTTP_OTHER;
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
         size_t n = strlen(methods[i].name);

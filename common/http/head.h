@@ -25,7 +25,7 @@ struct head {
 
 /* Looks for a complete head in buf[0, len). Returns its length in bytes (> 0) with *h filled and the buffer's names,
  * values and target NUL-terminated in place; 0: incomplete so far; negative: the status to refuse it with (-400, -414,
- * -417, -431, -501, -505) and *why, a static text. Empty lines before the request line are skipped (at most two).
+ * -417, -431, -501) and *why, a static text. Empty lines before the request line are skipped (at most two).
  * scanned: set to 0 for a new head and kept between calls, so that bytes are looked at once. */
 ssize_t head_parse(struct head *h, char *buf, size_t len, size_t *scanned, const char **why);
 /* The first field of that name, or NULL. */

@@ -334,8 +334,7 @@ static const struct {
                {501, "Not Implemented"},
                {502, "Bad Gateway"},
                {503, "Service Unavailable"},
-               {504, "Gateway Timeout"},
-               {505, "HTTP Version Not Supported"}};
+               {504, "Gateway Timeout"}};
 
 static const char *reason_of(int status) {
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {

@@ -41,9 +41,11 @@ class Stage:
         pin = ["taskset", "-c", ",".join(map(str, DRIVE))] if pinned else []
         return [*pin, str(self.load), "-h", address, *map(str, args), str(port), path]
 
-    def run(self, port, path, *args, pinned=False, address=HOST, timeout=300):
-        """One run of the generator to its end: its report. A wrong answer is no measurement."""
+    def run(self, port, path, *args, pinned=False, address=HOST, timeout=300, first=False):
+        """One run of the generator to its end: its report. A wrong answer is no measurement. first: before all else on its processor."""
         argv = self.command(port, path, *args, pinned=pinned, address=address)
+        if first:
+            argv = ["chrt", "-f", "10", *argv]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout)
         assert done.returncode == 0, f"{argv}: {done.stderr}"
         got = json.loads(done.stdout)
