@@ -122,6 +122,7 @@ void loop_run(struct loop *l) {
     while (!atomic_load_explicit(&l->stopping, memory_order_acquire)) {
         if (event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY) < 0) abort();
     }
+    run_inbox(l);                                                     /* a stop may come before the first pass */
     atomic_store_explicit(&l->stopping, false, memory_order_release); /* may be run again */
     atomic_store_explicit(&l->runner, 0, memory_order_release);
     current = outer;

@@ -100,18 +100,19 @@ def mixed(stage, content, servers, manifest, big, streams=200, fills=20, rate=20
     label = f"{rate} manifests/s with {streams} warm streams and {fills} cold fills"
     rows = {p: stage.row(f"{label}: {p}", "ms", "less", ("<=", 0.5) if p == "p99" else None, (CACHE,)) for p in ("p50", "p99", "p999")}
     rounds = 1 if stage.quick else 3
+    seconds = 4 if stage.quick else 8
     stage.say(label)
     blobs = [[content.blob(8 * MiB) for _ in range(fills)] for _ in range(rounds)]
 
     def measure(server, r):
         server.pin({0, 1})
-        running = [stage.start(server.port, big, "-c", streams, "-d", stage.seconds * 2 + 1)]
+        running = [stage.start(server.port, big, "-c", streams, "-d", seconds + 1)]
         running += [stage.start(server.port, b.path, "-n", 1) for b in blobs[r]]
         for child in running:  # they take what the server leaves
             os.setpriority(os.PRIO_PROCESS, child.pid, 0)
         try:
             # The clock that measures must not itself wait for a processor.
-            got = stage.run(server.port, manifest, "-c", 64, "-r", rate, "-d", stage.seconds * 2, first=True)
+            got = stage.run(server.port, manifest, "-c", 64, "-r", rate, "-d", seconds, first=True)
         finally:
             reports = [json.loads(p.communicate()[0] or "{}") for p in running]
         assert all(x.get("errors") == 0 for x in reports), reports

@@ -81,7 +81,7 @@ def hold(stage, port, path, conns, *args):
     got = json.loads(line or "{}")
     if got.get("held") != conns:
         release(child)
-        raise AssertionError(f"only {got} of {conns} connections")
+        raise AssertionError(f"only {got} of {conns} connections to port {port} {args}")
     return child
 
 
