@@ -326,6 +326,7 @@ static const struct {
                {412, "Precondition Failed"},
                {413, "Content Too Large"},
                {414, "URI Too Long"},
+               {415, "Unsupported Media Type"},
                {416, "Range Not Satisfiable"},
                {417, "Expectation Failed"},
                {429, "Too Many Requests"},

@@ -224,7 +224,7 @@ static bool may_begin(struct body *b, enum fill_state state) {
     b->spec.size = fill_reader_size(b->reader);
     if (b->spec.size < 0) return false;
     /* Where the head is the whole answer, or the type is part of it, it waits for the digest. */
-    if (b->x->is_manifest || b->x->is_head) {
+    if (b->x->is_manifest || b->x->is_head || b->spec.size == 0) {
         if (state != FILL_PROVED) return false;
     } else if (state == FILL_STARTING) {
         return b->impatient;

@@ -1,7 +1,9 @@
 /* Fetching from central. Thread: the fetch loop.
  *
- *   closed (requests go out) ── a connect or head time-out, a refusal ──▶ open (requests fail at once) ── a probe
- * succeeds ──▶ closed */
+ *   closed (requests go out) ── a refusal, or a probe that fails ──▶ open (requests fail at once) ── a probe succeeds
+ * ──▶ closed
+ *
+ * A request that merely waits says nothing about central, for its upstream may be the slow one: a probe decides. */
 #include "edge/pull/central.h"
 
 #include "common/core/clock.h"
@@ -20,6 +22,8 @@
 #define HEAD_MS 20000
 #define STALL_MS 20000
 #define PROBE_FIRST_MS 500
+/* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? */
+#define SUSPECT_MS 3000
 #define PROBE_MAX_MS 5000
 #define ERROR_BODY_MAX 8192
 #define POST_ANSWER_MAX (16 * MiB)
@@ -30,7 +34,8 @@ struct central_source {
     bool insecure;
     struct loop *loop;
     struct http_client *client;
-    struct timer probe;
+    struct timer probe, suspect;
+    unsigned awaiting; /* requests whose answer has not begun */
     struct http_call *probe_call;
     int64_t probe_ms;
     struct central_fetch *fetches;
@@ -41,6 +46,7 @@ struct central_source {
 
 struct central_fetch {
     struct fetch fetch; /* first */
+    bool waiting;       /* counted in awaiting */
     struct central_source *c;
     const struct fetch_events *ev;
     void *arg;
@@ -85,6 +91,21 @@ static void set_reachable(struct central_source *c, bool reachable, const char *
     }
 }
 
+/* --- suspicion --- */
+
+static void await_answer(struct central_source *c) {
+    if (c->awaiting++ == 0) timer_set(&c->suspect, SUSPECT_MS);
+}
+
+/* One answer has begun, or one request has ended without: alive tells which. */
+static void await_over(struct central_source *c, bool alive) {
+    c->awaiting--;
+    if (c->awaiting == 0)
+        timer_clear(&c->suspect);
+    else if (alive)
+        timer_set(&c->suspect, SUSPECT_MS);
+}
+
 /* --- the probe --- */
 
 static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
@@ -108,6 +129,7 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
     c->probe_call = NULL;
     if (r->status > 0) {
         set_reachable(c, true, NULL);
+        if (c->awaiting > 0) timer_set(&c->suspect, SUSPECT_MS);
         return;
     }
     set_reachable(c, false, r->msg);
@@ -119,6 +141,7 @@ static const struct http_call_events probe_events = {probe_head, probe_data, pro
 
 static void on_probe(void *arg) {
     struct central_source *c = arg;
+    if (c->probe_call) return;
     char url[1024];
     snprintf(url, sizeof(url), "%s/v2/", c->url);
     struct http_call_spec spec = {.method = "GET",
@@ -134,6 +157,7 @@ static void on_probe(void *arg) {
 /* --- posts --- */
 
 struct central_post {
+    bool waiting; /* counted in awaiting */
     struct central_source *c;
     struct http_call *call;
     void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
@@ -149,6 +173,7 @@ static void post_free(struct central_post *p) {
         *link = p->next;
         break;
     }
+    if (p->waiting) await_over(p->c, false);
     timer_fini(&p->refuse);
     buf_fini(&p->body);
     free(p);
@@ -159,6 +184,8 @@ static bool post_head(struct http_call *call, const struct http_answer *a, void 
     (void)a;
     struct central_post *p = arg;
     set_reachable(p->c, true, NULL);
+    p->waiting = false;
+    await_over(p->c, true);
     return true;
 }
 
@@ -179,7 +206,7 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
     struct fetch_end e = {.code = 0, .status = r->status};
     if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
-        if (r->status == 0) set_reachable(p->c, false, r->msg);
+        if (r->status == 0 && r->code != ERR_TIMEOUT) set_reachable(p->c, false, r->msg);
     } else if (r->status != 200) {
         fetch_end_from_status(&e, "central", r->status, NULL, p->body.data, p->body.len);
     }
@@ -221,10 +248,12 @@ post_start(struct central_source *c, const char *path, const char *content_type,
                                   .body_len = len,
                                   .insecure_tls = c->insecure,
                                   .connect_ms = CONNECT_MS,
-                                  .head_ms = 15000,
+                                  .head_ms = HEAD_MS,
                                   .total_ms = 60000,
                                   .max_body = POST_ANSWER_MAX};
     p->call = http_call_start(c->client, &spec, &post_events, p);
+    p->waiting = true;
+    await_answer(c);
     return p;
 }
 
@@ -241,6 +270,7 @@ static void fetch_free(struct central_fetch *f) {
         *link = f->next;
         break;
     }
+    if (f->waiting) await_over(f->c, false);
     timer_fini(&f->start);
     buf_fini(&f->error_body);
     if (f->post) f->post->done = NULL;
@@ -281,6 +311,8 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     (void)call;
     struct central_fetch *f = arg;
     set_reachable(f->c, true, NULL);
+    f->waiting = false;
+    await_over(f->c, true);
     f->status = a->status;
     const char *retry = a->header(a, "retry-after");
     if (retry) snprintf(f->retry_after, sizeof(f->retry_after), "%s", retry);
@@ -344,11 +376,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;
-        bool silent = r->status == 0 && (r->code == ERR_UNREACHABLE || r->code == ERR_TIMEOUT);
-        if (silent) {
-            set_reachable(f->c, false, r->msg);
-            e.code = ERR_UNREACHABLE;
-        }
+        if (r->status == 0 && r->code != ERR_TIMEOUT) set_reachable(f->c, false, r->msg);
     }
     end(f, &e);
 }
@@ -430,6 +458,8 @@ static void send_request(struct central_fetch *f) {
                                   .stall_ms = STALL_MS,
                                   .max_body = rq->max_body};
     f->call = http_call_start(c->client, &spec, &call_events, f);
+    f->waiting = true;
+    await_answer(c);
     buf_fini(&url);
 }
 
@@ -501,6 +531,7 @@ struct central_source *central_source_new(const char *url, struct loop *l, struc
     pthread_mutex_init(&c->lock, NULL);
     c->insecure = central_is_loopback(url);
     timer_init(&c->probe, l, on_probe, c);
+    timer_init(&c->suspect, l, on_probe, c);
     return c;
 }
 
@@ -514,6 +545,7 @@ void central_source_free(struct central_source *c) {
     }
     if (c->probe_call) http_call_cancel(c->probe_call);
     timer_fini(&c->probe);
+    timer_fini(&c->suspect);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
