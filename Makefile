@@ -136,6 +136,8 @@ install: all
 	install -D -m 0644 deploy/sysusers.d/entrepot.conf $(DESTDIR)/usr/lib/sysusers.d/entrepot.conf
 	install -D -m 0644 deploy/central.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/central.yaml
 	install -D -m 0644 deploy/edge.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/edge.yaml
+	install -m 0644 README.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/entrepot/
+	sed -i 's|/usr/bin/|$(PREFIX)/bin/|; s|/usr/share/|$(PREFIX)/share/|' $(DESTDIR)/usr/lib/systemd/system/entrepot-*.service
 
 ## docs         write the example files and docs/configuration.md anew from the schema
 docs: all

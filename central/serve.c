@@ -21,6 +21,7 @@
 #define NEGATIVE_MS 4000
 #define CATALOG_READERS 4
 #define PROBE_MS 5000
+#define LOOKUP_PATH "/fleet/v1/lookup"
 
 struct central {
     const struct central_config *cfg;
@@ -169,7 +170,9 @@ static void resolve_tag(void *arg, const struct repo_name *repo, const char *tag
 
 static void node_request(struct http_req *req, struct runtime *rt) {
     struct central *c = rt->tier;
-    if (strcmp(http_req_target(req), "/fleet/v1/lookup") == 0) {
+    const char *target = http_req_target(req), *query = strchrnul(target, '?');
+    if ((size_t)(query - target) == sizeof(LOOKUP_PATH) - 1 &&
+        memcmp(target, LOOKUP_PATH, sizeof(LOOKUP_PATH) - 1) == 0) {
         lookup_handle(c->lookup, req);
         return;
     }

@@ -5,6 +5,7 @@
 #include "common/core/clock.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
+#include "common/core/map.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ struct load {
     char repo_str[REPO_STR_MAX];
     uint32_t scope;
     int64_t blobs, bytes;
+    struct map *seen; /* digests loaded already: indexes may name one a thousand times */
 };
 
 /* A blob's bytes, mapped rather than read: layers are large. */
@@ -34,7 +36,7 @@ static int map_blob(const struct load *l, const struct digest *d, struct mapped 
     char path[4096], hex[DIGEST_STR_MAX];
     snprintf(path, sizeof(path), "%s/blobs/%s/%s", l->layout, digest_alg_name(d->alg), digest_hex(d, hex));
     *m = (struct mapped){0};
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0) return error_errno(err, "opening %s", path);
     if (!S_ISREG(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a file", path);
@@ -90,6 +92,11 @@ static int load_child(struct load *l, const struct manifest_child *c, unsigned d
     char media_type[MEDIA_TYPE_MAX + 1];
     int64_t size;
     if (c->foreign || c->kind == CHILD_SUBJECT) return 0;
+    if (map_get(l->seen, &c->digest, sizeof(c->digest))) return 0;
+    if (map_len(l->seen) >= MANIFEST_MAX_CHILDREN) {
+        return error_set(err, ERR_TOO_BIG, "the image refers to more than %d blobs", MANIFEST_MAX_CHILDREN);
+    }
+    map_set(l->seen, &c->digest, sizeof(c->digest), l);
     if (c->kind == CHILD_MANIFEST) return load_manifest(l, &c->digest, c->size, depth + 1, media_type, &size, err);
     struct mapped m;
     int r = map_blob(l, &c->digest, &m, err);
@@ -176,7 +183,9 @@ int load_image(const struct load_target *t, const char *layout, const char *ref,
     char media_type[MEDIA_TYPE_MAX + 1], digest[DIGEST_STR_MAX];
     int r = target_of(&l, ref, &tag, err);
     if (r == 0) r = find_root(layout, tag.tag, &root, &size, err);
+    l.seen = map_new(NULL);
     if (r == 0) r = load_manifest(&l, &root, size, 0, media_type, &size, err);
+    map_free(l.seen);
     if (r < 0) return r;
     set_tag(&l, tag.tag, &root, size, media_type);
     log_info("loaded", KV_S("repository", l.repo_str), KV_S("tag", tag.tag), KV_S("digest", digest_str(&root, digest)),

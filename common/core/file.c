@@ -8,8 +8,11 @@
 #include <sys/stat.h>
 
 int file_read_all(const char *path, size_t limit, char **data, size_t *len, struct error *err) {
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
     if (fd < 0) return error_errno(err, "opening %s", path);
+    struct stat st;
+    if (fstat(fd, &st) < 0) return error_errno(err, "reading %s", path);
+    if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a file", path);
     size_t cap = limit < 65536 ? limit + 1 : 65536, n = 0;
     _cleanup_(freep) char *buf = malloc(cap + 1);
     if (!buf) abort();

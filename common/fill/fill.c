@@ -9,6 +9,8 @@
  * that piece and what follows (fill_rewind), nothing before it. */
 #include "common/fill/fill_private.h"
 
+#include "common/core/clock.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +20,8 @@
 #define TRIES_MAX 2 /* in a row without a byte, for one source */
 #define LIES_MAX 2  /* wrong bytes from one source */
 #define RETRY_FIRST_MS 200
+#define RETURN_MS 15000 /* a source that is gone in mid-body may come back within this */
+#define RETURN_TRY_MS 500
 #define LINGER_MS 2000 /* a fill without readers waits so long before it pauses */
 #define TICK_MS 250
 
@@ -247,6 +251,18 @@ static int64_t jittered(int64_t ms) {
     return ms / 2 + (int64_t)(random % (uint32_t)(ms + 1));
 }
 
+/* Readers are in the middle of a body and the source is gone, perhaps only for the moment it takes to restart: they
+ * wait a little rather than be cut. Nobody who has seen nothing yet waits. */
+static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
+    bool shown = atomic_load_explicit(&f->visible, memory_order_relaxed) > 0 && f->readers.n > 0;
+    if (end->code != ERR_UNREACHABLE || !shown) return false;
+    int64_t now = clock_mono_ms();
+    if (f->gone_since_ms == 0) f->gone_since_ms = now;
+    if (now - f->gone_since_ms > RETURN_MS) return false;
+    timer_set(&f->retry, RETURN_TRY_MS);
+    return true;
+}
+
 /* The current source has failed: which one next, and when. */
 static void source_failed(struct fill *f, const struct fetch_end *end) {
     bool got_bytes = f->written > f->fetch_from;
@@ -257,6 +273,7 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
              KV_S("request_id", f->spec.request_id));
     note_failure(f, end);
     f->step = STEP_WAITING;
+    if (f->n_sources == 1 && wait_for_return(f, end)) return;
     if (end->code == ERR_MISMATCH) f->lies[s]++;
     f->tries[s] = got_bytes && end->code != ERR_MISMATCH ? 0 : (unsigned char)(f->tries[s] + 1);
     bool again = may_pass && f->tries[s] < TRIES_MAX && f->lies[s] < LIES_MAX && end->code != ERR_UNREACHABLE;
@@ -443,6 +460,7 @@ static bool absorb(struct fill *f) {
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
     (void)fetch;
     struct fill *f = arg;
+    f->gone_since_ms = 0;
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (h->total >= 0 && known >= 0 && h->total != known) {
         char what[96];

@@ -21,6 +21,7 @@
 #define CERTIFICATE_CHECK_MS 10000
 #define SERVERS_MAX 4
 #define LOOPS_MAX 64
+#define DESCRIPTORS_KEPT 512
 
 struct node_run {
     struct runtime rt; /* first */
@@ -31,6 +32,7 @@ struct node_run {
     struct tls_server *tls, *node_tls;
     struct http_server *servers[SERVERS_MAX];
     unsigned n_servers, n_draining;
+    unsigned max_connections; /* as many as there are descriptors for, some kept for files and sources */
     struct loop *serving[LOOPS_MAX];
     const char *loop_names[LOOPS_MAX + 2];
     struct loop *loops[LOOPS_MAX + 2];
@@ -43,6 +45,9 @@ static void on_access(const struct http_access *a, void *arg) {
     struct node_run *n = arg;
     metric_http(a->target, a->status, a->first_byte_us, a->duration_us);
     if (!n->rt.node->access_log) return;
+    /* Every edge asks for its settings every few seconds. */
+    if (strcmp(a->target, "/fleet/v1/lookup?for=settings") == 0 && a->status == 200 && !log_enabled(LOG_LEVEL_DEBUG))
+        return;
     log_info("access", KV_S("remote", a->remote), KV_S("method", a->method), KV_S("target", a->target),
              KV_I("status", a->status), KV_I("bytes", a->body_bytes_sent),
              KV_F("seconds", (double)a->duration_us / 1e6), KV_S("cache", a->note), KV_S("request_id", a->request_id),
@@ -168,7 +173,8 @@ static void make_parts(struct node_run *n) {
     rt->registry = registry_new(&rc);
 }
 
-static void set_limits(const struct node_config *node, struct http_limits *l) {
+static void set_limits(const struct node_run *n, struct http_limits *l) {
+    const struct node_config *node = n->rt.node;
     http_limits_default(l);
     l->head_bytes = (size_t)node->head_bytes;
     l->head_ms = node->head_ms;
@@ -176,7 +182,7 @@ static void set_limits(const struct node_config *node, struct http_limits *l) {
     l->send_stall_ms = node->send_stall_ms;
     l->body_rate_bytes_per_s = node->body_rate_bytes_per_s;
     l->conns_per_addr = node->conns_per_addr;
-    l->conns = node->conns;
+    l->conns = node->conns < n->max_connections ? node->conns : n->max_connections;
 }
 
 static int add_server(struct node_run *n, const char *address, enum http_tls_mode mode,
@@ -192,7 +198,7 @@ static int add_server(struct node_run *n, const char *address, enum http_tls_mod
         .error_body = registry_error_body,
         .arg = arg,
     };
-    set_limits(n->rt.node, &cfg.limits);
+    set_limits(n, &cfg.limits);
     int r = http_server_new(&n->servers[n->n_servers], &cfg, err);
     if (r == 0) n->n_servers++;
     return r;
@@ -406,9 +412,15 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
     }
     struct node_run n = {.rt = {.node = node}, .tier = tier};
     struct error err = {0};
-    daemon_prepare();
+    unsigned long descriptors = daemon_prepare();
+    n.max_connections =
+        descriptors > 2 * DESCRIPTORS_KEPT ? (unsigned)(descriptors - DESCRIPTORS_KEPT) : (unsigned)(descriptors / 2);
     log_init(2, node->log_format, node->log_level, node->program);
     config_warn_no_effect(node);
+    if (n.max_connections < node->conns) {
+        log_warn("connections_limited", KV_I("to", n.max_connections),
+                 KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));
+    }
     n.health = health_new();
     health_set(n.health, "running", "the node is starting");
     n.rt.control = loop_new("control");

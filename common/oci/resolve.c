@@ -102,10 +102,12 @@ static int refuse_name(struct error *err, const char *path, size_t len) {
 }
 
 static int refuse_host(struct error *err, const char *host) {
-    error_set(err, ERR_NOT_FOUND,
-              "the upstream \"%.80s\" is not configured here: add it in central.yaml: `upstreams: - name: %.80s`",
-              upstream_alias(host), upstream_alias(host));
-    error_hint(err, "add to central.yaml: `upstreams: - name: %.80s`", upstream_alias(host));
+    error_set(
+        err, ERR_NOT_FOUND,
+        "the upstream \"%.80s\" is not configured: add an entry `- name: %.80s` under `upstreams` in central.yaml",
+        upstream_alias(host), upstream_alias(host));
+    error_hint(
+        err, "a list in the file replaces the built-in one: copy it from deploy/central.yaml and add the entry there");
     return ERR_NOT_FOUND;
 }
 

@@ -395,11 +395,22 @@ static int open_fresh(struct store *s, const struct digest *d, int64_t size, str
     return 0;
 }
 
+static bool is_whole(const struct open_file *f, int64_t size) {
+    struct stat st;
+    return fstat(open_file_fd(f), &st) == 0 && st.st_size == size;
+}
+
 int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
     struct table_value v;
     uint32_t id = table_find(s->table, d, &v);
     if (!id) return ERR_NOT_FOUND;
     *out = files_get(s->files, d);
+    if (*out && !is_whole(*out, v.size)) {
+        /* Somebody has cut it: the entry goes when it is opened anew. */
+        open_file_unref(*out);
+        *out = NULL;
+        files_drop(s->files, d);
+    }
     int r = *out ? 0 : open_fresh(s, d, v.size, out);
     if (r < 0) return r;
     held_info(s, &v, info);

@@ -225,7 +225,8 @@ static void post_refused(void *arg) {
 }
 
 static struct central_post *
-post_start(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+post_start(struct central_source *c, const char *path, const char *request_id, const char *content_type,
+           const void *body, size_t len,
            void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
     struct central_post *p = calloc(1, sizeof(*p));
     if (!p) abort();
@@ -237,10 +238,11 @@ post_start(struct central_source *c, const char *path, const char *content_type,
         timer_set(&p->refuse, 0);
         return p;
     }
-    char url[1024], type[128];
+    char url[1024], type[128], id[96];
     snprintf(url, sizeof(url), "%s%s", c->url, path);
     snprintf(type, sizeof(type), "Content-Type: %s", content_type);
-    const char *headers[] = {type, NULL};
+    snprintf(id, sizeof(id), "X-Request-Id: %s", request_id);
+    const char *headers[] = {type, request_id[0] ? id : NULL, NULL};
     struct http_call_spec spec = {.method = "POST",
                                   .url = url,
                                   .headers = headers,
@@ -259,7 +261,7 @@ post_start(struct central_source *c, const char *path, const char *content_type,
 
 void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
                   void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
-    post_start(c, path, content_type, body, len, done, arg);
+    post_start(c, path, "", content_type, body, len, done, arg);
 }
 
 /* --- fetches --- */
@@ -390,7 +392,7 @@ static void on_refuse(void *arg) {
     central_source_state(f->c, &s);
     struct fetch_end e;
     fetch_end_set(&e, ERR_UNREACHABLE,
-                  "central at %s cannot be reached for %lld s (%s); what this edge holds is served", f->c->url,
+                  "central at %s cannot be reached since %lld s ago (%s); what this edge holds is served", f->c->url,
                   (long long)(clock_wall_s() - s.since_s), s.last_error);
     end(f, &e);
 }
@@ -424,7 +426,7 @@ static void send_tag(struct central_fetch *f) {
         timer_set(&f->start, 0);
         return;
     }
-    f->post = post_start(f->c, "/fleet/v1/lookup", WIRE_CONTENT_TYPE, body, len, on_tag, f);
+    f->post = post_start(f->c, "/fleet/v1/lookup", f->rq.request_id, WIRE_CONTENT_TYPE, body, len, on_tag, f);
     free(body);
 }
 

@@ -13,7 +13,7 @@ static const char *const own[] = {"registry.img.acme.example", "10.1.0.5:5050", 
 static const struct name_rules rules = {upstreams, ARRAY_LEN(upstreams), "docker.io", hosted, ARRAY_LEN(hosted),
                                         own,       ARRAY_LEN(own)};
 
-#define NOT_CONFIGURED(host) NULL, "`upstreams: - name: " host "`"
+#define NOT_CONFIGURED(host) NULL, "`- name: " host "`"
 static const struct {
     const char *ns, *path, *name, *says;
 } cases[] = {
