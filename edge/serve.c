@@ -108,7 +108,7 @@ static int start(struct runtime *rt, struct error *err) {
     e->cfg = (const struct edge_config *)(const void *)node;
     e->store = rt->store;
     e->settings = settings_new(node->data, node->registry_names, node->n_registry_names);
-    e->central = central_source_new(e->cfg->central, rt->fetch, rt->client);
+    e->central = central_source_new(e->cfg->central, e->settings, rt->fetch, rt->client);
     e->lookups = lookups_new(rt->fetch, e->central, e->settings);
     /* Whether a deleted tag is still shown is central's to decide: its "no" is final. */
     rt->hide_deleted = true;

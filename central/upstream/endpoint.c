@@ -89,14 +89,6 @@ static bool probe_head(struct http_call *call, const struct http_answer *a, void
     return true;
 }
 
-static bool probe_data(struct http_call *call, const void *data, size_t len, void *arg) {
-    (void)call;
-    (void)data;
-    (void)len;
-    (void)arg;
-    return true;
-}
-
 static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct endpoint *e = arg;
@@ -109,7 +101,7 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
     timer_set(&e->probe, e->back_off_ms);
 }
 
-static const struct http_call_events probe_events = {probe_head, probe_data, probe_done};
+static const struct http_call_events probe_events = {.head = probe_head, .done = probe_done};
 
 static void on_probe(void *arg) {
     struct endpoint *e = arg;

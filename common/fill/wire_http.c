@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #define RETRY_AFTER_MAX_S 86400
@@ -111,4 +112,47 @@ void fetch_end_from_status(struct fetch_end *e, const char *who, int status, con
     fetch_end_set(e, code_of(status), "%s answered %d%s%s", who, status, shown[0] ? ": " : "", shown);
     e->status = status;
     e->retry_after_s = retry_after_parse(retry_after);
+}
+
+static int unacceptable(struct fetch_end *e, const char *who, int status, const char *what) {
+    fetch_end_set(e, ERR_UPSTREAM, "%.100s %s", who, what);
+    e->status = status;
+    return e->code;
+}
+
+/* The part that came, [start, stop) of total; NULL if it is the one that was asked for. */
+static const char *wrong_part(const struct http_answer *a, int64_t offset, int64_t length, int64_t *total) {
+    int64_t start, stop;
+    if (offset == 0 && length == 0) return "sent a part where all was asked for";
+    if (!content_range_parse(a->header(a, "content-range"), &start, &stop, total))
+        return "sent a part without saying which";
+    if (start != offset || (length > 0 && stop > offset + length)) return "sent another part than was asked for";
+    if (a->content_length >= 0 && a->content_length != stop - start)
+        return "sent a part whose length is not what it says";
+    int64_t want = length > 0 ? offset + length : *total;
+    if (*total >= 0 && want > *total) want = *total;
+    return want >= 0 && stop != want ? "sent less than the part that was asked for" : NULL;
+}
+
+int fetch_head_from_answer(struct fetch_head *h, int64_t *skip, struct fetch_end *e, const char *who,
+                           const struct http_answer *a, int64_t offset, int64_t length) {
+    const char *encoding = a->header(a, "content-encoding"), *type = a->header(a, "content-type");
+    const char *digest = a->header(a, "docker-content-digest"), *age = a->header(a, "age");
+    *h = (struct fetch_head){
+        .total = a->content_length, .link = a->header(a, "link"), .warning = a->header(a, "warning")};
+    *skip = 0;
+    const char *wrong = NULL;
+    if (encoding && *encoding && strcasecmp(encoding, "identity") != 0) {
+        wrong = "sent an encoded body, which breaks its digest";
+    } else if (a->status == 206) {
+        wrong = wrong_part(a, offset, length, &h->total);
+    } else if (offset > 0) {
+        if (h->total >= 0 && h->total < offset) wrong = "has less than it was asked to continue";
+        *skip = offset;
+    }
+    if (wrong) return unacceptable(e, who, a->status, wrong);
+    media_type_clean(type ? type : "", h->media_type);
+    h->has_digest = digest && digest_parse(&h->digest, digest, strlen(digest)) == 0;
+    h->age_s = age ? retry_after_parse(age) : 0;
+    return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "common/core/buf.h"
 #include "common/fill/source.h"
+#include "common/http/client.h"
 
 /* Appends the path and query of rq ("/v2/library/app/blobs/sha256:…"). canonical: the repository with its upstream's
  * name in front (towards central), else as the upstream knows it. */
@@ -17,5 +18,10 @@ int64_t retry_after_parse(const char *value);
  * names the other side. */
 void fetch_end_from_status(struct fetch_end *e, const char *who, int status, const char *retry_after, const char *body,
                            size_t len);
+/* What a wanted answer (200, 206) to a request for [offset, offset + length) (length 0: to the end) promises: it must
+ * be whole or the very part asked for, and not re-encoded. *skip: bytes of its body that lie before offset. Fills *h,
+ * whose origin is left NULL; or *e, and returns its code. who: names the other side. */
+int fetch_head_from_answer(struct fetch_head *h, int64_t *skip, struct fetch_end *e, const char *who,
+                           const struct http_answer *a, int64_t offset, int64_t length) must_check;
 
 #endif

@@ -224,7 +224,7 @@ static bool head_complete(struct http_call *c) {
         return false;
     }
     arm(c);
-    if (c->ev->head(c, &c->answer, c->arg)) return true;
+    if (!c->ev->head || c->ev->head(c, &c->answer, c->arg)) return true;
     mark(c, CALL_DROPPED);
     return false;
 }
@@ -276,7 +276,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
         fail(c, ERR_TOO_BIG, "sent an answer larger than is allowed");
         return 0;
     }
-    if (c->ev->data(c, data, len, c->arg)) return len;
+    if (!c->ev->data || c->ev->data(c, data, len, c->arg)) return len;
     mark(c, CALL_DROPPED);
     return 0;
 }

@@ -65,7 +65,9 @@ struct http_result {
 };
 
 struct http_call_events {
-    /* Return false to end the call: it is freed and no further callback, done included, is made. 1xx never arrive. */
+    /* head and data may be NULL: what they would be told is dropped.
+     *
+     * Return false to end the call: it is freed and no further callback, done included, is made. 1xx never arrive. */
     bool (*head)(struct http_call *call, const struct http_answer *a, void *arg);
     /* A part of the body. Return false as for head. To pause, call http_call_pause before returning true (this part
      * counts as taken). */

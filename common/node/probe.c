@@ -35,14 +35,6 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     return true;
 }
 
-static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
-    (void)call;
-    (void)data;
-    (void)len;
-    (void)arg;
-    return true;
-}
-
 static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct probe_call *c = arg;
@@ -56,7 +48,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     if (--run->left == 0) sem_post(&run->over);
 }
 
-static const struct http_call_events events = {on_head, on_data, on_done};
+static const struct http_call_events events = {.head = on_head, .done = on_done};
 
 static void on_run(struct loop_task *task) {
     struct probe_run *run = container_of(task, struct probe_run, task);

@@ -30,6 +30,7 @@
 
 struct central_source {
     struct source source;
+    const struct settings *settings;
     const char *url;
     bool insecure;
     struct loop *loop;
@@ -108,21 +109,6 @@ static void await_over(struct central_source *c, bool alive) {
 
 /* --- the probe --- */
 
-static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
-    (void)call;
-    (void)a;
-    (void)arg;
-    return true;
-}
-
-static bool probe_data(struct http_call *call, const void *data, size_t len, void *arg) {
-    (void)call;
-    (void)data;
-    (void)len;
-    (void)arg;
-    return true;
-}
-
 static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct central_source *c = arg;
@@ -137,7 +123,7 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
     timer_set(&c->probe, c->probe_ms);
 }
 
-static const struct http_call_events probe_events = {probe_head, probe_data, probe_done};
+static const struct http_call_events probe_events = {.done = probe_done};
 
 static void on_probe(void *arg) {
     struct central_source *c = arg;
@@ -287,28 +273,6 @@ static void end(struct central_fetch *f, const struct fetch_end *e) {
     fetch_free(f);
 }
 
-/* Ends it from within a callback of the call, which is dropped by returning false. */
-static bool give_up(struct central_fetch *f, int code, int status, const char *what) {
-    struct fetch_end e;
-    fetch_end_set(&e, code, "central %s", what);
-    e.status = status;
-    end(f, &e);
-    return false;
-}
-
-/* The part that came must be the part that was asked for. */
-static bool check_part(struct central_fetch *f, const struct http_answer *a, struct fetch_head *h, const char **wrong) {
-    int64_t start, stop;
-    h->total = a->content_length;
-    if (a->status != 206) {
-        f->skip = f->rq.offset;
-        if (f->rq.offset > 0 && h->total >= 0 && h->total <= f->rq.offset) *wrong = "has less than was asked for";
-    } else if (!content_range_parse(a->header(a, "content-range"), &start, &stop, &h->total) || start != f->rq.offset) {
-        *wrong = "sent another part than was asked for";
-    }
-    return !*wrong;
-}
-
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
@@ -322,14 +286,13 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
         f->refused = true;
         return true;
     }
-    struct fetch_head h = {.origin = "central", .link = a->header(a, "link"), .warning = a->header(a, "warning")};
-    const char *wrong = NULL;
-    if (!check_part(f, a, &h, &wrong)) return give_up(f, ERR_UPSTREAM, a->status, wrong);
-    const char *type = a->header(a, "content-type"), *digest = a->header(a, "docker-content-digest"),
-               *age = a->header(a, "age");
-    media_type_clean(type ? type : "", h.media_type);
-    h.has_digest = digest && digest_parse(&h.digest, digest, strlen(digest)) == 0;
-    h.age_s = age ? retry_after_parse(age) : 0;
+    struct fetch_head h;
+    struct fetch_end e;
+    if (fetch_head_from_answer(&h, &f->skip, &e, "central", a, f->rq.offset, f->rq.length) < 0) {
+        end(f, &e);
+        return false;
+    }
+    h.origin = "central";
     f->in_callback = true;
     f->ev->head(&f->fetch, &h, f->arg);
     f->in_callback = false;
@@ -342,7 +305,8 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
     (void)call;
     struct central_fetch *f = arg;
     if (f->refused) {
-        if (f->error_body.len + len <= ERROR_BODY_MAX && buf_add(&f->error_body, data, len) < 0) return true;
+        int r = buf_add(&f->error_body, data, len);
+        (void)r; /* what does not fit is not shown */
         return true;
     }
     const char *p = data;
@@ -422,7 +386,7 @@ static void send_tag(struct central_fetch *f) {
     uint8_t *body = NULL;
     size_t len = 0;
     struct error err = {0};
-    if (tag_question(&f->rq, &body, &len, &err) < 0) {
+    if (tag_question(&f->rq, settings_version(f->c->settings), &body, &len, &err) < 0) {
         timer_set(&f->start, 0);
         return;
     }
@@ -517,16 +481,17 @@ static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch};
 
 bool central_is_loopback(const char *url) {
     struct http_url u;
-    return http_url_parse(url, &u) &&
-           (strncmp(u.host, "127.", 4) == 0 || strcmp(u.host, "localhost") == 0 || strcmp(u.host, "::1") == 0);
+    return http_url_parse(url, &u) && http_host_class(u.host) == HTTP_ADDR_LOOPBACK;
 }
 
-struct central_source *central_source_new(const char *url, struct loop *l, struct http_client *client) {
+struct central_source *central_source_new(const char *url, const struct settings *settings, struct loop *l,
+                                          struct http_client *client) {
     struct central_source *c = calloc(1, sizeof(*c));
     if (!c) abort();
     c->source.ops = &ops;
     snprintf(c->source.name, sizeof(c->source.name), "central");
     c->url = url;
+    c->settings = settings;
     c->loop = l;
     c->client = client;
     c->state.reachable = true; /* until shown otherwise */

@@ -6,12 +6,15 @@
 
 #include "common/fill/source.h"
 #include "common/http/client.h"
+#include "edge/pull/settings.h"
 
 struct central_source;
 
-/* url: "http(s)://host:port", borrowed for ever. Over https to a loopback address the certificate is not checked: until
- * the fleet has identity there is nothing to check it against, and whoever can listen there is on this machine. */
-struct central_source *central_source_new(const char *url, struct loop *l, struct http_client *client);
+/* url: "http(s)://host:port", borrowed for ever, as settings is. Over https to a loopback address the certificate is
+ * not checked: until the fleet has identity there is nothing to check it against, and whoever can listen there is on
+ * this machine. */
+struct central_source *central_source_new(const char *url, const struct settings *settings, struct loop *l,
+                                          struct http_client *client);
 /* Whether a URL of central leads to this machine itself. Pure. */
 bool central_is_loopback(const char *url);
 void central_source_free(struct central_source *c);
