@@ -124,12 +124,10 @@ static void on_at_once(struct loop_task *task) {
     tell(container_of(task, struct tag_check, at_once));
 }
 
-static bool is_fresh(struct tag_check *c) {
-    struct registry *g = c->registry;
-    int64_t fresh_ms = g->cfg.fresh_for_ms(&c->repo, g->cfg.arg);
-    if (fresh_ms == INT64_MAX) return true;
-    int64_t age_s = clock_wall_s() - c->answer.record.checked_at;
-    return c->known && !c->answer.record.deleted && age_s >= 0 && age_s * 1000 < fresh_ms;
+/* A record that needs no asking. What is hosted here (fresh_ms INT64_MAX) never does. */
+static bool is_fresh(const struct tag_record *rec, int64_t fresh_ms) {
+    int64_t age_s = clock_wall_s() - rec->checked_at;
+    return fresh_ms == INT64_MAX || (!rec->deleted && age_s >= 0 && age_s * 1000 < fresh_ms);
 }
 
 void registry_resolve_tag(struct registry *g, const struct repo_name *repo, const char *tag, const char *request_id,
@@ -144,7 +142,8 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
     c->arg = arg;
     c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
     timer_init(&c->timer, loop_current(), on_timer, c);
-    if (is_fresh(c)) {
+    int64_t fresh_ms = g->cfg.fresh_for_ms(repo, g->cfg.arg);
+    if (fresh_ms == INT64_MAX || (c->known && is_fresh(&c->answer.record, fresh_ms))) {
         if (!c->known)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
         c->at_once.fn = on_at_once;
@@ -211,12 +210,9 @@ void serve_manifest(struct exchange *x) {
     /* The common case without a detour: known, fresh and held. */
     struct tag_record rec;
     int64_t fresh_ms = g->cfg.fresh_for_ms(&x->repo, g->cfg.arg);
-    if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && !rec.deleted) {
-        int64_t age_s = clock_wall_s() - rec.checked_at;
-        if (fresh_ms == INT64_MAX || (age_s >= 0 && age_s * 1000 < fresh_ms)) {
-            serve_tagged(x, &rec);
-            return;
-        }
+    if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && is_fresh(&rec, fresh_ms)) {
+        serve_tagged(x, &rec);
+        return;
     }
     x->waiting = true;
     registry_resolve_tag(g, &x->repo, x->ref.tag, http_req_id(x->req), on_resolved, x);

@@ -5,19 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-void serve_error(struct http_req *req, enum regerror e, const char *message, const char *detail) {
+static void error_status(struct http_req *req, int status, enum regerror e, const char *message, const char *detail) {
     char doc[1024];
     size_t len = regerror_document(e, message, detail, doc, sizeof(doc));
     http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
-    http_reply(req, regerror_status(e), "application/json", doc, len);
+    http_reply(req, status, "application/json", doc, len);
 }
 
-/* As serve_error with another status than the code's own. */
-static void error_status(struct http_req *req, int status, enum regerror e, const char *message) {
-    char doc[1024];
-    size_t len = regerror_document(e, message, NULL, doc, sizeof(doc));
-    http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
-    http_reply(req, status, "application/json", doc, len);
+void serve_error(struct http_req *req, enum regerror e, const char *message, const char *detail) {
+    error_status(req, regerror_status(e), e, message, detail);
 }
 
 void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown) {
@@ -32,12 +28,12 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
         serve_error(req, REGERR_TOOMANYREQUESTS, end->msg, NULL);
         return;
     case ERR_TIMEOUT:
-        error_status(req, 504, REGERR_UNAVAILABLE, end->msg);
+        error_status(req, 504, REGERR_UNAVAILABLE, end->msg, NULL);
         return;
     case ERR_CANCELLED:
     case ERR_BUSY:
         http_reply_header(req, "Retry-After", "1");
-        error_status(req, 503, REGERR_UNAVAILABLE, end->msg);
+        error_status(req, 503, REGERR_UNAVAILABLE, end->msg, NULL);
         return;
     default:
         serve_error(req, REGERR_UNAVAILABLE, end->msg, NULL);
@@ -148,7 +144,7 @@ void registry_handle(struct registry *g, struct http_req *req) {
     http_req_on_close(req, on_close);
     struct oci_refusal no;
     if (oci_request_parse(&x->asked, target, &no) < 0) {
-        error_status(req, no.status, regerror_by_code(no.code), no.msg);
+        error_status(req, no.status, regerror_by_code(no.code), no.msg, NULL);
         return;
     }
     if (method != HTTP_GET && method != HTTP_HEAD) {
