@@ -81,10 +81,3 @@ int dir_make_all(const char *path, mode_t mode, struct error *err) {
     if (!S_ISDIR(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a folder", path);
     return 0;
 }
-
-int dir_sync(const char *path, struct error *err) {
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return error_errno(err, "opening folder %s", path);
-    if (fsync(fd) < 0) return error_errno(err, "syncing folder %s", path);
-    return 0;
-}

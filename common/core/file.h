@@ -10,7 +10,5 @@ int file_read_all(const char *path, size_t limit, char **data, size_t *len, stru
 int file_write_atomic(const char *path, mode_t mode, const void *data, size_t len, struct error *err) must_check;
 /* mkdir -p; existing folders are fine. */
 int dir_make_all(const char *path, mode_t mode, struct error *err) must_check;
-/* fsync of the folder itself. */
-int dir_sync(const char *path, struct error *err) must_check;
 
 #endif

@@ -22,7 +22,6 @@ struct loop {
     bool started;
     atomic_bool stopping;
     _Atomic(struct loop_task *) inbox; /* newest first */
-    _Atomic(pthread_t) runner;         /* the thread in loop_run, 0 if none */
     struct loop_task ping;
     _Atomic int64_t ping_sent_us, longest_stall_us;
 };
@@ -118,13 +117,11 @@ void loop_free(struct loop *l) {
 void loop_run(struct loop *l) {
     struct loop *outer = current;
     current = l;
-    atomic_store_explicit(&l->runner, pthread_self(), memory_order_release);
     while (!atomic_load_explicit(&l->stopping, memory_order_acquire)) {
         if (event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY) < 0) abort();
     }
     run_inbox(l);                                                     /* a stop may come before the first pass */
     atomic_store_explicit(&l->stopping, false, memory_order_release); /* may be run again */
-    atomic_store_explicit(&l->runner, 0, memory_order_release);
     current = outer;
 }
 
@@ -199,11 +196,6 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg) {
 
 struct event_base *loop_base(struct loop *l) {
     return l->base;
-}
-
-bool loop_is_current(const struct loop *l) {
-    pthread_t runner = atomic_load_explicit(&l->runner, memory_order_acquire);
-    return current == l || runner == 0;
 }
 
 struct loop *loop_current(void) {

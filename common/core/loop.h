@@ -44,8 +44,6 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
 
 /* Loop thread only. The libevent base, for sockets and timers. */
 struct event_base *loop_base(struct loop *l);
-/* True when called on l's thread (or when l was never started and nobody runs it). */
-bool loop_is_current(const struct loop *l);
 /* The loop whose thread this is, or NULL. */
 struct loop *loop_current(void);
 /* Any one thread, every few milliseconds: asks the loop for a sign of life. How long it takes to answer is how long

@@ -102,10 +102,6 @@ void map_free(struct map *m) {
     free(m);
 }
 
-void map_freep(struct map **m) {
-    map_free(*m);
-}
-
 size_t map_len(const struct map *m) {
     return m->len;
 }

@@ -10,7 +10,6 @@ struct map;
 /* free_value (may be NULL) is called for a value replaced, deleted, or left when the map is freed. */
 struct map *map_new(void (*free_value)(void *));
 void map_free(struct map *m);
-void map_freep(struct map **m);
 size_t map_len(const struct map *m);
 /* Keys are copied. Replaces (and frees) an existing value. Aborts when memory is out. */
 void map_set(struct map *m, const void *key, size_t key_len, void *value);
