@@ -243,7 +243,9 @@ static void advance(struct body *b) {
     }
     if (!b->begun) {
         if (!may_begin(b, state)) return;
-        http_req_note(b->x->req, fill_reader_joined(b->reader) ? "join" : "miss");
+        bool joined = fill_reader_joined(b->reader);
+        http_req_note(b->x->req, joined ? "join" : "miss");
+        if (joined) counter_add(&b->x->registry->joined, 1);
         if (!begin(b)) {
             b->ended = true;
             leave_fill(b);
