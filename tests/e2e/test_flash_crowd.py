@@ -69,7 +69,7 @@ def test_fifty_cold_clients_cost_one_download_and_no_memory(chain, data):
     came_once(chain, blob)
     assert len(chain.tap.requests(f"/blobs/{blob.digest}")) == 1
     assert peak - before <= GROWTH, f"{(peak - before) / MiB:.1f} MiB"
-    assert chain.edge.json("status")["pulls"]["joined"] >= CROWD - 1
+    assert 0 < chain.edge.json("status")["pulls"]["joined"] < CROWD
 
 
 def test_a_crowd_by_parallel_ranges_costs_one_download(chain, data):
