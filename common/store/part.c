@@ -145,7 +145,6 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
         int r = space_reserve(p->store, grow);
         if (r < 0) return r;
         p->len = end;
-        p->store->part_bytes += grow;
     }
     int r = write_all(p, offset, data, len);
     if (r == 0 || grow == 0) return r;

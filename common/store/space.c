@@ -66,13 +66,17 @@ static int64_t beyond(const struct store *s, int64_t grow) {
 
 int space_reserve(struct store *s, int64_t grow) {
     if (atomic_fetch_add(&s->since_statvfs, grow) + grow >= STATVFS_EVERY) ask_disk(s);
-    if (excess(s, grow) == 0) return 0;
-    space_wake(s);
-    int64_t over = beyond(s, grow);
-    if (over <= 0) return 0;
-    space_evict(s, over, SPACE_QUICK);
-    if (s->cfg.min_free > 0) ask_disk(s);
-    return beyond(s, grow) <= 0 ? 0 : ERR_NO_SPACE;
+    int64_t over = excess(s, grow) > 0 ? beyond(s, grow) : 0;
+    if (over > 0) {
+        space_wake(s);
+        space_evict(s, over, SPACE_QUICK);
+        if (s->cfg.min_free > 0) ask_disk(s);
+        if (beyond(s, grow) > 0) return ERR_NO_SPACE;
+    }
+    s->part_bytes += grow;
+    /* Only now does the evictor see them: woken earlier, it could find nothing to do and sleep on. */
+    if (excess(s, 0) > 0) space_wake(s);
+    return 0;
 }
 
 /* --- who goes --- */

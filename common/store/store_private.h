@@ -127,7 +127,7 @@ void part_moved(struct part *p);
 enum { SPACE_QUICK = 1 }; /* a fetch loop asks: few victims, nothing that needs the index */
 int space_start(struct store *s, struct error *err) must_check;
 void space_stop(struct store *s);
-/* Before `grow` bytes more are written. 0 or ERR_NO_SPACE. */
+/* Before `grow` bytes more of a part are written: 0, and they are counted in part_bytes, or ERR_NO_SPACE. */
 int space_reserve(struct store *s, int64_t grow) must_check;
 /* Frees about `want` bytes, as far as that is possible; returns what was freed. */
 int64_t space_evict(struct store *s, int64_t want, unsigned flags);
