@@ -21,7 +21,8 @@
 /* Central itself waits for its upstream; it answers within its own limits or says why. */
 #define HEAD_MS 20000
 #define STALL_MS 20000
-#define PROBE_FIRST_MS 500
+/* A restart takes a tenth of a second: the first probes are close together. */
+#define PROBE_FIRST_MS 100
 /* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? */
 #define SUSPECT_MS 3000
 #define PROBE_MAX_MS 5000

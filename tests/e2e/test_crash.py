@@ -70,7 +70,8 @@ def get_right(chain, name, blob):
 def round_of(chain, victim, chance, number):
     """One pull, killed somewhere; then the same pull to its end."""
     name, blob = offer(chain, f"{victim.kind} {number}")
-    assert raw.manifest(chain.edge.port, name, "v1").status == 200
+    # The round before may have ended from the edge's own disk, with central not found again yet.
+    wait_until(lambda: raw.manifest(chain.edge.port, name, "v1").status == 200, "the manifest", 30, 0.05)
     down = get(chain, name, blob)
     threading.Event().wait(chance.uniform(0, 0.5))  # the random moment itself
     committed = {f.name for f in held_files(victim)}
