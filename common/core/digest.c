@@ -77,14 +77,19 @@ int digest_parse(struct digest *d, const char *s, size_t len) {
     return 0;
 }
 
-char *digest_hex(const struct digest *d, char out[DIGEST_STR_MAX]) {
-    static const char hex[] = "0123456789abcdef";
+/* The digits, ending in NUL. */
+static void put_hex(const struct digest *d, char *out) {
+    static const char digits[] = "0123456789abcdef";
     size_t n = digest_len(d->alg);
     for (size_t i = 0; i < n; i++) {
-        out[2 * i] = hex[d->bytes[i] >> 4];
-        out[2 * i + 1] = hex[d->bytes[i] & 15];
+        out[2 * i] = digits[d->bytes[i] >> 4];
+        out[2 * i + 1] = digits[d->bytes[i] & 15];
     }
     out[2 * n] = '\0';
+}
+
+char *digest_hex(const struct digest *d, char out[DIGEST_STR_MAX]) {
+    put_hex(d, out);
     return out;
 }
 
@@ -93,9 +98,7 @@ char *digest_str(const struct digest *d, char out[DIGEST_STR_MAX]) {
     size_t n = strlen(name);
     memcpy(out, name, n);
     out[n] = ':';
-    char hex[DIGEST_STR_MAX];
-    digest_hex(d, hex);
-    memcpy(out + n + 1, hex, 2 * digest_len(d->alg) + 1);
+    put_hex(d, out + n + 1);
     return out;
 }
 

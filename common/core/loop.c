@@ -22,8 +22,8 @@ struct loop {
     bool started;
     atomic_bool stopping;
     _Atomic(struct loop_task *) inbox; /* newest first */
-    struct loop_task ping;
-    _Atomic int64_t ping_sent_us, longest_stall_us;
+    _Atomic int64_t pass_began_us;     /* 0: waiting for events */
+    _Atomic int64_t longest_pass_us;
 };
 
 static _Thread_local struct loop *current;
@@ -46,9 +46,29 @@ static void run_inbox(struct loop *l) {
     }
 }
 
+int64_t loop_enter(struct loop *l) {
+    int64_t began = atomic_load_explicit(&l->pass_began_us, memory_order_relaxed);
+    if (began) return began;
+    began = clock_mono_us();
+    atomic_store_explicit(&l->pass_began_us, began, memory_order_relaxed);
+    return began;
+}
+
+/* All callbacks of a pass have run. */
+static void pass_over(struct loop *l) {
+    int64_t began = atomic_load_explicit(&l->pass_began_us, memory_order_relaxed);
+    if (!began) return;
+    int64_t took = clock_mono_us() - began;
+    atomic_store_explicit(&l->pass_began_us, 0, memory_order_relaxed);
+    if (took > atomic_load_explicit(&l->longest_pass_us, memory_order_relaxed)) {
+        atomic_store_explicit(&l->longest_pass_us, took, memory_order_relaxed);
+    }
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct loop *l = arg;
+    loop_enter(l);
     uint64_t count;
     if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN) abort();
     run_inbox(l);
@@ -63,14 +83,6 @@ static void wake(struct loop *l) {
     }
 }
 
-static void on_ping(struct loop_task *task) {
-    struct loop *l = container_of(task, struct loop, ping);
-    int64_t took = clock_mono_us() - atomic_load_explicit(&l->ping_sent_us, memory_order_relaxed);
-    if (took > atomic_load_explicit(&l->longest_stall_us, memory_order_relaxed)) {
-        atomic_store_explicit(&l->longest_stall_us, took, memory_order_relaxed);
-    }
-}
-
 static void init_threads(void) {
     if (evthread_use_pthreads() != 0) abort();
 }
@@ -80,10 +92,11 @@ struct loop *loop_new(const char *name) {
     pthread_once(&once, init_threads);
     struct loop *l = calloc(1, sizeof(*l));
     if (!l) abort();
-    /* No lock inside the base: everything crosses threads by the mailbox. */
+    /* No lock inside the base: everything crosses threads by the mailbox. No precise timers: they would cost a
+     * timerfd_settime a pass, and nothing here needs more than milliseconds. */
     struct event_config *cfg = event_config_new();
     if (!cfg) abort();
-    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
     l->base = event_base_new_with_config(cfg);
     event_config_free(cfg);
     l->name = name;
@@ -91,7 +104,6 @@ struct loop *loop_new(const char *name) {
     if (!l->base || l->wake_fd < 0) abort();
     l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
     if (!l->wake || event_add(l->wake, NULL) != 0) abort();
-    l->ping.fn = on_ping;
     return l;
 }
 
@@ -118,7 +130,9 @@ void loop_run(struct loop *l) {
     struct loop *outer = current;
     current = l;
     while (!atomic_load_explicit(&l->stopping, memory_order_acquire)) {
-        if (event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY) < 0) abort();
+        /* One pass at a time, so that its length is seen. The wake event keeps the base from ever being empty. */
+        if (event_base_loop(l->base, EVLOOP_ONCE) < 0) abort();
+        pass_over(l);
     }
     run_inbox(l);                                                     /* a stop may come before the first pass */
     atomic_store_explicit(&l->stopping, false, memory_order_release); /* may be run again */
@@ -202,30 +216,24 @@ struct loop *loop_current(void) {
     return current;
 }
 
-void loop_ping(struct loop *l) {
-    if (atomic_load_explicit(&l->ping.waiting, memory_order_acquire)) return;
-    atomic_store_explicit(&l->ping_sent_us, clock_mono_us(), memory_order_relaxed);
-    loop_post_once(l, &l->ping);
-}
-
 int64_t loop_longest_stall_us(struct loop *l, bool reset) {
-    int64_t longest = reset ? atomic_exchange_explicit(&l->longest_stall_us, 0, memory_order_relaxed)
-                            : atomic_load_explicit(&l->longest_stall_us, memory_order_relaxed);
-    if (atomic_load_explicit(&l->ping.waiting, memory_order_acquire)) {
-        int64_t so_far = clock_mono_us() - atomic_load_explicit(&l->ping_sent_us, memory_order_relaxed);
-        if (so_far > longest) longest = so_far;
-    }
-    return longest;
+    int64_t longest = reset ? atomic_exchange_explicit(&l->longest_pass_us, 0, memory_order_relaxed)
+                            : atomic_load_explicit(&l->longest_pass_us, memory_order_relaxed);
+    int64_t began = atomic_load_explicit(&l->pass_began_us, memory_order_relaxed);
+    int64_t so_far = began ? clock_mono_us() - began : 0;
+    return so_far > longest ? so_far : longest;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     struct timer *t = arg;
+    loop_enter(t->loop);
     t->fn(t->arg);
 }
 
 void timer_init(struct timer *t, struct loop *l, void (*fn)(void *arg), void *arg) {
+    t->loop = l;
     t->fn = fn;
     t->arg = arg;
     t->ev = evtimer_new(l->base, on_timer, t);

@@ -46,14 +46,16 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
 struct event_base *loop_base(struct loop *l);
 /* The loop whose thread this is, or NULL. */
 struct loop *loop_current(void);
-/* Any one thread, every few milliseconds: asks the loop for a sign of life. How long it takes to answer is how long
- * callbacks kept it from polling; stalls shorter than the interval may be missed. */
-void loop_ping(struct loop *l);
-/* The longest such time in microseconds, one still running included, since the last call with reset. Any thread. */
+/* Loop thread only. Every callback of an event that is not a timer's or the mailbox's calls it first. Returns the
+ * monotonic time (us) at which this pass, all callbacks of one wait for events, began. */
+int64_t loop_enter(struct loop *l);
+/* The watchdog: the longest pass in microseconds, one still running included, since the last call with reset. So long
+ * would another event have waited. Any thread. */
 int64_t loop_longest_stall_us(struct loop *l, bool reset);
 
 /* A one-shot or repeating timer. Owned by its user; loop thread only. */
 struct timer {
+    struct loop *loop;
     struct event *ev;
     void (*fn)(void *arg);
     void *arg;

@@ -2,15 +2,20 @@
 #include "common/core/open_file.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 
 struct open_file {
     atomic_uint refs;
     int fd;
+    size_t content_len;      /* set before content is */
+    _Atomic(char *) content; /* NULL: not kept in memory; set once */
 };
 
+static _Atomic size_t contents; /* bytes of all that are kept */
+
 struct open_file *open_file_new(int fd) {
-    struct open_file *f = malloc(sizeof(*f));
+    struct open_file *f = calloc(1, sizeof(*f));
     if (!f) abort();
     atomic_init(&f->refs, 1);
     f->fd = fd;
@@ -28,6 +33,9 @@ void open_file_unref(struct open_file *f) {
     assert(before > 0);
     if (before > 1) return;
     close(f->fd);
+    char *content = atomic_load_explicit(&f->content, memory_order_relaxed);
+    if (content) atomic_fetch_sub_explicit(&contents, f->content_len, memory_order_relaxed);
+    free(content);
     free(f);
 }
 
@@ -37,6 +45,35 @@ void open_file_unrefp(struct open_file **f) {
 
 int open_file_fd(const struct open_file *f) {
     return f->fd;
+}
+
+bool open_file_keep(struct open_file *f, size_t len) {
+    if (len == 0 || len > OPEN_FILE_CONTENT_MAX) return false;
+    size_t before = atomic_fetch_add_explicit(&contents, len, memory_order_relaxed);
+    char *content = before + len <= OPEN_FILE_CONTENTS_MAX ? malloc(len) : NULL;
+    for (size_t have = 0; content && have < len;) {
+        ssize_t n = pread(f->fd, content + have, len - have, (off_t)have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            free(content);
+            content = NULL;
+            break;
+        }
+        have += (size_t)n;
+    }
+    if (!content) {
+        atomic_fetch_sub_explicit(&contents, len, memory_order_relaxed);
+        return false;
+    }
+    f->content_len = len;
+    atomic_store_explicit(&f->content, content, memory_order_release);
+    return true;
+}
+
+const char *open_file_content(const struct open_file *f, size_t *len) {
+    const char *content = atomic_load_explicit(&f->content, memory_order_acquire);
+    *len = content ? f->content_len : 0;
+    return content;
 }
 
 unsigned open_file_refs(const struct open_file *f) {

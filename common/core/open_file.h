@@ -6,12 +6,22 @@
 #include "common/core/base.h"
 
 struct open_file;
+
+/* Contents of small files are kept in memory: so large each at most, and so many bytes in the whole process. */
+#define OPEN_FILE_CONTENT_MAX ((size_t)16 * 1024)
+#define OPEN_FILE_CONTENTS_MAX ((size_t)16 * 1024 * 1024)
+
 /* Takes ownership of fd; one reference. */
 struct open_file *open_file_new(int fd);
 struct open_file *open_file_ref(struct open_file *f);
 void open_file_unref(struct open_file *f);
 void open_file_unrefp(struct open_file **f);
 int open_file_fd(const struct open_file *f);
+/* At most once for a file: reads its first len bytes, all there are, into memory that goes with it. False: it is too large,
+ * there are too many, or it could not be read; nothing has changed then. */
+bool open_file_keep(struct open_file *f, size_t len);
+/* What is kept, or NULL. Borrowed from f. */
+const char *open_file_content(const struct open_file *f, size_t *len);
 /* References alive now; only a hint unless the caller keeps others from taking one. */
 unsigned open_file_refs(const struct open_file *f);
 

@@ -4,6 +4,7 @@
 #include "common/core/error.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 #define COLLECT_MAX ((size_t)MiB)
@@ -92,6 +93,107 @@ static ssize_t feed_chunked(struct http_req *r, const char *data, size_t len) {
 
 ssize_t body_feed(struct http_req *r, const char *data, size_t len) {
     return r->head.chunked ? feed_chunked(r, data, len) : feed_length(r, data, len);
+}
+
+/* --- from the connection --- */
+
+/* Body bytes that came with the head, or that were left when the sink had enough. */
+static void feed_buffered_body(struct http_conn *c) {
+    struct http_req *r = c->req;
+    while (c->req == r && r->reading_body && !r->body_done && !r->body_paused && c->in_pos < c->in_len) {
+        ssize_t n = body_feed(r, c->in + c->in_pos, c->in_len - c->in_pos);
+        if (n < 0 || c->req != r) return;
+        c->in_pos += (size_t)n;
+        if (n == 0) return;
+    }
+    if (c->req != r || !r->spill) return;
+    /* Taken out while it is fed: the sink may end the request. */
+    char *spill = r->spill;
+    size_t pos = r->spill_pos, len = r->spill_len;
+    r->spill = NULL;
+    while (c->req == r && r->reading_body && !r->body_done && !r->body_paused && pos < len) {
+        ssize_t n = body_feed(r, spill + pos, len - pos);
+        if (n <= 0) break;
+        pos += (size_t)n;
+    }
+    if (c->req != r || pos == len) {
+        free(spill);
+        return;
+    }
+    r->spill = spill;
+    r->spill_pos = pos;
+}
+
+/* What the sink did not want yet, or the next request's first bytes. The head's strings stay where they are. */
+static void keep_unwanted(struct http_conn *c, const char *data, size_t len) {
+    if (len <= c->in_cap - c->in_len) {
+        memcpy(c->in + c->in_len, data, len);
+        c->in_len += len;
+        return;
+    }
+    struct http_req *r = c->req;
+    r->spill = malloc(len);
+    if (!r->spill) abort();
+    memcpy(r->spill, data, len);
+    r->spill_len = len;
+    r->spill_pos = 0;
+}
+
+/* The client ended or broke the connection within a body. */
+static void body_cut(struct http_conn *c) {
+    struct http_req *r = c->req;
+    if (r->sink)
+        conn_abort(c);
+    else
+        r->body_done = r->close_after = true; /* only being skipped: the answer has left and stands */
+}
+
+/* Straight from the socket to the sink. */
+static void read_body(struct http_conn *c) {
+    struct http_req *r = c->req;
+    for (int i = 0; i < 16 && c->req == r && !r->body_done && !r->body_paused && c->in_pos == c->in_len && !r->spill;
+         i++) {
+        ssize_t n = conn_recv(c, c->share->scratch, SCRATCH);
+        if (n == -EAGAIN) return;
+        if (n <= 0) {
+            body_cut(c);
+            return;
+        }
+        r->rate_bytes += n;
+        size_t used = 0;
+        while (used < (size_t)n && c->req == r && !r->body_done && !r->body_paused) {
+            ssize_t k = body_feed(r, c->share->scratch + used, (size_t)n - used);
+            if (k < 0 || c->req != r) return;
+            if (k == 0) break;
+            used += (size_t)k;
+        }
+        if (used < (size_t)n) {
+            if (c->req == r) keep_unwanted(c, c->share->scratch + used, (size_t)n - used);
+            return;
+        }
+    }
+}
+
+void body_read_more(struct http_conn *c) {
+    if (c->state != CONN_BUSY || !c->req) return;
+    feed_buffered_body(c);
+    if (c->state == CONN_BUSY && c->req && c->req->reading_body && !c->req->body_done && !c->req->body_paused) {
+        if (!c->peer_closed) conn_arm_in(c, true);
+        read_body(c);
+    }
+}
+
+/* The rest of a body nobody read: dropped if it is short and already here, else the connection closes. */
+bool body_skip(struct http_conn *c) {
+    struct http_req *r = c->req;
+    if (r->body_done) return true;
+    if (r->head.expect_continue && !r->reading_body) return false; /* it was never invited */
+    r->reading_body = true;
+    r->body_paused = false;
+    r->sink = NULL;
+    r->body_limit = r->body_got + DRAIN_BODY_MAX;
+    body_read_more(c);
+    return c->req == r && r->body_done && !r->close_after;
 }
 
 bool body_too_slow(struct http_req *r, int64_t now_ms) {

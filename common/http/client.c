@@ -310,6 +310,7 @@ static void check_done(struct http_client *client);
 
 static void on_socket(evutil_socket_t fd, short what, void *arg) {
     struct http_client *client = arg;
+    loop_enter(client->loop);
     int running, mask = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
     client->depth++;
     curl_multi_socket_action(client->multi, fd, mask, &running);

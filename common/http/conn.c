@@ -38,6 +38,7 @@ static void set_state(struct http_conn *c, enum conn_state state) {
 void conn_arm_in(struct http_conn *c, bool on) {
     if (on == c->in_armed) return;
     c->in_armed = on;
+    if (c->young) return; /* conn_begin sees to it */
     if (on)
         event_add(&c->ev_in, NULL);
     else
@@ -156,11 +157,12 @@ void conn_abort(struct http_conn *c) {
     c->ssl = NULL;
     close(c->fd);
     c->fd = -1;
-    timer_set(&c->share->flush, 0); /* frees the dead */
+    if (!c->share->frees_dead) timer_set(&c->share->flush, 0);
     share_conn_closed(c);
 }
 
 void conn_free_dead(struct loop_share *sh) {
+    sh->frees_dead = false;
     struct http_conn *c;
     while ((c = TAILQ_FIRST(&sh->dead))) {
         TAILQ_REMOVE(&sh->dead, c, all_link);
@@ -305,7 +307,7 @@ static void start_request(struct http_conn *c) {
     c->sent_ms = c->share->now_ms;
     c->in_handler = true;
     s->cfg.handler(r, s->cfg.arg);
-    if (c->req && c->req->reading_body) conn_read_more(c);
+    if (c->req && c->req->reading_body) body_read_more(c);
     c->in_handler = false;
     if (c->peer_closed && c->req && c->req->reply == REPLY_NONE) conn_abort(c); /* as in peer_closed */
 }
@@ -356,99 +358,13 @@ static bool next_request(struct http_conn *c) {
     return false;
 }
 
-/* Body bytes that came with the head, or that were left when the sink had enough. */
-static void feed_buffered_body(struct http_conn *c) {
-    struct http_req *r = c->req;
-    while (c->req == r && r->reading_body && !r->body_done && !r->body_paused && c->in_pos < c->in_len) {
-        ssize_t n = body_feed(r, c->in + c->in_pos, c->in_len - c->in_pos);
-        if (n < 0 || c->req != r) return;
-        c->in_pos += (size_t)n;
-        if (n == 0) return;
-    }
-    if (c->req != r || !r->spill) return;
-    /* Taken out while it is fed: the sink may end the request. */
-    char *spill = r->spill;
-    size_t pos = r->spill_pos, len = r->spill_len;
-    r->spill = NULL;
-    while (c->req == r && r->reading_body && !r->body_done && !r->body_paused && pos < len) {
-        ssize_t n = body_feed(r, spill + pos, len - pos);
-        if (n <= 0) break;
-        pos += (size_t)n;
-    }
-    if (c->req != r || pos == len) {
-        free(spill);
-        return;
-    }
-    r->spill = spill;
-    r->spill_pos = pos;
-}
-
-/* What the sink did not want yet, or the next request's first bytes. The head's strings stay where they are. */
-static void keep_unwanted(struct http_conn *c, const char *data, size_t len) {
-    if (len <= c->in_cap - c->in_len) {
-        memcpy(c->in + c->in_len, data, len);
-        c->in_len += len;
-        return;
-    }
-    struct http_req *r = c->req;
-    r->spill = malloc(len);
-    if (!r->spill) abort();
-    memcpy(r->spill, data, len);
-    r->spill_len = len;
-    r->spill_pos = 0;
-}
-
-/* The client ended or broke the connection within a body. */
-static void body_cut(struct http_conn *c) {
-    struct http_req *r = c->req;
-    if (r->sink)
-        conn_abort(c);
-    else
-        r->body_done = r->close_after = true; /* only being skipped: the answer has left and stands */
-}
-
-/* Straight from the socket to the sink. */
-static void read_body(struct http_conn *c) {
-    struct http_req *r = c->req;
-    for (int i = 0; i < 16 && c->req == r && !r->body_done && !r->body_paused && c->in_pos == c->in_len && !r->spill;
-         i++) {
-        ssize_t n = conn_recv(c, c->share->scratch, SCRATCH);
-        if (n == -EAGAIN) return;
-        if (n <= 0) {
-            body_cut(c);
-            return;
-        }
-        r->rate_bytes += n;
-        size_t used = 0;
-        while (used < (size_t)n && c->req == r && !r->body_done && !r->body_paused) {
-            ssize_t k = body_feed(r, c->share->scratch + used, (size_t)n - used);
-            if (k < 0 || c->req != r) return;
-            if (k == 0) break;
-            used += (size_t)k;
-        }
-        if (used < (size_t)n) {
-            if (c->req == r) keep_unwanted(c, c->share->scratch + used, (size_t)n - used);
-            return;
-        }
-    }
-}
-
-void conn_read_more(struct http_conn *c) {
-    if (c->state != CONN_BUSY || !c->req) return;
-    feed_buffered_body(c);
-    if (c->state == CONN_BUSY && c->req && c->req->reading_body && !c->req->body_done && !c->req->body_paused) {
-        if (!c->peer_closed) conn_arm_in(c, true);
-        read_body(c);
-    }
-}
-
 static void on_busy_readable(struct http_conn *c) {
     struct http_req *r = c->req;
     if (r && r->reading_body && !r->body_done) {
         if (r->body_paused)
             conn_arm_in(c, false);
         else
-            conn_read_more(c);
+            body_read_more(c);
         return;
     }
     if (r && r->has_body && !r->body_done) {
@@ -476,19 +392,6 @@ static void on_linger_readable(struct http_conn *c) {
 
 /* --- after an answer --- */
 
-/* The rest of a body nobody read: dropped if it is short and already here, else the connection closes. */
-static bool skip_body(struct http_conn *c) {
-    struct http_req *r = c->req;
-    if (r->body_done) return true;
-    if (r->head.expect_continue && !r->reading_body) return false; /* it was never invited */
-    r->reading_body = true;
-    r->body_paused = false;
-    r->sink = NULL;
-    r->body_limit = r->body_got + DRAIN_BODY_MAX;
-    conn_read_more(c);
-    return c->req == r && r->body_done && !r->close_after;
-}
-
 void conn_refused(struct http_conn *c) {
     set_state(c, CONN_BUSY);
     conn_arm_in(c, false);
@@ -499,14 +402,20 @@ void conn_request_done(struct http_conn *c) {
         linger(c);
         return;
     }
-    bool keep = !c->req->close_after && !c->share->draining && skip_body(c);
+    bool keep = !c->req->close_after && !c->share->draining && body_skip(c);
     if (c->state == CONN_DEAD) return;
     _cleanup_(freep) char *spill = c->req->spill;
     const char *rest = spill ? spill + c->req->spill_pos : NULL;
     size_t rest_len = spill ? c->req->spill_len - c->req->spill_pos : 0;
     c->req->spill = NULL;
+    /* Whoever asked for the end has nothing more to send, and nothing of it is unread: no reset can come of closing. */
+    bool said_all = !c->ssl && !c->req->head.keep_alive && c->req->body_done && c->in_pos == c->in_len && !rest;
     close_request(c, false);
     if (c->state == CONN_DEAD) return;
+    if (!keep && said_all) {
+        conn_abort(c);
+        return;
+    }
     /* What a client asked before it shut down its sending side is still answered. */
     if (!keep || (c->peer_closed && c->in_pos == c->in_len && !rest)) {
         linger(c);
@@ -607,7 +516,7 @@ static void flush_if_dirty(struct http_conn *c) {
     struct http_req *r = c->req;
     if (r && r->resume) {
         r->resume = r->body_paused = false;
-        conn_read_more(c);
+        body_read_more(c);
     }
     reply_flush(c);
 }
@@ -622,17 +531,22 @@ void conn_turn(struct http_conn *c) {
     if (c->dirty) timer_set(&c->share->flush, 0); /* the rest after others had their turn */
 }
 
-static void on_in(evutil_socket_t fd, short what, void *arg) {
-    (void)fd;
-    (void)what;
-    struct http_conn *c = arg;
-    struct loop_share *sh = c->share;
-    sh->now_ms = clock_mono_ms();
+static void on_readable(struct http_conn *c) {
     process(c);
     /* TLS may hold decrypted bytes that no socket event will tell of. */
     for (int i = 0; i < 16 && c->state != CONN_DEAD && c->ssl && c->in_armed && SSL_pending(c->ssl) > 0; i++)
         process(c);
     conn_turn(c);
+}
+
+static void on_in(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    struct http_conn *c = arg;
+    struct loop_share *sh = c->share;
+    sh->now_ms = loop_enter(sh->loop) / 1000;
+    sh->frees_dead = true;
+    on_readable(c);
     conn_free_dead(sh);
 }
 
@@ -641,7 +555,8 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct http_conn *c = arg;
     struct loop_share *sh = c->share;
-    sh->now_ms = clock_mono_ms();
+    sh->now_ms = loop_enter(sh->loop) / 1000;
+    sh->frees_dead = true;
     if (c->state == CONN_TLS || c->tls_wants_write) {
         c->tls_wants_write = false;
         process(c);
@@ -723,5 +638,10 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr) {
     c->sniffing = mode == HTTP_TLS_EITHER;
     c->state = CONN_DEAD; /* so that set_state sees a change */
     set_state(c, mode == HTTP_TLS_OFF ? CONN_IDLE : CONN_TLS);
-    conn_arm_in(c, true);
+    /* The first request mostly comes along with the connection. One that is answered and closed at once never enters
+     * the event loop. */
+    c->young = c->in_armed = true;
+    on_readable(c);
+    c->young = false;
+    if (c->state != CONN_DEAD && c->in_armed) event_add(&c->ev_in, NULL);
 }

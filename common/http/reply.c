@@ -1,7 +1,7 @@
-/* Answers: their heads, the queue of what waits to leave, and the ways it leaves (writev, sendfile, TLS). Thread: the
- * connection's serving loop.
+/* Answers: the queue of what waits to leave, and the ways it leaves (send, sendfile, TLS); heads are made in
+ * reply_head.c. Thread: the connection's serving loop.
  *
- * A small answer to a request whose connection has nothing queued leaves in one sendmsg without an allocation. */
+ * A small answer to a request whose connection has nothing queued leaves in one send without an allocation. */
 #include "common/http/server_private.h"
 
 #include "common/core/clock.h"
@@ -20,7 +20,7 @@
 #include <time.h>
 
 #define IOVS 16
-#define HEAD_MAX 1024
+#define FLAT_MAX 4096
 
 /* --- the request, as its handler sees it --- */
 
@@ -303,117 +303,23 @@ void reply_flush(struct http_conn *c) {
     }
 }
 
-/* --- heads --- */
-
-static const struct {
-    int status;
-    const char *reason;
-} reasons[] = {{100, "Continue"},
-               {200, "OK"},
-               {201, "Created"},
-               {202, "Accepted"},
-               {204, "No Content"},
-               {206, "Partial Content"},
-               {304, "Not Modified"},
-               {307, "Temporary Redirect"},
-               {400, "Bad Request"},
-               {401, "Unauthorized"},
-               {403, "Forbidden"},
-               {404, "Not Found"},
-               {405, "Method Not Allowed"},
-               {408, "Request Timeout"},
-               {409, "Conflict"},
-               {412, "Precondition Failed"},
-               {413, "Content Too Large"},
-               {414, "URI Too Long"},
-               {415, "Unsupported Media Type"},
-               {416, "Range Not Satisfiable"},
-               {417, "Expectation Failed"},
-               {429, "Too Many Requests"},
-               {431, "Request Header Fields Too Large"},
-               {500, "Internal Server Error"},
-               {501, "Not Implemented"},
-               {502, "Bad Gateway"},
-               {503, "Service Unavailable"},
-               {504, "Gateway Timeout"}};
-
-static const char *reason_of(int status) {
-    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
-        if (reasons[i].status == status) return reasons[i].reason;
-    }
-    return "Status";
-}
-
-const char *share_date(struct loop_share *sh) {
-    int64_t now = clock_wall_s();
-    if (now != sh->date_s) {
-        time_t t = (time_t)now;
-        struct tm tm;
-        gmtime_r(&t, &tm);
-        strftime(sh->date, sizeof(sh->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        sh->date_s = now;
-    }
-    return sh->date;
-}
-
-static void add_extra(struct http_req *r, const char *text, size_t len) {
-    if (buf_add(&r->extra, text, len) < 0) abort(); /* our own headers: far below the limit */
-}
-
-void http_reply_header(struct http_req *r, const char *name, const char *value) {
-    size_t room = r->extra.limit - r->extra.len, n = strlen(value);
-    if (strlen(name) + n + 4 > room) return;
-    add_extra(r, name, strlen(name));
-    add_extra(r, ": ", 2);
-    size_t at = r->extra.len;
-    add_extra(r, value, n);
-    for (size_t i = at; i < r->extra.len; i++) {
-        char ch = r->extra.data[i];
-        if (ch == '\r' || ch == '\n' || ch == '\0') r->extra.data[i] = ' ';
-    }
-    add_extra(r, "\r\n", 2);
-}
-
-void http_reply_headerf(struct http_req *r, const char *name, const char *fmt, ...) {
-    char value[4096];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(value, sizeof(value), fmt, ap);
-    va_end(ap);
-    http_reply_header(r, name, value);
-}
-
-/* Whether the connection ends with this answer: said in its head. A body that was never invited may come or not,
- * and one that is too long is not skipped. */
-static void settle_close(struct http_req *r) {
-    if (r->conn->share->draining) r->close_after = true;
-    if (!r->body_done && !r->reading_body && (r->head.expect_continue || r->body_left > DRAIN_BODY_MAX))
-        r->close_after = true;
-}
-
-static const char *connection_line(const struct http_req *r) {
-    if (r->close_after) return "Connection: close\r\n";
-    return r->head.minor == 0 ? "Connection: keep-alive\r\n" : "";
-}
-
-/* Status line and the server's own fields; the handler's extra ones follow. */
-static size_t make_head(struct http_req *r, int status, const char *type, int64_t length, char out[HEAD_MAX]) {
-    struct loop_share *sh = r->conn->share;
-    settle_close(r);
-    int n = snprintf(out, HEAD_MAX, "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: entrepot\r\nX-Request-Id: %s\r\n%s", status,
-                     reason_of(status), share_date(sh), r->id, connection_line(r));
-    size_t len = (size_t)n;
-    if (type) len += (size_t)snprintf(out + len, HEAD_MAX - len, "Content-Type: %.300s\r\n", type);
-    if (length >= 0 && status != 204 && status != 304) {
-        len += (size_t)snprintf(out + len, HEAD_MAX - len, "Content-Length: %lld\r\n", (long long)length);
-    } else if (length < 0 && r->chunked_out) {
-        len += (size_t)snprintf(out + len, HEAD_MAX - len, "Transfer-Encoding: chunked\r\n");
-    }
-    return len;
-}
+/* --- whole answers --- */
 
 static bool body_allowed(const struct http_req *r, int status) {
     return !r->head_only && status != 204 && status != 304;
+}
+
+/* Pieces that fit leave from one buffer: a plain send costs less than a gathering one. */
+static ssize_t send_now(struct http_conn *c, const struct iovec *iov, unsigned n, size_t total) {
+    char flat[FLAT_MAX];
+    if (total > sizeof(flat)) {
+        struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n};
+        return sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+    }
+    char *to = flat;
+    for (unsigned i = 0; i < n; i++)
+        if (iov[i].iov_len) to = mempcpy(to, iov[i].iov_base, iov[i].iov_len);
+    return send(c->fd, flat, total, MSG_NOSIGNAL);
 }
 
 /* Sends the pieces now if nothing waits before them, and queues what the client does not take. The last piece may be a
@@ -424,8 +330,7 @@ static void send_or_queue(struct http_req *r, struct iovec *iov, unsigned n, voi
     for (unsigned i = 0; i < n; i++)
         total += iov[i].iov_len;
     if (!c->ssl && STAILQ_EMPTY(&c->out)) {
-        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
-        ssize_t k = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+        ssize_t k = send_now(c, iov, n, total);
         if (k > 0) gone = (size_t)k;
         if (gone > 0 && !r->first_byte_us) r->first_byte_us = clock_mono_us();
     }
@@ -474,8 +379,8 @@ static void reply_any(struct http_req *r, int status, const char *type, const vo
         if (release) release(arg);
         return;
     }
-    char head[HEAD_MAX];
-    size_t n = make_head(r, status, type, (int64_t)len, head);
+    char head[REPLY_HEAD_MAX];
+    size_t n = reply_head(r, status, type, (int64_t)len, head);
     bool with_body = body_allowed(r, status) && len > 0;
     struct iovec iov[4] = {{head, n},
                            {r->extra.data, r->extra.len},
@@ -497,23 +402,6 @@ void http_reply_ref(struct http_req *r, int status, const char *content_type, co
     reply_any(r, status, content_type, body, len, release, arg);
 }
 
-void http_reply_rendered(struct http_req *r, int status, const void *head, size_t head_len, const void *body,
-                         size_t body_len, void (*release)(void *arg), void *arg) {
-    char tail[256];
-    settle_close(r);
-    int n = snprintf(tail, sizeof(tail), "Date: %s\r\nX-Request-Id: %s\r\n%s\r\n", share_date(r->conn->share), r->id,
-                     connection_line(r));
-    bool with_body = body_allowed(r, status) && body_len > 0;
-    struct iovec iov[4] = {{(void *)(uintptr_t)head, head_len},
-                           {r->extra.data, r->extra.len},
-                           {tail, (size_t)n},
-                           {(void *)(uintptr_t)body, with_body ? body_len : 0}};
-    /* The head is borrowed too: with anything left over it is copied, and only a body that is last may be referenced.
-     */
-    whole(r, status, iov, with_body ? 4 : 3, with_body ? body_len : 0, with_body ? release : NULL, arg);
-    if (!with_body && release) release(arg);
-}
-
 /* --- streamed answers --- */
 
 void http_reply_begin(struct http_req *r, int status, const char *content_type, int64_t content_length) {
@@ -522,8 +410,8 @@ void http_reply_begin(struct http_req *r, int status, const char *content_type, 
     bool none = status == 204 || status == 304;
     if (content_length < 0 && r->head.minor == 1 && !none) r->chunked_out = true;
     if (content_length < 0 && r->head.minor == 0 && !none) r->close_after = true;
-    char head[HEAD_MAX];
-    size_t n = make_head(r, status, content_type, content_length, head);
+    char head[REPLY_HEAD_MAX];
+    size_t n = reply_head(r, status, content_type, content_length, head);
     r->status = status;
     r->reply = REPLY_STREAMING;
     if (none) r->head_only = true;
@@ -640,13 +528,9 @@ void reply_error(struct http_conn *c, int status, const char *target, const char
         r->taken_over = true;
         return;
     }
-    char head[HEAD_MAX], id[65];
-    conn_make_id(id);
-    int n = snprintf(head, sizeof(head),
-                     "HTTP/1.1 %d %s\r\nDate: %s\r\nServer: entrepot\r\nX-Request-Id: %s\r\nConnection: "
-                     "close\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
-                     status, reason_of(status), share_date(c->share), id, type, len);
-    push_copy(c, head, (size_t)n);
+    char head[REPLY_HEAD_MAX];
+    size_t n = reply_head_alone(c, status, type, len, head);
+    push_copy(c, head, n);
     push_copy(c, body, len);
     conn_refused(c);
     reply_dirty(c);

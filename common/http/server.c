@@ -89,6 +89,7 @@ static int open_socket(const struct sockaddr_storage *a, socklen_t len, bool sha
     int one = 1, zero = 0;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (shared) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* what is accepted inherits it */
     if (a->ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
     if (bind(fd, (const struct sockaddr *)a, len) < 0 || (shared && listen(fd, BACKLOG) < 0)) {
         int saved = errno;
@@ -247,8 +248,6 @@ static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
         refuse(s, fd);
         return;
     }
-    int one = 1;
-    if (sa->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     atomic_fetch_add_explicit(&s->accepted, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed);
     conn_new(sh, fd, sa);
@@ -257,7 +256,8 @@ static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
 static void on_accept(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct loop_share *sh = arg;
-    sh->now_ms = clock_mono_ms();
+    sh->now_ms = loop_enter(sh->loop) / 1000;
+    sh->frees_dead = true;
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
         struct sockaddr_storage a = {0};
         socklen_t len = sizeof(a);
@@ -301,7 +301,8 @@ void share_conn_closed(struct http_conn *c) {
 
 static void on_sweep(void *arg) {
     struct loop_share *sh = arg;
-    sh->now_ms = clock_mono_ms();
+    sh->now_ms = loop_enter(sh->loop) / 1000;
+    sh->frees_dead = true;
     for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
         next = TAILQ_NEXT(c, all_link);
         conn_sweep(c);
@@ -313,7 +314,8 @@ static void on_sweep(void *arg) {
 
 static void on_flush(void *arg) {
     struct loop_share *sh = arg;
-    sh->now_ms = clock_mono_ms();
+    sh->now_ms = loop_enter(sh->loop) / 1000;
+    sh->frees_dead = true;
     struct http_conn *c;
     sh->flush_round++;
     while ((c = TAILQ_FIRST(&sh->dirty)) && c->dirty_round != sh->flush_round)

@@ -129,17 +129,14 @@ void http_req_collect_body(struct http_req *r, size_t limit,
 /* Adds a header to the answer to come; name and value are copied; CR, LF and NUL in a value are replaced by spaces. */
 void http_reply_header(struct http_req *r, const char *name, const char *value);
 void http_reply_headerf(struct http_req *r, const char *name, const char *fmt, ...) printf_like(3, 4);
+/* Adds whole header lines, each ending in CR LF, that the caller knows to be good. */
+void http_reply_lines(struct http_req *r, const char *lines, size_t len);
 /* A whole answer from memory (copied). For HEAD the body is left out and its length kept. len 0 is fine. 204 and 304
  * carry none. */
 void http_reply(struct http_req *r, int status, const char *content_type, const void *body, size_t len);
 /* As http_reply, the body is not copied: release(arg) is called when it has left or never will. */
 void http_reply_ref(struct http_req *r, int status, const char *content_type, const void *body, size_t len,
                     void (*release)(void *arg), void *arg);
-/* A pre-rendered head (status line and all headers but Connection and Date; must carry Content-Length) and its body,
- * both borrowed until release: the zero-formatting path. head ends with the last header's CRLF, without the empty line.
- * HEAD leaves out the body. */
-void http_reply_rendered(struct http_req *r, int status, const void *head, size_t head_len, const void *body,
-                         size_t body_len, void (*release)(void *arg), void *arg);
 /* Starts a streamed answer. content_length -1: chunked (or close-delimited for HTTP/1.0). The head leaves at once. For
  * HEAD, 204 and 304 the answer is complete after http_reply_end and all body calls are ignored. With a content_length,
  * exactly so many bytes must be appended: more stay here, and after more or fewer the connection closes. */

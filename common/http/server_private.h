@@ -1,5 +1,5 @@
-/* The inside of the server, shared by server.c, conn.c, body.c and reply.c only. Everything but struct http_server's
- * atomics and its address table belongs to one serving loop. */
+/* The inside of the server, shared by server.c, conn.c, body.c, reply.c and reply_head.c only. Everything but struct
+ * http_server's atomics and its address table belongs to one serving loop. */
 #ifndef ENTREPOT_HTTP_SERVER_PRIVATE_H
 #define ENTREPOT_HTTP_SERVER_PRIVATE_H
 
@@ -97,7 +97,8 @@ struct http_conn {
     enum conn_state state;
     struct event ev_in, ev_out;
     bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;
-    bool more; /* a pipelined request, or a part of one, is already here */
+    bool young; /* in its first turn, right after it was accepted: not with the event loop yet */
+    bool more;  /* a pipelined request, or a part of one, is already here */
     char *in;
     size_t in_len, in_cap, in_pos, scanned;
     struct http_req *req;
@@ -124,10 +125,12 @@ struct loop_share {
     unsigned flush_round; /* what becomes dirty during a flush waits for the next one */
     struct http_req *free_reqs;
     unsigned n_free_reqs;
-    int64_t now_ms; /* of the last event, coarse */
-    int64_t date_s;
-    char date[40];
+    int64_t now_ms;   /* of the last event, coarse */
+    int64_t common_s; /* the second that `common` is of */
+    size_t common_len;
+    char common[120]; /* lines that every answer's head has: Date, Server, the start of X-Request-Id */
     char scratch[SCRATCH];
+    bool frees_dead;                  /* conn_free_dead comes at the end of this callback */
     bool draining, drained, finished; /* finished: its events are gone, only memory is left */
     bool abandoned;                   /* freed before its loop ran: on_start frees it */
     struct loop_task start, drain, finish;
@@ -157,7 +160,6 @@ void conn_request_done(struct http_conn *c); /* the answer has left */
 /* An error was answered without a request: nothing more is read, and the connection closes when it has left. */
 void conn_refused(struct http_conn *c);
 void conn_sweep(struct http_conn *c);
-void conn_read_more(struct http_conn *c);
 /* Does what callbacks left to do: resumes the body, flushes the answer, goes on with pipelined requests. */
 void conn_turn(struct http_conn *c);
 void conn_free_dead(struct loop_share *sh);
@@ -173,6 +175,11 @@ ssize_t conn_recv(struct http_conn *c, void *buf, size_t len);
  * then over). */
 ssize_t body_feed(struct http_req *r, const char *data, size_t len);
 bool body_too_slow(struct http_req *r, int64_t now_ms);
+/* Goes on with the body: what is buffered already, then what the socket has. */
+void body_read_more(struct http_conn *c);
+/* After the answer, the rest of a body nobody read: dropped if it is short and already here. False: the connection
+ * closes. */
+bool body_skip(struct http_conn *c);
 
 /* reply.c */
 /* Sends what is queued as far as the client takes it. */
@@ -182,7 +189,14 @@ void reply_dirty(struct http_conn *c);
 void reply_drop_queue(struct http_conn *c);
 /* An error the server answers itself; the connection closes after it. Works without a request, too. */
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg);
-const char *share_date(struct loop_share *sh);
 void reply_raw(struct http_conn *c, const char *data, size_t len);
+
+/* reply_head.c */
+#define REPLY_HEAD_MAX 1024
+/* The status line and the server's own fields; the handler's (r->extra) and the empty line follow. length -1: none is
+ * said. Settles whether the connection closes afterwards. Returns the length. */
+size_t reply_head(struct http_req *r, int status, const char *type, int64_t length, char out[REPLY_HEAD_MAX]);
+/* A whole head, empty line included, for an answer without a request. */
+size_t reply_head_alone(struct http_conn *c, int status, const char *type, size_t length, char out[REPLY_HEAD_MAX]);
 
 #endif

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PING_MS 5
 #define CERTIFICATE_CHECK_MS 10000
 #define SERVERS_MAX 4
 #define LOOPS_MAX 64
@@ -36,7 +35,7 @@ struct node_run {
     struct loop *serving[LOOPS_MAX];
     const char *loop_names[LOOPS_MAX + 2];
     struct loop *loops[LOOPS_MAX + 2];
-    struct timer ping, certificates;
+    struct timer certificates;
 };
 
 /* --- requests --- */
@@ -272,13 +271,6 @@ static void on_fetch_running(void *arg) {
     if (n->tier->running) n->tier->running(&n->rt);
 }
 
-static void on_ping(void *arg) {
-    struct node_run *n = arg;
-    for (unsigned i = 0; i <= n->rt.n_serving; i++)
-        loop_ping(n->loops[i]);
-    timer_set(&n->ping, PING_MS);
-}
-
 static void reload_certificate(struct node_run *n) {
     struct error err = {0};
     int r = n->tls ? tls_server_reload(n->tls, &err) : 0;
@@ -357,7 +349,6 @@ static void free_all(struct node_run *n) {
     if (n->api) api_free(n->api);
     for (unsigned i = 0; i <= rt->n_serving; i++)
         loop_free(n->loops[i]);
-    timer_fini(&n->ping);
     timer_fini(&n->certificates);
     if (n->daemon) daemon_free(n->daemon);
     tls_server_free(n->tls);
@@ -384,7 +375,6 @@ static void run(struct node_run *n) {
     for (unsigned i = 0; i < rt->n_serving; i++)
         loop_start(rt->serving[i]);
     loop_call(rt->fetch, on_fetch_running, n);
-    timer_set(&n->ping, PING_MS);
     timer_set(&n->certificates, CERTIFICATE_CHECK_MS);
     health_set(n->health, "running", NULL);
     const struct node_config *node = rt->node;
@@ -424,7 +414,6 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
     n.health = health_new();
     health_set(n.health, "running", "the node is starting");
     n.rt.control = loop_new("control");
-    timer_init(&n.ping, n.rt.control, on_ping, &n);
     timer_init(&n.certificates, n.rt.control, on_certificates, &n);
     make_loops(&n);
     int r = bring_up(&n, &err);

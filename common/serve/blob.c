@@ -5,22 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A HEAD needs no file. What it says of a blob whose file has been lost is true again after the GET that finds out. */
+static bool send_held(struct exchange *x, uint32_t scope) {
+    struct registry *g = x->registry;
+    struct blob_info info;
+    struct open_file *file = NULL;
+    if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, scope, &info)
+                     : store_lookup_in(g->cfg.store, &x->ref.digest, scope, &info)))
+        return false;
+    if (!x->is_head && store_open_blob(g->cfg.store, &x->ref.digest, &file, &info) < 0) return false;
+    const char *media = x->is_manifest && info.media_type ? info.media_type : "application/octet-stream";
+    body_send_held(x, file, info.size, media);
+    return true;
+}
+
 void serve_content(struct exchange *x) {
     struct registry *g = x->registry;
-    uint32_t scope = g->cfg.scope(&x->repo, g->cfg.arg);
-    struct body_spec spec = {.size = -1, .media_type = "application/octet-stream"};
-    struct blob_info info;
-    if (store_lookup_in(g->cfg.store, &x->ref.digest, scope, &info) &&
-        store_open_blob(g->cfg.store, &x->ref.digest, &spec.file, &info) == 0) {
-        spec.size = info.size;
-        if (x->is_manifest && info.media_type)
-            snprintf(spec.media_type, sizeof(spec.media_type), "%s", info.media_type);
-        body_send(x, &spec);
-        return;
-    }
-    spec.fill =
-        (struct fill_spec){.digest = x->ref.digest, .repo = x->repo, .manifest = x->is_manifest, .size = x->promised};
-    body_send(x, &spec);
+    if (send_held(x, g->cfg.scope(&x->repo, g->cfg.arg))) return;
+    struct fill_spec spec = {.digest = x->ref.digest, .repo = x->repo, .manifest = x->is_manifest, .size = x->promised};
+    body_follow(x, &spec);
 }
 
 /* A HEAD for a blob that is not held costs one question, not a download. */

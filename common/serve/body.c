@@ -18,7 +18,9 @@
 
 struct body {
     struct exchange *x;
-    struct body_spec spec;
+    struct open_file *file; /* committed; NULL: behind a fill */
+    int64_t size;           /* -1: not known yet */
+    char media_type[MEDIA_TYPE_MAX + 1];
     struct fill_reader *reader;
     bool begun, ended, impatient;
     struct timer patience;
@@ -42,15 +44,14 @@ static void leave_fill(struct body *b) {
 
 void body_free(struct body *b) {
     leave_fill(b);
-    open_file_unref(b->spec.file);
+    open_file_unref(b->file);
     if (b->has_patience) timer_fini(&b->patience);
     free(b);
 }
 
 static int part_head(const struct body *b, const struct http_range *r, bool first, char *out, size_t cap) {
     return snprintf(out, cap, "%s--" BOUNDARY "\r\nContent-Type: %s\r\nContent-Range: bytes %lld-%lld/%lld\r\n\r\n",
-                    first ? "" : "\r\n", b->spec.media_type, (long long)r->start, (long long)r->end - 1,
-                    (long long)b->spec.size);
+                    first ? "" : "\r\n", b->media_type, (long long)r->start, (long long)r->end - 1, (long long)b->size);
 }
 
 static const char part_tail[] = "\r\n--" BOUNDARY "--\r\n";
@@ -63,74 +64,88 @@ static int64_t multipart_length(const struct body *b) {
     return len;
 }
 
-static void cache_status(struct body *b) {
-    const char *name = b->x->registry->cfg.name;
-    if (!b->reader) {
-        http_reply_headerf(b->x->req, "Cache-Status", "%s; hit", name);
-        return;
-    }
-    const char *source = fill_reader_source(b->reader);
+static void cache_status(struct exchange *x, const struct fill_reader *reader) {
+    const char *name = x->registry->cfg.name, *source = reader ? fill_reader_source(reader) : "disk";
     if (strcmp(source, "disk") == 0)
-        http_reply_headerf(b->x->req, "Cache-Status", "%s; hit", name);
+        http_reply_lines(x->req, x->registry->hit_line, x->registry->hit_line_len);
     else
-        http_reply_headerf(b->x->req, "Cache-Status", "%s; fwd=miss%s; detail=\"%s\"", name,
-                           fill_reader_joined(b->reader) ? "; collapsed" : "", source);
+        http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss%s; detail=\"%s\"", name,
+                           fill_reader_joined(reader) ? "; collapsed" : "", source);
 }
 
-static void entity_headers(struct body *b, const char *etag) {
-    struct exchange *x = b->x;
-    char digest[DIGEST_STR_MAX];
+struct etag {
+    char text[DIGEST_STR_MAX + 2]; /* quotes included */
+};
+
+static void entity_headers(struct exchange *x, const struct fill_reader *reader, struct etag *etag) {
+    static const char accept[] = "Accept-Ranges: bytes\r\n",
+                      lasting[] = "Accept-Ranges: bytes\r\nCache-Control: max-age=31536000, immutable\r\n";
+    etag->text[0] = '"';
+    digest_str(&x->ref.digest, etag->text + 1);
+    size_t n = strlen(etag->text);
     serve_common_headers(x);
-    http_reply_header(x->req, "Docker-Content-Digest", digest_str(&x->ref.digest, digest));
-    http_reply_header(x->req, "ETag", etag);
-    http_reply_header(x->req, "Accept-Ranges", "bytes");
-    if (!x->is_manifest) http_reply_header(x->req, "Cache-Control", "max-age=31536000, immutable");
-    cache_status(b);
+    http_reply_header(x->req, "Docker-Content-Digest", etag->text + 1);
+    memcpy(etag->text + n, "\"", 2);
+    http_reply_header(x->req, "ETag", etag->text);
+    if (x->is_manifest)
+        http_reply_lines(x->req, accept, sizeof(accept) - 1);
+    else
+        http_reply_lines(x->req, lasting, sizeof(lasting) - 1);
+    cache_status(x, reader);
 }
 
-/* Conditions and ranges are settled and the head leaves. False: the answer is complete already. */
-static bool begin(struct body *b) {
-    struct exchange *x = b->x;
-    struct http_req *req = x->req;
-    int64_t size = b->spec.size;
-    char etag[DIGEST_STR_MAX + 2], digest[DIGEST_STR_MAX];
-    snprintf(etag, sizeof(etag), "\"%s\"", digest_str(&x->ref.digest, digest));
-    entity_headers(b, etag);
-    b->begun = true;
-    if (!http_if_match(http_req_header(req, "if-match"), etag)) {
-        http_reply(req, 412, NULL, NULL, 0);
-        return false;
-    }
-    if (http_if_none_match(http_req_header(req, "if-none-match"), etag)) {
-        http_reply(req, 304, NULL, NULL, 0);
-        return false;
-    }
-    const char *range =
-        http_if_range(http_req_header(req, "if-range"), etag) && !x->is_head ? http_req_header(req, "range") : NULL;
-    enum http_range_result r = http_range_parse(range, size, b->ranges, &b->n_ranges);
+/* If-Match and If-None-Match. True: they were the whole answer. */
+static bool settled_by_conditions(struct http_req *req, const struct etag *etag) {
+    int status = 0;
+    if (!http_if_match(http_req_header(req, "if-match"), etag->text))
+        status = 412;
+    else if (http_if_none_match(http_req_header(req, "if-none-match"), etag->text))
+        status = 304;
+    if (status) http_reply(req, status, NULL, NULL, 0);
+    return status != 0;
+}
+
+/* The ranges are settled and the head leaves. False: the answer is complete already. */
+static bool begin_range(struct body *b, const char *range) {
+    struct http_req *req = b->x->req;
+    enum http_range_result r = http_range_parse(range, b->size, b->ranges, &b->n_ranges);
     if (r == HTTP_RANGE_UNSATISFIABLE) {
-        http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)size);
+        http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)b->size);
         http_reply(req, 416, NULL, NULL, 0);
         return false;
     }
     if (r == HTTP_RANGE_NONE) {
-        b->ranges[0] = (struct http_range){0, size};
+        b->ranges[0] = (struct http_range){0, b->size};
         b->n_ranges = 1;
-        http_reply_begin(req, 200, b->spec.media_type, size);
-        if (size == 0 || x->is_head) {
+        http_reply_begin(req, 200, b->media_type, b->size);
+        if (b->size == 0 || b->x->is_head) {
             http_reply_end(req);
             return false;
         }
     } else if (b->n_ranges == 1) {
         http_reply_headerf(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)b->ranges[0].start,
-                           (long long)b->ranges[0].end - 1, (long long)size);
-        http_reply_begin(req, 206, b->spec.media_type, b->ranges[0].end - b->ranges[0].start);
+                           (long long)b->ranges[0].end - 1, (long long)b->size);
+        http_reply_begin(req, 206, b->media_type, b->ranges[0].end - b->ranges[0].start);
     } else {
         b->multipart = true;
         http_reply_begin(req, 206, "multipart/byteranges; boundary=" BOUNDARY, multipart_length(b));
     }
     b->pos = b->ranges[0].start;
     return true;
+}
+
+/* The part that is asked for, or NULL for the whole. */
+static const char *range_asked(const struct exchange *x, const struct etag *etag) {
+    const char *range = x->is_head ? NULL : http_req_header(x->req, "range");
+    return range && http_if_range(http_req_header(x->req, "if-range"), etag->text) ? range : NULL;
+}
+
+/* Conditions and ranges are settled and the head leaves. False: the answer is complete already. */
+static bool begin(struct body *b) {
+    struct etag etag;
+    entity_headers(b->x, b->reader, &etag);
+    b->begun = true;
+    return !settled_by_conditions(b->x->req, &etag) && begin_range(b, range_asked(b->x, &etag));
 }
 
 static void on_drain(struct http_req *req) {
@@ -140,8 +155,8 @@ static void on_drain(struct http_req *req) {
 
 /* Bytes that can be handed over now from pos on; *file gets a reference. 0: none yet. */
 static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file) {
-    if (b->spec.file) {
-        *file = open_file_ref(b->spec.file);
+    if (b->file) {
+        *file = open_file_ref(b->file);
         return want;
     }
     int64_t ready = fill_reader_visible(b->reader, b->pos);
@@ -221,16 +236,15 @@ static void fail(struct body *b) {
 }
 
 static bool may_begin(struct body *b, enum fill_state state) {
-    b->spec.size = fill_reader_size(b->reader);
-    if (b->spec.size < 0) return false;
+    b->size = fill_reader_size(b->reader);
+    if (b->size < 0) return false;
     /* Where the head is the whole answer, or the type is part of it, it waits for the digest. */
-    if (b->x->is_manifest || b->x->is_head || b->spec.size == 0) {
+    if (b->x->is_manifest || b->x->is_head || b->size == 0) {
         if (state != FILL_PROVED) return false;
     } else if (state == FILL_STARTING) {
         return b->impatient;
     }
-    if (b->x->is_manifest)
-        snprintf(b->spec.media_type, sizeof(b->spec.media_type), "%s", fill_reader_media_type(b->reader));
+    if (b->x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
     return true;
 }
 
@@ -266,39 +280,65 @@ static void on_patience(void *arg) {
     if (!b->begun && b->reader) advance(b);
 }
 
-static void follow(struct body *b) {
-    struct exchange *x = b->x;
-    struct fill_spec *spec = &b->spec.fill;
+static struct body *body_new(struct exchange *x) {
+    struct body *b = calloc(1, sizeof(*b));
+    if (!b) abort();
+    b->x = x;
+    x->body = b;
+    return b;
+}
+
+void body_follow(struct exchange *x, const struct fill_spec *of) {
+    struct body *b = body_new(x);
+    struct fill_spec spec = *of;
     struct http_range ranges[HTTP_RANGES_MAX];
     unsigned n = 0;
+    b->size = -1;
+    snprintf(b->media_type, sizeof(b->media_type), "application/octet-stream");
     /* The size is not known yet: enough of the range to tell the fill where this reader will be. */
     if (http_range_parse(x->is_head ? NULL : http_req_header(x->req, "range"), INT64_MAX, ranges, &n) ==
             HTTP_RANGE_PARTIAL &&
         (ranges[0].start > 0 || ranges[n - 1].end < INT64_MAX)) {
-        spec->start = ranges[0].start;
-        spec->end = ranges[n - 1].end;
+        spec.start = ranges[0].start;
+        spec.end = ranges[n - 1].end;
     }
-    snprintf(spec->request_id, sizeof(spec->request_id), "%s", http_req_id(x->req));
+    snprintf(spec.request_id, sizeof(spec.request_id), "%s", http_req_id(x->req));
     timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
     b->has_patience = true;
     timer_set(&b->patience, HEAD_PATIENCE_MS);
     counter_add(&x->registry->misses, 1);
-    b->reader = fill_attach(x->registry->cfg.fills, spec, on_event, b);
+    b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }
 
-void body_send(struct exchange *x, const struct body_spec *spec) {
-    struct body *b = calloc(1, sizeof(*b));
-    if (!b) abort();
-    b->x = x;
-    b->spec = *spec;
-    x->body = b;
-    if (!spec->file) {
-        follow(b);
-        return;
-    }
+/* --- what is held --- */
+
+static void release_file(void *file) {
+    open_file_unref(file);
+}
+
+void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type) {
+    struct etag etag;
+    size_t len = 0;
+    const char *content = file ? open_file_content(file, &len) : NULL;
     counter_add(&x->registry->hits, 1);
     http_req_note(x->req, "hit");
-    if (begin(b))
+    entity_headers(x, NULL, &etag);
+    if (settled_by_conditions(x->req, &etag)) {
+        open_file_unref(file);
+        return;
+    }
+    const char *range = range_asked(x, &etag);
+    if (x->is_head || (content && !range)) {
+        counter_add(&x->registry->hit_bytes, (int64_t)len);
+        http_reply_ref(x->req, 200, media_type, content, (size_t)size, release_file, file);
+        return;
+    }
+    struct body *b = body_new(x);
+    b->file = file;
+    b->size = size;
+    b->begun = true;
+    snprintf(b->media_type, sizeof(b->media_type), "%s", media_type);
+    if (begin_range(b, range))
         pump(b);
     else
         b->ended = true;

@@ -56,16 +56,49 @@ size_t registry_error_body(int status, const char *target, const char *msg, char
 }
 
 void serve_common_headers(struct exchange *x) {
-    http_reply_header(x->req, "Docker-Distribution-Api-Version", "registry/2.0");
+    static const char api[] = "Docker-Distribution-Api-Version: registry/2.0\r\n";
+    http_reply_lines(x->req, api, sizeof(api) - 1);
     if (x->asked.has_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
     if (x->warning[0]) http_reply_header(x->req, "Warning", x->warning);
     if (x->age_s >= 0) http_reply_headerf(x->req, "Age", "%lld", (long long)x->age_s);
 }
 
+/* Kept by each serving loop: most requests are short. */
+#define EXCHANGES_KEPT 64
+static _Thread_local struct exchange *kept;
+static _Thread_local unsigned n_kept;
+
+struct exchange *exchange_new(void) {
+    struct exchange *x = kept;
+    if (x) {
+        kept = x->next_free;
+        n_kept--;
+    } else {
+        x = malloc(sizeof(*x));
+        if (!x) abort();
+    }
+    x->waiting = x->is_manifest = x->is_head = false;
+    x->warning[0] = '\0';
+    x->body = NULL;
+    x->promised = -1;
+    x->age_s = -1;
+    return x;
+}
+
+void exchange_free(struct exchange *x) {
+    if (n_kept == EXCHANGES_KEPT) {
+        free(x);
+        return;
+    }
+    x->next_free = kept;
+    kept = x;
+    n_kept++;
+}
+
 bool exchange_back(struct exchange *x) {
     x->waiting = false;
     if (x->req) return true;
-    free(x);
+    exchange_free(x);
     return false;
 }
 
@@ -75,7 +108,7 @@ static void on_close(struct http_req *req, bool cut) {
     if (x->body) body_free(x->body);
     x->body = NULL;
     x->req = NULL;
-    if (!x->waiting) free(x);
+    if (!x->waiting) exchange_free(x);
 }
 
 /* Resolves the repository; on failure the request is answered. */
@@ -133,13 +166,10 @@ void registry_handle(struct registry *g, struct http_req *req) {
         http_reply(req, strcmp(target, "/") == 0 ? 200 : 404, "text/plain; charset=utf-8", text, sizeof(text) - 1);
         return;
     }
-    struct exchange *x = calloc(1, sizeof(*x));
-    if (!x) abort();
+    struct exchange *x = exchange_new();
     x->registry = g;
     x->req = req;
     x->is_head = method == HTTP_HEAD;
-    x->promised = -1;
-    x->age_s = -1;
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
     struct oci_refusal no;
@@ -160,6 +190,7 @@ struct registry *registry_new(const struct registry_config *cfg) {
     struct registry *g = calloc(1, sizeof(*g));
     if (!g) abort();
     g->cfg = *cfg;
+    g->hit_line_len = (size_t)snprintf(g->hit_line, sizeof(g->hit_line), "Cache-Status: %s; hit\r\n", cfg->name);
     g->asker = asker_new(cfg->fetch_loop, cfg->negative_ms, cfg->sources, cfg->arg);
     return g;
 }

@@ -11,11 +11,14 @@
 struct registry {
     struct registry_config cfg;
     struct asker *asker;
+    char hit_line[128]; /* the Cache-Status of what is held */
+    size_t hit_line_len;
     _Atomic int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
 };
 
 /* One request under way: what was asked, resolved. Freed when the request closes. */
 struct exchange {
+    struct exchange *next_free;
     struct registry *registry;
     struct http_req *req; /* NULL once closed while an answer is still awaited */
     struct oci_request asked;
@@ -31,6 +34,9 @@ struct exchange {
     struct body *body;
 };
 
+/* Fields on which nothing has been said yet are zero or empty; asked, repo and repo_str are not set. */
+struct exchange *exchange_new(void);
+void exchange_free(struct exchange *x);
 /* Ends an exchange's wait: false if the request has gone meanwhile (x is freed then). */
 bool exchange_back(struct exchange *x);
 
@@ -50,14 +56,10 @@ void serve_tags(struct exchange *x);
 void serve_referrers(struct exchange *x);
 void serve_catalog(struct exchange *x);
 
-/* body.c: sends (part of) one blob, from a committed file or from behind a fill. */
-struct body_spec {
-    struct open_file *file; /* committed: a reference that the body takes; NULL: follow the fill */
-    int64_t size;           /* -1: not known yet (fill) */
-    char media_type[MEDIA_TYPE_MAX + 1];
-    struct fill_spec fill;
-};
-void body_send(struct exchange *x, const struct body_spec *spec);
+/* body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
+void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);
+/* From behind a fill, as it grows. */
+void body_follow(struct exchange *x, const struct fill_spec *spec);
 /* The request has closed. */
 void body_free(struct body *b);
 

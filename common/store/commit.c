@@ -120,7 +120,10 @@ static int enter(struct commit *c, bool *is_new) {
         table_scope_add(c->store->table, &c->digest, &v, c->scopes[i]);
     *is_new = held_put(c->store, &c->digest, &v, (uint32_t)clock_wall_s());
     /* Readers who followed the fill go on reading from its file: eviction must know of them. */
-    if (c->part && open_file_refs(c->part->file) > 1) files_put(c->store->files, &c->digest, c->part->file);
+    if (c->part && open_file_refs(c->part->file) > 1) {
+        open_file_keep(c->part->file, (size_t)v.size);
+        files_put(c->store->files, &c->digest, c->part->file);
+    }
     /* Somebody else changed the row in the same transaction, or meant to: what memory says now goes there. */
     bool same =
         v.flags == c->row.flags && v.media == c->row.media && memcmp(v.scopes, c->row.scopes, sizeof(v.scopes)) == 0;

@@ -389,15 +389,24 @@ static int open_fresh(struct store *s, const struct digest *d, int64_t size, str
         return lost(s, d, "its file has the wrong size");
     }
     *out = open_file_new(fd);
+    open_file_keep(*out, (size_t)size);
     files_put(s->files, d, *out);
     /* Evicted meanwhile: a descriptor that stays would hold its disk space for ever. */
     if (!table_find(s->table, d, NULL)) files_drop(s->files, d);
     return 0;
 }
 
+/* What is in memory was whole when it was read, and nothing can cut it. */
 static bool is_whole(const struct open_file *f, int64_t size) {
     struct stat st;
+    size_t len;
+    if (open_file_content(f, &len)) return true;
     return fstat(open_file_fd(f), &st) == 0 && st.st_size == size;
+}
+
+static void touch(struct store *s, uint32_t id) {
+    table_touch(s->table, id, (uint32_t)clock_wall_s());
+    if (!atomic_load_explicit(&s->touched, memory_order_relaxed)) s->touched = true;
 }
 
 int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
@@ -414,9 +423,17 @@ int store_open_blob(struct store *s, const struct digest *d, struct open_file **
     int r = *out ? 0 : open_fresh(s, d, v.size, out);
     if (r < 0) return r;
     held_info(s, &v, info);
-    table_touch(s->table, id, (uint32_t)clock_wall_s());
-    if (!atomic_load_explicit(&s->touched, memory_order_relaxed)) s->touched = true;
+    touch(s, id);
     return 0;
+}
+
+bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info) {
+    struct table_value v;
+    uint32_t id = table_find(s->table, d, &v);
+    if (!id || !table_scope_has(s->table, d, &v, scope)) return false;
+    held_info(s, &v, info);
+    touch(s, id);
+    return true;
 }
 
 int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,

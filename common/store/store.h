@@ -57,6 +57,8 @@ struct blob_info {
 bool store_lookup(const struct store *s, const struct digest *d, struct blob_info *info);
 /* Held and allowed in that scope. */
 bool store_lookup_in(const struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info);
+/* As store_lookup_in, and counts as one use. */
+bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info);
 /* Any thread: opens a held blob for reading (cached descriptors), counts as one use. ERR_NOT_FOUND if not held; if the
  * file turns out missing or of the wrong size the entry is dropped, and so is a cached descriptor. While the reference
  * lives the blob is not evicted. */

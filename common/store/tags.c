@@ -97,7 +97,9 @@ bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_reco
         out->checked_at = g->checked_at;
         out->size = g->size;
         out->deleted = g->deleted;
-        snprintf(out->media_type, sizeof(out->media_type), "%s", media ? media : "");
+        size_t len = media ? strnlen(media, sizeof(out->media_type) - 1) : 0;
+        memcpy(out->media_type, media ? media : "", len);
+        out->media_type[len] = '\0';
     }
     pthread_rwlock_unlock(&sh->lock);
     return found;

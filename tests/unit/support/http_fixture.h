@@ -173,8 +173,9 @@ static void streamed(struct http_req *r, int64_t promised, size_t given, bool en
 }
 
 static void rendered(struct http_req *r) {
-    static const char head[] = "HTTP/1.1 200 OK\r\nServer: entrepot\r\nContent-Length: 8\r\n";
-    http_reply_rendered(r, 200, head, sizeof(head) - 1, "rendered", 8, count_release, NULL);
+    static const char lines[] = "X-First: 1\r\nX-Second: 2\r\n";
+    http_reply_lines(r, lines, sizeof(lines) - 1);
+    http_reply_ref(r, 200, "text/plain", "rendered", 8, count_release, NULL);
 }
 
 static void whole_file(struct http_req *r, int64_t len) {

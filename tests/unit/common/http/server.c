@@ -199,13 +199,14 @@ static void repeated_list_headers_are_joined(void **state) {
     assert_string_equal(body_of(out), "a/b, c/d");
 }
 
-static void prerendered_answer_gets_its_own_lines(void **state) {
+static void whole_header_lines_stand_beside_the_servers_own(void **state) {
     (void)state;
     char out[1024];
     int released = atomic_load(&f.seen.released);
     exchange(LAST("/rendered"), out, sizeof(out));
     assert_non_null(strstr(out, "\r\nX-Request-Id: "));
     assert_non_null(strstr(out, "\r\nConnection: close\r\n"));
+    assert_non_null(strstr(out, "\r\nX-First: 1\r\nX-Second: 2\r\n\r\n"));
     assert_string_equal(body_of(out), "rendered");
     WAIT_FOR(atomic_load(&f.seen.released) == released + 1);
 }
@@ -616,7 +617,7 @@ int main(void) {
         SHARED(abort_before_the_answer_is_a_500),
         SHARED(header_values_cannot_split_the_answer),
         SHARED(repeated_list_headers_are_joined),
-        SHARED(prerendered_answer_gets_its_own_lines),
+        SHARED(whole_header_lines_stand_beside_the_servers_own),
         SHARED(bad_heads_are_refused_and_closed),
         SHARED(endless_heads_are_refused),
         SHARED(bodies_are_collected_whichever_way_they_come),

@@ -130,12 +130,13 @@ static void answers_arrive_whole_over_tls(void **state) {
     }
 }
 
-static void prerendered_head_is_intact_over_tls(void **state) {
+static void whole_header_lines_are_intact_over_tls(void **state) {
     (void)state;
     static const char text[] = "HEAD /rendered HTTP/1.1\r\nHost: a\r\nX-Request-Id: me\r\nConnection: close\r\n\r\n";
     tls_exchange(text, strlen(text));
     assert_non_null(strstr(answer, "\r\nContent-Length: 8\r\n"));
-    assert_non_null(strstr(answer, "\r\nX-Request-Id: me\r\nConnection: close\r\n\r\n"));
+    assert_non_null(strstr(answer, "\r\nX-Request-Id: me\r\nConnection: close\r\n"));
+    assert_non_null(strstr(answer, "\r\nX-First: 1\r\nX-Second: 2\r\n\r\n"));
     assert_string_equal(body_of(), "");
     WAIT_FOR(atomic_load(&f.seen.released) == 1);
     tls_exchange(LAST("/rendered"), strlen(LAST("/rendered")));
@@ -248,7 +249,7 @@ int main(void) {
 #define EITHER(t) cmocka_unit_test_setup_teardown(t, start_either, stop)
     const struct CMUnitTest tests[] = {
         ON(answers_arrive_whole_over_tls),
-        ON(prerendered_head_is_intact_over_tls),
+        ON(whole_header_lines_are_intact_over_tls),
         ON(requests_of_one_record_are_all_answered),
         ON(upload_that_pauses_comes_whole_over_tls),
         ON(file_shorter_than_promised_is_cut_over_tls),
