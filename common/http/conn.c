@@ -560,9 +560,15 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
     if (c->state == CONN_TLS || c->tls_wants_write) {
         c->tls_wants_write = false;
         process(c);
+        conn_turn(c);
     }
-    if (c->state != CONN_DEAD && c->state != CONN_TLS && !c->dirty) reply_flush(c);
-    conn_turn(c);
+    if (c->state == CONN_DEAD || c->state == CONN_TLS || c->dirty) {
+        /* gone, not ready, or in the queue already */
+    } else if (share_is_late(sh)) {
+        reply_queue_turn(c);
+    } else {
+        reply_flush(c);
+    }
     conn_free_dead(sh);
 }
 

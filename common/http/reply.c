@@ -8,6 +8,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <stdarg.h>
@@ -21,6 +23,8 @@
 
 #define IOVS 16
 #define FLAT_MAX 4096
+#define PAGE 4096
+#define CORK_FROM (128 * 1024)
 
 /* --- the request, as its handler sees it --- */
 
@@ -164,6 +168,17 @@ void reply_dirty(struct http_conn *c) {
     if (!c->in_handler) timer_set(&c->share->flush, 0);
 }
 
+bool share_is_late(struct loop_share *sh) {
+    return clock_mono_us() - loop_enter(sh->loop) > PASS_US;
+}
+
+void reply_queue_turn(struct http_conn *c) {
+    conn_arm_out(c, false);
+    if (c->dirty || c->state == CONN_DEAD) return;
+    reply_dirty(c);
+    timer_set(&c->share->flush, 0);
+}
+
 /* --- sending --- */
 
 static void sent(struct http_conn *c, size_t n) {
@@ -212,10 +227,25 @@ static ssize_t file_sent(struct http_conn *c, ssize_t n) {
     return n;
 }
 
+static void cork(struct http_conn *c, bool on) {
+    int value = on;
+    if (c->corked == on) return;
+    c->corked = on;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value)); /* a UNIX socket refuses: no harm */
+}
+
+/* How much of s this time: to a page's end, so that the page cache gives whole pages, not their parts. */
+static size_t file_part(const struct seg *s, size_t budget) {
+    if (s->file_len <= (int64_t)budget) return (size_t)s->file_len;
+    size_t in_page = (size_t)(s->file_off % PAGE);
+    return budget > PAGE ? budget - in_page : budget;
+}
+
 static ssize_t send_file_plain(struct http_conn *c, size_t budget) {
     struct seg *s = STAILQ_FIRST(&c->out);
-    size_t want = s->file_len < (int64_t)budget ? (size_t)s->file_len : budget;
+    size_t want = file_part(s, budget);
     off_t off = s->file_off;
+    if (s->file_len > CORK_FROM) cork(c, true);
     ssize_t n = sendfile(c->fd, open_file_fd(s->file), &off, want);
     if (n < 0) return errno == EAGAIN || errno == EINTR ? SEND_WAIT : SEND_BROKEN;
     if (n == 0) return SEND_BROKEN; /* the file is shorter than was promised */
@@ -276,13 +306,14 @@ static void tell_drained(struct http_conn *c) {
 }
 
 void reply_flush(struct http_conn *c) {
-    size_t budget = SEND_PER_PASS;
+    size_t budget = share_is_late(c->share) ? SEND_LATE : c->ssl ? SEND_PER_TURN_TLS : SEND_PER_TURN;
     tell_drained(c); /* there may be room enough already */
     while (c->state != CONN_DEAD && !STAILQ_EMPTY(&c->out)) {
         if (budget == 0) {
-            conn_arm_out(c, true); /* others' turn */
+            reply_queue_turn(c); /* others' turn */
             return;
         }
+        bool is_file = STAILQ_FIRST(&c->out)->kind == SEG_FILE;
         ssize_t n = send_some(c, budget);
         if (n == SEND_BROKEN) {
             conn_abort(c);
@@ -292,10 +323,13 @@ void reply_flush(struct http_conn *c) {
             conn_arm_out(c, true);
             return;
         }
-        budget -= (size_t)n < budget ? (size_t)n : budget;
+        /* Heads do not count: the parts of a file stay at whole pages. */
+        if (!is_file) continue;
+        budget = (size_t)n + PAGE < budget ? budget - (size_t)n : 0;
         tell_drained(c);
     }
     if (c->state == CONN_DEAD) return;
+    cork(c, false);
     conn_arm_out(c, false);
     if (c->req ? c->req->reply == REPLY_ENDED
                : c->state != CONN_LINGER && c->state != CONN_IDLE && c->state != CONN_TLS && c->state != CONN_HEAD) {

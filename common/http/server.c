@@ -318,9 +318,12 @@ static void on_flush(void *arg) {
     sh->frees_dead = true;
     struct http_conn *c;
     sh->flush_round++;
-    while ((c = TAILQ_FIRST(&sh->dirty)) && c->dirty_round != sh->flush_round)
+    do {
+        c = TAILQ_FIRST(&sh->dirty);
+        if (!c || c->dirty_round == sh->flush_round) break;
         conn_turn(c);
-    if (c) timer_set(&sh->flush, 0);
+    } while (!share_is_late(sh));
+    if (TAILQ_FIRST(&sh->dirty)) timer_set(&sh->flush, 0);
     conn_free_dead(sh);
 }
 

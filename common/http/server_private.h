@@ -13,9 +13,14 @@
 #include "common/http/head.h"
 #include "common/http/tls.h"
 
-#define IN_FIRST 4096           /* input buffer of a connection with a request */
-#define SCRATCH (64 * 1024)     /* one a loop: bodies in, TLS out */
-#define SEND_PER_PASS (1 << 20) /* one connection's turn */
+#define IN_FIRST 4096       /* input buffer of a connection with a request */
+#define SCRATCH (64 * 1024) /* one a loop: bodies in, TLS out */
+/* A loop's pass stays short, so that a small request never waits for many large answers: once it has taken PASS_US,
+ * connections that could send go to the end of the queue of those whose turn comes in later passes. */
+#define PASS_US 2000
+#define SEND_PER_TURN (2 << 20) /* one connection's turn; encrypting takes longer */
+#define SEND_PER_TURN_TLS (512 << 10)
+#define SEND_LATE (64 << 10) /* a first turn that comes late in a pass */
 #define DRAIN_BODY_MAX (64 * 1024)
 #define LINGER_BYTES (256 * 1024)
 #define LINGER_MS 2000
@@ -97,8 +102,9 @@ struct http_conn {
     enum conn_state state;
     struct event ev_in, ev_out;
     bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;
-    bool young; /* in its first turn, right after it was accepted: not with the event loop yet */
-    bool more;  /* a pipelined request, or a part of one, is already here */
+    bool corked; /* only full segments leave until the queue is empty */
+    bool young;  /* in its first turn, right after it was accepted: not with the event loop yet */
+    bool more;   /* a pipelined request, or a part of one, is already here */
     char *in;
     size_t in_len, in_cap, in_pos, scanned;
     struct http_req *req;
@@ -186,6 +192,10 @@ bool body_skip(struct http_conn *c);
 void reply_flush(struct http_conn *c);
 /* Marks for flushing after the current callback. */
 void reply_dirty(struct http_conn *c);
+/* Its turn to send will come in this pass or a later one. */
+void reply_queue_turn(struct http_conn *c);
+/* This pass has taken long enough. */
+bool share_is_late(struct loop_share *sh);
 void reply_drop_queue(struct http_conn *c);
 /* An error the server answers itself; the connection closes after it. Works without a request, too. */
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg);

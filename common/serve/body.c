@@ -44,6 +44,8 @@ static void leave_fill(struct body *b) {
 
 void body_free(struct body *b) {
     leave_fill(b);
+    /* What was counted and did not leave. */
+    if (b->file) counter_add(&b->x->registry->hit_bytes, -http_body_pending(b->x->req));
     open_file_unref(b->file);
     if (b->has_patience) timer_fini(&b->patience);
     free(b);
@@ -184,7 +186,8 @@ static bool hand_over(struct body *b) {
         http_body_mem(req, head, (size_t)n);
         b->part_open = true;
     }
-    int64_t want = r->end - b->pos < AHEAD ? r->end - b->pos : AHEAD;
+    /* What is held costs no memory while it waits: all of it at once. */
+    int64_t want = b->file || r->end - b->pos < AHEAD ? r->end - b->pos : AHEAD;
     struct open_file *file = NULL;
     int64_t n = next_bytes(b, want, &file);
     if (n <= 0) return false;
