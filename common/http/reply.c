@@ -24,6 +24,7 @@
 #define IOVS 16
 #define FLAT_MAX 4096
 #define PAGE 4096
+#define TLS_RECORD ((size_t)16384)
 #define CORK_FROM (128 * 1024)
 
 /* --- the request, as its handler sees it --- */
@@ -282,12 +283,18 @@ static ssize_t send_file_tls(struct http_conn *c, size_t budget) {
         return r == 0 ? SEND_BROKEN : tls_result(c, (int)r);
     }
 #endif
-    (void)budget;
     size_t want = s->file_len < SCRATCH ? (size_t)s->file_len : SCRATCH;
-    ssize_t n = pread(open_file_fd(s->file), c->share->scratch, want, s->file_off);
-    if (n <= 0) return SEND_BROKEN;
-    ssize_t r = tls_result(c, SSL_write(c->ssl, c->share->scratch, (int)n));
-    return r > 0 ? file_sent(c, r) : r;
+    /* A record that could not leave must be offered again with no less than it held. */
+    if (want > budget && want > TLS_RECORD) want = budget > TLS_RECORD ? budget : TLS_RECORD;
+    ssize_t have = pread(open_file_fd(s->file), c->share->scratch, want, s->file_off);
+    if (have <= 0) return SEND_BROKEN;
+    /* One record a call; corked, several of them leave together. */
+    if (s->file_len > CORK_FROM) cork(c, true);
+    ssize_t gone = 0, r = 0;
+    while (gone < have && (r = tls_result(c, SSL_write(c->ssl, c->share->scratch + gone, (int)(have - gone)))) > 0)
+        gone += r;
+    if (r == SEND_BROKEN || gone == 0) return r;
+    return file_sent(c, gone);
 }
 
 static ssize_t send_some(struct http_conn *c, size_t budget) {
