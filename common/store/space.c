@@ -1,8 +1,11 @@
 /* Keeping within the limit: watches what is used, evicts in its own thread before a fill has to wait for it, and in a
- * pinch a little at the fill's own hand. Thread: the evictor; space_reserve and quick evictions on fetch loops. */
+ * pinch a little at the fill's own hand. Thread: the evictor and, for store_prune, one of its own, both at a low
+ * priority; space_reserve and quick evictions on fetch loops. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -21,6 +24,7 @@
 #define OLD_PART_S (24 * 3600)
 #define PERIOD_S 30 /* use is written out, the disk looked at */
 #define FRUITLESS_S 1
+#define BULK_NICE 10
 
 /* --- how much is too much --- */
 
@@ -189,10 +193,35 @@ int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
     return freed;
 }
 
+/* Freeing space in bulk is nobody's wish of this moment: whoever serves comes first on the processor. */
+static void step_back(void) {
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), BULK_NICE) < 0) log_debug("nice_failed", KV_I("errno", errno));
+}
+
+struct prune {
+    struct store *store;
+    int64_t target, freed;
+};
+
+static void *prune_main(void *arg) {
+    struct prune *p = arg;
+    pthread_setname_np(pthread_self(), "prune");
+    step_back();
+    p->freed = space_evict(p->store, used(p->store) - p->target, 0);
+    writer_flush(p->store->writer);
+    return NULL;
+}
+
+/* On a thread of its own: a priority that was given up does not come back. */
 int64_t store_prune(struct store *s, int64_t target) {
-    int64_t freed = space_evict(s, used(s) - target, 0);
-    writer_flush(s->writer);
-    return freed;
+    struct prune p = {.store = s, .target = target};
+    pthread_t thread;
+    int r = pthread_create(&thread, NULL, prune_main, &p);
+    if (r == 0)
+        pthread_join(thread, NULL);
+    else
+        log_error("prune_failed", KV_S("why", strerror(r)));
+    return p.freed;
 }
 
 /* --- the evictor's thread --- */
@@ -252,6 +281,7 @@ static bool wait_for_work(struct evictor *e, bool fruitless) {
 static void *evictor_main(void *arg) {
     struct store *s = arg;
     pthread_setname_np(pthread_self(), "evictor");
+    step_back();
     fill_queues(s);
     int64_t flushed = clock_mono_ms();
     bool fruitless = false, told = false;

@@ -58,6 +58,8 @@ static struct {
     bool over;
 } run;
 
+static volatile sig_atomic_t interrupted; /* SIGINT: ends the run early, with its report */
+
 static int epoll_fd;
 static SSL_CTX *tls;
 static char request[2048];
@@ -326,7 +328,7 @@ static void loop(struct conn *conns) {
     double cpu = cpu_seconds();
     for (int i = 0; i < opt.conns && !opt.rate; i++)
         if (begin(&conns[i], now())) advance(&conns[i]);
-    while (!run.over && run.done + run.errors < opt.requests) {
+    while (!run.over && !interrupted && run.done + run.errors < opt.requests) {
         int64_t t = now(), wait = end - t;
         if (wait <= 0) break;
         if (opt.rate) {
@@ -447,8 +449,15 @@ static int usage(void) {
     return 2;
 }
 
+static void on_interrupt(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
+    struct sigaction stop = {.sa_handler = on_interrupt}; /* no SA_RESTART: the wait ends */
+    sigaction(SIGINT, &stop, NULL);
     if (argc == 4 && !strcmp(argv[1], "serve")) serve(atoi(argv[2]), argv[3]);
     for (int o; (o = getopt(argc, argv, "c:n:d:m:r:h:xsw")) != -1;) {
         if (o == 'c')

@@ -1,6 +1,8 @@
 """Rows about memory, starting and eviction; each with servers of its own, so that nothing before them counts."""
 
+import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -68,7 +70,8 @@ def many_blobs(stage, where, manifest, blob):
     """An edge with very many blobs: how long to ready, what an entry takes, and requests while all go."""
     gone = 100_000
     count = gone + 50_000 if stage.quick else 1_000_000
-    ready = stage.row(f"start with {count:,} blobs: to ready", "s", "less", ("<=", 1.0 * count / 1_000_000))
+    # The target is for a million: with fewer, the part that does not depend on their number would decide.
+    ready = stage.row(f"start with {count:,} blobs: to ready", "s", "less", None if stage.quick else ("<=", 1.0))
     each = stage.row(f"{count:,} blobs: memory of each above the empty edge", "bytes", "less", ("<=", 150))
     evict = stage.row("manifest p99 while 100,000 small blobs are evicted", "× at rest", "less", ("<=", 2.0))
     stage.say(f"start with {count:,} blobs")
@@ -89,16 +92,20 @@ def many_blobs(stage, where, manifest, blob):
         each.add("entrepot", (status_kib(edge.process.pid, "VmRSS") - empty) * 1024 / count)
         server.processes = [n.process for n in server.nodes]
         stage.say("  ready")
-        at_rest = stage.run(server.port, manifest, "-c", 32, "-r", 2000, "-d", 2, first=True)
+        steady = ["-c", 32, "-r", 2000]
+        at_rest = stage.run(server.port, manifest, *steady, "-d", 3, first=True)
+        meanwhile = stage.start(server.port, manifest, *steady, first=True)
         argv = [edge.binary, "prune", "--to", str((count - gone) * blob.size), *edge.arguments()]
         prune = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, text=True)
-        worst, share = 0, 0.5
-        while prune.poll() is None:
-            got = stage.run(server.port, manifest, "-c", 32, "-r", 2000, "-d", share, first=True)
-            worst = max(worst, got["last_us"]["p99"])
         stage.say(f"  prune: {prune.communicate()[0].strip()}")
-        evict.add("entrepot", worst / at_rest["last_us"]["p99"])
-        evict.note = f"at rest {at_rest['last_us']['p99'] / 1e3:.2f} ms, worst half second {worst / 1e3:.2f} ms"
+        meanwhile.send_signal(signal.SIGINT)
+        during = json.loads(meanwhile.communicate()[0])
+        assert during["errors"] == 0, during
+        evict.add("entrepot", during["last_us"]["p99"] / at_rest["last_us"]["p99"])
+        evict.note = (
+            f"p99 at rest {at_rest['last_us']['p99'] / 1e3:.2f} ms, over the {during['seconds']:.1f} s of eviction"
+            f" {during['last_us']['p99'] / 1e3:.2f} ms; p50 {at_rest['last_us']['p50'] / 1e3:.2f} and {during['last_us']['p50'] / 1e3:.2f} ms"
+        )
     finally:
         server.stop()
 

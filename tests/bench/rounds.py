@@ -52,9 +52,11 @@ class Stage:
         assert got["errors"] == 0, f"{' '.join(argv)}: {done.stdout}"
         return got
 
-    def start(self, port, path, *args, pinned=False):
+    def start(self, port, path, *args, pinned=False, first=False):
         """The generator in the background."""
         argv = self.command(port, path, *args, pinned=pinned)
+        if first:
+            argv = ["chrt", "-f", "10", *argv]
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def warm(self, server, path, *args, tls=False, seconds=None):
