@@ -27,7 +27,7 @@ struct bench {
     unsigned n_traces;
     double ratio[N_ROWS][N_SIZES][N_MEASURES][SEEDS_MAX]; /* percent; below 0: not known */
     double footprint[SEEDS_MAX], asked[SEEDS_MAX];        /* bytes */
-    double objects[SEEDS_MAX], requests[SEEDS_MAX];
+    double objects[SEEDS_MAX], requests[SEEDS_MAX], once[SEEDS_MAX];
 };
 
 struct options {
@@ -36,6 +36,23 @@ struct options {
     const char *read, *write, *out;
 };
 
+/* Percent of the objects that are asked for only once. */
+static double asked_once(const struct trace *t) {
+    uint8_t *times = calloc(t->n_objects + 1, 1);
+    if (!times) abort();
+    uint32_t once = 0, seen = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        uint8_t *n = &times[t->requests[i].object];
+        if (*n < 2) ++*n;
+    }
+    for (uint32_t i = 1; i <= t->n_objects; i++) {
+        once += times[i] == 1;
+        seen += times[i] > 0;
+    }
+    free(times);
+    return 100.0 * once / seen;
+}
+
 static void measure(struct bench *b, const struct trace *t) {
     unsigned k = b->n_traces++;
     int64_t footprint = trace_footprint(t);
@@ -43,6 +60,7 @@ static void measure(struct bench *b, const struct trace *t) {
     b->asked[k] = (double)trace_bytes(t);
     b->objects[k] = t->n_objects;
     b->requests[k] = (double)t->n;
+    b->once[k] = asked_once(t);
     for (unsigned s = 0; s < N_SIZES; s++) {
         int64_t room = footprint / 100 * size_percent[s];
         for (size_t p = 0; p < N_POLICIES; p++) {
@@ -97,13 +115,37 @@ static void print_table(const struct bench *b, enum measure m, FILE *out) {
     }
 }
 
+/* Traces differ more than policies do, so a difference is formed within each trace. */
+static void print_lead(const struct bench *b, FILE *out) {
+    size_t mine = 0;
+    while (policies[mine] != &policy_queues)
+        mine++;
+    fprintf(
+        out,
+        "\nbyte hit ratio, points of the product's queues above the others in the same trace, least – mean – most\n");
+    for (size_t p = 0; p < N_ROWS; p++) {
+        if (p == mine) continue;
+        fprintf(out, "  %-50s", row_about(p));
+        for (unsigned s = 0; s < N_SIZES; s++) {
+            double lead[SEEDS_MAX] = {0};
+            for (unsigned k = 0; k < b->n_traces; k++)
+                lead[k] = b->ratio[mine][s][BYTES][k] - b->ratio[p][s][BYTES][k];
+            struct spread v = spread_of(lead, b->n_traces);
+            fprintf(out, "  %+5.1f %+5.1f %+5.1f", v.least, v.mean, v.most);
+        }
+        fputc('\n', out);
+    }
+}
+
 static void print_text(const struct bench *b, FILE *out) {
-    fprintf(out, "%u trace%s, on average: %.0f requests for %.0f GB, of %.0f objects that are %.0f GB in all\n",
-            b->n_traces, b->n_traces == 1 ? "" : "s", spread_of(b->requests, b->n_traces).mean,
-            spread_of(b->asked, b->n_traces).mean / GB, spread_of(b->objects, b->n_traces).mean,
-            spread_of(b->footprint, b->n_traces).mean / GB);
+    unsigned n = b->n_traces;
+    fprintf(out, "%u trace%s, on average: %.0f requests for %.0f GB, of %.0f objects that are %.0f GB in all\n", n,
+            n == 1 ? "" : "s", spread_of(b->requests, n).mean, spread_of(b->asked, n).mean / GB,
+            spread_of(b->objects, n).mean, spread_of(b->footprint, n).mean / GB);
+    fprintf(out, "%.0f %% of the objects are asked for once\n", spread_of(b->once, n).mean);
     for (enum measure m = 0; m < N_MEASURES; m++)
         print_table(b, m, out);
+    print_lead(b, out);
 }
 
 static void print_numbers(FILE *out, const char *key, const double *v, unsigned n) {
