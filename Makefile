@@ -37,11 +37,13 @@ CENTRAL_C := $(wildcard central/*.c central/*/*.c)
 EDGE_C := $(wildcard edge/*.c edge/*/*.c)
 UNIT_C := $(wildcard tests/unit/*/*.c tests/unit/*/*/*.c)
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
+EVICTION_C := $(wildcard tests/bench/eviction/*.c)
 o = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 COMMON_O := $(call o,$(COMMON_C)) $(GEN_C:.c=.o)
 CENTRAL_LIB_O := $(call o,$(filter-out central/main.c,$(CENTRAL_C)))
 EDGE_LIB_O := $(call o,$(filter-out edge/main.c,$(EDGE_C)))
+EVICTION_O := $(call o,$(filter-out %/eviction.c,$(EVICTION_C)))
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_C))
 
 # V=1 shows the commands.
@@ -71,6 +73,9 @@ check: test-deps
 bench: test-deps
 	@+$(NOW) all
 	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
+## bench-eviction  hit ratios of eviction policies on traces of a modelled registry cache (tests/bench/eviction/README.md)
+bench-eviction: $(B)/bench-eviction
+	@$< --out build/bench $(ARGS)
 ## fuzz         run the fuzzers longer (FUZZ_SECONDS=60)
 fuzz: test-deps
 	@FUZZ_SECONDS=$(if $(filter 5,$(FUZZ_SECONDS)),60,$(FUZZ_SECONDS)) tests/check fuzz
@@ -90,6 +95,13 @@ $(B)/entrepot-central: $(call o,central/main.c) $(CENTRAL_LIB_O) $(COMMON_O)
 $(B)/entrepot-edge: $(call o,edge/main.c) $(EDGE_LIB_O) $(COMMON_O)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(call o,common/store/evict.c)
+	$(call say,LD,$@)
+	@mkdir -p build/bench
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm
+# The simulator is tested like the rest.
+$(B)/libunit.a: $(EVICTION_O)
 
 # A unit test is one file with its own main; it may use everything but the two mains.
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunit.a
@@ -160,5 +172,5 @@ lint: $(GEN_H)
 	clang-tidy --quiet $(COMMON_C) $(CENTRAL_C) $(EDGE_C) -- $(CPPFLAGS_ALL) -std=gnu11
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check bench fuzz deps test-deps sample unit fuzzers install docs clean format lint FORCE
+.PHONY: all help run demo check bench bench-eviction fuzz deps test-deps sample unit fuzzers install docs clean format lint FORCE
 .SECONDARY:

@@ -135,6 +135,140 @@ static void the_small_queue_is_a_tenth_of_the_bytes(void **state) {
     evict_free(c.e);
 }
 
+#define TINY (512 * KiB)
+
+/* Eighty large ones, 1 to 80, and tiny ones, from 101, evenly among them; each used once. */
+static struct cache with_tiny_among_large(uint32_t n_tiny) {
+    struct cache c = cache_new(1LL << 40);
+    for (uint32_t i = 0, large = 0; i < n_tiny; i++) {
+        sizes[101 + i] = 1000;
+        use(&c, 101 + i);
+        if (i % (n_tiny / 80)) continue;
+        sizes[++large] = 10 * MiB;
+        use(&c, large);
+    }
+    return c;
+}
+
+static void what_is_tiny_is_spared_while_large_ones_go(void **state) {
+    (void)state;
+    struct cache c = with_tiny_among_large(80);
+    c.room = 40 * 10 * MiB + 80 * 1000;
+    make_room(&c);
+    for (uint32_t id = 101; id <= 180; id++)
+        assert_true(evict_has(c.e, id));
+    assert_int_equal(evict_len(c.e), 80 + 40);
+    c.room = 0; /* in the end they go too */
+    make_room(&c);
+    assert_int_equal(evict_len(c.e), 0);
+    assert_int_equal(c.used, 0);
+    evict_free(c.e);
+}
+
+static void what_is_spared_holds_a_fiftieth_of_the_bytes(void **state) {
+    (void)state;
+    struct cache c = with_tiny_among_large(20000);
+    c.room = 200 * MiB;
+    make_room(&c);
+    int64_t spared = 0; /* of those that would have gone with the large ones around them */
+    for (uint32_t id = 101; id < 15000; id++)
+        spared += evict_has(c.e, id) ? sizes[id] : 0;
+    assert_in_range(spared, c.used / 60, c.used / 45);
+    assert_true(evict_has(c.e, 14999));
+    assert_false(evict_has(c.e, 101)); /* first in, first out */
+    evict_free(c.e);
+}
+
+static void a_size_at_the_limit_is_tiny_and_one_above_is_not(void **state) {
+    (void)state;
+    struct cache c = cache_new(1LL << 40);
+    sizes[1] = TINY;
+    sizes[2] = TINY + 1;
+    sizes[3] = GiB;
+    uint32_t id;
+    for (id = 1; id <= 3; id++)
+        use(&c, id);
+    assert_int_equal(evict_next(c.e, &id), 1);
+    assert_int_equal(id, 2);
+    assert_true(evict_has(c.e, 1));
+    evict_free(c.e);
+}
+
+/* One that is used while it is spared goes back to the main queue: more tiny ones do not push it out. */
+static void what_is_used_while_spared_moves_to_the_main_queue(void **state) {
+    (void)state;
+    struct cache c = with_tiny_among_large(80);
+    c.room = c.used / 2;
+    make_room(&c);
+    use(&c, 101);
+    for (uint32_t id = 1000; id < 7000; id++) {
+        sizes[id] = 100 * KiB;
+        use(&c, id);
+    }
+    assert_true(evict_has(c.e, 101));
+    assert_false(evict_has(c.e, 102));
+    evict_free(c.e);
+}
+
+static void a_ghost_lives_a_quarter_as_long_as_the_queues(void **state) {
+    (void)state;
+    for (uint32_t after = 230; after <= 270; after += 40) {
+        struct cache c = cache_new(1000);
+        for (uint32_t id = 1; id <= 1000; id++)
+            use(&c, id);
+        use(&c, 2000); /* 1 goes */
+        for (uint32_t id = 0; id < after; id++)
+            use(&c, 3000 + id);
+        assert_false(evict_has(c.e, 1));
+        use(&c, 1);
+        for (uint32_t id = 0; id < 1200; id++)
+            use(&c, 10000 + id);
+        assert_int_equal(evict_has(c.e, 1), after < 250); /* in the main queue, or passing through the small one */
+        evict_free(c.e);
+    }
+}
+
+/* Whatever is done in whatever order, what was put in is in until it is taken out, and all of it comes out once. */
+static void nothing_is_lost_or_doubled(void **state) {
+    (void)state;
+    struct cache c = cache_new(1 << 20);
+    static bool in[1001];
+    size_t n = 0;
+    uint32_t x = 7, id;
+    for (unsigned i = 0; i < 300000; i++) {
+        x = x * 1664525u + 1013904223u;
+        id = 1 + (x >> 8) % 1000;
+        unsigned what = x >> 28;
+        if (what < 6 && !in[id]) {
+            sizes[id] = (x & 64) ? 1 + (x >> 8) % 4096 : 2 * MiB; /* of a place that is free: sizes stay while queued */
+            freqs[id] = 0;
+            what < 5 ? evict_add(c.e, id, hash_of(id)) : evict_keep(c.e, id);
+            in[id] = true;
+            n++;
+        } else if (what == 6) {
+            evict_remove(c.e, id);
+            n -= in[id];
+            in[id] = false;
+        } else if (what < 10 && evict_next(c.e, &id) == 1) {
+            assert_true(in[id]);
+            in[id] = false;
+            n--;
+            evict_gone(c.e, hash_of(id));
+        } else if (what >= 10 && in[id] && freqs[id] < 3) {
+            freqs[id]++;
+        }
+        assert_int_equal(evict_len(c.e), n);
+    }
+    for (int r; (r = evict_next(c.e, &id)) != 0;) {
+        if (r < 0) continue;
+        assert_true(in[id]);
+        in[id] = false;
+        n--;
+    }
+    assert_int_equal(n, 0);
+    evict_free(c.e);
+}
+
 static void a_long_look_is_cut_short(void **state) {
     (void)state;
     struct cache c = cache_new(1 << 20);
@@ -174,6 +308,12 @@ int main(void) {
         cmocka_unit_test(what_comes_back_soon_goes_to_the_main_queue),
         cmocka_unit_test(unused_entries_go_oldest_first),
         cmocka_unit_test(the_small_queue_is_a_tenth_of_the_bytes),
+        cmocka_unit_test(what_is_tiny_is_spared_while_large_ones_go),
+        cmocka_unit_test(what_is_spared_holds_a_fiftieth_of_the_bytes),
+        cmocka_unit_test(a_size_at_the_limit_is_tiny_and_one_above_is_not),
+        cmocka_unit_test(what_is_used_while_spared_moves_to_the_main_queue),
+        cmocka_unit_test(a_ghost_lives_a_quarter_as_long_as_the_queues),
+        cmocka_unit_test(nothing_is_lost_or_doubled),
         cmocka_unit_test(a_long_look_is_cut_short),
         cmocka_unit_test(a_skewed_stream_with_scans_keeps_its_hits),
     };
