@@ -4,6 +4,7 @@
 #include "common/core/loop.h"
 
 #include "common/core/clock.h"
+#include "common/core/thread.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -142,6 +143,7 @@ void loop_run(struct loop *l) {
 static void *thread_main(void *arg) {
     struct loop *l = arg;
     pthread_setname_np(pthread_self(), l->name);
+    thread_wants_short_turns();
     loop_run(l);
     return NULL;
 }

@@ -5,16 +5,14 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/core/thread.h"
 #include "common/store/store_private.h"
 
-#define START_PERCENT 95
-#define STOP_PERCENT 90
 #define OVERSHOOT (64 * MiB) /* or 1 % of the limit, whichever is less */
 #define STATVFS_EVERY MiB    /* the file system is asked again after so many bytes */
 #define BATCH_BYTES GiB      /* rows are written out */
@@ -24,7 +22,6 @@
 #define OLD_PART_S (24 * 3600)
 #define PERIOD_S 30 /* use is written out, the disk looked at */
 #define FRUITLESS_S 1
-#define BULK_NICE 10
 
 /* --- how much is too much --- */
 
@@ -45,8 +42,8 @@ static int64_t percent(int64_t whole, int p) {
 /* Bytes over the mark where eviction starts, counted to the mark where it stops; 0: below. */
 static int64_t excess(const struct store *s, int64_t grow) {
     int64_t limit = s->cfg.limit, over = 0;
-    if (limit > 0 && used(s) + grow > percent(limit, START_PERCENT))
-        over = used(s) + grow - percent(limit, STOP_PERCENT);
+    if (limit > 0 && used(s) + grow > percent(limit, EVICT_START_PERCENT))
+        over = used(s) + grow - percent(limit, EVICT_STOP_PERCENT);
     int64_t room = s->disk_free - s->since_statvfs - grow;
     if (s->cfg.min_free > 0 && room < s->cfg.min_free) {
         int64_t want = s->cfg.min_free + s->cfg.min_free / 20 - room;
@@ -193,11 +190,6 @@ int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
     return freed;
 }
 
-/* Freeing space in bulk is nobody's wish of this moment: whoever serves comes first on the processor. */
-static void step_back(void) {
-    if (setpriority(PRIO_PROCESS, (id_t)gettid(), BULK_NICE) < 0) log_debug("nice_failed", KV_I("errno", errno));
-}
-
 struct prune {
     struct store *store;
     int64_t target, freed;
@@ -206,7 +198,7 @@ struct prune {
 static void *prune_main(void *arg) {
     struct prune *p = arg;
     pthread_setname_np(pthread_self(), "prune");
-    step_back();
+    thread_steps_back();
     p->freed = space_evict(p->store, used(p->store) - p->target, 0);
     writer_flush(p->store->writer);
     return NULL;
@@ -281,7 +273,7 @@ static bool wait_for_work(struct evictor *e, bool fruitless) {
 static void *evictor_main(void *arg) {
     struct store *s = arg;
     pthread_setname_np(pthread_self(), "evictor");
-    step_back();
+    thread_steps_back();
     fill_queues(s);
     int64_t flushed = clock_mono_ms();
     bool fruitless = false, told = false;

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 
 #define FREQ_MAX 3
-#define START_PERCENT 95 /* of space.c */
-#define STOP_PERCENT 90
 
 struct pair {
     uint32_t manifest, child;
@@ -125,8 +123,8 @@ static bool product_ask(void *cache, size_t i) {
         return true;
     }
     int64_t size = size_of(id, c), over = c->used + size;
-    if (over > (c->as_store ? c->room / 100 * START_PERCENT : c->room))
-        evict_down_to(c, (c->as_store ? c->room / 100 * STOP_PERCENT : c->room) - size);
+    if (over > (c->as_store ? c->room / 100 * EVICT_START_PERCENT : c->room))
+        evict_down_to(c, (c->as_store ? c->room / 100 * EVICT_STOP_PERCENT : c->room) - size);
     c->freq[id] = 0;
     c->held[id] = true;
     c->used += size;
@@ -154,7 +152,7 @@ const struct policy policy_queues = {
 
 const struct policy policy_store = {
     .key = "entrepot-store",
-    .about = "the same between the store's marks of 95 and 90 %",
+    .about = "the same between the store's marks",
     .settings = "marks",
     .start = product_start,
     .ask = product_ask,

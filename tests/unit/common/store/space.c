@@ -61,7 +61,7 @@ static void the_limit_holds_and_what_is_used_stays(void **state) {
         cold = fixture_put(store, 1000 + i, 10000);
         assert_true(held_bytes() <= 1010000);
     }
-    wait_until_below(950000);
+    wait_until_below(980000);
     assert_true(fixture_held(store, &cold));
     for (unsigned i = 0; i < 30; i++)
         assert_true(fixture_held(store, &hot[i]));
