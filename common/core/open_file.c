@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <sys/uio.h>
 
 struct open_file {
     atomic_uint refs;
@@ -47,27 +49,35 @@ int open_file_fd(const struct open_file *f) {
     return f->fd;
 }
 
-bool open_file_keep(struct open_file *f, size_t len) {
-    if (len == 0 || len > OPEN_FILE_CONTENT_MAX) return false;
-    size_t before = atomic_fetch_add_explicit(&contents, len, memory_order_relaxed);
-    char *content = before + len <= OPEN_FILE_CONTENTS_MAX ? malloc(len) : NULL;
-    for (size_t have = 0; content && have < len;) {
-        ssize_t n = pread(f->fd, content + have, len - have, (off_t)have);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) {
-            free(content);
-            content = NULL;
-            break;
+/* All of len bytes, or a negative errno; -EAGAIN: now is set and a disk would have to be waited for. */
+static int read_all(int fd, char *to, size_t len, bool now) {
+    for (size_t have = 0; have < len;) {
+        struct iovec iov = {to + have, len - have};
+        ssize_t n = preadv2(fd, &iov, 1, (off_t)have, now ? RWF_NOWAIT : 0);
+        if (n < 0 && errno == EOPNOTSUPP && now) {
+            now = false;
+            continue;
         }
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return n < 0 ? -errno : -EIO;
         have += (size_t)n;
     }
-    if (!content) {
+    return 0;
+}
+
+int open_file_keep(struct open_file *f, size_t len, bool now) {
+    if (len == 0 || len > OPEN_FILE_CONTENT_MAX) return -EFBIG;
+    size_t before = atomic_fetch_add_explicit(&contents, len, memory_order_relaxed);
+    char *content = before + len <= OPEN_FILE_CONTENTS_MAX ? malloc(len) : NULL;
+    int r = content ? read_all(f->fd, content, len, now) : -ENOMEM;
+    if (r < 0) {
+        free(content);
         atomic_fetch_sub_explicit(&contents, len, memory_order_relaxed);
-        return false;
+        return r;
     }
     f->content_len = len;
     atomic_store_explicit(&f->content, content, memory_order_release);
-    return true;
+    return 0;
 }
 
 const char *open_file_content(const struct open_file *f, size_t *len) {

@@ -17,9 +17,10 @@ struct open_file *open_file_ref(struct open_file *f);
 void open_file_unref(struct open_file *f);
 void open_file_unrefp(struct open_file **f);
 int open_file_fd(const struct open_file *f);
-/* At most once for a file: reads its first len bytes, all there are, into memory that goes with it. False: it is too large,
- * there are too many, or it could not be read; nothing has changed then. */
-bool open_file_keep(struct open_file *f, size_t len);
+/* At most once for a file: reads its first len bytes, all there are, into memory that goes with it. Negative: nothing
+ * has changed; it is too large (-EFBIG), there are too many (-ENOMEM), it could not be read, or with now set a disk
+ * would have to be waited for (-EAGAIN). */
+int open_file_keep(struct open_file *f, size_t len, bool now);
 /* What is kept, or NULL. Borrowed from f. */
 const char *open_file_content(const struct open_file *f, size_t *len);
 /* References alive now; only a hint unless the caller keeps others from taking one. */

@@ -156,6 +156,7 @@ static void pop(struct http_conn *c) {
 }
 
 void reply_drop_queue(struct http_conn *c) {
+    ahead_forget(c);
     while (!STAILQ_EMPTY(&c->out))
         pop(c);
     c->out_bytes = 0;
@@ -237,6 +238,8 @@ static void cork(struct http_conn *c, bool on) {
 
 /* How much of s this time: to a page's end, so that the page cache gives whole pages, not their parts. */
 static size_t file_part(const struct seg *s, size_t budget) {
+    if (s->warm_end > s->file_off && s->warm_end - s->file_off < (int64_t)budget)
+        budget = (size_t)(s->warm_end - s->file_off);
     if (s->file_len <= (int64_t)budget) return (size_t)s->file_len;
     size_t in_page = (size_t)(s->file_off % PAGE);
     return budget > PAGE ? budget - in_page : budget;
@@ -277,7 +280,7 @@ static ssize_t send_file_tls(struct http_conn *c, size_t budget) {
     ERR_clear_error();
 #ifdef BIO_get_ktls_send
     if (BIO_get_ktls_send(SSL_get_wbio(c->ssl))) {
-        size_t want = s->file_len < (int64_t)budget ? (size_t)s->file_len : budget;
+        size_t want = file_part(s, budget);
         ossl_ssize_t r = SSL_sendfile(c->ssl, open_file_fd(s->file), s->file_off, want, 0);
         if (r > 0) return file_sent(c, r);
         return r == 0 ? SEND_BROKEN : tls_result(c, (int)r);
@@ -314,13 +317,19 @@ static void tell_drained(struct http_conn *c) {
 
 void reply_flush(struct http_conn *c) {
     size_t budget = share_is_late(c->share) ? SEND_LATE : c->ssl ? SEND_PER_TURN_TLS : SEND_PER_TURN;
+    size_t memory = budget;
     tell_drained(c); /* there may be room enough already */
     while (c->state != CONN_DEAD && !STAILQ_EMPTY(&c->out)) {
-        if (budget == 0) {
+        if (budget == 0 || memory == 0) {
             reply_queue_turn(c); /* others' turn */
             return;
         }
         bool is_file = STAILQ_FIRST(&c->out)->kind == SEG_FILE;
+        if (is_file && !ahead_ready(c, STAILQ_FIRST(&c->out))) {
+            cork(c, false);
+            conn_arm_out(c, false);
+            return;
+        }
         ssize_t n = send_some(c, budget);
         if (n == SEND_BROKEN) {
             conn_abort(c);
@@ -330,9 +339,9 @@ void reply_flush(struct http_conn *c) {
             conn_arm_out(c, true);
             return;
         }
-        /* Heads do not count: the parts of a file stay at whole pages. */
-        if (!is_file) continue;
-        budget = (size_t)n + PAGE < budget ? budget - (size_t)n : 0;
+        /* Memory has a turn of its own: with heads counted, a file's parts would not end at whole pages. */
+        size_t *left = is_file ? &budget : &memory;
+        *left = (size_t)n + PAGE < *left ? *left - (size_t)n : 0;
         tell_drained(c);
     }
     if (c->state == CONN_DEAD) return;

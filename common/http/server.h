@@ -18,6 +18,7 @@
 struct http_server;
 struct http_req;
 struct tls_server; /* common/http/tls.h */
+struct workpool;
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
 
@@ -54,6 +55,9 @@ struct http_server_config {
     enum http_tls_mode tls_mode;
     struct tls_server *tls; /* borrowed; needed unless HTTP_TLS_OFF; must outlive the server */
     struct http_limits limits;
+    /* Reads what is not in the page cache before it is sent; NULL: the loop waits for the disk. Must outlive the server
+     * and all that was submitted to it. */
+    struct workpool *reads;
     void (*handler)(struct http_req *req, void *arg);
     /* NULL: none. Called on the serving loop when a request is done. */
     void (*access)(const struct http_access *a, void *arg);

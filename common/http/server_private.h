@@ -1,5 +1,5 @@
-/* The inside of the server, shared by server.c, conn.c, body.c, reply.c and reply_head.c only. Everything but struct
- * http_server's atomics and its address table belongs to one serving loop. */
+/* The inside of the server, shared by the files of the server only: server.c, conn.c, body.c, reply.c, reply_head.c,
+ * ahead.c. Everything but struct http_server's atomics and its address table belongs to one serving loop. */
 #ifndef ENTREPOT_HTTP_SERVER_PRIVATE_H
 #define ENTREPOT_HTTP_SERVER_PRIVATE_H
 
@@ -9,6 +9,7 @@
 
 #include "common/core/buf.h"
 #include "common/core/map.h"
+#include "common/core/workpool.h"
 #include "common/http/chunked.h"
 #include "common/http/head.h"
 #include "common/http/tls.h"
@@ -36,6 +37,7 @@ struct seg {
     size_t len, off, cap; /* cap: of own */
     struct open_file *file;
     int64_t file_off, file_len;
+    int64_t warm_end; /* the file is known to be in memory up to here */
     void (*release)(void *arg);
     void *release_arg;
     char own[];
@@ -109,9 +111,10 @@ struct http_conn {
     size_t in_len, in_cap, in_pos, scanned;
     struct http_req *req;
     struct seg_list out;
-    int64_t out_bytes; /* body and head bytes queued */
-    int64_t since_ms;  /* start of the current state */
-    int64_t sent_ms;   /* last time the client took a byte */
+    struct ahead *ahead; /* the disk is read for the segment at the front */
+    int64_t out_bytes;   /* body and head bytes queued */
+    int64_t since_ms;    /* start of the current state */
+    int64_t sent_ms;     /* last time the client took a byte */
     int64_t linger_left;
     char remote[64];
     unsigned char addr[16];
@@ -200,6 +203,13 @@ void reply_drop_queue(struct http_conn *c);
 /* An error the server answers itself; the connection closes after it. Works without a request, too. */
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg);
 void reply_raw(struct http_conn *c, const char *data, size_t len);
+
+/* ahead.c */
+/* Can the file segment at the front be sent without waiting for a disk? False: it is being read, and the connection's
+ * turn comes when it has been. */
+bool ahead_ready(struct http_conn *c, struct seg *s);
+/* The connection's queue is dropped. */
+void ahead_forget(struct http_conn *c);
 
 /* reply_head.c */
 #define REPLY_HEAD_MAX 1024

@@ -121,6 +121,7 @@ static void make_loops(struct node_run *n) {
     rt->fetch = n->loops[rt->n_serving] = loop_new("fetch");
     n->loop_names[rt->n_serving] = "fetch";
     rt->pool = workpool_new("work", 4);
+    rt->reads = workpool_new("read", 4);
     rt->client = http_client_new(rt->fetch);
 }
 
@@ -158,6 +159,7 @@ static void make_parts(struct node_run *n) {
         .store = rt->store,
         .fills = rt->fills,
         .pool = rt->pool,
+        .reads = rt->reads,
         .fetch_loop = rt->fetch,
         .stale_for_s = rt->node->stale_for_ms / 1000,
         .negative_ms = t->negative_ms,
@@ -192,6 +194,7 @@ static int add_server(struct node_run *n, const char *address, enum http_tls_mod
         .n_loops = n->rt.n_serving,
         .tls_mode = mode,
         .tls = mode == HTTP_TLS_EITHER ? n->node_tls : n->tls,
+        .reads = n->rt.reads,
         .handler = handler,
         .access = counted ? on_access : NULL,
         .error_body = registry_error_body,
@@ -327,6 +330,7 @@ static void settle(struct node_run *n) {
     bool more = true;
     while (more) {
         workpool_wait_idle(n->rt.pool);
+        workpool_wait_idle(n->rt.reads);
         more = false;
         for (unsigned i = 0; i <= n->rt.n_serving; i++)
             more = loop_run_pending(n->loops[i]) || more;
@@ -346,6 +350,7 @@ static void free_all(struct node_run *n) {
     http_client_free(rt->client);
     if (rt->store) store_close(rt->store);
     workpool_free(rt->pool);
+    workpool_free(rt->reads);
     if (n->api) api_free(n->api);
     for (unsigned i = 0; i <= rt->n_serving; i++)
         loop_free(n->loops[i]);

@@ -17,7 +17,8 @@ struct runtime {
     const struct node_config *node;
     struct loop *control, **serving, *fetch;
     unsigned n_serving;
-    struct workpool *pool;
+    struct workpool *pool;      /* what takes long: syncs, hashing, walks */
+    struct workpool *reads;     /* what a client waits for: opening and reading what is not in memory */
     struct http_client *client; /* on the fetch loop */
     struct store *store;
     struct fill_engine *fills;

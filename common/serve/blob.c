@@ -2,8 +2,63 @@
  * behind a fill. Thread: serving loop. */
 #include "common/serve/serve_private.h"
 
+#include "common/core/workpool.h"
+
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+static const char *media_of(const struct exchange *x, const struct blob_info *info) {
+    return x->is_manifest && info->media_type ? info->media_type : "application/octet-stream";
+}
+
+static void follow(struct exchange *x) {
+    struct fill_spec spec = {.digest = x->ref.digest, .repo = x->repo, .manifest = x->is_manifest, .size = x->promised};
+    body_follow(x, &spec);
+}
+
+/* Opening waits for a disk: not here. */
+struct opening {
+    struct work work;
+    struct loop_task back;
+    struct loop *loop;
+    struct exchange *x;
+    struct store *store;
+    struct digest digest;
+    struct open_file *file;
+    struct blob_info info;
+};
+
+static void open_run(struct work *w) {
+    struct opening *o = container_of(w, struct opening, work);
+    if (store_open_blob(o->store, &o->digest, &o->file, &o->info) < 0) o->file = NULL;
+    loop_post(o->loop, &o->back);
+}
+
+static void open_back(struct loop_task *task) {
+    struct opening *o = container_of(task, struct opening, back);
+    struct exchange *x = o->x;
+    if (!exchange_back(x))
+        open_file_unref(o->file);
+    else if (o->file)
+        body_send_held(x, o->file, o->info.size, media_of(x, &o->info));
+    else
+        follow(x);
+    free(o);
+}
+
+static void open_elsewhere(struct exchange *x) {
+    struct opening *o = calloc(1, sizeof(*o));
+    if (!o) abort();
+    *o = (struct opening){.work.fn = open_run,
+                          .back.fn = open_back,
+                          .loop = http_req_loop(x->req),
+                          .x = x,
+                          .store = x->registry->cfg.store,
+                          .digest = x->ref.digest};
+    x->waiting = true;
+    workpool_submit(x->registry->cfg.reads, &o->work);
+}
 
 /* A HEAD needs no file. What it says of a blob whose file has been lost is true again after the GET that finds out. */
 static bool send_held(struct exchange *x, uint32_t scope) {
@@ -13,17 +68,16 @@ static bool send_held(struct exchange *x, uint32_t scope) {
     if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, scope, &info)
                      : store_lookup_in(g->cfg.store, &x->ref.digest, scope, &info)))
         return false;
-    if (!x->is_head && store_open_blob(g->cfg.store, &x->ref.digest, &file, &info) < 0) return false;
-    const char *media = x->is_manifest && info.media_type ? info.media_type : "application/octet-stream";
-    body_send_held(x, file, info.size, media);
-    return true;
+    int r = x->is_head ? 0 : store_open_blob_now(g->cfg.store, &x->ref.digest, &file, &info);
+    if (r == -EAGAIN)
+        open_elsewhere(x);
+    else if (r == 0)
+        body_send_held(x, file, info.size, media_of(x, &info));
+    return r == 0 || r == -EAGAIN;
 }
 
 void serve_content(struct exchange *x) {
-    struct registry *g = x->registry;
-    if (send_held(x, g->cfg.scope(&x->repo, g->cfg.arg))) return;
-    struct fill_spec spec = {.digest = x->ref.digest, .repo = x->repo, .manifest = x->is_manifest, .size = x->promised};
-    body_follow(x, &spec);
+    if (!send_held(x, x->registry->cfg.scope(&x->repo, x->registry->cfg.arg))) follow(x);
 }
 
 /* A HEAD for a blob that is not held costs one question, not a download. */

@@ -2,6 +2,7 @@
  * serving loop. */
 #include "common/serve/serve_private.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,6 +68,20 @@ void serve_common_headers(struct exchange *x) {
 #define EXCHANGES_KEPT 64
 static _Thread_local struct exchange *kept;
 static _Thread_local unsigned n_kept;
+static pthread_key_t kept_key; /* its destructor ends what an ending thread has kept */
+
+static void end_kept(void *unused) {
+    (void)unused;
+    while (kept) {
+        struct exchange *x = kept;
+        kept = x->next_free;
+        free(x);
+    }
+}
+
+static void make_kept_key(void) {
+    if (pthread_key_create(&kept_key, end_kept) != 0) abort();
+}
 
 struct exchange *exchange_new(void) {
     struct exchange *x = kept;
@@ -90,6 +105,7 @@ void exchange_free(struct exchange *x) {
         free(x);
         return;
     }
+    if (!kept) pthread_setspecific(kept_key, &kept);
     x->next_free = kept;
     kept = x;
     n_kept++;
@@ -187,6 +203,8 @@ void registry_handle(struct registry *g, struct http_req *req) {
 }
 
 struct registry *registry_new(const struct registry_config *cfg) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_kept_key);
     struct registry *g = calloc(1, sizeof(*g));
     if (!g) abort();
     g->cfg = *cfg;

@@ -14,7 +14,8 @@ struct registry_config {
     const char *name; /* "entrepot-edge": in Cache-Status (RFC 9211) */
     struct store *store;
     struct fill_engine *fills;
-    struct workpool *pool;
+    struct workpool *pool;   /* for what takes long */
+    struct workpool *reads;  /* for opening files that a client waits for */
     struct loop *fetch_loop; /* where questions to sources are asked from */
     int64_t stale_for_s;     /* tags are served so long after their last check when their source cannot be asked */
     int64_t negative_ms;     /* how long a "no" is remembered */

@@ -51,10 +51,21 @@ void serve_content(struct exchange *x); /* x->ref is a digest */
 void serve_blob(struct exchange *x);
 /* manifest.c */
 void serve_manifest(struct exchange *x);
-/* list.c */
+/* tags.c */
 void serve_tags(struct exchange *x);
+/* list.c */
 void serve_referrers(struct exchange *x);
 void serve_catalog(struct exchange *x);
+/* Nobody else need be asked about its repository. */
+bool serve_is_hosted(const struct exchange *x);
+/* Entries of the page that was asked for. */
+size_t serve_page_size(const struct oci_request *rq);
+/* A Link header to what follows `last`, in pages of max; what: the end of the path after the repository. */
+void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last);
+/* The query inside a source's Link header: `</v2/…?QUERY>; rel="next"`. False if it is not such a link. */
+bool serve_query_of_link(const char *link, char *out, size_t cap);
+/* A 200, or an error if text is NULL. */
+void serve_json_text(struct exchange *x, const char *text, const char *type);
 
 /* body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);

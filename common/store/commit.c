@@ -121,7 +121,8 @@ static int enter(struct commit *c, bool *is_new) {
     *is_new = held_put(c->store, &c->digest, &v, (uint32_t)clock_wall_s());
     /* Readers who followed the fill go on reading from its file: eviction must know of them. */
     if (c->part && open_file_refs(c->part->file) > 1) {
-        open_file_keep(c->part->file, (size_t)v.size);
+        int kept = open_file_keep(c->part->file, (size_t)v.size, false);
+        (void)kept; /* else it is sent from the file */
         files_put(c->store->files, &c->digest, c->part->file);
     }
     /* Somebody else changed the row in the same transaction, or meant to: what memory says now goes there. */

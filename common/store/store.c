@@ -1,11 +1,13 @@
 /* Opening and closing of the store, looking up, and opening of blobs. Threads: see store.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/statvfs.h>
 
 #include "common/core/clock.h"
@@ -377,20 +379,38 @@ static int lost(struct store *s, const struct digest *d, const char *why) {
     return ERR_NOT_FOUND;
 }
 
-static int open_fresh(struct store *s, const struct digest *d, int64_t size, struct open_file **out) {
+/* now: only as far as it goes without waiting for a disk, else -EAGAIN (openat2(2), Linux 5.12; before, it waits). */
+static int open_path(const struct store *s, const char *path, bool now) {
+    static atomic_bool cannot_tell;
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW, .resolve = RESOLVE_CACHED};
+    if (now && !atomic_load_explicit(&cannot_tell, memory_order_relaxed)) {
+        int fd = (int)syscall(SYS_openat2, s->dir_fd, path, &how, sizeof(how));
+        if (fd >= 0 || errno == EAGAIN || errno == ENOENT) return fd >= 0 ? fd : -errno;
+        atomic_store_explicit(&cannot_tell, true, memory_order_relaxed);
+    }
+    int fd = openat(s->dir_fd, path, (int)how.flags);
+    return fd >= 0 ? fd : -errno;
+}
+
+static int open_fresh(struct store *s, const struct digest *d, int64_t size, bool now, struct open_file **out) {
     char path[STORE_PATH_MAX];
     store_blob_path(d, path);
-    int fd = openat(s->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && errno != ENOENT) return -errno;
-    if (fd < 0) return table_find(s->table, d, NULL) ? lost(s, d, "its file is missing") : ERR_NOT_FOUND;
+    int fd = open_path(s, path, now);
+    if (fd < 0 && fd != -ENOENT) return fd;
+    if (fd < 0)
+        return now ? -EAGAIN : table_find(s->table, d, NULL) ? lost(s, d, "its file is missing") : ERR_NOT_FOUND;
     struct stat st;
     if (fstat(fd, &st) < 0 || st.st_size != size) {
         close(fd);
-        return lost(s, d, "its file has the wrong size");
+        return now ? -EAGAIN : lost(s, d, "its file has the wrong size");
     }
-    *out = open_file_new(fd);
-    open_file_keep(*out, (size_t)size);
-    files_put(s->files, d, *out);
+    struct open_file *file = open_file_new(fd);
+    if (open_file_keep(file, (size_t)size, now) == -EAGAIN) {
+        open_file_unref(file);
+        return -EAGAIN;
+    }
+    files_put(s->files, d, file);
+    *out = file;
     /* Evicted meanwhile: a descriptor that stays would hold its disk space for ever. */
     if (!table_find(s->table, d, NULL)) files_drop(s->files, d);
     return 0;
@@ -409,7 +429,8 @@ static void touch(struct store *s, uint32_t id) {
     if (!atomic_load_explicit(&s->touched, memory_order_relaxed)) s->touched = true;
 }
 
-int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
+static int open_blob(struct store *s, const struct digest *d, bool now, struct open_file **out,
+                     struct blob_info *info) {
     struct table_value v;
     uint32_t id = table_find(s->table, d, &v);
     if (!id) return ERR_NOT_FOUND;
@@ -420,11 +441,19 @@ int store_open_blob(struct store *s, const struct digest *d, struct open_file **
         *out = NULL;
         files_drop(s->files, d);
     }
-    int r = *out ? 0 : open_fresh(s, d, v.size, out);
+    int r = *out ? 0 : open_fresh(s, d, v.size, now, out);
     if (r < 0) return r;
     held_info(s, &v, info);
     touch(s, id);
     return 0;
+}
+
+int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
+    return open_blob(s, d, false, out, info);
+}
+
+int store_open_blob_now(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
+    return open_blob(s, d, true, out, info);
 }
 
 bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info) {

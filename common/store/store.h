@@ -63,6 +63,10 @@ bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, struc
  * file turns out missing or of the wrong size the entry is dropped, and so is a cached descriptor. While the reference
  * lives the blob is not evicted. */
 int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) must_check;
+/* The same where nothing may wait for a disk: -EAGAIN when it would have to, or when the entry has to be dropped; then
+ * store_open_blob from the work pool decides. */
+int store_open_blob_now(struct store *s, const struct digest *d, struct open_file **out,
+                        struct blob_info *info) must_check;
 /* Any thread: reads a whole held blob of at most limit bytes into memory the caller frees. */
 int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,
                     struct blob_info *info) must_check;

@@ -57,22 +57,22 @@ class Bench:
     def tap(self, port):
         return self.add(Tap(port)).start()
 
-    def central(self, *pairs, settings=None, build=None, start=True, **upstream):
+    def central(self, *pairs, settings=None, build=None, start=True, env=None, **upstream):
         """A central whose upstreams are pairs of a name and a URL."""
         given = {"upstreams": upstreams(*pairs, **upstream), **(settings or {})}
-        node = self.add(Central(self.place("central"), given, build))
+        node = self.add(Central(self.place("central"), given, build, env))
         return node.start() if start else node
 
-    def edge(self, central, settings=None, build=None, start=True):
+    def edge(self, central, settings=None, build=None, start=True, env=None):
         """central: a port."""
-        node = self.add(Edge(self.place("edge"), central, settings, build))
+        node = self.add(Edge(self.place("edge"), central, settings, build, env))
         return node.start() if start else node
 
-    def chain(self, *pairs, central=None, edge=None, build=None, tap=False, **upstream):
+    def chain(self, *pairs, central=None, edge=None, build=None, tap=False, env=None, **upstream):
         """central and edge, with a tap between them if asked for."""
-        core = self.central(*pairs, settings=central, build=build, **upstream)
+        core = self.central(*pairs, settings=central, build=build, env=env, **upstream)
         link = self.tap(core.fleet) if tap else None
-        branch = self.edge(link.port if link else core.fleet, settings=edge, build=build)
+        branch = self.edge(link.port if link else core.fleet, settings=edge, build=build, env=env)
         # Names of upstreams come from central: until they have, a bare edge knows only the built-in ones.
         wait_until(lambda: branch.metric("entrepot_central_reachable") == 1, "the edge has heard of central")
         return SimpleNamespace(central=core, edge=branch, tap=link)

@@ -35,7 +35,8 @@ class Node:
 
     kind = ""
 
-    def __init__(self, folder, settings=None, build=None):
+    def __init__(self, folder, settings=None, build=None, env=None):
+        self.env = {**SANITIZERS, **(env or {})}
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.binary = (build or BUILD) / f"entrepot-{self.kind}"
@@ -64,7 +65,7 @@ class Node:
         """Starts without waiting."""
         self.lives += 1
         argv = [self.binary, "serve", *self.arguments()]
-        self.process = Process(argv, self.folder / f"log.{self.lives}", env=SANITIZERS, cwd=self.folder).spawn()
+        self.process = Process(argv, self.folder / f"log.{self.lives}", env=self.env, cwd=self.folder).spawn()
         return self
 
     def start(self, deadline_s=20):
@@ -163,9 +164,9 @@ class Edge(Node):
 
     kind = "edge"
 
-    def __init__(self, folder, central, settings=None, build=None):
+    def __init__(self, folder, central, settings=None, build=None, env=None):
         self.central_port = central
-        super().__init__(folder, settings, build)
+        super().__init__(folder, settings, build, env)
 
     def more(self):
         return {"central": f"http://{HOST}:{self.central_port}"}

@@ -1,0 +1,89 @@
+/* Bytes that are not in the page cache are read by a work pool before the serving loop sends them, so that no disk
+ * keeps the loop's other connections waiting. Thread: serving loop; reading in the work pool. */
+#include "common/http/server_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/uio.h>
+
+#define WINDOW ((int64_t)2 * 1024 * 1024) /* looked at, or read, at a time */
+#define STEP ((int64_t)512 * 1024)        /* between the bytes that are looked at */
+#define READ_BYTES ((size_t)64 * 1024)
+
+struct ahead {
+    struct work work;
+    struct loop_task back;
+    struct loop *loop;
+    struct http_conn *conn; /* NULL: gone; its loop's */
+    struct open_file *file;
+    int64_t from, end;
+};
+
+/* Would reading this byte wait for a disk? Where the file system cannot tell, no. */
+static bool is_cached(int fd, int64_t at) {
+    char byte;
+    struct iovec iov = {&byte, 1};
+    return preadv2(fd, &iov, 1, at, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+}
+
+static bool all_cached(int fd, int64_t from, int64_t end) {
+    for (int64_t at = from; at < end; at += STEP) {
+        if (!is_cached(fd, at)) return false;
+    }
+    return is_cached(fd, end - 1);
+}
+
+/* Work pool. What cannot be read is found out when it is sent. */
+static void run(struct work *w) {
+    struct ahead *a = container_of(w, struct ahead, work);
+    char bytes[READ_BYTES];
+    posix_fadvise(open_file_fd(a->file), a->from, a->end - a->from, POSIX_FADV_WILLNEED);
+    for (int64_t at = a->from; at < a->end;) {
+        size_t want = a->end - at < (int64_t)sizeof(bytes) ? (size_t)(a->end - at) : sizeof(bytes);
+        ssize_t n = pread(open_file_fd(a->file), bytes, want, at);
+        if (n <= 0) break;
+        at += n;
+    }
+    loop_post(a->loop, &a->back);
+}
+
+static void on_back(struct loop_task *task) {
+    struct ahead *a = container_of(task, struct ahead, back);
+    struct http_conn *c = a->conn;
+    if (c) {
+        c->ahead = NULL;
+        c->share->now_ms = c->sent_ms = loop_enter(c->share->loop) / 1000;
+        STAILQ_FIRST(&c->out)->warm_end = a->end; /* once: should it be pushed out again at once, the loop waits */
+        reply_queue_turn(c);
+    }
+    open_file_unref(a->file);
+    free(a);
+}
+
+bool ahead_ready(struct http_conn *c, struct seg *s) {
+    struct workpool *reads = c->share->server->cfg.reads;
+    if (c->ahead) return false;
+    if (!reads || s->file_off < s->warm_end) return true;
+    int64_t end = s->file_off + (s->file_len < WINDOW ? s->file_len : WINDOW);
+    if (all_cached(open_file_fd(s->file), s->file_off, end)) {
+        s->warm_end = end;
+        return true;
+    }
+    struct ahead *a = calloc(1, sizeof(*a));
+    if (!a) abort();
+    *a = (struct ahead){.work.fn = run,
+                        .back.fn = on_back,
+                        .loop = c->share->loop,
+                        .conn = c,
+                        .file = open_file_ref(s->file),
+                        .from = s->file_off,
+                        .end = end};
+    c->ahead = a;
+    workpool_submit(reads, &a->work);
+    return false;
+}
+
+void ahead_forget(struct http_conn *c) {
+    if (c->ahead) c->ahead->conn = NULL;
+    c->ahead = NULL;
+}
