@@ -3,6 +3,7 @@
 #ifndef ENTREPOT_TESTS_HTTP_FIXTURE_H
 #define ENTREPOT_TESTS_HTTP_FIXTURE_H
 
+#include "common/core/workpool.h"
 #include "common/core/clock.h"
 #include "common/http/server.h"
 
@@ -308,6 +309,7 @@ static void fixture_stop(struct fixture *f, int64_t grace_ms) {
     for (unsigned i = 0; i < f->n_loops; i++) {
         loop_stop(f->loops[i]);
         loop_join(f->loops[i]);
+        if (f->cfg.reads) workpool_wait_idle(f->cfg.reads); /* what it still has for the loop is run with it */
         loop_free(f->loops[i]);
     }
     open_file_unref(f->file);
