@@ -8,6 +8,13 @@
 
 /* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. */
 #define FILL_WINDOW (16 * MiB)
+/* What comes from a source is gathered to blocks of this size before it is written and hashed: 100 MB as 6,400 parts of
+ * 16 KiB cost 280 ms of processor time, as 400 blocks 130. */
+#define FILL_BLOCK (256 * KiB)
+/* Blocks one fill may have waiting for the hasher before its source is paused. */
+#define FILL_BLOCKS_MAX 4
+/* Blocks all fills of a loop may have before they hash in place instead. */
+#define FILL_BLOCKS_ALL 64
 /* Ranged fetches beside the main one, for readers far ahead of it. */
 #define FILL_ASIDE_MAX 4
 #define FILL_ASIDE_BYTES (8 * MiB)
@@ -16,6 +23,7 @@
 enum fill_step {
     STEP_OPENING,    /* part file open; its old bytes are being hashed in the work pool */
     STEP_FETCHING,   /* a source is sending */
+    STEP_CHECKING,   /* the source has ended; the hasher has not got there yet */
     STEP_WAITING,    /* between two tries */
     STEP_COMMITTING, /* proved; being synced and renamed */
     STEP_OVER,       /* committed, passed through, failed or paused: only its readers keep it */
@@ -24,6 +32,28 @@ enum fill_step {
 struct reader_list {
     struct fill_reader *first;
     unsigned n;
+};
+
+/* A fill without readers waits so long before it pauses. */
+#define FILL_LINGER_MS 2000
+
+/* Bytes of one stretch, which never reaches over the end of a piece. */
+struct block {
+    struct block *next;
+    size_t len;
+    char data[FILL_BLOCK];
+};
+
+/* A stretch that is being hashed beside the fetch loop. While it runs only `running` and `generation` are the loop's to
+ * look at. */
+struct check {
+    bool running;
+    unsigned generation; /* of the fill when it began: the result of an older one is dropped */
+    struct hasher hasher;
+    struct block *blocks;
+    int64_t len;
+    struct work work;
+    struct loop_task done;
 };
 
 struct fill {
@@ -52,8 +82,17 @@ struct fill {
     enum fill_step step;
     bool in_table;
     struct part *part;
-    int64_t written;      /* contiguous from the start, and hashed */
-    int64_t window_floor; /* bytes below it have been dropped from the window */
+    int64_t taken;                  /* come from the source, from the start on: what is written and what is gathered */
+    int64_t written;                /* contiguous from the start in the file */
+    int64_t hashed;                 /* of those, hashed and so far not found wrong */
+    unsigned generation;            /* grows with every rewind */
+    struct block *filling;          /* ends at `taken` */
+    struct block *waiting, **waits; /* written, for the hasher, oldest first */
+    unsigned n_waiting;
+    struct check check;
+    void (*then)(struct fill *f); /* STEP_CHECKING: what comes after it */
+    struct fetch_end last;        /* how the fetch ended */
+    int64_t window_floor;         /* bytes below it have been dropped from the window */
     bool paused;
     struct hasher hasher;
     uint8_t *proofs; /* our own, at the ends of whole pieces */
@@ -110,12 +149,17 @@ struct fill_shard {
     struct loop *loop;
     struct map *table; /* digest -> fill, those that can be joined */
     struct fill *all;
+    unsigned n_checks; /* stretches at the hasher */
+    unsigned n_blocks; /* of all fills, the spare ones not counted */
+    struct block *spare;
+    unsigned n_spare;
     bool stopping, told;
     struct loop_task stop;
 };
 
 struct fill_engine {
     struct fill_engine_config cfg;
+    struct workpool *hashers;
     struct fill_shard *shards;
     unsigned n_shards;
     atomic_uint shards_running;
@@ -147,8 +191,44 @@ void fill_unref(struct fill *f);
 /* Any thread that holds a reference: a reader has moved on. */
 void fill_poke(struct fill *f);
 void fill_notify_readers(struct fill *f);
+/* Shows readers what is written, but for the last piece, which waits for the whole digest. */
+void fill_publish(struct fill *f);
 void fill_fail(struct fill *f, const struct fetch_end *end);
-/* A piece was proved wrong, or what is in the file ahead is doubted: take back everything from `to` on. */
+/* The next try, from what is written on. All of it is hashed. */
+void fill_fetch(struct fill *f);
+/* The source has sent what is not true: on to the next try. */
+void fill_source_lied(struct fill *f, const char *what);
+/* Pauses the source, or lets it go on, by what is in memory. */
+void fill_hold_back(struct fill *f);
+struct fill_shard *fill_shard(struct fill *f);
+
+/* opening.c; fetch loop. Opens the part file of a new fill, unless it is one `apart`, and sees to what is in it; then
+ * fill_fetch, never before this has returned. */
+void fill_open(struct fill *f, bool apart);
+
+/* intake.c; fetch loop: what comes from a source on its way into the file. Those that return bool say false if the fill
+ * has gone on to something else meanwhile, and its fetch is no more. */
+bool intake_add(struct fill *f, const void *data, size_t len);
+/* Nothing more comes for now. */
+bool intake_lull(struct fill *f);
+/* Nothing more comes from this fetch: everything goes to the file and to the hasher. */
+bool intake_close(struct fill *f);
+/* Forgets what is not written, and what waits for the hasher. */
+void intake_drop(struct fill *f);
+struct block *block_new(struct fill *f);
+void block_free(struct fill *f, struct block *b);
+void blocks_free_spare(struct fill_shard *sh);
+
+/* check.c; fetch loop: the running hash, beside the loop where that pays, and the proof of each piece. */
+/* Bytes that follow `hashed` and are in the file already. False as above: a piece was wrong. */
+bool check_in_place(struct fill *f, const void *data, size_t len);
+/* Hands what waits to the hasher, unless it is busy with this fill, or hashes it here. False as above. */
+bool check_waiting(struct fill *f);
+/* then(f) once everything written is hashed: now, or later in STEP_CHECKING; not at all if a piece is found wrong. */
+void check_then(struct fill *f, void (*then)(struct fill *f));
+/* The catalogue's word on pieces hashed before it came: takes back from the first wrong one. */
+void check_against_advice(struct fill *f);
+/* A piece was proved wrong, or what is in the file ahead is doubted: takes back everything from `to` on. */
 void fill_rewind(struct fill *f, int64_t to);
 
 /* bytes.c; fetch loop: where a fill's bytes are, on disk and, when the disk takes no more, in the window. */

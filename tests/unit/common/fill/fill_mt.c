@@ -59,6 +59,7 @@ static bool script_call(struct script_fetch *f, const unsigned char *data, size_
     f->in_callback = true;
     if (data) {
         f->ev->data(&f->fetch, data, len, f->arg);
+        if (!f->cancelled && f->ev->lull) f->ev->lull(&f->fetch, f->arg);
     } else {
         struct fetch_head h = {.total = f->s->hide_size ? -1 : f->s->size, .origin = f->s->source.name};
         snprintf(h.media_type, sizeof(h.media_type), "application/vnd.oci.image.manifest.v1+json");

@@ -83,7 +83,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     loop_stop(loop);
 }
 
-static const struct http_call_events events = {on_head, on_data, on_done};
+static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static int set_up(void **state) {
     (void)state;
@@ -384,7 +384,7 @@ static bool counted(struct script_server *s, int fd, const char *head) {
 
 static void client_delivers_every_byte_once_over_many_pauses(void **state) {
     (void)state;
-    static const struct http_call_events counted_events = {on_head, on_counted, on_done};
+    static const struct http_call_events counted_events = {.head = on_head, .data = on_counted, .done = on_done};
     script_start(&server, counted, NULL);
     for (int i = 0; i < 2; i++) {
         struct probe p = {0};
