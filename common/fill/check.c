@@ -1,6 +1,7 @@
-/* The running hash of a fill and the proof of each piece. What is written waits in blocks and is hashed, in order, by a
- * thread beside the fetch loop, so that the next bytes are received and written meanwhile; a little is hashed in place,
- * as that is done sooner than handed over. Thread: fetch loop, but for `run`.
+/* The running hash of a fill and the proof of each piece. What is written is read back from the file and hashed, in
+ * order, by a thread beside the fetch loop, so that the next bytes are received and written meanwhile. (Handing it the
+ * memory they came in costs more: it would come back from another core's cache, and there had to be a bound for it.)
+ * Thread: fetch loop, but for `run`.
  *
  * A stretch at the hasher has a copy of the running hash: whatever happens to the fill meanwhile, its result is taken
  * if nothing was taken back since, else dropped. */
@@ -9,8 +10,8 @@
 #include <assert.h>
 #include <string.h>
 
-/* 40 us of hashing: what two threads lose with a hand-over. */
-#define IN_PLACE_MAX (64 * KiB)
+/* Read at a time: stays in the second-level cache. */
+#define READ_BYTES (64 * KiB)
 
 /* Our own chaining value at a piece's end; false if the catalogue's differs. */
 static bool piece_fits(struct fill *f) {
@@ -57,10 +58,16 @@ bool check_in_place(struct fill *f, const void *data, size_t len) {
 /* --- at the hasher --- */
 
 static void run(struct work *w) {
+    static _Thread_local char chunk[READ_BYTES];
     struct check *c = container_of(w, struct check, work);
-    for (const struct block *b = c->blocks; b; b = b->next)
-        hasher_update(&c->hasher, b->data, b->len);
-    loop_post(container_of(c, struct fill, check)->loop, &c->done);
+    struct fill *f = container_of(c, struct fill, check);
+    for (int64_t at = c->from; at < c->to && c->code == 0;) {
+        size_t n = c->to - at < READ_BYTES ? (size_t)(c->to - at) : READ_BYTES;
+        c->code = fill_bytes_read(f, at, chunk, n);
+        if (c->code == 0) hasher_update(&c->hasher, chunk, n);
+        at += (int64_t)n;
+    }
+    loop_post(f->loop, &c->done);
 }
 
 /* The result of what runs is still wanted. */
@@ -68,94 +75,66 @@ static bool is_busy(const struct fill *f) {
     return f->check.running && f->check.generation == f->generation;
 }
 
-static struct block *take_waiting(struct fill *f) {
-    struct block *b = f->waiting;
-    f->waiting = b->next;
-    if (!f->waiting) f->waits = &f->waiting;
-    f->n_waiting--;
-    b->next = NULL;
-    return b;
-}
-
-static void on_checked(struct loop_task *task);
-
-/* All that waits, up to the end of the piece, where the chaining value is needed. */
-static void start(struct fill *f) {
-    struct check *c = &f->check;
-    struct block **last = &c->blocks;
-    c->running = true;
-    c->generation = f->generation;
-    c->hasher = f->hasher;
-    c->len = 0;
-    c->work.fn = run;
-    c->done.fn = on_checked;
-    do {
-        *last = take_waiting(f);
-        c->len += (int64_t)(*last)->len;
-        last = &(*last)->next;
-    } while (f->waiting && (f->hashed + c->len) % PIECE_SIZE != 0);
-    fill_shard(f)->n_checks++;
-    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
-    workpool_submit(f->engine->hashers, &c->work);
-}
-
-static bool better_in_place(struct fill *f) {
-    return f->step == STEP_CHECKING || f->check.running ||
-           (f->n_waiting == 1 && (int64_t)f->waiting->len <= IN_PLACE_MAX) || fill_shard(f)->n_blocks > FILL_BLOCKS_ALL;
-}
-
-bool check_waiting(struct fill *f) {
-    while (f->waiting) {
-        if (is_busy(f)) return true;
-        if (!better_in_place(f)) {
-            start(f);
-            return true;
-        }
-        struct block *b = take_waiting(f);
-        hasher_update(&f->hasher, b->data, b->len);
-        f->hashed += (int64_t)b->len;
-        block_free(f, b);
-        if (!piece_over(f)) return false;
-    }
-    return true;
-}
-
 /* In STEP_CHECKING: goes on if everything is hashed. */
 static void go_on(struct fill *f) {
-    if (is_busy(f) || f->waiting) return;
-    assert(f->hashed == f->written && f->taken == f->written);
+    if (f->step != STEP_CHECKING || f->hashed < f->written) return;
     f->then(f);
+}
+
+static bool adopt(struct fill *f) {
+    const struct check *c = &f->check;
+    if (c->code < 0) {
+        struct fetch_end end;
+        fetch_end_set(&end, c->code, "what was written cannot be read back: %s", error_name(c->code));
+        fill_fail(f, &end);
+        return false;
+    }
+    f->hasher = c->hasher;
+    f->hashed = c->to;
+    return piece_over(f);
 }
 
 static void on_checked(struct loop_task *task) {
     struct fill *f = container_of(task, struct fill, check.done);
     struct fill_shard *sh = fill_shard(f);
-    struct check *c = &f->check;
-    bool wanted = is_busy(f) && f->step != STEP_OVER, same = true;
-    c->running = false;
+    bool wanted = is_busy(f);
+    f->check.running = false;
     sh->n_checks--;
-    for (struct block *b; (b = c->blocks);) {
-        c->blocks = b->next;
-        block_free(f, b);
+    if (f->step != STEP_OVER && (!wanted || adopt(f))) {
+        check_rest(f);
+        if (f->step == STEP_FETCHING)
+            fill_hold_back(f);
+        else
+            go_on(f);
     }
-    if (wanted) {
-        f->hasher = c->hasher;
-        f->hashed += c->len;
-        same = piece_over(f);
-    }
-    if (same && f->step != STEP_OVER) same = check_waiting(f);
-    if (same && f->step == STEP_CHECKING)
-        go_on(f);
-    else if (same && f->step == STEP_FETCHING)
-        fill_hold_back(f);
     fill_unref(f);
     fill_shard_check_stopped(sh);
 }
 
+/* Up to the end of the piece, where the chaining value is needed. */
+void check_rest(struct fill *f) {
+    struct check *c = &f->check;
+    if (c->running || f->hashed == f->written) return;
+    int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE;
+    c->running = true;
+    c->generation = f->generation;
+    c->code = 0;
+    c->hasher = f->hasher;
+    c->from = f->hashed;
+    c->to = f->written < end ? f->written : end;
+    c->work.fn = run;
+    c->done.fn = on_checked;
+    fill_shard(f)->n_checks++;
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    workpool_submit(f->engine->hashers, &c->work);
+}
+
 void check_then(struct fill *f, void (*then)(struct fill *f)) {
+    assert(f->taken == f->written);
     f->step = STEP_CHECKING;
     f->then = then;
-    if (check_waiting(f)) go_on(f);
+    check_rest(f);
+    go_on(f);
 }
 
 /* --- the catalogue's word, and taking back --- */

@@ -234,7 +234,10 @@ struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
 /* Those that commit end by themselves, as does what is at the hasher. */
 void fill_shard_check_stopped(struct fill_shard *sh) {
     struct fill_engine *e = sh->engine;
-    if (!sh->all) blocks_free_spare(sh);
+    if (!sh->all) {
+        free(sh->gather);
+        sh->gather = NULL;
+    }
     if (!sh->stopping || sh->all || sh->n_checks || sh->told) return;
     sh->told = true;
     if (atomic_fetch_sub(&e->shards_running, 1) == 1) e->stopped(e->stopped_arg);

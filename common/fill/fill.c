@@ -82,7 +82,6 @@ static struct fill *fill_new(struct fill_shard *sh, const struct fill_spec *spec
     atomic_init(&f->window_from, INT64_MAX);
     atomic_init(&f->source_name, "");
     f->step = STEP_OVER;
-    f->waits = &f->waiting;
     return f;
 }
 
@@ -283,7 +282,7 @@ void fill_source_lied(struct fill *f, const char *what) {
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
     /* What it sent before stays, as far as it is not known to be wrong. */
-    if (!intake_close(f)) return;
+    if (!intake_flush(f)) return;
     fetch_end_set(&f->last, ERR_MISMATCH, "%s sent %s", f->sources[f->source]->name, what);
     check_then(f, try_again);
 }
@@ -439,13 +438,11 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     fill_notify_readers(f);
 }
 
-/* Enough is in memory: the source waits, for the slowest reader of a window or for the hasher. */
+/* Enough is in the window: the source waits for the slowest reader. */
 void fill_hold_back(struct fill *f) {
-    bool full = f->n_waiting >= FILL_BLOCKS_MAX && f->check.running;
-    if (atomic_load_explicit(&f->window, memory_order_relaxed)) {
-        fill_bytes_drop_consumed(f);
-        full = full || f->taken - f->window_floor > FILL_WINDOW;
-    }
+    if (!atomic_load_explicit(&f->window, memory_order_relaxed)) return;
+    fill_bytes_drop_consumed(f);
+    bool full = f->written - f->window_floor > FILL_WINDOW;
     if (full == f->paused || !f->fetch) return;
     f->paused = full;
     if (full)
@@ -492,13 +489,12 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         p += n;
         len -= n;
     }
-    fill_hold_back(f);
 }
 
 static void on_lull(struct fetch *fetch, void *arg) {
     (void)fetch;
     struct fill *f = arg;
-    if (intake_lull(f)) fill_hold_back(f);
+    if (intake_flush(f)) fill_hold_back(f);
 }
 
 /* A fetch has ended, and all it brought is hashed. */
@@ -528,7 +524,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct fill *f = arg;
     f->fetch = NULL;
-    if (!intake_close(f)) return;
+    if (!intake_flush(f)) return;
     f->last = *e;
     check_then(f, source_ended);
 }
