@@ -12,6 +12,10 @@
 
 /* Read at a time: stays in the second-level cache. */
 #define READ_BYTES (64 * KiB)
+/* Handed over at a time: 0.7 ms of hashing against some 20 us of waking each other. */
+#define STRETCH_MIN (1 * MiB)
+/* The end of a fetch, when it is so short, is hashed sooner than handed over. */
+#define IN_PLACE_MAX (32 * KiB)
 
 /* Our own chaining value at a piece's end; false if the catalogue's differs. */
 static bool piece_fits(struct fill *f) {
@@ -81,14 +85,16 @@ static void go_on(struct fill *f) {
     f->then(f);
 }
 
+static bool cannot_read(struct fill *f, int code) {
+    struct fetch_end end;
+    fetch_end_set(&end, code, "what was written cannot be read back: %s", error_name(code));
+    fill_fail(f, &end);
+    return false;
+}
+
 static bool adopt(struct fill *f) {
     const struct check *c = &f->check;
-    if (c->code < 0) {
-        struct fetch_end end;
-        fetch_end_set(&end, c->code, "what was written cannot be read back: %s", error_name(c->code));
-        fill_fail(f, &end);
-        return false;
-    }
+    if (c->code < 0) return cannot_read(f, c->code);
     f->hasher = c->hasher;
     f->hashed = c->to;
     return piece_over(f);
@@ -101,7 +107,7 @@ static void on_checked(struct loop_task *task) {
     f->check.running = false;
     sh->n_checks--;
     if (f->step != STEP_OVER && (!wanted || adopt(f))) {
-        check_rest(f);
+        check_written(f);
         if (f->step == STEP_FETCHING)
             fill_hold_back(f);
         else
@@ -111,17 +117,14 @@ static void on_checked(struct loop_task *task) {
     fill_shard_check_stopped(sh);
 }
 
-/* Up to the end of the piece, where the chaining value is needed. */
-void check_rest(struct fill *f) {
+static void start(struct fill *f, int64_t to) {
     struct check *c = &f->check;
-    if (c->running || f->hashed == f->written) return;
-    int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE;
     c->running = true;
     c->generation = f->generation;
     c->code = 0;
     c->hasher = f->hasher;
     c->from = f->hashed;
-    c->to = f->written < end ? f->written : end;
+    c->to = to;
     c->work.fn = run;
     c->done.fn = on_checked;
     fill_shard(f)->n_checks++;
@@ -129,11 +132,28 @@ void check_rest(struct fill *f) {
     workpool_submit(f->engine->hashers, &c->work);
 }
 
+void check_written(struct fill *f) {
+    /* The chaining value is needed at the end of the piece. */
+    int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE, to = f->written < end ? f->written : end;
+    bool enough = to == end || to - f->hashed >= STRETCH_MIN || (f->step == STEP_CHECKING && to > f->hashed);
+    if (enough && !f->check.running) start(f, to);
+}
+
+/* What is soon done is not handed over. False: a piece was wrong. */
+static bool check_little(struct fill *f) {
+    char chunk[IN_PLACE_MAX];
+    int64_t len = f->written - f->hashed, to_end = PIECE_SIZE - f->hashed % PIECE_SIZE;
+    if (is_busy(f) || len == 0 || len > IN_PLACE_MAX || len > to_end) return true;
+    int r = fill_bytes_read(f, f->hashed, chunk, (size_t)len);
+    return r == 0 ? check_in_place(f, chunk, (size_t)len) : cannot_read(f, r);
+}
+
 void check_then(struct fill *f, void (*then)(struct fill *f)) {
     assert(f->taken == f->written);
     f->step = STEP_CHECKING;
     f->then = then;
-    check_rest(f);
+    if (!check_little(f)) return;
+    check_written(f);
     go_on(f);
 }
 

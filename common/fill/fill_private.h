@@ -202,8 +202,8 @@ void intake_drop(struct fill *f);
 /* check.c; fetch loop: the running hash, beside the loop where that pays, and the proof of each piece. */
 /* Bytes that follow `hashed` and are in the file already. False as above: a piece was wrong. */
 bool check_in_place(struct fill *f, const void *data, size_t len);
-/* What is written and not hashed goes to the hasher, unless it is busy with this fill: then later. */
-void check_rest(struct fill *f);
+/* Something was written: it goes to the hasher, once there is enough of it and that is not busy with this fill. */
+void check_written(struct fill *f);
 /* then(f) once everything written is hashed: now, or later in STEP_CHECKING; not at all if a piece is found wrong. */
 void check_then(struct fill *f, void (*then)(struct fill *f));
 /* The catalogue's word on pieces hashed before it came: takes back from the first wrong one. */

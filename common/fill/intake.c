@@ -7,9 +7,6 @@
 
 #include <string.h>
 
-/* 40 us of hashing: what two threads lose with a hand-over. */
-#define IN_PLACE_MAX (64 * KiB)
-
 void intake_drop(struct fill *f) {
     struct fill_shard *sh = fill_shard(f);
     if (sh->gathered == f) sh->gathered = NULL;
@@ -25,12 +22,10 @@ static bool pass_on(struct fill *f, const void *data, size_t len) {
         fill_fail(f, &end);
         return false;
     }
-    bool next = f->hashed == f->written;
     f->written += (int64_t)len;
     f->taken = f->written;
     fill_publish(f);
-    if (next && len <= IN_PLACE_MAX) return check_in_place(f, data, len);
-    check_rest(f);
+    check_written(f);
     return true;
 }
 
