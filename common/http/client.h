@@ -75,7 +75,7 @@ struct http_call_events {
     /* The last callback; the call is freed after it returns. */
     void (*done)(struct http_call *call, const struct http_result *r, void *arg);
     /* May be NULL. Data has come, and for now there is no more: whoever gathers small parts passes them on. Return
-     * false as for head. Not told before done. */
+     * false as for head. */
     bool (*lull)(struct http_call *call, void *arg);
 };
 
