@@ -427,6 +427,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
         return;
     }
     if (h->total >= 0) atomic_store_explicit(&f->size, h->total, memory_order_release);
+    if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
     bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
     if (first && f->spec.manifest) {
         snprintf(f->media_type, sizeof(f->media_type), "%s",
