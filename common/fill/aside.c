@@ -114,8 +114,8 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    /* The main fetch has got here: what it writes is what it hashes, and stays as it is. */
-    bool passed = f->taken > a->at;
+    /* The main fetch has got into this piece: what it writes is what is hashed, and our proof would not be of it. */
+    bool passed = f->taken > a->at / PIECE_SIZE * PIECE_SIZE;
     if (passed || a->at + (int64_t)len > a->end || atomic_load_explicit(&f->window, memory_order_relaxed)) {
         aside_free(a);
         return;

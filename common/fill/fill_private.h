@@ -179,6 +179,8 @@ void fill_notify_readers(struct fill *f);
 /* Shows readers what is written, but for the last piece, which waits for the whole digest. */
 void fill_publish(struct fill *f);
 void fill_fail(struct fill *f, const struct fetch_end *end);
+/* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
+void fill_over(struct fill *f);
 /* The next try, from what is written on. All of it is hashed. */
 void fill_fetch(struct fill *f);
 /* The source has sent what is not true: on to the next try. */
@@ -186,6 +188,9 @@ void fill_source_lied(struct fill *f, const char *what);
 /* Pauses the source, or lets it go on, by what is in memory. */
 void fill_hold_back(struct fill *f);
 struct fill_shard *fill_shard(struct fill *f);
+
+/* finish.c; fetch loop. All bytes are in and hashed: is it what was asked for? */
+void fill_finish(struct fill *f);
 
 /* opening.c; fetch loop. Opens the part file of a new fill, unless it is one `apart`, and sees to what is in it; then
  * fill_fetch, never before this has returned. */
@@ -213,6 +218,7 @@ void fill_rewind(struct fill *f, int64_t to);
 
 /* bytes.c; fetch loop: where a fill's bytes are, on disk and, when the disk takes no more, in the window. */
 int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t len);
+/* The hasher and the work pool too, of bytes that are there. */
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len);
 void fill_bytes_drop_consumed(struct fill *f);
 void fill_bytes_truncate(struct fill *f, int64_t len);
