@@ -418,7 +418,16 @@ static void on_done(struct http_call *call, const struct http_result *res, void 
     }
 }
 
-static const struct http_call_events events = {on_head, on_data, on_done};
+static bool on_lull(struct http_call *call, void *arg) {
+    (void)call;
+    struct up_request *r = arg;
+    if (r->refusal || !r->ev->lull) return true;
+    r->in_callback = true;
+    r->ev->lull(&r->f.fetch, r->arg);
+    return survives(r);
+}
+
+static const struct http_call_events events = {on_head, on_data, on_done, on_lull};
 
 /* What goes along with a request; the strings live here until it is started. */
 struct headers {

@@ -220,7 +220,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     tell(e, &end);
 }
 
-static const struct http_call_events events = {on_head, on_data, on_done};
+static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 /* --- the request --- */
 

@@ -114,7 +114,9 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (a->at + (int64_t)len > a->end || atomic_load_explicit(&f->window, memory_order_relaxed)) {
+    /* The main fetch has got into this piece: what it writes is what is hashed, and our proof would not be of it. */
+    bool passed = f->taken > a->at / PIECE_SIZE * PIECE_SIZE;
+    if (passed || a->at + (int64_t)len > a->end || atomic_load_explicit(&f->window, memory_order_relaxed)) {
         aside_free(a);
         return;
     }
@@ -122,12 +124,9 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         if (a->at % PIECE_SIZE == 0) start_piece(a);
         int64_t room = PIECE_SIZE - a->at % PIECE_SIZE;
         size_t n = (int64_t)len < room ? len : (size_t)room;
-        /* The main fetch has passed: these bytes are there already, and proved further than ours. */
-        if (a->at + (int64_t)n > f->written) {
-            if (fill_bytes_write(f, a->at, p, n) < 0) {
-                aside_free(a);
-                return;
-            }
+        if (fill_bytes_write(f, a->at, p, n) < 0) {
+            aside_free(a);
+            return;
         }
         if (a->checking) hasher_update(&a->hasher, p, n);
         a->at += (int64_t)n;
@@ -151,7 +150,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     aside_free(a);
 }
 
-static const struct fetch_events aside_events = {on_head, on_data, on_done};
+static const struct fetch_events aside_events = {.head = on_head, .data = on_data, .done = on_done};
 
 static bool under_way(const struct fill *f, int64_t pos) {
     for (const struct aside *a = f->asides; a; a = a->next) {
@@ -187,7 +186,7 @@ void aside_consider(struct fill *f) {
         if (pos < r->spec.start) pos = r->spec.start;
         if (end <= 0 || end > size) end = size;
         if (pos >= end || end - r->spec.start > FILL_ASIDE_BYTES) continue;
-        int64_t distance = pos - f->written;
+        int64_t distance = pos - f->taken;
         if (distance < 2 * PIECE_SIZE || distance < f->rate * FAR_SECONDS) continue;
         int64_t piece = pos / PIECE_SIZE;
         while (has_piece(f, piece))

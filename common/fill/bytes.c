@@ -1,5 +1,6 @@
 /* Where a fill's bytes are: in its part file, and from the moment the disk takes no more, in a memory file with the
- * same offsets whose consumed part is given back (pass-through). Thread: fetch loop. */
+ * same offsets whose consumed part is given back (pass-through). Thread: fetch loop; fill_bytes_read: any that knows
+ * the bytes to be there. */
 #include "common/fill/fill_private.h"
 
 #include <errno.h>
@@ -48,8 +49,8 @@ int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t le
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
     char *out = data;
     while (len) {
-        struct open_file *window = atomic_load_explicit(&f->window, memory_order_relaxed);
-        int64_t from = atomic_load_explicit(&f->window_from, memory_order_relaxed);
+        struct open_file *window = atomic_load_explicit(&f->window, memory_order_acquire);
+        int64_t from = atomic_load_explicit(&f->window_from, memory_order_acquire);
         bool in_window = window && offset >= from;
         if (!in_window && !f->disk) return ERR_INTERNAL;
         size_t want = len;
@@ -65,9 +66,9 @@ int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
     return 0;
 }
 
-/* The lowest position a reader still needs; what was written if there is none. */
+/* The lowest position a reader, or the hasher, still needs. */
 int64_t fill_bytes_slowest(const struct fill *f) {
-    int64_t slowest = f->written;
+    int64_t slowest = f->hashed;
     for (struct fill_reader *r = f->readers.first; r; r = r->next) {
         int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
         if (pos < slowest) slowest = pos;

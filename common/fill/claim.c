@@ -54,7 +54,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
         finish(c);
 }
 
-static const struct fetch_events events = {on_head, on_data, on_done};
+static const struct fetch_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static void ask(struct claim *c) {
     const struct fill_spec *spec = &c->reader->spec;

@@ -222,6 +222,7 @@ struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
     if (!e) abort();
     e->cfg = *cfg;
     e->n_shards = cfg->n_loops;
+    e->hashers = workpool_new("hash", cfg->n_loops);
     e->shards = calloc(e->n_shards, sizeof(*e->shards));
     if (!e->shards) abort();
     for (unsigned i = 0; i < e->n_shards; i++) {
@@ -230,10 +231,14 @@ struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
     return e;
 }
 
-/* Those that commit end by themselves. */
+/* Those that commit end by themselves, as does what is at the hasher. */
 void fill_shard_check_stopped(struct fill_shard *sh) {
     struct fill_engine *e = sh->engine;
-    if (!sh->stopping || sh->all || sh->told) return;
+    if (!sh->all) {
+        free(sh->gather);
+        sh->gather = NULL;
+    }
+    if (!sh->stopping || sh->all || sh->n_checks || sh->told) return;
     sh->told = true;
     if (atomic_fetch_sub(&e->shards_running, 1) == 1) e->stopped(e->stopped_arg);
 }
@@ -260,6 +265,7 @@ void fill_engine_stop(struct fill_engine *e, void (*done)(void *arg), void *arg)
 
 void fill_engine_free(struct fill_engine *e) {
     if (!e) return;
+    workpool_free(e->hashers);
     for (unsigned i = 0; i < e->n_shards; i++)
         map_free(e->shards[i].table);
     free(e->shards);

@@ -1,12 +1,14 @@
 /* The life of one fill. Thread: its fetch loop, but for what is marked.
  *
- *   fill_start ─▶ OPENING ─▶ FETCHING ⇄ WAITING ─▶ COMMITTING ─▶ OVER
- *                    │           │          │  proved               ▲
- *                    └───────────┴──────────┴── failed, paused ─────┘
+ *   fill_start ─▶ OPENING ─▶ FETCHING ─▶ CHECKING ─▶ COMMITTING ─▶ OVER
+ *                    │         │  ▲          │   proved               ▲
+ *                    │         │  └─ WAITING ◀                        │
+ *                    └─────────┴───────┴─────┴── failed, paused ──────┘
  *
- * OPENING: an unfinished part file is hashed again. FETCHING: a source sends; each piece is checked against the
- * catalogue's proof as its last byte arrives. WAITING: the source failed; the next try is due. A wrong piece takes back
- * that piece and what follows (fill_rewind), nothing before it. */
+ * OPENING: an unfinished part file is hashed again (opening.c). FETCHING: a source sends (intake.c); each piece is
+ * checked against the catalogue's proof (check.c). CHECKING: the source has ended, and its last bytes are being hashed.
+ * WAITING: the source failed; the next try is due. A wrong piece takes back that piece and what follows (fill_rewind),
+ * nothing before it. */
 #include "common/fill/fill_private.h"
 
 #include "common/core/clock.h"
@@ -16,16 +18,13 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define REHASH_CHUNK (1 * MiB)
+#define ABSORB_CHUNK (1 * MiB)
 #define TRIES_MAX 2 /* in a row without a byte, for one source */
 #define LIES_MAX 2  /* wrong bytes from one source */
 #define RETRY_FIRST_MS 200
 #define RETURN_MS 15000 /* a source that is gone in mid-body may come back within this */
 #define RETURN_TRY_MS 500
-#define LINGER_MS 2000 /* a fill without readers waits so long before it pauses */
 #define TICK_MS 250
-
-static void fetch_begin(struct fill *f);
 
 /* --- references and the table --- */
 
@@ -39,22 +38,22 @@ void fill_unref(struct fill *f) {
     free(f);
 }
 
-static struct fill_shard *shard(struct fill *f) {
+struct fill_shard *fill_shard(struct fill *f) {
     return fill_shard_of(f->engine, &f->spec.digest);
 }
 
 static void leave_table(struct fill *f) {
     if (!f->in_table) return;
     f->in_table = false;
-    map_take(shard(f)->table, &f->spec.digest, sizeof(f->spec.digest));
+    map_take(fill_shard(f)->table, &f->spec.digest, sizeof(f->spec.digest));
 }
 
-/* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
-static void over(struct fill *f) {
+void fill_over(struct fill *f) {
     assert(f->step != STEP_OVER);
     f->step = STEP_OVER;
     leave_table(f);
     aside_cancel_all(f);
+    intake_drop(f);
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
     timer_fini(&f->retry);
@@ -63,9 +62,9 @@ static void over(struct fill *f) {
     if (f->prev)
         f->prev->next = f->next;
     else
-        shard(f)->all = f->next;
+        fill_shard(f)->all = f->next;
     if (f->next) f->next->prev = f->prev;
-    fill_shard_check_stopped(shard(f));
+    fill_shard_check_stopped(fill_shard(f));
     atomic_fetch_sub_explicit(&f->engine->running, 1, memory_order_relaxed);
     fill_unref(f);
 }
@@ -146,7 +145,7 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
         f->readers.n--;
         break;
     }
-    if (f->step != STEP_OVER && f->readers.n == 0) timer_set(&f->linger, LINGER_MS);
+    if (f->step != STEP_OVER && f->readers.n == 0) timer_set(&f->linger, FILL_LINGER_MS);
     if (f->paused) fill_poke(f);
 }
 
@@ -154,45 +153,25 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
 static void on_linger(void *arg) {
     struct fill *f = arg;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (f->readers.n > 0 || f->step == STEP_COMMITTING) return;
+    /* OPENING: when it is over we are asked again. */
+    if (f->readers.n > 0 || f->step == STEP_COMMITTING || f->step == STEP_OPENING) return;
     bool worth_it = size >= 0 && f->written * 2 > size && !atomic_load_explicit(&f->window, memory_order_relaxed);
     if (!worth_it) fill_stop(f);
 }
 
 /* --- what is visible --- */
 
-/* Everything but the last piece, which waits for the whole digest. */
-static void publish(struct fill *f) {
+/* Everything but the last piece, which waits for the whole digest. Where the catalogue knows the pieces nothing is
+ * shown of the one after that which is being checked. */
+void fill_publish(struct fill *f) {
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     int64_t limit = size >= 0 ? (size > 0 ? (size - 1) / PIECE_SIZE * PIECE_SIZE : 0) : f->written - PIECE_SIZE;
+    int64_t checked = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE;
+    if (f->n_advised && limit > checked) limit = checked;
     int64_t visible = f->written < limit ? f->written : limit;
     if (visible < 0) visible = 0;
     int64_t before = atomic_exchange_explicit(&f->visible, visible, memory_order_release);
     if (visible != before) fill_notify_readers(f);
-}
-
-void fill_rewind(struct fill *f, int64_t to) {
-    assert(to % PIECE_SIZE == 0 && to <= f->written);
-    log_warn("fill_takes_back", KV_I("from", to), KV_I("written", f->written),
-             KV_S("source", atomic_load(&f->source_name)), KV_S("request_id", f->spec.request_id));
-    if (to < atomic_load_explicit(&f->rewind_floor, memory_order_relaxed)) {
-        atomic_store_explicit(&f->rewind_floor, to, memory_order_relaxed);
-    }
-    atomic_fetch_add_explicit(&f->rewinds, 1, memory_order_release);
-    f->written = to;
-    atomic_store_explicit(&f->visible, to, memory_order_release);
-    if (atomic_load_explicit(&f->proven, memory_order_relaxed) > to) {
-        atomic_store_explicit(&f->proven, to, memory_order_release);
-    }
-    aside_forget(f);
-    fill_bytes_truncate(f, to);
-    size_t piece = (size_t)(to / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
-    if (f->n_proofs > piece) f->n_proofs = piece;
-    if (piece == 0)
-        hasher_init(&f->hasher, f->spec.digest.alg);
-    else
-        hasher_resume(&f->hasher, f->spec.digest.alg, (uint64_t)to, f->proofs + (piece - 1) * len);
-    fill_notify_readers(f);
 }
 
 /* --- failing --- */
@@ -207,7 +186,7 @@ void fill_fail(struct fill *f, const struct fetch_end *end) {
     if (f->part) part_close(f->part);
     f->part = NULL;
     fill_notify_readers(f);
-    over(f);
+    fill_over(f);
 }
 
 void fill_stop(struct fill *f) {
@@ -242,7 +221,7 @@ static void note_failure(struct fill *f, const struct fetch_end *end) {
 }
 
 static void on_retry(void *arg) {
-    fetch_begin(arg);
+    fill_fetch(arg);
 }
 
 static int64_t jittered(int64_t ms) {
@@ -291,168 +270,42 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
     fill_fail(f, &worst);
 }
 
-static void source_lied(struct fill *f, const char *what) {
-    struct fetch_end end;
-    fetch_end_set(&end, ERR_MISMATCH, "%s sent %s", f->sources[f->source]->name, what);
-    atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
-    if (f->fetch) fetch_cancel(f->fetch);
-    f->fetch = NULL;
+/* STEP_CHECKING is over after a fetch that had failed. */
+static void try_again(struct fill *f) {
+    struct fetch_end end = f->last;
     source_failed(f, &end);
 }
 
-/* --- committing --- */
-
-static void on_committed(struct loop_task *task) {
-    struct fill *f = container_of(task, struct fill, committed);
-    char digest[DIGEST_STR_MAX];
-    if (f->commit_code < 0) {
-        log_error("commit_failed", KV_S("digest", digest_str(&f->spec.digest, digest)),
-                  KV_S("why", error_name(f->commit_code)));
-    }
-    over(f);
-}
-
-static void commit_done(int code, void *arg) {
-    struct fill *f = arg;
-    f->commit_code = code;
-    loop_post(f->loop, &f->committed);
-}
-
-static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m) {
-    char repo[REPO_STR_MAX];
-    struct commit_info info = {
-        .size = size,
-        .scopes = f->scopes,
-        .n_scopes = f->n_scopes,
-    };
-    struct digest *children = NULL;
-    if (f->spec.manifest) {
-        info.flags |= BLOB_MANIFEST;
-        info.media_type = f->media_type;
-        info.repository = repo_name_str(&f->spec.repo, repo);
-        children = calloc(m->n_children + 1, sizeof(*children));
-        if (!children) abort();
-        for (size_t i = 0; i < m->n_children; i++)
-            children[i] = m->children[i].digest;
-        info.children = children;
-        info.n_children = m->n_children;
-    }
-    struct part *part = f->part;
-    f->part = NULL;
-    part_commit(part, &info, commit_done, f);
-    free(children);
-}
-
-/* The digest fits: everybody may have everything, then it goes into the store. */
-static void proved(struct fill *f) {
-    int64_t size = f->written;
-    struct manifest m = {0};
-    char *body = NULL;
-    if (f->spec.manifest) {
-        body = malloc((size_t)size + 1);
-        if (!body) abort();
-        int r = fill_bytes_read(f, 0, body, (size_t)size);
-        body[size] = '\0';
-        if (r < 0 || manifest_parse(&m, body, (size_t)size, NULL) < 0) manifest_fini(&m), memset(&m, 0, sizeof(m));
-        if (!f->media_type[0]) {
-            snprintf(f->media_type, sizeof(f->media_type), "%s",
-                     m.media_type[0] ? m.media_type : "application/octet-stream");
-        }
-    }
-    if (f->engine->cfg.learned) {
-        f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, f->n_proofs, body,
-                               (size_t)size, f->engine->cfg.arg);
-    }
-    atomic_store_explicit(&f->size, size, memory_order_relaxed);
-    atomic_store_explicit(&f->proven, size, memory_order_relaxed);
-    atomic_store_explicit(&f->visible, size, memory_order_relaxed);
-    atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);
-    atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
-    fill_notify_readers(f);
-    if (f->part && !atomic_load_explicit(&f->window, memory_order_relaxed)) {
-        f->step = STEP_COMMITTING;
-        hand_to_store(f, size, &m);
-    } else {
-        atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
-        if (f->part) part_discard(f->part);
-        f->part = NULL;
-        over(f);
-    }
-    manifest_fini(&m);
-    free(body);
-}
-
-/* All bytes are in: is it what was asked for? */
-static void finish(struct fill *f) {
-    struct hasher h = f->hasher;
-    struct digest got;
-    hasher_final(&h, &got);
-    if (digest_eq(&got, &f->spec.digest)) {
-        proved(f);
-        return;
-    }
-    /* Pieces the catalogue has proved stay; without its word nothing is known to be good. */
-    int64_t keep = atomic_load_explicit(&f->proven, memory_order_relaxed);
-    fill_rewind(f, keep / PIECE_SIZE * PIECE_SIZE);
-    source_lied(f, "bytes that do not match the digest");
+void fill_source_lied(struct fill *f, const char *what) {
+    atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
+    if (f->fetch) fetch_cancel(f->fetch);
+    f->fetch = NULL;
+    /* What it sent before stays, as far as it is not known to be wrong. */
+    if (!intake_flush(f)) return;
+    fetch_end_set(&f->last, ERR_MISMATCH, "%s sent %s", f->sources[f->source]->name, what);
+    check_then(f, try_again);
 }
 
 /* --- fetching --- */
 
-/* Our own chaining value at a piece's end; false if the catalogue's differs. */
-static bool piece_done(struct fill *f) {
-    size_t len = digest_len(f->spec.digest.alg);
-    if (f->n_proofs == f->cap_proofs) {
-        f->cap_proofs = f->cap_proofs ? f->cap_proofs * 2 : 16;
-        f->proofs = realloc(f->proofs, f->cap_proofs * len);
-        if (!f->proofs) abort();
-    }
-    uint8_t proof[PIECE_PROOF_MAX];
-    hasher_proof(&f->hasher, proof);
-    memcpy(f->proofs + f->n_proofs * len, proof, len);
-    size_t piece = f->n_proofs++;
-    if (piece >= f->n_advised) return true;
-    if (memcmp(f->advised + piece * len, proof, len) != 0) {
-        f->n_proofs--;
-        return false;
-    }
-    int64_t end = ((int64_t)piece + 1) * PIECE_SIZE;
-    if (atomic_load_explicit(&f->proven, memory_order_relaxed) < end) {
-        atomic_store_explicit(&f->proven, end, memory_order_release);
-    }
-    return true;
-}
-
-/* Hashes and counts bytes that are in the file already. False: a piece was wrong and the fill has gone on to another
- * try. */
-static bool take(struct fill *f, const void *data, size_t len) {
-    hasher_update(&f->hasher, data, len);
-    f->written += (int64_t)len;
-    if (f->written % PIECE_SIZE != 0) return true;
-    /* The last piece has no proof but the digest itself. */
-    if (f->written == atomic_load_explicit(&f->size, memory_order_relaxed)) return true;
-    if (piece_done(f)) return true;
-    fill_rewind(f, f->written - PIECE_SIZE);
-    source_lied(f, "a piece that does not match the catalogue");
-    return false;
-}
-
-/* Pieces that were fetched ahead and come next are hashed from the file. False as for take. */
+/* Pieces that were fetched ahead and come next are hashed from the file. False: one was wrong, and the fill has gone on
+ * to another try. */
 static bool absorb(struct fill *f) {
-    static _Thread_local char chunk[REHASH_CHUNK];
+    static _Thread_local char chunk[ABSORB_CHUNK];
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     while (f->written % PIECE_SIZE == 0 && aside_run(f, f->written / PIECE_SIZE) > 0) {
         int64_t end = f->written + PIECE_SIZE;
         if (size >= 0 && end > size) end = size;
         while (f->written < end) {
-            size_t n = end - f->written < REHASH_CHUNK ? (size_t)(end - f->written) : REHASH_CHUNK;
+            size_t n = end - f->written < ABSORB_CHUNK ? (size_t)(end - f->written) : ABSORB_CHUNK;
             if (fill_bytes_read(f, f->written, chunk, n) < 0) {
                 aside_forget(f);
                 return true;
             }
-            if (!take(f, chunk, n)) return false;
+            f->taken = f->written += (int64_t)n;
+            if (!check_in_place(f, chunk, n)) return false;
         }
-        publish(f);
+        fill_publish(f);
     }
     return true;
 }
@@ -465,7 +318,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     if (h->total >= 0 && known >= 0 && h->total != known) {
         char what[96];
         snprintf(what, sizeof(what), "a length of %lld instead of %lld", (long long)h->total, (long long)known);
-        source_lied(f, what);
+        fill_source_lied(f, what);
         return;
     }
     if (f->spec.manifest && h->total > MANIFEST_MAX_BYTES) {
@@ -476,6 +329,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
         return;
     }
     if (h->total >= 0) atomic_store_explicit(&f->size, h->total, memory_order_release);
+    if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
     bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
     if (first && f->spec.manifest) {
         snprintf(f->media_type, sizeof(f->media_type), "%s",
@@ -483,12 +337,12 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     }
     atomic_store_explicit(&f->source_name, f->sources[f->source]->name, memory_order_relaxed);
     if (first) atomic_store_explicit(&f->state, FILL_FLOWING, memory_order_release);
-    publish(f);
+    fill_publish(f);
     fill_notify_readers(f);
 }
 
 /* Enough is in the window: the source waits for the slowest reader. */
-static void hold_back_if_full(struct fill *f) {
+void fill_hold_back(struct fill *f) {
     if (!atomic_load_explicit(&f->window, memory_order_relaxed)) return;
     fill_bytes_drop_consumed(f);
     bool full = f->written - f->window_floor > FILL_WINDOW;
@@ -507,16 +361,16 @@ void fill_poke(struct fill *f) {
 
 static void on_consumed(struct loop_task *task) {
     struct fill *f = container_of(task, struct fill, consumed_task);
-    if (f->step != STEP_OVER) hold_back_if_full(f);
+    if (f->step != STEP_OVER) fill_hold_back(f);
     fill_unref(f);
 }
 
 /* Ahead lies a run long enough to be worth a new request. */
 static bool skip_ahead(struct fill *f) {
-    if (f->written % PIECE_SIZE != 0 || aside_run(f, f->written / PIECE_SIZE) < 2) return false;
+    if (f->taken % PIECE_SIZE != 0 || aside_run(f, f->taken / PIECE_SIZE) < 2) return false;
     fetch_cancel(f->fetch);
     f->fetch = NULL;
-    fetch_begin(f);
+    check_then(f, fill_fetch);
     return true;
 }
 
@@ -526,62 +380,61 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if ((size >= 0 && f->written + (int64_t)len > size) ||
-        (f->spec.manifest && f->written + (int64_t)len > MANIFEST_MAX_BYTES)) {
-        source_lied(f, "more bytes than it should");
+    if ((size >= 0 && f->taken + (int64_t)len > size) ||
+        (f->spec.manifest && f->taken + (int64_t)len > MANIFEST_MAX_BYTES)) {
+        fill_source_lied(f, "more bytes than it should");
         return;
     }
     while (len) {
-        int64_t room = PIECE_SIZE - f->written % PIECE_SIZE;
+        int64_t room = PIECE_SIZE - f->taken % PIECE_SIZE;
         size_t n = (int64_t)len < room ? len : (size_t)room;
-        int r = fill_bytes_write(f, f->written, p, n);
-        if (r < 0) {
-            struct fetch_end end;
-            fetch_end_set(&end, r, "neither disk nor memory takes the bytes: %s", error_name(r));
-            fill_fail(f, &end);
-            return;
-        }
-        if (!take(f, p, n)) return;
+        if (!intake_add(f, p, n) || skip_ahead(f)) return;
         p += n;
         len -= n;
-        if (skip_ahead(f)) return;
     }
-    publish(f);
-    hold_back_if_full(f);
 }
 
-static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
+static void on_lull(struct fetch *fetch, void *arg) {
     (void)fetch;
     struct fill *f = arg;
-    f->fetch = NULL;
-    f->paused = false;
+    if (intake_flush(f)) fill_hold_back(f);
+}
+
+/* A fetch has ended, and all it brought is hashed. */
+static void source_ended(struct fill *f) {
+    const struct fetch_end *e = &f->last;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (e->code == 0 && size < 0) {
         size = f->written;
         atomic_store_explicit(&f->size, size, memory_order_release);
     }
     if (e->code == 0 && f->written == size) {
-        finish(f);
-        return;
-    }
-    if (e->code == 0) {
+        fill_finish(f);
+    } else if (e->code == 0) {
         struct fetch_end shorter;
         fetch_end_set(&shorter, ERR_UPSTREAM, "%s ended after %lld of %lld bytes", f->sources[f->source]->name,
                       (long long)f->written, (long long)size);
         source_failed(f, &shorter);
-        return;
-    }
-    if (e->status == 416 && f->written > 0 && f->fetch_from == f->written) {
+    } else if (e->status == 416 && f->written > 0 && f->fetch_from == f->written) {
         /* Nothing after what we have: it is complete, or wrong. */
-        finish(f);
-        return;
+        fill_finish(f);
+    } else {
+        try_again(f);
     }
-    source_failed(f, e);
 }
 
-static const struct fetch_events fetch_events = {on_head, on_data, on_done};
+static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    f->fetch = NULL;
+    if (!intake_flush(f)) return;
+    f->last = *e;
+    check_then(f, source_ended);
+}
 
-static void fetch_begin(struct fill *f) {
+static const struct fetch_events fetch_events = {on_head, on_data, on_done, on_lull};
+
+void fill_fetch(struct fill *f) {
     if (f->n_sources == 0) {
         struct fetch_end worst = f->worst;
         fill_fail(f, &worst);
@@ -590,7 +443,7 @@ static void fetch_begin(struct fill *f) {
     if (!absorb(f)) return;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (size >= 0 && f->written == size) {
-        finish(f);
+        fill_finish(f);
         return;
     }
     struct fetch_request rq = {
@@ -607,104 +460,25 @@ static void fetch_begin(struct fill *f) {
     }
     memcpy(rq.request_id, f->spec.request_id, sizeof(rq.request_id));
     f->step = STEP_FETCHING;
+    f->paused = false;
     f->fetch_from = f->written;
     f->fetch = fetch_start(f->sources[f->source], &rq, &fetch_events, f);
 }
 
-/* --- opening --- */
-
-/* Work pool: hashes what an earlier life of this fill has left. Only this thread touches hasher, proofs and written
- * meanwhile. */
-static void rehash(struct work *w) {
-    struct fill *f = container_of(w, struct fill, rehash);
-    char *chunk = malloc(REHASH_CHUNK);
-    if (!chunk) abort();
-    size_t len = digest_len(f->spec.digest.alg);
-    f->cap_proofs = (size_t)(f->rehash_to / PIECE_SIZE) + 1;
-    f->proofs = calloc(f->cap_proofs, len);
-    if (!f->proofs) abort();
-    while (f->written < f->rehash_to && !atomic_load_explicit(&f->rehash_stop, memory_order_relaxed)) {
-        int64_t room = PIECE_SIZE - f->written % PIECE_SIZE, left = f->rehash_to - f->written;
-        int64_t n = room < REHASH_CHUNK ? room : REHASH_CHUNK;
-        if (n > left) n = left;
-        if (fill_bytes_read(f, f->written, chunk, (size_t)n) < 0) break;
-        hasher_update(&f->hasher, chunk, (size_t)n);
-        f->written += n;
-        if (f->written % PIECE_SIZE != 0) continue;
-        uint8_t proof[PIECE_PROOF_MAX];
-        hasher_proof(&f->hasher, proof);
-        memcpy(f->proofs + f->n_proofs++ * len, proof, len);
-    }
-    free(chunk);
-    loop_post(f->loop, &f->rehashed);
-}
-
-/* The catalogue's word on pieces hashed before it came: take back from the first wrong one. */
-static void check_against_advice(struct fill *f) {
-    size_t len = digest_len(f->spec.digest.alg);
-    size_t n = f->n_proofs < f->n_advised ? f->n_proofs : f->n_advised;
-    for (size_t i = 0; i < n; i++) {
-        if (memcmp(f->proofs + i * len, f->advised + i * len, len) == 0) {
-            int64_t end = ((int64_t)i + 1) * PIECE_SIZE;
-            if (end > atomic_load_explicit(&f->proven, memory_order_relaxed)) {
-                atomic_store_explicit(&f->proven, end, memory_order_release);
-            }
-            continue;
-        }
-        fill_rewind(f, (int64_t)i * PIECE_SIZE);
-        if (f->step == STEP_FETCHING) source_lied(f, "a piece that does not match the catalogue");
-        return;
-    }
-    fill_notify_readers(f);
-}
-
-static void on_rehashed(struct loop_task *task) {
-    struct fill *f = container_of(task, struct fill, rehashed);
-    if (atomic_load_explicit(&f->rehash_stop, memory_order_relaxed)) {
-        f->step = STEP_WAITING;
-        fill_stop(f);
-        return;
-    }
-    f->step = STEP_WAITING;
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (size >= 0 && f->written > size) fill_rewind(f, 0);
-    atomic_fetch_add_explicit(&f->engine->resumed_bytes, f->written, memory_order_relaxed);
-    log_info("fill_resumes", KV_I("have", f->written), KV_S("request_id", f->spec.request_id));
-    check_against_advice(f);
-    publish(f);
-    if (f->readers.n == 0) timer_set(&f->linger, LINGER_MS);
-    fetch_begin(f);
-}
-
 static void on_tick(void *arg) {
     struct fill *f = arg;
+    timer_set(&f->tick, TICK_MS);
+    if (f->step == STEP_OPENING) return;
     int64_t per_s = (f->written - f->tick_written) * 1000 / TICK_MS;
     f->rate = f->rate ? (f->rate * 3 + per_s) / 4 : per_s;
     f->tick_written = f->written;
-    timer_set(&f->tick, TICK_MS);
     if (f->step == STEP_FETCHING) aside_consider(f);
-}
-
-static void open_part(struct fill *f, bool apart, int64_t *have) {
-    struct error err = {0};
-    *have = 0;
-    int r = apart ? ERR_BUSY : part_open(f->engine->cfg.store, &f->spec.digest, &f->part, have, &err);
-    if (r < 0) {
-        f->part = NULL;
-        *have = 0;
-        if (!apart) log_warn("fill_passes_through", KV_S("why", err.msg), KV_S("request_id", f->spec.request_id));
-        return;
-    }
-    f->disk = part_file(f->part);
 }
 
 struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool apart) {
     struct fill *f = fill_new(sh, spec);
     f->step = STEP_WAITING;
-    f->rehash.fn = rehash;
-    f->rehashed.fn = on_rehashed;
     f->consumed_task.fn = on_consumed;
-    f->committed.fn = on_committed;
     timer_init(&f->retry, f->loop, on_retry, f);
     timer_init(&f->tick, f->loop, on_tick, f);
     timer_init(&f->linger, f->loop, on_linger, f);
@@ -721,8 +495,6 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
     const struct fill_engine_config *cfg = &f->engine->cfg;
     f->n_scopes = cfg->scopes ? cfg->scopes(spec, f->scopes, cfg->arg) : 0;
     f->n_sources = cfg->sources(spec, f->sources, cfg->arg);
-    int64_t have;
-    open_part(f, apart, &have);
     timer_set(&f->tick, TICK_MS);
     if (cfg->ask_catalogue) {
         f->advice_pending = true;
@@ -732,13 +504,7 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
     if (f->n_sources == 0) {
         fetch_end_set(&f->worst, ERR_NOT_FOUND, "no source is configured for it");
     }
-    if (have > 0 && f->n_sources > 0) {
-        f->step = STEP_OPENING;
-        f->rehash_to = have;
-        workpool_submit(cfg->pool, &f->rehash);
-    } else {
-        timer_set(&f->retry, 0); /* never call back before we return */
-    }
+    fill_open(f, apart);
     return f;
 }
 
@@ -747,8 +513,8 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
 static void contradicted(struct fill *f, int64_t promised) {
     if (f->step == STEP_OPENING) return; /* what is in the file decides */
     atomic_store_explicit(&f->size, promised, memory_order_release);
-    if (f->written > promised) fill_rewind(f, 0);
-    if (f->step == STEP_FETCHING) source_lied(f, "a length that its manifest does not promise");
+    if (f->taken > promised) fill_rewind(f, 0);
+    if (f->step == STEP_FETCHING) fill_source_lied(f, "a length that its manifest does not promise");
 }
 
 void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_proofs) {
@@ -760,7 +526,7 @@ void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_p
     }
     size_t len = digest_len(f->spec.digest.alg);
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (known < 0 && size >= 0 && f->written <= size) atomic_store_explicit(&f->size, size, memory_order_release);
+    if (known < 0 && size >= 0 && f->taken <= size) atomic_store_explicit(&f->size, size, memory_order_release);
     if (known >= 0 && size >= 0 && known != size) contradicted(f, size);
     if (proofs && n_proofs) {
         f->advised = malloc(n_proofs * len);

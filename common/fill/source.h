@@ -60,6 +60,9 @@ struct fetch_events {
     void (*data)(struct fetch *f, const void *data, size_t len, void *arg);
     /* Last; f is freed after it. Not called after fetch_cancel. */
     void (*done)(struct fetch *f, const struct fetch_end *e, void *arg);
+    /* May be NULL. Data has come, and for now there is no more: what was gathered may be passed on. Every data is
+     * followed by this or by done. */
+    void (*lull)(struct fetch *f, void *arg);
 };
 
 struct source;

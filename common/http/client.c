@@ -9,6 +9,7 @@
 
 #include "common/core/clock.h"
 
+#include <assert.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -31,7 +32,8 @@ struct http_client {
     struct timer timer;
     struct timer chores; /* what libcurl forbids within its callbacks, done right after */
     struct http_call *calls;
-    unsigned depth; /* > 0: within libcurl, which may not be told to add or remove a handle */
+    struct http_call *fed; /* got data within libcurl, and have not been told that it was all for now */
+    unsigned depth;        /* > 0: within libcurl, which may not be told to add or remove a handle */
 };
 
 enum call_end { CALL_RUNNING, CALL_DROPPED, CALL_FAILED, CALL_TELLING };
@@ -56,11 +58,12 @@ struct http_call {
     bool head_done, added, is_head;
     bool paused; /* asked for */
     bool held;   /* libcurl keeps a part of the body until it is told to go on */
+    bool fed;    /* in the client's list of that name */
     struct answer_head head;
     size_t head_total; /* bytes of all heads, 1xx and trailers too */
     struct http_answer answer;
     char remote[80];
-    struct http_call *next, *prev;
+    struct http_call *next, *prev, *next_fed;
 };
 
 /* "127.0.0.1:5001" of the URL, for messages. */
@@ -74,6 +77,7 @@ static const char *place_of(const struct http_call *c, char out[280]) {
 /* --- ending --- */
 
 static void call_free(struct http_call *c) {
+    assert(!c->fed);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -109,12 +113,23 @@ static void add(struct http_call *c) {
     if (curl_multi_add_handle(c->client->multi, c->easy) != CURLM_OK) abort();
 }
 
+/* Those that got data are told that this was all for now. As within libcurl: no call goes away meanwhile. */
+static void tell_lulls(struct http_client *client) {
+    for (struct http_call *c; (c = client->fed);) {
+        client->fed = c->next_fed;
+        c->fed = false;
+        if (c->end == CALL_RUNNING && !c->ev->lull(c, c->arg)) mark(c, CALL_DROPPED);
+    }
+}
+
 /* Lets libcurl hand over what it has kept. */
 static void go_on(struct http_call *c) {
+    struct http_client *client = c->client;
     c->held = false;
-    c->client->depth++;
+    client->depth++;
     curl_easy_pause(c->easy, CURLPAUSE_CONT);
-    c->client->depth--;
+    tell_lulls(client);
+    client->depth--;
 }
 
 static void on_chores(void *arg) {
@@ -276,6 +291,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
         fail(c, ERR_TOO_BIG, "sent an answer larger than is allowed");
         return 0;
     }
+    if (c->ev->lull && !c->fed) {
+        c->fed = true;
+        c->next_fed = c->client->fed;
+        c->client->fed = c;
+    }
     if (!c->ev->data || c->ev->data(c, data, len, c->arg)) return len;
     mark(c, CALL_DROPPED);
     return 0;
@@ -308,14 +328,19 @@ static int on_before_request(void *arg, char *ip, char *local_ip, int port, int 
 
 static void check_done(struct http_client *client);
 
+static void act(struct http_client *client, curl_socket_t fd, int mask) {
+    int running;
+    client->depth++;
+    curl_multi_socket_action(client->multi, fd, mask, &running);
+    tell_lulls(client);
+    client->depth--;
+    check_done(client);
+}
+
 static void on_socket(evutil_socket_t fd, short what, void *arg) {
     struct http_client *client = arg;
     loop_enter(client->loop);
-    int running, mask = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
-    client->depth++;
-    curl_multi_socket_action(client->multi, fd, mask, &running);
-    client->depth--;
-    check_done(client);
+    act(client, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static int on_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg) {
@@ -346,12 +371,7 @@ static int on_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, vo
 }
 
 static void on_timer(void *arg) {
-    struct http_client *client = arg;
-    int running;
-    client->depth++;
-    curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    client->depth--;
-    check_done(client);
+    act(arg, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_set_timer(CURLM *multi, long ms, void *arg) {

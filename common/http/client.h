@@ -74,6 +74,9 @@ struct http_call_events {
     bool (*data)(struct http_call *call, const void *data, size_t len, void *arg);
     /* The last callback; the call is freed after it returns. */
     void (*done)(struct http_call *call, const struct http_result *r, void *arg);
+    /* May be NULL. Data has come, and for now there is no more: whoever gathers small parts passes them on. Return
+     * false as for head. */
+    bool (*lull)(struct http_call *call, void *arg);
 };
 
 /* Never calls back before it has returned. Aborts only when memory is out; a bad URL arrives as done(ERR_INVALID). */

@@ -219,7 +219,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     finish(q);
 }
 
-static const struct fetch_events events = {on_head, on_data, on_done};
+static const struct fetch_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static void ask_one(struct question *q) {
     q->fetch = fetch_start(q->sources[q->source], &q->rq, &events, q);

@@ -13,6 +13,11 @@
 #include "common/store/store_private.h"
 
 #define PARTS_MAX 65536
+/* Place is taken on the disk so much ahead: ext4 then has nothing to allocate page by page, which is a third of what
+ * writing costs (100 MB: 27 ms, 18 with place taken). */
+#define RESERVE_STEP (16 * MiB)
+/* Less free than this, and nobody takes more than is written. */
+#define RESERVE_FREE_MIN (2 * GiB)
 
 static struct part *part_new(struct store *s, const struct digest *d) {
     struct part *p = calloc(1, sizeof(*p));
@@ -138,6 +143,32 @@ static int write_all(struct part *p, int64_t offset, const char *data, size_t le
     return 0;
 }
 
+/* Gives back what was taken beyond the end. */
+static void trim(struct part *p) {
+    if (p->reserved > p->len && ftruncate(open_file_fd(p->file), p->len) < 0)
+        log_warn("part_trim_failed", KV_S("path", p->path), KV_S("why", error_name(-errno)));
+    p->reserved = p->len;
+}
+
+void part_expect(struct part *p, int64_t from, int64_t size) {
+    if (p->reserved > size) trim(p);
+    p->expected = size;
+    if (p->reserved < from) p->reserved = from;
+}
+
+/* The file keeps its length, so that whoever finds it after a crash is not misled; a file system that cannot do this is
+ * not asked again. */
+static void reserve_ahead(struct part *p, int64_t offset, int64_t end) {
+    if (end <= p->reserved || offset > p->reserved || end >= p->expected) return;
+    const struct store *s = p->store;
+    int64_t to = end + RESERVE_STEP < p->expected ? end + RESERVE_STEP : p->expected;
+    if (s->disk_free - s->since_statvfs - s->cfg.min_free < RESERVE_FREE_MIN) return;
+    if (fallocate(open_file_fd(p->file), FALLOC_FL_KEEP_SIZE, p->reserved, to - p->reserved) == 0)
+        p->reserved = to;
+    else
+        p->expected = 0;
+}
+
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
     if (offset < 0 || offset > TABLE_SIZE_MAX - (int64_t)len) return ERR_TOO_BIG;
     int64_t end = offset + (int64_t)len, grow = end > p->len ? end - p->len : 0;
@@ -146,6 +177,7 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
         if (r < 0) return r;
         p->len = end;
     }
+    reserve_ahead(p, offset, end);
     int r = write_all(p, offset, data, len);
     if (r == 0 || grow == 0) return r;
     struct stat st;
@@ -159,7 +191,7 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
 int part_truncate(struct part *p, int64_t len) {
     if (ftruncate(open_file_fd(p->file), len) < 0) return disk_full(errno) ? ERR_NO_SPACE : -errno;
     p->store->part_bytes += len - p->len;
-    p->len = len;
+    p->len = p->reserved = len;
     return 0;
 }
 
@@ -169,6 +201,7 @@ static void part_free(struct part *p) {
 }
 
 void part_close(struct part *p) {
+    trim(p);
     unclaim(p->store, &p->digest, p->len);
     part_free(p);
 }
@@ -203,6 +236,13 @@ static bool parse_name(const char *name, struct digest *d) {
     return digest_parse(d, s, len - 5) == 0;
 }
 
+/* What a killed process had taken ahead. */
+static void give_back(int fills_fd, const char *name, int64_t len) {
+    _cleanup_(closep) int fd = openat(fills_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && ftruncate(fd, len) < 0)
+        log_warn("part_trim_failed", KV_S("path", name), KV_S("why", error_name(-errno)));
+}
+
 static void note(struct store *s, int fills_fd, const char *name) {
     struct digest d;
     struct stat st;
@@ -212,6 +252,7 @@ static void note(struct store *s, int fills_fd, const char *name) {
         return;
     }
     if (!parse_name(name, &d) || fstatat(fills_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)) return;
+    if (st.st_blocks * 512LL >= st.st_size + MiB) give_back(fills_fd, name, st.st_size);
     struct part_record *rec = calloc(1, sizeof(*rec));
     if (!rec) abort();
     *rec = (struct part_record){.len = st.st_size, .mtime = st.st_mtime};

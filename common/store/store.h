@@ -87,6 +87,9 @@ struct open_file *part_file(struct part *p);
 /* Writes at an offset (pwrite until done). ERR_NO_SPACE: the disk is full or the limit is reached and nothing more
  * could be evicted; -errno otherwise. Accounts the space and wakes eviction early enough that a fill seldom waits for
  * it. May block on disk: fetch loop or work pool. */
+/* It will be `size` bytes long, as far as is known now, and is written on from `from`: room is taken on the disk ahead
+ * of the writes, where there is plenty. */
+void part_expect(struct part *p, int64_t from, int64_t size);
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) must_check;
 int part_truncate(struct part *p, int64_t len) must_check;
 /* Closes, keeping the bytes for later. */

@@ -111,8 +111,10 @@ struct part {
     struct store *store;
     struct digest digest;
     struct open_file *file;
-    int64_t len; /* highest end written */
-    bool temp;   /* store_put's: has no record, cannot be continued */
+    int64_t len;      /* highest end written */
+    int64_t expected; /* how long it will be; 0: nobody has said */
+    int64_t reserved; /* end of what has its place on the disk, perhaps beyond len */
+    bool temp;        /* store_put's: has no record, cannot be continued */
     char path[STORE_PATH_MAX];
 };
 /* At open: notes the part files and removes stray temporary ones. */

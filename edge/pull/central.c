@@ -201,7 +201,7 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
     post_free(p);
 }
 
-static const struct http_call_events post_events = {post_head, post_data, post_done};
+static const struct http_call_events post_events = {.head = post_head, .data = post_data, .done = post_done};
 
 static void post_refused(void *arg) {
     struct central_post *p = arg;
@@ -348,7 +348,19 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     end(f, &e);
 }
 
-static const struct http_call_events call_events = {on_head, on_data, on_done};
+static bool on_lull(struct http_call *call, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    if (f->refused || !f->ev->lull) return true;
+    f->in_callback = true;
+    f->ev->lull(&f->fetch, f->arg);
+    f->in_callback = false;
+    if (!f->cancelled) return true;
+    fetch_free(f);
+    return false;
+}
+
+static const struct http_call_events call_events = {on_head, on_data, on_done, on_lull};
 
 /* The breaker is open: says so, from the loop. */
 static void on_refuse(void *arg) {

@@ -78,7 +78,7 @@ static void on_done(struct fetch *f, const struct fetch_end *e, void *arg) {
     over(p);
 }
 
-static const struct fetch_events events = {on_head, on_data, on_done};
+static const struct fetch_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static void begin(struct probe *p, struct fetch_request rq, const char *repo) {
     snprintf(rq.repo.upstream, sizeof(rq.repo.upstream), "test.example");

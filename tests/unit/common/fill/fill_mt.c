@@ -26,6 +26,7 @@ struct script {
     _Atomic int64_t gate; /* nothing beyond this offset is sent until it is raised */
     int refuse;           /* enum err: every fetch ends with it */
     bool hide_size;
+    int64_t part; /* bytes handed over at a time; 0: all there is */
     atomic_int starts, heads;
     _Atomic int64_t last_offset, sent;
 };
@@ -58,7 +59,10 @@ static void script_end(struct script_fetch *f, int code) {
 static bool script_call(struct script_fetch *f, const unsigned char *data, size_t len) {
     f->in_callback = true;
     if (data) {
-        f->ev->data(&f->fetch, data, len, f->arg);
+        size_t part = f->s->part ? (size_t)f->s->part : len;
+        for (size_t at = 0; at < len && !f->cancelled; at += part)
+            f->ev->data(&f->fetch, data + at, len - at < part ? len - at : part, f->arg);
+        if (!f->cancelled && f->ev->lull) f->ev->lull(&f->fetch, f->arg);
     } else {
         struct fetch_head h = {.total = f->s->hide_size ? -1 : f->s->size, .origin = f->s->source.name};
         snprintf(h.media_type, sizeof(h.media_type), "application/vnd.oci.image.manifest.v1+json");
@@ -162,6 +166,8 @@ static struct {
     struct loop *serving[SERVING];
     struct fill_engine *engine;
     struct script *sources[2];
+    struct script *by_size; /* instead of sources: the one whose size it is */
+    size_t n_by_size;
     unsigned n_sources;
     const uint8_t *proofs;
     size_t n_proofs;
@@ -170,9 +176,11 @@ static struct {
 } world;
 
 static unsigned world_sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
-    (void)spec;
     (void)arg;
-    for (unsigned i = 0; i < world.n_sources; i++)
+    for (size_t i = 0; i < world.n_by_size; i++) {
+        if (world.by_size[i].size == spec->size) out[0] = &world.by_size[i].source;
+    }
+    for (unsigned i = 0; i < world.n_sources && !world.by_size; i++)
         out[i] = &world.sources[i]->source;
     return world.n_sources;
 }
@@ -397,6 +405,93 @@ static void fill_withholds_last_piece_until_digest_matches(void **state) {
         free(data);
         free(wrong);
     }
+}
+
+static void fill_takes_blobs_of_all_sizes_side_by_side_in_odd_parts(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1,      10007,      32 * 1024,  256 * 1024, 256 * 1024 + 1, MB,
+                                    4 * MB, 4 * MB + 1, 8 * MB - 1, 8 * MB,     9 * MB + 12345, 13 * MB};
+    static struct script s[ARRAY_LEN(sizes)];
+    static struct taker takers[ARRAY_LEN(sizes)];
+    unsigned char *data[ARRAY_LEN(sizes)];
+    world = (typeof(world)){.by_size = s, .n_by_size = ARRAY_LEN(sizes), .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct digest d;
+        data[i] = random_data(sizes[i], &d);
+        script_init(&s[i], "odd", data[i], sizes[i]);
+        s[i].part = 10007;
+        taker_init(&takers[i], (int)i, &d, sizes[i], "a", 0, 0);
+        takers[i].spec.size = sizes[i];
+    }
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        taker_go(&takers[i]);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        assert_int_equal(taker_wait(&takers[i]), 0);
+        assert_memory_equal(takers[i].got, data[i], (size_t)sizes[i]);
+        wait_until_held(&takers[i].spec.digest);
+        free(takers[i].got);
+    }
+    world_stop();
+    world_clean();
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        free(data[i]);
+}
+
+static void fill_shows_the_first_bytes_before_more_come(void **state) {
+    (void)state;
+    const int64_t size = 9 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "slow", data, size);
+    atomic_store(&s.gate, 100);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    struct taker t;
+    taker_init(&t, 0, &d, size, "a", 0, 0);
+    t.stop_at = 100;
+    taker_go(&t);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_int_equal(t.pos, 100);
+    assert_memory_equal(t.got, data, 100);
+    free(t.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+/* Wherever the hasher is when it is stopped, what is in the file is good to go on from. */
+static void fill_may_be_stopped_while_it_is_hashed(void **state) {
+    (void)state;
+    const int64_t size = 24 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "one", data, size);
+    s.part = 16384;
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    for (int64_t at = MB; at < size; at += 5 * MB) {
+        world_start(0);
+        struct taker t;
+        taker_start(&t, 0, &d, size, "a", 0, 0);
+        while (atomic_load(&s.sent) < at)
+            sched_yield();
+        world_stop();
+        int code = taker_wait(&t);
+        assert_true(code == ERR_CANCELLED || code == 0);
+        free(t.got);
+    }
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got, data, (size_t)size);
+    free(t.got);
+    assert_int_equal(atomic_load(&s.sent), size);
+    world_stop();
+    world_clean();
+    free(data);
 }
 
 static void fill_keeps_what_a_cut_source_sent_and_goes_on_from_there(void **state) {
@@ -630,6 +725,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fill_fetches_once_however_many_ask),
         cmocka_unit_test(fill_withholds_last_piece_until_digest_matches),
+        cmocka_unit_test(fill_takes_blobs_of_all_sizes_side_by_side_in_odd_parts),
+        cmocka_unit_test(fill_shows_the_first_bytes_before_more_come),
+        cmocka_unit_test(fill_may_be_stopped_while_it_is_hashed),
         cmocka_unit_test(fill_keeps_what_a_cut_source_sent_and_goes_on_from_there),
         cmocka_unit_test(fill_continues_its_part_file_after_a_restart),
         cmocka_unit_test(fill_takes_back_only_the_piece_the_catalogue_disproves),

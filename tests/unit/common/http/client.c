@@ -83,7 +83,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     loop_stop(loop);
 }
 
-static const struct http_call_events events = {on_head, on_data, on_done};
+static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static int set_up(void **state) {
     (void)state;
@@ -384,7 +384,7 @@ static bool counted(struct script_server *s, int fd, const char *head) {
 
 static void client_delivers_every_byte_once_over_many_pauses(void **state) {
     (void)state;
-    static const struct http_call_events counted_events = {on_head, on_counted, on_done};
+    static const struct http_call_events counted_events = {.head = on_head, .data = on_counted, .done = on_done};
     script_start(&server, counted, NULL);
     for (int i = 0; i < 2; i++) {
         struct probe p = {0};
@@ -394,6 +394,44 @@ static void client_delivers_every_byte_once_over_many_pauses(void **state) {
         assert_int_equal(p.result.code, 0);
         assert_int_equal(p.bytes, 251 * 1000 * 20);
         assert_true(p.parts > 2);
+    }
+    script_stop(&server);
+}
+
+/* Data, then nothing more for now: so it goes until done. */
+static struct {
+    int lulls, parts_at_lull;
+    bool stop_at_lull;
+} lull;
+
+static bool on_lull(struct http_call *call, void *arg) {
+    struct probe *p = arg;
+    assert_ptr_equal(call, p->call);
+    assert_int_equal(p->dones, 0);
+    assert_true(p->parts > lull.parts_at_lull);
+    lull.parts_at_lull = p->parts;
+    lull.lulls++;
+    if (!lull.stop_at_lull) return true;
+    p->call = NULL;
+    loop_stop(loop);
+    return false;
+}
+
+static const struct http_call_events lull_events = {.head = on_head, .data = on_data, .done = on_done, .lull = on_lull};
+
+static void client_says_when_no_more_is_at_hand(void **state) {
+    (void)state;
+    script_start(&server, big, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct probe p = {0};
+        memset(&lull, 0, sizeof(lull));
+        lull.stop_at_lull = i == 1;
+        struct http_call_spec spec = {.method = "GET", .url = here("/")};
+        p.call = http_call_start(client, &spec, &lull_events, &p);
+        loop_run(loop);
+        assert_int_equal(p.dones, 1 - i);
+        assert_int_equal(lull.parts_at_lull, p.parts);
+        assert_true(lull.lulls >= 1 && (i == 0 || lull.lulls == 1));
     }
     script_stop(&server);
 }
@@ -735,6 +773,7 @@ int main(void) {
         T(client_gives_no_data_while_paused_and_counts_no_stall),
         T(client_pauses_before_the_head_too),
         T(client_delivers_every_byte_once_over_many_pauses),
+        T(client_says_when_no_more_is_at_hand),
         T(client_calls_may_end_resume_and_start_each_other_from_callbacks),
         T(client_ends_a_call_whose_callback_says_no),
         T(client_cancels_in_every_state),

@@ -122,7 +122,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
 }
 
 static void run(struct http_client *client, const char *host, struct http_call_spec spec) {
-    static const struct http_call_events events = {on_head, on_data, on_done};
+    static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
     char url[64];
     snprintf(url, sizeof(url), "https://%s:%u/", host, port);
     spec.method = "GET";

@@ -112,6 +112,57 @@ static void a_part_is_continued_up_to_its_first_hole(void **state) {
     free(data);
 }
 
+static int64_t on_disk(const struct digest *d, int64_t *len) {
+    char path[512], hex[DIGEST_STR_MAX];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/fills/sha256-%s.part", dir, digest_hex(d, hex));
+    assert_int_equal(stat(path, &st), 0);
+    *len = st.st_size;
+    return st.st_blocks * 512LL;
+}
+
+/* A MiB of 64, and a little further on. */
+static struct part *begin_large(struct store *s, const struct digest *d, const char *data) {
+    struct error err;
+    struct part *p;
+    int64_t have;
+    if (part_open(s, d, &p, &have, &err) < 0) return NULL;
+    part_expect(p, have, 64 * MiB);
+    if (part_write(p, 0, data, MiB) < 0 || part_write(p, 3 * MiB, data, 65536) < 0) return NULL;
+    return p;
+}
+
+static void what_is_taken_ahead_misleads_nobody_and_is_given_back(void **state) {
+    (void)state;
+    struct digest d;
+    struct error err;
+    int64_t have, len;
+    char *data = fixture_bytes(3, MiB, &d);
+    struct part *p = begin_large(store, &d, data);
+    assert_non_null(p);
+    if (on_disk(&d, &len) < 16 * MiB) print_message("this file system, or so full a one, takes nothing ahead\n");
+    assert_int_equal(len, 3 * MiB + 65536);
+    part_close(p);
+    assert_true(on_disk(&d, &len) < 4 * MiB);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(have, MiB);
+    part_discard(p);
+    /* Killed, it gives nothing back by itself. */
+    store_close(store);
+    pid_t child = fork();
+    if (child == 0) _exit(begin_large(fixture_open(dir, 0), &d, data) ? 0 : 1);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    store = fixture_open(dir, 0);
+    assert_true(on_disk(&d, &len) < 4 * MiB);
+    assert_int_equal(len, 3 * MiB + 65536);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(have, MiB);
+    part_discard(p);
+    free(data);
+}
+
 /* Sealed by chmod, then killed before its move into blobs/: as a plain user it could not be opened for writing. */
 static void continue_sealed_part_as_nobody(void) {
     struct digest d;
@@ -550,6 +601,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(a_committed_part_is_found_and_survives_reopening),
         T(a_part_is_continued_up_to_its_first_hole),
+        T(what_is_taken_ahead_misleads_nobody_and_is_given_back),
         T(a_part_that_was_sealed_already_is_continued),
         T(a_commit_of_the_wrong_length_fails_and_keeps_the_part),
         T(manifests_keep_their_media_type),

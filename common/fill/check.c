@@ -1,0 +1,206 @@
+/* The running hash of a fill and the proof of each piece. What is written is read back from the file and hashed, in
+ * order, by a thread beside the fetch loop, so that the next bytes are received and written meanwhile. (Handing it the
+ * memory they came in costs more: it would come back from another core's cache, and there had to be a bound for it.)
+ * Thread: fetch loop, but for `run`.
+ *
+ * A stretch at the hasher has a copy of the running hash: whatever happens to the fill meanwhile, its result is taken
+ * if nothing was taken back since, else dropped. */
+#include "common/fill/fill_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Read at a time: stays in the second-level cache. */
+#define READ_BYTES (64 * KiB)
+/* Handed over at a time: 0.7 ms of hashing against some 20 us of waking each other. */
+#define STRETCH_MIN (1 * MiB)
+/* The end of a fetch, when it is so short, is hashed sooner than handed over. */
+#define IN_PLACE_MAX (32 * KiB)
+
+/* Our own chaining value at a piece's end; false if the catalogue's differs. */
+static bool piece_fits(struct fill *f) {
+    size_t len = digest_len(f->spec.digest.alg);
+    if (f->n_proofs == f->cap_proofs) {
+        f->cap_proofs = f->cap_proofs ? f->cap_proofs * 2 : 16;
+        f->proofs = realloc(f->proofs, f->cap_proofs * len);
+        if (!f->proofs) abort();
+    }
+    uint8_t proof[PIECE_PROOF_MAX];
+    hasher_proof(&f->hasher, proof);
+    memcpy(f->proofs + f->n_proofs * len, proof, len);
+    size_t piece = f->n_proofs++;
+    if (piece >= f->n_advised) return true;
+    if (memcmp(f->advised + piece * len, proof, len) != 0) {
+        f->n_proofs--;
+        return false;
+    }
+    int64_t end = ((int64_t)piece + 1) * PIECE_SIZE;
+    if (atomic_load_explicit(&f->proven, memory_order_relaxed) < end) {
+        atomic_store_explicit(&f->proven, end, memory_order_release);
+    }
+    fill_publish(f);
+    return true;
+}
+
+/* `hashed` has grown, perhaps to the end of a piece. */
+static bool piece_over(struct fill *f) {
+    if (f->hashed % PIECE_SIZE != 0) return true;
+    /* The last piece has no proof but the digest itself. */
+    if (f->hashed == atomic_load_explicit(&f->size, memory_order_relaxed)) return true;
+    if (piece_fits(f)) return true;
+    fill_rewind(f, f->hashed - PIECE_SIZE);
+    fill_source_lied(f, "a piece that does not match the catalogue");
+    return false;
+}
+
+bool check_in_place(struct fill *f, const void *data, size_t len) {
+    hasher_update(&f->hasher, data, len);
+    f->hashed += (int64_t)len;
+    return piece_over(f);
+}
+
+/* --- at the hasher --- */
+
+static void run(struct work *w) {
+    static _Thread_local char chunk[READ_BYTES];
+    struct check *c = container_of(w, struct check, work);
+    struct fill *f = container_of(c, struct fill, check);
+    for (int64_t at = c->from; at < c->to && c->code == 0;) {
+        size_t n = c->to - at < READ_BYTES ? (size_t)(c->to - at) : READ_BYTES;
+        c->code = fill_bytes_read(f, at, chunk, n);
+        if (c->code == 0) hasher_update(&c->hasher, chunk, n);
+        at += (int64_t)n;
+    }
+    loop_post(f->loop, &c->done);
+}
+
+/* The result of what runs is still wanted. */
+static bool is_busy(const struct fill *f) {
+    return f->check.running && f->check.generation == f->generation;
+}
+
+/* In STEP_CHECKING: goes on if everything is hashed. */
+static void go_on(struct fill *f) {
+    if (f->step != STEP_CHECKING || f->hashed < f->written) return;
+    f->then(f);
+}
+
+static bool cannot_read(struct fill *f, int code) {
+    struct fetch_end end;
+    fetch_end_set(&end, code, "what was written cannot be read back: %s", error_name(code));
+    fill_fail(f, &end);
+    return false;
+}
+
+static bool adopt(struct fill *f) {
+    const struct check *c = &f->check;
+    if (c->code < 0) return cannot_read(f, c->code);
+    f->hasher = c->hasher;
+    f->hashed = c->to;
+    return piece_over(f);
+}
+
+static void on_checked(struct loop_task *task) {
+    struct fill *f = container_of(task, struct fill, check.done);
+    struct fill_shard *sh = fill_shard(f);
+    bool wanted = is_busy(f);
+    f->check.running = false;
+    sh->n_checks--;
+    if (f->step != STEP_OVER && (!wanted || adopt(f))) {
+        check_written(f);
+        if (f->step == STEP_FETCHING)
+            fill_hold_back(f);
+        else
+            go_on(f);
+    }
+    fill_unref(f);
+    fill_shard_check_stopped(sh);
+}
+
+static void start(struct fill *f, int64_t to) {
+    struct check *c = &f->check;
+    c->running = true;
+    c->generation = f->generation;
+    c->code = 0;
+    c->hasher = f->hasher;
+    c->from = f->hashed;
+    c->to = to;
+    c->work.fn = run;
+    c->done.fn = on_checked;
+    fill_shard(f)->n_checks++;
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    workpool_submit(f->engine->hashers, &c->work);
+}
+
+void check_written(struct fill *f) {
+    /* The chaining value is needed at the end of the piece. */
+    int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE, to = f->written < end ? f->written : end;
+    bool enough = to == end || to - f->hashed >= STRETCH_MIN || (f->step == STEP_CHECKING && to > f->hashed);
+    if (enough && !f->check.running) start(f, to);
+}
+
+/* What is soon done is not handed over. False: a piece was wrong. */
+static bool check_little(struct fill *f) {
+    char chunk[IN_PLACE_MAX];
+    int64_t len = f->written - f->hashed, to_end = PIECE_SIZE - f->hashed % PIECE_SIZE;
+    if (is_busy(f) || len == 0 || len > IN_PLACE_MAX || len > to_end) return true;
+    int r = fill_bytes_read(f, f->hashed, chunk, (size_t)len);
+    return r == 0 ? check_in_place(f, chunk, (size_t)len) : cannot_read(f, r);
+}
+
+void check_then(struct fill *f, void (*then)(struct fill *f)) {
+    assert(f->taken == f->written);
+    f->step = STEP_CHECKING;
+    f->then = then;
+    if (!check_little(f)) return;
+    check_written(f);
+    go_on(f);
+}
+
+/* --- the catalogue's word, and taking back --- */
+
+void check_against_advice(struct fill *f) {
+    size_t len = digest_len(f->spec.digest.alg);
+    size_t n = f->n_proofs < f->n_advised ? f->n_proofs : f->n_advised;
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(f->proofs + i * len, f->advised + i * len, len) == 0) {
+            int64_t end = ((int64_t)i + 1) * PIECE_SIZE;
+            if (end > atomic_load_explicit(&f->proven, memory_order_relaxed)) {
+                atomic_store_explicit(&f->proven, end, memory_order_release);
+            }
+            continue;
+        }
+        fill_rewind(f, (int64_t)i * PIECE_SIZE);
+        if (f->step == STEP_FETCHING || f->step == STEP_CHECKING) {
+            fill_source_lied(f, "a piece that does not match the catalogue");
+        }
+        return;
+    }
+    fill_notify_readers(f);
+}
+
+void fill_rewind(struct fill *f, int64_t to) {
+    assert(to % PIECE_SIZE == 0 && to <= f->hashed);
+    log_warn("fill_takes_back", KV_I("from", to), KV_I("written", f->written),
+             KV_S("source", atomic_load(&f->source_name)), KV_S("request_id", f->spec.request_id));
+    if (to < atomic_load_explicit(&f->rewind_floor, memory_order_relaxed)) {
+        atomic_store_explicit(&f->rewind_floor, to, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&f->rewinds, 1, memory_order_release);
+    f->generation++;
+    f->written = f->hashed = to;
+    intake_drop(f);
+    atomic_store_explicit(&f->visible, to, memory_order_release);
+    if (atomic_load_explicit(&f->proven, memory_order_relaxed) > to) {
+        atomic_store_explicit(&f->proven, to, memory_order_release);
+    }
+    aside_forget(f);
+    fill_bytes_truncate(f, to);
+    size_t piece = (size_t)(to / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
+    if (f->n_proofs > piece) f->n_proofs = piece;
+    if (piece == 0)
+        hasher_init(&f->hasher, f->spec.digest.alg);
+    else
+        hasher_resume(&f->hasher, f->spec.digest.alg, (uint64_t)to, f->proofs + (piece - 1) * len);
+    fill_notify_readers(f);
+}

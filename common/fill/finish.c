@@ -1,0 +1,101 @@
+/* The end of a fill whose bytes are all there: the digest is compared, readers get the last piece, the part file goes
+ * into the store. Thread: fetch loop. */
+#include "common/fill/fill_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void on_committed(struct loop_task *task) {
+    struct fill *f = container_of(task, struct fill, committed);
+    char digest[DIGEST_STR_MAX];
+    if (f->commit_code < 0) {
+        log_error("commit_failed", KV_S("digest", digest_str(&f->spec.digest, digest)),
+                  KV_S("why", error_name(f->commit_code)));
+    }
+    fill_over(f);
+}
+
+static void commit_done(int code, void *arg) {
+    struct fill *f = arg;
+    f->commit_code = code;
+    loop_post(f->loop, &f->committed);
+}
+
+static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m) {
+    char repo[REPO_STR_MAX];
+    struct commit_info info = {
+        .size = size,
+        .scopes = f->scopes,
+        .n_scopes = f->n_scopes,
+    };
+    struct digest *children = NULL;
+    if (f->spec.manifest) {
+        info.flags |= BLOB_MANIFEST;
+        info.media_type = f->media_type;
+        info.repository = repo_name_str(&f->spec.repo, repo);
+        children = calloc(m->n_children + 1, sizeof(*children));
+        if (!children) abort();
+        for (size_t i = 0; i < m->n_children; i++)
+            children[i] = m->children[i].digest;
+        info.children = children;
+        info.n_children = m->n_children;
+    }
+    f->committed.fn = on_committed;
+    struct part *part = f->part;
+    f->part = NULL;
+    part_commit(part, &info, commit_done, f);
+    free(children);
+}
+
+/* The digest fits: everybody may have everything, then it goes into the store. */
+static void proved(struct fill *f) {
+    int64_t size = f->written;
+    struct manifest m = {0};
+    char *body = NULL;
+    if (f->spec.manifest) {
+        body = malloc((size_t)size + 1);
+        if (!body) abort();
+        int r = fill_bytes_read(f, 0, body, (size_t)size);
+        body[size] = '\0';
+        if (r < 0 || manifest_parse(&m, body, (size_t)size, NULL) < 0) manifest_fini(&m), memset(&m, 0, sizeof(m));
+        if (!f->media_type[0]) {
+            snprintf(f->media_type, sizeof(f->media_type), "%s",
+                     m.media_type[0] ? m.media_type : "application/octet-stream");
+        }
+    }
+    if (f->engine->cfg.learned) {
+        f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, f->n_proofs, body,
+                               (size_t)size, f->engine->cfg.arg);
+    }
+    atomic_store_explicit(&f->size, size, memory_order_relaxed);
+    atomic_store_explicit(&f->proven, size, memory_order_relaxed);
+    atomic_store_explicit(&f->visible, size, memory_order_relaxed);
+    atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);
+    atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
+    fill_notify_readers(f);
+    if (f->part && !atomic_load_explicit(&f->window, memory_order_relaxed)) {
+        f->step = STEP_COMMITTING;
+        hand_to_store(f, size, &m);
+    } else {
+        atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
+        if (f->part) part_discard(f->part);
+        f->part = NULL;
+        fill_over(f);
+    }
+    manifest_fini(&m);
+    free(body);
+}
+
+void fill_finish(struct fill *f) {
+    struct hasher h = f->hasher;
+    struct digest got;
+    hasher_final(&h, &got);
+    if (digest_eq(&got, &f->spec.digest)) {
+        proved(f);
+        return;
+    }
+    /* Pieces the catalogue has proved stay; without its word nothing is known to be good. */
+    int64_t keep = atomic_load_explicit(&f->proven, memory_order_relaxed);
+    fill_rewind(f, keep / PIECE_SIZE * PIECE_SIZE);
+    fill_source_lied(f, "bytes that do not match the digest");
+}

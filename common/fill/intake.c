@@ -1,0 +1,65 @@
+/* What comes from a source on its way into the file. Sources hand over small parts (libcurl 16 KiB at most): they are
+ * gathered, and written, shown to readers and given to the hasher as one. When the source has nothing more for the
+ * moment, what there is goes on at once. Thread: fetch loop.
+ *
+ * All fills of a loop gather in one place: whoever has something in it when another comes passes it on. */
+#include "common/fill/fill_private.h"
+
+#include <string.h>
+
+void intake_drop(struct fill *f) {
+    struct fill_shard *sh = fill_shard(f);
+    if (sh->gathered == f) sh->gathered = NULL;
+    f->taken = f->written;
+}
+
+/* `data` follows what is written. */
+static bool pass_on(struct fill *f, const void *data, size_t len) {
+    int r = fill_bytes_write(f, f->written, data, len);
+    if (r < 0) {
+        struct fetch_end end;
+        fetch_end_set(&end, r, "neither disk nor memory takes the bytes: %s", error_name(r));
+        fill_fail(f, &end);
+        return false;
+    }
+    f->written += (int64_t)len;
+    f->taken = f->written;
+    fill_publish(f);
+    check_written(f);
+    return true;
+}
+
+bool intake_flush(struct fill *f) {
+    struct fill_shard *sh = fill_shard(f);
+    if (sh->gathered != f) return true;
+    sh->gathered = NULL;
+    return pass_on(f, sh->gather, (size_t)(f->taken - f->written));
+}
+
+static void make_room(struct fill *f) {
+    struct fill_shard *sh = fill_shard(f);
+    if (sh->gathered && sh->gathered != f) {
+        /* Its source still sends: whatever comes of this, it tells us. */
+        bool goes_on = intake_flush(sh->gathered);
+        (void)goes_on;
+    }
+    if (!sh->gather && !(sh->gather = malloc(FILL_GATHER))) abort();
+    sh->gathered = f;
+}
+
+bool intake_add(struct fill *f, const void *data, size_t len) {
+    const char *p = data;
+    while (len) {
+        if (fill_shard(f)->gathered != f) make_room(f);
+        int64_t have = f->taken - f->written;
+        /* It ends where a block of that size would in the file: whole pages are written, and none of it is beyond the
+         * end of a piece. */
+        size_t room = (size_t)(FILL_GATHER - f->taken % FILL_GATHER), n = len < room ? len : room;
+        memcpy(fill_shard(f)->gather + have, p, n);
+        f->taken += (int64_t)n;
+        p += n;
+        len -= n;
+        if (n == room && !intake_flush(f)) return false;
+    }
+    return true;
+}
