@@ -392,6 +392,8 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         p += n;
         len -= n;
     }
+    /* Somebody waits for the first bytes of all: they are not gathered. */
+    if (f->written == 0 && intake_flush(f)) fill_hold_back(f);
 }
 
 static void on_lull(struct fetch *fetch, void *arg) {
