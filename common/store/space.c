@@ -17,6 +17,8 @@
 #define STATVFS_EVERY MiB    /* the file system is asked again after so many bytes */
 #define BATCH_BYTES GiB      /* rows are written out */
 #define BATCH_VICTIMS 1024   /* at least that often, so that commits queued behind wait little */
+#define REST_VICTIMS 16
+#define REST_MAX_US 20000
 #define QUICK_VICTIMS 8
 #define QUICK_VETOES 32
 #define OLD_PART_S (24 * 3600)
@@ -154,9 +156,18 @@ static size_t vetoes_max(struct store *s, unsigned flags) {
     return n;
 }
 
+/* In bulk, as long a rest as the work took: unlinking a hundred thousand files keeps a processor and the file system's
+ * journal from everybody else. If space is needed sooner, whoever writes makes it (SPACE_QUICK). */
+static void rest(int64_t *since_us) {
+    int64_t took = clock_mono_us() - *since_us;
+    struct timespec pause = {.tv_nsec = (took < REST_MAX_US ? took : REST_MAX_US) * 1000};
+    nanosleep(&pause, NULL);
+    *since_us = clock_mono_us();
+}
+
 static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
     size_t vetoes = 0, max = vetoes_max(s, flags), victims = 0;
-    int64_t freed = 0;
+    int64_t freed = 0, since_us = clock_mono_us();
     while (freed < want && vetoes <= max && !s->closing) {
         uint32_t id;
         struct digest d;
@@ -171,6 +182,7 @@ static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
             victims++;
         if ((flags & SPACE_QUICK) && victims == QUICK_VICTIMS) break;
         if (!(flags & SPACE_QUICK) && n && victims % BATCH_VICTIMS == 0) writer_flush(s->writer);
+        if (!(flags & SPACE_QUICK) && n && victims % REST_VICTIMS == 0) rest(&since_us);
     }
     return freed;
 }
