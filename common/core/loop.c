@@ -22,8 +22,9 @@ struct loop {
     pthread_t thread;
     bool started;
     atomic_bool stopping;
-    _Atomic(struct loop_task *) inbox; /* newest first */
-    _Atomic int64_t pass_began_us;     /* 0: waiting for events */
+    _Atomic(struct loop_task *) inbox;  /* newest first */
+    struct loop_task *last, **last_end; /* for the end of this pass */
+    _Atomic int64_t pass_began_us;      /* 0: waiting for events */
     _Atomic int64_t longest_pass_us;
 };
 
@@ -55,8 +56,30 @@ int64_t loop_enter(struct loop *l) {
     return began;
 }
 
+void loop_post_last(struct loop *l, struct loop_task *task) {
+    if (atomic_exchange_explicit(&task->waiting, true, memory_order_relaxed)) return;
+    task->next = NULL;
+    *l->last_end = task;
+    l->last_end = &task->next;
+}
+
+/* What is asked for meanwhile has its turn at the end of the next pass, which then does not wait. */
+static void run_last(struct loop *l) {
+    struct loop_task *task = l->last;
+    l->last = NULL;
+    l->last_end = &l->last;
+    while (task) {
+        struct loop_task *next = task->next;
+        atomic_store_explicit(&task->waiting, false, memory_order_relaxed);
+        task->fn(task);
+        task = next;
+    }
+    if (l->last) event_active(l->wake, EV_READ, 1);
+}
+
 /* All callbacks of a pass have run. */
 static void pass_over(struct loop *l) {
+    run_last(l);
     int64_t began = atomic_load_explicit(&l->pass_began_us, memory_order_relaxed);
     if (!began) return;
     int64_t took = clock_mono_us() - began;
@@ -101,6 +124,7 @@ struct loop *loop_new(const char *name) {
     l->base = event_base_new_with_config(cfg);
     event_config_free(cfg);
     l->name = name;
+    l->last_end = &l->last;
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!l->base || l->wake_fd < 0) abort();
     l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
@@ -121,6 +145,7 @@ bool loop_run_pending(struct loop *l) {
 void loop_free(struct loop *l) {
     if (!l) return;
     while (loop_run_pending(l)) {}
+    run_last(l);
     event_free(l->wake);
     event_base_free(l->base);
     close(l->wake_fd);

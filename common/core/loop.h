@@ -39,6 +39,9 @@ void loop_post(struct loop *l, struct loop_task *task);
 /* As loop_post, but does nothing (and returns false) if the task is already waiting. fn sees every change made before
  * the call that found it waiting. */
 bool loop_post_once(struct loop *l, struct loop_task *task);
+/* Loop thread only: runs task->fn at the end of this pass, after all its callbacks; once, however often it is asked
+ * for. */
+void loop_post_last(struct loop *l, struct loop_task *task);
 /* Any thread: runs fn(arg) on l's thread; allocates. */
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
 

@@ -119,6 +119,7 @@ void fill_add_scope(struct fill *f, uint32_t scope) {
 /* --- readers --- */
 
 void fill_notify_readers(struct fill *f) {
+    f->told = atomic_load_explicit(&f->visible, memory_order_relaxed);
     for (struct fill_reader *r = f->readers.first; r; r = r->next)
         loop_post_once(r->loop, &r->notify);
 }
@@ -170,8 +171,14 @@ void fill_publish(struct fill *f) {
     if (f->n_advised && limit > checked) limit = checked;
     int64_t visible = f->written < limit ? f->written : limit;
     if (visible < 0) visible = 0;
-    int64_t before = atomic_exchange_explicit(&f->visible, visible, memory_order_release);
-    if (visible != before) fill_notify_readers(f);
+    atomic_store_explicit(&f->visible, visible, memory_order_release);
+    /* The first bytes are waited for; later a wake-up is worth some more of them. */
+    bool enough = f->told < FILL_TELL || visible - f->told >= FILL_TELL || visible < f->told || visible == limit;
+    if (enough) fill_tell(f);
+}
+
+void fill_tell(struct fill *f) {
+    if (atomic_load_explicit(&f->visible, memory_order_relaxed) != f->told) fill_notify_readers(f);
 }
 
 /* --- failing --- */
@@ -348,10 +355,12 @@ void fill_hold_back(struct fill *f) {
     bool full = f->written - f->window_floor > FILL_WINDOW;
     if (full == f->paused || !f->fetch) return;
     f->paused = full;
-    if (full)
+    if (full) {
+        fill_tell(f);
         fetch_pause(f->fetch);
-    else
+    } else {
         fetch_resume(f->fetch);
+    }
 }
 
 void fill_poke(struct fill *f) {
@@ -399,7 +408,12 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
 static void on_lull(struct fetch *fetch, void *arg) {
     (void)fetch;
     struct fill *f = arg;
-    if (intake_flush(f)) fill_hold_back(f);
+    /* A full buffer: there is more to come at once. */
+    bool more = f->taken - f->taken_at_lull >= FILL_GATHER;
+    f->taken_at_lull = f->taken;
+    if (!intake_flush(f)) return;
+    if (!more) fill_tell(f);
+    fill_hold_back(f);
 }
 
 /* A fetch has ended, and all it brought is hashed. */
@@ -430,6 +444,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     struct fill *f = arg;
     f->fetch = NULL;
     if (!intake_flush(f)) return;
+    fill_tell(f);
     f->last = *e;
     check_then(f, source_ended);
 }
@@ -471,6 +486,7 @@ static void on_tick(void *arg) {
     struct fill *f = arg;
     timer_set(&f->tick, TICK_MS);
     if (f->step == STEP_OPENING) return;
+    fill_tell(f); /* a buffer was full, and nothing came after it */
     int64_t per_s = (f->written - f->tick_written) * 1000 / TICK_MS;
     f->rate = f->rate ? (f->rate * 3 + per_s) / 4 : per_s;
     f->tick_written = f->written;

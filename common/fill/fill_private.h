@@ -11,6 +11,8 @@
 /* What comes from a source is gathered to so much before it is written: 100 MB in parts of 16 KiB cost 50 ms of
  * processor time, in 256 KiB 27 (ext4, Linux 6.18), and readers are woken less often. */
 #define FILL_GATHER (256 * KiB)
+/* Readers are told of so much at a time, unless nothing more is there for the moment. */
+#define FILL_TELL (1 * MiB)
 /* Ranged fetches beside the main one, for readers far ahead of it. */
 #define FILL_ASIDE_MAX 4
 #define FILL_ASIDE_BYTES (8 * MiB)
@@ -71,10 +73,12 @@ struct fill {
     enum fill_step step;
     bool in_table;
     struct part *part;
-    int64_t taken;       /* come from the source, from the start on: what is written and what is gathered */
-    int64_t written;     /* contiguous from the start in the file */
-    int64_t hashed;      /* of those, hashed and so far not found wrong */
-    unsigned generation; /* grows with every rewind */
+    int64_t told;          /* of `visible`, what readers were last told of */
+    int64_t taken_at_lull; /* `taken` when the source last had no more for the moment */
+    int64_t taken;         /* come from the source, from the start on: what is written and what is gathered */
+    int64_t written;       /* contiguous from the start in the file */
+    int64_t hashed;        /* of those, hashed and so far not found wrong */
+    unsigned generation;   /* grows with every rewind */
     struct check check;
     void (*then)(struct fill *f); /* STEP_CHECKING: what comes after it */
     struct fetch_end last;        /* how the fetch ended */
@@ -178,6 +182,8 @@ void fill_poke(struct fill *f);
 void fill_notify_readers(struct fill *f);
 /* Shows readers what is written, but for the last piece, which waits for the whole digest. */
 void fill_publish(struct fill *f);
+/* Readers hear of all that is visible now. */
+void fill_tell(struct fill *f);
 void fill_fail(struct fill *f, const struct fetch_end *end);
 /* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
 void fill_over(struct fill *f);

@@ -20,6 +20,9 @@
 /* One read of the socket: the caller hashes what it gets while it is still in the second-level cache. */
 #define BUFFER_BYTES (256L * 1024)
 #define IDLE_CONNECTIONS 64L
+/* libcurl reads a socket that is never empty a hundred times in a row: after so many bytes the loop's other work has
+ * its turn. */
+#define TURN_BYTES ((size_t)4 * 1024 * 1024)
 
 struct watch {
     struct event *ev;
@@ -33,6 +36,7 @@ struct http_client {
     struct timer chores; /* what libcurl forbids within its callbacks, done right after */
     struct http_call *calls;
     struct http_call *fed; /* got data within libcurl, and have not been told that it was all for now */
+    size_t turn_bytes;     /* of bodies, since libcurl was last called */
     unsigned depth;        /* > 0: within libcurl, which may not be told to add or remove a handle */
 };
 
@@ -127,6 +131,7 @@ static void go_on(struct http_call *c) {
     struct http_client *client = c->client;
     c->held = false;
     client->depth++;
+    client->turn_bytes = 0;
     curl_easy_pause(c->easy, CURLPAUSE_CONT);
     tell_lulls(client);
     client->depth--;
@@ -281,10 +286,12 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
     struct http_call *c = arg;
     size_t len = size * n;
     if (c->end != CALL_RUNNING) return 0;
-    if (c->paused) {
+    if (c->paused || c->client->turn_bytes >= TURN_BYTES) {
         c->held = true;
+        if (!c->paused) timer_set(&c->client->chores, 0);
         return CURL_WRITEFUNC_PAUSE; /* this part will come again */
     }
+    c->client->turn_bytes += len;
     c->body_bytes += (int64_t)len;
     c->progress_ms = clock_mono_ms();
     if (c->max_body > 0 && c->body_bytes > c->max_body) {
@@ -331,6 +338,7 @@ static void check_done(struct http_client *client);
 static void act(struct http_client *client, curl_socket_t fd, int mask) {
     int running;
     client->depth++;
+    client->turn_bytes = 0;
     curl_multi_socket_action(client->multi, fd, mask, &running);
     tell_lulls(client);
     client->depth--;

@@ -157,7 +157,7 @@ void conn_abort(struct http_conn *c) {
     c->ssl = NULL;
     close(c->fd);
     c->fd = -1;
-    if (!c->share->frees_dead) timer_set(&c->share->flush, 0);
+    if (!c->share->frees_dead) loop_post_last(c->share->loop, &c->share->flush);
     share_conn_closed(c);
 }
 
@@ -528,7 +528,7 @@ void conn_turn(struct http_conn *c) {
         process(c);
         flush_if_dirty(c);
     }
-    if (c->dirty) timer_set(&c->share->flush, 0); /* the rest after others had their turn */
+    if (c->dirty) timer_set(&c->share->later, 0); /* the rest after others had their turn */
 }
 
 static void on_readable(struct http_conn *c) {

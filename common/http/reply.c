@@ -26,6 +26,7 @@
 #define PAGE 4096
 #define TLS_RECORD ((size_t)16384)
 #define CORK_FROM (128 * 1024)
+#define CORK_FROM_PLAIN (1024 * 1024)
 
 /* --- the request, as its handler sees it --- */
 
@@ -162,12 +163,16 @@ void reply_drop_queue(struct http_conn *c) {
     c->out_bytes = 0;
 }
 
-void reply_dirty(struct http_conn *c) {
-    if (c->dirty || c->state == CONN_DEAD) return;
+static void add_dirty(struct http_conn *c) {
     c->dirty = true;
     c->dirty_round = c->share->flush_round;
     TAILQ_INSERT_TAIL(&c->share->dirty, c, dirty_link);
-    if (!c->in_handler) timer_set(&c->share->flush, 0);
+}
+
+void reply_dirty(struct http_conn *c) {
+    if (c->dirty || c->state == CONN_DEAD) return;
+    add_dirty(c);
+    if (!c->in_handler) loop_post_last(c->share->loop, &c->share->flush);
 }
 
 bool share_is_late(struct loop_share *sh) {
@@ -177,8 +182,8 @@ bool share_is_late(struct loop_share *sh) {
 void reply_queue_turn(struct http_conn *c) {
     conn_arm_out(c, false);
     if (c->dirty || c->state == CONN_DEAD) return;
-    reply_dirty(c);
-    timer_set(&c->share->flush, 0);
+    add_dirty(c);
+    timer_set(&c->share->later, 0);
 }
 
 /* --- sending --- */
@@ -249,7 +254,7 @@ static ssize_t send_file_plain(struct http_conn *c, size_t budget) {
     struct seg *s = STAILQ_FIRST(&c->out);
     size_t want = file_part(s, budget);
     off_t off = s->file_off;
-    if (s->file_len > CORK_FROM) cork(c, true);
+    if (s->file_len > CORK_FROM_PLAIN) cork(c, true);
     ssize_t n = sendfile(c->fd, open_file_fd(s->file), &off, want);
     if (n < 0) return errno == EAGAIN || errno == EINTR ? SEND_WAIT : SEND_BROKEN;
     if (n == 0) return SEND_BROKEN; /* the file is shorter than was promised */
@@ -498,7 +503,7 @@ void http_body_mem(struct http_req *r, const void *data, size_t len) {
     reply_dirty(r->conn);
 }
 
-void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len) {
+static void body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len, bool fresh) {
     if (r->taken_over) return;
     assert(r->reply == REPLY_STREAMING);
     if (r->head_only || len <= 0) return;
@@ -510,10 +515,19 @@ void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int
     s->file = open_file_ref(f);
     s->file_off = offset;
     s->file_len = len;
+    if (fresh) s->warm_end = offset + len;
     push(r->conn, s);
     if (r->chunked_out) push_copy(r->conn, "\r\n", 2);
     r->body_sent += len;
     reply_dirty(r->conn);
+}
+
+void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len) {
+    body_file(r, f, offset, len, false);
+}
+
+void http_body_file_fresh(struct http_req *r, struct open_file *f, int64_t offset, int64_t len) {
+    body_file(r, f, offset, len, true);
 }
 
 int64_t http_body_pending(const struct http_req *r) {

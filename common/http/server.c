@@ -312,8 +312,7 @@ static void on_sweep(void *arg) {
     if (!sh->drained) timer_set(&sh->sweep, SWEEP_MS);
 }
 
-static void on_flush(void *arg) {
-    struct loop_share *sh = arg;
+static void flush(struct loop_share *sh) {
     sh->now_ms = loop_enter(sh->loop) / 1000;
     sh->frees_dead = true;
     struct http_conn *c;
@@ -323,8 +322,16 @@ static void on_flush(void *arg) {
         if (!c || c->dirty_round == sh->flush_round) break;
         conn_turn(c);
     } while (!share_is_late(sh));
-    if (TAILQ_FIRST(&sh->dirty)) timer_set(&sh->flush, 0);
+    if (TAILQ_FIRST(&sh->dirty)) timer_set(&sh->later, 0);
     conn_free_dead(sh);
+}
+
+static void on_flush(struct loop_task *task) {
+    flush(container_of(task, struct loop_share, flush));
+}
+
+static void on_later(void *arg) {
+    flush(arg);
 }
 
 static void listen_now(struct loop_share *sh) {
@@ -402,7 +409,7 @@ static void finish(struct loop_share *sh) {
     close_listener(sh);
     timer_fini(&sh->sweep);
     timer_fini(&sh->accept_again);
-    timer_fini(&sh->flush);
+    timer_fini(&sh->later);
     timer_fini(&sh->grace);
     while (sh->free_reqs) {
         struct http_req *r = sh->free_reqs;
@@ -449,7 +456,8 @@ int http_server_new(struct http_server **out, const struct http_server_config *c
         struct loop_share *sh = s->shares[i];
         timer_init(&sh->sweep, sh->loop, on_sweep, sh);
         timer_init(&sh->accept_again, sh->loop, on_accept_again, sh);
-        timer_init(&sh->flush, sh->loop, on_flush, sh);
+        timer_init(&sh->later, sh->loop, on_later, sh);
+        sh->flush.fn = on_flush;
         timer_init(&sh->grace, sh->loop, cut_all, sh);
         sh->start.fn = on_start;
         sh->finish.fn = on_finish;

@@ -150,6 +150,8 @@ void http_reply_begin(struct http_req *r, int status, const char *content_type, 
 void http_body_mem(struct http_req *r, const void *data, size_t len);
 /* The file: a reference of its own is taken. */
 void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len);
+/* The same for what has just been written: it is in memory, and need not be looked for there. */
+void http_body_file_fresh(struct http_req *r, struct open_file *f, int64_t offset, int64_t len);
 /* Bytes appended and not yet handed to the kernel. */
 int64_t http_body_pending(const struct http_req *r);
 /* fn is called, once each time it is set, when http_body_pending is below low_water bytes: if it already is, soon, from

@@ -129,7 +129,8 @@ struct loop_share {
     unsigned index;
     int listen_fd;
     struct event *ev_listen;
-    struct timer sweep, accept_again, flush, grace;
+    struct timer sweep, accept_again, later, grace; /* later: those whose turn did not come in this pass */
+    struct loop_task flush;                         /* at the end of this pass */
     struct conn_list all, idle, dirty, dead;
     unsigned flush_round; /* what becomes dirty during a flush waits for the next one */
     struct http_req *free_reqs;

@@ -191,7 +191,10 @@ static bool hand_over(struct body *b) {
     struct open_file *file = NULL;
     int64_t n = next_bytes(b, want, &file);
     if (n <= 0) return false;
-    http_body_file(req, file, b->pos, n);
+    if (b->reader)
+        http_body_file_fresh(req, file, b->pos, n);
+    else
+        http_body_file(req, file, b->pos, n);
     open_file_unref(file);
     counter_add(b->reader ? &b->x->registry->fill_bytes : &b->x->registry->hit_bytes, n);
     b->pos += n;

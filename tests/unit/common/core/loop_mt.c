@@ -119,6 +119,43 @@ static void block(void *arg) {
     sem_wait(go);
 }
 
+static struct {
+    struct loop_task last;
+    int before, after, again;
+    atomic_bool over;
+} pass;
+
+static void at_the_end(struct loop_task *task) {
+    pass.after = pass.before;
+    if (++pass.again < 3)
+        loop_post_last(loop_current(), task); /* its next turn is in another pass, which comes at once */
+    else
+        atomic_store(&pass.over, true);
+}
+
+static void in_the_pass(void *arg) {
+    loop_post_last(loop_current(), &pass.last);
+    loop_post_last(loop_current(), &pass.last);
+    pass.before++;
+    (void)arg;
+}
+
+static void what_is_for_the_end_of_a_pass_comes_once_after_its_callbacks(void **state) {
+    (void)state;
+    struct loop *l = loop_new("passes");
+    pass.last.fn = at_the_end;
+    loop_call(l, in_the_pass, NULL);
+    loop_call(l, in_the_pass, NULL);
+    loop_start(l);
+    while (!atomic_load(&pass.over))
+        sched_yield();
+    loop_stop(l);
+    loop_join(l);
+    assert_int_equal(pass.after, 2);
+    assert_int_equal(pass.again, 3);
+    loop_free(l);
+}
+
 static void loop_tells_how_long_it_was_kept_from_polling(void **state) {
     (void)state;
     struct loop *l = loop_new("stalled");
@@ -143,6 +180,7 @@ int main(void) {
         cmocka_unit_test(loop_post_once_shows_the_last_change),
         cmocka_unit_test(loop_stop_before_run_returns_at_once),
         cmocka_unit_test(workpool_finishes_everything_submitted),
+        cmocka_unit_test(what_is_for_the_end_of_a_pass_comes_once_after_its_callbacks),
         cmocka_unit_test(loop_tells_how_long_it_was_kept_from_polling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
