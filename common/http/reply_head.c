@@ -170,6 +170,14 @@ void http_reply_header(struct http_req *r, const char *name, const char *value) 
     add(r, "\r\n", 2);
 }
 
+void http_reply_header_number(struct http_req *r, const char *name, uint64_t n) {
+    char digits[24];
+    struct head_out o = {digits};
+    put_number(&o, n);
+    *o.to = '\0';
+    http_reply_header(r, name, digits);
+}
+
 void http_reply_headerf(struct http_req *r, const char *name, const char *fmt, ...) {
     char value[4096];
     va_list ap;

@@ -132,6 +132,7 @@ void http_req_collect_body(struct http_req *r, size_t limit,
 /* --- the answer --- */
 /* Adds a header to the answer to come; name and value are copied; CR, LF and NUL in a value are replaced by spaces. */
 void http_reply_header(struct http_req *r, const char *name, const char *value);
+void http_reply_header_number(struct http_req *r, const char *name, uint64_t n);
 void http_reply_headerf(struct http_req *r, const char *name, const char *fmt, ...) printf_like(3, 4);
 /* Adds whole header lines, each ending in CR LF, that the caller knows to be good. */
 void http_reply_lines(struct http_req *r, const char *lines, size_t len);

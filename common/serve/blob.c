@@ -61,12 +61,12 @@ static void open_elsewhere(struct exchange *x) {
 }
 
 /* A HEAD needs no file. What it says of a blob whose file has been lost is true again after the GET that finds out. */
-static bool send_held(struct exchange *x, uint32_t scope) {
+static bool send_held(struct exchange *x) {
     struct registry *g = x->registry;
     struct blob_info info;
     struct open_file *file = NULL;
-    if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, scope, &info)
-                     : store_lookup_in(g->cfg.store, &x->ref.digest, scope, &info)))
+    if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, x->scope, &info)
+                     : store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)))
         return false;
     int r = x->is_head ? 0 : store_open_blob_now(g->cfg.store, &x->ref.digest, &file, &info);
     if (r == -EAGAIN)
@@ -77,7 +77,7 @@ static bool send_held(struct exchange *x, uint32_t scope) {
 }
 
 void serve_content(struct exchange *x) {
-    if (!send_held(x, x->registry->cfg.scope(&x->repo, x->registry->cfg.arg))) follow(x);
+    if (!send_held(x)) follow(x);
 }
 
 /* A HEAD for a blob that is not held costs one question, not a download. */
@@ -102,7 +102,7 @@ static void on_blob_head(const struct ask_answer *a, void *arg) {
 void serve_blob(struct exchange *x) {
     struct registry *g = x->registry;
     struct blob_info info;
-    if (!x->is_head || store_lookup_in(g->cfg.store, &x->ref.digest, g->cfg.scope(&x->repo, g->cfg.arg), &info)) {
+    if (!x->is_head || store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)) {
         serve_content(x);
         return;
     }

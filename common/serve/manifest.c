@@ -179,7 +179,7 @@ static void serve_tagged(struct exchange *x, const struct tag_record *rec) {
     int64_t age = clock_wall_s() - rec->checked_at;
     x->age_s = age > 0 ? age : 0;
     struct blob_info info;
-    bool held = store_lookup_in(g->cfg.store, &rec->digest, g->cfg.scope(&x->repo, g->cfg.arg), &info);
+    bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
     if (x->is_head && !held && rec->size >= 0 && rec->media_type[0])
         head_from_record(x, rec);
     else

@@ -61,7 +61,7 @@ void serve_common_headers(struct exchange *x) {
     http_reply_lines(x->req, api, sizeof(api) - 1);
     if (x->asked.has_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
     if (x->warning[0]) http_reply_header(x->req, "Warning", x->warning);
-    if (x->age_s >= 0) http_reply_headerf(x->req, "Age", "%lld", (long long)x->age_s);
+    if (x->age_s >= 0) http_reply_header_number(x->req, "Age", (uint64_t)x->age_s);
 }
 
 /* Kept by each serving loop: most requests are short. */
@@ -128,13 +128,14 @@ static void on_close(struct http_req *req, bool cut) {
 }
 
 /* Resolves the repository; on failure the request is answered. */
-static bool resolve(struct exchange *x) {
+static bool resolve(struct exchange *x, const struct name_rules *rules) {
     struct registry *g = x->registry;
     struct error err = {0};
-    int r = resolve_repo(g->cfg.rules(g->cfg.arg), x->asked.has_ns ? x->asked.ns : NULL, x->asked.path,
-                         strlen(x->asked.path), &x->repo, &err);
+    int r =
+        resolve_repo(rules, x->asked.has_ns ? x->asked.ns : NULL, x->asked.path, strlen(x->asked.path), &x->repo, &err);
     if (r == 0) {
         repo_name_str(&x->repo, x->repo_str);
+        x->scope = g->cfg.scope(&x->repo, g->cfg.arg);
         return true;
     }
     serve_error(x->req, r == ERR_NOT_FOUND ? REGERR_NAME_UNKNOWN : REGERR_NAME_INVALID, err.msg,
@@ -142,22 +143,26 @@ static bool resolve(struct exchange *x) {
     return false;
 }
 
-static void dispatch(struct exchange *x) {
+/* What needs no repository. */
+static bool answer_without_repository(struct exchange *x) {
     switch (x->asked.endpoint) {
     case OCI_BASE:
         http_reply_header(x->req, "Docker-Distribution-Api-Version", "registry/2.0");
         http_reply(x->req, 200, "application/json", "{}", 2);
-        return;
+        return true;
     case OCI_CATALOG:
         serve_catalog(x);
-        return;
+        return true;
     case OCI_UPLOADS:
         serve_error(x->req, REGERR_UNSUPPORTED, "this node does not take pushes", NULL);
-        return;
+        return true;
     default:
-        break;
+        return false;
     }
-    if (!resolve(x)) return;
+}
+
+static void answer(struct exchange *x) {
+    x->ref = x->asked.ref;
     switch (x->asked.endpoint) {
     case OCI_BLOB:
         serve_blob(x);
@@ -188,18 +193,25 @@ void registry_handle(struct registry *g, struct http_req *req) {
     x->is_head = method == HTTP_HEAD;
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
+    const struct name_rules *rules = g->cfg.rules(g->cfg.arg);
+    bool readable = method == HTTP_GET || method == HTTP_HEAD;
+    if (readable && memo_find(x, rules, target)) {
+        answer(x);
+        return;
+    }
     struct oci_refusal no;
     if (oci_request_parse(&x->asked, target, &no) < 0) {
         error_status(req, no.status, regerror_by_code(no.code), no.msg, NULL);
         return;
     }
-    if (method != HTTP_GET && method != HTTP_HEAD) {
+    if (!readable) {
         http_reply_header(req, "Allow", "GET, HEAD");
         serve_error(req, REGERR_UNSUPPORTED, "this node does not take pushes or deletions", NULL);
         return;
     }
-    x->ref = x->asked.ref;
-    dispatch(x);
+    if (answer_without_repository(x) || !resolve(x, rules)) return;
+    memo_keep(x, rules, target);
+    answer(x);
 }
 
 struct registry *registry_new(const struct registry_config *cfg) {

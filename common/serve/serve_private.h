@@ -24,6 +24,7 @@ struct exchange {
     struct oci_request asked;
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
+    uint32_t scope; /* the repository's */
     bool is_head;
     bool waiting;         /* a callback with this exchange is still to come */
     struct reference ref; /* what is served: a tag becomes its digest */
@@ -46,6 +47,9 @@ void serve_error(struct http_req *req, enum regerror e, const char *message, con
 void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown);
 void serve_common_headers(struct exchange *x);
 
+/* memo.c: what a target meant the last time, under these rules: asked, repo, repo_str and scope. */
+bool memo_find(struct exchange *x, const struct name_rules *rules, const char *target);
+void memo_keep(const struct exchange *x, const struct name_rules *rules, const char *target);
 /* blob.c */
 void serve_content(struct exchange *x); /* x->ref is a digest */
 void serve_blob(struct exchange *x);

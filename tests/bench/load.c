@@ -162,17 +162,31 @@ static ssize_t receive(struct conn *c, char *to, size_t room, bool discard) {
     return n >= 0 ? n : errno == EAGAIN ? -1 : -2;
 }
 
+/* The two fields that matter, line by line: a search of the whole head for each cost more than the request. */
+static void take_fields(struct conn *c, const char *line, const char *end, int64_t *length) {
+    static const char content_length[] = "content-length:", connection[] = "connection: close";
+    *length = -1;
+    while (line && line < end) {
+        if ((*line | 0x20) == 'c' && !strncasecmp(line, content_length, sizeof(content_length) - 1))
+            *length = atoll(line + sizeof(content_length) - 1);
+        else if ((*line | 0x20) == 'c' && !strncasecmp(line, connection, sizeof(connection) - 1))
+            c->server_closes = true;
+        line = memchr(line, '\n', (size_t)(end - line));
+        if (line) line++;
+    }
+}
+
 static bool take_head(struct conn *c) {
-    c->head[c->have] = '\0';
-    char *end = strstr(c->head, "\r\n\r\n");
+    char *end = memmem(c->head, c->have, "\r\n\r\n", 4);
     if (!end) return false;
     *end = '\0';
+    int64_t length;
+    c->server_closes = false;
+    take_fields(c, c->head, end, &length);
     int status = atoi(c->head + 9);
     run.statuses[status >= 100 && status < 600 ? status / 100 : 0]++;
     if (status < 200 || status > 299) run.errors++;
-    char *length = strcasestr(c->head, "\r\ncontent-length:");
-    c->server_closes = strcasestr(c->head, "\r\nconnection: close") != NULL;
-    c->left = !strcmp(opt.method, "HEAD") ? 0 : length ? atoll(length + 17) : -1;
+    c->left = !strcmp(opt.method, "HEAD") ? 0 : length;
     int64_t more = (int64_t)c->have - (end + 4 - c->head);
     if (more > 0) {
         run.bytes += more;
