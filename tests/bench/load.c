@@ -1,6 +1,7 @@
 /* The bench's load generator: one thread, epoll, plain or TLS 1.3, that spends as little as it can on a byte (bodies
  * are discarded in the kernel) so that what is measured is the server. `load serve` is the trivial responder that its
- * ceiling is shown against. The result is one line of JSON. Usage: see usage(). */
+ * ceiling is shown against. The result is one line of JSON. `load limits` says what one processor can do at all. Usage:
+ * see usage(). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -455,11 +456,59 @@ _Noreturn static void serve(int port, const char *name) {
     }
 }
 
+/* --- what one processor can do at all --- */
+
+static char *limits_buffer;
+#define LIMITS_BYTES ((size_t)64 << 20)
+
+static void hash_all(void) {
+    unsigned char out[EVP_MAX_MD_SIZE];
+    unsigned len;
+    if (!EVP_Digest(limits_buffer, LIMITS_BYTES, out, &len, EVP_sha256(), NULL)) die("sha256");
+}
+
+static void encrypt_all(void) {
+    static const unsigned char key[32], iv[12];
+    static unsigned char out[16384 + 16];
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n;
+    if (!ctx || !EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, iv)) die("aes");
+    for (size_t at = 0; at < LIMITS_BYTES; at += 16384)
+        EVP_EncryptUpdate(ctx, out, &n, (unsigned char *)limits_buffer + at, 16384);
+    EVP_CIPHER_CTX_free(ctx);
+}
+
+static void copy_half(void) {
+    memcpy(limits_buffer, limits_buffer + LIMITS_BYTES / 2, LIMITS_BYTES / 2);
+}
+
+/* GB/s, the best of several. */
+static double speed_of(void (*work)(void), size_t bytes) {
+    double best = 0;
+    for (int i = 0; i < 6; i++) {
+        int64_t began = now();
+        work();
+        double speed = (double)bytes / (double)(now() - began);
+        if (speed > best) best = speed;
+    }
+    return best;
+}
+
+static int limits(void) {
+    limits_buffer = malloc(LIMITS_BYTES);
+    if (!limits_buffer) die("memory");
+    memset(limits_buffer, 1, LIMITS_BYTES);
+    printf("{\"sha256\": %.2f, \"aes_256_gcm\": %.2f, \"copy\": %.2f}\n", speed_of(hash_all, LIMITS_BYTES),
+           speed_of(encrypt_all, LIMITS_BYTES), speed_of(copy_half, LIMITS_BYTES / 2));
+    return 0;
+}
+
 static int usage(void) {
     fprintf(stderr, "load [-c connections] [-n requests] [-d seconds] [-m method] [-r requests/s] [-h address] [-x: a "
                     "connection each]\n"
                     "     [-s: TLS] [-w: hold the answers] PORT PATH\n"
-                    "load serve PORT FILE\n");
+                    "load serve PORT FILE\n"
+                    "load limits\n");
     return 2;
 }
 
@@ -472,6 +521,7 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     struct sigaction stop = {.sa_handler = on_interrupt}; /* no SA_RESTART: the wait ends */
     sigaction(SIGINT, &stop, NULL);
+    if (argc == 2 && !strcmp(argv[1], "limits")) return limits();
     if (argc == 4 && !strcmp(argv[1], "serve")) serve(atoi(argv[2]), argv[3]);
     for (int o; (o = getopt(argc, argv, "c:n:d:m:r:h:xsw")) != -1;) {
         if (o == 'c')
