@@ -7,7 +7,7 @@
 #include <sys/uio.h>
 
 #define WINDOW ((int64_t)2 * 1024 * 1024) /* looked at, or read, at a time */
-#define STEP ((int64_t)512 * 1024)        /* between the bytes that are looked at */
+#define STEP ((int64_t)1024 * 1024)       /* between the bytes that are looked at */
 #define READ_BYTES ((size_t)64 * 1024)
 
 struct ahead {
