@@ -8,6 +8,8 @@ import subprocess
 import time
 
 import servers as those
+from cold import settled
+from lab.base import wait_until
 from rounds import MiB, hold, release
 from warm import CACHE, STATIC, prime
 
@@ -92,6 +94,9 @@ def many_blobs(stage, where, manifest, blob):
         each.add("entrepot", (status_kib(edge.process.pid, "VmRSS") - empty) * 1024 / count)
         server.processes = [n.process for n in server.nodes]
         stage.say("  ready")
+        # Rest is what it is called only once index and folder have been compared and the disk has all that was made.
+        os.sync()
+        wait_until(lambda: settled(server), "the work after the start is done", 180)
         steady = ["-c", 32, "-r", 2000]
         at_rest = stage.run(server.port, manifest, *steady, "-d", 3, first=True)
         meanwhile = stage.start(server.port, manifest, *steady, first=True)
