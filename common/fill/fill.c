@@ -408,11 +408,8 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
 static void on_lull(struct fetch *fetch, void *arg) {
     (void)fetch;
     struct fill *f = arg;
-    /* A full buffer: there is more to come at once. */
-    bool more = f->taken - f->taken_at_lull >= FILL_GATHER;
-    f->taken_at_lull = f->taken;
     if (!intake_flush(f)) return;
-    if (!more) fill_tell(f);
+    fill_tell(f);
     fill_hold_back(f);
 }
 
@@ -486,7 +483,6 @@ static void on_tick(void *arg) {
     struct fill *f = arg;
     timer_set(&f->tick, TICK_MS);
     if (f->step == STEP_OPENING) return;
-    fill_tell(f); /* a buffer was full, and nothing came after it */
     int64_t per_s = (f->written - f->tick_written) * 1000 / TICK_MS;
     f->rate = f->rate ? (f->rate * 3 + per_s) / 4 : per_s;
     f->tick_written = f->written;

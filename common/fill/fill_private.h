@@ -74,12 +74,11 @@ struct fill {
     enum fill_step step;
     bool in_table;
     struct part *part;
-    int64_t told;          /* of `visible`, what readers were last told of */
-    int64_t taken_at_lull; /* `taken` when the source last had no more for the moment */
-    int64_t taken;         /* come from the source, from the start on: what is written and what is gathered */
-    int64_t written;       /* contiguous from the start in the file */
-    int64_t hashed;        /* of those, hashed and so far not found wrong */
-    unsigned generation;   /* grows with every rewind */
+    int64_t told;        /* of `visible`, what readers were last told of */
+    int64_t taken;       /* come from the source, from the start on: what is written and what is gathered */
+    int64_t written;     /* contiguous from the start in the file */
+    int64_t hashed;      /* of those, hashed and so far not found wrong */
+    unsigned generation; /* grows with every rewind */
     struct check check;
     void (*then)(struct fill *f); /* STEP_CHECKING: what comes after it */
     struct fetch_end last;        /* how the fetch ended */

@@ -122,6 +122,7 @@ static void tell_lulls(struct http_client *client) {
     for (struct http_call *c; (c = client->fed);) {
         client->fed = c->next_fed;
         c->fed = false;
+        if (c->held && !c->paused) continue; /* its turn was over, not what it has */
         if (c->end == CALL_RUNNING && !c->ev->lull(c, c->arg)) mark(c, CALL_DROPPED);
     }
 }

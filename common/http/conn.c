@@ -244,7 +244,8 @@ static void peer_closed(struct http_conn *c) {
     conn_arm_in(c, false);
     /* A client that shut down only its sending side still gets the answer that is on its way; one that waits for us to
      * find it is gone. */
-    if (c->state != CONN_BUSY || (STAILQ_EMPTY(&c->out) && c->req && c->req->reply != REPLY_ENDED)) conn_abort(c);
+    bool waits = STAILQ_EMPTY(&c->out) && c->req && c->req->reply != REPLY_ENDED && !c->req->answer_is_near;
+    if (c->state != CONN_BUSY || waits) conn_abort(c);
 }
 
 /* Reads what fits. False: nothing came. */
@@ -309,7 +310,7 @@ static void start_request(struct http_conn *c) {
     s->cfg.handler(r, s->cfg.arg);
     if (c->req && c->req->reading_body) body_read_more(c);
     c->in_handler = false;
-    if (c->peer_closed && c->req && c->req->reply == REPLY_NONE) conn_abort(c); /* as in peer_closed */
+    if (c->peer_closed && c->req && c->req->reply == REPLY_NONE && !c->req->answer_is_near) conn_abort(c);
 }
 
 /* The status a broken head is answered with, and the target as far as it could be read. */
@@ -408,8 +409,10 @@ void conn_request_done(struct http_conn *c) {
     const char *rest = spill ? spill + c->req->spill_pos : NULL;
     size_t rest_len = spill ? c->req->spill_len - c->req->spill_pos : 0;
     c->req->spill = NULL;
-    /* Whoever asked for the end has nothing more to send, and nothing of it is unread: no reset can come of closing. */
-    bool said_all = !c->ssl && !c->req->head.keep_alive && c->req->body_done && c->in_pos == c->in_len && !rest;
+    /* Whoever asked for the end has nothing more to send, and nothing of it is unread: no reset comes of closing.
+     * Should it send something all the same, a small answer is with it already and outlives the reset. */
+    bool said_all = !c->ssl && !c->req->head.keep_alive && c->req->body_done && c->in_pos == c->in_len && !rest &&
+                    c->in_len < c->in_cap && c->req->body_sent <= PLAIN_CLOSE_MAX;
     close_request(c, false);
     if (c->state == CONN_DEAD) return;
     if (!keep && said_all) {

@@ -99,6 +99,10 @@ void http_req_note(struct http_req *r, const char *note) {
     r->note = note;
 }
 
+void http_req_answer_is_near(struct http_req *r) {
+    r->answer_is_near = true;
+}
+
 void http_req_set_user(struct http_req *r, void *user) {
     r->user = user;
 }

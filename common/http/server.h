@@ -104,6 +104,9 @@ struct loop *http_req_loop(const struct http_req *r);
 /* A short note for the access log ("hit", "miss"); borrowed static string. */
 void http_req_note(struct http_req *r, const char *note);
 /* Data of the handler. */
+/* The answer is here and only has to be read from a disk: a client that has shut down its sending side still gets it,
+ * as it would have at once. One that waits for us to find something is taken to be gone. */
+void http_req_answer_is_near(struct http_req *r);
 void http_req_set_user(struct http_req *r, void *user);
 void *http_req_user(const struct http_req *r);
 /* cut: the answer did not leave completely. */

@@ -25,6 +25,7 @@
 #define DRAIN_BODY_MAX (64 * 1024)
 #define LINGER_BYTES (256 * 1024)
 #define LINGER_MS 2000
+#define PLAIN_CLOSE_MAX (16 * 1024)
 #define PIPELINED_PER_TURN 16 /* requests of one connection answered before others get their turn */
 #define SEG_FIRST 512         /* small pieces of an answer share a segment of this size */
 
@@ -73,6 +74,7 @@ struct http_req {
     /* The answer. */
     enum reply_state reply;
     bool head_only, chunked_out, close_after;
+    bool answer_is_near; /* it comes though the client has shut down its sending side */
     bool taken_over;  /* the server answered by itself (413, 408, 400, 500): what the handler says now is not heard */
     bool wrong_size;  /* the handler gave more or fewer bytes than the head promised: cut, never kept alive */
     int64_t promised; /* body bytes the head promises; -1: not said */

@@ -320,6 +320,7 @@ static void on_stop(void *arg) {
     log_info("stopping");
     health_set(n->health, "running", "the node is stopping");
     api_stop(n->api);
+    store_stop_bulk(n->rt.store);
     n->n_draining = n->n_servers;
     for (unsigned i = 0; i < n->n_servers; i++)
         http_server_drain(n->servers[i], n->rt.node->drain_ms, on_drained, n);

@@ -63,7 +63,8 @@ void ask_answer_unref(struct ask_answer *a) {
     free(a);
 }
 
-static struct ask_answer *answer_ref(struct ask_answer *a) {
+struct ask_answer *ask_answer_ref(const struct ask_answer *shared) {
+    struct ask_answer *a = (struct ask_answer *)(uintptr_t)shared;
     atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
     return a;
 }
@@ -103,7 +104,7 @@ static void deliver(struct loop_task *task) {
 }
 
 static void answer_waiter(struct waiter *w, struct ask_answer *a) {
-    w->answer = answer_ref(a);
+    w->answer = ask_answer_ref(a);
     w->task.fn = deliver;
     loop_post(w->loop, &w->task);
 }
@@ -153,7 +154,7 @@ static void remember(struct question *q) {
     shrink(a);
     struct memory *m = calloc(1, sizeof(*m));
     if (!m) abort();
-    m->answer = answer_ref(q->answer);
+    m->answer = ask_answer_ref(q->answer);
     m->until_ms = clock_mono_ms() + ms;
     map_set_s(a->remembered, q->key, m);
 }

@@ -24,6 +24,8 @@ struct ask_answer {
     const char *source; /* name of who answered */
 };
 void ask_answer_unref(struct ask_answer *a);
+/* For use after the callback. */
+struct ask_answer *ask_answer_ref(const struct ask_answer *a);
 
 struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
                         unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX],

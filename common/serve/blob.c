@@ -57,6 +57,7 @@ static void open_elsewhere(struct exchange *x) {
                           .store = x->registry->cfg.store,
                           .digest = x->ref.digest};
     x->waiting = true;
+    http_req_answer_is_near(x->req);
     workpool_submit(x->registry->cfg.reads, &o->work);
 }
 

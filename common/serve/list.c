@@ -119,14 +119,14 @@ struct referrers_job {
     struct loop_task back;
     struct loop *loop;
     struct exchange *x;
-    char *body, *text, query[2048];
-    size_t body_len;
+    struct ask_answer *list;
+    char *text, query[2048];
     bool has_next;
 };
 
 static void referrers_run(struct work *w) {
     struct referrers_job *j = container_of(w, struct referrers_job, work);
-    json_t *doc = json_loadb(j->body, j->body_len, 0, NULL);
+    json_t *doc = json_loadb(j->list->body, j->list->body_len, 0, NULL);
     if (json_is_object(doc)) j->text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
     loop_post(j->loop, &j->back);
@@ -146,7 +146,7 @@ static void referrers_back(struct loop_task *task) {
         if (j->has_next) link_next(x, what, j->query);
         serve_json_text(x, j->text, MEDIA_OCI_INDEX);
     }
-    free(j->body);
+    ask_answer_unref(j->list);
     free(j->text);
     free(j);
 }
@@ -162,9 +162,8 @@ static void on_referrers(const struct ask_answer *a, void *arg) {
         return;
     }
     struct referrers_job *j = calloc(1, sizeof(*j));
-    if (!j || !(j->body = malloc(a->body_len + 1))) abort();
-    memcpy(j->body, a->body_len ? a->body : "", a->body_len);
-    j->body_len = a->body_len;
+    if (!j) abort();
+    j->list = ask_answer_ref(a);
     j->has_next = serve_query_of_link(a->link, j->query, sizeof(j->query));
     j->x = x;
     j->loop = http_req_loop(x->req);

@@ -11,7 +11,8 @@
 struct registry {
     struct registry_config cfg;
     struct asker *asker;
-    char hit_line[128]; /* the Cache-Status of what is held */
+    atomic_uint tag_lists; /* on their way */
+    char hit_line[128];    /* the Cache-Status of what is held */
     size_t hit_line_len;
     _Atomic int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
 };

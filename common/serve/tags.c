@@ -14,9 +14,11 @@
 
 #define TAGS_MAX 100000
 #define TAG_PAGES_MAX 200
+#define LISTS_MAX 64     /* on their way, answers that a client is slow to take included; a long one takes megabytes */
 #define STORE_BATCH 2000 /* tags of the store at a time: its lock is held meanwhile */
 
 struct tag_list {
+    struct registry *registry;
     struct exchange *x; /* waits while the pool works: what was asked is not changed meanwhile */
     struct work work;
     struct loop_task back;
@@ -26,21 +28,29 @@ struct tag_list {
     unsigned pages;
     struct fetch_end end;
     /* The page to be read. */
-    char *body, source[64], query[2048];
-    size_t body_len;
+    struct ask_answer *page;
+    char query[2048];
     bool has_next, from_store;
-    /* The answer. */
+    /* The answer; NULL: there is nothing to list. */
     char *text;
-    size_t first_left_out; /* the page ends before this one; n: it is the last */
+    char *last; /* the page ends with this one, and more follow; NULL: it is the last page */
     size_t page_max;
 };
 
-static void list_free(struct tag_list *l) {
+static void forget_tags(struct tag_list *l) {
     for (size_t i = 0; i < l->n; i++)
         free(l->tags[i]);
     free(l->tags);
-    free(l->body);
+    l->tags = NULL;
+    l->n = l->cap = 0;
+}
+
+static void list_free(struct tag_list *l) {
+    atomic_fetch_sub_explicit(&l->registry->tag_lists, 1, memory_order_relaxed);
+    forget_tags(l);
+    ask_answer_unref(l->page);
     free(l->text);
+    free(l->last);
     free(l);
 }
 
@@ -73,7 +83,7 @@ static void sort(struct tag_list *l) {
     l->n = kept;
 }
 
-/* The page that was asked for, of the sorted list. */
+/* The page that was asked for, of the sorted list, which is then no longer needed. */
 static void write_page(struct tag_list *l) {
     const struct oci_request *asked = &l->x->asked;
     size_t i = 0;
@@ -83,15 +93,16 @@ static void write_page(struct tag_list *l) {
         i++;
     for (; i < l->n && json_array_size(list) < l->page_max; i++)
         json_array_append_new(list, json_string(l->tags[i]));
-    l->first_left_out = i;
+    if (i > 0 && i < l->n && !(l->last = strdup(l->tags[i - 1]))) abort();
     json_t *doc = json_pack("{s:s, s:o}", "name", asked->path, "tags", list);
     l->text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
+    forget_tags(l);
 }
 
 /* One page into the list; false if it is not one. */
 static bool read_page(struct tag_list *l) {
-    json_t *doc = json_loadb(l->body, l->body_len, 0, NULL), *list = json_object_get(doc, "tags"), *tag;
+    json_t *doc = json_loadb(l->page->body, l->page->body_len, 0, NULL), *list = json_object_get(doc, "tags"), *tag;
     bool good = json_is_object(doc) && (!list || json_is_array(list) || json_is_null(list));
     size_t i;
     json_array_foreach(list, i, tag) {
@@ -107,8 +118,9 @@ static bool read_page(struct tag_list *l) {
 
 static void run_page(struct work *w) {
     struct tag_list *l = container_of(w, struct tag_list, work);
-    if (!read_page(l)) {
-        fetch_end_set(&l->end, ERR_UPSTREAM, "%s sends a list of tags that is not readable", l->source);
+    bool good = read_page(l);
+    if (!good) {
+        fetch_end_set(&l->end, ERR_UPSTREAM, "%s sends a list of tags that is not readable", l->page->source);
     } else if (!l->has_next) {
         sort(l);
         write_page(l);
@@ -120,6 +132,7 @@ static void run_store(struct work *w) {
     struct tag_list *l = container_of(w, struct tag_list, work);
     struct store *store = l->x->registry->cfg.store;
     size_t got = STORE_BATCH;
+    forget_tags(l); /* of a source that then failed */
     while (got == STORE_BATCH && l->n < TAGS_MAX) {
         char **some = NULL;
         got = store_tags(store, l->x->repo_str, l->n ? l->tags[l->n - 1] : "", STORE_BATCH, &some);
@@ -149,12 +162,16 @@ static void ask_page(struct tag_list *l, const char *query) {
     ask(x->registry->asker, &rq, on_page, l);
 }
 
+static void release(void *list) {
+    list_free(list);
+}
+
+/* The list goes with its answer. */
 static void reply(struct tag_list *l) {
     struct exchange *x = l->x;
     serve_common_headers(x);
-    if (l->page_max > 0 && l->first_left_out > 0 && l->first_left_out < l->n)
-        serve_link_after(x, "tags/list", l->page_max, l->tags[l->first_left_out - 1]);
-    serve_json_text(x, l->text, "application/json");
+    if (l->page_max > 0 && l->last) serve_link_after(x, "tags/list", l->page_max, l->last);
+    http_reply_ref(x->req, 200, "application/json", l->text, strlen(l->text), release, l);
 }
 
 /* What is known here, if anything is, stands in for what could not be asked. */
@@ -165,9 +182,6 @@ static void fall_back(struct tag_list *l) {
         list_free(l);
         return;
     }
-    for (size_t i = 0; i < l->n; i++)
-        free(l->tags[i]);
-    l->n = 0;
     l->from_store = true;
     submit(l, run_store);
 }
@@ -175,13 +189,15 @@ static void fall_back(struct tag_list *l) {
 static void reply_from_store(struct tag_list *l) {
     struct exchange *x = l->x;
     bool marked = l->end.code != 0;
-    if (l->n > 0 && marked) {
+    if (l->text && marked) {
         snprintf(x->warning, sizeof(x->warning), "299 - \"stale: the tags known here; the source cannot be asked\"");
         atomic_fetch_add_explicit(&x->registry->stale, 1, memory_order_relaxed);
     }
-    if (l->n > 0)
+    if (l->text) {
         reply(l);
-    else if (marked)
+        return;
+    }
+    if (marked)
         serve_fetch_end(x->req, &l->end, REGERR_NAME_UNKNOWN);
     else
         serve_error(x->req, REGERR_NAME_UNKNOWN, NULL, NULL);
@@ -198,8 +214,10 @@ static void on_worked(struct loop_task *task) {
         fall_back(l);
     } else if (l->has_next) {
         ask_page(l, l->query);
-    } else {
+    } else if (l->text) {
         reply(l);
+    } else {
+        serve_error(l->x->req, REGERR_UNKNOWN, NULL, NULL);
         list_free(l);
     }
 }
@@ -218,25 +236,30 @@ static void on_page(const struct ask_answer *a, void *arg) {
         fall_back(l);
         return;
     }
-    free(l->body);
-    l->body = malloc(a->body_len + 1);
-    if (!l->body) abort();
-    memcpy(l->body, a->body_len ? a->body : "", a->body_len);
-    l->body_len = a->body_len;
-    snprintf(l->source, sizeof(l->source), "%s", a->source);
+    ask_answer_unref(l->page);
+    l->page = ask_answer_ref(a);
     l->has_next = ++l->pages < TAG_PAGES_MAX && serve_query_of_link(a->link, l->query, sizeof(l->query));
     submit(l, run_page);
 }
 
 void serve_tags(struct exchange *x) {
+    if (atomic_fetch_add_explicit(&x->registry->tag_lists, 1, memory_order_relaxed) >= LISTS_MAX) {
+        atomic_fetch_sub_explicit(&x->registry->tag_lists, 1, memory_order_relaxed);
+        http_reply_header(x->req, "Retry-After", "1");
+        serve_error(x->req, REGERR_TOOMANYREQUESTS, "too many lists of tags are being made", NULL);
+        return;
+    }
     struct tag_list *l = calloc(1, sizeof(*l));
     if (!l) abort();
+    l->registry = x->registry;
     l->x = x;
     l->loop = http_req_loop(x->req);
     l->back.fn = on_worked;
     l->from_store = serve_is_hosted(x);
-    if (l->from_store)
+    if (l->from_store) {
+        http_req_answer_is_near(x->req);
         submit(l, run_store);
-    else
+    } else {
         ask_page(l, NULL);
+    }
 }

@@ -168,7 +168,7 @@ static void rest(int64_t *since_us) {
 static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
     size_t vetoes = 0, max = vetoes_max(s, flags), victims = 0;
     int64_t freed = 0, since_us = clock_mono_us();
-    while (freed < want && vetoes <= max && !s->closing) {
+    while (freed < want && vetoes <= max && !s->closing && ((flags & SPACE_QUICK) || !s->stopping)) {
         uint32_t id;
         struct digest d;
         int r = next_victim(s, &id, &d);
@@ -200,6 +200,10 @@ int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
     if (freed < want) freed += evict_blobs(s, want - freed, flags);
     if (freed < want) freed += evict_parts(s, want - freed, INT64_MAX);
     return freed;
+}
+
+void store_stop_bulk(struct store *s) {
+    s->stopping = true;
 }
 
 struct prune {

@@ -174,6 +174,8 @@ int store_rebuild(const char *dir,
                   int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
                                  size_t *n),
                   struct verify_report *out, struct error *err) must_check;
+/* Any thread, when the process is about to stop: eviction in bulk and store_prune end soon. */
+void store_stop_bulk(struct store *s);
 /* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. Returns bytes
  * freed. */
 int64_t store_prune(struct store *s, int64_t target);

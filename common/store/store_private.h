@@ -66,6 +66,7 @@ struct store {
     int in_flight; /* work pool jobs of ours */
     bool reconciled;
     _Atomic bool closing;
+    _Atomic bool stopping; /* no eviction in bulk any more */
     struct work reconcile_work;
 };
 
