@@ -128,6 +128,22 @@ static void large_answers_arrive_whole(void **state) {
     WAIT_FOR(atomic_load(&f.seen.released) >= 1);
 }
 
+/* The answer is in the socket's buffers when the request is over; a reset would throw away what has not been read. */
+static void late_bytes_do_not_cut_a_large_answer(void **state) {
+    (void)state;
+    int before = atomic_load(&f.seen.closed);
+    int fd = dial(&f);
+    say(fd, LAST("/file"));
+    for (int i = 0; i < 2000 && atomic_load(&f.seen.closed) == before; i++)
+        usleep(1000); /* where the buffers are too small for it, it is not over yet: fine as well */
+    say(fd, "\r\n");
+    size_t n = hear(fd, big_buf, sizeof(big_buf) - 1);
+    const char *body = body_of(big_buf);
+    assert_int_equal(n - (size_t)(body - big_buf), BIG);
+    assert_memory_equal(body, pattern, BIG);
+    close(fd);
+}
+
 static void chunked_answers_are_well_formed(void **state) {
     (void)state;
     char out[1024];
@@ -610,6 +626,7 @@ int main(void) {
         SHARED(old_clients_are_closed_unless_they_ask),
         SHARED(head_keeps_the_length_and_sends_no_body),
         SHARED(large_answers_arrive_whole),
+        SHARED(late_bytes_do_not_cut_a_large_answer),
         SHARED(chunked_answers_are_well_formed),
         SHARED(body_of_the_wrong_size_never_looks_whole),
         SHARED(cut_of_an_unsized_answer_to_an_old_client_is_a_reset),
