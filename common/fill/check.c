@@ -17,6 +17,13 @@
 /* The end of a fetch, when it is so short, is hashed sooner than handed over. */
 #define IN_PLACE_MAX (32 * KiB)
 
+static void piece_is_proven(struct fill *f, size_t piece) {
+    int64_t end = ((int64_t)piece + 1) * PIECE_SIZE;
+    if (atomic_load_explicit(&f->proven, memory_order_relaxed) < end) {
+        atomic_store_explicit(&f->proven, end, memory_order_release);
+    }
+}
+
 /* Our own chaining value at a piece's end; false if the catalogue's differs. */
 static bool piece_fits(struct fill *f) {
     size_t len = digest_len(f->spec.digest.alg);
@@ -34,10 +41,7 @@ static bool piece_fits(struct fill *f) {
         f->n_proofs--;
         return false;
     }
-    int64_t end = ((int64_t)piece + 1) * PIECE_SIZE;
-    if (atomic_load_explicit(&f->proven, memory_order_relaxed) < end) {
-        atomic_store_explicit(&f->proven, end, memory_order_release);
-    }
+    piece_is_proven(f, piece);
     fill_publish(f);
     return true;
 }
@@ -164,10 +168,7 @@ void check_against_advice(struct fill *f) {
     size_t n = f->n_proofs < f->n_advised ? f->n_proofs : f->n_advised;
     for (size_t i = 0; i < n; i++) {
         if (memcmp(f->proofs + i * len, f->advised + i * len, len) == 0) {
-            int64_t end = ((int64_t)i + 1) * PIECE_SIZE;
-            if (end > atomic_load_explicit(&f->proven, memory_order_relaxed)) {
-                atomic_store_explicit(&f->proven, end, memory_order_release);
-            }
+            piece_is_proven(f, i);
             continue;
         }
         fill_rewind(f, (int64_t)i * PIECE_SIZE);

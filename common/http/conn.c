@@ -38,7 +38,7 @@ static void set_state(struct http_conn *c, enum conn_state state) {
 void conn_arm_in(struct http_conn *c, bool on) {
     if (on == c->in_armed) return;
     c->in_armed = on;
-    if (c->young) return; /* conn_begin sees to it */
+    if (c->young) return; /* conn_new sees to it */
     if (on)
         event_add(&c->ev_in, NULL);
     else
@@ -547,8 +547,7 @@ static void on_in(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct http_conn *c = arg;
     struct loop_share *sh = c->share;
-    sh->now_ms = loop_enter(sh->loop) / 1000;
-    sh->frees_dead = true;
+    share_enter(sh);
     on_readable(c);
     conn_free_dead(sh);
 }
@@ -558,8 +557,7 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct http_conn *c = arg;
     struct loop_share *sh = c->share;
-    sh->now_ms = loop_enter(sh->loop) / 1000;
-    sh->frees_dead = true;
+    share_enter(sh);
     if (c->state == CONN_TLS || c->tls_wants_write) {
         c->tls_wants_write = false;
         process(c);

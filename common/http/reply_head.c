@@ -99,6 +99,13 @@ static struct text common_lines(struct loop_share *sh) {
     return (struct text){sh->common, sh->common_len};
 }
 
+/* Up to the value of X-Request-Id; its line is not ended. */
+static void put_start(struct head_out *o, struct loop_share *sh, int status, const char *id) {
+    put_status(o, status);
+    put(o, common_lines(sh));
+    put(o, (struct text){id, strlen(id)});
+}
+
 static void put_type_and_length(struct head_out *o, const char *type, int64_t length) {
     if (type) {
         put(o, TEXT("Content-Type: "));
@@ -123,9 +130,7 @@ size_t reply_head(struct http_req *r, int status, const char *type, int64_t leng
     struct head_out o = {out};
     bool bodiless = status == 204 || status == 304;
     settle_close(r);
-    put_status(&o, status);
-    put(&o, common_lines(r->conn->share));
-    put(&o, (struct text){r->id, strlen(r->id)});
+    put_start(&o, r->conn->share, status, r->id);
     if (r->close_after)
         put(&o, TEXT("\r\nConnection: close\r\n"));
     else if (r->head.minor == 0)
@@ -141,9 +146,7 @@ size_t reply_head_alone(struct http_conn *c, int status, const char *type, size_
     struct head_out o = {out};
     char id[65];
     conn_make_id(id);
-    put_status(&o, status);
-    put(&o, common_lines(c->share));
-    put(&o, (struct text){id, strlen(id)});
+    put_start(&o, c->share, status, id);
     put(&o, TEXT("\r\nConnection: close\r\n"));
     put_type_and_length(&o, type, (int64_t)length);
     put(&o, TEXT("\r\n"));

@@ -178,6 +178,13 @@ static int listen_unix(struct http_server *s, const char *path, struct error *er
     return 0;
 }
 
+/* --- callbacks --- */
+
+void share_enter(struct loop_share *sh) {
+    sh->now_ms = loop_enter(sh->loop) / 1000;
+    sh->frees_dead = true;
+}
+
 /* --- accepting --- */
 
 /* Counts a connection of an address; false if it has too many. */
@@ -256,8 +263,7 @@ static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
 static void on_accept(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct loop_share *sh = arg;
-    sh->now_ms = loop_enter(sh->loop) / 1000;
-    sh->frees_dead = true;
+    share_enter(sh);
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
         struct sockaddr_storage a = {0};
         socklen_t len = sizeof(a);
@@ -301,8 +307,7 @@ void share_conn_closed(struct http_conn *c) {
 
 static void on_sweep(void *arg) {
     struct loop_share *sh = arg;
-    sh->now_ms = loop_enter(sh->loop) / 1000;
-    sh->frees_dead = true;
+    share_enter(sh);
     for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
         next = TAILQ_NEXT(c, all_link);
         conn_sweep(c);
@@ -313,8 +318,7 @@ static void on_sweep(void *arg) {
 }
 
 static void flush(struct loop_share *sh) {
-    sh->now_ms = loop_enter(sh->loop) / 1000;
-    sh->frees_dead = true;
+    share_enter(sh);
     struct http_conn *c;
     sh->flush_round++;
     do {

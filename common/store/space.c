@@ -15,7 +15,6 @@
 
 #define OVERSHOOT (64 * MiB) /* or 1 % of the limit, whichever is less */
 #define STATVFS_EVERY MiB    /* the file system is asked again after so many bytes */
-#define BATCH_BYTES GiB      /* rows are written out */
 #define BATCH_VICTIMS 1024   /* at least that often, so that commits queued behind wait little */
 #define REST_VICTIMS 16
 #define REST_MAX_US 20000
