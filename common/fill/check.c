@@ -3,8 +3,9 @@
  * memory they came in costs more: it would come back from another core's cache, and there had to be a bound for it.)
  * Thread: fetch loop, but for `run`.
  *
- * A stretch at the hasher has a copy of the running hash: whatever happens to the fill meanwhile, its result is taken
- * if nothing was taken back since, else dropped. */
+ * The hasher has a copy of the running hash and follows what is written until there is no more, or for CHECK_PIECES
+ * pieces. The loop takes over what it has got to whenever it writes, and at the end; whatever happens to the fill
+ * meanwhile: if anything was taken back since it began, all it brings is dropped. */
 #include "common/fill/fill_private.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@
 
 /* Read at a time: stays in the second-level cache. */
 #define READ_BYTES (64 * KiB)
-/* Handed over at a time: 0.7 ms of hashing against some 20 us of waking each other. */
+/* Worth waking the hasher: 0.7 ms of hashing against some 20 us of waking each other. */
 #define STRETCH_MIN (1 * MiB)
 /* The end of a fetch, when it is so short, is hashed sooner than handed over. */
 #define IN_PLACE_MAX (32 * KiB)
@@ -25,15 +26,13 @@ static void piece_is_proven(struct fill *f, size_t piece) {
 }
 
 /* Our own chaining value at a piece's end; false if the catalogue's differs. */
-static bool piece_fits(struct fill *f) {
+static bool piece_fits(struct fill *f, const uint8_t *proof) {
     size_t len = digest_len(f->spec.digest.alg);
     if (f->n_proofs == f->cap_proofs) {
         f->cap_proofs = f->cap_proofs ? f->cap_proofs * 2 : 16;
         f->proofs = realloc(f->proofs, f->cap_proofs * len);
         if (!f->proofs) abort();
     }
-    uint8_t proof[PIECE_PROOF_MAX];
-    hasher_proof(&f->hasher, proof);
     memcpy(f->proofs + f->n_proofs * len, proof, len);
     size_t piece = f->n_proofs++;
     if (piece >= f->n_advised) return true;
@@ -46,12 +45,11 @@ static bool piece_fits(struct fill *f) {
     return true;
 }
 
-/* `hashed` has grown, perhaps to the end of a piece. */
-static bool piece_over(struct fill *f) {
-    if (f->hashed % PIECE_SIZE != 0) return true;
+/* `hashed` has got to the end of a piece, where the chaining value is `proof`. */
+static bool piece_over(struct fill *f, const uint8_t *proof) {
     /* The last piece has no proof but the digest itself. */
     if (f->hashed == atomic_load_explicit(&f->size, memory_order_relaxed)) return true;
-    if (piece_fits(f)) return true;
+    if (piece_fits(f, proof)) return true;
     fill_rewind(f, f->hashed - PIECE_SIZE);
     fill_source_lied(f, "a piece that does not match the catalogue");
     return false;
@@ -60,20 +58,39 @@ static bool piece_over(struct fill *f) {
 bool check_in_place(struct fill *f, const void *data, size_t len) {
     hasher_update(&f->hasher, data, len);
     f->hashed += (int64_t)len;
-    return piece_over(f);
+    if (f->hashed % PIECE_SIZE != 0) return true;
+    uint8_t proof[PIECE_PROOF_MAX];
+    hasher_proof(&f->hasher, proof);
+    return piece_over(f, proof);
 }
 
 /* --- at the hasher --- */
 
-static void run(struct work *w) {
+/* Hashes from `at` on what is there, to the end of the piece at most. Returns the new `at`. */
+static int64_t hash_some(struct fill *f, int64_t at, int64_t to) {
     static _Thread_local char chunk[READ_BYTES];
-    struct check *c = container_of(w, struct check, work);
-    struct fill *f = container_of(c, struct fill, check);
-    for (int64_t at = c->from; at < c->to && c->code == 0;) {
-        size_t n = c->to - at < READ_BYTES ? (size_t)(c->to - at) : READ_BYTES;
+    struct check *c = &f->check;
+    while (at < to && c->code == 0) {
+        size_t n = to - at < READ_BYTES ? (size_t)(to - at) : READ_BYTES;
         c->code = fill_bytes_read(f, at, chunk, n);
         if (c->code == 0) hasher_update(&c->hasher, chunk, n);
         at += (int64_t)n;
+    }
+    return at;
+}
+
+/* Goes on as long as there is more: the loop, which may be busy receiving, is not asked. */
+static void run(struct work *w) {
+    struct check *c = container_of(w, struct check, work);
+    struct fill *f = container_of(c, struct fill, check);
+    size_t len = digest_len(f->spec.digest.alg);
+    int64_t at = c->from, last = c->from / PIECE_SIZE * PIECE_SIZE + CHECK_PIECES * PIECE_SIZE;
+    for (unsigned piece = 0; c->code == 0 && at < last;) {
+        int64_t end = (at / PIECE_SIZE + 1) * PIECE_SIZE, goal = atomic_load_explicit(&c->goal, memory_order_acquire);
+        if (at == goal) break;
+        at = hash_some(f, at, goal < end ? goal : end);
+        if (at == end) hasher_proof(&c->hasher, c->proofs + piece++ * len);
+        if (c->code == 0) atomic_store_explicit(&c->reached, at, memory_order_release);
     }
     loop_post(f->loop, &c->done);
 }
@@ -96,12 +113,24 @@ static bool cannot_read(struct fill *f, int code) {
     return false;
 }
 
+/* Takes over what the hasher has got to. */
 static bool adopt(struct fill *f) {
     const struct check *c = &f->check;
-    if (c->code < 0) return cannot_read(f, c->code);
-    f->hasher = c->hasher;
-    f->hashed = c->to;
-    return piece_over(f);
+    int64_t reached = atomic_load_explicit(&c->reached, memory_order_acquire);
+    while (f->hashed < reached) {
+        int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE;
+        f->hashed = reached < end ? reached : end;
+        size_t piece = (size_t)(end / PIECE_SIZE - c->from / PIECE_SIZE - 1);
+        if (f->hashed == end && !piece_over(f, c->proofs + piece * digest_len(f->spec.digest.alg))) return false;
+    }
+    return true;
+}
+
+/* It has ended. */
+static bool adopt_last(struct fill *f) {
+    if (f->check.code < 0) return cannot_read(f, f->check.code);
+    f->hasher = f->check.hasher;
+    return adopt(f);
 }
 
 static void on_checked(struct loop_task *task) {
@@ -110,8 +139,7 @@ static void on_checked(struct loop_task *task) {
     bool wanted = is_busy(f);
     f->check.running = false;
     sh->n_checks--;
-    if (f->step != STEP_OVER && (!wanted || adopt(f))) {
-        check_written(f);
+    if (f->step != STEP_OVER && (!wanted || adopt_last(f)) && check_written(f)) {
         if (f->step == STEP_FETCHING)
             fill_hold_back(f);
         else
@@ -121,14 +149,15 @@ static void on_checked(struct loop_task *task) {
     fill_shard_check_stopped(sh);
 }
 
-static void start(struct fill *f, int64_t to) {
+static void start(struct fill *f) {
     struct check *c = &f->check;
     c->running = true;
     c->generation = f->generation;
     c->code = 0;
     c->hasher = f->hasher;
     c->from = f->hashed;
-    c->to = to;
+    atomic_store_explicit(&c->reached, c->from, memory_order_relaxed);
+    atomic_store_explicit(&c->goal, f->written, memory_order_relaxed);
     c->work.fn = run;
     c->done.fn = on_checked;
     fill_shard(f)->n_checks++;
@@ -136,11 +165,16 @@ static void start(struct fill *f, int64_t to) {
     workpool_submit(f->engine->hashers, &c->work);
 }
 
-void check_written(struct fill *f) {
-    /* The chaining value is needed at the end of the piece. */
-    int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE, to = f->written < end ? f->written : end;
-    bool enough = to == end || to - f->hashed >= STRETCH_MIN || (f->step == STEP_CHECKING && to > f->hashed);
-    if (enough && !f->check.running) start(f, to);
+bool check_written(struct fill *f) {
+    if (is_busy(f)) {
+        atomic_store_explicit(&f->check.goal, f->written, memory_order_release);
+        return adopt(f);
+    }
+    int64_t new = f->written - f->hashed;
+    /* The chaining value is needed at the end of a piece. */
+    bool enough = new >= STRETCH_MIN || (new > 0 && (f->written % PIECE_SIZE == 0 || f->step == STEP_CHECKING));
+    if (enough && !f->check.running) start(f);
+    return true;
 }
 
 /* What is soon done is not handed over. False: a piece was wrong. */
@@ -156,9 +190,7 @@ void check_then(struct fill *f, void (*then)(struct fill *f)) {
     assert(f->taken == f->written);
     f->step = STEP_CHECKING;
     f->then = then;
-    if (!check_little(f)) return;
-    check_written(f);
-    go_on(f);
+    if (check_little(f) && check_written(f)) go_on(f);
 }
 
 /* --- the catalogue's word, and taking back --- */

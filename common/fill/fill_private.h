@@ -36,14 +36,19 @@ struct reader_list {
 /* A fill without readers waits so long before it pauses. */
 #define FILL_LINGER_MS 2000
 
-/* A stretch of the file that is being hashed beside the fetch loop. While it runs only `running` and `generation` are
- * the loop's to look at. */
+/* Whole pieces that are hashed before the loop is told. */
+#define CHECK_PIECES 4
+
+/* What the hasher is at, beside the fetch loop. While it runs the loop looks only at what is said to be its own. */
 struct check {
-    bool running;
-    unsigned generation; /* of the fill when it began: the result of an older one is dropped */
-    int code;            /* the file could not be read */
+    bool running;            /* the loop's */
+    unsigned generation;     /* the loop's; of the fill when it began: the result of an older one is dropped */
+    int64_t from;            /* where it began */
+    _Atomic int64_t goal;    /* the loop raises it as more is written */
+    _Atomic int64_t reached; /* the hasher raises it; below it the proofs are there */
+    uint8_t proofs[CHECK_PIECES * PIECE_PROOF_MAX]; /* at the ends of pieces from `from` on */
+    int code;                                       /* the file could not be read */
     struct hasher hasher;
-    int64_t from, to;
     struct work work;
     struct loop_task done;
 };
@@ -213,8 +218,9 @@ void intake_drop(struct fill *f);
 /* check.c; fetch loop: the running hash, beside the loop where that pays, and the proof of each piece. */
 /* Bytes that follow `hashed` and are in the file already. False as above: a piece was wrong. */
 bool check_in_place(struct fill *f, const void *data, size_t len);
-/* Something was written: it goes to the hasher, once there is enough of it and that is not busy with this fill. */
-void check_written(struct fill *f);
+/* Something was written: it goes to the hasher, once there is enough of it. What that has got to meanwhile is taken
+ * over. False as above. */
+bool check_written(struct fill *f);
 /* then(f) once everything written is hashed: now, or later in STEP_CHECKING; not at all if a piece is found wrong. */
 void check_then(struct fill *f, void (*then)(struct fill *f));
 /* The catalogue's word on pieces hashed before it came: takes back from the first wrong one. */

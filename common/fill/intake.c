@@ -25,8 +25,7 @@ static bool pass_on(struct fill *f, const void *data, size_t len) {
     f->written += (int64_t)len;
     f->taken = f->written;
     fill_publish(f);
-    check_written(f);
-    return true;
+    return check_written(f);
 }
 
 bool intake_flush(struct fill *f) {

@@ -28,6 +28,7 @@ def misses(stage, content, servers, upstream, hash_speed):
     blobs = [content.blob(100 * MiB) for _ in range(stage.rounds)]
 
     def measure(server, r):
+        stage.have_memory()
         before = server.cpu()
         got = stage.run(server.port, blobs[r].path, "-n", 1)
         wait_until(lambda: settled(server), "the work after the last byte is done", 20)

@@ -1,7 +1,7 @@
 /* The bench's load generator: one thread, epoll, plain or TLS 1.3, that spends as little as it can on a byte (bodies
  * are discarded in the kernel) so that what is measured is the server. `load serve` is the trivial responder that its
- * ceiling is shown against. The result is one line of JSON. `load limits` says what one processor can do at all. Usage:
- * see usage(). */
+ * ceiling is shown against. The result is one line of JSON. `load limits` says what one processor can do at all, `load
+ * touch` takes memory and gives it back. Usage: see usage(). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -503,12 +504,25 @@ static int limits(void) {
     return 0;
 }
 
+/* Virtual machines give free memory back to their host and pay for every page they take anew: what is freed here a
+ * moment before a measurement is still there. */
+static int touch(size_t mib) {
+    size_t len = mib << 20;
+    char *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) die("memory");
+    madvise(p, len, MADV_HUGEPAGE);
+    for (size_t at = 0; at < len; at += 4096)
+        p[at] = 1;
+    return 0;
+}
+
 static int usage(void) {
     fprintf(stderr, "load [-c connections] [-n requests] [-d seconds] [-m method] [-r requests/s] [-h address] [-x: a "
                     "connection each]\n"
                     "     [-s: TLS] [-w: hold the answers] PORT PATH\n"
                     "load serve PORT FILE\n"
-                    "load limits\n");
+                    "load limits\n"
+                    "load touch MIB\n");
     return 2;
 }
 
@@ -522,6 +536,7 @@ int main(int argc, char **argv) {
     struct sigaction stop = {.sa_handler = on_interrupt}; /* no SA_RESTART: the wait ends */
     sigaction(SIGINT, &stop, NULL);
     if (argc == 2 && !strcmp(argv[1], "limits")) return limits();
+    if (argc == 3 && !strcmp(argv[1], "touch")) return touch((size_t)atoi(argv[2]));
     if (argc == 4 && !strcmp(argv[1], "serve")) serve(atoi(argv[2]), argv[3]);
     for (int o; (o = getopt(argc, argv, "c:n:d:m:r:h:xsw")) != -1;) {
         if (o == 'c')

@@ -59,6 +59,10 @@ class Stage:
             argv = ["chrt", "-f", "10", *argv]
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    def have_memory(self, mib=1500):
+        """The next so many MiB that anyone takes are backed by the host already, whoever's turn it is."""
+        subprocess.run([str(self.load), "touch", str(mib)], check=True)
+
     def warm(self, server, path, *args, tls=False, seconds=None):
         """For some seconds against a pinned server. Returns the report with server_cpu."""
         server.pin(SERVE)
