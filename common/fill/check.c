@@ -100,9 +100,9 @@ static bool is_busy(const struct fill *f) {
     return f->check.running && f->check.generation == f->generation;
 }
 
-/* In STEP_CHECKING: goes on if everything is hashed. */
+/* In STEP_CHECKING: goes on if everything is hashed, and the running hash is back from the hasher. */
 static void go_on(struct fill *f) {
-    if (f->step != STEP_CHECKING || f->hashed < f->written) return;
+    if (f->step != STEP_CHECKING || f->hashed < f->written || is_busy(f)) return;
     f->then(f);
 }
 
