@@ -79,18 +79,24 @@ static int64_t hash_some(struct fill *f, int64_t at, int64_t to) {
     return at;
 }
 
+/* Where the proof of the piece that ends there is kept. */
+static uint8_t *proof_at(struct fill *f, int64_t end) {
+    int64_t piece = end / PIECE_SIZE - f->check.from / PIECE_SIZE - 1;
+    return f->check.proofs + (size_t)piece * digest_len(f->spec.digest.alg);
+}
+
 /* Goes on as long as there is more: the loop, which may be busy receiving, is not asked. */
 static void run(struct work *w) {
     struct check *c = container_of(w, struct check, work);
     struct fill *f = container_of(c, struct fill, check);
-    size_t len = digest_len(f->spec.digest.alg);
-    int64_t at = c->from, last = c->from / PIECE_SIZE * PIECE_SIZE + CHECK_PIECES * PIECE_SIZE;
-    for (unsigned piece = 0; c->code == 0 && at < last;) {
+    int64_t at = c->from, last = (c->from / PIECE_SIZE + CHECK_PIECES) * PIECE_SIZE;
+    while (at < last) {
         int64_t end = (at / PIECE_SIZE + 1) * PIECE_SIZE, goal = atomic_load_explicit(&c->goal, memory_order_acquire);
         if (at == goal) break;
         at = hash_some(f, at, goal < end ? goal : end);
-        if (at == end) hasher_proof(&c->hasher, c->proofs + piece++ * len);
-        if (c->code == 0) atomic_store_explicit(&c->reached, at, memory_order_release);
+        if (c->code < 0) break;
+        if (at == end) hasher_proof(&c->hasher, proof_at(f, end));
+        atomic_store_explicit(&c->reached, at, memory_order_release);
     }
     loop_post(f->loop, &c->done);
 }
@@ -115,13 +121,11 @@ static bool cannot_read(struct fill *f, int code) {
 
 /* Takes over what the hasher has got to. */
 static bool adopt(struct fill *f) {
-    const struct check *c = &f->check;
-    int64_t reached = atomic_load_explicit(&c->reached, memory_order_acquire);
+    int64_t reached = atomic_load_explicit(&f->check.reached, memory_order_acquire);
     while (f->hashed < reached) {
         int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE;
         f->hashed = reached < end ? reached : end;
-        size_t piece = (size_t)(end / PIECE_SIZE - c->from / PIECE_SIZE - 1);
-        if (f->hashed == end && !piece_over(f, c->proofs + piece * digest_len(f->spec.digest.alg))) return false;
+        if (f->hashed == end && !piece_over(f, proof_at(f, end))) return false;
     }
     return true;
 }
@@ -172,7 +176,8 @@ bool check_written(struct fill *f) {
     }
     int64_t new = f->written - f->hashed;
     /* The chaining value is needed at the end of a piece. */
-    bool enough = new >= STRETCH_MIN || (new > 0 && (f->written % PIECE_SIZE == 0 || f->step == STEP_CHECKING));
+    bool piece_is_in = f->written / PIECE_SIZE > f->hashed / PIECE_SIZE;
+    bool enough = piece_is_in || new >= STRETCH_MIN || (f->step == STEP_CHECKING && new > 0);
     if (enough && !f->check.running) start(f);
     return true;
 }

@@ -39,11 +39,12 @@ struct reader_list {
 /* Whole pieces that are hashed before the loop is told. */
 #define CHECK_PIECES 4
 
-/* What the hasher is at, beside the fetch loop. While it runs the loop looks only at what is said to be its own. */
+/* What the hasher is at, beside the fetch loop. While it runs the loop looks at its own, at `reached` and at the
+ * proofs below that. */
 struct check {
     bool running;            /* the loop's */
     unsigned generation;     /* the loop's; of the fill when it began: the result of an older one is dropped */
-    int64_t from;            /* where it began */
+    int64_t from;            /* the loop's; where it began */
     _Atomic int64_t goal;    /* the loop raises it as more is written */
     _Atomic int64_t reached; /* the hasher raises it; below it the proofs are there */
     uint8_t proofs[CHECK_PIECES * PIECE_PROOF_MAX]; /* at the ends of pieces from `from` on */
