@@ -65,10 +65,13 @@ static void row_fills(struct table *t, const json_t *f) {
 static void rows_sources(struct table *t, const json_t *doc) {
     const json_t *central = json_object_get(doc, "central"), *u;
     if (json_is_object(central)) {
-        bool up = json_is_true(json_object_get(central, "reachable"));
+        const char *url = json_text(central, "url", "?"), *why = json_text(central, "message", "");
         table_cell(t, "central");
-        table_cellf(t, "%s: %s%s%s", json_text(central, "url", "?"), up ? "reachable" : "not reachable",
-                    *json_text(central, "message", "") ? ": " : "", json_text(central, "message", ""));
+        if (json_is_true(json_object_get(central, "reachable"))) { /* the last failure is over: it is in the log */
+            table_cellf(t, "%s: reachable", url);
+        } else {
+            table_cellf(t, "%s: not reachable%s%s", url, *why ? ": " : "", why);
+        }
     }
     const json_t *list = json_object_get(doc, "upstreams");
     size_t i;

@@ -1,6 +1,7 @@
 """The edge without central: what it holds is served, what it does not hold is refused quickly and with the cause, and all is well again
 when central is back."""
 
+import re
 import time
 
 import pytest
@@ -43,10 +44,12 @@ def down_and_up(chain, down, up):
     assert says_why(missing), missing
     assert chain.edge.ready()
     assert chain.edge.metric("entrepot_central_reachable") == 0
+    assert re.search(r"^central .*: not reachable: .+", chain.edge.command("status").stdout, re.M)
     up()
     wait_until(lambda: cold(chain).status == 200, "a cold pull works again", 15, 0.1)
     raw.pull(chain.edge.port, "library/cold", "v1")
     wait_until(lambda: "warning" not in raw.manifest(chain.edge.port, "library/held", "v1").headers, "the mark is gone", 10, 0.1)
+    assert re.search(r"^central .*: reachable$", chain.edge.command("status").stdout, re.M)
 
 
 def test_with_central_stopped_held_content_is_served_and_the_rest_refused_at_once(chain):
