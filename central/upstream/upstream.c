@@ -8,6 +8,7 @@ const struct upstream_limits upstream_limits_default = {
     .connect_ms = 4000,
     .head_ms = 10000,
     .stall_ms = 5000,
+    .pace_ms = 5000,
     .budget_ms = 15000,
     .queue_ms = 20000,
     .back_off_ms = 200,
@@ -72,6 +73,10 @@ void upstream_release(struct upstream *u, bool blob) {
     if (blob) u->active_blobs--;
     atomic_store_explicit(&u->shown_active, u->active, memory_order_relaxed);
     admit(u);
+}
+
+bool upstream_blobs_wait(const struct upstream *u) {
+    return u->blobs.first != NULL;
 }
 
 /* --- the source --- */

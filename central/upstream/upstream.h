@@ -16,7 +16,8 @@ struct upstream;
 struct upstream_limits {
     int64_t connect_ms;  /* 4,000 */
     int64_t head_ms;     /* 10,000: one try, to the head of its answer */
-    int64_t stall_ms;    /* 10,000: no byte of a body */
+    int64_t stall_ms;    /* 5,000: no byte of a body */
+    int64_t pace_ms;     /* 5,000: how often the speed of a body is looked at */
     int64_t budget_ms;   /* 15,000: all tries together, to the first byte; clients give up soon after */
     int64_t queue_ms;    /* 20,000: waiting for one of max_parallel (manifests and questions; blobs wait on) */
     int64_t back_off_ms; /* 200: before the second round over the endpoints, then doubled; a random part is taken off */

@@ -124,12 +124,137 @@ static void upstream_prefers_the_faster_endpoint(void **state) {
     assert_string_equal(p.body, "second");
 }
 
+/* --- bodies that are too slow, break off, or are wrong --- */
+
+#define LARGE (2 * MiB)
+#define DRIPS 40
+
+/* Good bodies, but those of "drip" come a byte at a time: from the first that is asked for one, or from all. A "whole"
+ * one is short enough to end nevertheless. */
+static _Atomic(struct script_server *) drips_here;
+static atomic_bool all_drip;
+
+static bool drips(struct script_server *s, const char *head) {
+    struct script_server *nobody = NULL;
+    if (!strstr(head, "/drip")) return false;
+    return atomic_compare_exchange_strong(&drips_here, &nobody, s) || nobody == s || atomic_load(&all_drip);
+}
+
+static bool may_drip(struct script_server *s, int fd, const char *head) {
+    static char block[LARGE];
+    if (strstr(head, s == &registry ? "/only-other" : "/only-registry")) {
+        say_status(fd, 404, "");
+        return true;
+    }
+    char range[64];
+    script_header(head, "Range", range, sizeof(range)); /* "bytes=5-" */
+    int64_t from = range[0] ? atoll(range + 6) : 0, total = strstr(head, "/drip-whole") ? DRIPS : LARGE;
+    char part[128] = "";
+    if (from) {
+        snprintf(part, sizeof(part), "Content-Range: bytes %lld-%lld/%lld\r\n", (long long)from, (long long)total - 1,
+                 (long long)total);
+    }
+    /* The first byte is in the same packet. */
+    script_say(fd, "HTTP/1.1 %d X\r\n%sContent-Length: %lld\r\n\r\nx", from ? 206 : 200, part,
+               (long long)(total - from));
+    from++;
+    if (!drips(s, head)) {
+        script_send(fd, block, (size_t)(total - from));
+        return true;
+    }
+    for (int i = 1; i < DRIPS && from < total; i++, from++) {
+        usleep(10000);
+        script_send(fd, "x", 1);
+    }
+    if (from < total) script_wait_closed(fd);
+    return from == total;
+}
+
+static struct probe get_of(const char *repo, int64_t offset) {
+    struct probe p = {0};
+    begin(&p, (struct fetch_request){.kind = FETCH_BLOB, .offset = offset}, repo);
+    loop_run(loop);
+    return p;
+}
+
+/* What is usual is known of every endpoint. */
+static void make_known(void) {
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(get_of("only-registry", 0).bytes, LARGE);
+        if (cfg.n_endpoints > 1) assert_int_equal(get_of("only-other", 0).bytes, LARGE);
+    }
+}
+
+static void stage_drip(void) {
+    atomic_store(&drips_here, NULL);
+    atomic_store(&all_drip, false);
+    limits.pace_ms = 40;
+    script_start(&registry, may_drip, NULL);
+}
+
+static void upstream_gives_up_a_body_slower_than_a_tenth_of_the_endpoints_own(void **state) {
+    (void)state;
+    stage_drip();
+    two_endpoints(may_drip);
+    make_known();
+    struct probe p = get_of("drip", 0);
+    assert_int_equal(p.end.code, ERR_TIMEOUT);
+    assert_non_null(strstr(p.end.msg, "slower than a tenth"));
+    assert_true(p.bytes > 0 && p.bytes < LARGE);
+    /* Who kept those asks for the rest: the other one gives it. */
+    struct script_server *slow = atomic_load(&drips_here), *good = slow == &registry ? &other : &registry;
+    int slow_asked = atomic_load(&slow->requests), good_asked = atomic_load(&good->requests);
+    struct probe rest = get_of("drip", p.bytes);
+    assert_int_equal(rest.end.code, 0);
+    assert_int_equal(rest.bytes, LARGE - p.bytes);
+    assert_int_equal(atomic_load(&slow->requests), slow_asked);
+    assert_int_equal(atomic_load(&good->requests), good_asked + 1);
+    assert_int_equal(get_of("app", 0).bytes, LARGE); /* and so it is for others */
+    assert_int_equal(atomic_load(&slow->requests), slow_asked);
+}
+
+static void upstream_keeps_a_slow_body_when_there_is_no_better_one(void **state) {
+    (void)state;
+    stage_drip();
+    open_up(); /* one endpoint */
+    make_known();
+    struct probe p = get_of("drip-whole", 0);
+    assert_int_equal(p.end.code, 0);
+    assert_int_equal(p.bytes, DRIPS);
+}
+
+static void upstream_keeps_a_slow_body_while_nothing_is_known_to_be_usual(void **state) {
+    (void)state;
+    stage_drip();
+    two_endpoints(may_drip);
+    struct probe p = get_of("drip-whole", 0);
+    assert_int_equal(p.end.code, 0);
+    assert_int_equal(p.bytes, DRIPS);
+}
+
+static void upstream_does_not_pass_a_body_to_and_fro_between_slow_endpoints(void **state) {
+    (void)state;
+    stage_drip();
+    two_endpoints(may_drip);
+    make_known();
+    atomic_store(&all_drip, true);
+    struct probe p = get_of("drip", 0);
+    assert_int_equal(p.end.code, ERR_TIMEOUT);
+    p = get_of("drip-whole", 1); /* the other is as slow, and keeps it */
+    assert_int_equal(p.end.code, 0);
+    assert_int_equal(p.bytes, DRIPS - 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(upstream_that_is_down_is_not_waited_for_and_found_again),
         T(upstream_asks_the_next_endpoint),
         T(upstream_leaves_a_dead_endpoint_alone),
         T(upstream_prefers_the_faster_endpoint),
+        T(upstream_gives_up_a_body_slower_than_a_tenth_of_the_endpoints_own),
+        T(upstream_keeps_a_slow_body_when_there_is_no_better_one),
+        T(upstream_keeps_a_slow_body_while_nothing_is_known_to_be_usual),
+        T(upstream_does_not_pass_a_body_to_and_fro_between_slow_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
