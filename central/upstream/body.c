@@ -49,7 +49,7 @@ static void give_up(struct up_request *r, const char *why, int64_t speed, int64_
     fetch_end_set(&end, ERR_TIMEOUT, "%.80s: %s (%lld KiB/s, usual are %lld)", r->f.u->cfg->name, why,
                   (long long)(speed / KiB), (long long)(usual / KiB));
     end.status = r->status;
-    endpoint_is_slow(r->e, end.msg);
+    endpoint_avoid(r->e, end.msg);
     r->stretch.bytes = 0; /* counted already */
     if (r->given > 0)
         up_finish(r, &end);

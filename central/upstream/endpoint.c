@@ -10,9 +10,9 @@
 #include "common/core/log.h"
 
 #define SOUR_MS 10000
-/* Long enough that a body which goes on elsewhere does not come back before its slowness has become what is usual there
- * (SPEED_SAMPLES): two slow endpoints do not pass it to and fro. */
-#define SLOW_MS 60000
+/* Long enough that a slow body which goes on elsewhere does not come back before its slowness has become what is usual
+ * there (SPEED_SAMPLES): two slow endpoints do not pass it to and fro. */
+#define AVOID_MS 60000
 #define DOWN_FAILURES 2
 
 /* a is a better choice than b; ties go to the order of the configuration, and so do differences of a quarter, lest two
@@ -22,8 +22,8 @@ static bool better(const struct endpoint *a, const struct endpoint *b, int64_t n
     if (a_bad != b_bad) return b_bad;
     bool a_sour = now < a->sour_until_ms, b_sour = now < b->sour_until_ms;
     if (a_sour != b_sour) return b_sour;
-    bool a_slow = now < a->slow_until_ms, b_slow = now < b->slow_until_ms;
-    if (a_slow != b_slow) return b_slow;
+    bool a_avoided = now < a->avoid_until_ms, b_avoided = now < b->avoid_until_ms;
+    if (a_avoided != b_avoided) return b_avoided;
     return a->latency_us * 4 < b->latency_us * 3;
 }
 
@@ -79,13 +79,13 @@ void endpoint_unreachable(struct endpoint *e, const char *why) {
     if (e->failures >= DOWN_FAILURES && now - e->failing_since_ms >= e->u->limits->down_after_ms) set_down(e, true);
 }
 
-void endpoint_is_slow(struct endpoint *e, const char *why) {
+void endpoint_avoid(struct endpoint *e, const char *why) {
     int64_t now = clock_mono_ms();
-    if (now >= e->slow_until_ms) {
-        log_info("upstream_endpoint_slow", KV_S("upstream", e->u->cfg->name), KV_S("endpoint", e->url),
+    if (now >= e->avoid_until_ms) {
+        log_info("upstream_endpoint_avoided", KV_S("upstream", e->u->cfg->name), KV_S("endpoint", e->url),
                  KV_S("why", why));
     }
-    e->slow_until_ms = now + SLOW_MS;
+    e->avoid_until_ms = now + AVOID_MS;
 }
 
 bool endpoint_another(const struct endpoint *e, unsigned without) {
@@ -93,7 +93,7 @@ bool endpoint_another(const struct endpoint *e, unsigned without) {
     int64_t now = clock_mono_ms();
     for (unsigned i = 0; i < u->n_endpoints; i++) {
         const struct endpoint *o = &u->endpoints[i];
-        bool well = o->usable && !o->down && o->failures == 0 && now >= o->sour_until_ms && now >= o->slow_until_ms;
+        bool well = o->usable && !o->down && o->failures == 0 && now >= o->sour_until_ms && now >= o->avoid_until_ms;
         if (o != e && well && !(without & o->bit)) return true;
     }
     return false;

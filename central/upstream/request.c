@@ -330,6 +330,7 @@ static void broke(struct up_request *r, const struct http_result *res) {
     end.status = res->status;
     bool silent = res->status == 0 && (res->code == ERR_UNREACHABLE || res->code == ERR_TIMEOUT);
     if (silent && !r->away) endpoint_unreachable(r->e, res->msg);
+    if (r->flows && res->code != ERR_TOO_BIG) endpoint_avoid(r->e, end.msg);
     if (r->given > 0 || res->code == ERR_TOO_BIG)
         up_finish(r, &end);
     else if (misled || res->code == ERR_INVALID)
@@ -360,6 +361,7 @@ static void on_done(struct http_call *call, const struct http_result *res, void 
         struct fetch_end end;
         fetch_end_set(&end, ERR_UPSTREAM, "%.80s sent less than it promised", r->f.u->cfg->name);
         end.status = res->status;
+        if (r->flows) endpoint_avoid(r->e, end.msg);
         up_finish(r, &end);
     } else {
         up_finish(r, &(struct fetch_end){.status = res->status});
@@ -500,6 +502,10 @@ struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, c
     r->arg = arg;
     r->rq = *rq;
     if (rq->query && !(r->rq.query = strdup(rq->query))) abort();
+    for (unsigned i = 0; rq->liar && i < u->n_endpoints; i++) {
+        if (strcmp(u->endpoints[i].url, rq->liar) == 0) endpoint_avoid(&u->endpoints[i], "it sent wrong bytes");
+    }
+    r->rq.liar = NULL;
     buf_init(&r->refusal_body, REFUSAL_SHOWN_MAX);
     timer_init(&r->timer, u->loop, on_timer, r);
     r->f.next = u->fetches;

@@ -22,8 +22,8 @@ struct endpoint {
     bool down;
     unsigned failures; /* to reach it, in a row */
     int64_t failing_since_ms;
-    int64_t sour_until_ms; /* it answered 5xx: others first for a while */
-    int64_t slow_until_ms; /* a body came so slowly that it was given up: likewise */
+    int64_t sour_until_ms;  /* it answered 5xx: others first for a while */
+    int64_t avoid_until_ms; /* a body of its was too slow, broke off or was wrong: likewise */
     struct speed speed;
     int64_t latency_us;
     int64_t used_ms;
@@ -73,8 +73,8 @@ void endpoint_fini(struct endpoint *e);
 struct endpoint *endpoint_choose(struct upstream *u, unsigned without, bool counts);
 void endpoint_answered(struct endpoint *e, int status, int64_t latency_us);
 void endpoint_unreachable(struct endpoint *e, const char *why);
-/* One of its bodies was given up, and why. */
-void endpoint_is_slow(struct endpoint *e, const char *why);
+/* One of its bodies was too slow, broke off or was wrong: others first for a while. */
+void endpoint_avoid(struct endpoint *e, const char *why);
 /* Is there one not in the mask, and not known to be in trouble, that could be asked instead? */
 bool endpoint_another(const struct endpoint *e, unsigned without);
 void endpoint_show_limit(struct endpoint *e);

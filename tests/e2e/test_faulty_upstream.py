@@ -238,6 +238,40 @@ def test_429_once_is_got_over(limited):
     wait_until(lambda: raw.manifest(limited.edge.port, limited.name, "v1").status == 200, "200 after the pause", 15, 0.2)
 
 
+# --- several endpoints ---
+
+
+@pytest.fixture
+def pair(bench):
+    """One upstream with two endpoints: the first is preferred, because the other takes longer to answer."""
+    made = bench.chain(("docker.io", [(first := bench.faulty()).url, (second := bench.faulty()).url]))
+    made.name, made.first, made.second = "library/pair", first, second
+    second.always("", Fault(head_after=0.1))
+    made.blob = images.noise_blob(SIZE, "pair")
+    made.blob_path = f"/blobs/{made.blob.digest}"
+    usual = [images.noise_blob(2 * MiB, f"usual {i}") for i in range(8)]
+    for up in (first, second):
+        for blob in [made.blob, *usual]:
+            up.put(made.name, images.single_blob(blob))
+    for blob in usual:
+        assert raw.blob(made.edge.port, made.name, blob.digest).body == blob.data
+    assert len(first.requests("/blobs/")) > 5
+    return made
+
+
+@pytest.mark.parametrize("fault", [Fault(wrong_at="start"), Fault(rate=2000), Fault(reset_after=MiB), Fault(stall_after=MiB)],
+                         ids=["wrong bytes", "a drip", "resets", "stalls"])
+def test_what_one_endpoint_does_badly_comes_from_the_other(pair, fault):
+    pair.first.always(pair.blob_path, fault)
+    down = get(pair)
+    assert not (down.whole and not down.right), down
+    # Wrong bytes may have been on their way to the client: that answer is cut, and the next is whole.
+    assert down.good or (fault.wrong_at and get(pair).good), down
+    assert len(pair.first.requests(pair.blob_path)) == 1
+    rest = pair.second.requests(pair.blob_path, "GET")
+    assert len(rest) == 1 and (fault.wrong_at or rest[0].range[0] > 0)
+
+
 # --- redirects ---
 
 

@@ -245,6 +245,73 @@ static void upstream_does_not_pass_a_body_to_and_fro_between_slow_endpoints(void
     assert_int_equal(p.bytes, DRIPS - 1);
 }
 
+/* The registry sends some of it and then nothing, or breaks off; the other is good, but takes longer to answer. */
+static bool breaks(struct script_server *s, int fd, const char *head) {
+    if (strstr(head, "/warm")) {
+        if (s == &registry) {
+            say_status(fd, 404, "");
+            return true;
+        }
+        usleep(30000);
+        ok(fd, "", "warm");
+        return true;
+    }
+    if (s == &other) {
+        script_say(fd, "HTTP/1.1 206 P\r\nContent-Range: bytes 3-5/6\r\nContent-Length: 3\r\n\r\nter");
+        return true;
+    }
+    script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nbet");
+    if (strstr(head, "/stalls")) script_wait_closed(fd);
+    return false;
+}
+
+static void upstream_goes_on_at_another_endpoint_after_a_body_broke_off(void **state) {
+    (void)state;
+    static const struct {
+        const char *repo;
+        int code;
+    } cases[] = {{"stalls", ERR_TIMEOUT}, {"ends", ERR_UPSTREAM}};
+    limits.stall_ms = 60;
+    script_start(&registry, breaks, NULL);
+    two_endpoints(breaks);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_string_equal(get_of("warm", 0).body, "warm");
+        struct probe p = get_of(cases[i].repo, 0);
+        assert_int_equal(p.end.code, cases[i].code);
+        assert_string_equal(p.body, "bet");
+        int asked = atomic_load(&registry.requests);
+        p = get_of(cases[i].repo, 3);
+        assert_int_equal(atomic_load(&registry.requests), asked);
+        assert_int_equal(p.end.code, 0);
+        assert_string_equal(p.body, "ter");
+        upstream_free(up); /* its marks are forgotten */
+        open_up();
+    }
+}
+
+static bool other_late(struct script_server *s, int fd, const char *head) {
+    (void)head;
+    if (s == &other) usleep(20000);
+    ok(fd, "", s == &other ? "other" : "registry");
+    return true;
+}
+
+static void upstream_rather_asks_another_endpoint_than_the_one_that_lied(void **state) {
+    (void)state;
+    script_start(&registry, other_late, NULL);
+    two_endpoints(other_late);
+    (void)get_of("app", 0);
+    (void)get_of("app", 0);
+    struct probe p = get_of("app", 0);
+    assert_string_equal(p.body, "registry"); /* which is faster */
+    char origin[64];
+    snprintf(origin, sizeof(origin), "%s", p.head.origin);
+    p = fetch_of((struct fetch_request){.kind = FETCH_BLOB, .liar = origin});
+    assert_string_equal(p.body, "other");
+    p = get_of("app", 0);
+    assert_string_equal(p.body, "other");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(upstream_that_is_down_is_not_waited_for_and_found_again),
@@ -254,6 +321,8 @@ int main(void) {
         T(upstream_gives_up_a_body_slower_than_a_tenth_of_the_endpoints_own),
         T(upstream_keeps_a_slow_body_when_there_is_no_better_one),
         T(upstream_keeps_a_slow_body_while_nothing_is_known_to_be_usual),
+        T(upstream_goes_on_at_another_endpoint_after_a_body_broke_off),
+        T(upstream_rather_asks_another_endpoint_than_the_one_that_lied),
         T(upstream_does_not_pass_a_body_to_and_fro_between_slow_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
