@@ -272,6 +272,22 @@ def test_what_one_endpoint_does_badly_comes_from_the_other(pair, fault):
     assert len(rest) == 1 and (fault.wrong_at or rest[0].range[0] > 0)
 
 
+def test_downloads_that_drip_do_not_keep_the_others_waiting(bench):
+    """As many as an upstream gives places to (three quarters of max_parallel, 16), and one more."""
+    up = bench.faulty()
+    chain = bench.chain(("docker.io", up.url))
+    drips = [images.noise_blob(MiB, f"drip {i}") for i in range(12)]
+    good = images.noise_blob(MiB, "good")
+    for blob in [*drips, good]:
+        up.put("library/app", images.single_blob(blob))
+    for blob in drips:
+        up.always(blob.digest, Fault(rate=20))
+        raw.Download(chain.edge.port, "library/app", blob.digest, blob.data).start()
+    wait_until(lambda: len(up.requests("/blobs/", "GET")) == len(drips), "all drip")
+    down = raw.Download(chain.edge.port, "library/app", good.digest, good.data).start().join(PATIENCE)
+    assert down.good, down
+
+
 # --- redirects ---
 
 

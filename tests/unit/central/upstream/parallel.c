@@ -1,6 +1,8 @@
 /* Requests to one upstream at the same time: the cap, pauses, cancels in every state. */
 #include "tests/unit/central/upstream/fixture.h"
 
+#include <poll.h>
+
 static bool crowded(struct script_server *s, int fd, const char *head) {
     (void)s;
     int n = atomic_fetch_add(&now_in, 1) + 1, most = atomic_load(&most_in);
@@ -36,6 +38,53 @@ static void upstream_keeps_to_its_cap_in_order(void **state) {
     assert_true(atomic_load(&most_in) <= 4);
     upstream_stats(up, &st);
     assert_int_equal(st.active + st.waiting, 0);
+}
+
+static bool drip_or_good(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    if (!strstr(head, "/drip")) {
+        ok(fd, "", "good");
+        return true;
+    }
+    script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx");
+    for (int i = 0; i < 1000; i++) {
+        struct pollfd closed = {.fd = fd, .events = POLLRDHUP};
+        if (poll(&closed, 1, 10) > 0) return false;
+        script_send(fd, "x", 1);
+    }
+    return false;
+}
+
+static void upstream_gives_the_places_of_bodies_that_drip_to_those_that_wait(void **state) {
+    (void)state;
+    cfg.max_parallel = 4;
+    limits.pace_ms = 40;
+    stage(drip_or_good);
+    struct probe drips[3] = {{0}}, waits = {0};
+    for (size_t i = 0; i < ARRAY_LEN(drips); i++)
+        begin(&drips[i], (struct fetch_request){.kind = FETCH_BLOB}, "drip");
+    begin(&waits, (struct fetch_request){.kind = FETCH_BLOB}, "app");
+    struct upstream_stats st;
+    upstream_stats(up, &st);
+    assert_int_equal(st.waiting, 1);
+    running = 1; /* until the one that waits is over */
+    while (!waits.dones) {
+        loop_run(loop);
+        running++;
+    }
+    assert_string_equal(waits.body, "good");
+    int gave_up = 0;
+    for (size_t i = 0; i < ARRAY_LEN(drips); i++) {
+        if (!drips[i].dones) continue;
+        gave_up++;
+        assert_int_equal(drips[i].end.code, ERR_TIMEOUT);
+        assert_non_null(strstr(drips[i].end.msg, "others wait"));
+        assert_true(drips[i].bytes > 0);
+    }
+    assert_true(gave_up > 0);
+    for (size_t i = 0; i < ARRAY_LEN(drips); i++) {
+        if (!drips[i].dones) fetch_cancel(drips[i].fetch);
+    }
 }
 
 static bool big(struct script_server *s, int fd, const char *head) {
@@ -133,6 +182,7 @@ static void upstream_cancels_while_a_token_is_fetched(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(upstream_keeps_to_its_cap_in_order),
+        T(upstream_gives_the_places_of_bodies_that_drip_to_those_that_wait),
         T(upstream_pauses_and_resumes),
         T(upstream_cancels_in_every_state),
         T(upstream_cancels_while_a_token_is_fetched),
