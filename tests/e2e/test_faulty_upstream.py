@@ -286,6 +286,7 @@ def test_downloads_that_drip_do_not_keep_the_others_waiting(bench):
     wait_until(lambda: len(up.requests("/blobs/", "GET")) == len(drips), "all drip")
     down = raw.Download(chain.edge.port, "library/app", good.digest, good.data).start().join(PATIENCE)
     assert down.good, down
+    up.stop()  # or the nodes would wait for the others before they stop
 
 
 # --- redirects ---
