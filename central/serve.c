@@ -189,12 +189,12 @@ static json_t *upstream_json(struct central *c, size_t i) {
     unsigned n = upstream_endpoints(c->upstreams[i], states);
     const char *message = "", *name = c->cfg->upstreams[i].name;
     for (unsigned k = 0; k < n; k++) {
-        if (!states[k].up) message = states[k].last_error;
+        if (!states[k].answers) message = states[k].last_error;
     }
     bool is_default = c->cfg->default_upstream && strcmp(c->cfg->default_upstream, name) == 0;
-    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.reachable,
-                          "result", s.reachable ? "ok" : message, "message", message, "requests",
-                          (json_int_t)s.requests, "failures", (json_int_t)s.failures);
+    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.answers,
+                          "result", s.answers ? "ok" : message, "message", message, "requests", (json_int_t)s.requests,
+                          "failures", (json_int_t)s.failures);
     if (s.limit >= 0) {
         json_object_set_new(j, "rate_limit", json_integer(s.limit));
         json_object_set_new(j, "rate_remaining", json_integer(s.remaining));

@@ -1,7 +1,9 @@
 /* The endpoints of one upstream: which is asked first, and when one is left alone. Thread: the fetch loop, but for the
  * mirrors that upstream_stats reads.
  *
- *   up ── could not be reached for down_after_ms ──▶ down (never asked) ── a probe is answered ──▶ up */
+ *   up ── could not be reached ──▶ failing (others first) ── for down_after_ms ──▶ down (never asked)
+ *    ▲                                │                                              │
+ *    └── it, or a probe, is answered ─┴──────────────────────────────────────────────┘ */
 #include <stdio.h>
 #include <string.h>
 
@@ -48,19 +50,29 @@ static void set_down(struct endpoint *e, bool down) {
     e->down = down;
     atomic_store_explicit(&e->shown_down, down, memory_order_relaxed);
     const char *name = e->u->cfg->name;
-    if (down) {
+    if (down)
         log_warn("upstream_endpoint_down", KV_S("upstream", name), KV_S("endpoint", e->url),
                  KV_S("why", e->last_error));
-        e->back_off_ms = e->u->limits->probe_ms;
-        timer_set(&e->probe, e->back_off_ms);
-    } else {
+    else
         log_info("upstream_endpoint_up", KV_S("upstream", name), KV_S("endpoint", e->url));
+}
+
+/* While it fails it is probed, whether anybody asks for it or not. */
+static void set_failing(struct endpoint *e, bool failing) {
+    if ((e->failures > 0) == failing) return;
+    e->failures = failing;
+    atomic_store_explicit(&e->shown_failing, failing, memory_order_relaxed);
+    if (!failing) {
         timer_clear(&e->probe);
+        return;
     }
+    e->failing_since_ms = clock_mono_ms();
+    e->back_off_ms = e->u->limits->probe_ms;
+    timer_set(&e->probe, e->back_off_ms);
 }
 
 void endpoint_answered(struct endpoint *e, int status, int64_t latency_us) {
-    e->failures = 0;
+    set_failing(e, false);
     /* Moving average: an eighth of what is new. */
     e->latency_us = e->latency_us ? e->latency_us + (latency_us - e->latency_us) / 8 : latency_us;
     if (e->latency_us < 1) e->latency_us = 1;
@@ -70,13 +82,14 @@ void endpoint_answered(struct endpoint *e, int status, int64_t latency_us) {
 }
 
 void endpoint_unreachable(struct endpoint *e, const char *why) {
-    int64_t now = clock_mono_ms();
-    if (e->failures++ == 0) e->failing_since_ms = now;
+    if (e->failures > 0) e->failures++;
+    set_failing(e, true);
     atomic_fetch_add_explicit(&e->shown_failures, 1, memory_order_relaxed);
     pthread_mutex_lock(&e->u->lock);
     snprintf(e->last_error, sizeof(e->last_error), "%s", why);
     pthread_mutex_unlock(&e->u->lock);
-    if (e->failures >= DOWN_FAILURES && now - e->failing_since_ms >= e->u->limits->down_after_ms) set_down(e, true);
+    if (e->failures >= DOWN_FAILURES && clock_mono_ms() - e->failing_since_ms >= e->u->limits->down_after_ms)
+        set_down(e, true);
 }
 
 void endpoint_avoid(struct endpoint *e, const char *why) {
@@ -121,7 +134,6 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
     e->probe_call = NULL;
     if (r->status > 0) return;
     endpoint_unreachable(e, r->msg);
-    if (!e->down) return;
     e->back_off_ms = e->back_off_ms * 2 < limits->probe_max_ms ? e->back_off_ms * 2 : limits->probe_max_ms;
     timer_set(&e->probe, e->back_off_ms);
 }

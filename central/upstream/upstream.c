@@ -149,6 +149,7 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
         const struct endpoint *e = &u->endpoints[i];
         int64_t remaining = LOAD(e->shown_remaining);
         out->reachable = out->reachable || (e->usable && !LOAD(e->shown_down));
+        out->answers = out->answers || (e->usable && !LOAD(e->shown_failing));
         if (remaining < 0 || (out->remaining >= 0 && remaining >= out->remaining)) continue;
         out->remaining = remaining;
         out->limit = LOAD(e->shown_limit);
@@ -161,6 +162,7 @@ unsigned upstream_endpoints(struct upstream *u, struct upstream_endpoint_state *
         struct endpoint *e = &u->endpoints[i];
         out[i] = (struct upstream_endpoint_state){.url = e->url,
                                                   .up = e->usable && !LOAD(e->shown_down),
+                                                  .answers = e->usable && !LOAD(e->shown_failing),
                                                   .latency_us = LOAD(e->shown_latency_us),
                                                   .failures = LOAD(e->shown_failures)};
         pthread_mutex_lock(&u->lock);

@@ -24,7 +24,7 @@ struct upstream_limits {
     unsigned rounds;     /* 3 */
     int64_t retry_after_s; /* 5: a Retry-After up to this is waited for */
     int64_t down_after_ms; /* 1,000: failing for so long, an endpoint is not asked until a probe reaches it */
-    int64_t probe_ms;      /* 250: first probe of an endpoint that is down, then doubled */
+    int64_t probe_ms;      /* 250: first probe of an endpoint that could not be reached, then doubled */
     int64_t probe_max_ms;  /* 10,000 */
     int64_t measure_ms;    /* 30,000: how often endpoints that are not used are measured, if others are */
 };
@@ -49,13 +49,14 @@ struct upstream_stats {
     int64_t rate_limited; /* ended with ERR_RATE_LIMITED */
     int64_t active, waiting;
     int64_t limit, remaining, window_s; /* the registry's own pull limit: the least any endpoint has left; -1 unknown */
-    bool reachable;                     /* an endpoint is up, as far as is known */
+    bool reachable;                     /* an endpoint is not down: it would be asked */
+    bool answers;                       /* an endpoint could be reached when it was last tried, or was not tried yet */
 };
 void upstream_stats(const struct upstream *u, struct upstream_stats *out);
 
 struct upstream_endpoint_state {
     const char *url;
-    bool up;
+    bool up, answers;   /* as above */
     int64_t latency_us; /* moving average to the head of an answer; 0 unknown */
     int64_t failures;   /* could not be reached, since the start */
     char last_error[256];

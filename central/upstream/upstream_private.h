@@ -37,7 +37,7 @@ struct endpoint {
     enum http_reach reach; /* what it may name */
     struct ratelimit limit;
     /* Any thread: mirrors. */
-    atomic_bool shown_down;
+    atomic_bool shown_down, shown_failing;
     _Atomic int64_t shown_latency_us, shown_failures, shown_limit, shown_remaining, shown_window_s;
     char last_error[256]; /* guarded by u->lock */
 };

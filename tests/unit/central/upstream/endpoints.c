@@ -38,6 +38,43 @@ static void upstream_that_is_down_is_not_waited_for_and_found_again(void **state
     assert_non_null(strstr(ends[0].last_error, "Connection refused"));
 }
 
+static bool answers(void) {
+    struct upstream_stats st;
+    struct upstream_endpoint_state ends[UPSTREAM_ENDPOINTS_MAX];
+    upstream_stats(up, &st);
+    assert_true(st.reachable); /* it is not given up yet */
+    assert_int_equal(upstream_endpoints(up, ends), 1);
+    assert_int_equal(ends[0].answers, st.answers);
+    return st.answers;
+}
+
+static void until_it_answers(void *arg) {
+    if (answers())
+        loop_stop(loop);
+    else
+        timer_set(arg, 2);
+}
+
+static void upstream_says_so_when_its_last_try_failed_and_finds_out_by_itself_when_it_is_well(void **state) {
+    (void)state;
+    limits.rounds = 1;
+    limits.down_after_ms = 60000;
+    script_start(&registry, hello, NULL);
+    unsigned port = registry.port;
+    script_stop(&registry);
+    open_up();
+    assert_true(answers()); /* nobody has tried */
+    assert_int_equal(get(FETCH_BLOB).end.code, ERR_UNREACHABLE);
+    assert_false(answers()); /* after one failure */
+    script_start_at(&registry, port, hello, NULL);
+    struct timer t;
+    timer_init(&t, loop, until_it_answers, &t);
+    timer_set(&t, 0);
+    loop_run(loop); /* nobody asks for anything */
+    timer_fini(&t);
+    assert_true(answers());
+}
+
 static bool second(struct script_server *s, int fd, const char *head) {
     (void)s;
     if (strstr(head, "/lacks"))
@@ -315,6 +352,7 @@ static void upstream_rather_asks_another_endpoint_than_the_one_that_lied(void **
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(upstream_that_is_down_is_not_waited_for_and_found_again),
+        T(upstream_says_so_when_its_last_try_failed_and_finds_out_by_itself_when_it_is_well),
         T(upstream_asks_the_next_endpoint),
         T(upstream_leaves_a_dead_endpoint_alone),
         T(upstream_prefers_the_faster_endpoint),
