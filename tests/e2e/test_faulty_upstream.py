@@ -238,6 +238,17 @@ def test_429_once_is_got_over(limited):
     wait_until(lambda: raw.manifest(limited.edge.port, limited.name, "v1").status == 200, "200 after the pause", 15, 0.2)
 
 
+def test_status_says_at_once_that_an_upstream_cannot_be_reached(bench):
+    up = bench.faulty()
+    central = bench.central(("docker.io", up.url))
+    (one,) = central.json("status")["upstreams"]
+    assert one["ok"]
+    up.stop()
+    assert raw.manifest(central.port, "library/any", "v1").status in (502, 504)
+    (one,) = central.json("status")["upstreams"]
+    assert not one["ok"] and "Connection refused" in one["result"]
+
+
 # --- several endpoints ---
 
 
