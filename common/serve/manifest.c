@@ -124,10 +124,11 @@ static void on_at_once(struct loop_task *task) {
     tell(container_of(task, struct tag_check, at_once));
 }
 
-/* A record that needs no asking. What is hosted here (fresh_ms INT64_MAX) never does. */
-static bool is_fresh(const struct tag_record *rec, int64_t fresh_ms) {
-    int64_t age_s = clock_wall_s() - rec->checked_at;
-    return fresh_ms == INT64_MAX || (!rec->deleted && age_s >= 0 && age_s * 1000 < fresh_ms);
+/* A record that needs no asking. What is hosted here (fresh_ms INT64_MAX) never does: it is checked by being read. */
+static bool is_fresh(struct tag_record *rec, int64_t fresh_ms) {
+    int64_t now = clock_wall_s();
+    if (fresh_ms == INT64_MAX) rec->checked_at = now;
+    return !rec->deleted && now >= rec->checked_at && (now - rec->checked_at) * 1000 < fresh_ms;
 }
 
 void registry_resolve_tag(struct registry *g, const struct repo_name *repo, const char *tag, const char *request_id,
@@ -143,7 +144,7 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
     c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
     timer_init(&c->timer, loop_current(), on_timer, c);
     int64_t fresh_ms = g->cfg.fresh_for_ms(repo, g->cfg.arg);
-    if (fresh_ms == INT64_MAX || (c->known && is_fresh(&c->answer.record, fresh_ms))) {
+    if ((c->known && is_fresh(&c->answer.record, fresh_ms)) || fresh_ms == INT64_MAX) {
         if (!c->known)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
         c->at_once.fn = on_at_once;
