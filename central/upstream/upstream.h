@@ -8,8 +8,6 @@
 #include "common/fill/source.h"
 #include "common/http/client.h"
 
-#define UPSTREAM_ENDPOINTS_MAX 16
-
 struct upstream;
 
 /* Times and counts; NULL where asked for takes these defaults. */
@@ -30,7 +28,7 @@ struct upstream_limits {
 };
 extern const struct upstream_limits upstream_limits_default;
 
-/* cfg and limits are borrowed for ever. Endpoints beyond UPSTREAM_ENDPOINTS_MAX are not used. */
+/* cfg and limits are borrowed for ever. */
 struct upstream *upstream_new(const struct upstream_config *cfg, const struct upstream_limits *limits, struct loop *l,
                               struct http_client *client);
 /* Ends what is under way without callbacks. The loop must not run, or this is its thread. */
