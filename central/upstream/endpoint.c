@@ -77,7 +77,7 @@ void endpoint_answered(struct endpoint *e, int status, int64_t latency_us) {
     e->latency_us = e->latency_us ? e->latency_us + (latency_us - e->latency_us) / 8 : latency_us;
     if (e->latency_us < 1) e->latency_us = 1;
     atomic_store_explicit(&e->shown_latency_us, e->latency_us, memory_order_relaxed);
-    e->sour_until_ms = status >= 500 ? clock_mono_ms() + SOUR_MS : 0;
+    e->sour_until_ms = status >= 500 && status != 501 ? clock_mono_ms() + SOUR_MS : 0;
     set_down(e, false);
 }
 

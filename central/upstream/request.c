@@ -262,7 +262,7 @@ static void refusal_over(struct up_request *r) {
         up_unauthorized(r);
     } else if (r->status == 429) {
         limited(r, &end);
-    } else if (r->status == 408 || r->status >= 500) {
+    } else if (r->status == 408 || (r->status >= 500 && r->status != 501)) {
         if (wait_as_told(r)) return;
         if (end.retry_after_s > r->f.u->limits->retry_after_s)
             up_refused(r, &end);

@@ -18,6 +18,7 @@ struct tag_check {
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
     char tag[TAG_MAX + 1];
+    char request_id[65];
     bool known; /* there is a record */
     struct tag_answer answer;
     void (*done)(const struct tag_answer *answer, void *arg);
@@ -25,6 +26,7 @@ struct tag_check {
     struct timer timer;
     struct loop_task at_once; /* the answer was there without asking */
     bool asking, told;
+    bool by_get; /* HEAD was of no use */
 };
 
 static void check_free(struct tag_check *c) {
@@ -95,17 +97,35 @@ static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
     if (g->cfg.learned_tag) g->cfg.learned_tag(&c->repo, c->tag, &rec, g->cfg.arg);
 }
 
+/* Registries that leave the digest out of the answer to a HEAD, or do not know HEAD: the manifest itself tells. */
+static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a) {
+    bool unknown = a->end.code == 0 && !a->has_digest;
+    return !c->by_get && (unknown || a->end.status == 405 || a->end.status == 501);
+}
+
+static void on_asked(const struct ask_answer *a, void *arg);
+
+static void ask_source(struct tag_check *c, bool by_get) {
+    struct fetch_request rq = {.kind = by_get ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD, .repo = c->repo};
+    snprintf(rq.ref.tag, sizeof(rq.ref.tag), "%s", c->tag);
+    memcpy(rq.request_id, c->request_id, sizeof(rq.request_id));
+    c->asking = true;
+    c->by_get = by_get;
+    ask(c->registry->asker, &rq, on_asked, c);
+}
+
 static void on_asked(const struct ask_answer *a, void *arg) {
     struct tag_check *c = arg;
+    if (head_is_no_use(c, a)) {
+        ask_source(c, true);
+        return;
+    }
     c->asking = false;
     c->answer.end = a->end;
-    if (a->end.code == 0 && a->has_digest) {
+    if (a->end.code == 0) {
         answer_checked(c, a);
     } else if (a->end.code == ERR_NOT_FOUND || a->end.code == ERR_DENIED) {
         answer_gone(c);
-    } else if (a->end.code == 0) {
-        fetch_end_set(&c->answer.end, ERR_UPSTREAM, "%s does not say which digest the tag points to", a->source);
-        c->answer.code = ERR_UPSTREAM;
     } else if (!answer_stale(c, a->end.msg)) {
         c->answer.code = a->end.code;
     }
@@ -151,12 +171,9 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
         loop_post(loop_current(), &c->at_once);
         return;
     }
-    struct fetch_request rq = {.kind = FETCH_MANIFEST_HEAD, .repo = *repo};
-    snprintf(rq.ref.tag, sizeof(rq.ref.tag), "%s", tag);
-    snprintf(rq.request_id, sizeof(rq.request_id), "%s", request_id);
-    c->asking = true;
+    snprintf(c->request_id, sizeof(c->request_id), "%s", request_id);
     if (c->known) timer_set(&c->timer, PATIENCE_MS);
-    ask(g->asker, &rq, on_asked, c);
+    ask_source(c, false);
 }
 
 /* --- requests --- */

@@ -143,6 +143,17 @@ def test_a_head_by_tag_downloads_nothing(chain):
     assert reply.headers["content-type"] == images.OCI_MANIFEST
 
 
+@pytest.mark.parametrize("fault", [Fault(headers={"Docker-Content-Digest": None}), Fault(status=405), Fault(status=501)],
+                         ids=["no digest", "405", "501"])
+def test_a_registry_whose_head_is_of_no_use_is_asked_by_get(patient, fault):
+    patient.upstream.always("/manifests/", fault, "HEAD")
+    for method in ("HEAD", "GET", "GET"):
+        assert points_to(tag(patient, method=method), images.small("old"))
+    assert len(by_tag(patient)) == 2
+    reply = tag(patient, ref="none")
+    assert (reply.status, reply.error_code) == (404, "MANIFEST_UNKNOWN")
+
+
 def test_a_hosted_tag_is_as_fresh_as_its_answer_however_long_ago_it_was_loaded(bench, chain):
     """Central is its source: nobody checks it elsewhere. An edge may serve it for stale_for (7 d) after it last heard of it."""
     image, folder = images.small("loaded"), bench.place("layout")

@@ -69,7 +69,7 @@ static void upstream_answers_mean_what_they_say(void **state) {
         {"app404", ERR_NOT_FOUND, 404, 1},    {"app403", ERR_DENIED, 403, 1},   {"app401", ERR_DENIED, 401, 1},
         {"app429", ERR_RATE_LIMITED, 429, 1}, {"app500", ERR_UPSTREAM, 500, 3}, {"app503", ERR_UPSTREAM, 503, 3},
         {"app504", ERR_TIMEOUT, 504, 3},      {"app400", ERR_UPSTREAM, 400, 1}, {"app204", ERR_UPSTREAM, 204, 1},
-        {"app206", ERR_UPSTREAM, 206, 1},     {"app304", ERR_UPSTREAM, 304, 1},
+        {"app206", ERR_UPSTREAM, 206, 1},     {"app501", ERR_UPSTREAM, 501, 1}, {"app304", ERR_UPSTREAM, 304, 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int before = atomic_load(&registry.requests);
