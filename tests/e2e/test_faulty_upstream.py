@@ -345,12 +345,12 @@ def test_a_redirect_to_an_odd_place_ends_in_an_error(case, target):
 # --- tokens ---
 
 
-def with_tokens(bench, **how):
+def with_tokens(bench, account=None, **how):
     up = bench.faulty(auth="bearer", **how)
     blob = images.noise_blob(300_000, "tokens")
     up.image = up.put("library/app", images.single_blob(blob), "v1")
     up.blob = blob
-    made = bench.chain(("docker.io", up.url))
+    made = bench.chain(("docker.io", up.url), **(account or {}))
     made.upstream = up
     return made
 
@@ -411,9 +411,15 @@ def test_a_hostile_realm_is_not_asked(bench, realm):
     refused(with_tokens(bench, realm=realm))
 
 
-def test_a_public_upstreams_realm_may_not_point_at_loopback(bench):
-    """The endpoint here is loopback itself, so loopback realms are allowed; the password goes only to the realm's host it was meant for."""
+def test_a_redirect_from_the_token_service_is_not_followed(bench):
+    """It would carry the account wherever that leads."""
     trap = bench.faulty()
-    chain = with_tokens(bench, realm=f"http://127.0.0.1:{trap.port}/token")
-    raw.manifest(chain.edge.port, "library/app", "v1")
-    assert all("authorization" not in s.headers for s in trap.seen)
+    secret = bench.place("password")
+    secret.write_text("secret\n")
+    chain = with_tokens(bench, account={"username": "user", "password_file": str(secret)})
+    for target in (f"{trap.url}/token", "http://169.254.169.254/latest/meta-data"):
+        chain.upstream.clear()
+        chain.upstream.always("/token", Fault(redirect=target))
+        refused(chain)
+    assert chain.upstream.requests("/token")[-1].headers["authorization"].startswith("Basic ")
+    assert not trap.seen

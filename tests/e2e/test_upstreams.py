@@ -95,6 +95,22 @@ def test_upstreams_are_reached_by_the_proxy_of_the_environment(bench, spelling):
     assert len(proxy.asked) == before and near.requests("/manifests/")
 
 
+@pytest.mark.parametrize("lure", ["realm", "redirect"])
+def test_a_public_registry_may_not_send_us_to_ourselves(bench, lure):
+    """Behind a proxy it is public by its name. What it names may be no nearer to us than it is itself."""
+    trap = bench.faulty()
+    up = bench.faulty(**({"auth": "bearer", "realm": f"{trap.url}/token"} if lure == "realm" else {}))
+    proxy = bench.add(Proxy(up.port))
+    image, blob = filled(up)
+    if lure == "redirect":
+        up.always("/manifests/|/blobs/", Fault(redirect=f"{trap.url}/x"))
+    env = {"http_proxy": proxy.url, "no_proxy": HOST}
+    central = bench.central(("partner.example", "http://partner.example"), settings=NO_DEFAULT, env=env)
+    for target in (f"/v2/partner.example/{NAME}/manifests/v1", f"/v2/partner.example/{NAME}/blobs/{blob.digest}"):
+        assert raw.ask(central.port, target).status in (401, 403, 404, 502), target
+    assert up.seen and not trap.seen
+
+
 def test_an_https_upstream_under_a_ca_of_its_own_is_reached_through_a_proxys_tunnel(bench):
     cert, key = pki.self_signed(bench.place("pki"), "partner")
     up = bench.faulty(tls=pki.serving(cert, key))
