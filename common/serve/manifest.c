@@ -193,12 +193,11 @@ static void head_from_record(struct exchange *x, const struct tag_record *rec) {
 static void serve_tagged(struct exchange *x, const struct tag_record *rec) {
     struct registry *g = x->registry;
     x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
-    x->promised = rec->size;
     int64_t age = clock_wall_s() - rec->checked_at;
     x->age_s = age > 0 ? age : 0;
     struct blob_info info;
     bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
-    if (x->is_head && !held && rec->size >= 0 && rec->media_type[0])
+    if (x->is_head && !held && rec->size > 0 && rec->media_type[0])
         head_from_record(x, rec);
     else
         serve_content(x);

@@ -147,6 +147,18 @@ def test_a_wrong_content_length_never_becomes_a_whole_body(case, length):
     assert down.good or wait_until(lambda: get(case).good, "good once the upstream is", 20, 0.5)
 
 
+@pytest.mark.parametrize("length", [0, 5, 100_000])
+def test_a_wrong_content_length_of_a_head_changes_nothing(case, length):
+    case.upstream.always(case.manifest_path, Fault(length=length), "HEAD")
+    for _ in range(2):
+        reply = raw.manifest(case.edge.port, case.name, "v1")
+        assert (reply.status, reply.body) == (200, case.image.manifest.data), reply
+    for node in (case.edge, case.central):
+        wait_until(lambda n=node: n.held(case.image.digest), "it is held")
+        reply = raw.manifest(node.port, case.name, "v1", "HEAD")
+        assert reply.headers["content-length"] == str(case.image.manifest.size)
+
+
 def test_500_then_good_is_good(case):
     know(case)
     case.upstream.on(case.blob_path, Fault(status=500))
