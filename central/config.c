@@ -268,6 +268,10 @@ static int upstreams_check(struct config_load *load, struct central_config *c, s
                 return config_load_error(load, path, err, "\"%.100s\" is there twice, as upstreams[%zu] already",
                                          u->name, j);
         }
+        snprintf(path, sizeof path, "upstreams[%zu].endpoints", i);
+        if (u->n_endpoints > UPSTREAM_ENDPOINTS_MAX)
+            return config_load_error(load, path, err, "are %zu; at most %d can be used", u->n_endpoints,
+                                     UPSTREAM_ENDPOINTS_MAX);
         if (!u->username == !u->password_file) continue;
         snprintf(path, sizeof path, "upstreams[%zu].%s", i, u->username ? "username" : "password_file");
         return config_load_error(load, path, err, "needs %s as well", u->username ? "password_file" : "username");

@@ -4,9 +4,11 @@
 
 #include "common/ops/config.h"
 
+#define UPSTREAM_ENDPOINTS_MAX 16
+
 struct upstream_config {
     char *name;       /* "docker.io", "localhost:5000"; aliases of docker.io are already "docker.io" */
-    char **endpoints; /* http(s)://HOST[:PORT][/PATH], no '/' at the end; at least one */
+    char **endpoints; /* http(s)://HOST[:PORT][/PATH], no '/' at the end; 1 to 16 */
     size_t n_endpoints;
     char *username, *password_file; /* both or neither */
     char *ca_file;                  /* NULL: the system's */

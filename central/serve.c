@@ -3,6 +3,7 @@
 #include "central/central.h"
 
 #include "central/catalog/catalog.h"
+#include "central/catalog/relearn.h"
 #include "central/config.h"
 #include "central/fleet/lookup.h"
 #include "central/upstream/upstream.h"
@@ -31,6 +32,7 @@ struct central {
     struct upstream **upstreams;
     struct catalog *catalog;
     struct lookup *lookup;
+    struct work relearn;
 };
 
 static struct central *central_of(void *rt) {
@@ -91,15 +93,10 @@ static void learned_tag(const struct repo_name *repo, const char *tag, const str
 static void learned(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
                     size_t n_proofs, const void *data, size_t len, void *rt) {
     struct catalog *catalog = central_of(rt)->catalog;
-    if (!spec->manifest) {
-        catalog_learn_blob(catalog, &spec->digest, size, true, proofs, n_proofs * digest_len(spec->digest.alg));
-        return;
-    }
+    catalog_learn_blob(catalog, &spec->digest, size, true, proofs, n_proofs * digest_len(spec->digest.alg));
+    if (!spec->manifest) return;
     struct manifest m;
-    if (manifest_parse(&m, data, len, NULL) == 0)
-        catalog_learn_manifest(catalog, &spec->digest, media_type, size, &m);
-    else
-        catalog_learn_blob(catalog, &spec->digest, size, true, NULL, 0);
+    if (manifest_parse(&m, data, len, NULL) == 0) catalog_learn_manifest(catalog, &spec->digest, media_type, size, &m);
     manifest_fini(&m);
 }
 
@@ -189,12 +186,12 @@ static json_t *upstream_json(struct central *c, size_t i) {
     unsigned n = upstream_endpoints(c->upstreams[i], states);
     const char *message = "", *name = c->cfg->upstreams[i].name;
     for (unsigned k = 0; k < n; k++) {
-        if (!states[k].up) message = states[k].last_error;
+        if (!states[k].answers) message = states[k].last_error;
     }
     bool is_default = c->cfg->default_upstream && strcmp(c->cfg->default_upstream, name) == 0;
-    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.reachable,
-                          "result", s.reachable ? "ok" : message, "message", message, "requests",
-                          (json_int_t)s.requests, "failures", (json_int_t)s.failures);
+    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.answers,
+                          "result", s.answers ? "ok" : message, "message", message, "requests", (json_int_t)s.requests,
+                          "failures", (json_int_t)s.failures);
     if (s.limit >= 0) {
         json_object_set_new(j, "rate_limit", json_integer(s.limit));
         json_object_set_new(j, "rate_remaining", json_integer(s.remaining));
@@ -347,6 +344,17 @@ static int start(struct runtime *rt, struct error *err) {
     return 0;
 }
 
+static void relearn(struct work *w) {
+    struct central *c = container_of(w, struct central, relearn);
+    catalog_relearn(c->catalog, c->rt->store, &c->rules);
+}
+
+static void running(struct runtime *rt) {
+    struct central *c = rt->tier;
+    c->relearn.fn = relearn;
+    workpool_submit(rt->pool, &c->relearn);
+}
+
 static void stop(struct runtime *rt) {
     struct central *c = rt->tier;
     metrics_uncollect(collect, c);
@@ -363,6 +371,7 @@ static void stop(struct runtime *rt) {
 
 static const struct runtime_tier tier = {
     .start = start,
+    .running = running,
     .stop = stop,
     .node_request = node_request,
     .status = status,

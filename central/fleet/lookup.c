@@ -128,7 +128,7 @@ static void fill_answer(struct slot *s, struct catalog_fact *f) {
     if (f->code == 0) {
         s->answer->status = WIRE_KNOWN;
         fill_known(s->answer, f);
-        if (tag && s->answer->tag->size < 0) s->answer->tag->size = f->size;
+        if (tag && (f->held || s->answer->tag->size < 0)) s->answer->tag->size = f->size; /* a HEAD may err */
     } else if (tag) {
         return;
     } else if (f->code == ERR_NOT_FOUND) {

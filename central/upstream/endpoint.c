@@ -1,7 +1,9 @@
 /* The endpoints of one upstream: which is asked first, and when one is left alone. Thread: the fetch loop, but for the
  * mirrors that upstream_stats reads.
  *
- *   up ── could not be reached for down_after_ms ──▶ down (never asked) ── a probe is answered ──▶ up */
+ *   up ── could not be reached ──▶ failing (others first) ── for down_after_ms ──▶ down (never asked)
+ *    ▲                                │                                              │
+ *    └── it, or a probe, is answered ─┴──────────────────────────────────────────────┘ */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +12,9 @@
 #include "common/core/log.h"
 
 #define SOUR_MS 10000
+/* Long enough that a slow body which goes on elsewhere does not come back before its slowness has become what is usual
+ * there (SPEED_SAMPLES): two slow endpoints do not pass it to and fro. */
+#define AVOID_MS 60000
 #define DOWN_FAILURES 2
 
 /* a is a better choice than b; ties go to the order of the configuration, and so do differences of a quarter, lest two
@@ -19,6 +24,8 @@ static bool better(const struct endpoint *a, const struct endpoint *b, int64_t n
     if (a_bad != b_bad) return b_bad;
     bool a_sour = now < a->sour_until_ms, b_sour = now < b->sour_until_ms;
     if (a_sour != b_sour) return b_sour;
+    bool a_avoided = now < a->avoid_until_ms, b_avoided = now < b->avoid_until_ms;
+    if (a_avoided != b_avoided) return b_avoided;
     return a->latency_us * 4 < b->latency_us * 3;
 }
 
@@ -43,35 +50,66 @@ static void set_down(struct endpoint *e, bool down) {
     e->down = down;
     atomic_store_explicit(&e->shown_down, down, memory_order_relaxed);
     const char *name = e->u->cfg->name;
-    if (down) {
+    if (down)
         log_warn("upstream_endpoint_down", KV_S("upstream", name), KV_S("endpoint", e->url),
                  KV_S("why", e->last_error));
-        e->back_off_ms = e->u->limits->probe_ms;
-        timer_set(&e->probe, e->back_off_ms);
-    } else {
+    else
         log_info("upstream_endpoint_up", KV_S("upstream", name), KV_S("endpoint", e->url));
+}
+
+/* While it fails it is probed, whether anybody asks for it or not. */
+static void set_failing(struct endpoint *e, bool failing) {
+    if ((e->failures > 0) == failing) return;
+    e->failures = failing;
+    atomic_store_explicit(&e->shown_failing, failing, memory_order_relaxed);
+    if (!failing) {
         timer_clear(&e->probe);
+        return;
     }
+    e->failing_since_ms = clock_mono_ms();
+    e->back_off_ms = e->u->limits->probe_ms;
+    timer_set(&e->probe, e->back_off_ms);
 }
 
 void endpoint_answered(struct endpoint *e, int status, int64_t latency_us) {
-    e->failures = 0;
+    set_failing(e, false);
     /* Moving average: an eighth of what is new. */
     e->latency_us = e->latency_us ? e->latency_us + (latency_us - e->latency_us) / 8 : latency_us;
     if (e->latency_us < 1) e->latency_us = 1;
     atomic_store_explicit(&e->shown_latency_us, e->latency_us, memory_order_relaxed);
-    e->sour_until_ms = status >= 500 ? clock_mono_ms() + SOUR_MS : 0;
+    e->sour_until_ms = status >= 500 && status != 501 ? clock_mono_ms() + SOUR_MS : 0;
     set_down(e, false);
 }
 
 void endpoint_unreachable(struct endpoint *e, const char *why) {
-    int64_t now = clock_mono_ms();
-    if (e->failures++ == 0) e->failing_since_ms = now;
+    if (e->failures > 0) e->failures++;
+    set_failing(e, true);
     atomic_fetch_add_explicit(&e->shown_failures, 1, memory_order_relaxed);
     pthread_mutex_lock(&e->u->lock);
     snprintf(e->last_error, sizeof(e->last_error), "%s", why);
     pthread_mutex_unlock(&e->u->lock);
-    if (e->failures >= DOWN_FAILURES && now - e->failing_since_ms >= e->u->limits->down_after_ms) set_down(e, true);
+    if (e->failures >= DOWN_FAILURES && clock_mono_ms() - e->failing_since_ms >= e->u->limits->down_after_ms)
+        set_down(e, true);
+}
+
+void endpoint_avoid(struct endpoint *e, const char *why) {
+    int64_t now = clock_mono_ms();
+    if (now >= e->avoid_until_ms) {
+        log_info("upstream_endpoint_avoided", KV_S("upstream", e->u->cfg->name), KV_S("endpoint", e->url),
+                 KV_S("why", why));
+    }
+    e->avoid_until_ms = now + AVOID_MS;
+}
+
+bool endpoint_another(const struct endpoint *e, unsigned without) {
+    const struct upstream *u = e->u;
+    int64_t now = clock_mono_ms();
+    for (unsigned i = 0; i < u->n_endpoints; i++) {
+        const struct endpoint *o = &u->endpoints[i];
+        bool well = o->usable && !o->down && o->failures == 0 && now >= o->sour_until_ms && now >= o->avoid_until_ms;
+        if (o != e && well && !(without & o->bit)) return true;
+    }
+    return false;
 }
 
 void endpoint_show_limit(struct endpoint *e) {
@@ -96,7 +134,6 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
     e->probe_call = NULL;
     if (r->status > 0) return;
     endpoint_unreachable(e, r->msg);
-    if (!e->down) return;
     e->back_off_ms = e->back_off_ms * 2 < limits->probe_max_ms ? e->back_off_ms * 2 : limits->probe_max_ms;
     timer_set(&e->probe, e->back_off_ms);
 }

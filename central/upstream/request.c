@@ -37,6 +37,7 @@ bool up_counts(const struct up_request *r) {
 /* Everything that is under way for this try. */
 static void stop_try(struct up_request *r) {
     timer_clear(&r->timer);
+    up_body_over(r);
     if (r->call) http_call_cancel(r->call);
     if (r->wait) token_wait_cancel(r->wait);
     r->call = NULL;
@@ -61,7 +62,7 @@ static void request_free(struct up_request *r) {
 }
 
 /* The last word. r is gone after it. */
-static void finish(struct up_request *r, const struct fetch_end *end) {
+void up_finish(struct up_request *r, const struct fetch_end *end) {
     struct upstream *u = r->f.u;
     struct fetch_end last = *end; /* may be r's own */
     stop_try(r);
@@ -70,6 +71,14 @@ static void finish(struct up_request *r, const struct fetch_end *end) {
     r->in_callback = true;
     r->ev->done(&r->f.fetch, &last, r->arg);
     request_free(r);
+}
+
+bool up_survives(struct up_request *r) {
+    r->in_callback = false;
+    if (!r->cancelled) return true;
+    r->call = NULL; /* ended by returning false */
+    request_free(r);
+    return false;
 }
 
 /* --- choosing --- */
@@ -148,7 +157,7 @@ static void choose(struct up_request *r) {
         return;
     }
     if (!r->worst.code) explain_nobody(r);
-    finish(r, &r->worst);
+    up_finish(r, &r->worst);
 }
 
 void up_failed(struct up_request *r, const struct fetch_end *end) {
@@ -253,7 +262,7 @@ static void refusal_over(struct up_request *r) {
         up_unauthorized(r);
     } else if (r->status == 429) {
         limited(r, &end);
-    } else if (r->status == 408 || r->status >= 500) {
+    } else if (r->status == 408 || (r->status >= 500 && r->status != 501)) {
         if (wait_as_told(r)) return;
         if (end.retry_after_s > r->f.u->limits->retry_after_s)
             up_refused(r, &end);
@@ -280,67 +289,6 @@ static void take_refusal(struct up_request *r, const struct http_answer *a) {
     if (r->paused) http_call_resume(r->call); /* it is for us alone */
 }
 
-/* --- the wanted answer --- */
-
-/* Runs one of the caller's callbacks, which may cancel. False: r is gone. */
-static bool survives(struct up_request *r) {
-    r->in_callback = false;
-    if (!r->cancelled) return true;
-    r->call = NULL; /* ended by returning false */
-    request_free(r);
-    return false;
-}
-
-static bool tell_head(struct up_request *r, const struct http_answer *a) {
-    struct fetch_head h;
-    struct fetch_end end;
-    if (up_answer_check(r, a, &h, &r->skip, &end) < 0) {
-        r->call = NULL;
-        if (end.code == ERR_MISMATCH)
-            finish(r, &end);
-        else
-            up_refused(r, &end);
-        return false;
-    }
-    r->step = UP_TELLING;
-    r->left = r->rq.length > 0 ? r->rq.length : -1;
-    r->status = a->status;
-    if (!r->told) {
-        r->told = true;
-        r->head = h;
-        r->head.link = r->head.warning = r->head.origin = NULL;
-        r->in_callback = true;
-        r->ev->head(&r->f.fetch, &h, r->arg);
-        if (!survives(r)) return false;
-    }
-    if (!r->head_by_get) return true;
-    r->call = NULL;
-    finish(r, &(struct fetch_end){.status = a->status});
-    return false;
-}
-
-static bool tell_data(struct up_request *r, const char *data, size_t len) {
-    if (r->skip > 0) {
-        size_t n = (int64_t)len < r->skip ? len : (size_t)r->skip;
-        r->skip -= (int64_t)n;
-        data += n;
-        len -= n;
-    }
-    if (r->left >= 0 && (int64_t)len > r->left) len = (size_t)r->left;
-    if (len == 0) return true;
-    if (r->left >= 0) r->left -= (int64_t)len;
-    r->given += (int64_t)len;
-    atomic_fetch_add_explicit(&r->f.u->bytes, (int64_t)len, memory_order_relaxed);
-    r->in_callback = true;
-    r->ev->data(&r->f.fetch, data, len, r->arg);
-    if (!survives(r)) return false;
-    if (r->left != 0) return true;
-    if (r->status == 206) return true; /* it ends by itself, and leaves its connection to the next */
-    r->call = NULL;
-    finish(r, &(struct fetch_end){.status = r->status});
-    return false;
-}
-
 /* --- the HTTP call --- */
 
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
@@ -354,7 +302,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
         ratelimit_seen(&e->limit, a->header(a, "ratelimit-limit"), remaining, clock_mono_ms());
         if (remaining && e->limit.known) endpoint_show_limit(e);
     }
-    if (a->status == 200 || a->status == 206) return tell_head(r, a);
+    if (a->status == 200 || a->status == 206) return up_tell_head(r, a);
     take_refusal(r, a);
     return true;
 }
@@ -362,7 +310,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
 static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
     (void)call;
     struct up_request *r = arg;
-    if (!r->refusal) return tell_data(r, data, len);
+    if (!r->refusal) return up_tell_data(r, data, len);
     r->refusal_bytes += len;
     if (r->refusal_bytes > REFUSAL_BYTES_MAX) {
         r->call = NULL;
@@ -382,8 +330,9 @@ static void broke(struct up_request *r, const struct http_result *res) {
     end.status = res->status;
     bool silent = res->status == 0 && (res->code == ERR_UNREACHABLE || res->code == ERR_TIMEOUT);
     if (silent && !r->away) endpoint_unreachable(r->e, res->msg);
+    if (r->flows && res->code != ERR_TOO_BIG) endpoint_avoid(r->e, end.msg);
     if (r->given > 0 || res->code == ERR_TOO_BIG)
-        finish(r, &end);
+        up_finish(r, &end);
     else if (misled || res->code == ERR_INVALID)
         up_refused(r, &end);
     else
@@ -412,9 +361,10 @@ static void on_done(struct http_call *call, const struct http_result *res, void 
         struct fetch_end end;
         fetch_end_set(&end, ERR_UPSTREAM, "%.80s sent less than it promised", r->f.u->cfg->name);
         end.status = res->status;
-        finish(r, &end);
+        if (r->flows) endpoint_avoid(r->e, end.msg);
+        up_finish(r, &end);
     } else {
-        finish(r, &(struct fetch_end){.status = res->status});
+        up_finish(r, &(struct fetch_end){.status = res->status});
     }
 }
 
@@ -424,7 +374,7 @@ static bool on_lull(struct http_call *call, void *arg) {
     if (r->refusal || !r->ev->lull) return true;
     r->in_callback = true;
     r->ev->lull(&r->f.fetch, r->arg);
-    return survives(r);
+    return up_survives(r);
 }
 
 static const struct http_call_events events = {on_head, on_data, on_done, on_lull};
@@ -515,7 +465,7 @@ static void on_timer(void *arg) {
     case UP_QUEUED:
         fetch_end_set(&end, ERR_BUSY, "%u requests to %.100s are under way already", r->f.u->max_active,
                       r->f.u->cfg->name);
-        finish(r, &end);
+        up_finish(r, &end);
         break;
     case UP_CHOOSING:
     case UP_RESTING:
@@ -527,8 +477,10 @@ static void on_timer(void *arg) {
     case UP_ASKING: /* a refusal whose body does not end */
         refusal_over(r);
         break;
-    case UP_SIGNING:
     case UP_TELLING:
+        up_body_stretch(r);
+        break;
+    case UP_SIGNING:
         break;
     }
 }
@@ -550,6 +502,10 @@ struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, c
     r->arg = arg;
     r->rq = *rq;
     if (rq->query && !(r->rq.query = strdup(rq->query))) abort();
+    for (unsigned i = 0; rq->liar && i < u->n_endpoints; i++) {
+        if (strcmp(u->endpoints[i].url, rq->liar) == 0) endpoint_avoid(&u->endpoints[i], "it sent wrong bytes");
+    }
+    r->rq.liar = NULL;
     buf_init(&r->refusal_body, REFUSAL_SHOWN_MAX);
     timer_init(&r->timer, u->loop, on_timer, r);
     r->f.next = u->fetches;
@@ -577,7 +533,7 @@ void up_fetch_cancel(struct fetch *fetch) {
 
 void up_fetch_pause(struct fetch *fetch) {
     struct up_request *r = request_of(fetch);
-    r->paused = true;
+    r->paused = r->stretch.held = true;
     if (r->call) http_call_pause(r->call);
 }
 

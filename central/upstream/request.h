@@ -1,5 +1,5 @@
-/* One logical request to an upstream while it runs. Private to request.c, sign_in.c and answer.c. Thread: the fetch
- * loop. */
+/* One logical request to an upstream while it runs. Private to request.c, body.c, sign_in.c and answer.c. Thread: the
+ * fetch loop. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_REQUEST_H
 #define ENTREPOT_CENTRAL_UPSTREAM_REQUEST_H
 
@@ -62,6 +62,8 @@ struct up_request {
     bool told;
     struct fetch_head head;    /* total and digest of the one that was told */
     int64_t given, skip, left; /* bytes told; still to pass over; still wanted, -1: to the end */
+    bool flows;                /* a blob's body, counted as one of its endpoint's */
+    struct stretch stretch;
 };
 
 bool up_is_head(const struct up_request *r);
@@ -74,6 +76,19 @@ void up_ask(struct up_request *r);
 void up_failed(struct up_request *r, const struct fetch_end *end);
 /* The endpoint has said no; only another may be asked. */
 void up_refused(struct up_request *r, const struct fetch_end *end);
+
+/* The last word. r is gone after it. */
+void up_finish(struct up_request *r, const struct fetch_end *end);
+/* After one of the caller's callbacks (in_callback was set), which may cancel. False: r is gone. */
+bool up_survives(struct up_request *r) must_check;
+
+/* body.c: the call's events while the answer is the wanted one; false ends the call. */
+bool up_tell_head(struct up_request *r, const struct http_answer *a) must_check;
+bool up_tell_data(struct up_request *r, const char *data, size_t len) must_check;
+/* A stretch of the body is over: is it fast enough? */
+void up_body_stretch(struct up_request *r);
+/* No more of it comes. */
+void up_body_over(struct up_request *r);
 
 /* sign_in.c */
 void up_sign(struct up_request *r);

@@ -8,6 +8,7 @@ const struct upstream_limits upstream_limits_default = {
     .connect_ms = 4000,
     .head_ms = 10000,
     .stall_ms = 5000,
+    .pace_ms = 5000,
     .budget_ms = 15000,
     .queue_ms = 20000,
     .back_off_ms = 200,
@@ -72,6 +73,10 @@ void upstream_release(struct upstream *u, bool blob) {
     if (blob) u->active_blobs--;
     atomic_store_explicit(&u->shown_active, u->active, memory_order_relaxed);
     admit(u);
+}
+
+bool upstream_blobs_wait(const struct upstream *u) {
+    return u->blobs.first != NULL;
 }
 
 /* --- the source --- */
@@ -144,6 +149,7 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
         const struct endpoint *e = &u->endpoints[i];
         int64_t remaining = LOAD(e->shown_remaining);
         out->reachable = out->reachable || (e->usable && !LOAD(e->shown_down));
+        out->answers = out->answers || (e->usable && !LOAD(e->shown_failing));
         if (remaining < 0 || (out->remaining >= 0 && remaining >= out->remaining)) continue;
         out->remaining = remaining;
         out->limit = LOAD(e->shown_limit);
@@ -156,6 +162,7 @@ unsigned upstream_endpoints(struct upstream *u, struct upstream_endpoint_state *
         struct endpoint *e = &u->endpoints[i];
         out[i] = (struct upstream_endpoint_state){.url = e->url,
                                                   .up = e->usable && !LOAD(e->shown_down),
+                                                  .answers = e->usable && !LOAD(e->shown_failing),
                                                   .latency_us = LOAD(e->shown_latency_us),
                                                   .failures = LOAD(e->shown_failures)};
         pthread_mutex_lock(&u->lock);

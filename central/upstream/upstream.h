@@ -8,28 +8,27 @@
 #include "common/fill/source.h"
 #include "common/http/client.h"
 
-#define UPSTREAM_ENDPOINTS_MAX 16
-
 struct upstream;
 
 /* Times and counts; NULL where asked for takes these defaults. */
 struct upstream_limits {
     int64_t connect_ms;  /* 4,000 */
     int64_t head_ms;     /* 10,000: one try, to the head of its answer */
-    int64_t stall_ms;    /* 10,000: no byte of a body */
+    int64_t stall_ms;    /* 5,000: no byte of a body */
+    int64_t pace_ms;     /* 5,000: how often the speed of a body is looked at */
     int64_t budget_ms;   /* 15,000: all tries together, to the first byte; clients give up soon after */
     int64_t queue_ms;    /* 20,000: waiting for one of max_parallel (manifests and questions; blobs wait on) */
     int64_t back_off_ms; /* 200: before the second round over the endpoints, then doubled; a random part is taken off */
     unsigned rounds;     /* 3 */
     int64_t retry_after_s; /* 5: a Retry-After up to this is waited for */
     int64_t down_after_ms; /* 1,000: failing for so long, an endpoint is not asked until a probe reaches it */
-    int64_t probe_ms;      /* 250: first probe of an endpoint that is down, then doubled */
+    int64_t probe_ms;      /* 250: first probe of an endpoint that could not be reached, then doubled */
     int64_t probe_max_ms;  /* 10,000 */
     int64_t measure_ms;    /* 30,000: how often endpoints that are not used are measured, if others are */
 };
 extern const struct upstream_limits upstream_limits_default;
 
-/* cfg and limits are borrowed for ever. Endpoints beyond UPSTREAM_ENDPOINTS_MAX are not used. */
+/* cfg and limits are borrowed for ever. */
 struct upstream *upstream_new(const struct upstream_config *cfg, const struct upstream_limits *limits, struct loop *l,
                               struct http_client *client);
 /* Ends what is under way without callbacks. The loop must not run, or this is its thread. */
@@ -48,13 +47,14 @@ struct upstream_stats {
     int64_t rate_limited; /* ended with ERR_RATE_LIMITED */
     int64_t active, waiting;
     int64_t limit, remaining, window_s; /* the registry's own pull limit: the least any endpoint has left; -1 unknown */
-    bool reachable;                     /* an endpoint is up, as far as is known */
+    bool reachable;                     /* an endpoint is not down: it would be asked */
+    bool answers;                       /* an endpoint could be reached when it was last tried, or was not tried yet */
 };
 void upstream_stats(const struct upstream *u, struct upstream_stats *out);
 
 struct upstream_endpoint_state {
     const char *url;
-    bool up;
+    bool up, answers;   /* as above */
     int64_t latency_us; /* moving average to the head of an answer; 0 unknown */
     int64_t failures;   /* could not be reached, since the start */
     char last_error[256];

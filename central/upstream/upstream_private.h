@@ -7,6 +7,7 @@
 
 #include "central/upstream/challenge.h"
 #include "central/upstream/ratelimit.h"
+#include "central/upstream/speed.h"
 #include "central/upstream/token.h"
 #include "central/upstream/upstream.h"
 #include "common/core/buf.h"
@@ -21,7 +22,9 @@ struct endpoint {
     bool down;
     unsigned failures; /* to reach it, in a row */
     int64_t failing_since_ms;
-    int64_t sour_until_ms; /* it answered 5xx: others first for a while */
+    int64_t sour_until_ms;  /* it answered 5xx: others first for a while */
+    int64_t avoid_until_ms; /* a body of its was too slow, broke off or was wrong: likewise */
+    struct speed speed;
     int64_t latency_us;
     int64_t used_ms;
     int64_t back_off_ms;
@@ -34,7 +37,7 @@ struct endpoint {
     enum http_reach reach; /* what it may name */
     struct ratelimit limit;
     /* Any thread: mirrors. */
-    atomic_bool shown_down;
+    atomic_bool shown_down, shown_failing;
     _Atomic int64_t shown_latency_us, shown_failures, shown_limit, shown_remaining, shown_window_s;
     char last_error[256]; /* guarded by u->lock */
 };
@@ -70,6 +73,10 @@ void endpoint_fini(struct endpoint *e);
 struct endpoint *endpoint_choose(struct upstream *u, unsigned without, bool counts);
 void endpoint_answered(struct endpoint *e, int status, int64_t latency_us);
 void endpoint_unreachable(struct endpoint *e, const char *why);
+/* One of its bodies was too slow, broke off or was wrong: others first for a while. */
+void endpoint_avoid(struct endpoint *e, const char *why);
+/* Is there one not in the mask, and not known to be in trouble, that could be asked instead? */
+bool endpoint_another(const struct endpoint *e, unsigned without);
 void endpoint_show_limit(struct endpoint *e);
 void endpoints_measure(void *upstream);
 
@@ -77,6 +84,7 @@ void endpoints_measure(void *upstream);
 void upstream_enqueue(struct upstream *u, struct up_fetch *f);
 void upstream_dequeue(struct upstream *u, struct up_fetch *f);
 void upstream_release(struct upstream *u, bool blob);
+bool upstream_blobs_wait(const struct upstream *u);
 
 /* request.c: one logical request. What a slot's queue sees of it comes first. */
 struct up_fetch {

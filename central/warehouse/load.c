@@ -78,10 +78,8 @@ static int put(struct load *l, const struct digest *d, const struct mapped *m, i
     if (r < 0) return r;
     l->blobs++;
     l->bytes += (int64_t)m->len;
-    if (doc)
-        catalog_learn_manifest(l->target->catalog, d, doc->media_type, (int64_t)m->len, doc);
-    else
-        catalog_learn_blob(l->target->catalog, d, (int64_t)m->len, true, NULL, 0);
+    catalog_learn_blob(l->target->catalog, d, (int64_t)m->len, true, NULL, 0);
+    if (doc) catalog_learn_manifest(l->target->catalog, d, doc->media_type, (int64_t)m->len, doc);
     return 0;
 }
 

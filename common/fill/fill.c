@@ -287,6 +287,7 @@ void fill_source_lied(struct fill *f, const char *what) {
     atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
+    f->liar = f->origin;
     /* What it sent before stays, as far as it is not known to be wrong. */
     if (!intake_flush(f)) return;
     fetch_end_set(&f->last, ERR_MISMATCH, "%s sent %s", f->sources[f->source]->name, what);
@@ -321,6 +322,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     (void)fetch;
     struct fill *f = arg;
     f->gone_since_ms = 0;
+    f->origin = h->origin;
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (h->total >= 0 && known >= 0 && h->total != known) {
         char what[96];
@@ -466,6 +468,7 @@ void fill_fetch(struct fill *f) {
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = f->written,
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
+        .liar = f->liar,
     };
     if (f->spec.manifest && f->written > 0) {
         /* Manifests are fetched whole. */
@@ -473,6 +476,7 @@ void fill_fetch(struct fill *f) {
         rq.offset = 0;
     }
     memcpy(rq.request_id, f->spec.request_id, sizeof(rq.request_id));
+    f->liar = NULL;
     f->step = STEP_FETCHING;
     f->paused = false;
     f->fetch_from = f->written;

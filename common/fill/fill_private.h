@@ -102,8 +102,9 @@ struct fill {
     unsigned n_sources, source;
     struct fetch *fetch;
     int64_t fetch_from;
-    int64_t gone_since_ms;  /* the source cannot be reached since; 0: it can */
-    struct fetch_end worst; /* the most telling failure so far */
+    const char *origin, *liar; /* within the source: who sends; whose bytes did not match */
+    int64_t gone_since_ms;     /* the source cannot be reached since; 0: it can */
+    struct fetch_end worst;    /* the most telling failure so far */
     struct reader_list readers;
     struct timer retry, tick, linger;
     int64_t tick_written, rate; /* bytes a second */

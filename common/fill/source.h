@@ -25,6 +25,7 @@ struct fetch_request {
     int64_t length;      /* bytes wanted from offset; 0: to the end */
     const char *query;   /* may be NULL */
     int64_t max_body;    /* over: ERR_TOO_BIG; 0: none */
+    const char *liar;    /* whose bytes were wrong just now (fetch_head.origin): rather another's. NULL: nobody's */
     char request_id[65]; /* goes along as X-Request-Id */
 };
 
@@ -37,7 +38,7 @@ struct fetch_head {
     const char *link;    /* Link header or NULL */
     const char *warning; /* Warning header or NULL */
     int64_t age_s;       /* how long ago the source itself checked it (Age header); 0: now */
-    const char *origin;  /* for logs and metrics: endpoint or peer that answers, borrowed */
+    const char *origin;  /* endpoint or peer that answers; NULL, or as long-lived as the source */
 };
 
 struct fetch_end {

@@ -166,10 +166,18 @@ static void question_free(struct question *q) {
     free(q);
 }
 
+/* What its source did not say of it follows from its bytes. */
+static void name_manifest(struct ask_answer *a) {
+    if (!a->has_digest) digest_of(&a->digest, DIGEST_SHA256, a->body, a->body_len);
+    a->has_digest = true;
+    a->total = (int64_t)a->body_len;
+}
+
 static void finish(struct question *q) {
     struct asker *a = q->asker;
     map_take(a->running, q->key, strlen(q->key));
     if (q->answer->end.code == 0) q->answer->body = buf_steal(&q->body, &q->answer->body_len);
+    if (q->answer->end.code == 0 && q->rq.kind == FETCH_MANIFEST) name_manifest(q->answer);
     remember(q);
     while (q->waiters) {
         struct waiter *w = q->waiters;

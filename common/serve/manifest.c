@@ -18,6 +18,7 @@ struct tag_check {
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
     char tag[TAG_MAX + 1];
+    char request_id[65];
     bool known; /* there is a record */
     struct tag_answer answer;
     void (*done)(const struct tag_answer *answer, void *arg);
@@ -25,6 +26,7 @@ struct tag_check {
     struct timer timer;
     struct loop_task at_once; /* the answer was there without asking */
     bool asking, told;
+    bool by_get; /* HEAD was of no use */
 };
 
 static void check_free(struct tag_check *c) {
@@ -95,17 +97,35 @@ static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
     if (g->cfg.learned_tag) g->cfg.learned_tag(&c->repo, c->tag, &rec, g->cfg.arg);
 }
 
+/* Registries that leave the digest out of the answer to a HEAD, or do not know HEAD: the manifest itself tells. */
+static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a) {
+    bool unknown = a->end.code == 0 && !a->has_digest;
+    return !c->by_get && (unknown || a->end.status == 405 || a->end.status == 501);
+}
+
+static void on_asked(const struct ask_answer *a, void *arg);
+
+static void ask_source(struct tag_check *c, bool by_get) {
+    struct fetch_request rq = {.kind = by_get ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD, .repo = c->repo};
+    snprintf(rq.ref.tag, sizeof(rq.ref.tag), "%s", c->tag);
+    memcpy(rq.request_id, c->request_id, sizeof(rq.request_id));
+    c->asking = true;
+    c->by_get = by_get;
+    ask(c->registry->asker, &rq, on_asked, c);
+}
+
 static void on_asked(const struct ask_answer *a, void *arg) {
     struct tag_check *c = arg;
+    if (head_is_no_use(c, a)) {
+        ask_source(c, true);
+        return;
+    }
     c->asking = false;
     c->answer.end = a->end;
-    if (a->end.code == 0 && a->has_digest) {
+    if (a->end.code == 0) {
         answer_checked(c, a);
     } else if (a->end.code == ERR_NOT_FOUND || a->end.code == ERR_DENIED) {
         answer_gone(c);
-    } else if (a->end.code == 0) {
-        fetch_end_set(&c->answer.end, ERR_UPSTREAM, "%s does not say which digest the tag points to", a->source);
-        c->answer.code = ERR_UPSTREAM;
     } else if (!answer_stale(c, a->end.msg)) {
         c->answer.code = a->end.code;
     }
@@ -124,10 +144,11 @@ static void on_at_once(struct loop_task *task) {
     tell(container_of(task, struct tag_check, at_once));
 }
 
-/* A record that needs no asking. What is hosted here (fresh_ms INT64_MAX) never does. */
-static bool is_fresh(const struct tag_record *rec, int64_t fresh_ms) {
-    int64_t age_s = clock_wall_s() - rec->checked_at;
-    return fresh_ms == INT64_MAX || (!rec->deleted && age_s >= 0 && age_s * 1000 < fresh_ms);
+/* A record that needs no asking. What is hosted here (fresh_ms INT64_MAX) never does: it is checked by being read. */
+static bool is_fresh(struct tag_record *rec, int64_t fresh_ms) {
+    int64_t now = clock_wall_s();
+    if (fresh_ms == INT64_MAX) rec->checked_at = now;
+    return !rec->deleted && now >= rec->checked_at && (now - rec->checked_at) * 1000 < fresh_ms;
 }
 
 void registry_resolve_tag(struct registry *g, const struct repo_name *repo, const char *tag, const char *request_id,
@@ -143,19 +164,16 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
     c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
     timer_init(&c->timer, loop_current(), on_timer, c);
     int64_t fresh_ms = g->cfg.fresh_for_ms(repo, g->cfg.arg);
-    if (fresh_ms == INT64_MAX || (c->known && is_fresh(&c->answer.record, fresh_ms))) {
+    if ((c->known && is_fresh(&c->answer.record, fresh_ms)) || fresh_ms == INT64_MAX) {
         if (!c->known)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
         c->at_once.fn = on_at_once;
         loop_post(loop_current(), &c->at_once);
         return;
     }
-    struct fetch_request rq = {.kind = FETCH_MANIFEST_HEAD, .repo = *repo};
-    snprintf(rq.ref.tag, sizeof(rq.ref.tag), "%s", tag);
-    snprintf(rq.request_id, sizeof(rq.request_id), "%s", request_id);
-    c->asking = true;
+    snprintf(c->request_id, sizeof(c->request_id), "%s", request_id);
     if (c->known) timer_set(&c->timer, PATIENCE_MS);
-    ask(g->asker, &rq, on_asked, c);
+    ask_source(c, false);
 }
 
 /* --- requests --- */
@@ -175,12 +193,11 @@ static void head_from_record(struct exchange *x, const struct tag_record *rec) {
 static void serve_tagged(struct exchange *x, const struct tag_record *rec) {
     struct registry *g = x->registry;
     x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
-    x->promised = rec->size;
     int64_t age = clock_wall_s() - rec->checked_at;
     x->age_s = age > 0 ? age : 0;
     struct blob_info info;
     bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
-    if (x->is_head && !held && rec->size >= 0 && rec->media_type[0])
+    if (x->is_head && !held && rec->size > 0 && rec->media_type[0])
         head_from_record(x, rec);
     else
         serve_content(x);

@@ -95,7 +95,6 @@ struct exchange *exchange_new(void) {
     x->waiting = x->is_manifest = x->is_head = false;
     x->warning[0] = '\0';
     x->body = NULL;
-    x->promised = -1;
     x->age_s = -1;
     return x;
 }

@@ -31,7 +31,6 @@ struct exchange {
     struct reference ref; /* what is served: a tag becomes its digest */
     char warning[300];    /* Warning header, "" for none */
     int64_t age_s;        /* since the tag was checked at its source; -1: not by tag */
-    int64_t promised;     /* size by a descriptor or tag record, -1 unknown */
     bool is_manifest;
     struct body *body;
 };

@@ -147,6 +147,18 @@ def test_a_wrong_content_length_never_becomes_a_whole_body(case, length):
     assert down.good or wait_until(lambda: get(case).good, "good once the upstream is", 20, 0.5)
 
 
+@pytest.mark.parametrize("length", [0, 5, 100_000])
+def test_a_wrong_content_length_of_a_head_changes_nothing(case, length):
+    case.upstream.always(case.manifest_path, Fault(length=length), "HEAD")
+    for _ in range(2):
+        reply = raw.manifest(case.edge.port, case.name, "v1")
+        assert (reply.status, reply.body) == (200, case.image.manifest.data), reply
+    for node in (case.edge, case.central):
+        wait_until(lambda n=node: n.held(case.image.digest), "it is held")
+        reply = raw.manifest(node.port, case.name, "v1", "HEAD")
+        assert reply.headers["content-length"] == str(case.image.manifest.size)
+
+
 def test_500_then_good_is_good(case):
     know(case)
     case.upstream.on(case.blob_path, Fault(status=500))
@@ -238,6 +250,68 @@ def test_429_once_is_got_over(limited):
     wait_until(lambda: raw.manifest(limited.edge.port, limited.name, "v1").status == 200, "200 after the pause", 15, 0.2)
 
 
+def test_status_says_at_once_that_an_upstream_cannot_be_reached(bench):
+    up = bench.faulty()
+    central = bench.central(("docker.io", up.url))
+    (one,) = central.json("status")["upstreams"]
+    assert one["ok"]
+    up.stop()
+    assert raw.manifest(central.port, "library/any", "v1").status in (502, 504)
+    (one,) = central.json("status")["upstreams"]
+    assert not one["ok"] and "Connection refused" in one["result"]
+
+
+# --- several endpoints ---
+
+
+@pytest.fixture
+def pair(bench):
+    """One upstream with two endpoints: the first is preferred, because the other takes longer to answer."""
+    made = bench.chain(("docker.io", [(first := bench.faulty()).url, (second := bench.faulty()).url]))
+    made.name, made.first, made.second = "library/pair", first, second
+    second.always("", Fault(head_after=0.1))
+    made.blob = images.noise_blob(SIZE, "pair")
+    made.blob_path = f"/blobs/{made.blob.digest}"
+    usual = [images.noise_blob(2 * MiB, f"usual {i}") for i in range(8)]
+    for up in (first, second):
+        for blob in [made.blob, *usual]:
+            up.put(made.name, images.single_blob(blob))
+    for blob in usual:
+        assert raw.blob(made.edge.port, made.name, blob.digest).body == blob.data
+    assert len(first.requests("/blobs/")) > 5
+    return made
+
+
+@pytest.mark.parametrize("fault", [Fault(wrong_at="start"), Fault(rate=2000), Fault(reset_after=MiB), Fault(stall_after=MiB)],
+                         ids=["wrong bytes", "a drip", "resets", "stalls"])
+def test_what_one_endpoint_does_badly_comes_from_the_other(pair, fault):
+    pair.first.always(pair.blob_path, fault)
+    down = get(pair)
+    assert not (down.whole and not down.right), down
+    # Wrong bytes may have been on their way to the client: that answer is cut, and the next is whole.
+    assert down.good or (fault.wrong_at and get(pair).good), down
+    assert len(pair.first.requests(pair.blob_path)) == 1
+    rest = pair.second.requests(pair.blob_path, "GET")
+    assert len(rest) == 1 and (fault.wrong_at or rest[0].range[0] > 0)
+
+
+def test_downloads_that_drip_do_not_keep_the_others_waiting(bench):
+    """As many as an upstream gives places to (three quarters of max_parallel, 16), and one more."""
+    up = bench.faulty()
+    chain = bench.chain(("docker.io", up.url))
+    drips = [images.noise_blob(MiB, f"drip {i}") for i in range(12)]
+    good = images.noise_blob(MiB, "good")
+    for blob in [*drips, good]:
+        up.put("library/app", images.single_blob(blob))
+    for blob in drips:
+        up.always(blob.digest, Fault(rate=20))
+        raw.Download(chain.edge.port, "library/app", blob.digest, blob.data).start()
+    wait_until(lambda: len(up.requests("/blobs/", "GET")) == len(drips), "all drip")
+    down = raw.Download(chain.edge.port, "library/app", good.digest, good.data).start().join(PATIENCE)
+    assert down.good, down
+    up.stop()  # or the nodes would wait for the others before they stop
+
+
 # --- redirects ---
 
 
@@ -283,12 +357,12 @@ def test_a_redirect_to_an_odd_place_ends_in_an_error(case, target):
 # --- tokens ---
 
 
-def with_tokens(bench, **how):
+def with_tokens(bench, account=None, **how):
     up = bench.faulty(auth="bearer", **how)
     blob = images.noise_blob(300_000, "tokens")
     up.image = up.put("library/app", images.single_blob(blob), "v1")
     up.blob = blob
-    made = bench.chain(("docker.io", up.url))
+    made = bench.chain(("docker.io", up.url), **(account or {}))
     made.upstream = up
     return made
 
@@ -349,9 +423,15 @@ def test_a_hostile_realm_is_not_asked(bench, realm):
     refused(with_tokens(bench, realm=realm))
 
 
-def test_a_public_upstreams_realm_may_not_point_at_loopback(bench):
-    """The endpoint here is loopback itself, so loopback realms are allowed; the password goes only to the realm's host it was meant for."""
+def test_a_redirect_from_the_token_service_is_not_followed(bench):
+    """It would carry the account wherever that leads."""
     trap = bench.faulty()
-    chain = with_tokens(bench, realm=f"http://127.0.0.1:{trap.port}/token")
-    raw.manifest(chain.edge.port, "library/app", "v1")
-    assert all("authorization" not in s.headers for s in trap.seen)
+    secret = bench.place("password")
+    secret.write_text("secret\n")
+    chain = with_tokens(bench, account={"username": "user", "password_file": str(secret)})
+    for target in (f"{trap.url}/token", "http://169.254.169.254/latest/meta-data"):
+        chain.upstream.clear()
+        chain.upstream.always("/token", Fault(redirect=target))
+        refused(chain)
+    assert chain.upstream.requests("/token")[-1].headers["authorization"].startswith("Basic ")
+    assert not trap.seen

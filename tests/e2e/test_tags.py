@@ -1,6 +1,7 @@
 """Tags: how they move, how often their upstream is asked, and what happens when it is silent or has deleted them."""
 
 import re
+import sqlite3
 import threading
 
 import pytest
@@ -140,6 +141,37 @@ def test_a_head_by_tag_downloads_nothing(chain):
     assert points_to(reply, images.small("old")) and reply.body == b""
     assert int(reply.headers["content-length"]) == images.small("old").manifest.size
     assert reply.headers["content-type"] == images.OCI_MANIFEST
+
+
+@pytest.mark.parametrize("fault", [Fault(headers={"Docker-Content-Digest": None}), Fault(status=405), Fault(status=501)],
+                         ids=["no digest", "405", "501"])
+def test_a_registry_whose_head_is_of_no_use_is_asked_by_get(patient, fault):
+    patient.upstream.always("/manifests/", fault, "HEAD")
+    for method in ("HEAD", "GET", "GET"):
+        assert points_to(tag(patient, method=method), images.small("old"))
+    assert len(by_tag(patient)) == 2
+    reply = tag(patient, ref="none")
+    assert (reply.status, reply.error_code) == (404, "MANIFEST_UNKNOWN")
+
+
+def test_a_hosted_tag_is_as_fresh_as_its_answer_however_long_ago_it_was_loaded(bench, chain):
+    """Central is its source: nobody checks it elsewhere. An edge may serve it for stale_for (7 d) after it last heard of it."""
+    image, folder = images.small("loaded"), bench.place("layout")
+    images.write_layout(image, folder)
+    chain.central.command("load", folder, "sample/loaded:v1")
+    chain.central.stop()
+    with sqlite3.connect(chain.central.data / "index.db") as index:
+        changed = index.execute("UPDATE tags SET checked_at = checked_at - 30 * 86400 WHERE repo LIKE '%sample/loaded'")
+        assert changed.rowcount == 1
+    index.close()
+    chain.central.start()
+    at_central = raw.manifest(chain.central.port, "sample/loaded", "v1")
+    assert points_to(at_central, image) and at_central.headers["age"] == "0"
+    wait_until(lambda: points_to(tag(chain, "sample/loaded"), image), "the edge has found central again", 20, 0.1)
+    assert int(tag(chain, "sample/loaded").headers["age"]) < 86400
+    chain.central.stop()
+    reply = tag(chain, "sample/loaded")
+    assert points_to(reply, image) and WARNING.match(reply.headers["warning"]), reply
 
 
 # --- lists ---

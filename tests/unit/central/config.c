@@ -209,6 +209,11 @@ static void endpoints_are_plain_urls(void **state) {
         snprintf(yaml, sizeof yaml, "upstreams: [ { name: docker.io, endpoints: [ \"%s\" ] } ]\n", bad[i][0]);
         refuses(yaml, NULL, NULL, bad[i][1]);
     }
+    char many[600] = "upstreams: [ { name: docker.io, endpoints: [ http://h1";
+    for (int i = 2; i <= UPSTREAM_ENDPOINTS_MAX + 1; i++)
+        snprintf(many + strlen(many), sizeof many - strlen(many), ", http://h%d", i);
+    strcat(many, " ] } ]\n");
+    refuses(many, NULL, NULL, "at most 16");
 }
 
 static void user_and_password_file_go_together(void **state) {

@@ -1,0 +1,14 @@
+/* What the store holds and the catalogue does not know: a crash between the two writes, or a catalogue begun anew,
+ * leaves such, and what is held is never fetched again to be learned. Thread: work pool. */
+#ifndef ENTREPOT_CATALOG_RELEARN_H
+#define ENTREPOT_CATALOG_RELEARN_H
+
+#include "central/catalog/catalog.h"
+#include "common/oci/resolve.h"
+#include "common/store/store.h"
+
+/* Blocks until everything held, and every tag, was compared and what is missing handed to the catalogue. Piece proofs
+ * are not made again: that would read every byte. */
+void catalog_relearn(struct catalog *c, struct store *s, const struct name_rules *rules);
+
+#endif

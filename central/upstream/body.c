@@ -1,0 +1,125 @@
+/* The wanted answer: its head is told, then its body, as long as that comes fast enough to be waited for. Thread: the
+ * fetch loop. */
+#include "central/upstream/request.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+
+/* A body is too slow below this part of what is usual for its endpoint, if another endpoint can be asked (design.md
+ * "Fill"). */
+#define SLOW_PART 10
+/* Below this, bytes a second, it gives up its place to those that wait for one, whatever is usual. */
+#define CRAWL_BYTES_PER_S (16 * KiB)
+/* Less says more about the way to the first byte than about the bytes after it. */
+#define SAMPLE_BYTES_MIN (1 * MiB)
+
+/* --- its speed --- */
+
+static void begin_stretch(struct up_request *r) {
+    stretch_begin(&r->stretch, &r->e->speed, r->paused, clock_mono_us());
+    timer_set(&r->timer, r->f.u->limits->pace_ms);
+}
+
+static void body_begins(struct up_request *r) {
+    if (!r->f.blob || r->flows) return;
+    r->flows = true;
+    speed_bodies(&r->e->speed, 1, clock_mono_us());
+    begin_stretch(r);
+}
+
+void up_body_over(struct up_request *r) {
+    if (!r->flows) return;
+    struct speed *s = &r->e->speed;
+    int64_t now = clock_mono_us();
+    if (!r->stretch.held && r->stretch.bytes >= SAMPLE_BYTES_MIN) speed_add(s, stretch_speed(&r->stretch, s, now));
+    r->flows = false;
+    speed_bodies(s, -1, now);
+}
+
+/* At this rate it is over before anybody else had begun. */
+static bool is_nearly_over(const struct up_request *r) {
+    int64_t left = r->left;
+    if (left < 0) left = r->head.total >= 0 ? r->head.total - r->rq.offset - r->given : INT64_MAX;
+    return left <= r->stretch.bytes - r->skip;
+}
+
+/* What came is kept by whoever asked; it goes on where it is better. */
+static void give_up(struct up_request *r, const char *why, int64_t speed, int64_t usual) {
+    struct fetch_end end;
+    fetch_end_set(&end, ERR_TIMEOUT, "%.80s: %s (%lld KiB/s, usual are %lld)", r->f.u->cfg->name, why,
+                  (long long)(speed / KiB), (long long)(usual / KiB));
+    end.status = r->status;
+    endpoint_avoid(r->e, end.msg);
+    r->stretch.bytes = 0; /* counted already */
+    if (r->given > 0)
+        up_finish(r, &end);
+    else
+        up_failed(r, &end);
+}
+
+void up_body_stretch(struct up_request *r) {
+    struct endpoint *e = r->e;
+    int64_t speed = stretch_speed(&r->stretch, &e->speed, clock_mono_us()), usual = speed_usual(&e->speed);
+    bool counts = !r->stretch.held && !is_nearly_over(r);
+    if (!r->stretch.held) speed_add(&e->speed, speed);
+    if (counts && speed < usual / SLOW_PART && endpoint_another(e, r->tried | r->refused))
+        give_up(r, "slower than a tenth of what is usual there, and there is another endpoint", speed, usual);
+    else if (counts && speed < CRAWL_BYTES_PER_S && upstream_blobs_wait(r->f.u))
+        give_up(r, "next to nothing comes, and others wait for its place", speed, usual);
+    else
+        begin_stretch(r);
+}
+
+/* --- telling --- */
+
+bool up_tell_head(struct up_request *r, const struct http_answer *a) {
+    struct fetch_head h;
+    struct fetch_end end;
+    if (up_answer_check(r, a, &h, &r->skip, &end) < 0) {
+        r->call = NULL;
+        if (end.code == ERR_MISMATCH)
+            up_finish(r, &end);
+        else
+            up_refused(r, &end);
+        return false;
+    }
+    r->step = UP_TELLING;
+    r->left = r->rq.length > 0 ? r->rq.length : -1;
+    r->status = a->status;
+    body_begins(r);
+    if (!r->told) {
+        r->told = true;
+        r->head = h;
+        r->head.link = r->head.warning = r->head.origin = NULL;
+        r->in_callback = true;
+        r->ev->head(&r->f.fetch, &h, r->arg);
+        if (!up_survives(r)) return false;
+    }
+    if (!r->head_by_get) return true;
+    r->call = NULL;
+    up_finish(r, &(struct fetch_end){.status = a->status});
+    return false;
+}
+
+bool up_tell_data(struct up_request *r, const char *data, size_t len) {
+    r->stretch.bytes += (int64_t)len;
+    if (r->skip > 0) {
+        size_t n = (int64_t)len < r->skip ? len : (size_t)r->skip;
+        r->skip -= (int64_t)n;
+        data += n;
+        len -= n;
+    }
+    if (r->left >= 0 && (int64_t)len > r->left) len = (size_t)r->left;
+    if (len == 0) return true;
+    if (r->left >= 0) r->left -= (int64_t)len;
+    r->given += (int64_t)len;
+    atomic_fetch_add_explicit(&r->f.u->bytes, (int64_t)len, memory_order_relaxed);
+    r->in_callback = true;
+    r->ev->data(&r->f.fetch, data, len, r->arg);
+    if (!up_survives(r)) return false;
+    if (r->left != 0) return true;
+    if (r->status == 206) return true; /* it ends by itself, and leaves its connection to the next */
+    r->call = NULL;
+    up_finish(r, &(struct fetch_end){.status = r->status});
+    return false;
+}
