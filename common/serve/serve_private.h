@@ -14,6 +14,7 @@ struct registry {
     atomic_uint tag_lists; /* on their way */
     char hit_line[128];    /* the Cache-Status of what is held */
     size_t hit_line_len;
+    char boundary[33]; /* of multipart answers */
     _Atomic int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
 };
 
@@ -44,6 +45,8 @@ bool exchange_back(struct exchange *x);
 
 /* message, detail: NULL for the table's own. */
 void serve_error(struct http_req *req, enum regerror e, const char *message, const char *detail);
+/* The same with another status than the code's own. */
+void serve_error_status(struct http_req *req, int status, enum regerror e, const char *message);
 /* Maps how a fetch ended to a registry error: 404 with `unknown` for a no, 429, 502, 504, … */
 void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown);
 void serve_common_headers(struct exchange *x);
