@@ -336,6 +336,13 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
 
 /* --- what is held --- */
 
+bool body_begins_later(const struct exchange *x) {
+    const char *range = http_req_header(x->req, "range");
+    struct http_range ranges[HTTP_RANGES_MAX];
+    unsigned n;
+    return range && http_range_parse(range, INT64_MAX, ranges, &n) == HTTP_RANGE_PARTIAL && ranges[0].start > 0;
+}
+
 static void release_file(void *file) {
     open_file_unref(file);
 }

@@ -77,6 +77,8 @@ void serve_json_text(struct exchange *x, const char *text, const char *type);
 
 /* body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);
+/* A range is asked for that does not begin at the start. */
+bool body_begins_later(const struct exchange *x);
 /* From behind a fill, as it grows. */
 void body_follow(struct exchange *x, const struct fill_spec *spec);
 /* The request has closed. */

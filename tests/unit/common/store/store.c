@@ -321,14 +321,14 @@ static void a_deleted_blob_is_gone_for_good(void **state) {
     struct blob_info bi;
     char path[512];
     path_of(&d, path);
-    assert_int_equal(store_open_blob(store, &d, &f, &bi), 0);
+    assert_int_equal(store_open_blob(store, &d, USE_WHOLE, &f, &bi), 0);
     store_delete(store, &d);
     assert_false(fixture_held(store, &d));
     assert_int_equal(access(path, F_OK), -1);
     char buf[16];
     assert_int_equal(pread(open_file_fd(f), buf, 16, 0), 10);
     open_file_unref(f);
-    assert_int_equal(store_open_blob(store, &d, &f, &bi), ERR_NOT_FOUND);
+    assert_int_equal(store_open_blob(store, &d, USE_WHOLE, &f, &bi), ERR_NOT_FOUND);
     reopen();
     assert_false(fixture_held(store, &d));
 }
@@ -341,12 +341,12 @@ static void a_file_that_went_missing_or_changed_size_is_dropped(void **state) {
     char path[512];
     path_of(&a, path);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(store_open_blob(store, &a, &f, &bi), ERR_NOT_FOUND);
+    assert_int_equal(store_open_blob(store, &a, USE_WHOLE, &f, &bi), ERR_NOT_FOUND);
     assert_false(fixture_held(store, &a));
     path_of(&b, path);
     assert_int_equal(chmod(path, 0600), 0);
     assert_int_equal(truncate(path, 9), 0);
-    assert_int_equal(store_open_blob(store, &b, &f, &bi), ERR_NOT_FOUND);
+    assert_int_equal(store_open_blob(store, &b, USE_WHOLE, &f, &bi), ERR_NOT_FOUND);
     assert_false(fixture_held(store, &b));
 }
 
