@@ -109,8 +109,7 @@ const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
 static void join(struct fill_reader *r, struct fill *f, bool joined) {
     r->joined = joined;
     if (joined) atomic_fetch_add_explicit(&f->engine->joined, 1, memory_order_relaxed);
-    /* Later ranges are mostly of a client that has been counted by its first. */
-    if (joined && r->spec.start == 0) f->uses++;
+    if (r->spec.start == 0) f->from_start++;
     fill_reader_joins(f, r);
 }
 
