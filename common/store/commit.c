@@ -228,13 +228,10 @@ void part_commit(struct part *p, const struct commit_info *info, void (*done)(in
     workpool_submit(p->store->pool, &c->work);
 }
 
-void commit_adopt(struct store *s, const struct digest *d, int64_t size, const char *media_type,
-                  const struct digest *children, size_t n_children) {
-    struct commit_info info = {.size = size, .media_type = media_type, .children = children, .n_children = n_children};
-    if (media_type) info.flags = BLOB_MANIFEST;
-    struct commit *c = commit_new(s, d, &info);
+void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info) {
+    struct commit *c = commit_new(s, d, info);
     store_work_begin(s);
-    int r = prepare(c, &info);
+    int r = prepare(c, info);
     if (r < 0) {
         commit_end(c, r);
         return;

@@ -237,31 +237,6 @@ static bool damaged(int code) {
     return code == ERR_CORRUPT || code == ERR_INTERNAL;
 }
 
-/* Tags are the one thing the folder does not know: taken over from the old index as far as it can be read. */
-static void salvage_tags(struct store *s, const char *path) {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *st = NULL;
-    char old[4200];
-    snprintf(old, sizeof(old), "%s.old", path);
-    const char *query = "SELECT repo, tag, digest, checked_at, size, media, deleted FROM tags";
-    if (access(old, F_OK) == 0 && sqlite3_open_v2(old, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(db, query, -1, &st, NULL) == SQLITE_OK) {
-        while (sqlite3_step(st) == SQLITE_ROW) {
-            const char *repo = (const char *)sqlite3_column_text(st, 0),
-                       *tag = (const char *)sqlite3_column_text(st, 1);
-            const char *media = (const char *)sqlite3_column_text(st, 5);
-            struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
-                                     .size = sqlite3_column_int64(st, 4),
-                                     .deleted = sqlite3_column_int(st, 6)};
-            if (!repo || !tag || !media || !index_column_digest(st, 2, &rec.digest)) continue;
-            snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
-            store_tag_set(s, repo, tag, &rec);
-        }
-    }
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-}
-
 static int open_index(struct store *s, bool fresh, struct error *err) {
     char path[4096];
     if ((size_t)snprintf(path, sizeof(path), "%s/index.db", s->dir) >= sizeof(path) - 16)
@@ -281,7 +256,7 @@ static int open_index(struct store *s, bool fresh, struct error *err) {
         if (err) *err = why;
         return r;
     }
-    if (rebuilt) salvage_tags(s, path);
+    if (rebuilt) salvage(s, path);
     return writer_reader(s->writer, &s->children_db, err);
 }
 
@@ -328,6 +303,7 @@ static void store_free(struct store *s) {
     closep(&s->dir_fd);
     closep(&s->lock_fd);
     pthread_cond_destroy(&s->idle);
+    map_free(s->salvaged);
     free(s->cleared);
     free(s->dir);
     free(s);

@@ -33,7 +33,7 @@ struct store_config {
  * damaged one is put aside and rebuilt from the folder), loads the table, and starts reconciling index and folder in
  * the work pool: rows without a file go, files without a row are adopted (their size from stat, their digest from their
  * name, small ones shown to cfg->inspect), stray temporary files go; nothing is hashed. An adopted blob is in no scope
- * until store_add_scope: store_lookup_in fails, store_lookup does not. */
+ * until store_add_scope, unless a damaged index still tells: store_lookup_in fails, store_lookup does not. */
 int store_open(struct store **out, const struct store_config *cfg, struct error *err) must_check;
 /* All users gone. Writes what is queued, closes. */
 void store_close(struct store *s);
@@ -177,7 +177,7 @@ int store_verify(struct store *s, bool (*progress)(const struct verify_report *s
                  void *arg, struct verify_report *out, struct error *err) must_check;
 /* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
  * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
- * index.db.old; tags are carried over if it can still be read. */
+ * index.db.old; tags, scopes and what is pinned or hosted are carried over as far as it can still be read. */
 int store_rebuild(const char *dir,
                   int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
                                  size_t *n),

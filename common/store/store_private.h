@@ -70,6 +70,7 @@ struct store {
     _Atomic bool closing;
     _Atomic bool stopping; /* no eviction in bulk any more */
     struct work reconcile_work;
+    struct map *salvaged; /* until reconciliation is over: digest to struct salvaged; NULL: the index was good */
 };
 
 /* --- paths, relative to dir_fd --- */
@@ -102,8 +103,7 @@ void held_info(const struct store *s, const struct table_value *v, struct blob_i
 
 /* --- commit.c --- */
 /* A file in blobs/ that nobody knows: row and entry for it. Work pool. */
-void commit_adopt(struct store *s, const struct digest *d, int64_t size, const char *media_type,
-                  const struct digest *children, size_t n_children);
+void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info);
 
 /* --- part.c --- */
 struct part_record {
@@ -139,6 +139,16 @@ int space_reserve(struct store *s, int64_t grow) must_check;
 /* Frees about `want` bytes, as far as that is possible; returns what was freed. */
 int64_t space_evict(struct store *s, int64_t want, unsigned flags);
 void space_wake(struct store *s);
+
+/* --- salvage.c --- */
+#define SALVAGED_SCOPES 8
+struct salvaged {
+    unsigned flags; /* pinned, hosted */
+    uint32_t n_scopes, scopes[SALVAGED_SCOPES];
+    char *repository; /* a manifest's */
+};
+/* The index has been made anew and the old one is beside it: tags are taken over, and s->salvaged is filled. */
+void salvage(struct store *s, const char *path);
 
 /* --- reconcile.c --- */
 /* Compares folder and table; *missing and *adopted are added to. Work pool or a command. */
