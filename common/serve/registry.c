@@ -232,6 +232,8 @@ struct registry *registry_new(const struct registry_config *cfg) {
     pthread_once(&once, make_kept_key);
     struct registry *g = calloc(1, sizeof(*g));
     if (!g) abort();
+    static _Atomic uint64_t serials;
+    g->serial = ++serials;
     g->cfg = *cfg;
     g->hit_line_len = (size_t)snprintf(g->hit_line, sizeof(g->hit_line), "Cache-Status: %s; hit\r\n", cfg->name);
     make_boundary(g->boundary);

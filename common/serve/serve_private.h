@@ -9,6 +9,7 @@
 #include "common/serve/registry.h"
 
 struct registry {
+    uint64_t serial; /* no two in a process have the same */
     struct registry_config cfg;
     struct asker *asker;
     atomic_uint tag_lists; /* on their way */
