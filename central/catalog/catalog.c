@@ -115,7 +115,7 @@ static int load_sequence(struct catalog *c, struct error *err) {
 }
 
 static int open_all(struct catalog *c, unsigned readers, struct error *err) {
-    int r = writer_open(&c->writer, c->path, schema, BATCH, err);
+    int r = writer_open(&c->writer, c->path, "catalog-writer", schema, BATCH, err);
     for (unsigned i = 0; i < readers && r == 0; i++) {
         r = reader_open(c, &c->readers[i], err);
         c->readers[i].next = c->free_readers;

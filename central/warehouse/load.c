@@ -186,6 +186,9 @@ int load_image(const struct load_target *t, const char *layout, const char *ref,
     map_free(l.seen);
     if (r < 0) return r;
     set_tag(&l, tag.tag, &root, size, media_type);
+    /* There is no source to get it from again. */
+    r = store_sync(t->store);
+    if (r < 0) return error_set(err, r, "syncing the index: %s", error_name(r));
     log_info("loaded", KV_S("repository", l.repo_str), KV_S("tag", tag.tag), KV_S("digest", digest_str(&root, digest)),
              KV_I("bytes", l.bytes));
     *result = json_pack("{s:s, s:s, s:s, s:I, s:I}", "repository", l.repo_str, "tag", tag.tag, "digest", digest,

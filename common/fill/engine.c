@@ -109,6 +109,7 @@ const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
 static void join(struct fill_reader *r, struct fill *f, bool joined) {
     r->joined = joined;
     if (joined) atomic_fetch_add_explicit(&f->engine->joined, 1, memory_order_relaxed);
+    if (r->spec.start == 0) f->from_start++;
     fill_reader_joins(f, r);
 }
 
@@ -132,7 +133,8 @@ static uint32_t scope_of(struct fill_shard *sh, const struct fill_spec *spec) {
 static void admit(struct fill_shard *sh, struct fill_reader *r) {
     struct blob_info info;
     struct open_file *file;
-    if (store_open_blob(sh->engine->cfg.store, &r->spec.digest, &file, &info) == 0) {
+    enum store_use use = r->spec.start > 0 ? USE_PART : USE_WHOLE;
+    if (store_open_blob(sh->engine->cfg.store, &r->spec.digest, use, &file, &info) == 0) {
         join_only(r, fill_of_held(sh, &r->spec, file, &info));
         return;
     }

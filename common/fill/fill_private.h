@@ -112,6 +112,7 @@ struct fill {
     unsigned n_asides;
     uint32_t scopes[4];
     unsigned n_scopes;
+    unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */
     struct work rehash;
     atomic_bool rehash_stop;
     int64_t rehash_to;

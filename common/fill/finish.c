@@ -27,6 +27,7 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
         .size = size,
         .scopes = f->scopes,
         .n_scopes = f->n_scopes,
+        .uses = f->from_start > 1 ? f->from_start - 1 : 0,
     };
     struct digest *children = NULL;
     if (f->spec.manifest) {

@@ -580,12 +580,16 @@ static size_t plain_error(int status, const char *target, const char *msg, char 
     return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
 }
 
+size_t reply_error_body(const struct http_server *s, int status, const char *target, const char *msg, char *buf,
+                        size_t cap, const char **type) {
+    return (s->cfg.error_body ? s->cfg.error_body : plain_error)(status, target, msg, buf, cap, type);
+}
+
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg) {
-    const struct http_server_config *cfg = &c->share->server->cfg;
     char body[1024], copy[1024];
     const char *type;
     snprintf(copy, sizeof(copy), "%s", target);
-    size_t len = (cfg->error_body ? cfg->error_body : plain_error)(status, copy, msg, body, sizeof(body), &type);
+    size_t len = reply_error_body(c->share->server, status, copy, msg, body, sizeof(body), &type);
     struct http_req *r = c->req;
     if (r) {
         r->close_after = true;

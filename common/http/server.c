@@ -229,13 +229,16 @@ static bool make_room(struct loop_share *sh) {
 }
 
 static void refuse(struct http_server *s, int fd) {
-    static const char answer[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
+    char body[512], answer[1024], request[4096];
+    const char *type;
+    size_t len = reply_error_body(s, 503, "", "too many connections", body, sizeof(body), &type);
+    int n = snprintf(answer, sizeof(answer),
+                     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %zu\r\nRetry-After: 1\r\n"
+                     "Connection: close\r\n\r\n%.*s",
+                     type, len, (int)len, body);
     atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
-    if (s->cfg.tls_mode == HTTP_TLS_OFF && send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        errno = 0;
+    if (s->cfg.tls_mode == HTTP_TLS_OFF && send(fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) errno = 0;
     /* A reset, sent because of unread bytes, would destroy it. */
-    char request[4096];
     shutdown(fd, SHUT_WR);
     if (recv(fd, request, sizeof(request), MSG_DONTWAIT) < 0) errno = 0;
     close(fd);

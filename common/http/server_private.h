@@ -207,6 +207,9 @@ bool share_is_late(struct loop_share *sh);
 void reply_drop_queue(struct http_conn *c);
 /* An error the server answers itself; the connection closes after it. Works without a request, too. */
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg);
+/* The body of such an answer. */
+size_t reply_error_body(const struct http_server *s, int status, const char *target, const char *msg, char *buf,
+                        size_t cap, const char **type);
 void reply_raw(struct http_conn *c, const char *data, size_t len);
 
 /* ahead.c */

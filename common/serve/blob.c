@@ -25,13 +25,14 @@ struct opening {
     struct exchange *x;
     struct store *store;
     struct digest digest;
+    enum store_use use;
     struct open_file *file;
     struct blob_info info;
 };
 
 static void open_run(struct work *w) {
     struct opening *o = container_of(w, struct opening, work);
-    if (store_open_blob(o->store, &o->digest, &o->file, &o->info) < 0) o->file = NULL;
+    if (store_open_blob(o->store, &o->digest, o->use, &o->file, &o->info) < 0) o->file = NULL;
     loop_post(o->loop, &o->back);
 }
 
@@ -47,7 +48,7 @@ static void open_back(struct loop_task *task) {
     free(o);
 }
 
-static void open_elsewhere(struct exchange *x) {
+static void open_elsewhere(struct exchange *x, enum store_use use) {
     struct opening *o = calloc(1, sizeof(*o));
     if (!o) abort();
     *o = (struct opening){.work.fn = open_run,
@@ -55,7 +56,8 @@ static void open_elsewhere(struct exchange *x) {
                           .loop = http_req_loop(x->req),
                           .x = x,
                           .store = x->registry->cfg.store,
-                          .digest = x->ref.digest};
+                          .digest = x->ref.digest,
+                          .use = use};
     x->waiting = true;
     http_req_answer_is_near(x->req);
     workpool_submit(x->registry->cfg.reads, &o->work);
@@ -66,12 +68,13 @@ static bool send_held(struct exchange *x) {
     struct registry *g = x->registry;
     struct blob_info info;
     struct open_file *file = NULL;
-    if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, x->scope, &info)
+    enum store_use use = x->is_head || body_begins_later(x) ? USE_PART : USE_WHOLE;
+    if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, x->scope, use, &info)
                      : store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)))
         return false;
-    int r = x->is_head ? 0 : store_open_blob_now(g->cfg.store, &x->ref.digest, &file, &info);
+    int r = x->is_head ? 0 : store_open_blob_now(g->cfg.store, &x->ref.digest, use, &file, &info);
     if (r == -EAGAIN)
-        open_elsewhere(x);
+        open_elsewhere(x, use);
     else if (r == 0)
         body_send_held(x, file, info.size, media_of(x, &info));
     return r == 0 || r == -EAGAIN;

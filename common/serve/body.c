@@ -14,7 +14,6 @@
 /* The size is known from the catalogue but no source has answered yet: wait so long for it to say no, then send the
  * head. */
 #define HEAD_PATIENCE_MS 500
-#define BOUNDARY "entrepot-range-7d1f0c3b9a"
 
 struct body {
     struct exchange *x;
@@ -52,14 +51,17 @@ void body_free(struct body *b) {
 }
 
 static int part_head(const struct body *b, const struct http_range *r, bool first, char *out, size_t cap) {
-    return snprintf(out, cap, "%s--" BOUNDARY "\r\nContent-Type: %s\r\nContent-Range: bytes %lld-%lld/%lld\r\n\r\n",
-                    first ? "" : "\r\n", b->media_type, (long long)r->start, (long long)r->end - 1, (long long)b->size);
+    return snprintf(out, cap, "%s--%s\r\nContent-Type: %s\r\nContent-Range: bytes %lld-%lld/%lld\r\n\r\n",
+                    first ? "" : "\r\n", b->x->registry->boundary, b->media_type, (long long)r->start,
+                    (long long)r->end - 1, (long long)b->size);
 }
 
-static const char part_tail[] = "\r\n--" BOUNDARY "--\r\n";
+static int part_tail(const struct body *b, char *out, size_t cap) {
+    return snprintf(out, cap, "\r\n--%s--\r\n", b->x->registry->boundary);
+}
 
 static int64_t multipart_length(const struct body *b) {
-    int64_t len = (int64_t)sizeof(part_tail) - 1;
+    int64_t len = part_tail(b, NULL, 0);
     for (unsigned i = 0; i < b->n_ranges; i++) {
         len += part_head(b, &b->ranges[i], i == 0, NULL, 0) + b->ranges[i].end - b->ranges[i].start;
     }
@@ -79,15 +81,22 @@ struct etag {
     char text[DIGEST_STR_MAX + 2]; /* quotes included */
 };
 
-static void entity_headers(struct exchange *x, const struct fill_reader *reader, struct etag *etag) {
-    static const char accept[] = "Accept-Ranges: bytes\r\n",
-                      lasting[] = "Accept-Ranges: bytes\r\nCache-Control: max-age=31536000, immutable\r\n";
+static void make_etag(const struct exchange *x, struct etag *etag) {
     etag->text[0] = '"';
     digest_str(&x->ref.digest, etag->text + 1);
-    size_t n = strlen(etag->text);
+    memcpy(etag->text + strlen(etag->text), "\"", 2);
+}
+
+/* Only where the content itself is answered for: an error must not be kept for a year. */
+static void entity_headers(struct exchange *x, const struct fill_reader *reader, const struct etag *etag) {
+    static const char accept[] = "Accept-Ranges: bytes\r\n",
+                      lasting[] = "Accept-Ranges: bytes\r\nCache-Control: max-age=31536000, immutable\r\n";
+    char digest[DIGEST_STR_MAX];
+    size_t n = strlen(etag->text) - 2;
+    memcpy(digest, etag->text + 1, n);
+    digest[n] = '\0';
     serve_common_headers(x);
-    http_reply_header(x->req, "Docker-Content-Digest", etag->text + 1);
-    memcpy(etag->text + n, "\"", 2);
+    http_reply_header(x->req, "Docker-Content-Digest", digest);
     http_reply_header(x->req, "ETag", etag->text);
     if (x->is_manifest)
         http_reply_lines(x->req, accept, sizeof(accept) - 1);
@@ -97,42 +106,15 @@ static void entity_headers(struct exchange *x, const struct fill_reader *reader,
 }
 
 /* If-Match and If-None-Match. True: they were the whole answer. */
-static bool settled_by_conditions(struct http_req *req, const struct etag *etag) {
-    int status = 0;
-    if (!http_if_match(http_req_header(req, "if-match"), etag->text))
-        status = 412;
-    else if (http_if_none_match(http_req_header(req, "if-none-match"), etag->text))
-        status = 304;
-    if (status) http_reply(req, status, NULL, NULL, 0);
-    return status != 0;
-}
-
-/* The ranges are settled and the head leaves. False: the answer is complete already. */
-static bool begin_range(struct body *b, const char *range) {
-    struct http_req *req = b->x->req;
-    enum http_range_result r = http_range_parse(range, b->size, b->ranges, &b->n_ranges);
-    if (r == HTTP_RANGE_UNSATISFIABLE) {
-        http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)b->size);
-        http_reply(req, 416, NULL, NULL, 0);
-        return false;
+static bool settled_by_conditions(struct exchange *x, const struct fill_reader *reader, const struct etag *etag) {
+    struct http_req *req = x->req;
+    if (!http_if_match(http_req_header(req, "if-match"), etag->text)) {
+        serve_error_status(req, 412, REGERR_UNKNOWN, "the content is not what If-Match asks for");
+        return true;
     }
-    if (r == HTTP_RANGE_NONE) {
-        b->ranges[0] = (struct http_range){0, b->size};
-        b->n_ranges = 1;
-        http_reply_begin(req, 200, b->media_type, b->size);
-        if (b->size == 0 || b->x->is_head) {
-            http_reply_end(req);
-            return false;
-        }
-    } else if (b->n_ranges == 1) {
-        http_reply_headerf(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)b->ranges[0].start,
-                           (long long)b->ranges[0].end - 1, (long long)b->size);
-        http_reply_begin(req, 206, b->media_type, b->ranges[0].end - b->ranges[0].start);
-    } else {
-        b->multipart = true;
-        http_reply_begin(req, 206, "multipart/byteranges; boundary=" BOUNDARY, multipart_length(b));
-    }
-    b->pos = b->ranges[0].start;
+    if (!http_if_none_match(http_req_header(req, "if-none-match"), etag->text)) return false;
+    entity_headers(x, reader, etag);
+    http_reply(req, 304, NULL, NULL, 0);
     return true;
 }
 
@@ -142,12 +124,45 @@ static const char *range_asked(const struct exchange *x, const struct etag *etag
     return range && http_if_range(http_req_header(x->req, "if-range"), etag->text) ? range : NULL;
 }
 
+/* The ranges are settled and the head leaves. False: the answer is complete already. */
+static bool begin_range(struct body *b, const struct etag *etag) {
+    struct exchange *x = b->x;
+    struct http_req *req = x->req;
+    enum http_range_result r = http_range_parse(range_asked(x, etag), b->size, b->ranges, &b->n_ranges);
+    if (r == HTTP_RANGE_UNSATISFIABLE) {
+        http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)b->size);
+        serve_error_status(req, 416, REGERR_RANGE_INVALID, "the range begins after the content's end");
+        return false;
+    }
+    entity_headers(x, b->reader, etag);
+    if (r == HTTP_RANGE_NONE) {
+        b->ranges[0] = (struct http_range){0, b->size};
+        b->n_ranges = 1;
+        http_reply_begin(req, 200, b->media_type, b->size);
+        if (b->size == 0 || x->is_head) {
+            http_reply_end(req);
+            return false;
+        }
+    } else if (b->n_ranges == 1) {
+        http_reply_headerf(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)b->ranges[0].start,
+                           (long long)b->ranges[0].end - 1, (long long)b->size);
+        http_reply_begin(req, 206, b->media_type, b->ranges[0].end - b->ranges[0].start);
+    } else {
+        char type[64];
+        snprintf(type, sizeof(type), "multipart/byteranges; boundary=%s", x->registry->boundary);
+        b->multipart = true;
+        http_reply_begin(req, 206, type, multipart_length(b));
+    }
+    b->pos = b->ranges[0].start;
+    return true;
+}
+
 /* Conditions and ranges are settled and the head leaves. False: the answer is complete already. */
 static bool begin(struct body *b) {
     struct etag etag;
-    entity_headers(b->x, b->reader, &etag);
+    make_etag(b->x, &etag);
     b->begun = true;
-    return !settled_by_conditions(b->x->req, &etag) && begin_range(b, range_asked(b->x, &etag));
+    return !settled_by_conditions(b->x, b->reader, &etag) && begin_range(b, &etag);
 }
 
 static void on_drain(struct http_req *req) {
@@ -169,7 +184,10 @@ static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file)
 
 static void finish(struct body *b) {
     struct http_req *req = b->x->req;
-    if (b->multipart) http_body_mem(req, part_tail, sizeof(part_tail) - 1);
+    if (b->multipart) {
+        char tail[64];
+        http_body_mem(req, tail, (size_t)part_tail(b, tail, sizeof(tail)));
+    }
     b->ended = true;
     /* The file is referenced by the connection; in a window the bytes must stay until they have left: the reader stays
      * too. */
@@ -318,6 +336,13 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
 
 /* --- what is held --- */
 
+bool body_begins_later(const struct exchange *x) {
+    const char *range = http_req_header(x->req, "range");
+    struct http_range ranges[HTTP_RANGES_MAX];
+    unsigned n;
+    return range && http_range_parse(range, INT64_MAX, ranges, &n) == HTTP_RANGE_PARTIAL && ranges[0].start > 0;
+}
+
 static void release_file(void *file) {
     open_file_unref(file);
 }
@@ -328,13 +353,13 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     const char *content = file ? open_file_content(file, &len) : NULL;
     counter_add(&x->registry->hits, 1);
     http_req_note(x->req, "hit");
-    entity_headers(x, NULL, &etag);
-    if (settled_by_conditions(x->req, &etag)) {
+    make_etag(x, &etag);
+    if (settled_by_conditions(x, NULL, &etag)) {
         open_file_unref(file);
         return;
     }
-    const char *range = range_asked(x, &etag);
-    if (x->is_head || (content && !range)) {
+    if (x->is_head || (content && !range_asked(x, &etag))) {
+        entity_headers(x, NULL, &etag);
         counter_add(&x->registry->hit_bytes, (int64_t)len);
         http_reply_ref(x->req, 200, media_type, content, (size_t)size, release_file, file);
         return;
@@ -344,7 +369,7 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     b->size = size;
     b->begun = true;
     snprintf(b->media_type, sizeof(b->media_type), "%s", media_type);
-    if (begin_range(b, range))
+    if (begin_range(b, &etag))
         pump(b);
     else
         b->ended = true;

@@ -1,6 +1,6 @@
 /* What request targets meant lately. A busy node is asked for the same few things over and over: parsing the target,
  * resolving the repository and finding its scope take longer than all else it does for a small answer. Thread: each
- * serving loop has a memo of its own. */
+ * has a memo of its own, which is nobody else's and so needs no owner: it ends with the thread. */
 #include "common/serve/serve_private.h"
 
 #include "common/core/map.h"
@@ -12,7 +12,7 @@
 #define TARGET_MAX 256
 
 struct memo {
-    const struct registry *registry;
+    uint64_t registry;              /* its serial: an address may be another's by now. 0: nothing kept */
     const struct name_rules *rules; /* what it meant under these: a pointer names a version for the process's life */
     size_t len;
     char target[TARGET_MAX];
@@ -44,7 +44,7 @@ bool memo_find(struct exchange *x, const struct name_rules *rules, const char *t
     size_t len = strlen(target);
     if (len >= TARGET_MAX) return false;
     const struct memo *m = place_of(target, len);
-    if (m->registry != x->registry || m->rules != rules || m->len != len || memcmp(m->target, target, len) != 0)
+    if (m->registry != x->registry->serial || m->rules != rules || m->len != len || memcmp(m->target, target, len) != 0)
         return false;
     x->asked = m->asked;
     x->repo = m->repo;
@@ -57,7 +57,7 @@ void memo_keep(const struct exchange *x, const struct name_rules *rules, const c
     size_t len = strlen(target);
     if (len >= TARGET_MAX || x->scope == 0) return;
     struct memo *m = place_of(target, len);
-    m->registry = x->registry;
+    m->registry = x->registry->serial;
     m->rules = rules;
     m->len = len;
     memcpy(m->target, target, len);

@@ -5,8 +5,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
-static void error_status(struct http_req *req, int status, enum regerror e, const char *message, const char *detail) {
+static void error_document(struct http_req *req, int status, enum regerror e, const char *message, const char *detail) {
     char doc[1024];
     size_t len = regerror_document(e, message, detail, doc, sizeof(doc));
     http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
@@ -14,7 +15,11 @@ static void error_status(struct http_req *req, int status, enum regerror e, cons
 }
 
 void serve_error(struct http_req *req, enum regerror e, const char *message, const char *detail) {
-    error_status(req, regerror_status(e), e, message, detail);
+    error_document(req, regerror_status(e), e, message, detail);
+}
+
+void serve_error_status(struct http_req *req, int status, enum regerror e, const char *message) {
+    error_document(req, status, e, message, NULL);
 }
 
 void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown) {
@@ -29,12 +34,12 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
         serve_error(req, REGERR_TOOMANYREQUESTS, end->msg, NULL);
         return;
     case ERR_TIMEOUT:
-        error_status(req, 504, REGERR_UNAVAILABLE, end->msg, NULL);
+        serve_error_status(req, 504, REGERR_UNAVAILABLE, end->msg);
         return;
     case ERR_CANCELLED:
     case ERR_BUSY:
         http_reply_header(req, "Retry-After", "1");
-        error_status(req, 503, REGERR_UNAVAILABLE, end->msg, NULL);
+        serve_error_status(req, 503, REGERR_UNAVAILABLE, end->msg);
         return;
     default:
         serve_error(req, REGERR_UNAVAILABLE, end->msg, NULL);
@@ -44,7 +49,8 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
 
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
                            const char **content_type) {
-    if (strncmp(target, "/v2", 3) != 0) {
+    /* A request nobody could read, or waited for, was one of the API's for all we know. */
+    if (target[0] && strncmp(target, "/v2", 3) != 0) {
         *content_type = "text/plain; charset=utf-8";
         int n = snprintf(buf, cap, "%s\n", msg);
         return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
@@ -200,7 +206,7 @@ void registry_handle(struct registry *g, struct http_req *req) {
     }
     struct oci_refusal no;
     if (oci_request_parse(&x->asked, target, &no) < 0) {
-        error_status(req, no.status, regerror_by_code(no.code), no.msg, NULL);
+        serve_error_status(req, no.status, regerror_by_code(no.code), no.msg);
         return;
     }
     if (!readable) {
@@ -213,13 +219,23 @@ void registry_handle(struct registry *g, struct http_req *req) {
     answer(x);
 }
 
+/* Between the parts of an answer to several ranges. Were it known beforehand, content could hold it on purpose. */
+static void make_boundary(char out[33]) {
+    uint64_t random[2];
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) abort();
+    snprintf(out, 33, "%016llx%016llx", (unsigned long long)random[0], (unsigned long long)random[1]);
+}
+
 struct registry *registry_new(const struct registry_config *cfg) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_kept_key);
     struct registry *g = calloc(1, sizeof(*g));
     if (!g) abort();
+    static _Atomic uint64_t serials;
+    g->serial = ++serials;
     g->cfg = *cfg;
     g->hit_line_len = (size_t)snprintf(g->hit_line, sizeof(g->hit_line), "Cache-Status: %s; hit\r\n", cfg->name);
+    make_boundary(g->boundary);
     g->asker = asker_new(cfg->fetch_loop, cfg->negative_ms, cfg->sources, cfg->arg);
     return g;
 }

@@ -39,7 +39,8 @@ void registry_cancel(struct registry *g);
 void registry_free(struct registry *g);
 /* Serving loop: answers one request whose target begins with /v2 (or is anything else: 404). */
 void registry_handle(struct registry *g, struct http_req *req);
-/* For http_server_config.error_body: registry error documents under /v2/, plain text elsewhere. */
+/* For http_server_config.error_body: registry error documents under /v2/ and where the target is not known, plain text
+ * elsewhere. */
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
                            const char **content_type);
 

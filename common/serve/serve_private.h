@@ -9,11 +9,13 @@
 #include "common/serve/registry.h"
 
 struct registry {
+    uint64_t serial; /* no two in a process have the same */
     struct registry_config cfg;
     struct asker *asker;
     atomic_uint tag_lists; /* on their way */
     char hit_line[128];    /* the Cache-Status of what is held */
     size_t hit_line_len;
+    char boundary[33]; /* of multipart answers */
     _Atomic int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
 };
 
@@ -43,6 +45,8 @@ bool exchange_back(struct exchange *x);
 
 /* message, detail: NULL for the table's own. */
 void serve_error(struct http_req *req, enum regerror e, const char *message, const char *detail);
+/* The same with another status than the code's own. */
+void serve_error_status(struct http_req *req, int status, enum regerror e, const char *message);
 /* Maps how a fetch ended to a registry error: 404 with `unknown` for a no, 429, 502, 504, … */
 void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown);
 void serve_common_headers(struct exchange *x);
@@ -73,6 +77,8 @@ void serve_json_text(struct exchange *x, const char *text, const char *type);
 
 /* body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);
+/* A range is asked for that does not begin at the start. */
+bool body_begins_later(const struct exchange *x);
 /* From behind a fill, as it grows. */
 void body_follow(struct exchange *x, const struct fill_spec *spec);
 /* The request has closed. */

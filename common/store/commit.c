@@ -26,6 +26,7 @@ struct commit {
     char *repository;
     struct digest *children;
     size_t n_children;
+    unsigned uses;
     struct table_value row; /* as run wrote it */
     bool was_held;          /* when run wrote it */
     int code;               /* what the index said in run */
@@ -52,6 +53,7 @@ static struct commit *commit_new(struct store *s, const struct digest *d, const 
     c->repository = info->repository ? strdup(info->repository) : NULL;
     c->children = copy(info->children, info->n_children * sizeof(*info->children));
     c->n_children = info->n_children;
+    c->uses = info->uses;
     return c;
 }
 
@@ -118,7 +120,14 @@ static int enter(struct commit *c, bool *is_new) {
     merge(c, &v);
     for (size_t i = 0; i < c->n_scopes; i++)
         table_scope_add(c->store->table, &c->digest, &v, c->scopes[i]);
-    *is_new = held_put(c->store, &c->digest, &v, (uint32_t)clock_wall_s());
+    uint32_t now = (uint32_t)clock_wall_s();
+    *is_new = held_put(c->store, &c->digest, &v, now);
+    if (c->uses) {
+        uint32_t id = table_find(c->store->table, &c->digest, NULL);
+        for (unsigned i = 0; i < c->uses && i < TABLE_FREQ_MAX; i++)
+            table_touch(c->store->table, id, now, false);
+        c->store->touched = true;
+    }
     /* Readers who followed the fill go on reading from its file: eviction must know of them. */
     if (c->part && open_file_refs(c->part->file) > 1) {
         int kept = open_file_keep(c->part->file, (size_t)v.size, false);
@@ -219,13 +228,10 @@ void part_commit(struct part *p, const struct commit_info *info, void (*done)(in
     workpool_submit(p->store->pool, &c->work);
 }
 
-void commit_adopt(struct store *s, const struct digest *d, int64_t size, const char *media_type,
-                  const struct digest *children, size_t n_children) {
-    struct commit_info info = {.size = size, .media_type = media_type, .children = children, .n_children = n_children};
-    if (media_type) info.flags = BLOB_MANIFEST;
-    struct commit *c = commit_new(s, d, &info);
+void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info) {
+    struct commit *c = commit_new(s, d, info);
     store_work_begin(s);
-    int r = prepare(c, &info);
+    int r = prepare(c, info);
     if (r < 0) {
         commit_end(c, r);
         return;

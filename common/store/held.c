@@ -134,7 +134,7 @@ static uint32_t number_of(struct store *s, struct intern *set, const char *name)
     if (is_new) {
         struct name_job *n = calloc(1, sizeof(*n) + strlen(name) + 1);
         if (!n) abort();
-        n->job = (struct writer_job){.run = name_run, .after_commit = name_done};
+        n->job = (struct writer_job){.run = name_run, .after_commit = name_done, .persists = true};
         n->store = s;
         n->scope = set == s->scopes;
         n->id = id;
@@ -182,7 +182,7 @@ static void row_done(struct writer_job *job, int code) {
 void held_queue_row(struct store *s, const struct digest *d, uint32_t scope) {
     struct row_job *j = calloc(1, sizeof(*j));
     if (!j) abort();
-    *j = (struct row_job){{.run = row_run, .after_commit = row_done}, s, *d, scope};
+    *j = (struct row_job){{.run = row_run, .after_commit = row_done, .persists = true}, s, *d, scope};
     writer_submit(s->writer, &j->job);
 }
 

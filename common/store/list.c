@@ -12,19 +12,19 @@
 struct tag_job {
     struct writer_job job;
     struct store *store;
-    struct tag_record rec;
-    bool drop;
     char *tag;
     char repo[];
 };
 
+/* As memory says by now. */
 static void tag_run(struct writer_job *job, sqlite3 *db) {
     struct tag_job *j = container_of(job, struct tag_job, job);
     struct index *ix = &j->store->index;
-    if (j->drop)
-        (void)index_drop_tag(ix, db, j->repo, j->tag);
+    struct tag_record rec;
+    if (tags_get(j->store->tags, j->repo, j->tag, &rec))
+        (void)index_put_tag(ix, db, j->repo, j->tag, &rec);
     else
-        (void)index_put_tag(ix, db, j->repo, j->tag, &j->rec);
+        (void)index_drop_tag(ix, db, j->repo, j->tag);
 }
 
 static void tag_done(struct writer_job *job, int code) {
@@ -32,15 +32,12 @@ static void tag_done(struct writer_job *job, int code) {
     free(container_of(job, struct tag_job, job));
 }
 
-/* Under names_lock, so that rows are written in the order of the changes in memory. */
-static void submit(struct store *s, const char *repo, const char *tag, const struct tag_record *rec) {
+static void submit(struct store *s, const char *repo, const char *tag) {
     size_t repo_len = strlen(repo), tag_len = strlen(tag);
     struct tag_job *j = calloc(1, sizeof(*j) + repo_len + tag_len + 2);
     if (!j) abort();
-    j->job = (struct writer_job){.run = tag_run, .after_commit = tag_done};
+    j->job = (struct writer_job){.run = tag_run, .after_commit = tag_done, .persists = true};
     j->store = s;
-    j->drop = !rec;
-    if (rec) j->rec = *rec;
     memcpy(j->repo, repo, repo_len);
     j->tag = j->repo + repo_len + 1;
     memcpy(j->tag, tag, tag_len);
@@ -52,16 +49,12 @@ bool store_tag_get(const struct store *s, const char *repo, const char *tag, str
 }
 
 void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_record *rec) {
-    pthread_mutex_lock(&s->names_lock);
     tags_set(s->tags, repo, tag, rec);
-    submit(s, repo, tag, rec);
-    pthread_mutex_unlock(&s->names_lock);
+    submit(s, repo, tag);
 }
 
 void store_tag_forget(struct store *s, const char *repo, const char *tag) {
-    pthread_mutex_lock(&s->names_lock);
-    if (tags_forget(s->tags, repo, tag)) submit(s, repo, tag, NULL);
-    pthread_mutex_unlock(&s->names_lock);
+    if (tags_forget(s->tags, repo, tag)) submit(s, repo, tag);
 }
 
 size_t store_tags(const struct store *s, const char *repo, const char *last, size_t max, char ***out) {

@@ -56,7 +56,21 @@ static void adopt(struct pass *p, const struct digest *d, int dir_fd, const char
         _cleanup_(freep) char *data = read_json(fd, (size_t)st.st_size);
         if (data && s->cfg.inspect(data, (size_t)st.st_size, media, &children, &n) < 0) media[0] = '\0';
     }
-    commit_adopt(s, d, st.st_size, media[0] ? media : NULL, children, media[0] ? n : 0);
+    struct commit_info info = {.size = st.st_size};
+    if (media[0]) {
+        info.flags = BLOB_MANIFEST;
+        info.media_type = media;
+        info.children = children;
+        info.n_children = n;
+    }
+    const struct salvaged *old = s->salvaged ? map_get(s->salvaged, d, sizeof(*d)) : NULL;
+    if (old) {
+        info.flags |= old->flags;
+        info.scopes = old->scopes;
+        info.n_scopes = old->n_scopes;
+        info.repository = media[0] ? old->repository : NULL;
+    }
+    commit_adopt(s, d, &info);
     free(children);
     s->adopted++;
     if (++p->adopted % FLUSH_EVERY == 0) writer_flush(s->writer);
@@ -133,6 +147,8 @@ static void reconcile_work(struct work *w) {
     struct store *s = container_of(w, struct store, reconcile_work);
     int64_t missing = 0, adopted = 0;
     reconcile(s, &missing, &adopted);
+    map_free(s->salvaged);
+    s->salvaged = NULL;
     pthread_mutex_lock(&s->idle_lock);
     s->reconciled = true;
     pthread_mutex_unlock(&s->idle_lock);

@@ -21,8 +21,12 @@
 #define QUICK_VICTIMS 8
 #define QUICK_VETOES 32
 #define OLD_PART_S (24 * 3600)
-#define PERIOD_S 30 /* use is written out, the disk looked at */
+#define PERIOD_S 30 /* use is written out, the index synced, the disk looked at */
+/* Without min_free, too, the index needs room for what it writes: so much is kept free, or a hundredth of the disk. */
+#define INDEX_ROOM (4 * MiB)
 #define FRUITLESS_S 1
+#define CLEAR_BYTES (8 * MiB) /* removed for the index's sake at start, on a full disk */
+#define CLEAR_MIN MiB         /* if there is so much */
 
 /* --- how much is too much --- */
 
@@ -32,7 +36,10 @@ static int64_t used(const struct store *s) {
 
 static void ask_disk(struct store *s) {
     struct statvfs st;
-    if (fstatvfs(s->dir_fd, &st) == 0) s->disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize;
+    if (fstatvfs(s->dir_fd, &st) == 0) {
+        s->disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize;
+        s->disk_total = (int64_t)st.f_blocks * (int64_t)st.f_frsize;
+    }
     s->since_statvfs = 0;
 }
 
@@ -40,14 +47,20 @@ static int64_t percent(int64_t whole, int p) {
     return whole / 100 * p + whole % 100 * p / 100;
 }
 
+/* What eviction keeps free of the disk. */
+static int64_t keep_free(const struct store *s) {
+    int64_t room = s->disk_total / 100 < INDEX_ROOM ? s->disk_total / 100 : INDEX_ROOM;
+    return s->cfg.min_free > room ? s->cfg.min_free : room;
+}
+
 /* Bytes over the mark where eviction starts, counted to the mark where it stops; 0: below. */
 static int64_t excess(const struct store *s, int64_t grow) {
     int64_t limit = s->cfg.limit, over = 0;
     if (limit > 0 && used(s) + grow > percent(limit, EVICT_START_PERCENT))
         over = used(s) + grow - percent(limit, EVICT_STOP_PERCENT);
-    int64_t room = s->disk_free - s->since_statvfs - grow;
-    if (s->cfg.min_free > 0 && room < s->cfg.min_free) {
-        int64_t want = s->cfg.min_free + s->cfg.min_free / 20 - room;
+    int64_t room = s->disk_free - s->since_statvfs - grow, floor = keep_free(s);
+    if (room < floor) {
+        int64_t want = floor + floor / 20 - room;
         if (want > over) over = want;
     }
     return over;
@@ -242,18 +255,25 @@ static int by_use(const void *a, const void *b) {
     return x->used_at < y->used_at ? -1 : x->used_at > y->used_at;
 }
 
-/* What was loaded queues up in the order of last use; what had been used more than once, in the main queue. Done here
- * so that nobody waits for it at start. */
-static void fill_queues(struct store *s) {
+/* All entries, those used longest ago first; the caller frees. */
+static struct loaded *all_by_use(struct store *s, size_t *n) {
     uint32_t end = table_end(s->table);
     struct loaded *all = calloc(end + 1, sizeof(*all));
     if (!all) abort();
-    size_t n = 0;
+    *n = 0;
     for (uint32_t id = 1; id < end; id++) {
         struct digest d;
-        if (table_get(s->table, id, &d, NULL)) all[n++] = (struct loaded){table_used_at(s->table, id), id};
+        if (table_get(s->table, id, &d, NULL)) all[(*n)++] = (struct loaded){table_used_at(s->table, id), id};
     }
-    qsort(all, n, sizeof(*all), by_use);
+    qsort(all, *n, sizeof(*all), by_use);
+    return all;
+}
+
+/* What was loaded queues up in the order of last use; what had been used more than once, in the main queue. Done here
+ * so that nobody waits for it at start. */
+static void fill_queues(struct store *s) {
+    size_t n;
+    struct loaded *all = all_by_use(s, &n);
     for (size_t i = 0; i < n && !s->closing; i++) {
         struct digest d;
         struct table_value v;
@@ -300,6 +320,8 @@ static void *evictor_main(void *arg) {
         told = fruitless;
         if (clock_mono_ms() - flushed >= PERIOD_S * 1000) {
             held_flush_use(s);
+            int r = writer_sync(s->writer); /* a power cut costs what was learned since, at most */
+            (void)r;                        /* the writer has logged it */
             flushed = clock_mono_ms();
         }
     } while (wait_for_work(&s->evictor, fruitless));
@@ -316,9 +338,78 @@ void space_wake(struct store *s) {
     pthread_mutex_unlock(&e->lock);
 }
 
+/* --- a disk that is full at start --- */
+
+/* Whether a blob may go without asking the index: a manifest's children are known only there. */
+static bool is_clearable(const struct table_value *v) {
+    return !(v->flags & (BLOB_PINNED | BLOB_HOSTED | BLOB_MANIFEST));
+}
+
+static int64_t clear_blobs(struct store *s, int64_t want) {
+    size_t n;
+    struct loaded *all = all_by_use(s, &n);
+    int64_t freed = 0;
+    free(s->cleared);
+    s->cleared = calloc(n + 1, sizeof(*s->cleared));
+    if (!s->cleared) abort();
+    s->n_cleared = 0;
+    /* What was used only once goes first. */
+    for (size_t k = 0; k < 2 * n && freed < want; k++) {
+        struct digest d;
+        struct table_value v;
+        char path[STORE_PATH_MAX];
+        uint32_t id = all[k % n].id;
+        if ((table_freq(s->table, id) > 0) != (k >= n) || !table_get(s->table, id, &d, &v) || !is_clearable(&v))
+            continue;
+        store_blob_path(&d, path);
+        if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
+        s->cleared[s->n_cleared++] = d;
+        freed += v.size;
+    }
+    free(all);
+    return freed;
+}
+
+static int64_t clearable(struct store *s) {
+    int64_t bytes = s->part_bytes;
+    for (uint32_t id = 1, end = table_end(s->table); id < end; id++) {
+        struct digest d;
+        struct table_value v;
+        if (table_get(s->table, id, &d, &v) && is_clearable(&v)) bytes += v.size;
+    }
+    return bytes;
+}
+
+int64_t space_clear(struct store *s) {
+    if (clearable(s) < CLEAR_MIN) return 0; /* it would be lost and not help */
+    int64_t freed = evict_parts(s, CLEAR_BYTES, clock_wall_s() - OLD_PART_S);
+    if (freed < CLEAR_BYTES) freed += clear_blobs(s, CLEAR_BYTES - freed);
+    if (freed < CLEAR_BYTES) freed += evict_parts(s, CLEAR_BYTES - freed, INT64_MAX);
+    log_warn("disk_full_at_start", KV_I("bytes_freed", freed), KV_I("blobs_removed", (int64_t)s->n_cleared));
+    return freed;
+}
+
+/* There is an index now, and queues. */
+static void forget_cleared(struct store *s) {
+    for (size_t i = 0; i < s->n_cleared; i++) {
+        struct table_value was;
+        pthread_mutex_t *stripe = store_stripe(s, &s->cleared[i]);
+        pthread_mutex_lock(stripe);
+        if (held_remove(s, &s->cleared[i], &was)) {
+            s->evictions++;
+            s->evicted_bytes += was.size;
+        }
+        pthread_mutex_unlock(stripe);
+    }
+    free(s->cleared);
+    s->cleared = NULL;
+    s->n_cleared = 0;
+}
+
 int space_start(struct store *s, struct error *err) {
     static const struct evict_ops ops = {size_of, freq_of, set_freq};
     s->evict = evict_new(&ops, s);
+    forget_cleared(s);
     ask_disk(s);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

@@ -187,13 +187,14 @@ static void memory_free(struct store *s) {
     table_free(s->table);
 }
 
-/* Through a connection that is closed again, so that neither its cache nor its mapping stays resident. */
-static int load_index(struct store *s, const char *path, struct error *err) {
-    if (access(path, F_OK) < 0) return 0;
+/* Through a connection that is closed again, so that neither its cache nor its mapping stays resident. alone: needs no
+ * room on the disk (the write-ahead log's index is kept in memory), but nobody else may read meanwhile. */
+static int load_from(struct store *s, const char *path, bool alone, struct error *err) {
     sqlite3 *db = NULL;
     int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     int r = rc == SQLITE_OK ? 0 : db ? writer_error(db, err, "opening the index") : error_set(err, -ENOMEM, "index");
     if (r == 0) {
+        if (alone) sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
         sqlite3_exec(db, "PRAGMA mmap_size=1073741824", NULL, NULL, NULL);
         r = index_check(db, err);
     }
@@ -201,6 +202,23 @@ static int load_index(struct store *s, const char *path, struct error *err) {
     if (r == 0) r = index_load(db, &l, err);
     sqlite3_close(db);
     return r < 0 ? error_wrap(err, "%s", path) : 0;
+}
+
+static int load_index(struct store *s, const char *path, struct error *err) {
+    if (access(path, F_OK) < 0) return 0;
+    int r = load_from(s, path, false, err);
+    if (r != ERR_NO_SPACE) return r;
+    memory_free(s);
+    memory_new(s);
+    return load_from(s, path, true, err);
+}
+
+/* On a full disk the index itself has no room: blobs make some, as they would for a fill. */
+static int open_writer(struct store *s, const char *path, struct error *err) {
+    int r = writer_open(&s->writer, path, "index-writer", index_schema, 512, err);
+    if (r == ERR_NO_SPACE && space_clear(s) > 0)
+        r = writer_open(&s->writer, path, "index-writer", index_schema, 512, err);
+    return r;
 }
 
 static void put_aside(const char *path) {
@@ -219,51 +237,26 @@ static bool damaged(int code) {
     return code == ERR_CORRUPT || code == ERR_INTERNAL;
 }
 
-/* Tags are the one thing the folder does not know: taken over from the old index as far as it can be read. */
-static void salvage_tags(struct store *s, const char *path) {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *st = NULL;
-    char old[4200];
-    snprintf(old, sizeof(old), "%s.old", path);
-    const char *query = "SELECT repo, tag, digest, checked_at, size, media, deleted FROM tags";
-    if (access(old, F_OK) == 0 && sqlite3_open_v2(old, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(db, query, -1, &st, NULL) == SQLITE_OK) {
-        while (sqlite3_step(st) == SQLITE_ROW) {
-            const char *repo = (const char *)sqlite3_column_text(st, 0),
-                       *tag = (const char *)sqlite3_column_text(st, 1);
-            const char *media = (const char *)sqlite3_column_text(st, 5);
-            struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
-                                     .size = sqlite3_column_int64(st, 4),
-                                     .deleted = sqlite3_column_int(st, 6)};
-            if (!repo || !tag || !media || !index_column_digest(st, 2, &rec.digest)) continue;
-            snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
-            store_tag_set(s, repo, tag, &rec);
-        }
-    }
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-}
-
 static int open_index(struct store *s, bool fresh, struct error *err) {
     char path[4096];
     if ((size_t)snprintf(path, sizeof(path), "%s/index.db", s->dir) >= sizeof(path) - 16)
         return error_set(err, ERR_TOO_BIG, "the path %s is too long", s->dir);
     struct error why = {0};
     int r = fresh ? ERR_CORRUPT : load_index(s, path, &why);
-    if (r == 0) r = writer_open(&s->writer, path, index_schema, 512, &why);
+    if (r == 0) r = open_writer(s, path, &why);
     bool rebuilt = damaged(r);
     if (rebuilt) {
         if (!fresh) log_error("index_rebuilt", KV_S("path", path), KV_S("why", why.msg), KV_S("kept", "index.db.old"));
         put_aside(path);
         memory_free(s);
         memory_new(s);
-        r = writer_open(&s->writer, path, index_schema, 512, &why);
+        r = open_writer(s, path, &why);
     }
     if (r < 0) {
         if (err) *err = why;
         return r;
     }
-    if (rebuilt) salvage_tags(s, path);
+    if (rebuilt) salvage(s, path);
     return writer_reader(s->writer, &s->children_db, err);
 }
 
@@ -310,6 +303,8 @@ static void store_free(struct store *s) {
     closep(&s->dir_fd);
     closep(&s->lock_fd);
     pthread_cond_destroy(&s->idle);
+    map_free(s->salvaged);
+    free(s->cleared);
     free(s->dir);
     free(s);
 }
@@ -424,12 +419,12 @@ static bool is_whole(const struct open_file *f, int64_t size) {
     return fstat(open_file_fd(f), &st) == 0 && st.st_size == size;
 }
 
-static void touch(struct store *s, uint32_t id) {
-    table_touch(s->table, id, (uint32_t)clock_wall_s());
+static void touch(struct store *s, uint32_t id, enum store_use use) {
+    table_touch(s->table, id, (uint32_t)clock_wall_s(), use == USE_PART);
     if (!atomic_load_explicit(&s->touched, memory_order_relaxed)) s->touched = true;
 }
 
-static int open_blob(struct store *s, const struct digest *d, bool now, struct open_file **out,
+static int open_blob(struct store *s, const struct digest *d, enum store_use use, bool now, struct open_file **out,
                      struct blob_info *info) {
     struct table_value v;
     uint32_t id = table_find(s->table, d, &v);
@@ -444,31 +439,33 @@ static int open_blob(struct store *s, const struct digest *d, bool now, struct o
     int r = *out ? 0 : open_fresh(s, d, v.size, now, out);
     if (r < 0) return r;
     held_info(s, &v, info);
-    touch(s, id);
+    touch(s, id, use);
     return 0;
 }
 
-int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
-    return open_blob(s, d, false, out, info);
+int store_open_blob(struct store *s, const struct digest *d, enum store_use use, struct open_file **out,
+                    struct blob_info *info) {
+    return open_blob(s, d, use, false, out, info);
 }
 
-int store_open_blob_now(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) {
-    return open_blob(s, d, true, out, info);
+int store_open_blob_now(struct store *s, const struct digest *d, enum store_use use, struct open_file **out,
+                        struct blob_info *info) {
+    return open_blob(s, d, use, true, out, info);
 }
 
-bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info) {
+bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, enum store_use use, struct blob_info *info) {
     struct table_value v;
     uint32_t id = table_find(s->table, d, &v);
     if (!id || !table_scope_has(s->table, d, &v, scope)) return false;
     held_info(s, &v, info);
-    touch(s, id);
+    touch(s, id, use);
     return true;
 }
 
 int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,
                     struct blob_info *info) {
     _cleanup_(open_file_unrefp) struct open_file *file = NULL;
-    int r = store_open_blob(s, d, &file, info);
+    int r = store_open_blob(s, d, USE_WHOLE, &file, info);
     if (r < 0) return r;
     if ((uint64_t)info->size > limit) return ERR_TOO_BIG;
     _cleanup_(freep) char *buf = malloc((size_t)info->size + 1);
@@ -485,6 +482,10 @@ int store_read_blob(struct store *s, const struct digest *d, size_t limit, char 
     *len = have;
     buf = NULL;
     return 0;
+}
+
+int store_sync(struct store *s) {
+    return writer_sync(s->writer);
 }
 
 void store_delete(struct store *s, const struct digest *d) {

@@ -33,7 +33,7 @@ struct store_config {
  * damaged one is put aside and rebuilt from the folder), loads the table, and starts reconciling index and folder in
  * the work pool: rows without a file go, files without a row are adopted (their size from stat, their digest from their
  * name, small ones shown to cfg->inspect), stray temporary files go; nothing is hashed. An adopted blob is in no scope
- * until store_add_scope: store_lookup_in fails, store_lookup does not. */
+ * until store_add_scope, unless a damaged index still tells: store_lookup_in fails, store_lookup does not. */
 int store_open(struct store **out, const struct store_config *cfg, struct error *err) must_check;
 /* All users gone. Writes what is queued, closes. */
 void store_close(struct store *s);
@@ -55,17 +55,21 @@ struct blob_info {
 };
 /* False if not held. Does not count as use. */
 bool store_lookup(const struct store *s, const struct digest *d, struct blob_info *info);
+/* What a look at a blob means for its stay. A client that fetches it by many ranges, or asks for its head before it
+ * fetches it, uses it once: such a part counts only if the blob has rested for a minute. */
+enum store_use { USE_PART, USE_WHOLE };
 /* Held and allowed in that scope. */
 bool store_lookup_in(const struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info);
-/* As store_lookup_in, and counts as one use. */
-bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info);
-/* Any thread: opens a held blob for reading (cached descriptors), counts as one use. ERR_NOT_FOUND if not held; if the
+/* As store_lookup_in, and counts as a use. */
+bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, enum store_use use, struct blob_info *info);
+/* Any thread: opens a held blob for reading (cached descriptors), counts as a use. ERR_NOT_FOUND if not held; if the
  * file turns out missing or of the wrong size the entry is dropped, and so is a cached descriptor. While the reference
  * lives the blob is not evicted. */
-int store_open_blob(struct store *s, const struct digest *d, struct open_file **out, struct blob_info *info) must_check;
+int store_open_blob(struct store *s, const struct digest *d, enum store_use use, struct open_file **out,
+                    struct blob_info *info) must_check;
 /* The same where nothing may wait for a disk: -EAGAIN when it would have to, or when the entry has to be dropped; then
  * store_open_blob from the work pool decides. */
-int store_open_blob_now(struct store *s, const struct digest *d, struct open_file **out,
+int store_open_blob_now(struct store *s, const struct digest *d, enum store_use use, struct open_file **out,
                         struct blob_info *info) must_check;
 /* Any thread: reads a whole held blob of at most limit bytes into memory the caller frees. */
 int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,
@@ -74,6 +78,9 @@ int store_read_blob(struct store *s, const struct digest *d, size_t limit, char 
 /* Any thread: adds the scope to a held blob, in memory at once, on disk soon. Nothing happens if it is not held. */
 void store_add_scope(struct store *s, const struct digest *d, uint32_t scope);
 void store_set_pinned(struct store *s, const struct digest *d, bool pinned);
+/* Blocks: what was said of blobs, scopes and tags before is on the disk, safe from a power cut. What nobody syncs is
+ * synced every half a minute. 0, or what the disk said. */
+int store_sync(struct store *s) must_check;
 /* Any thread, queued: forgets and unlinks. */
 void store_delete(struct store *s, const struct digest *d);
 
@@ -107,6 +114,7 @@ struct commit_info {
     const char *repository;        /* manifests: canonical name of the repository it was got for, for ls; else NULL */
     const struct digest *children; /* manifests */
     size_t n_children;
+    unsigned uses; /* by others than the one it was got for: it comes in used so often */
 };
 /* The bytes are all there and proved by the caller. Syncs in the work pool, renames, adds the row and the table entry,
  * closes p (p must not be used after the call; references from part_file stay good). done(code, arg) runs on the work
@@ -169,7 +177,7 @@ int store_verify(struct store *s, bool (*progress)(const struct verify_report *s
                  void *arg, struct verify_report *out, struct error *err) must_check;
 /* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
  * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
- * index.db.old; tags are carried over if it can still be read. */
+ * index.db.old; tags, scopes and what is pinned or hosted are carried over as far as it can still be read. */
 int store_rebuild(const char *dir,
                   int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
                                  size_t *n),

@@ -48,6 +48,8 @@ struct store {
     pthread_mutex_t evict_lock; /* guards evict */
     struct evict *evict;
     struct evictor evictor;
+    struct digest *cleared; /* files space_clear has removed: their entries go when there is an index */
+    size_t n_cleared;
     pthread_mutex_t children_lock; /* guards children_db: asked only by whoever evicts */
     sqlite3 *children_db;
     sqlite3_stmt *children_of;
@@ -57,9 +59,9 @@ struct store {
     _Atomic uint64_t next_temp;
 
     _Atomic int64_t blobs, bytes, manifests, part_bytes, n_parts, evictions, evicted_bytes, adopted;
-    _Atomic int64_t disk_free, since_statvfs; /* as last asked; bytes written since */
-    _Atomic bool touched;                     /* some entry's use is not on disk */
-    _Atomic uint32_t dirty_dirs[2][8];        /* folders renamed into since they were last synced, a bit each */
+    _Atomic int64_t disk_free, disk_total, since_statvfs; /* as last asked; bytes written since */
+    _Atomic bool touched;                                 /* some entry's use is not on disk */
+    _Atomic uint32_t dirty_dirs[2][8]; /* folders renamed into since they were last synced, a bit each */
 
     pthread_mutex_t idle_lock; /* guards in_flight, reconciled */
     pthread_cond_t idle;
@@ -68,6 +70,7 @@ struct store {
     _Atomic bool closing;
     _Atomic bool stopping; /* no eviction in bulk any more */
     struct work reconcile_work;
+    struct map *salvaged; /* until reconciliation is over: digest to struct salvaged; NULL: the index was good */
 };
 
 /* --- paths, relative to dir_fd --- */
@@ -100,8 +103,7 @@ void held_info(const struct store *s, const struct table_value *v, struct blob_i
 
 /* --- commit.c --- */
 /* A file in blobs/ that nobody knows: row and entry for it. Work pool. */
-void commit_adopt(struct store *s, const struct digest *d, int64_t size, const char *media_type,
-                  const struct digest *children, size_t n_children);
+void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info);
 
 /* --- part.c --- */
 struct part_record {
@@ -129,12 +131,24 @@ void part_moved(struct part *p);
 /* --- space.c --- */
 enum { SPACE_QUICK = 1 }; /* a fetch loop asks: few victims, nothing that needs the index */
 int space_start(struct store *s, struct error *err) must_check;
+/* Before space_start, when the disk has no room for the index: removes what may go, by the table alone. Bytes. */
+int64_t space_clear(struct store *s);
 void space_stop(struct store *s);
 /* Before `grow` bytes more of a part are written: 0, and they are counted in part_bytes, or ERR_NO_SPACE. */
 int space_reserve(struct store *s, int64_t grow) must_check;
 /* Frees about `want` bytes, as far as that is possible; returns what was freed. */
 int64_t space_evict(struct store *s, int64_t want, unsigned flags);
 void space_wake(struct store *s);
+
+/* --- salvage.c --- */
+#define SALVAGED_SCOPES 8
+struct salvaged {
+    unsigned flags; /* pinned, hosted */
+    uint32_t n_scopes, scopes[SALVAGED_SCOPES];
+    char *repository; /* a manifest's */
+};
+/* The index has been made anew and the old one is beside it: tags are taken over, and s->salvaged is filled. */
+void salvage(struct store *s, const char *path);
 
 /* --- reconcile.c --- */
 /* Compares folder and table; *missing and *adopted are added to. Work pool or a command. */

@@ -47,7 +47,9 @@ bool table_scope_add(struct table *t, const struct digest *d, struct table_value
 bool table_scope_has(const struct table *t, const struct digest *d, const struct table_value *v, uint32_t scope);
 
 /* --- use: hints for eviction, each atomic by itself --- */
-void table_touch(struct table *t, uint32_t id, uint32_t now);
+/* One use more. apart: only if the last that counted is TABLE_APART_S ago, else it belongs to that. */
+#define TABLE_APART_S 60
+void table_touch(struct table *t, uint32_t id, uint32_t now, bool apart);
 unsigned table_freq(const struct table *t, uint32_t id);
 void table_set_freq(struct table *t, uint32_t id, unsigned freq);
 int64_t table_size(const struct table *t, uint32_t id);

@@ -1,5 +1,5 @@
 /* The thread that owns a SQLite write connection: takes whatever jobs are queued, runs them in one transaction, tells
- * each once it is durable. Thread: its own; submit and flush from any other. */
+ * each how it went. Thread: its own; submit and flush from any other. */
 #include "common/store/writer.h"
 
 #include <assert.h>
@@ -7,17 +7,25 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/core/log.h"
+
+#define WAITING_MAX 65536 /* jobs that wait for room on the disk; what comes beyond them fails */
+#define FULL_PAUSE_S 1
 
 struct writer {
     sqlite3 *db; /* the writer thread only, once started */
     pthread_t thread;
+    char name[16];
+    unsigned batch;
+    int synced_changes;   /* the writer thread's: how many were safe from a power cut at the last sync */
+    unsigned n_waiting;   /* the writer thread's: jobs that have found the disk full */
     pthread_mutex_t lock; /* guards what follows; held for a few instructions */
     pthread_cond_t some;
     struct writer_job *first, **last;
     bool stopping;
-    unsigned batch;
+    bool full; /* all that is queued has found the disk full: after a pause */
     char path[];
 };
 
@@ -76,8 +84,19 @@ static int open_db(sqlite3 **out, const char *path, int flags, struct error *err
     return code;
 }
 
+/* Under the lock. */
+static void pause_while_full(struct writer *w) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += FULL_PAUSE_S;
+    for (int r = 0; w->full && !w->stopping && r == 0;)
+        r = pthread_cond_timedwait(&w->some, &w->lock, &until);
+}
+
 static struct writer_job *take_batch(struct writer *w) {
     pthread_mutex_lock(&w->lock);
+    pause_while_full(w);
+    w->full = false;
     while (!w->first && !w->stopping)
         pthread_cond_wait(&w->some, &w->lock);
     struct writer_job *batch = w->first, **end = &w->first;
@@ -105,9 +124,51 @@ static int commit(struct writer *w) {
     return code ? code : -EIO;
 }
 
+/* What was written since the last sync is safe from a power cut after this: the write-ahead log's own sync, which
+ * synchronous=NORMAL leaves out, is all that is missing. */
+static int sync_log(struct writer *w) {
+    int changes = sqlite3_total_changes(w->db);
+    if (changes == w->synced_changes) return 0;
+    sqlite3_file *log = NULL;
+    int rc = sqlite3_file_control(w->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (rc == SQLITE_OK && log && log->pMethods) rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    if (rc != SQLITE_OK) return -EIO;
+    w->synced_changes = changes;
+    return 0;
+}
+
+static void append(struct writer *w, struct writer_job *job) {
+    job->next = NULL;
+    *w->last = job;
+    w->last = &job->next;
+}
+
+/* The disk is full: those that persist go to the end of the queue, where nobody waits behind them. Each writes what is
+ * true when it is run, so their order is free. */
+static bool goes_again(struct writer *w, struct writer_job *job) {
+    pthread_mutex_lock(&w->lock);
+    bool again = job->persists && !w->stopping && (job->waits || w->n_waiting < WAITING_MAX);
+    if (again) {
+        if (!job->waits) w->n_waiting++;
+        job->waits = true;
+        if (!w->first) w->full = true;
+        append(w, job);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return again;
+}
+
+static void finish(struct writer *w, struct writer_job *job, int code) {
+    if (code == ERR_NO_SPACE && goes_again(w, job)) return;
+    if (job->waits) w->n_waiting--;
+    if (job->after_commit) job->after_commit(job, code);
+}
+
 static void run_batch(struct writer *w, struct writer_job *batch) {
-    int code = begin(w);
+    bool sync = false;
+    int synced = 0, code = begin(w);
     for (struct writer_job *j = batch; j && code == 0; j = j->next) {
+        sync = sync || j->synced;
         j->run(j, w->db);
         if (sqlite3_get_autocommit(w->db)) {
             code = writer_error_code(w->db);
@@ -115,16 +176,18 @@ static void run_batch(struct writer *w, struct writer_job *batch) {
         }
     }
     if (code == 0) code = commit(w);
+    if (code == 0 && sync) synced = sync_log(w);
+    if (synced) log_error("index_sync_failed", KV_S("path", w->path), KV_S("why", error_name(synced)));
     if (code) log_error("index_write_failed", KV_S("path", w->path), KV_S("why", error_name(code)));
     for (struct writer_job *j = batch, *next; j; j = next) {
         next = j->next;
-        if (j->after_commit) j->after_commit(j, code);
+        finish(w, j, code == 0 && j->synced ? synced : code);
     }
 }
 
 static void *thread_main(void *arg) {
     struct writer *w = arg;
-    pthread_setname_np(pthread_self(), "index-writer");
+    pthread_setname_np(pthread_self(), w->name);
     for (struct writer_job *batch; (batch = take_batch(w));)
         run_batch(w, batch);
     return NULL;
@@ -133,8 +196,8 @@ static void *thread_main(void *arg) {
 static int prepare_db(struct writer *w, const char *schema_sql, struct error *err) {
     int r = open_db(&w->db, w->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (r < 0) return r;
-    /* NORMAL in WAL mode: a killed process loses nothing; a power cut may lose the last transactions, never the file.
-     */
+    /* NORMAL in WAL mode: a killed process loses nothing; a power cut loses what came after the last writer_sync, at
+     * most, and never the file. */
     const char *pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
                           "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF;";
     if (sqlite3_exec(w->db, pragmas, NULL, NULL, NULL) == SQLITE_OK &&
@@ -145,10 +208,12 @@ static int prepare_db(struct writer *w, const char *schema_sql, struct error *er
     return r;
 }
 
-int writer_open(struct writer **out, const char *path, const char *schema_sql, unsigned batch, struct error *err) {
+int writer_open(struct writer **out, const char *path, const char *thread, const char *schema_sql, unsigned batch,
+                struct error *err) {
     struct writer *w = calloc(1, sizeof(*w) + strlen(path) + 1);
     if (!w) abort();
     memcpy(w->path, path, strlen(path) + 1);
+    snprintf(w->name, sizeof(w->name), "%s", thread);
     w->batch = batch ? batch : 1;
     w->last = &w->first;
     int r = prepare_db(w, schema_sql, err);
@@ -156,18 +221,21 @@ int writer_open(struct writer **out, const char *path, const char *schema_sql, u
         free(w);
         return r;
     }
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->some, NULL);
+    pthread_cond_init(&w->some, &attr);
+    pthread_condattr_destroy(&attr);
     if (pthread_create(&w->thread, NULL, thread_main, w) != 0) abort();
     *out = w;
     return 0;
 }
 
 void writer_submit(struct writer *w, struct writer_job *job) {
-    job->next = NULL;
     pthread_mutex_lock(&w->lock);
-    *w->last = job;
-    w->last = &job->next;
+    append(w, job);
+    w->full = false;
     pthread_cond_signal(&w->some);
     pthread_mutex_unlock(&w->lock);
 }
@@ -177,6 +245,7 @@ struct barrier {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     bool reached;
+    int code;
 };
 
 static void barrier_run(struct writer_job *job, sqlite3 *db) {
@@ -186,16 +255,16 @@ static void barrier_run(struct writer_job *job, sqlite3 *db) {
 
 static void barrier_reached(struct writer_job *job, int code) {
     struct barrier *b = container_of(job, struct barrier, job);
-    (void)code;
     pthread_mutex_lock(&b->lock);
     b->reached = true;
+    b->code = code;
     pthread_cond_signal(&b->cond);
     pthread_mutex_unlock(&b->lock);
 }
 
-void writer_flush(struct writer *w) {
+static int wait_for_all(struct writer *w, bool synced) {
     assert(!pthread_equal(pthread_self(), w->thread));
-    struct barrier b = {.job = {.run = barrier_run, .after_commit = barrier_reached}};
+    struct barrier b = {.job = {.run = barrier_run, .after_commit = barrier_reached, .synced = synced}};
     pthread_mutex_init(&b.lock, NULL);
     pthread_cond_init(&b.cond, NULL);
     writer_submit(w, &b.job);
@@ -205,6 +274,15 @@ void writer_flush(struct writer *w) {
     pthread_mutex_unlock(&b.lock);
     pthread_cond_destroy(&b.cond);
     pthread_mutex_destroy(&b.lock);
+    return b.code;
+}
+
+void writer_flush(struct writer *w) {
+    (void)wait_for_all(w, false);
+}
+
+int writer_sync(struct writer *w) {
+    return wait_for_all(w, true);
 }
 
 int writer_reader(struct writer *w, sqlite3 **out, struct error *err) {

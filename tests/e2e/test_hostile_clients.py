@@ -197,6 +197,9 @@ def test_connections_from_one_address_are_limited(bench, chain):
         wait_until(lambda: edge.metric("entrepot_connections_refused_total") >= 20, "twenty are refused", 10, 0.1)
         # Which twenty is up to the loops that accept them.
         assert sum(status_of(w) == 200 for w in wires) == 20
+        with raw.Wire(edge.port) as over:
+            reply = over.reply()
+            assert (reply.status, reply.error_code) == (503, "TOOMANYREQUESTS")
     finally:
         [w.close() for w in wires]
     wait_until(lambda: raw.ask(edge.port, "/v2/").status == 200, "room again")
@@ -209,6 +212,6 @@ def test_slow_heads_and_idle_connections_are_ended(bench, chain):
         assert idle.request("GET", "/v2/").status == 200
         stuck.ask("GET", f"/v2/{NAME}/blobs/{chain.blob.digest}")
         reply = slow.reply()
-        assert reply.status == 408
+        assert (reply.status, reply.error_code) == (408, "UNKNOWN")
         assert idle.more() == b""
         wait_until(lambda: edge.metric("entrepot_connections") == 0, "all are gone", 10, 0.1)

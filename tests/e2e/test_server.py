@@ -50,6 +50,9 @@ def test_one_range_is_206_with_exactly_those_bytes(chain, text, first, last):
 def test_a_range_past_the_end_is_416_with_the_size(chain, text):
     reply = get(chain, Range=text)
     assert (reply.status, reply.headers["content-range"]) == (416, f"bytes */{MiB}")
+    assert reply.error_code == "RANGE_INVALID"
+    # What is said of the content for good is not said of an error.
+    assert not {"etag", "cache-control", "docker-content-digest"} & set(reply.headers)
 
 
 @pytest.mark.parametrize("text", ["bytes=5-2", "bytes=a-b", "lines=1-2", "bytes=", "bytes=1-2,x"])
@@ -81,6 +84,17 @@ def test_several_ranges_come_as_parts(chain):
     assert parts_of(reply) == [(a, b, chain.blob.data[a : b + 1]) for a, b in wanted]
 
 
+def test_no_two_processes_part_ranges_by_the_same_words(chain):
+    """Content that holds the boundary on purpose would be taken apart wrongly."""
+    said = set()
+    for port in (chain.edge.port, chain.central.port):
+        for _ in range(2):
+            reply = raw.ask(port, chain.target, "GET", {"Range": "bytes=0-0,9-9"})
+            assert reply.status == 206
+            said.add(reply.headers["content-type"].split("boundary=")[1])
+    assert len(said) == 2
+
+
 def test_a_thousand_overlapping_ranges_do_not_multiply_the_body(chain):
     reply = get(chain, Range="bytes=" + ",".join("0-" for _ in range(1000)))
     assert reply.status in (200, 206, 400, 416) and len(reply.body) <= 2 * MiB
@@ -99,6 +113,13 @@ def test_if_none_match_is_304_for_blobs_and_manifests(chain):
     assert found.headers["etag"] == f'"{chain.image.digest}"'
     assert raw.manifest(chain.port, NAME, "v1", If_None_Match=found.headers["etag"]).status == 304
     assert get(chain, If_None_Match='"other"').status == 200
+
+
+def test_if_match_for_another_content_is_412_with_a_registry_error(chain):
+    assert get(chain, If_Match=f'"{chain.blob.digest}"').status == 200
+    reply = get(chain, If_Match='"other"')
+    assert (reply.status, reply.error_code) == (412, "UNKNOWN")
+    assert not {"etag", "cache-control", "docker-content-digest"} & set(reply.headers)
 
 
 def test_head_has_the_headers_of_get_and_no_body(chain):

@@ -1,5 +1,6 @@
 """The edge's disk: full, damaged, lost. Clients notice nothing, and nothing wrong is ever served."""
 
+import contextlib
 import json
 import os
 
@@ -7,6 +8,7 @@ import pytest
 
 from lab import images, raw
 from lab.base import MiB, run, wait_until
+from lab.faulty import Fault
 
 NAME = "library/app"
 
@@ -41,6 +43,14 @@ class Disk:
         folder.mkdir(parents=True)
         run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "entrepot-lab", folder)
 
+    def fill(self):
+        """To the last block."""
+        with open(self.folder / "others", "wb", buffering=0) as f:
+            for size in (65536, 4096):
+                with contextlib.suppress(OSError):
+                    while f.write(b"x" * size) == size:
+                        pass
+
     def stop(self):
         run("umount", "-l", self.folder)
 
@@ -64,19 +74,56 @@ def test_a_blob_larger_than_the_disk_is_passed_through(chain):
 def test_a_disk_filled_by_others_fails_no_pull(chain):
     disk = chain.add(Disk(chain.place("disk"), 32))
     edge = chain.edge(chain.core.fleet, {"data": disk.folder / "data", "store.min_free": "0"})
-    with open(disk.folder / "others", "wb") as f:
-        try:
-            while True:
-                f.write(b"x" * 65536)
-                f.flush()
-        except OSError:
-            pass
+    disk.fill()
     for i in range(3):
         blob = blob_of(chain, 3 * MiB, f"full {i}", f"library/full{i}")
         fetch(edge, blob, f"library/full{i}")
     (disk.folder / "others").unlink()
     blob = blob_of(chain, MiB, "after", "library/after")
     fetch(edge, blob, "library/after")
+
+
+@pytest.mark.parametrize("tier", ["edge", "central"])
+def test_a_node_starts_on_a_full_disk_and_makes_room(bench, tier):
+    disk = bench.add(Disk(bench.place("disk"), 64))
+    on_it = {"data": disk.folder / "data", "store.min_free": "0"}
+    bench.upstream = bench.faulty()
+    core = bench.central(("docker.io", bench.upstream.url), settings=on_it if tier == "central" else None)
+    node = core if tier == "central" else bench.edge(core.fleet, on_it)
+    node.data = disk.folder / "data"
+    blobs = [blob_of(bench, 3 * MiB, f"start {i}", f"library/start{i}") for i in range(8)]
+    for i, blob in enumerate(blobs):
+        fetch(node, blob, f"library/start{i}")
+    wait_until(lambda: all(node.held(b.digest) for b in blobs), "all are held")
+    node.stop()
+    disk.fill()
+    node.start()
+    assert 0 < sum(node.held(b.digest) for b in blobs) < 8
+    fresh = blob_of(bench, 2 * MiB, "fresh", "library/fresh")
+    fetch(node, fresh, "library/fresh")
+    wait_until(lambda: node.held(fresh.digest), "what comes is kept again")
+    for i, blob in enumerate(blobs):
+        fetch(node, blob, f"library/start{i}")
+
+
+def test_what_a_crowd_pulled_survives_a_scan_and_what_one_client_pulled_in_parts_does_not(chain):
+    edge = chain.edge(chain.core.fleet, {"store.limit": "30MiB"})
+    crowd = blob_of(chain, 3 * MiB, "crowd", "library/crowd")
+    parts = blob_of(chain, 3 * MiB, "parts", "library/parts")
+    for blob, name in ((crowd, "library/crowd"), (parts, "library/parts")):
+        chain.upstream.on(f"/blobs/{blob.digest}", Fault(stall_after=MiB))
+        assert raw.manifest(edge.port, name, "v1").status == 200
+    joined = edge.json("status")["pulls"]["joined"]
+    downs = [raw.Download(edge.port, "library/crowd", crowd.digest, crowd.data).start() for _ in range(5)]
+    downs += raw.ranges(edge.port, "library/parts", parts.digest, parts.size, parts.data, 6)
+    wait_until(lambda: edge.json("status")["pulls"]["joined"] >= joined + 9, "all but two have joined")
+    chain.upstream.release()
+    assert all(d.join(60).good for d in downs)
+    wait_until(lambda: edge.held(crowd.digest) and edge.held(parts.digest), "both are held")
+    for i in range(20):
+        fetch(edge, blob_of(chain, 3 * MiB, f"scan {i}", f"library/scan{i}"), f"library/scan{i}")
+    wait_until(lambda: not edge.held(parts.digest), "the scan has pushed out what one client had")
+    assert edge.held(crowd.digest)
 
 
 def used(edge):

@@ -32,7 +32,7 @@ static int teardown(void **state) {
 static void touch(const struct digest *d) {
     struct open_file *f;
     struct blob_info bi;
-    assert_int_equal(store_open_blob(store, d, &f, &bi), 0);
+    assert_int_equal(store_open_blob(store, d, USE_WHOLE, &f, &bi), 0);
     open_file_unref(f);
 }
 
@@ -71,6 +71,33 @@ static void the_limit_holds_and_what_is_used_stays(void **state) {
     assert_int_equal(u.limit, 1000000);
 }
 
+static void many_parts_are_one_use_and_a_crowd_is_many(void **state) {
+    (void)state;
+    enum { SIZE = 600000, ROOM = 20 };
+    store = fixture_open(dir, ROOM * SIZE);
+    struct digest in_parts = fixture_put(store, 1, SIZE), again = fixture_put(store, 2, SIZE), crowd;
+    struct open_file *f;
+    struct blob_info bi;
+    struct error err;
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(store_open_blob(store, &in_parts, USE_PART, &f, &bi), 0);
+        open_file_unref(f);
+    }
+    touch(&again);
+    char *data = fixture_bytes(3, SIZE, &crowd);
+    struct commit_info info = {.size = SIZE, .uses = 49};
+    assert_int_equal(store_put(store, &crowd, data, SIZE, &info, &err), 0);
+    free(data);
+    /* A node that starts again knows it, too. */
+    store_close(store);
+    store = fixture_open(dir, ROOM * SIZE);
+    for (unsigned i = 0; i < 3 * ROOM; i++)
+        fixture_put(store, 100 + i, SIZE);
+    assert_false(fixture_held(store, &in_parts));
+    assert_true(fixture_held(store, &again));
+    assert_true(fixture_held(store, &crowd));
+}
+
 static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
     (void)state;
     store = fixture_open(dir, 0);
@@ -80,7 +107,7 @@ static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
     store_set_pinned(store, &pinned, true);
     struct open_file *f;
     struct blob_info bi;
-    assert_int_equal(store_open_blob(store, &open, &f, &bi), 0);
+    assert_int_equal(store_open_blob(store, &open, USE_WHOLE, &f, &bi), 0);
     assert_int_equal(store_prune(store, 0), 1000);
     assert_true(fixture_held(store, &pinned) && fixture_held(store, &hosted) && fixture_held(store, &open));
     assert_false(fixture_held(store, &plain));
@@ -245,27 +272,88 @@ static void a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole(void **sta
     assert_false(fixture_held(store, &d[n]));
 }
 
-static void a_disk_full_at_start_is_an_error_with_a_hint_and_loses_nothing(void **state) {
+/* The path of what fills the disk of ours to its last block. */
+static const char *fill_disk(void) {
+    static char path[300];
+    snprintf(path, sizeof(path), "%s/filler", dir);
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+    char block[4096] = {0};
+    while (write(fd, block, sizeof(block)) == (ssize_t)sizeof(block))
+        continue;
+    assert_int_equal(close(fd), 0);
+    return path;
+}
+
+static void a_disk_full_at_start_is_made_room_on(void **state) {
+    (void)state;
+    mount_small("24m");
+    store = fixture_open(dir, 0);
+    struct digest plain[24], used, pinned, hosted, fresh;
+    used = fixture_put(store, 100, 500000);
+    touch(&used);
+    pinned = fixture_put(store, 101, 500000);
+    store_set_pinned(store, &pinned, true);
+    assert_int_equal(fixture_put_flags(store, 102, 500000, BLOB_HOSTED, &hosted), 0);
+    for (unsigned i = 0; i < 24; i++)
+        plain[i] = fixture_put(store, i, 500000);
+    store_close(store);
+    fill_disk();
+    store = fixture_open(dir, 0);
+    unsigned gone = 0;
+    for (unsigned i = 0; i < 24; i++)
+        gone += !fixture_held(store, &plain[i]);
+    assert_in_range(gone, 1, 20);
+    assert_true(fixture_held(store, &used) && fixture_held(store, &pinned) && fixture_held(store, &hosted));
+    fresh = fixture_put(store, 200, 500000);
+    store_close(store);
+    /* The index knows what has happened. */
+    store = fixture_open(dir, 0);
+    struct verify_report rep;
+    struct error err;
+    assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
+    assert_int_equal(rep.bad + rep.missing + rep.adopted, 0);
+    assert_true(fixture_held(store, &fresh));
+}
+
+static void what_a_full_disk_kept_from_the_index_is_written_later(void **state) {
+    (void)state;
+    mount_small("4m");
+    store = fixture_open(dir, 0);
+    struct digest d;
+    assert_int_equal(fixture_put_flags(store, 1, 1000, BLOB_HOSTED, &d), 0);
+    const char *filler = fill_disk();
+    struct tag_record rec = {.digest = d, .size = 1000, .media_type = "application/x"}, got;
+    uint32_t scope;
+    store_tag_set(store, "library/app", "v1", &rec);
+    assert_int_equal(store_scope(store, "late.test", &scope), 0);
+    store_add_scope(store, &d, scope);
+    assert_int_equal(store_sync(store), ERR_NO_SPACE);
+    assert_int_equal(unlink(filler), 0);
+    store_close(store);
+    store = fixture_open(dir, 0);
+    assert_true(store_tag_get(store, "library/app", "v1", &got));
+    assert_true(digest_eq(&got.digest, &d));
+    struct blob_info info;
+    assert_int_equal(store_scope(store, "late.test", &scope), 0);
+    assert_true(store_lookup_in(store, &d, scope, &info));
+}
+
+static void a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint(void **state) {
     (void)state;
     mount_small("4m");
     store = fixture_open(dir, 0);
     struct digest d = fixture_put(store, 1, 1000);
     store_close(store);
     store = NULL;
-    char path[300], old[300];
-    snprintf(path, sizeof(path), "%s/filler", dir);
+    char old[300];
     snprintf(old, sizeof(old), "%s/index.db.old", dir);
-    int fd = open(path, O_CREAT | O_WRONLY, 0600);
-    char block[4096] = {0};
-    while (write(fd, block, sizeof(block)) == (ssize_t)sizeof(block))
-        continue;
-    close(fd);
+    const char *filler = fill_disk();
     struct error err = {0};
     struct store_config cfg = {.dir = dir};
     struct store *s = NULL;
     assert_int_equal(store_open(&s, &cfg, &err), ERR_NO_SPACE);
     assert_true(err.hint[0]);
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(filler), 0);
     assert_int_equal(access(old, F_OK), -1);
     store = fixture_open(dir, 0);
     assert_true(fixture_held(store, &d));
@@ -308,6 +396,7 @@ static void min_free_is_kept(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(the_limit_holds_and_what_is_used_stays),
+        T(many_parts_are_one_use_and_a_crowd_is_many),
         T(pinned_hosted_and_open_blobs_are_never_evicted),
         T(a_blob_read_through_its_fills_file_is_not_evicted),
         T(a_manifest_goes_after_its_children),
@@ -315,7 +404,9 @@ int main(void) {
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
         T(a_full_disk_evicts_and_goes_on),
         T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
-        T(a_disk_full_at_start_is_an_error_with_a_hint_and_loses_nothing),
+        T(a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint),
+        T(a_disk_full_at_start_is_made_room_on),
+        T(what_a_full_disk_kept_from_the_index_is_written_later),
         T(a_file_size_limit_counts_as_a_full_disk),
         T(min_free_is_kept),
     };

@@ -321,14 +321,14 @@ static void a_deleted_blob_is_gone_for_good(void **state) {
     struct blob_info bi;
     char path[512];
     path_of(&d, path);
-    assert_int_equal(store_open_blob(store, &d, &f, &bi), 0);
+    assert_int_equal(store_open_blob(store, &d, USE_WHOLE, &f, &bi), 0);
     store_delete(store, &d);
     assert_false(fixture_held(store, &d));
     assert_int_equal(access(path, F_OK), -1);
     char buf[16];
     assert_int_equal(pread(open_file_fd(f), buf, 16, 0), 10);
     open_file_unref(f);
-    assert_int_equal(store_open_blob(store, &d, &f, &bi), ERR_NOT_FOUND);
+    assert_int_equal(store_open_blob(store, &d, USE_WHOLE, &f, &bi), ERR_NOT_FOUND);
     reopen();
     assert_false(fixture_held(store, &d));
 }
@@ -341,12 +341,12 @@ static void a_file_that_went_missing_or_changed_size_is_dropped(void **state) {
     char path[512];
     path_of(&a, path);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(store_open_blob(store, &a, &f, &bi), ERR_NOT_FOUND);
+    assert_int_equal(store_open_blob(store, &a, USE_WHOLE, &f, &bi), ERR_NOT_FOUND);
     assert_false(fixture_held(store, &a));
     path_of(&b, path);
     assert_int_equal(chmod(path, 0600), 0);
     assert_int_equal(truncate(path, 9), 0);
-    assert_int_equal(store_open_blob(store, &b, &f, &bi), ERR_NOT_FOUND);
+    assert_int_equal(store_open_blob(store, &b, USE_WHOLE, &f, &bi), ERR_NOT_FOUND);
     assert_false(fixture_held(store, &b));
 }
 
@@ -558,6 +558,41 @@ static void rebuild_finds_manifests_again(void **state) {
     assert_int_equal(bi.flags, 0);
 }
 
+static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
+    (void)state;
+    struct digest m, hosted, pinned = fixture_put(store, 15, 100);
+    uint32_t scope, other;
+    struct error err;
+    assert_int_equal(store_scope(store, "acme/app", &scope), 0);
+    assert_int_equal(store_scope(store, "acme/other", &other), 0);
+    char *data = fixture_bytes(16, 100, &hosted);
+    struct commit_info info = {.size = 100, .flags = BLOB_HOSTED, .scopes = &scope, .n_scopes = 1};
+    assert_int_equal(store_put(store, &hosted, data, 100, &info, &err), 0);
+    free(data);
+    put_manifest("{\"m\":1}", "acme/app", NULL, 0, &m);
+    store_set_pinned(store, &pinned, true);
+    store_add_scope(store, &hosted, other);
+    struct tag_record rec = {.digest = m, .size = 7, .media_type = "application/m"};
+    store_tag_set(store, "acme/app", "v1", &rec);
+    store_close(store);
+    struct verify_report rep;
+    assert_int_equal(store_rebuild(dir, inspect, &rep, &err), 0);
+    assert_int_equal(rep.adopted, 3);
+    store = fixture_open(dir, 0);
+    struct blob_info bi;
+    /* In another order, so that the old numbers would be wrong. */
+    assert_int_equal(store_scope(store, "acme/other", &other), 0);
+    assert_int_equal(store_scope(store, "acme/app", &scope), 0);
+    assert_true(store_lookup_in(store, &hosted, scope, &bi));
+    assert_int_equal(bi.flags, BLOB_HOSTED);
+    assert_true(store_lookup_in(store, &hosted, other, &bi));
+    assert_false(store_lookup_in(store, &pinned, scope, &bi));
+    assert_true(store_lookup(store, &pinned, &bi));
+    assert_int_equal(bi.flags, BLOB_PINNED);
+    assert_true(store_tag_get(store, "acme/app", "v1", &rec));
+    assert_int_equal(store_prune(store, 0), 7); /* the manifest */
+}
+
 static void verify_puts_a_flipped_byte_in_quarantine(void **state) {
     (void)state;
     struct digest good = fixture_put(store, 15, 3000000), bad = fixture_put(store, 16, 5000);
@@ -618,6 +653,7 @@ int main(void) {
         T(an_index_damaged_in_the_middle_is_made_again),
         T(another_schema_version_is_made_again_and_tags_are_kept),
         T(rebuild_finds_manifests_again),
+        T(rebuild_keeps_what_the_folder_does_not_know),
         T(verify_puts_a_flipped_byte_in_quarantine),
         T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
     };

@@ -34,7 +34,7 @@ static void *read_table(void *arg) {
         hits++;
         uint32_t mark = v.scopes[0];
         if (v.size != mark || v.media != (uint16_t)mark || v.scopes[1] != mark || v.flags != (mark & 0xff)) abort();
-        table_touch(table, id, x);
+        table_touch(table, id, x, false);
     }
     return NULL;
 }
