@@ -8,6 +8,7 @@ import pytest
 
 from lab import images, raw
 from lab.base import HOST, run, wait_until
+from lab.faulty import Fault
 
 NODES = ["central", "edge"]
 
@@ -120,6 +121,38 @@ def test_doctor_finds_a_healthy_pair_and_names_what_is_broken(bench, chain):
     # No upstream is no failure of the node (it may be meant to run without internet), but it is said.
     said = dead.command("doctor", check=False).stdout
     assert "docker.io" in said and "warn" in said.lower(), said
+
+
+def check_of(node, name):
+    done = node.command("doctor", "--json", check=False)
+    return next(c for c in json.loads(done.stdout)["checks"] if c["check"] == name)
+
+
+def test_an_edge_s_doctor_hears_from_central_how_its_upstreams_are(bench):
+    limited, gone = bench.faulty(), bench.faulty()
+    limited.put("library/app", images.small("limited"), "v1")
+    limited.always("/library/app/", Fault(headers={"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "76;w=21600"}))
+    made = bench.chain(("docker.io", limited.url), ("gone.test", gone.url))
+    assert "docker.io (not asked yet)" in check_of(made.edge, "upstreams")["message"]
+    raw.pull(made.edge.port, "library/app", "v1")
+    heard = check_of(made.edge, "upstreams")
+    assert heard["result"] == "ok" and "docker.io (76 of 100 pulls left)" in heard["message"], heard
+    gone.stop()
+
+    def gone_is_told():
+        raw.manifest(made.edge.port, "gone.test/team/app", "v1")
+        told = check_of(made.edge, "upstreams")
+        return told["result"] == "warn" and told
+
+    heard = wait_until(gone_is_told, "the edge's doctor names the upstream that is gone")
+    assert heard["message"].startswith("of central: gone.test") and "refused" in heard["message"] and heard["what_to_do"], heard
+    assert check_of(made.edge, "test pull")["result"] == "warn"  # central carries no sample
+    layout = bench.place("layout")
+    images.write_layout(images.small("sample"), layout)
+    made.central.command("load", layout, "sample/hello:latest")
+    assert wait_until(lambda: (c := check_of(made.edge, "test pull"))["result"] == "ok" and c, "a test pull goes through")["message"]
+    made.central.stop()
+    assert check_of(made.edge, "upstreams") == {"check": "upstreams", "result": "skip", "message": "not checked, because central does not answer", "what_to_do": ""}
 
 
 def test_pull_brings_an_image_in(chain):
