@@ -71,6 +71,18 @@ def test_a_wrong_file_is_named_with_its_line(node, tmp_path):
     assert done.returncode != 0 and re.search(rf"{re.escape(str(file))}:3", done.stderr) and "store" in done.stderr
 
 
+def test_every_error_of_a_file_is_told(node, tmp_path):
+    file = tmp_path / "node.yaml"
+    file.write_text("stroe: {}\nlog:\n  level: loud\n  format: xml\nstore: { limit: 5 parsecs }\n" + "".join(f"k{i}: 1\n" for i in range(60)))
+    done = run(node.binary, "serve", "--check", "--config", file, check=False)
+    assert done.returncode == 1 and not done.stdout
+    told = [line for line in done.stderr.splitlines() if str(file) in line]
+    assert len(told) == 50 and "and 14 more errors" in done.stderr, done.stderr
+    file.write_text("stroe: {}\nlog:\n  level: loud\n  format: xml\nstore: { limit: 5 parsecs }\n")
+    done = run(node.binary, "serve", "--check", "--config", file, check=False)
+    assert sorted(re.findall(rf"{re.escape(str(file))}:(\d+):", done.stderr)) == ["1", "3", "4", "5"], done.stderr
+
+
 def test_commands_without_a_daemon_fail_with_1_and_a_hint(node, tmp_path):
     done = run(node.binary, "status", "--set", f"data={tmp_path}", check=False)
     assert done.returncode == 1 and "serve" in done.stderr
