@@ -14,7 +14,7 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),release)$(if $(findstring clan
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
-	skopeo umoci python3-pytest python3-pytest-xdist iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
+	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -148,8 +148,10 @@ install: all
 	install -D -m 0644 deploy/sysusers.d/entrepot.conf $(DESTDIR)/usr/lib/sysusers.d/entrepot.conf
 	install -D -m 0644 deploy/central.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/central.yaml
 	install -D -m 0644 deploy/edge.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/edge.yaml
-	install -m 0644 README.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/entrepot/
-	sed -i 's|/usr/bin/|$(PREFIX)/bin/|; s|/usr/share/|$(PREFIX)/share/|' $(DESTDIR)/usr/lib/systemd/system/entrepot-*.service
+	install -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/entrepot/
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/entrepot/docs docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/entrepot/proto $(PROTOS)
+	sed -i 's|/usr/bin/|$(PREFIX)/bin/|g; s|/usr/share/|$(PREFIX)/share/|g' $(DESTDIR)/usr/lib/systemd/system/entrepot-*.service
 
 ## docs         write the example files and docs/configuration.md anew from the schema
 docs: all

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+import yaml
 
 from lab import images, raw
 from lab.base import HOST, run, wait_until
@@ -240,6 +241,5 @@ def test_podman_is_configured_by_what_client_config_prints(bench, chain, kind):
 
 
 def test_k3s_registries_yaml_reads_as_yaml(chain):
-    yaml = pytest.importorskip("yaml")
     doc = yaml.safe_load(next(iter(files(chain.edge, "k3s").values())))
     assert f"http://{HOST}:{chain.edge.port}" in doc["mirrors"]["docker.io"]["endpoint"]
