@@ -14,7 +14,7 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),release)$(if $(findstring clan
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
-	skopeo umoci python3-pytest python3-pytest-xdist iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
+	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -148,8 +148,10 @@ install: all
 	install -D -m 0644 deploy/sysusers.d/entrepot.conf $(DESTDIR)/usr/lib/sysusers.d/entrepot.conf
 	install -D -m 0644 deploy/central.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/central.yaml
 	install -D -m 0644 deploy/edge.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/edge.yaml
-	install -m 0644 README.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/entrepot/
-	sed -i 's|/usr/bin/|$(PREFIX)/bin/|; s|/usr/share/|$(PREFIX)/share/|' $(DESTDIR)/usr/lib/systemd/system/entrepot-*.service
+	install -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/entrepot/
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/entrepot/docs docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/entrepot/proto $(PROTOS)
+	sed -i 's|/usr/bin/|$(PREFIX)/bin/|g; s|/usr/share/|$(PREFIX)/share/|g' $(DESTDIR)/usr/lib/systemd/system/entrepot-*.service
 
 ## docs         write the example files and docs/configuration.md anew from the schema
 docs: all
@@ -168,8 +170,11 @@ format:
 
 ## lint         clang-tidy and cppcheck
 lint: $(GEN_H)
-	cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --enable=warning,portability -I. common central edge
-	clang-tidy --quiet $(COMMON_C) $(CENTRAL_C) $(EDGE_C) -- $(CPPFLAGS_ALL) -std=gnu11
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --suppressions-list=.cppcheck-suppressions \
+		--enable=warning,portability -D__CPPCHECK__ -D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, i = 0)))' \
+		-D'json_object_foreach(o,k,v)=while ((v = json_object_get(o, k = next_key(o))))' -I. common central edge
+	@printf '%s\n' $(COMMON_C) $(CENTRAL_C) $(EDGE_C) | \
+		xargs -P $(shell nproc) -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 .PHONY: all help run demo check bench bench-eviction fuzz deps test-deps sample unit fuzzers install docs clean format lint FORCE

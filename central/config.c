@@ -264,9 +264,11 @@ static int upstreams_check(struct config_load *load, struct central_config *c, s
         upstream_complete(u);
         snprintf(path, sizeof path, "upstreams[%zu].name", i);
         for (size_t j = 0; j < i; j++) {
-            if (!strcasecmp(c->upstreams[j].name, u->name))
-                return config_load_error(load, path, err, "\"%.100s\" is there twice, as upstreams[%zu] already",
-                                         u->name, j);
+            if (strcasecmp(c->upstreams[j].name, u->name)) continue;
+            config_load_error(load, path, err, "\"%.100s\" is there twice, as upstreams[%zu] already", u->name, j);
+            int r = config_load_wrong(load, err);
+            if (r < 0) return r;
+            break;
         }
         snprintf(path, sizeof path, "upstreams[%zu].endpoints", i);
         if (u->n_endpoints > UPSTREAM_ENDPOINTS_MAX)
@@ -274,7 +276,9 @@ static int upstreams_check(struct config_load *load, struct central_config *c, s
                                      UPSTREAM_ENDPOINTS_MAX);
         if (!u->username == !u->password_file) continue;
         snprintf(path, sizeof path, "upstreams[%zu].%s", i, u->username ? "username" : "password_file");
-        return config_load_error(load, path, err, "needs %s as well", u->username ? "password_file" : "username");
+        config_load_error(load, path, err, "needs %s as well", u->username ? "password_file" : "username");
+        int r = config_load_wrong(load, err);
+        if (r < 0) return r;
     }
     return 0;
 }
@@ -307,8 +311,11 @@ static int default_upstream_resolve(struct config_load *load, struct central_con
 static int central_check(struct config_load *load, struct node_config *node, struct error *err) {
     struct central_config *c = (struct central_config *)node;
     int r = upstreams_check(load, c, err);
+    if (r < 0) r = config_load_wrong(load, err);
     if (r == 0) r = default_upstream_resolve(load, c, err);
+    if (r < 0) r = config_load_wrong(load, err);
     if (r == 0) r = node_config_check(load, node, "central", err);
+    if (r < 0) r = config_load_wrong(load, err);
     if (r == 0 && !config_listen_is_loopback(node->node_listen)) {
         r = config_load_error(
             load, "fleet.listen", err,

@@ -13,6 +13,7 @@
 #include "common/node/runtime.h"
 #include "common/oci/regerror.h"
 #include "common/ops/metrics.h"
+#include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 
 #include <stdio.h>
@@ -165,12 +166,49 @@ static void resolve_tag(void *arg, const struct repo_name *repo, const char *tag
     registry_resolve_tag(c->rt->registry, repo, tag, request_id, on_tag, q);
 }
 
+/* How an upstream stands, as far as is known. */
+static void upstream_state(struct upstream *u, struct wire_upstream_state *out) {
+    struct upstream_stats s;
+    struct upstream_endpoint_state states[UPSTREAM_ENDPOINTS_MAX];
+    upstream_stats(u, &s);
+    unsigned n = upstream_endpoints(u, states);
+    *out = (struct wire_upstream_state){
+        .reachable = s.answers, .requests = s.requests, .rate_limit = s.limit, .rate_remaining = s.remaining};
+    snprintf(out->name, sizeof(out->name), "%s", upstream_config(u)->name);
+    for (unsigned k = 0; k < n; k++) {
+        if (!states[k].answers) snprintf(out->last_error, sizeof(out->last_error), "%s", states[k].last_error);
+    }
+}
+
+static void upstreams_handle(struct central *c, struct http_req *req) {
+    static const char busy[] = "this cannot be told now\n";
+    size_t len, n = c->cfg->n_upstreams;
+    uint8_t *bytes;
+    struct wire_upstream_state *states = calloc(n + 1, sizeof(*states));
+    if (!states) abort();
+    for (size_t i = 0; i < n; i++)
+        upstream_state(c->upstreams[i], &states[i]);
+    if (wire_upstreams_encode(states, n, &bytes, &len) == 0)
+        http_reply_ref(req, 200, WIRE_CONTENT_TYPE, bytes, len, free, bytes);
+    else
+        http_reply(req, 500, "text/plain; charset=utf-8", busy, sizeof(busy) - 1);
+    free(states);
+}
+
+static bool path_is(const char *target, const char *path) {
+    size_t len = strlen(path);
+    return strncmp(target, path, len) == 0 && (!target[len] || target[len] == '?');
+}
+
 static void node_request(struct http_req *req, struct runtime *rt) {
     struct central *c = rt->tier;
-    const char *target = http_req_target(req), *query = strchrnul(target, '?');
-    if ((size_t)(query - target) == sizeof(LOOKUP_PATH) - 1 &&
-        memcmp(target, LOOKUP_PATH, sizeof(LOOKUP_PATH) - 1) == 0) {
+    const char *target = http_req_target(req);
+    if (path_is(target, LOOKUP_PATH)) {
         lookup_handle(c->lookup, req);
+        return;
+    }
+    if (path_is(target, WIRE_UPSTREAMS_PATH) && http_req_method(req) == HTTP_GET) {
+        upstreams_handle(c, req);
         return;
     }
     static const char text[] = "no such call on the fleet port\n";
@@ -180,21 +218,18 @@ static void node_request(struct http_req *req, struct runtime *rt) {
 /* --- for people --- */
 
 static json_t *upstream_json(struct central *c, size_t i) {
-    struct upstream_stats s;
-    struct upstream_endpoint_state states[UPSTREAM_ENDPOINTS_MAX];
-    upstream_stats(c->upstreams[i], &s);
-    unsigned n = upstream_endpoints(c->upstreams[i], states);
-    const char *message = "", *name = c->cfg->upstreams[i].name;
-    for (unsigned k = 0; k < n; k++) {
-        if (!states[k].answers) message = states[k].last_error;
-    }
+    struct wire_upstream_state s;
+    struct upstream_stats counts;
+    upstream_state(c->upstreams[i], &s);
+    upstream_stats(c->upstreams[i], &counts);
+    const char *message = s.last_error, *name = s.name;
     bool is_default = c->cfg->default_upstream && strcmp(c->cfg->default_upstream, name) == 0;
-    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.answers,
-                          "result", s.answers ? "ok" : message, "message", message, "requests", (json_int_t)s.requests,
-                          "failures", (json_int_t)s.failures);
-    if (s.limit >= 0) {
-        json_object_set_new(j, "rate_limit", json_integer(s.limit));
-        json_object_set_new(j, "rate_remaining", json_integer(s.remaining));
+    json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.reachable,
+                          "result", s.reachable ? "ok" : message, "message", message, "requests",
+                          (json_int_t)s.requests, "failures", (json_int_t)counts.failures);
+    if (s.rate_limit >= 0) {
+        json_object_set_new(j, "rate_limit", json_integer(s.rate_limit));
+        json_object_set_new(j, "rate_remaining", json_integer(s.rate_remaining));
     }
     return j;
 }

@@ -5,6 +5,7 @@
 #include "common/node/probe.h"
 #include "common/node/runtime.h"
 #include "common/ops/metrics.h"
+#include "common/wire/upstreams.h"
 #include "edge/config.h"
 #include "edge/pull/lookup.h"
 
@@ -82,14 +83,43 @@ static json_t *status(void *rt) {
                      bare);
 }
 
-/* The same, with central asked anew. */
+/* How central stands with its upstreams, from its own words; NULL if it said none. */
+static json_t *upstream_states_json(const struct buf *said) {
+    struct wire_upstream_state *states;
+    size_t n;
+    if (wire_upstreams_decode(said->data, said->len, &states, &n) < 0) return NULL;
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        const struct wire_upstream_state *s = &states[i];
+        json_t *j = json_pack("{s:s, s:b, s:s, s:I}", "name", s->name, "ok", s->reachable, "message", s->last_error,
+                              "requests", (json_int_t)s->requests);
+        if (s->rate_limit >= 0) {
+            json_object_set_new(j, "rate_limit", json_integer(s->rate_limit));
+            json_object_set_new(j, "rate_remaining", json_integer(s->rate_remaining));
+        }
+        json_array_append_new(list, j);
+    }
+    free(states);
+    return list;
+}
+
+/* The same, with central asked anew, and what it knows of its upstreams. */
 static json_t *doctor(void *rt) {
     struct edge *e = edge_of(rt);
-    struct probe p = {.url = e->cfg->central, .insecure_tls = central_is_loopback(e->cfg->central)};
-    probe_all(((struct runtime *)rt)->fetch, ((struct runtime *)rt)->client, &p, 1, PROBE_MS);
-    json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->cfg->central, "reachable", p.ok, "message", p.message);
-    if (p.has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p.skew_s));
-    return json_pack("{s:o}", "central", j);
+    bool loopback = central_is_loopback(e->cfg->central);
+    struct buf said;
+    buf_init(&said, WIRE_MAX_UPSTREAMS);
+    struct probe p[] = {
+        {.url = e->cfg->central, .insecure_tls = loopback},
+        {.url = e->cfg->central, .insecure_tls = loopback, .path = WIRE_UPSTREAMS_PATH, .body = &said},
+    };
+    probe_all(((struct runtime *)rt)->fetch, ((struct runtime *)rt)->client, p, ARRAY_LEN(p), PROBE_MS);
+    json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->cfg->central, "reachable", p[0].ok, "message", p[0].message);
+    if (p[0].has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p[0].skew_s));
+    json_t *all = json_pack("{s:o}", "central", j), *list = p[1].status == 200 ? upstream_states_json(&said) : NULL;
+    if (list) json_object_set_new(all, "upstreams", list);
+    buf_fini(&said);
+    return all;
 }
 
 static void collect(struct metric_page *page, void *arg) {

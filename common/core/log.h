@@ -28,10 +28,14 @@ bool log_enabled(enum log_level level);
 /* event: a stable snake_case word. kvs ends with kind LOG_KIND_END. Lines over 8 KiB are cut. */
 void log_write(enum log_level level, const char *event, const struct log_kv *kvs);
 
+#ifdef __CPPCHECK__ /* does not know __VA_OPT__ */
+#define LOG_AT(level, event, ...) log_write(level, event, NULL)
+#else
 #define LOG_AT(level, event, ...)                                                                                \
     do {                                                                                                         \
         if (log_enabled(level)) log_write(level, event, (const struct log_kv[]){__VA_ARGS__ __VA_OPT__(, ){0}}); \
     } while (0)
+#endif
 #define log_error(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define log_warn(event, ...) LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)
 #define log_info(event, ...) LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)

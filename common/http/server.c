@@ -75,7 +75,7 @@ static void set_port(struct sockaddr_storage *a, unsigned port) {
 }
 
 static unsigned get_port(int fd) {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof(a);
     if (getsockname(fd, (struct sockaddr *)&a, &len) < 0) return 0;
     if (a.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);

@@ -27,11 +27,19 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     (void)call;
     struct probe *p = ((struct probe_call *)arg)->probe;
     struct tm tm = {0};
+    p->status = a->status;
     const char *date = a->header(a, "date");
     if (date && strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm)) {
         p->has_skew = true;
         p->skew_s = clock_wall_s() - (int64_t)timegm(&tm);
     }
+    return true;
+}
+
+static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct probe *p = ((struct probe_call *)arg)->probe;
+    if (p->status == 200 && p->body && buf_add(p->body, data, len) < 0) p->body = NULL;
     return true;
 }
 
@@ -48,7 +56,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     if (--run->left == 0) sem_post(&run->over);
 }
 
-static const struct http_call_events events = {.head = on_head, .done = on_done};
+static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static void on_run(struct loop_task *task) {
     struct probe_run *run = container_of(task, struct probe_run, task);
@@ -58,7 +66,7 @@ static void on_run(struct loop_task *task) {
         if (!c) abort();
         *c = (struct probe_call){run, p};
         char url[2048];
-        snprintf(url, sizeof(url), "%s/v2/", p->url);
+        snprintf(url, sizeof(url), "%s%s", p->url, p->path ? p->path : "/v2/");
         struct http_call_spec spec = {.method = "GET",
                                       .url = url,
                                       .ca_file = p->ca_file,
@@ -67,7 +75,7 @@ static void on_run(struct loop_task *task) {
                                       .connect_ms = run->timeout_ms,
                                       .head_ms = run->timeout_ms,
                                       .total_ms = run->timeout_ms,
-                                      .max_body = 65536};
+                                      .max_body = MiB};
         http_call_start(run->client, &spec, &events, c);
     }
 }

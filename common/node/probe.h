@@ -1,16 +1,20 @@
-/* Is a registry there, and does its clock agree with ours? For doctor: asks GET /v2/ of several at once. Thread: work
- * pool (waits). */
+/* Is a registry there, and does its clock agree with ours? For doctor: asks GET /v2/ (or another path) of several at
+ * once. Thread: work pool (waits). */
 #ifndef ENTREPOT_NODE_PROBE_H
 #define ENTREPOT_NODE_PROBE_H
 
+#include "common/core/buf.h"
 #include "common/http/client.h"
 
 struct probe {
     const char *url;     /* base, without /v2/; borrowed */
     const char *ca_file; /* NULL: the system's */
     bool insecure_tls, use_proxy_env;
+    const char *path; /* NULL: /v2/; borrowed */
+    struct buf *body; /* NULL, or where the body of a 200 goes, as far as it has room */
     /* Answered: */
-    bool ok; /* any HTTP answer: a 401 is a registry, too */
+    bool ok;    /* any HTTP answer: a 401 is a registry, too */
+    int status; /* 0: none */
     char message[256];
     bool has_skew;
     int64_t skew_s; /* our time less theirs */

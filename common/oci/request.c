@@ -2,6 +2,7 @@
  * components called "blobs" or "manifests". Pure. Thread: any. */
 #include "common/oci/request.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -217,7 +218,9 @@ int oci_request_parse(struct oci_request *out, const char *target, struct oci_re
     if (r < 0) return refuse(no, 400, "NAME_INVALID", "the path holds a bad escape or byte");
     bool base = strcmp(path, "/v2") == 0;
     if (!base && strncmp(path, "/v2/", 4) != 0) return refuse(no, 404, "UNSUPPORTED", "only /v2/ is served here");
-    struct part rest = {path + (base ? 3 : 4), len - (base ? 3 : 4)};
+    size_t start = base ? 3 : 4;
+    assert(len >= start);
+    struct part rest = {path + start, len - start};
     r = match_endpoint(out, rest, no);
     if (r == 0 && target[raw.len] == '?') r = take_query(out, target + raw.len + 1, no);
     return r;

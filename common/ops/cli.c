@@ -8,6 +8,7 @@
 
 #define SETS_MAX 256
 #define COMMANDS_MAX 64
+#define ERRORS_MAX 50
 
 /* argv taken apart. */
 struct cli {
@@ -190,10 +191,25 @@ static int run_config_docs(const struct cli *cli) {
     return r == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* Printing the errors of a configuration, of which a wrong file may have thousands. */
+struct error_printer {
+    const char *program;
+    size_t n;
+};
+
+static void print_each(const struct error *err, void *arg) {
+    struct error_printer *p = arg;
+    if (p->n++ < ERRORS_MAX) cli_print_error(p->program, err);
+}
+
+static void print_rest(const struct error_printer *p) {
+    if (p->n > ERRORS_MAX) fprintf(stderr, "%s: and %zu more errors\n", p->program, p->n - ERRORS_MAX);
+}
+
 static int finish_check(const struct cli *cli, const struct node_config *node) {
-    struct error err = {0};
-    if (config_check_files(cli->program->schema, node, &err) < 0) {
-        cli_print_error(cli->program->name, &err);
+    struct error_printer p = {.program = cli->program->name};
+    if (config_check_files(cli->program->schema, node, print_each, &p) > 0) {
+        print_rest(&p);
         return EXIT_FAILED;
     }
     for (size_t i = 0; i < node->n_no_effect; i++)
@@ -205,8 +221,12 @@ static int finish_check(const struct cli *cli, const struct node_config *node) {
 static int run_command(const struct cli *cli, const struct command *c) {
     struct error err = {0};
     struct node_config *node = NULL;
-    if (cli->program->load(&cli->source, &node, &err) < 0) {
-        cli_print_error(cli->program->name, &err);
+    struct error_printer p = {.program = cli->program->name};
+    struct config_source source = cli->source;
+    source.each = print_each;
+    source.arg = &p;
+    if (cli->program->load(&source, &node, &err) < 0) {
+        print_rest(&p);
         return EXIT_FAILED;
     }
     struct command_context ctx = {

@@ -15,8 +15,9 @@ struct arguments {
 
 /* "os/arch" or "os/arch/variant", split in place. */
 static bool take_platform(struct arguments *a, const char *text) {
-    if (strlen(text) >= sizeof(a->platform)) return false;
-    strcpy(a->platform, text);
+    size_t len = strlen(text);
+    if (len >= sizeof(a->platform)) return false;
+    memcpy(a->platform, text, len + 1);
     char *arch = strchr(a->platform, '/'), *variant;
     if (!arch || arch == a->platform || !arch[1]) return false;
     *arch++ = '\0';
@@ -91,6 +92,7 @@ static int pull_one(const struct command_context *ctx, struct arguments *a, cons
     progress_init(&progress, ref, ctx->json);
     a->pull.progress = &progress;
     int r = pull_image(&a->pull, ref, &result, &err);
+    a->pull.progress = NULL;
     progress_end(&progress);
     text_tame(result.warning);
     if (list) {

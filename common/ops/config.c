@@ -17,7 +17,17 @@
 struct config_load {
     struct config_node *root;
     struct node_config *node;
+    const struct config_source *source;
+    struct error first; /* of those told one by one */
 };
+
+int config_load_wrong(struct config_load *load, struct error *err) {
+    if (!load->source->each) return err->code;
+    load->source->each(err, load->source->arg);
+    if (!load->first.code) load->first = *err;
+    *err = (struct error){0};
+    return 0;
+}
 
 static void *field(void *base, size_t at) {
     return (char *)base + at;
@@ -120,8 +130,8 @@ static int scalar_bind(const struct config_key *key, const char *text, void *bas
 static int map_bind(struct config_load *load, const struct config_schema *schema, const struct config_node *map,
                     const char *where, void *base, struct error *err);
 
-static int strings_bind(const struct config_key *key, const struct config_node *n, const char *path, void *base,
-                        struct error *err) {
+static int strings_bind(struct config_load *load, const struct config_key *key, const struct config_node *n,
+                        const char *path, void *base, struct error *err) {
     if (n->kind != CONFIG_NODE_LIST) return type_error(key, path, n, err);
     char **list = NULL;
     if (base && n->n) {
@@ -131,9 +141,16 @@ static int strings_bind(const struct config_key *key, const struct config_node *
     }
     for (size_t i = 0; i < n->n; i++) {
         const struct config_node *item = n->items[i];
-        if (item->kind != CONFIG_NODE_SCALAR || config_node_is_null(item)) return type_error(key, path, item, err);
-        if (string_check(key, item->text, err) < 0) return value_error(err, path, &item->place);
-        if (list && !(list[i] = strdup(item->text))) abort();
+        int r = 0;
+        if (item->kind != CONFIG_NODE_SCALAR || config_node_is_null(item)) {
+            r = type_error(key, path, item, err);
+        } else if (string_check(key, item->text, err) < 0) {
+            r = value_error(err, path, &item->place);
+        } else if (list && !(list[i] = strdup(item->text))) {
+            abort();
+        }
+        if (r < 0) r = config_load_wrong(load, err);
+        if (r < 0) return r;
     }
     return 0;
 }
@@ -150,8 +167,12 @@ static int items_bind(struct config_load *load, const struct config_key *key, co
     for (size_t i = 0; i < n->n; i++) {
         char at[PATH_TEXT_MAX];
         snprintf(at, sizeof at, "%s[%zu]", path, i);
-        if (n->items[i]->kind != CONFIG_NODE_MAP) return type_error(key, at, n->items[i], err);
-        int r = map_bind(load, key->inner, n->items[i], at, items ? items + i * key->item_size : NULL, err);
+        const struct config_node *item = n->items[i];
+        int r = item->kind == CONFIG_NODE_MAP
+                    ? map_bind(load, key->inner, item, at, items ? items + i * key->item_size : NULL, err)
+                    : config_error(err, &item->place, "%s: must be a mapping, not %s", at,
+                                   config_node_is_null(item) ? "empty" : kind_name(item->kind));
+        if (r < 0) r = config_load_wrong(load, err);
         if (r < 0) return r;
     }
     return 0;
@@ -164,7 +185,7 @@ static int value_bind(struct config_load *load, const struct config_key *key, co
         return map_bind(load, key->inner, n, path, base, err);
     }
     if (key->type == CONFIG_ITEMS) return items_bind(load, key, n, path, base, err);
-    if (key->type == CONFIG_STRINGS) return strings_bind(key, n, path, base, err);
+    if (key->type == CONFIG_STRINGS) return strings_bind(load, key, n, path, base, err);
     if (n->kind != CONFIG_NODE_SCALAR) return type_error(key, path, n, err);
     return scalar_bind(key, n->text, base, err) < 0 ? value_error(err, path, &n->place) : 0;
 }
@@ -212,10 +233,13 @@ static int key_bind(struct config_load *load, const struct config_key *key, cons
 static int map_bind(struct config_load *load, const struct config_schema *schema, const struct config_node *map,
                     const char *where, void *base, struct error *err) {
     for (size_t i = 0; map && i < map->n; i++) {
-        if (!config_key_find(schema, map->keys[i].name, where, &map->keys[i].place, err)) return ERR_INVALID;
+        if (config_key_find(schema, map->keys[i].name, where, &map->keys[i].place, err)) continue;
+        int r = config_load_wrong(load, err);
+        if (r < 0) return r;
     }
     for (size_t i = 0; i < schema->n; i++) {
         int r = key_bind(load, &schema->keys[i], map, where, base, err);
+        if (r < 0) r = config_load_wrong(load, err);
         if (r < 0) return r;
     }
     return 0;
@@ -253,12 +277,23 @@ int config_load(const struct config_schema *schema, const struct config_source *
                 struct error *err) {
     struct error own = {0};
     if (!err) err = &own;
-    struct config_load load = {.node = target};
+    struct config_load load = {.node = target, .source = src};
     int r = file_load(src, &load, err);
-    for (size_t i = 0; i < src->n_sets && r == 0; i++)
+    if (r < 0 && src->each) src->each(err, src->arg); /* the rest would be about another configuration */
+    for (size_t i = 0; i < src->n_sets && r == 0; i++) {
         r = config_set(schema, &load.root, src->sets[i], err);
+        if (r < 0) r = config_load_wrong(&load, err);
+    }
     if (r == 0) r = map_bind(&load, schema, config_node_is_null(load.root) ? NULL : load.root, "", target, err);
-    if (r == 0 && check) r = check(&load, target, err);
+    /* What holds between keys is asked only of keys that hold by themselves. */
+    if (r == 0 && check && !load.first.code) {
+        r = check(&load, target, err);
+        if (r < 0) r = config_load_wrong(&load, err);
+    }
+    if (r == 0 && load.first.code) {
+        *err = load.first;
+        r = err->code;
+    }
     config_tree_free(load.root);
     if (r < 0) config_free(schema, target);
     return r;
@@ -332,30 +367,43 @@ void config_free(const struct config_schema *schema, struct node_config *target)
     target->n_no_effect = 0;
 }
 
-static int files_check(const struct config_schema *schema, const void *base, struct error *err) {
-    for (size_t i = 0; i < schema->n; i++) {
-        const struct config_key *k = &schema->keys[i];
-        int r = 0;
-        if (k->no_effect) continue;
-        const char *at = (const char *)base + k->at;
-        if (k->type == CONFIG_GROUP) r = files_check(k->inner, base, err);
-        if (k->type == CONFIG_ITEMS) {
-            size_t n = *(const size_t *)(const void *)((const char *)base + k->count_at);
-            for (size_t j = 0; j < n && r == 0; j++)
-                r = files_check(k->inner, *(const char *const *)(const void *)at + j * k->item_size, err);
-        }
-        const char *path = k->type == CONFIG_FILE ? *(const char *const *)(const void *)at : NULL;
-        if (path) {
-            _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-            if (fd < 0) r = error_errno(err, "%s: cannot read %s", k->name, path);
-        }
-        if (r < 0) return r;
-    }
-    return 0;
+/* Whom to tell, and how often it has been done. */
+struct files_check {
+    void (*each)(const struct error *err, void *arg);
+    void *arg;
+    size_t n;
+};
+
+static void file_check(struct files_check *f, const char *key, const char *path) {
+    struct error err = {0};
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0) return;
+    error_errno(&err, "%s: cannot read %s", key, path);
+    f->each(&err, f->arg);
+    f->n++;
 }
 
-int config_check_files(const struct config_schema *schema, const struct node_config *target, struct error *err) {
-    return files_check(schema, target, err);
+static void files_check(struct files_check *f, const struct config_schema *schema, const void *base) {
+    for (size_t i = 0; i < schema->n; i++) {
+        const struct config_key *k = &schema->keys[i];
+        if (k->no_effect) continue;
+        const char *at = (const char *)base + k->at;
+        if (k->type == CONFIG_GROUP) files_check(f, k->inner, base);
+        if (k->type == CONFIG_ITEMS) {
+            size_t n = *(const size_t *)(const void *)((const char *)base + k->count_at);
+            for (size_t j = 0; j < n; j++)
+                files_check(f, k->inner, *(const char *const *)(const void *)at + j * k->item_size);
+        }
+        const char *path = k->type == CONFIG_FILE ? *(const char *const *)(const void *)at : NULL;
+        if (path) file_check(f, k->name, path);
+    }
+}
+
+size_t config_check_files(const struct config_schema *schema, const struct node_config *target,
+                          void (*each)(const struct error *err, void *arg), void *arg) {
+    struct files_check f = {.each = each, .arg = arg};
+    files_check(&f, schema, target);
+    return f.n;
 }
 
 void config_warn_no_effect(const struct node_config *node) {

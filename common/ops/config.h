@@ -55,6 +55,10 @@ struct config_source {
     const char *default_file;
     const char *const *sets; /* --set arguments, later ones win */
     size_t n_sets;
+    /* NULL: reading ends at the first error. Else told of every error as it is found, and err of the call is the first.
+     */
+    void (*each)(const struct error *err, void *arg);
+    void *arg;
 };
 
 struct config_load;
@@ -64,6 +68,8 @@ struct config_load;
 int config_load(const struct config_schema *schema, const struct config_source *src, struct node_config *target,
                 int (*check)(struct config_load *load, struct node_config *target, struct error *err),
                 struct error *err) must_check;
+/* Within check: *err is told and emptied, and 0 returned, if every error is wanted; else its code. */
+int config_load_wrong(struct config_load *load, struct error *err) must_check;
 /* Within check: an error about the key at path ("upstreams[2].name"), with its place if it was given. Returns
  * ERR_INVALID. */
 int config_load_error(const struct config_load *load, const char *path, struct error *err, const char *fmt, ...)
@@ -71,9 +77,9 @@ int config_load_error(const struct config_load *load, const char *path, struct e
 /* Frees every field of the schema, and what config_load put into node. */
 void config_free(const struct config_schema *schema, struct node_config *target);
 
-/* Opens every CONFIG_FILE of a loaded configuration (serve --check). */
-int config_check_files(const struct config_schema *schema, const struct node_config *target,
-                       struct error *err) must_check;
+/* Opens every CONFIG_FILE of a loaded configuration (serve --check) and tells each that cannot be. Their number. */
+size_t config_check_files(const struct config_schema *schema, const struct node_config *target,
+                          void (*each)(const struct error *err, void *arg), void *arg) must_check;
 /* Says in the log, once for each, which keys were set in vain. */
 void config_warn_no_effect(const struct node_config *node);
 

@@ -255,12 +255,14 @@ static void check_central(struct doctor *d, struct doctor_check *c) {
     if (!central) central = json_object_get(d->status, "central");
     if (d->node->kind == NODE_CENTRAL) {
         say(c, DOCTOR_OK, "this is central");
+        d->central_ok = true;
         return;
     }
     if (needs(c, d->status != NULL, "no daemon runs")) return;
     if (needs(c, central != NULL, "the daemon has not said how it stands with central")) return;
     if (json_is_true(json_object_get(central, "reachable"))) {
         say(c, DOCTOR_OK, "%s answers", json_text(central, "url", "?"));
+        d->central_ok = true;
         return;
     }
     say(c, DOCTOR_FAIL, "%s: %s", json_text(central, "url", "?"), json_text(central, "message", "not reachable"));
@@ -281,9 +283,11 @@ static void list_upstream(struct buf *list, const json_t *u, bool good) {
 static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     const json_t *list = json_object_get(d->doctor, "upstreams"), *u;
     if (needs(c, d->status != NULL, "no daemon runs")) return;
+    if (needs(c, list || d->central_ok, "central does not answer")) return;
     if (json_array_size(list) == 0) {
         say(c, DOCTOR_SKIP,
-            d->node->kind == NODE_EDGE ? "central asks the upstreams; run doctor there" : "no upstream is configured");
+            !list && d->node->kind == NODE_EDGE ? "central asks the upstreams and did not tell; run doctor there"
+                                                : "no upstream is configured");
         return;
     }
     struct buf well, bad;
@@ -291,14 +295,15 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     buf_init(&bad, 0);
     size_t i;
     json_array_foreach(list, i, u) {
-        if (!json_object_get(u, "ok")) continue; /* an edge knows their names alone */
         bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "rate_remaining", -1) != 0;
         list_upstream(good ? &well : &bad, u, good);
     }
+    /* An edge has central's word for it, as of its last requests. */
+    const char *whose = d->node->kind == NODE_EDGE ? "of central: " : "";
     if (bad.len == 0) {
-        say(c, DOCTOR_OK, "%s", well.data);
+        say(c, DOCTOR_OK, "%s%s", whose, well.data);
     } else {
-        say(c, well.len ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s", bad.data, well.len ? "; well: " : "",
+        say(c, well.len ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data, well.len ? "; well: " : "",
             well.len ? well.data : "");
         todo(c,
              "what is held is still served. Check DNS, the way out (https_proxy), ca_file and credentials of those; a "

@@ -5,9 +5,11 @@ import json
 import re
 
 import pytest
+import yaml
 
 from lab import images, raw
 from lab.base import HOST, run, wait_until
+from lab.faulty import Fault
 
 NODES = ["central", "edge"]
 
@@ -70,6 +72,18 @@ def test_a_wrong_file_is_named_with_its_line(node, tmp_path):
     assert done.returncode != 0 and re.search(rf"{re.escape(str(file))}:3", done.stderr) and "store" in done.stderr
 
 
+def test_every_error_of_a_file_is_told(node, tmp_path):
+    file = tmp_path / "node.yaml"
+    file.write_text("stroe: {}\nlog:\n  level: loud\n  format: xml\nstore: { limit: 5 parsecs }\n" + "".join(f"k{i}: 1\n" for i in range(60)))
+    done = run(node.binary, "serve", "--check", "--config", file, check=False)
+    assert done.returncode == 1 and not done.stdout
+    told = [line for line in done.stderr.splitlines() if str(file) in line]
+    assert len(told) == 50 and "and 14 more errors" in done.stderr, done.stderr
+    file.write_text("stroe: {}\nlog:\n  level: loud\n  format: xml\nstore: { limit: 5 parsecs }\n")
+    done = run(node.binary, "serve", "--check", "--config", file, check=False)
+    assert sorted(re.findall(rf"{re.escape(str(file))}:(\d+):", done.stderr)) == ["1", "3", "4", "5"], done.stderr
+
+
 def test_commands_without_a_daemon_fail_with_1_and_a_hint(node, tmp_path):
     done = run(node.binary, "status", "--set", f"data={tmp_path}", check=False)
     assert done.returncode == 1 and "serve" in done.stderr
@@ -120,6 +134,38 @@ def test_doctor_finds_a_healthy_pair_and_names_what_is_broken(bench, chain):
     # No upstream is no failure of the node (it may be meant to run without internet), but it is said.
     said = dead.command("doctor", check=False).stdout
     assert "docker.io" in said and "warn" in said.lower(), said
+
+
+def check_of(node, name):
+    done = node.command("doctor", "--json", check=False)
+    return next(c for c in json.loads(done.stdout)["checks"] if c["check"] == name)
+
+
+def test_an_edge_s_doctor_hears_from_central_how_its_upstreams_are(bench):
+    limited, gone = bench.faulty(), bench.faulty()
+    limited.put("library/app", images.small("limited"), "v1")
+    limited.always("/library/app/", Fault(headers={"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "76;w=21600"}))
+    made = bench.chain(("docker.io", limited.url), ("gone.test", gone.url))
+    assert "docker.io (not asked yet)" in check_of(made.edge, "upstreams")["message"]
+    raw.pull(made.edge.port, "library/app", "v1")
+    heard = check_of(made.edge, "upstreams")
+    assert heard["result"] == "ok" and "docker.io (76 of 100 pulls left)" in heard["message"], heard
+    gone.stop()
+
+    def gone_is_told():
+        raw.manifest(made.edge.port, "gone.test/team/app", "v1")
+        told = check_of(made.edge, "upstreams")
+        return told["result"] == "warn" and told
+
+    heard = wait_until(gone_is_told, "the edge's doctor names the upstream that is gone")
+    assert heard["message"].startswith("of central: gone.test") and "refused" in heard["message"] and heard["what_to_do"], heard
+    assert check_of(made.edge, "test pull")["result"] == "warn"  # central carries no sample
+    layout = bench.place("layout")
+    images.write_layout(images.small("sample"), layout)
+    made.central.command("load", layout, "sample/hello:latest")
+    assert wait_until(lambda: (c := check_of(made.edge, "test pull"))["result"] == "ok" and c, "a test pull goes through")["message"]
+    made.central.stop()
+    assert check_of(made.edge, "upstreams") == {"check": "upstreams", "result": "skip", "message": "not checked, because central does not answer", "what_to_do": ""}
 
 
 def test_pull_brings_an_image_in(chain):
@@ -195,6 +241,5 @@ def test_podman_is_configured_by_what_client_config_prints(bench, chain, kind):
 
 
 def test_k3s_registries_yaml_reads_as_yaml(chain):
-    yaml = pytest.importorskip("yaml")
     doc = yaml.safe_load(next(iter(files(chain.edge, "k3s").values())))
     assert f"http://{HOST}:{chain.edge.port}" in doc["mirrors"]["docker.io"]["endpoint"]

@@ -8,6 +8,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void hear(const struct error *err, void *arg) {
+    if (!err->msg[0]) abort();
+    ++*(size_t *)arg;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static int fd = -1;
     static char path[64];
@@ -30,10 +35,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (ftruncate(fd, 0) < 0 || pwrite(fd, data, size, 0) != (ssize_t)size) return 0;
         src.file = path;
     }
-    if (central_config_load(&src, &node, &err) == 0) {
-        central_config_free(node);
-    } else if (!err.msg[0]) {
-        abort(); /* a refusal without words */
-    }
+    /* Up to the first error, and through all of them: the same verdict, and never a refusal without words. */
+    int first = central_config_load(&src, &node, &err);
+    if (first == 0) central_config_free(node);
+    if (first != 0 && !err.msg[0]) abort();
+    size_t told = 0;
+    src.each = hear;
+    src.arg = &told;
+    int all = central_config_load(&src, &node, &err);
+    if (all == 0) central_config_free(node);
+    if ((all == 0) != (first == 0) || (all != 0) != (told != 0)) abort();
     return 0;
 }

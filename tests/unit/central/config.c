@@ -14,6 +14,20 @@
 static char dir[64], file[96];
 static struct error err;
 
+/* What is told one by one. */
+struct said {
+    size_t n;
+    int codes[16];
+    char msgs[16][sizeof(err.msg)];
+};
+
+static void hear(const struct error *e, void *arg) {
+    struct said *said = arg;
+    assert_true(said->n < ARRAY_LEN(said->msgs));
+    said->codes[said->n] = e->code;
+    memcpy(said->msgs[said->n++], e->msg, sizeof(e->msg));
+}
+
 static int load(const char *yaml, const char *const *sets, size_t n_sets, struct central_config **c) {
     struct node_config *node = NULL;
     err = (struct error){0};
@@ -105,9 +119,70 @@ static void the_designs_example_is_accepted_and_unbuilt_keys_are_named(void **st
     assert_string_equal(c->node.no_effect[0], "mirrors");
     assert_string_equal(c->node.no_effect[1], "sites");
     assert_string_equal(c->node.no_effect[2], "dns");
-    assert_int_equal(config_check_files(&central_config_schema, &c->node, &err), -ENOENT);
-    assert_non_null(strstr(err.msg, "password_file"));
+    struct said said = {0};
+    assert_int_equal(config_check_files(&central_config_schema, &c->node, hear, &said), 1);
+    assert_int_equal(said.n, 1);
+    assert_int_equal(said.codes[0], -ENOENT);
+    assert_non_null(strstr(said.msgs[0], "password_file"));
     central_config_free(&c->node);
+}
+
+static void every_error_of_a_file_is_told(void **state) {
+    (void)state;
+    static const char yaml[] = "upstreams:\n"
+                               "  - nmae: docker.io\n"
+                               "  - { name: b.test, endpoints: [https://b, ftp://b, [x]], fresh_for: soon }\n"
+                               "  - 7\n"
+                               "store: [1]\n"
+                               "registry: { listen: 5000, bogus: 1 }\n"
+                               "hosted: [UPPER, \"ok/**\"]\n";
+    static const char *const words[] = {
+        "upstreams[0].nmae",
+        "upstreams[0].name: must be given",
+        ":3:44: upstreams[1].endpoints",
+        ":3:53: upstreams[1].endpoints",
+        "upstreams[1].fresh_for",
+        ":4:5: upstreams[2]: must be a mapping",
+        "hosted",
+        "registry.bogus",
+        "registry.listen",
+        ":5:8: store: must be a mapping",
+    };
+    struct error e = {0};
+    assert_int_equal(file_write_atomic(file, 0600, yaml, strlen(yaml), &e), 0);
+    struct said said = {0};
+    const char *const sets[] = {"log.level=loud", "nothing=1"};
+    struct config_source src = {.file = file, .sets = sets, .n_sets = 2, .each = hear, .arg = &said};
+    struct node_config *node = NULL;
+    assert_int_equal(central_config_load(&src, &node, &e), ERR_INVALID);
+    assert_null(node);
+    assert_int_equal(said.n, ARRAY_LEN(words) + 2);
+    assert_non_null(strstr(said.msgs[0], "--set nothing=1: "));
+    assert_string_equal(e.msg, said.msgs[0]);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!strstr(said.msgs[i + 1], words[i])) fail_msg("\"%s\" not in: %s", words[i], said.msgs[i + 1]);
+    }
+    assert_non_null(strstr(said.msgs[said.n - 1], "log.level"));
+}
+
+static void every_error_between_keys_is_told(void **state) {
+    (void)state;
+    static const char yaml[] =
+        "upstreams: [{name: a.test, username: x}, {name: A.test}, {name: b.test, password_file: /x}]\n"
+        "fleet: { listen: \":5001\" }\n"
+        "registry: { cert_file: /x }\n";
+    static const char *const words[] = {"upstreams[0].username", "upstreams[1].name",  "upstreams[2].password_file",
+                                        "default_upstream",      "registry.cert_file", "fleet.listen"};
+    struct error e = {0};
+    assert_int_equal(file_write_atomic(file, 0600, yaml, strlen(yaml), &e), 0);
+    struct said said = {0};
+    struct config_source src = {.file = file, .each = hear, .arg = &said};
+    struct node_config *node = NULL;
+    assert_int_equal(central_config_load(&src, &node, &e), ERR_INVALID);
+    assert_int_equal(said.n, ARRAY_LEN(words));
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!strstr(said.msgs[i], words[i])) fail_msg("\"%s\" not in: %s", words[i], said.msgs[i]);
+    }
 }
 
 static void unbuilt_keys_are_checked_all_the_same(void **state) {
@@ -194,7 +269,7 @@ static void upstreams_are_hosts_named_once(void **state) {
     refuses("upstreams: [ { name: \"https://a.b\" } ]\n", NULL, NULL, "is not a host name");
     refuses("upstreams: [ { name: a/b } ]\n", NULL, NULL, "is not a host name");
     refuses("upstreams: [ { endpoints: [] } ]\n", NULL, "1:14", "upstreams[0].name: must be given");
-    refuses("upstreams: [ docker.io ]\n", NULL, "1:14", "must be a list of mappings");
+    refuses("upstreams: [ docker.io ]\n", NULL, "1:14", "must be a mapping");
 }
 
 static void endpoints_are_plain_urls(void **state) {
@@ -302,6 +377,8 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_error_of_a_file_is_told),
+        cmocka_unit_test(every_error_between_keys_is_told),
         cmocka_unit_test(defaults_are_the_six_public_registries),
         cmocka_unit_test(the_designs_example_is_accepted_and_unbuilt_keys_are_named),
         cmocka_unit_test(unbuilt_keys_are_checked_all_the_same),

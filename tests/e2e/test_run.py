@@ -1,0 +1,110 @@
+"""`make run` as a plain user sees it, without internet: in a network of its own, where the default ports are free."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from lab.base import REPO, Process, run, wait_until
+from lab.nodes import BUILD, SANITIZERS
+
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+SCRIPT = REPO / "deploy/local/run"
+
+
+@pytest.fixture(scope="module")
+def sample(shared_bench):
+    folder = shared_bench.place("sample")
+    run(REPO / "tests/sample/make-sample", folder)
+    os.chmod(shared_bench.folder, 0o755)
+    return folder
+
+
+class MakeRun:
+    """What `make run` starts once all is built."""
+
+    def __init__(self, home, sample):
+        home.mkdir()
+        os.chown(home, 65534, 65534)
+        self.home = home
+        self.env = {**SANITIZERS, "HOME": str(home), "XDG_DATA_HOME": "", "XDG_STATE_HOME": ""}
+        self.script = [*NOBODY, SCRIPT, BUILD, sample]
+        self.process = Process(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "-", *self.script], home / "said", self.env, home)
+
+    def start(self):
+        self.process.spawn()
+        wait_until(lambda: "Ctrl-C stops both" in self.said() or not self.process.running(), self.said, 40)
+        assert self.process.running(), self.said()
+        return self
+
+    def said(self):
+        return self.process.text()
+
+    def command(self, node, *words, **how):
+        return run(*NOBODY, BUILD / f"entrepot-{node}", *words, env=self.env, **how)
+
+    def pid(self, node):
+        return int(re.search(r"process (\d+)", self.command(node, "status").stdout)[1])
+
+    def ended(self):
+        wait_until(lambda: not self.process.running(), self.said, 40)
+        return self.process.child.returncode
+
+    def stop(self):
+        """As Ctrl-C on a terminal does it: to the whole foreground group."""
+        if self.process.running():
+            os.killpg(self.process.pid, signal.SIGINT)
+            self.ended()
+
+
+@pytest.fixture
+def started(bench, sample):
+    os.chmod(bench.folder, 0o755)
+    return bench.add(MakeRun(bench.place("home"), sample)).start()
+
+
+def test_make_run_pulls_cold_and_warm_and_ctrl_c_stops_both(started):
+    cold, warm = started.said().split("1. A pull")[1].split("2. The same again")
+    for said, source in ((cold, "from central"), (warm, "from this node's store")):
+        assert re.search(r"bytes +\S+ KiB in \d+\.\d\d s\n +from +\S+ KiB " + source, said), said
+    for hint in ("docker pull 127.0.0.1:5050/sample/hello", "ctr images pull --plain-http 127.0.0.1:5050", "docker.io/library/alpine", " status"):
+        assert hint in started.said()
+    assert (started.home / ".local/share/entrepot/edge/blobs").is_dir()
+    pids = [started.pid(node) for node in ("central", "edge")]
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert started.ended() == 0, started.said()
+    assert "both have stopped" in started.said() and str(started.home / ".local/share/entrepot") in started.said()
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_a_second_make_run_says_that_one_runs(started):
+    second = run(*started.script, env=started.env, check=False)
+    assert second.returncode == 1 and "entrepot-central is running already" in second.stdout
+    assert f"kill {started.pid('central')})" in second.stdout
+    assert started.process.running()
+
+
+@pytest.mark.parametrize("dies,other", [("central", "edge"), ("edge", "central")])
+def test_make_run_fails_and_stops_the_other_when_one_dies(started, dies, other):
+    rest = started.pid(other)
+    os.kill(started.pid(dies), signal.SIGKILL)
+    assert started.ended() == 1
+    assert f"entrepot-{dies} has ended by itself (status 137)" in started.said() and "event=ready" in started.said()
+    assert not os.path.exists(f"/proc/{rest}")
+
+
+def test_hints_name_the_engines_that_are_not_here(bench, sample):
+    """A PATH with everything but the engines."""
+    os.chmod(bench.folder, 0o755)
+    folder = bench.place("bin")
+    folder.mkdir()
+    for name in ("bash", "sh", "cat", "date", "env", "grep", "id", "ip", "mkdir", "sed", "seq", "setpriv", "setsid", "sleep", "stat", "tail"):
+        found = run("sh", "-c", f"command -v {name}").stdout.strip()
+        (folder / name).symlink_to(found)
+    made = MakeRun(bench.place("home"), sample)
+    made.process.argv = [f"/usr/bin/{a}" if a in ("unshare", "setpriv") else a for a in made.process.argv]
+    made.env["PATH"] = made.process.env["PATH"] = str(folder)
+    bench.add(made).start()
+    for engine in ("docker", "ctr", "podman"):
+        assert f"# where {engine} is installed; it is not here" in made.said()
