@@ -466,6 +466,7 @@ void fill_fetch(struct fill *f) {
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = f->written,
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
+        .doubted = f->lies[f->source] > 0,
     };
     if (f->spec.manifest && f->written > 0) {
         /* Manifests are fetched whole. */

@@ -25,6 +25,7 @@ struct fetch_request {
     int64_t length;      /* bytes wanted from offset; 0: to the end */
     const char *query;   /* may be NULL */
     int64_t max_body;    /* over: ERR_TOO_BIG; 0: none */
+    bool doubted;        /* what the other side sent of it before did not match its digest */
     char request_id[65]; /* goes along as X-Request-Id */
 };
 

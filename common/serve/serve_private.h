@@ -6,11 +6,13 @@
 #include "common/oci/regerror.h"
 #include "common/oci/request.h"
 #include "common/serve/ask.h"
+#include "common/serve/doubt.h"
 #include "common/serve/registry.h"
 
 struct registry {
     struct registry_config cfg;
     struct asker *asker;
+    struct doubts *doubts;
     atomic_uint tag_lists; /* on their way */
     char hit_line[128];    /* the Cache-Status of what is held */
     size_t hit_line_len;
@@ -27,6 +29,7 @@ struct exchange {
     char repo_str[REPO_STR_MAX];
     uint32_t scope; /* the repository's */
     bool is_head;
+    bool from_node;       /* another node of ours asks */
     bool waiting;         /* a callback with this exchange is still to come */
     struct reference ref; /* what is served: a tag becomes its digest */
     char warning[300];    /* Warning header, "" for none */
