@@ -38,6 +38,14 @@ int digest_from_bytes(struct digest *d, enum digest_alg alg, const void *bytes, 
 #define PIECE_SIZE (4LL * 1024 * 1024)
 #define PIECE_PROOF_MAX 64
 
+/* The bounds of the piece that the byte at pos is in. */
+static inline int64_t piece_start(int64_t pos) {
+    return pos / PIECE_SIZE * PIECE_SIZE;
+}
+static inline int64_t piece_end(int64_t pos) {
+    return piece_start(pos) + PIECE_SIZE;
+}
+
 struct hasher {
     enum digest_alg alg;
     uint64_t len; /* bytes hashed so far */

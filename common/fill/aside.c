@@ -115,14 +115,14 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     /* The main fetch has got into this piece: what it writes is what is hashed, and our proof would not be of it. */
-    bool passed = f->taken > a->at / PIECE_SIZE * PIECE_SIZE;
+    bool passed = f->taken > piece_start(a->at);
     if (passed || a->at + (int64_t)len > a->end || atomic_load_explicit(&f->window, memory_order_relaxed)) {
         aside_free(a);
         return;
     }
     while (len) {
         if (a->at % PIECE_SIZE == 0) start_piece(a);
-        int64_t room = PIECE_SIZE - a->at % PIECE_SIZE;
+        int64_t room = piece_end(a->at) - a->at;
         size_t n = (int64_t)len < room ? len : (size_t)room;
         if (fill_bytes_write(f, a->at, p, n) < 0) {
             aside_free(a);

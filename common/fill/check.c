@@ -89,9 +89,9 @@ static uint8_t *proof_at(struct fill *f, int64_t end) {
 static void run(struct work *w) {
     struct check *c = container_of(w, struct check, work);
     struct fill *f = container_of(c, struct fill, check);
-    int64_t at = c->from, last = (c->from / PIECE_SIZE + CHECK_PIECES) * PIECE_SIZE;
+    int64_t at = c->from, last = piece_start(c->from) + CHECK_PIECES * PIECE_SIZE;
     while (at < last) {
-        int64_t end = (at / PIECE_SIZE + 1) * PIECE_SIZE, goal = atomic_load_explicit(&c->goal, memory_order_acquire);
+        int64_t end = piece_end(at), goal = atomic_load_explicit(&c->goal, memory_order_acquire);
         if (at == goal) break;
         at = hash_some(f, at, goal < end ? goal : end);
         if (c->code < 0) break;
@@ -113,6 +113,11 @@ static void go_on(struct fill *f) {
 }
 
 static bool cannot_read(struct fill *f, int code) {
+    if (f->reopened) {
+        fill_rewind(f, piece_start(f->hashed));
+        fill_source_lied(f, "");
+        return false;
+    }
     struct fetch_end end;
     fetch_end_set(&end, code, "what was written cannot be read back: %s", error_name(code));
     fill_fail(f, &end);
@@ -123,7 +128,7 @@ static bool cannot_read(struct fill *f, int code) {
 static bool adopt(struct fill *f) {
     int64_t reached = atomic_load_explicit(&f->check.reached, memory_order_acquire);
     while (f->hashed < reached) {
-        int64_t end = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE;
+        int64_t end = piece_end(f->hashed);
         f->hashed = reached < end ? reached : end;
         if (f->hashed == end && !piece_over(f, proof_at(f, end))) return false;
     }
@@ -166,7 +171,8 @@ static void start(struct fill *f) {
     c->done.fn = on_checked;
     fill_shard(f)->n_checks++;
     atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
-    workpool_submit(f->engine->hashers, &c->work);
+    /* What an earlier life has left may have to come from a slow disk: nobody who receives waits for that. */
+    workpool_submit(f->reopened ? f->engine->cfg.pool : f->engine->hashers, &c->work);
 }
 
 bool check_written(struct fill *f) {
@@ -185,7 +191,7 @@ bool check_written(struct fill *f) {
 /* What is soon done is not handed over. False: a piece was wrong. */
 static bool check_little(struct fill *f) {
     char chunk[IN_PLACE_MAX];
-    int64_t len = f->written - f->hashed, to_end = PIECE_SIZE - f->hashed % PIECE_SIZE;
+    int64_t len = f->written - f->hashed, to_end = piece_end(f->hashed) - f->hashed;
     if (is_busy(f) || len == 0 || len > IN_PLACE_MAX || len > to_end) return true;
     int r = fill_bytes_read(f, f->hashed, chunk, (size_t)len);
     return r == 0 ? check_in_place(f, chunk, (size_t)len) : cannot_read(f, r);

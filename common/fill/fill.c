@@ -1,13 +1,15 @@
 /* The life of one fill. Thread: its fetch loop, but for what is marked.
  *
- *   fill_start ─▶ OPENING ─▶ FETCHING ─▶ CHECKING ─▶ COMMITTING ─▶ OVER
- *                    │         │  ▲          │   proved               ▲
- *                    │         │  └─ WAITING ◀                        │
- *                    └─────────┴───────┴─────┴── failed, paused ──────┘
+ *                 ┌── a part file is there ──▶┐
+ *   fill_start ─▶ WAITING ─▶ FETCHING ─────▶ CHECKING ─▶ COMMITTING ─▶ OVER
+ *                 │   ▲       │  ▲            │ │  │ proved              ▲
+ *                 │   │       │  └── reopened ┘ │  │                     │
+ *                 │   └───────┼──── not yet ────┘  │                     │
+ *                 └───────────┴────────────────────┴── failed, paused ───┘
  *
- * OPENING: an unfinished part file is hashed again (opening.c). FETCHING: a source sends (intake.c); each piece is
- * checked against the catalogue's proof (check.c). CHECKING: the source has ended, and its last bytes are being hashed.
- * WAITING: the source failed; the next try is due. A wrong piece takes back that piece and what follows (fill_rewind),
+ * WAITING: the next try, or the first, is due. FETCHING: a source sends (intake.c); each piece is checked against the
+ * catalogue's proof (check.c). CHECKING: the source has ended, and its last bytes are being hashed; or those that an
+ * earlier life has left (opening.c). A wrong piece takes back that piece and what follows (fill_rewind),
  * nothing before it. */
 #include "common/fill/fill_private.h"
 
@@ -154,8 +156,7 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
 static void on_linger(void *arg) {
     struct fill *f = arg;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    /* OPENING: when it is over we are asked again. */
-    if (f->readers.n > 0 || f->step == STEP_COMMITTING || f->step == STEP_OPENING) return;
+    if (f->readers.n > 0 || f->step == STEP_COMMITTING) return;
     bool worth_it = size >= 0 && f->written * 2 > size && !atomic_load_explicit(&f->window, memory_order_relaxed);
     if (!worth_it) fill_stop(f);
 }
@@ -166,8 +167,8 @@ static void on_linger(void *arg) {
  * shown of the one after that which is being checked. */
 void fill_publish(struct fill *f) {
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    int64_t limit = size >= 0 ? (size > 0 ? (size - 1) / PIECE_SIZE * PIECE_SIZE : 0) : f->written - PIECE_SIZE;
-    int64_t checked = (f->hashed / PIECE_SIZE + 1) * PIECE_SIZE;
+    int64_t limit = size >= 0 ? (size > 0 ? piece_start(size - 1) : 0) : f->written - PIECE_SIZE;
+    int64_t checked = piece_end(f->hashed);
     if (f->n_advised && limit > checked) limit = checked;
     int64_t visible = f->written < limit ? f->written : limit;
     if (visible < 0) visible = 0;
@@ -198,12 +199,6 @@ void fill_fail(struct fill *f, const struct fetch_end *end) {
 
 void fill_stop(struct fill *f) {
     if (f->step == STEP_OVER || f->step == STEP_COMMITTING) return;
-    if (f->step == STEP_OPENING) {
-        /* The work pool holds it: it comes back soon and sees this. */
-        atomic_store_explicit(&f->rehash_stop, true, memory_order_relaxed);
-        leave_table(f);
-        return;
-    }
     struct fetch_end end;
     fetch_end_set(&end, ERR_CANCELLED, "the download was stopped; its bytes are kept");
     fill_fail(f, &end);
@@ -228,7 +223,11 @@ static void note_failure(struct fill *f, const struct fetch_end *end) {
 }
 
 static void on_retry(void *arg) {
-    fill_fetch(arg);
+    struct fill *f = arg;
+    if (f->reopened && f->n_sources > 0)
+        fill_reopen(f);
+    else
+        fill_fetch(f);
 }
 
 static int64_t jittered(int64_t ms) {
@@ -240,7 +239,9 @@ static int64_t jittered(int64_t ms) {
 /* Readers are in the middle of a body and the source is gone, perhaps only for the moment it takes to restart: they
  * wait a little rather than be cut. Nobody who has seen nothing yet waits. */
 static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
-    bool shown = atomic_load_explicit(&f->visible, memory_order_relaxed) > 0 && f->readers.n > 0;
+    /* What an earlier life has left is nothing that anybody has seen. */
+    bool flows = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_FLOWING;
+    bool shown = flows && atomic_load_explicit(&f->visible, memory_order_relaxed) > 0 && f->readers.n > 0;
     if (end->code != ERR_UNREACHABLE || !shown) return false;
     int64_t now = clock_mono_ms();
     if (f->gone_since_ms == 0) f->gone_since_ms = now;
@@ -284,6 +285,11 @@ static void try_again(struct fill *f) {
 }
 
 void fill_source_lied(struct fill *f, const char *what) {
+    if (f->reopened) {
+        /* An earlier life's bytes, or the disk's: they have been taken back, and no source is to blame. */
+        if (f->step == STEP_CHECKING) check_then(f, f->then);
+        return;
+    }
     atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
@@ -397,7 +403,7 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         return;
     }
     while (len) {
-        int64_t room = PIECE_SIZE - f->taken % PIECE_SIZE;
+        int64_t room = piece_end(f->taken) - f->taken;
         size_t n = (int64_t)len < room ? len : (size_t)room;
         if (!intake_add(f, p, n) || skip_ahead(f)) return;
         p += n;
@@ -469,6 +475,7 @@ void fill_fetch(struct fill *f) {
         .offset = f->written,
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
         .liar = f->liar,
+        .doubted = f->lies[f->source] > 0,
     };
     if (f->spec.manifest && f->written > 0) {
         /* Manifests are fetched whole. */
@@ -486,7 +493,6 @@ void fill_fetch(struct fill *f) {
 static void on_tick(void *arg) {
     struct fill *f = arg;
     timer_set(&f->tick, TICK_MS);
-    if (f->step == STEP_OPENING) return;
     int64_t per_s = (f->written - f->tick_written) * 1000 / TICK_MS;
     f->rate = f->rate ? (f->rate * 3 + per_s) / 4 : per_s;
     f->tick_written = f->written;
@@ -529,7 +535,6 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
 /* The source's length is not the one its manifest promises. Nobody can have had all of it: the last piece is withheld.
  */
 static void contradicted(struct fill *f, int64_t promised) {
-    if (f->step == STEP_OPENING) return; /* what is in the file decides */
     atomic_store_explicit(&f->size, promised, memory_order_release);
     if (f->taken > promised) fill_rewind(f, 0);
     if (f->step == STEP_FETCHING) fill_source_lied(f, "a length that its manifest does not promise");
@@ -544,14 +549,16 @@ void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_p
     }
     size_t len = digest_len(f->spec.digest.alg);
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (known < 0 && size >= 0 && f->taken <= size) atomic_store_explicit(&f->size, size, memory_order_release);
-    if (known >= 0 && size >= 0 && known != size) contradicted(f, size);
+    if (known < 0 && size >= 0 && f->taken <= size)
+        atomic_store_explicit(&f->size, size, memory_order_release);
+    else if (size >= 0 && known != size)
+        contradicted(f, size);
     if (proofs && n_proofs) {
         f->advised = malloc(n_proofs * len);
         if (!f->advised) abort();
         memcpy(f->advised, proofs, n_proofs * len);
         f->n_advised = n_proofs;
-        if (f->step != STEP_OPENING) check_against_advice(f);
+        check_against_advice(f);
     }
     if (f->step != STEP_OVER) fill_notify_readers(f);
     fill_unref(f);

@@ -20,9 +20,8 @@
 
 /* The steps of a fill's life; fill.c has the transitions. */
 enum fill_step {
-    STEP_OPENING,    /* part file open; its old bytes are being hashed in the work pool */
     STEP_FETCHING,   /* a source is sending */
-    STEP_CHECKING,   /* the source has ended; the hasher has not got there yet */
+    STEP_CHECKING,   /* the source has ended, or none has begun; the hasher has not got there yet */
     STEP_WAITING,    /* between two tries */
     STEP_COMMITTING, /* proved; being synced and renamed */
     STEP_OVER,       /* committed, passed through, failed or paused: only its readers keep it */
@@ -79,6 +78,7 @@ struct fill {
     /* Fetch loop only. */
     enum fill_step step;
     bool in_table;
+    bool reopened; /* what an earlier life has left in the part file is not hashed yet */
     struct part *part;
     int64_t told;        /* of `visible`, what readers were last told of */
     int64_t taken;       /* come from the source, from the start on: what is written and what is gathered */
@@ -113,10 +113,7 @@ struct fill {
     uint32_t scopes[4];
     unsigned n_scopes;
     unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */
-    struct work rehash;
-    atomic_bool rehash_stop;
-    int64_t rehash_to;
-    struct loop_task rehashed, consumed_task, committed;
+    struct loop_task consumed_task, committed;
     int commit_code;
     struct fill *next, *prev; /* all fills of this loop */
 };
@@ -206,9 +203,11 @@ struct fill_shard *fill_shard(struct fill *f);
 /* finish.c; fetch loop. All bytes are in and hashed: is it what was asked for? */
 void fill_finish(struct fill *f);
 
-/* opening.c; fetch loop. Opens the part file of a new fill, unless it is one `apart`, and sees to what is in it; then
- * fill_fetch, never before this has returned. */
+/* opening.c; fetch loop. Opens the part file of a new fill, unless it is one `apart`; the first try follows, never
+ * before this has returned. */
 void fill_open(struct fill *f, bool apart);
+/* The first try of one whose part file had something in it: that is hashed, then fill_fetch. */
+void fill_reopen(struct fill *f);
 
 /* intake.c; fetch loop: what comes from a source on its way into the file. Those that return bool say false if the fill
  * has gone on to something else meanwhile, and its fetch is no more. */

@@ -65,7 +65,9 @@ static void proved(struct fill *f) {
         }
     }
     if (f->engine->cfg.learned) {
-        f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, f->n_proofs, body,
+        /* Whose size was not known may have a proof at its very end. */
+        size_t n = size > 0 ? (size_t)((size - 1) / PIECE_SIZE) : 0;
+        f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, n, body,
                                (size_t)size, f->engine->cfg.arg);
     }
     atomic_store_explicit(&f->size, size, memory_order_relaxed);
@@ -97,6 +99,6 @@ void fill_finish(struct fill *f) {
     }
     /* Pieces the catalogue has proved stay; without its word nothing is known to be good. */
     int64_t keep = atomic_load_explicit(&f->proven, memory_order_relaxed);
-    fill_rewind(f, keep / PIECE_SIZE * PIECE_SIZE);
+    fill_rewind(f, piece_start(keep));
     fill_source_lied(f, "bytes that do not match the digest");
 }

@@ -26,6 +26,7 @@ struct fetch_request {
     const char *query;   /* may be NULL */
     int64_t max_body;    /* over: ERR_TOO_BIG; 0: none */
     const char *liar;    /* whose bytes were wrong just now (fetch_head.origin): rather another's. NULL: nobody's */
+    bool doubted;        /* what the other side sent of it before did not match its digest */
     char request_id[65]; /* goes along as X-Request-Id */
 };
 

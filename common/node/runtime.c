@@ -61,7 +61,7 @@ static void on_registry_request(struct http_req *req, void *arg) {
 static void on_node_request(struct http_req *req, void *arg) {
     struct node_run *n = arg;
     if (strncmp(http_req_target(req), "/v2", 3) == 0)
-        registry_handle(n->rt.registry, req);
+        registry_handle_node(n->rt.registry, req);
     else
         n->tier->node_request(req, &n->rt);
 }

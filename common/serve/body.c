@@ -329,7 +329,8 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
     snprintf(spec.request_id, sizeof(spec.request_id), "%s", http_req_id(x->req));
     timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
     b->has_patience = true;
-    timer_set(&b->patience, HEAD_PATIENCE_MS);
+    /* A node of ours has the size from the catalogue: to it, why there is nothing is worth more than an early head. */
+    if (!x->from_node) timer_set(&b->patience, HEAD_PATIENCE_MS);
     counter_add(&x->registry->misses, 1);
     b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }

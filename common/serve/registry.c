@@ -98,7 +98,7 @@ struct exchange *exchange_new(void) {
         x = malloc(sizeof(*x));
         if (!x) abort();
     }
-    x->waiting = x->is_manifest = x->is_head = false;
+    x->waiting = x->is_manifest = x->is_head = x->from_node = false;
     x->warning[0] = '\0';
     x->body = NULL;
     x->age_s = -1;
@@ -166,8 +166,7 @@ static bool answer_without_repository(struct exchange *x) {
     }
 }
 
-static void answer(struct exchange *x) {
-    x->ref = x->asked.ref;
+static void answer_kind(struct exchange *x) {
     switch (x->asked.endpoint) {
     case OCI_BLOB:
         serve_blob(x);
@@ -184,7 +183,30 @@ static void answer(struct exchange *x) {
     }
 }
 
-void registry_handle(struct registry *g, struct http_req *req) {
+static void on_rechecked(void *arg) {
+    struct exchange *x = arg;
+    if (exchange_back(x)) answer_kind(x);
+}
+
+/* Another node got bytes of it that are wrong, and we would serve the same again. */
+static bool is_doubted(const struct exchange *x) {
+    if (!x->from_node || x->is_head || !x->ref.is_digest) return false;
+    const char *word = http_req_header(x->req, DOUBT_HEADER);
+    return word && strcmp(word, DOUBT_MISMATCH) == 0 &&
+           store_lookup_in(x->registry->cfg.store, &x->ref.digest, x->scope, &(struct blob_info){0});
+}
+
+static void answer(struct exchange *x) {
+    x->ref = x->asked.ref;
+    if (!is_doubted(x)) {
+        answer_kind(x);
+        return;
+    }
+    x->waiting = true;
+    doubts_raise(x->registry->doubts, &x->ref.digest, on_rechecked, x);
+}
+
+static void handle(struct registry *g, struct http_req *req, bool from_node) {
     enum http_method method = http_req_method(req);
     const char *target = http_req_target(req);
     if (strncmp(target, "/v2", 3) != 0 || (target[3] && target[3] != '/' && target[3] != '?')) {
@@ -196,6 +218,7 @@ void registry_handle(struct registry *g, struct http_req *req) {
     x->registry = g;
     x->req = req;
     x->is_head = method == HTTP_HEAD;
+    x->from_node = from_node;
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
     const struct name_rules *rules = g->cfg.rules(g->cfg.arg);
@@ -226,6 +249,18 @@ static void make_boundary(char out[33]) {
     snprintf(out, 33, "%016llx%016llx", (unsigned long long)random[0], (unsigned long long)random[1]);
 }
 
+void registry_handle(struct registry *g, struct http_req *req) {
+    handle(g, req, false);
+}
+
+void registry_handle_node(struct registry *g, struct http_req *req) {
+    handle(g, req, true);
+}
+
+static int recheck(const struct digest *d, void *store) {
+    return store_recheck(store, d);
+}
+
 struct registry *registry_new(const struct registry_config *cfg) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_kept_key);
@@ -237,6 +272,8 @@ struct registry *registry_new(const struct registry_config *cfg) {
     g->hit_line_len = (size_t)snprintf(g->hit_line, sizeof(g->hit_line), "Cache-Status: %s; hit\r\n", cfg->name);
     make_boundary(g->boundary);
     g->asker = asker_new(cfg->fetch_loop, cfg->negative_ms, cfg->sources, cfg->arg);
+    struct doubts_config dc = {.loop = cfg->fetch_loop, .pool = cfg->pool, .recheck = recheck, .arg = cfg->store};
+    g->doubts = doubts_new(&dc);
     return g;
 }
 
@@ -247,6 +284,7 @@ void registry_cancel(struct registry *g) {
 void registry_free(struct registry *g) {
     if (!g) return;
     asker_free(g->asker);
+    doubts_free(g->doubts);
     free(g);
 }
 

@@ -39,6 +39,8 @@ void registry_cancel(struct registry *g);
 void registry_free(struct registry *g);
 /* Serving loop: answers one request whose target begins with /v2 (or is anything else: 404). */
 void registry_handle(struct registry *g, struct http_req *req);
+/* The same for another node of ours: when it doubts what it got (doubt.h), that is looked into. */
+void registry_handle_node(struct registry *g, struct http_req *req);
 /* For http_server_config.error_body: registry error documents under /v2/ and where the target is not known, plain text
  * elsewhere. */
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,

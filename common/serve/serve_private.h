@@ -6,12 +6,14 @@
 #include "common/oci/regerror.h"
 #include "common/oci/request.h"
 #include "common/serve/ask.h"
+#include "common/serve/doubt.h"
 #include "common/serve/registry.h"
 
 struct registry {
     uint64_t serial; /* no two in a process have the same */
     struct registry_config cfg;
     struct asker *asker;
+    struct doubts *doubts;
     atomic_uint tag_lists; /* on their way */
     char hit_line[128];    /* the Cache-Status of what is held */
     size_t hit_line_len;
@@ -29,6 +31,7 @@ struct exchange {
     char repo_str[REPO_STR_MAX];
     uint32_t scope; /* the repository's */
     bool is_head;
+    bool from_node;       /* another node of ours asks */
     bool waiting;         /* a callback with this exchange is still to come */
     struct reference ref; /* what is served: a tag becomes its digest */
     char warning[300];    /* Warning header, "" for none */

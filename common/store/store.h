@@ -175,6 +175,10 @@ struct verify_report {
  * be NULL; return false from it to stop. Work pool or a command without a daemon. */
 int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),
                  void *arg, struct verify_report *out, struct error *err) must_check;
+/* Work pool: reads one held blob again. 0: it is right. ERR_MISMATCH: it was wrong or cannot be read, and is held no
+ * more: what is hosted goes to quarantine/, the rest goes, for it can be had again. ERR_NOT_FOUND, ERR_CANCELLED (the
+ * process is about to stop), -errno: nothing was found out. */
+int store_recheck(struct store *s, const struct digest *d) must_check;
 /* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
  * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
  * index.db.old; tags, scopes and what is pinned or hosted are carried over as far as it can still be read. */

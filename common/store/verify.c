@@ -11,7 +11,8 @@
 
 #define READ_SIZE MiB
 
-/* 0 fine, ERR_MISMATCH, ERR_NOT_FOUND, -errno. Not through the descriptor cache: this is no use of the blob. */
+/* 0 fine, ERR_MISMATCH, ERR_NOT_FOUND, ERR_CANCELLED, -errno. Not through the descriptor cache: this is no use of the
+ * blob. */
 static int check(struct store *s, const struct digest *d, const struct table_value *v, char *buf, int64_t *bytes) {
     char path[STORE_PATH_MAX];
     store_blob_path(d, path);
@@ -25,6 +26,7 @@ static int check(struct store *s, const struct digest *d, const struct table_val
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return -errno;
         if (n == 0) break;
+        if (s->stopping) return ERR_CANCELLED;
         hasher_update(&h, buf, (size_t)n);
         *bytes += n;
     }
@@ -53,12 +55,34 @@ static int verify_one(struct store *s, const struct digest *d, const struct tabl
     char name[DIGEST_STR_MAX];
     if (r == 0 || r == ERR_MISMATCH) out->checked++;
     /* Evicted while we were at it, or missing and found so by the reconciliation that ran before. */
-    if (r == 0 || r == ERR_NOT_FOUND) return 0;
+    if (r == 0 || r == ERR_NOT_FOUND || r == ERR_CANCELLED) return 0;
     if (out->bad < VERIFY_NAMED_MAX) out->named[out->bad] = *d;
     out->bad++;
     if (r == ERR_MISMATCH) return quarantine(s, d, err);
     log_error("blob_unreadable", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
     return 0;
+}
+
+int store_recheck(struct store *s, const struct digest *d) {
+    struct table_value v;
+    if (!table_find(s->table, d, &v)) return ERR_NOT_FOUND;
+    _cleanup_(freep) char *buf = malloc(READ_SIZE);
+    if (!buf) return -ENOMEM;
+    int64_t bytes = 0;
+    int r = check(s, d, &v, buf, &bytes);
+    if (r != ERR_MISMATCH && r != -EIO) return r;
+    if (v.flags & BLOB_HOSTED) {
+        struct error err = {0};
+        r = quarantine(s, d, &err);
+        return r < 0 ? r : ERR_MISMATCH;
+    }
+    char name[DIGEST_STR_MAX];
+    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    held_discard(s, d, NULL);
+    pthread_mutex_unlock(stripe);
+    log_error("blob_rotten", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
+    return ERR_MISMATCH;
 }
 
 int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),

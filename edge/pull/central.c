@@ -9,6 +9,7 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/fill/wire_http.h"
+#include "common/serve/doubt.h"
 #include "common/wire/wire.h"
 #include "edge/pull/tag.h"
 
@@ -426,6 +427,7 @@ static void send_request(struct central_fetch *f) {
     unsigned n = 0;
     if (rq->request_id[0]) headers[n++] = id;
     if (range[0]) headers[n++] = range;
+    if (rq->doubted) headers[n++] = DOUBT_HEADER ": " DOUBT_MISMATCH;
     if (rq->kind == FETCH_MANIFEST || rq->kind == FETCH_MANIFEST_HEAD) headers[n++] = accept;
     bool is_head = rq->kind == FETCH_MANIFEST_HEAD || rq->kind == FETCH_BLOB_HEAD;
     struct http_call_spec spec = {.method = is_head ? "HEAD" : "GET",

@@ -76,10 +76,10 @@ def round_of(chain, victim, chance, number):
     threading.Event().wait(chance.uniform(0, 0.5))  # the random moment itself
     committed = {f.name for f in held_files(victim)}
     victim.kill()
-    down.join(90)
-    assert down.right, f"a wrong byte at {down.got}"
     all_true(victim)
     victim.start()
+    down.join(90)
+    assert down.right, f"a wrong byte at {down.got}"
     get_right(chain, name, blob)
     return committed
 

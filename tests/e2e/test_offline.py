@@ -7,7 +7,8 @@ import time
 import pytest
 
 from lab import images, raw
-from lab.base import HOST, wait_until
+from lab.base import HOST, MiB, wait_until
+from lab.faulty import Fault
 
 
 @pytest.fixture
@@ -66,6 +67,32 @@ def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
     raw.pull(chain.edge.port, "library/held", "v1")
     raw.pull(chain.edge.port, "library/held", "v1", query="?ns=docker.io")
     assert says_why(cold(chain))
+
+
+def test_with_central_stopped_half_a_blob_is_no_reason_to_wait(bench):
+    up = bench.faulty()
+    blob = images.noise_blob(12 * MiB, "half")
+    up.put("library/half", images.single_blob(blob), "v1")
+    up.on(f"/blobs/{blob.digest}", Fault(stall_after=9 * MiB))
+    chain = bench.chain(("docker.io", up.url))
+    assert raw.manifest(chain.edge.port, "library/half", "v1").status == 200
+    down = raw.Download(chain.edge.port, "library/half", blob.digest, blob.data).start()
+    part = chain.edge.part_file(blob.digest)
+    wait_until(lambda: part.exists() and part.stat().st_size >= 8 * MiB, "half of it is here", 15)
+    chain.edge.kill()
+    down.join(30)
+    chain.central.stop()
+    chain.edge.start()
+    wait_until(lambda: chain.edge.metric("entrepot_central_reachable") == 0, "the edge knows that central is away", 15)
+    began = time.monotonic()
+    reply = raw.blob(chain.edge.port, "library/half", blob.digest)
+    assert says_why(reply), reply
+    assert time.monotonic() - began < 6
+    up.release()
+    chain.central.start()
+    wait_until(lambda: chain.edge.metric("entrepot_central_reachable") == 1, "central is back", 15)
+    assert raw.Download(chain.edge.port, "library/half", blob.digest, blob.data).start().join(60).good
+    assert chain.edge.metric("entrepot_resumed_bytes_total") >= 8 * MiB
 
 
 def test_docker_pulls_a_held_image_while_central_is_stopped(bench, chain):

@@ -580,20 +580,91 @@ static void fill_continues_its_part_file_after_a_restart(void **state) {
     free(data);
 }
 
+/* What it has got of a blob by an earlier life, which is over. */
+static void leave_part(const unsigned char *data, int64_t size, const struct digest *d) {
+    struct part *p;
+    int64_t have;
+    struct error err = {0};
+    world_start(0);
+    if (part_open(world.store, d, &p, &have, &err) < 0) fail_msg("%s", err.msg);
+    assert_int_equal(part_write(p, 0, data, (size_t)size), 0);
+    part_close(p);
+    world_stop();
+}
+
+/* Takes it all from s, which has the blob; how many bytes of s that took. */
+static int64_t take_all(struct script *s, const struct digest *d) {
+    struct taker t;
+    world_start(0);
+    taker_start(&t, 0, d, s->size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got, s->data, (size_t)s->size);
+    wait_until_held(d);
+    struct fill_stats stats;
+    fill_engine_stats(world.engine, &stats);
+    assert_int_equal(stats.mismatches, 0);
+    free(t.got);
+    world_stop();
+    return atomic_load(&s->sent);
+}
+
+static void prove_pieces(const unsigned char *data, int n, uint8_t *proofs) {
+    struct hasher h;
+    hasher_init(&h, DIGEST_SHA256);
+    for (int i = 0; i < n; i++) {
+        hasher_update(&h, data + i * PIECE_SIZE, (size_t)PIECE_SIZE);
+        uint8_t proof[PIECE_PROOF_MAX];
+        hasher_proof(&h, proof);
+        memcpy(proofs + 32 * i, proof, 32);
+    }
+}
+
+/* A part file that has rotted is nobody's lie: with one source that may lie but once, the pull succeeds. */
+static void fill_takes_back_what_has_rotted_of_its_part_file_and_blames_nobody(void **state) {
+    (void)state;
+    static const struct {
+        int64_t have, wrong_at, kept;
+    } cases[] = {{11 * MB, 0, 0}, {11 * MB, 5 * MB, 4 * MB}, {30 * MB, 27 * MB, 24 * MB}, {30 * MB, -1, 30 * MB}};
+    const int64_t size = 34 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    uint8_t proofs[8 * 32];
+    prove_pieces(data, 8, proofs);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct script s;
+        script_init(&s, "one", data, size);
+        world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 8};
+        if (cases[i].wrong_at >= 0) data[cases[i].wrong_at] ^= 1;
+        leave_part(data, cases[i].have, &d);
+        if (cases[i].wrong_at >= 0) data[cases[i].wrong_at] ^= 1;
+        assert_int_equal(take_all(&s, &d), size - cases[i].kept);
+        world_clean();
+    }
+    free(data);
+}
+
+static void fill_forgets_a_part_file_that_is_longer_than_the_blob(void **state) {
+    (void)state;
+    const int64_t size = 5 * MB;
+    struct digest d, other;
+    unsigned char *data = random_data(size, &d), *longer = random_data(size + 1, &other);
+    struct script s;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size};
+    leave_part(longer, size + 1, &d);
+    assert_int_equal(take_all(&s, &d), size);
+    world_clean();
+    free(data);
+    free(longer);
+}
+
 static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state) {
     (void)state;
     const int64_t size = 14 * MB;
     struct digest d;
     unsigned char *data = random_data(size, &d);
     uint8_t proofs[3 * 32];
-    struct hasher h;
-    hasher_init(&h, DIGEST_SHA256);
-    for (int i = 0; i < 3; i++) {
-        hasher_update(&h, data + i * PIECE_SIZE, (size_t)PIECE_SIZE);
-        uint8_t proof[PIECE_PROOF_MAX];
-        hasher_proof(&h, proof);
-        memcpy(proofs + 32 * i, proof, 32);
-    }
+    prove_pieces(data, 3, proofs);
     struct script liar, honest;
     script_init(&liar, "liar", data, size);
     liar.wrong_at = 5 * MB;
@@ -765,6 +836,8 @@ int main(void) {
         cmocka_unit_test(fill_may_be_stopped_while_it_is_hashed),
         cmocka_unit_test(fill_keeps_what_a_cut_source_sent_and_goes_on_from_there),
         cmocka_unit_test(fill_continues_its_part_file_after_a_restart),
+        cmocka_unit_test(fill_takes_back_what_has_rotted_of_its_part_file_and_blames_nobody),
+        cmocka_unit_test(fill_forgets_a_part_file_that_is_longer_than_the_blob),
         cmocka_unit_test(fill_takes_back_only_the_piece_the_catalogue_disproves),
         cmocka_unit_test(fill_goes_on_when_one_reader_leaves),
         cmocka_unit_test(fill_passes_through_what_the_store_has_no_room_for),

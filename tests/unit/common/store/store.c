@@ -614,6 +614,37 @@ static void verify_puts_a_flipped_byte_in_quarantine(void **state) {
     assert_int_equal(access(path, F_OK), 0);
 }
 
+static void flip(const struct digest *d) {
+    char path[512];
+    path_of(d, path);
+    assert_int_equal(chmod(path, 0600), 0);
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "\x55\xaa", 2, 4000), 2);
+    close(fd);
+}
+
+static void what_is_found_wrong_by_reading_it_again_is_held_no_more(void **state) {
+    (void)state;
+    struct digest good = fixture_put(store, 17, 5000), bad = fixture_put(store, 18, 5000), hosted;
+    assert_int_equal(fixture_put_flags(store, 19, 5000, BLOB_HOSTED, &hosted), 0);
+    flip(&bad);
+    flip(&hosted);
+    char path[512], hex[DIGEST_STR_MAX];
+    assert_int_equal(store_recheck(store, &good), 0);
+    assert_int_equal(store_recheck(store, &bad), ERR_MISMATCH);
+    assert_int_equal(store_recheck(store, &bad), ERR_NOT_FOUND);
+    assert_int_equal(store_recheck(store, &hosted), ERR_MISMATCH);
+    assert_true(fixture_held(store, &good));
+    assert_false(fixture_held(store, &bad) || fixture_held(store, &hosted));
+    /* Nobody else has what is hosted: a person may want it as it is. */
+    snprintf(path, sizeof(path), "%s/quarantine/sha256-%s", dir, digest_hex(&hosted, hex));
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/quarantine/sha256-%s", dir, digest_hex(&bad, hex));
+    assert_int_equal(access(path, F_OK), -1);
+    store_stop_bulk(store);
+    assert_int_equal(store_recheck(store, &good), ERR_CANCELLED);
+}
+
 static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state) {
     (void)state;
     char cmd[700], ro[300];
@@ -655,6 +686,7 @@ int main(void) {
         T(rebuild_finds_manifests_again),
         T(rebuild_keeps_what_the_folder_does_not_know),
         T(verify_puts_a_flipped_byte_in_quarantine),
+        T(what_is_found_wrong_by_reading_it_again_is_held_no_more),
         T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

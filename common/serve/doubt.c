@@ -1,0 +1,140 @@
+/* A case for each doubted digest, the first of them at the work pool. Thread: fetch loop, but for what is marked. */
+#include "common/serve/doubt.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+
+#include <assert.h>
+
+#define CASES_MAX 16
+#define REST_MIN_MS 1000
+
+/* Whoever waits for a case. */
+struct doubter {
+    struct doubts *doubts;
+    struct loop *loop;
+    struct digest digest;
+    void (*done)(void *arg);
+    void *arg;
+    struct loop_task task;
+    struct doubter *next;
+};
+
+struct doubt_case {
+    struct doubts *doubts;
+    struct digest digest;
+    struct doubter *doubters;
+    struct work work;
+    struct loop_task back;
+    int code;
+    int64_t began_ms;
+    struct doubt_case *next;
+};
+
+struct doubts {
+    struct doubts_config cfg;
+    struct doubt_case *cases; /* the first is being read */
+    unsigned n_cases;
+    int64_t rest_until_ms;
+};
+
+static void begin(struct doubt_case *c);
+
+/* The doubter's own loop. */
+static void deliver(struct loop_task *task) {
+    struct doubter *d = container_of(task, struct doubter, task);
+    d->done(d->arg);
+    free(d);
+}
+
+static void answer(struct doubter *d) {
+    d->task.fn = deliver;
+    loop_post(d->loop, &d->task);
+}
+
+/* What was wrong is no longer a burden; what was right has cost its reading for nothing. */
+static void rest(struct doubts *k, int64_t took_ms) {
+    int64_t now = clock_mono_ms(), ms = took_ms * DOUBT_REST;
+    if (k->rest_until_ms < now) k->rest_until_ms = now;
+    k->rest_until_ms += ms > REST_MIN_MS ? ms : REST_MIN_MS;
+}
+
+static void on_back(struct loop_task *task) {
+    struct doubt_case *c = container_of(task, struct doubt_case, back);
+    struct doubts *k = c->doubts;
+    if (c->code == 0) {
+        char digest[DIGEST_STR_MAX];
+        log_info("doubt_unfounded", KV_S("digest", digest_str(&c->digest, digest)));
+        rest(k, clock_mono_ms() - c->began_ms);
+    }
+    k->cases = c->next;
+    k->n_cases--;
+    for (struct doubter *d = c->doubters, *next; d; d = next) {
+        next = d->next;
+        answer(d);
+    }
+    free(c);
+    if (k->cases) begin(k->cases);
+}
+
+/* Work pool. */
+static void run(struct work *w) {
+    struct doubt_case *c = container_of(w, struct doubt_case, work);
+    c->code = c->doubts->cfg.recheck(&c->digest, c->doubts->cfg.arg);
+    loop_post(c->doubts->cfg.loop, &c->back);
+}
+
+static void begin(struct doubt_case *c) {
+    c->work.fn = run;
+    c->back.fn = on_back;
+    c->began_ms = clock_mono_ms();
+    workpool_submit(c->doubts->cfg.pool, &c->work);
+}
+
+/* The link that leads to d's case, or the last one. */
+static struct doubt_case **find(struct doubts *k, const struct digest *d) {
+    struct doubt_case **link = &k->cases;
+    while (*link && !digest_eq(&(*link)->digest, d))
+        link = &(*link)->next;
+    return link;
+}
+
+static void on_raise(struct loop_task *task) {
+    struct doubter *d = container_of(task, struct doubter, task);
+    struct doubts *k = d->doubts;
+    struct doubt_case **link = find(k, &d->digest), *c = *link;
+    if (!c && (k->n_cases == CASES_MAX || clock_mono_ms() < k->rest_until_ms)) {
+        answer(d);
+        return;
+    }
+    if (!c) {
+        *link = c = calloc(1, sizeof(*c));
+        if (!c) abort();
+        c->doubts = k;
+        c->digest = d->digest;
+        if (k->n_cases++ == 0) begin(c);
+    }
+    d->next = c->doubters;
+    c->doubters = d;
+}
+
+void doubts_raise(struct doubts *k, const struct digest *digest, void (*done)(void *arg), void *arg) {
+    struct doubter *d = calloc(1, sizeof(*d));
+    if (!d) abort();
+    *d = (struct doubter){
+        .doubts = k, .loop = loop_current(), .digest = *digest, .done = done, .arg = arg, .task.fn = on_raise};
+    loop_post(k->cfg.loop, &d->task);
+}
+
+struct doubts *doubts_new(const struct doubts_config *cfg) {
+    struct doubts *k = calloc(1, sizeof(*k));
+    if (!k) abort();
+    k->cfg = *cfg;
+    return k;
+}
+
+void doubts_free(struct doubts *k) {
+    if (!k) return;
+    assert(!k->cases);
+    free(k);
+}

@@ -1,0 +1,125 @@
+"""A disk of central's that gives back other bytes than it was given: what an edge's clients get is right or cut, the edge says so, and
+central fetches anew what it finds wrong."""
+
+import os
+
+import pytest
+
+from lab import images, raw
+from lab.base import MiB, wait_until
+from lab.clients import file_digest
+
+NAME = "library/rotten"
+DOUBT = {"Entrepot-Doubt": "mismatch"}
+
+
+@pytest.fixture
+def chain(bench):
+    up = bench.faulty()
+    made = bench.chain(("docker.io", up.url))
+    made.upstream = up
+    return made
+
+
+def offer(chain, size, seed="rot"):
+    """An image that central holds and the edge does not."""
+    blob = images.noise_blob(size, seed)
+    image = chain.upstream.put(NAME, images.single_blob(blob), "v1")
+    raw.pull(chain.central.port, NAME, "v1")
+    wait_until(lambda: chain.central.held(blob.digest), "central holds it")
+    return blob, image
+
+
+def rot(node, digest, at):
+    """One bit of the file is another; its length and its time are not."""
+    file = node.blob_file(digest)
+    times = file.stat()
+    os.chmod(file, 0o644)
+    with open(file, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 1]))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def right(node, digest):
+    return node.held(digest) and file_digest(node.blob_file(digest)) == digest
+
+
+def get(chain, blob):
+    return raw.Download(chain.edge.port, NAME, blob.digest, blob.data).start().join(60)
+
+
+def healed(chain, digest):
+    wait_until(lambda: right(chain.central, digest), "central holds the right bytes")
+    wait_until(lambda: right(chain.edge, digest), "so does the edge")
+    assert [e for e in chain.central.log() if e.get("event") == "blob_rotten" and e["digest"] == digest]
+
+
+def test_a_rotten_layer_is_fetched_anew_within_the_pull_that_finds_it(chain):
+    blob, _ = offer(chain, 3 * MiB)
+    rot(chain.central, blob.digest, MiB)
+    assert get(chain, blob).good
+    healed(chain, blob.digest)
+    assert chain.upstream.bytes_sent(blob.digest) == 2 * blob.size
+
+
+@pytest.mark.parametrize("at", [0, 6 * MiB, 12 * MiB - 1], ids=["first", "middle", "last"])
+def test_a_rotten_byte_of_a_large_layer_reaches_nobody_as_a_whole(chain, at):
+    blob, _ = offer(chain, 12 * MiB)
+    rot(chain.central, blob.digest, at)
+    down = get(chain, blob)
+    assert not down.whole or down.right, down
+    wait_until(lambda: get(chain, blob).good, "a client that asks again gets it", 30)
+    healed(chain, blob.digest)
+
+
+def test_a_crowd_at_a_rotten_layer_gets_it_by_one_more_download(chain):
+    blob, _ = offer(chain, 3 * MiB)
+    rot(chain.central, blob.digest, 2 * MiB)
+    crowd = [raw.Download(chain.edge.port, NAME, blob.digest, blob.data).start() for _ in range(20)]
+    assert all(d.join(60).good for d in crowd)
+    healed(chain, blob.digest)
+    assert chain.upstream.bytes_sent(blob.digest) == 2 * blob.size
+
+
+def test_a_rotten_manifest_is_fetched_anew(chain):
+    _, image = offer(chain, MiB)
+    chain.central.stop()
+    rot(chain.central, image.digest, 20)
+    chain.central.start()
+    wait_until(lambda: raw.manifest(chain.edge.port, NAME, image.digest).status == 200, "the manifest", 20, 0.1)
+    healed(chain, image.digest)
+    raw.pull(chain.edge.port, NAME, "v1")
+
+
+def test_with_its_upstream_gone_a_rotten_layer_is_refused_and_the_log_says_why(chain):
+    blob, _ = offer(chain, 3 * MiB)
+    chain.upstream.stop()
+    rot(chain.central, blob.digest, MiB)
+    # A head may have gone out before anything was known to be wrong: then the answer is cut.
+    reply = raw.blob(chain.edge.port, NAME, blob.digest)
+    assert reply.status == 502 or not reply.whole, reply
+    assert [e for e in chain.edge.log() if e.get("event") == "fill_failed" and "docker.io" in e["why"]]
+    assert not chain.central.held(blob.digest), "what is wrong is not served to anybody else"
+
+
+def test_doubts_of_what_is_right_change_nothing(chain):
+    blob, _ = offer(chain, 3 * MiB)
+    asked = len(chain.upstream.requests(blob.digest, "GET"))
+    for port in (chain.central.fleet, chain.central.port):
+        for _ in range(20):
+            assert raw.ask(port, f"/v2/{NAME}/blobs/{blob.digest}", headers=DOUBT).body == blob.data
+    assert right(chain.central, blob.digest)
+    assert len(chain.upstream.requests(blob.digest, "GET")) == asked
+    assert [e for e in chain.central.log() if e.get("event") == "doubt_unfounded"]
+
+
+def test_a_client_cannot_have_a_blob_read_again(chain):
+    blob, _ = offer(chain, 3 * MiB)
+    raw.ask(chain.central.port, f"/v2/{NAME}/blobs/{blob.digest}", headers=DOUBT)
+    raw.ask(chain.edge.port, f"/v2/{NAME}/blobs/{blob.digest}", headers=DOUBT)
+    raw.ask(chain.edge.port, f"/v2/{NAME}/blobs/{blob.digest}", headers=DOUBT)
+    for node in (chain.central, chain.edge):
+        assert not [e for e in node.log() if "doubt" in e.get("event", "")]
