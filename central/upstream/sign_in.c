@@ -145,6 +145,7 @@ static void answer_bearer(struct up_request *r) {
         denied(r, "it asks for one token after another");
         return;
     }
+    e->knows_basic = r->basic = false;
     /* Other repositories' tokens are fetched ahead only if the scope is what can be foreseen. */
     e->knows_bearer = strcmp(asked.scope, usual) == 0;
     e->challenge = asked;

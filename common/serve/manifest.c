@@ -124,10 +124,14 @@ static void on_asked(const struct ask_answer *a, void *arg) {
     c->answer.end = a->end;
     if (a->end.code == 0) {
         answer_checked(c, a);
-    } else if (a->end.code == ERR_NOT_FOUND || a->end.code == ERR_DENIED) {
+    } else if (a->end.code == ERR_NOT_FOUND) {
         answer_gone(c);
     } else if (!answer_stale(c, a->end.msg)) {
-        c->answer.code = a->end.code;
+        /* Being refused may mean a password that has changed; for good, it means that it is no longer there for us. */
+        if (a->end.code == ERR_DENIED)
+            answer_gone(c);
+        else
+            c->answer.code = a->end.code;
     }
     if (c->told)
         check_free(c);

@@ -136,6 +136,26 @@ def test_a_deleted_tag_is_hidden_if_so_configured(bench):
     wait_until(lambda: tag(made).status == 404, "404", 10, 0.1)
 
 
+@pytest.mark.parametrize("deleted", ["serve", "hide"])
+def test_a_refusal_is_no_deletion(bench, deleted):
+    """A password that has changed hides nothing that is held; what is said names the refusal."""
+    up = bench.faulty()
+    made = bench.chain(("docker.io", up.url), central={"deleted": deleted})
+    up.put("library/app", images.small("old"), "v1")
+    raw.pull(made.edge.port, "library/app", "v1")
+    up.always("/manifests/", Fault(status=403), None)
+
+    def marked():
+        reply = tag(made)
+        assert points_to(reply, images.small("old")), reply
+        return reply.headers.get("warning")
+
+    said = wait_until(marked, "a Warning", 10, 0.1)
+    assert WARNING.match(said) and "stale" in said and "403" in said and "deleted" not in said
+    up.clear()
+    wait_until(lambda: "warning" not in tag(made).headers, "no Warning any more", 15, 0.1)
+
+
 def test_a_head_by_tag_downloads_nothing(chain):
     reply = tag(chain, method="HEAD")
     assert points_to(reply, images.small("old")) and reply.body == b""

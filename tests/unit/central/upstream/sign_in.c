@@ -103,6 +103,35 @@ static void upstream_signs_in_with_basic_when_asked(void **state) {
     assert_non_null(strstr(p.end.msg, "needs an account"));
 }
 
+/* It takes Basic first, and has moved to tokens since. */
+static bool moves_to_bearer(struct script_server *s, int fd, const char *head) {
+    char auth[256];
+    keep(head);
+    script_header(head, "Authorization", auth, sizeof(auth));
+    if (atomic_load(&count) == 0) return with_basic(s, fd, head);
+    if (strstr(head, "GET /token"))
+        ok(fd, "", "{\"token\":\"t\"}");
+    else if (strcmp(auth, "Bearer t") == 0)
+        ok(fd, "", "bearer");
+    else
+        ask_to_sign_in(fd, head);
+    return true;
+}
+
+static void upstream_follows_a_registry_from_basic_to_tokens(void **state) {
+    (void)state;
+    char path[64];
+    write_password(path, "s3cret\n");
+    stage(moves_to_bearer);
+    assert_string_equal(get(FETCH_MANIFEST).body, "basic");
+    atomic_store(&count, 1);
+    assert_string_equal(get(FETCH_MANIFEST).body, "bearer");
+    int before = atomic_load(&registry.requests);
+    assert_string_equal(get(FETCH_MANIFEST).body, "bearer");
+    assert_int_equal(atomic_load(&registry.requests), before + 1); /* at once */
+    unlink(path);
+}
+
 static bool never_satisfied(struct script_server *s, int fd, const char *head) {
     (void)s;
     if (strstr(head, "GET /token"))
@@ -253,6 +282,7 @@ int main(void) {
         T(upstream_fetches_one_token_for_many),
         T(upstream_sends_the_account_to_the_token_service_only),
         T(upstream_signs_in_with_basic_when_asked),
+        T(upstream_follows_a_registry_from_basic_to_tokens),
         T(upstream_stops_when_a_fresh_token_is_refused),
         T(upstream_does_not_run_after_ever_other_challenges),
         T(upstream_renews_a_token_that_is_no_longer_taken),
