@@ -101,28 +101,34 @@ static void learned(const struct fill_spec *spec, int64_t size, const char *medi
     manifest_fini(&m);
 }
 
-/* A layer's size as its manifests promise it: an upstream that sends another length is found out by the first byte. */
-struct promise {
+/* A blob's size as it was when it was here, or as manifests claim it: clients have their heads while the upstream is
+ * still silent, and of what was here an upstream that sends another length is found out by the first byte. */
+struct known_size {
     struct catalog_query query;
     struct catalog_fact fact;
     struct fill *fill;
 };
 
-static void on_promise(struct catalog_query *q) {
-    struct promise *p = container_of(q, struct promise, query);
-    fill_advise(p->fill, p->fact.code == 0 ? p->fact.size : -1, NULL, 0);
+static void on_known_size(struct catalog_query *q) {
+    struct known_size *p = container_of(q, struct known_size, query);
+    struct fill_advice advice = {.size = p->fact.code == 0 ? p->fact.size : -1, .claimed = p->fact.claimed};
+    fill_advise(p->fill, &advice);
     catalog_fact_fini(&p->fact);
     free(p);
 }
 
 static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *rt) {
     struct central *c = central_of(rt);
-    struct promise *p = calloc(1, sizeof(*p));
+    struct known_size *p = calloc(1, sizeof(*p));
     if (!p) abort();
     p->fill = f;
     p->fact.digest = spec->digest;
-    p->query = (struct catalog_query){
-        .catalog = c->catalog, .facts = &p->fact, .n = 1, .max_bytes = MiB, .loop = c->rt->fetch, .done = on_promise};
+    p->query = (struct catalog_query){.catalog = c->catalog,
+                                      .facts = &p->fact,
+                                      .n = 1,
+                                      .max_bytes = MiB,
+                                      .loop = c->rt->fetch,
+                                      .done = on_known_size};
     catalog_query_submit(&p->query, c->rt->pool);
 }
 

@@ -48,7 +48,8 @@ struct catalog_fact {
     struct digest digest; /* asked */
     bool want_proofs;     /* asked */
     int code;             /* 0, ERR_NOT_FOUND, ERR_TOO_BIG (the batch's limit was reached before), ERR_CORRUPT, … */
-    int64_t size;         /* -1 unknown; of a blob that is not held, as its manifests promise if they agree */
+    int64_t size;         /* -1 unknown */
+    bool claimed;         /* the size is what manifests say, if they agree: nobody has seen the bytes */
     bool held;
     bool is_manifest;
     struct manifest manifest; /* media_type, is_index and children, when is_manifest */

@@ -137,7 +137,7 @@ static int put_blob(struct fact *f, sqlite3 *db, int64_t size, bool held) {
     sqlite3_bind_int(st, 3, held);
     int rc = run_stmt(st);
     if (rc) return rc;
-    struct wire_blob blob = {f->digest, size, held};
+    struct wire_blob blob = {.digest = f->digest, .size = size, .held = held};
     struct wire_answer state = {.status = WIRE_KNOWN, .blob = &blob};
     return log_change(f, db, &f->digest, digest_key_len(&f->digest), &state);
 }

@@ -11,7 +11,7 @@ int reader_open(struct catalog *c, struct reader *r, struct error *err) {
         [READ_MANIFEST] = "SELECT media_type, size FROM manifests WHERE digest = ?",
         [READ_CHILDREN] = "SELECT child, size, kind, is_foreign, os, arch, variant FROM children WHERE parent = ?"
                           " ORDER BY position",
-        [READ_PROMISED] = "SELECT (SELECT min(size) FROM children WHERE child = ?1 AND size >= 0),"
+        [READ_CLAIMED] = "SELECT (SELECT min(size) FROM children WHERE child = ?1 AND size >= 0),"
                           " (SELECT max(size) FROM children WHERE child = ?1)",
         [READ_PROOFS] = "SELECT proofs FROM proofs WHERE digest = ?",
     };
@@ -126,16 +126,17 @@ static int read_manifest(struct reader *r, struct catalog_fact *f, size_t *left)
 }
 
 /* A size that manifests disagree on is none: one of them lies. */
-static int read_promised(struct reader *r, struct catalog_fact *f) {
-    int rc = first_row(r, READ_PROMISED, &f->digest);
-    sqlite3_stmt *st = r->st[READ_PROMISED];
+static int read_claimed(struct reader *r, struct catalog_fact *f) {
+    int rc = first_row(r, READ_CLAIMED, &f->digest);
+    sqlite3_stmt *st = r->st[READ_CLAIMED];
     if (rc == SQLITE_ROW && sqlite3_column_type(st, 1) != SQLITE_NULL) {
         f->code = 0;
         bool agree =
             sqlite3_column_type(st, 0) != SQLITE_NULL && sqlite3_column_int64(st, 0) == sqlite3_column_int64(st, 1);
         f->size = agree ? sqlite3_column_int64(st, 0) : -1;
+        f->claimed = true;
     }
-    done_with(r, READ_PROMISED);
+    done_with(r, READ_CLAIMED);
     return rc;
 }
 
@@ -169,7 +170,7 @@ static int read_fact(struct reader *r, struct catalog_fact *f, size_t *left) {
     }
     done_with(r, READ_BLOB);
     if (fine(rc)) rc = read_manifest(r, f, left);
-    if (fine(rc) && f->code == ERR_NOT_FOUND) rc = read_promised(r, f);
+    if (fine(rc) && f->code == ERR_NOT_FOUND) rc = read_claimed(r, f);
     if (fine(rc) && f->code == 0 && f->want_proofs) rc = read_proofs(r, f, left);
     return rc;
 }

@@ -107,7 +107,7 @@ static void *new_zero(size_t size) {
 
 static void fill_known(struct wire_answer *a, struct catalog_fact *f) {
     a->blob = new_zero(sizeof(*a->blob));
-    *a->blob = (struct wire_blob){f->digest, f->size, f->held};
+    *a->blob = (struct wire_blob){f->digest, f->size, f->held, f->claimed};
     if (f->is_manifest) {
         a->manifest = new_zero(sizeof(*a->manifest));
         a->manifest->digest = f->digest;

@@ -78,7 +78,7 @@ static struct fill *fill_new(struct fill_shard *sh, const struct fill_spec *spec
     f->engine = sh->engine;
     f->loop = sh->loop;
     f->spec = *spec;
-    atomic_init(&f->size, spec->size);
+    atomic_init(&f->size, -1);
     atomic_init(&f->rewind_floor, INT64_MAX);
     atomic_init(&f->window_from, INT64_MAX);
     atomic_init(&f->source_name, "");
@@ -324,13 +324,29 @@ static bool absorb(struct fill *f) {
     return true;
 }
 
+/* Manifests have claimed another size than the source has. Readers that were told it are cut by looking at it again;
+ * nothing may be visible meanwhile that is a whole body by the new size. */
+static void claim_refuted(struct fill *f, int64_t size) {
+    char digest[DIGEST_STR_MAX];
+    log_info("claimed_size_wrong", KV_S("digest", digest_str(&f->spec.digest, digest)),
+             KV_I("claimed", atomic_load_explicit(&f->size, memory_order_relaxed)), KV_I("size", size),
+             KV_S("request_id", f->spec.request_id));
+    f->claimed = false;
+    atomic_store_explicit(&f->visible, 0, memory_order_release);
+    atomic_store_explicit(&f->size, size, memory_order_release);
+    fill_publish(f);
+    fill_notify_readers(f);
+}
+
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
     (void)fetch;
     struct fill *f = arg;
     f->gone_since_ms = 0;
     f->origin = h->origin;
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (h->total >= 0 && known >= 0 && h->total != known) {
+    if (h->total >= 0 && h->total != known && f->claimed && h->total >= f->taken) {
+        claim_refuted(f, h->total);
+    } else if (h->total >= 0 && known >= 0 && h->total != known) {
         char what[96];
         snprintf(what, sizeof(what), "a length of %lld instead of %lld", (long long)h->total, (long long)known);
         fill_source_lied(f, what);
@@ -343,7 +359,10 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
         fill_fail(f, &end);
         return;
     }
-    if (h->total >= 0) atomic_store_explicit(&f->size, h->total, memory_order_release);
+    if (h->total >= 0) {
+        f->claimed = false;
+        atomic_store_explicit(&f->size, h->total, memory_order_release);
+    }
     if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
     bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
     if (first && f->spec.manifest) {
@@ -397,6 +416,10 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (f->claimed && f->taken + (int64_t)len > size) {
+        size = -1;
+        claim_refuted(f, size);
+    }
     if ((size >= 0 && f->taken + (int64_t)len > size) ||
         (f->spec.manifest && f->taken + (int64_t)len > MANIFEST_MAX_BYTES)) {
         fill_source_lied(f, "more bytes than it should");
@@ -425,7 +448,10 @@ static void on_lull(struct fetch *fetch, void *arg) {
 static void source_ended(struct fill *f) {
     const struct fetch_end *e = &f->last;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (e->code == 0 && size < 0) {
+    if (e->code == 0 && f->claimed && f->written != size && fill_digest_fits(f)) {
+        size = f->written;
+        claim_refuted(f, size);
+    } else if (e->code == 0 && size < 0) {
         size = f->written;
         atomic_store_explicit(&f->size, size, memory_order_release);
     }
@@ -464,7 +490,7 @@ void fill_fetch(struct fill *f) {
     }
     if (!absorb(f)) return;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (size >= 0 && f->written == size) {
+    if (size >= 0 && f->written == size && (!f->claimed || fill_digest_fits(f))) {
         fill_finish(f);
         return;
     }
@@ -532,15 +558,30 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
     return f;
 }
 
-/* The source's length is not the one its manifest promises. Nobody can have had all of it: the last piece is withheld.
+/* The source's length is not the one the catalogue has seen. Nobody can have had all of it: the last piece is withheld.
  */
-static void contradicted(struct fill *f, int64_t promised) {
-    atomic_store_explicit(&f->size, promised, memory_order_release);
-    if (f->taken > promised) fill_rewind(f, 0);
-    if (f->step == STEP_FETCHING) fill_source_lied(f, "a length that its manifest does not promise");
+static void contradicted(struct fill *f, int64_t seen) {
+    atomic_store_explicit(&f->visible, 0, memory_order_release);
+    atomic_store_explicit(&f->size, seen, memory_order_release);
+    if (f->taken > seen) fill_rewind(f, 0);
+    fill_publish(f);
+    if (f->step == STEP_FETCHING) fill_source_lied(f, "another length than it was");
 }
 
-void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_proofs) {
+static void advise_size(struct fill *f, const struct fill_advice *a) {
+    int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
+    if (a->size < 0 || a->size == known || (a->claimed && known >= 0)) return;
+    if (known >= 0) {
+        contradicted(f, a->size);
+    } else if (f->taken <= a->size) {
+        f->claimed = a->claimed;
+        atomic_store_explicit(&f->size, a->size, memory_order_release);
+    } else if (!a->claimed) {
+        contradicted(f, a->size);
+    }
+}
+
+void fill_advise(struct fill *f, const struct fill_advice *a) {
     assert(f->advice_pending);
     f->advice_pending = false;
     if (f->step == STEP_OVER || f->step == STEP_COMMITTING) {
@@ -548,16 +589,12 @@ void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_p
         return;
     }
     size_t len = digest_len(f->spec.digest.alg);
-    int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (known < 0 && size >= 0 && f->taken <= size)
-        atomic_store_explicit(&f->size, size, memory_order_release);
-    else if (size >= 0 && known != size)
-        contradicted(f, size);
-    if (proofs && n_proofs) {
-        f->advised = malloc(n_proofs * len);
+    advise_size(f, a);
+    if (a->proofs && a->n_proofs) {
+        f->advised = malloc(a->n_proofs * len);
         if (!f->advised) abort();
-        memcpy(f->advised, proofs, n_proofs * len);
-        f->n_advised = n_proofs;
+        memcpy(f->advised, a->proofs, a->n_proofs * len);
+        f->n_advised = a->n_proofs;
         check_against_advice(f);
     }
     if (f->step != STEP_OVER) fill_notify_readers(f);

@@ -26,7 +26,6 @@ struct fill_spec {
     struct digest digest;
     struct repo_name repo;
     bool manifest;      /* fetched as a manifest: media type kept, size limited, children recorded */
-    int64_t size;       /* as promised by a descriptor; -1 unknown */
     int64_t start, end; /* the part a reader is after; 0, 0: everything. Tells the fill when a reader is far ahead */
     char request_id[65];
 };
@@ -73,7 +72,9 @@ struct fill_reader *fill_attach(struct fill_engine *e, const struct fill_spec *s
 void fill_detach(struct fill_reader *r);
 /* Serving loop, between attach and detach. */
 enum fill_state fill_reader_state(const struct fill_reader *r);
-int64_t fill_reader_size(const struct fill_reader *r);           /* -1 unknown yet */
+/* -1 unknown yet. It may change until FILL_PROVED, where a manifest's claim or a source was wrong: whoever has told it
+ * to a client looks again after fill_reader_visible, and hands nothing over if it is another. */
+int64_t fill_reader_size(const struct fill_reader *r);
 const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, from FILL_FLOWING on; "" unknown */
 const char *fill_reader_source(const struct fill_reader *r);     /* who answers; "" before FILL_FLOWING */
 bool fill_reader_joined(const struct fill_reader *r);            /* the fill was already running */
@@ -86,8 +87,15 @@ void fill_reader_consumed(struct fill_reader *r, int64_t pos);
 /* FILL_FAILED: why. Valid until detach. */
 const struct fetch_end *fill_reader_error(const struct fill_reader *r);
 
-/* Fetch loop of f, exactly once for every ask_catalogue: what is known. size -1: unknown; proofs may be NULL. */
-void fill_advise(struct fill *f, int64_t size, const uint8_t *proofs, size_t n_proofs);
+/* What the catalogue knows of a blob. */
+struct fill_advice {
+    int64_t size;          /* -1 unknown */
+    bool claimed;          /* the size is what manifests say, which anyone can write: a source's word outranks it */
+    const uint8_t *proofs; /* borrowed, may be NULL: chaining values at the ends of all pieces but the last */
+    size_t n_proofs;
+};
+/* Fetch loop of f, exactly once for every ask_catalogue. */
+void fill_advise(struct fill *f, const struct fill_advice *a);
 
 /* Any thread, for metrics and status. */
 struct fill_stats {

@@ -67,7 +67,7 @@ struct fill {
     _Atomic(const char *) source_name;
     atomic_uint rewinds;
     _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
-    char media_type[MEDIA_TYPE_MAX + 1]; /* set once, before state leaves FILL_STARTING */
+    char media_type[MEDIA_TYPE_MAX + 1]; /* manifests: settled before state becomes FILL_PROVED */
     struct fetch_end end;                /* set once, before state becomes FILL_FAILED */
     struct open_file *disk;              /* set once, before the first reader sees the fill; NULL: all in the window */
     _Atomic(struct open_file *) window;  /* set once: a memory file with the same offsets, from window_from on */
@@ -78,6 +78,7 @@ struct fill {
     /* Fetch loop only. */
     enum fill_step step;
     bool in_table;
+    bool claimed;  /* the size is what manifests say, not what a source or the catalogue has seen */
     bool reopened; /* what an earlier life has left in the part file is not hashed yet */
     struct part *part;
     int64_t told;        /* of `visible`, what readers were last told of */
@@ -201,6 +202,8 @@ void fill_hold_back(struct fill *f);
 struct fill_shard *fill_shard(struct fill *f);
 
 /* finish.c; fetch loop. All bytes are in and hashed: is it what was asked for? */
+/* True if what is written, all of it hashed, is the whole blob. */
+bool fill_digest_fits(const struct fill *f);
 void fill_finish(struct fill *f);
 
 /* opening.c; fetch loop. Opens the part file of a new fill, unless it is one `apart`; the first try follows, never

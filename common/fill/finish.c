@@ -72,7 +72,7 @@ static void proved(struct fill *f) {
     }
     atomic_store_explicit(&f->size, size, memory_order_relaxed);
     atomic_store_explicit(&f->proven, size, memory_order_relaxed);
-    atomic_store_explicit(&f->visible, size, memory_order_relaxed);
+    atomic_store_explicit(&f->visible, size, memory_order_release);
     atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);
     atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
     fill_notify_readers(f);
@@ -89,11 +89,15 @@ static void proved(struct fill *f) {
     free(body);
 }
 
-void fill_finish(struct fill *f) {
+bool fill_digest_fits(const struct fill *f) {
     struct hasher h = f->hasher;
     struct digest got;
     hasher_final(&h, &got);
-    if (digest_eq(&got, &f->spec.digest)) {
+    return digest_eq(&got, &f->spec.digest);
+}
+
+void fill_finish(struct fill *f) {
+    if (fill_digest_fits(f)) {
         proved(f);
         return;
     }

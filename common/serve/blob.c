@@ -13,7 +13,7 @@ static const char *media_of(const struct exchange *x, const struct blob_info *in
 }
 
 static void follow(struct exchange *x) {
-    struct fill_spec spec = {.digest = x->ref.digest, .repo = x->repo, .manifest = x->is_manifest, .size = -1};
+    struct fill_spec spec = {.digest = x->ref.digest, .repo = x->repo, .manifest = x->is_manifest};
     body_follow(x, &spec);
 }
 

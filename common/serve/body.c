@@ -178,6 +178,7 @@ static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file)
     }
     int64_t ready = fill_reader_visible(b->reader, b->pos);
     if (ready < want) want = ready;
+    if (fill_reader_size(b->reader) != b->size) return 0; /* the head has told another: advance() cuts */
     if (want > 0) *file = fill_reader_file(b->reader, b->pos, &want);
     return want;
 }
@@ -277,6 +278,12 @@ static void advance(struct body *b) {
     enum fill_state state = fill_reader_state(b->reader);
     if (state == FILL_FAILED) {
         fail(b);
+        return;
+    }
+    if (b->begun && fill_reader_size(b->reader) != b->size) {
+        b->ended = true;
+        leave_fill(b);
+        http_reply_abort(b->x->req);
         return;
     }
     if (!b->begun) {

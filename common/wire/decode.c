@@ -176,6 +176,7 @@ static int get_answer(struct wire_answer *a, const Entrepot__V1__Answer *p) {
         if (get_digest(&a->blob->digest, p->blob->digest) < 0) return ERR_INVALID;
         a->blob->size = p->blob->size < 0 ? -1 : p->blob->size;
         a->blob->held = p->blob->held;
+        a->blob->claimed = p->blob->claimed;
     }
     if (p->manifest) {
         a->manifest = new_zero(sizeof(*a->manifest));

@@ -136,6 +136,7 @@ static Entrepot__V1__Answer *put_answer(struct arena *a, const struct wire_answe
         p->blob->digest = put_digest(a, &in->blob->digest);
         p->blob->size = in->blob->size;
         p->blob->held = in->blob->held;
+        p->blob->claimed = in->blob->claimed;
     }
     if (in->manifest) p->manifest = put_manifest(a, in->manifest);
     if (in->tag) p->tag = put_tag(a, in->tag);

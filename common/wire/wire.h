@@ -47,6 +47,7 @@ struct wire_blob {
     struct digest digest;
     int64_t size; /* -1 unknown */
     bool held;
+    bool claimed; /* the size is what manifests say: nobody has seen the bytes */
 };
 struct wire_manifest {
     struct digest digest;

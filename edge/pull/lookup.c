@@ -53,21 +53,22 @@ static void remember_sizes(struct lookups *k, const struct manifest *m) {
 /* What one answer says of the fill that asked; NULL: nothing. */
 static void advise(struct lookups *k, struct waiting *w, const struct wire_answer *a) {
     int64_t *learned = map_get(k->sizes, &w->query.digest, sizeof(w->query.digest));
-    int64_t size = learned ? *learned : -1;
-    const uint8_t *proofs = NULL;
-    size_t n = 0;
+    struct fill_advice advice = {.size = learned ? *learned : -1, .claimed = true};
     if (a && a->status == WIRE_KNOWN) {
         if (a->manifest) remember_sizes(k, &a->manifest->doc);
-        if (a->blob && a->blob->size >= 0) size = a->blob->size;
-        if (a->manifest && a->manifest->size >= 0) size = a->manifest->size;
+        if (a->blob && a->blob->size >= 0) {
+            advice.size = a->blob->size;
+            advice.claimed = a->blob->claimed;
+        }
         size_t len = digest_len(w->query.digest.alg);
         /* The list must be as long as the size says, or it is none. */
+        int64_t size = advice.claimed ? 0 : advice.size;
         if (a->proofs_len && size > 0 && a->proofs_len == (size_t)((size - 1) / PIECE_SIZE) * len) {
-            proofs = a->proofs;
-            n = a->proofs_len / len;
+            advice.proofs = a->proofs;
+            advice.n_proofs = a->proofs_len / len;
         }
     }
-    fill_advise(w->fill, size, proofs, n);
+    fill_advise(w->fill, &advice);
 }
 
 static void batch_free(struct batch *b) {

@@ -174,21 +174,23 @@ static struct {
     struct loop *serving[SERVING];
     struct fill_engine *engine;
     struct script *sources[2];
-    struct script *by_size; /* instead of sources: the one whose size it is */
-    size_t n_by_size;
+    struct script *by_digest; /* instead of sources: the one whose digest it is */
+    const struct digest *digests;
+    size_t n_by_digest;
     unsigned n_sources;
     const uint8_t *proofs;
     size_t n_proofs;
     int64_t advise_size;
+    bool claimed;
     sem_t stopped;
 } world;
 
 static unsigned world_sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
     (void)arg;
-    for (size_t i = 0; i < world.n_by_size; i++) {
-        if (world.by_size[i].size == spec->size) out[0] = &world.by_size[i].source;
+    for (size_t i = 0; i < world.n_by_digest; i++) {
+        if (digest_eq(&world.digests[i], &spec->digest)) out[0] = &world.by_digest[i].source;
     }
-    for (unsigned i = 0; i < world.n_sources && !world.by_size; i++)
+    for (unsigned i = 0; i < world.n_sources && !world.by_digest; i++)
         out[i] = &world.sources[i]->source;
     return world.n_sources;
 }
@@ -202,7 +204,8 @@ static unsigned world_scopes(const struct fill_spec *spec, uint32_t out[4], void
 static void world_ask(struct fill *f, const struct fill_spec *spec, void *arg) {
     (void)spec;
     (void)arg;
-    fill_advise(f, world.advise_size, world.proofs, world.n_proofs);
+    struct fill_advice advice = {world.advise_size, world.claimed, world.proofs, world.n_proofs};
+    fill_advise(f, &advice);
 }
 
 static void world_start(int64_t limit) {
@@ -322,7 +325,7 @@ static void taker_begin(void *arg) {
 static void taker_init(struct taker *t, int loop, const struct digest *d, int64_t size, const char *repo, int64_t start,
                        int64_t end) {
     memset(t, 0, sizeof(*t));
-    t->spec = (struct fill_spec){.digest = *d, .size = -1, .start = start, .end = end};
+    t->spec = (struct fill_spec){.digest = *d, .start = start, .end = end};
     snprintf(t->spec.repo.upstream, sizeof(t->spec.repo.upstream), "up");
     snprintf(t->spec.repo.path, sizeof(t->spec.repo.path), "%s", repo);
     t->pos = start;
@@ -420,17 +423,17 @@ static void fill_takes_blobs_of_all_sizes_side_by_side_in_odd_parts(void **state
     static const int64_t sizes[] = {1,      10007,      32 * 1024,  256 * 1024, 256 * 1024 + 1, MB,
                                     4 * MB, 4 * MB + 1, 8 * MB - 1, 8 * MB,     9 * MB + 12345, 13 * MB};
     static struct script s[ARRAY_LEN(sizes)];
+    struct digest d[ARRAY_LEN(sizes)];
     static struct taker takers[ARRAY_LEN(sizes)];
     unsigned char *data[ARRAY_LEN(sizes)];
-    world = (typeof(world)){.by_size = s, .n_by_size = ARRAY_LEN(sizes), .n_sources = 1, .advise_size = -1};
+    world = (typeof(world)){
+        .by_digest = s, .digests = d, .n_by_digest = ARRAY_LEN(sizes), .n_sources = 1, .advise_size = -1};
     world_start(0);
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        struct digest d;
-        data[i] = random_data(sizes[i], &d);
+        data[i] = random_data(sizes[i], &d[i]);
         script_init(&s[i], "odd", data[i], sizes[i]);
         s[i].part = 10007;
-        taker_init(&takers[i], (int)i, &d, sizes[i], "a", 0, 0);
-        takers[i].spec.size = sizes[i];
+        taker_init(&takers[i], (int)i, &d[i], sizes[i], "a", 0, 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
         taker_go(&takers[i]);
@@ -658,6 +661,45 @@ static void fill_forgets_a_part_file_that_is_longer_than_the_blob(void **state) 
     free(longer);
 }
 
+/* Anyone can write a manifest: what it says of a size is a hint, whatever the source says of it itself. */
+static void fill_takes_a_claimed_size_for_no_more_than_a_claim(void **state) {
+    (void)state;
+    static const struct {
+        int64_t size, claim;
+        bool hide;
+    } cases[] = {
+        {5 * MB, 1, false},      {5 * MB, 0, false},     {5 * MB, 9 * MB, false}, {5 * MB, INT64_C(1) << 53, false},
+        {5 * MB, 1, true},       {5 * MB, 4 * MB, true}, {5 * MB, 9 * MB, true},  {10007, 11, false},
+        {10007, 5 * MB, true},   {10007, 10006, true},   {0, 12, false},          {12, 0, true},
+        {5 * MB, 5 * MB, false}, {5 * MB, 5 * MB, true}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct digest d;
+        unsigned char *data = random_data(cases[i].size, &d);
+        struct script s;
+        script_init(&s, "one", data, cases[i].size);
+        s.hide_size = cases[i].hide;
+        world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = cases[i].claim, .claimed = true};
+        assert_int_equal(take_all(&s, &d), cases[i].size);
+        world_clean();
+        free(data);
+    }
+}
+
+/* A part file as long as the claim is neither the whole nor wrong. */
+static void fill_goes_on_from_a_part_file_of_the_claimed_size(void **state) {
+    (void)state;
+    const int64_t size = 9 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = 4 * MB, .claimed = true};
+    leave_part(data, 4 * MB, &d);
+    assert_int_equal(take_all(&s, &d), 5 * MB);
+    world_clean();
+    free(data);
+}
+
 static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state) {
     (void)state;
     const int64_t size = 14 * MB;
@@ -838,6 +880,8 @@ int main(void) {
         cmocka_unit_test(fill_continues_its_part_file_after_a_restart),
         cmocka_unit_test(fill_takes_back_what_has_rotted_of_its_part_file_and_blames_nobody),
         cmocka_unit_test(fill_forgets_a_part_file_that_is_longer_than_the_blob),
+        cmocka_unit_test(fill_takes_a_claimed_size_for_no_more_than_a_claim),
+        cmocka_unit_test(fill_goes_on_from_a_part_file_of_the_claimed_size),
         cmocka_unit_test(fill_takes_back_only_the_piece_the_catalogue_disproves),
         cmocka_unit_test(fill_goes_on_when_one_reader_leaves),
         cmocka_unit_test(fill_passes_through_what_the_store_has_no_room_for),

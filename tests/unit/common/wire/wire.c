@@ -53,7 +53,7 @@ static void a_response_comes_back_as_it_was(void **state) {
                                       .os = "linux",
                                       .arch = "arm",
                                       .variant = "v7"}};
-    struct wire_blob blob = {digest_n(2), 42, true};
+    struct wire_blob blob = {digest_n(2), 42, true, false};
     struct wire_manifest manifest = {digest_n(2), 42, {.children = kids, .n_children = 2}};
     strcpy(manifest.doc.media_type, MEDIA_OCI_INDEX);
     struct wire_tag tag = {.repo = {"", "a/b"},
