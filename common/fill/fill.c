@@ -164,12 +164,13 @@ static void on_linger(void *arg) {
 /* --- what is visible --- */
 
 /* Everything but the last piece, which waits for the whole digest. Where the catalogue knows the pieces nothing is
- * shown of the one after that which is being checked. */
+ * shown of the one after that which is being checked; and of what an earlier life has left nothing that is not. */
 void fill_publish(struct fill *f) {
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     int64_t limit = size >= 0 ? (size > 0 ? piece_start(size - 1) : 0) : f->written - PIECE_SIZE;
     int64_t checked = piece_end(f->hashed);
     if (f->n_advised && limit > checked) limit = checked;
+    if (f->reopened && limit > f->hashed) limit = f->hashed;
     int64_t visible = f->written < limit ? f->written : limit;
     if (visible < 0) visible = 0;
     atomic_store_explicit(&f->visible, visible, memory_order_release);

@@ -16,6 +16,8 @@
 /* Place is taken on the disk so much ahead: ext4 then has nothing to allocate page by page, which is a third of what
  * writing costs (100 MB: 27 ms, 18 with place taken). */
 #define RESERVE_STEP (16 * MiB)
+/* Nobody counts it, so it is little beside the store's limit however many fills run. */
+#define RESERVE_SHARE 64
 #define RESERVE_FROM (1 * MiB) /* the first bytes do not wait for it, and what is small has no need */
 /* Less free than this, and nobody takes more than is written. */
 #define RESERVE_FREE_MIN (2 * GiB)
@@ -166,7 +168,9 @@ static void reserve_ahead(struct part *p, int64_t offset, int64_t end) {
         return;
     }
     const struct store *s = p->store;
-    int64_t to = end + RESERVE_STEP < p->expected ? end + RESERVE_STEP : p->expected;
+    int64_t step =
+        s->cfg.limit > 0 && s->cfg.limit / RESERVE_SHARE < RESERVE_STEP ? s->cfg.limit / RESERVE_SHARE : RESERVE_STEP;
+    int64_t to = end + step < p->expected ? end + step : p->expected;
     if (s->disk_free - s->since_statvfs - s->cfg.min_free < RESERVE_FREE_MIN) return;
     if (fallocate(open_file_fd(p->file), FALLOC_FL_KEEP_SIZE, p->reserved, to - p->reserved) == 0)
         p->reserved = to;

@@ -163,6 +163,20 @@ static void what_is_taken_ahead_misleads_nobody_and_is_given_back(void **state) 
     free(data);
 }
 
+static void little_is_taken_ahead_under_a_small_limit(void **state) {
+    (void)state;
+    store_close(store);
+    store = fixture_open(dir, 32 * MiB);
+    struct digest d;
+    int64_t len;
+    char *data = fixture_bytes(3, MiB, &d);
+    struct part *p = begin_large(store, &d, data);
+    assert_non_null(p);
+    assert_true(on_disk(&d, &len) < 4 * MiB);
+    part_discard(p);
+    free(data);
+}
+
 /* Sealed by chmod, then killed before its move into blobs/: as a plain user it could not be opened for writing. */
 static void continue_sealed_part_as_nobody(void) {
     struct digest d;
@@ -668,6 +682,7 @@ int main(void) {
         T(a_committed_part_is_found_and_survives_reopening),
         T(a_part_is_continued_up_to_its_first_hole),
         T(what_is_taken_ahead_misleads_nobody_and_is_given_back),
+        T(little_is_taken_ahead_under_a_small_limit),
         T(a_part_that_was_sealed_already_is_continued),
         T(a_commit_of_the_wrong_length_fails_and_keeps_the_part),
         T(manifests_keep_their_media_type),

@@ -1,0 +1,89 @@
+"""Two rows of the failure table that a container cannot have for real: a power cut, and a clock that jumps."""
+
+import mmap
+import os
+import struct
+
+import pytest
+
+from lab import images, raw
+from lab.base import MiB, run, wait_until
+from lab.faulty import Fault
+from lab.nodes import SANITIZERS
+
+HERE = os.path.dirname(__file__)
+YEAR = 365 * 86400
+NAME = "library/app"
+
+
+def preload(folder, name, **env):
+    library = folder / f"{name}.so"
+    run("gcc", "-O1", "-Wall", "-shared", "-fPIC", "-o", library, f"{HERE}/lab/{name}.c", "-ldl")
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":verify_asan_link_order=0", **env}
+
+
+def test_what_gets_into_blobs_was_synced_before(bench, tmp_path):
+    """A rename that follows a sync leaves a whole file or none, whenever the power goes."""
+    moves = tmp_path / "moves"
+    up = bench.faulty()
+    made = bench.chain(("docker.io", up.url), env=preload(tmp_path, "sync_watch", SYNC_WATCH=str(moves)), edge={"store.limit": "30MiB"})
+    wanted = []
+    for i, size in enumerate((1, 4096, 3 * MiB, 9 * MiB, 12 * MiB, 12 * MiB)):
+        blob = images.noise_blob(size, f"power {i}")
+        up.put(f"{NAME}{i}", images.single_blob(blob), "v1")
+        raw.pull(made.edge.port, f"{NAME}{i}", "v1")
+        wanted.append(blob.digest.split(":")[1])
+    # One that was cut, and goes on from what is kept.
+    cut = images.noise_blob(10 * MiB, "power cut")
+    up.put(f"{NAME}-cut", images.single_blob(cut), "v1")
+    up.on(f"/blobs/{cut.digest}", Fault(reset_after=6 * MiB))
+    raw.manifest(made.edge.port, f"{NAME}-cut", "v1")
+    wait_until(lambda: raw.Download(made.edge.port, f"{NAME}-cut", cut.digest, cut.data).start().join(60).good, "it comes", 30)
+    wanted.append(cut.digest.split(":")[1])
+    sample = bench.place("sample")
+    images.write_layout(images.small("hosted"), sample)
+    made.central.command("load", sample, "sample/hosted:latest")
+    wait_until(lambda: sum(w in moves.read_text() for w in wanted) == len(wanted), "all are on disk")
+    lines = moves.read_text().splitlines()
+    assert len(lines) >= 2 * len(wanted)
+    assert all(line.startswith("synced ") for line in lines), [line for line in lines if not line.startswith("synced ")]
+
+
+class Clock:
+    def __init__(self, folder):
+        self.number = folder / "ahead"
+        self.number.write_bytes(struct.pack("q", 0))
+        self.env = preload(folder, "odd_clock", ODD_CLOCK=str(self.number))
+
+    def ahead(self, seconds):
+        with open(self.number, "r+b") as f, mmap.mmap(f.fileno(), 8) as m:
+            m[:] = struct.pack("q", seconds)
+
+
+@pytest.mark.parametrize("jump", [YEAR, -YEAR], ids=["ahead", "back"])
+def test_a_clock_that_jumps_cuts_no_download_and_keeps_no_tag(bench, tmp_path, jump):
+    clock = Clock(tmp_path)
+    up = bench.faulty()
+    made = bench.chain(("docker.io", up.url), env=clock.env, fresh_for="1h")
+    blob = images.noise_blob(9 * MiB, "clock")
+    image = up.put(NAME, images.single_blob(blob), "v1")
+    up.on(f"/blobs/{blob.digest}", Fault(stall_after=6 * MiB))
+    assert raw.manifest(made.edge.port, NAME, "v1").status == 200
+    down = raw.Download(made.edge.port, NAME, blob.digest, blob.data).start()
+    wait_until(lambda: down.got >= 4 * MiB, "it is under way", 15)
+    clock.ahead(jump)
+    # Everything that waits has waited no longer for that: breakers, time-outs, what is idle.
+    assert raw.manifest(made.edge.port, NAME, image.digest).status == 200
+    assert made.edge.ready() and made.central.ready()
+    assert not down.whole and down.thread.is_alive(), down
+    up.release()
+    assert down.join(60).good
+    # A tag whose time cannot be told is asked for again.
+    moved = up.put(NAME, images.small("moved"), "v1")
+    wait_until(
+        lambda: raw.manifest(made.edge.port, NAME, "v1").headers.get("docker-content-digest") == moved.digest, "the tag has moved", 10
+    )
+    for node in (made.edge, made.central):
+        assert node.json("verify")["bad"] == 0
+        node.restart()
+    assert raw.manifest(made.edge.port, NAME, "v1").status == 200

@@ -1,0 +1,148 @@
+/* A fill and its sources: cut, lying, refusing, asked for a part far ahead, asked for another repository. */
+#include "tests/unit/common/fill/world.h"
+
+static void fill_keeps_what_a_cut_source_sent_and_goes_on_from_there(void **state) {
+    (void)state;
+    const int64_t size = 6 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "cut", data, size);
+    s.cut_at = 3 * MB;
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got, data, (size_t)size);
+    free(t.got);
+    assert_int_equal(atomic_load(&s.last_offset), 3 * MB);
+    assert_int_equal(atomic_load(&s.sent), size);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state) {
+    (void)state;
+    const int64_t size = 14 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    uint8_t proofs[3 * 32];
+    prove_pieces(data, 3, proofs);
+    struct script liar, honest;
+    script_init(&liar, "liar", data, size);
+    liar.wrong_at = 5 * MB;
+    script_init(&honest, "honest", data, size);
+    world = (typeof(world)){
+        .sources = {&liar, &honest}, .n_sources = 2, .advise_size = size, .proofs = proofs, .n_proofs = 3};
+    world_start(0);
+    struct taker early, ranged;
+    /* This one waits beyond the wrong piece: it has been given nothing that is taken back. */
+    taker_start(&ranged, 1, &d, size, "a", 9 * MB, 10 * MB);
+    assert_int_equal(taker_wait(&ranged), 0);
+    assert_memory_equal(ranged.got + 9 * MB, data + 9 * MB, (size_t)MB);
+    free(ranged.got);
+    assert_int_equal(atomic_load(&honest.last_offset), 4 * MB);
+    taker_start(&early, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&early), 0);
+    assert_memory_equal(early.got, data, (size_t)size);
+    free(early.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+static void fill_fetches_a_far_range_aside(void **state) {
+    (void)state;
+    const int64_t size = 40 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "slow", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    atomic_store(&s.gate, 1 * MB);
+    struct taker front, far;
+    taker_start(&front, 0, &d, size, "a", 0, 0);
+    while (atomic_load(&s.sent) < 1 * MB)
+        sched_yield();
+    /* The main fetch stands at 1 MiB and shall not get to 30 by itself: only a ranged one can start there. */
+    taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
+    while (atomic_load(&s.last_offset) != 28 * MB)
+        sched_yield();
+    atomic_store(&s.gate, INT64_MAX);
+    assert_int_equal(taker_wait(&far), 0);
+    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
+    assert_int_equal(taker_wait(&front), 0);
+    assert_memory_equal(front.got, data, (size_t)size);
+    free(front.got);
+    free(far.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+static void fill_fails_with_no_when_every_source_says_no(void **state) {
+    (void)state;
+    struct digest d;
+    unsigned char *data = random_data(10, &d);
+    struct script a, b;
+    script_init(&a, "a", data, 10);
+    script_init(&b, "b", data, 10);
+    a.refuse = ERR_NOT_FOUND;
+    b.refuse = ERR_NOT_FOUND;
+    world = (typeof(world)){.sources = {&a, &b}, .n_sources = 2, .advise_size = -1};
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, 10, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
+    free(t.got);
+    b.refuse = ERR_UNREACHABLE;
+    taker_start(&t, 0, &d, 10, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), ERR_UNREACHABLE);
+    free(t.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+static void fill_asks_whether_another_repository_may_have_it(void **state) {
+    (void)state;
+    const int64_t size = 1 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    free(t.got);
+    wait_until_held(&d);
+    taker_start(&t, 0, &d, size, "b", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got, data, (size_t)size);
+    free(t.got);
+    assert_int_equal(atomic_load(&s.starts), 1);
+    assert_int_equal(atomic_load(&s.heads), 1);
+    s.refuse = ERR_NOT_FOUND;
+    taker_start(&t, 0, &d, size, "c", 0, 0);
+    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
+    free(t.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fill_keeps_what_a_cut_source_sent_and_goes_on_from_there),
+        cmocka_unit_test(fill_takes_back_only_the_piece_the_catalogue_disproves),
+        cmocka_unit_test(fill_fetches_a_far_range_aside),
+        cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
+        cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

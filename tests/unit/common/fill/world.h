@@ -1,0 +1,413 @@
+/* What the fill's tests share: sources that do as they are told, over a real store, and readers on several loops. */
+#ifndef ENTREPOT_TESTS_FILL_WORLD_H
+#define ENTREPOT_TESTS_FILL_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/core/file.h"
+#include "common/fill/fill.h"
+
+#define MB ((int64_t)1024 * 1024)
+#define CHUNK ((int64_t)128 * 1024)
+#define SERVING 3
+
+/* --- a source that does as it is told --- */
+
+struct script {
+    struct source source; /* first */
+    const unsigned char *data;
+    int64_t size;
+    int64_t wrong_at;     /* this byte is flipped, once; -1 */
+    int64_t cut_at;       /* the first fetch ends here with ERR_UPSTREAM; -1 */
+    _Atomic int64_t gate; /* nothing beyond this offset is sent until it is raised */
+    int refuse;           /* enum err: every fetch ends with it */
+    bool hide_size;
+    int64_t part; /* bytes handed over at a time; 0: all there is */
+    bool at_once; /* the whole body and its end come in one turn of the loop, which takes as long as hashing it does */
+    atomic_int starts, heads;
+    _Atomic int64_t last_offset, sent;
+};
+
+struct script_fetch {
+    struct fetch fetch; /* first */
+    struct script *s;
+    const struct fetch_events *ev;
+    void *arg;
+    struct timer timer;
+    int64_t at, end;
+    bool is_head, head_sent, paused, in_callback, cancelled;
+    int number;
+};
+
+static struct loop *fetch_loop;
+
+static inline void script_free(struct script_fetch *f) {
+    timer_fini(&f->timer);
+    free(f);
+}
+
+static inline void script_end(struct script_fetch *f, int code) {
+    struct fetch_end e;
+    fetch_end_set(&e, code, "%s: scripted", f->s->source.name);
+    f->ev->done(&f->fetch, &e, f->arg);
+    script_free(f);
+}
+
+static inline bool script_call(struct script_fetch *f, const unsigned char *data, size_t len) {
+    f->in_callback = true;
+    if (data) {
+        size_t part = f->s->part ? (size_t)f->s->part : len;
+        for (size_t at = 0; at < len && !f->cancelled; at += part)
+            f->ev->data(&f->fetch, data + at, len - at < part ? len - at : part, f->arg);
+        if (!f->cancelled && f->ev->lull) f->ev->lull(&f->fetch, f->arg);
+    } else {
+        struct fetch_head h = {.total = f->s->hide_size ? -1 : f->s->size, .origin = f->s->source.name};
+        snprintf(h.media_type, sizeof(h.media_type), "application/vnd.oci.image.manifest.v1+json");
+        f->ev->head(&f->fetch, &h, f->arg);
+    }
+    f->in_callback = false;
+    if (!f->cancelled) return true;
+    script_free(f);
+    return false;
+}
+
+static inline void script_step(void *arg) {
+    struct script_fetch *f = arg;
+    struct script *s = f->s;
+    if (s->refuse) {
+        script_end(f, s->refuse);
+        return;
+    }
+    if (!f->head_sent) {
+        f->head_sent = true;
+        if (!script_call(f, NULL, 0)) return;
+    }
+    if (f->is_head || f->at == f->end) {
+        script_end(f, 0);
+        return;
+    }
+    if (s->at_once) {
+        if (!script_call(f, s->data + f->at, (size_t)(f->end - f->at))) return;
+        struct digest d;
+        digest_of(&d, DIGEST_SHA256, s->data, (size_t)s->size);
+        script_end(f, 0);
+        return;
+    }
+    if (s->cut_at >= 0 && f->number == 1 && f->at >= s->cut_at) {
+        script_end(f, ERR_UPSTREAM);
+        return;
+    }
+    int64_t n = f->end - f->at < CHUNK ? f->end - f->at : CHUNK, gate = atomic_load(&s->gate);
+    if (s->cut_at >= 0 && f->number == 1 && f->at + n > s->cut_at) n = s->cut_at - f->at;
+    if (f->at + n > gate) n = gate - f->at;
+    if (n > 0 && !f->paused) {
+        unsigned char chunk[CHUNK];
+        memcpy(chunk, s->data + f->at, (size_t)n);
+        if (s->wrong_at >= f->at && s->wrong_at < f->at + n) {
+            chunk[s->wrong_at - f->at] ^= 1;
+            s->wrong_at = -1;
+        }
+        f->at += n;
+        atomic_fetch_add(&s->sent, n);
+        if (!script_call(f, chunk, (size_t)n)) return;
+    }
+    timer_set(&f->timer, n > 0 ? 0 : 1);
+}
+
+static inline struct fetch *script_start(struct source *source, const struct fetch_request *rq,
+                                         const struct fetch_events *ev, void *arg) {
+    struct script *s = (struct script *)(void *)source;
+    struct script_fetch *f = calloc(1, sizeof(*f));
+    if (!f) abort();
+    *f = (struct script_fetch){
+        .fetch = {.source = source}, .s = s, .ev = ev, .arg = arg, .at = rq->offset, .end = s->size};
+    f->is_head = rq->kind == FETCH_BLOB_HEAD || rq->kind == FETCH_MANIFEST_HEAD;
+    if (rq->length > 0) f->end = rq->offset + rq->length;
+    if (f->is_head)
+        atomic_fetch_add(&s->heads, 1);
+    else
+        f->number = atomic_fetch_add(&s->starts, 1) + 1;
+    atomic_store(&s->last_offset, rq->offset);
+    timer_init(&f->timer, fetch_loop, script_step, f);
+    timer_set(&f->timer, 0);
+    return &f->fetch;
+}
+
+static inline void script_cancel(struct fetch *fetch) {
+    struct script_fetch *f = (struct script_fetch *)(void *)fetch;
+    if (f->in_callback)
+        f->cancelled = true;
+    else
+        script_free(f);
+}
+
+static inline void script_pause(struct fetch *fetch) {
+    ((struct script_fetch *)(void *)fetch)->paused = true;
+}
+
+static inline void script_resume(struct fetch *fetch) {
+    ((struct script_fetch *)(void *)fetch)->paused = false;
+}
+
+static const struct source_ops script_ops = {script_start, script_cancel, script_pause, script_resume};
+
+static inline void script_init(struct script *s, const char *name, const unsigned char *data, int64_t size) {
+    memset(s, 0, sizeof(*s));
+    s->source.ops = &script_ops;
+    snprintf(s->source.name, sizeof(s->source.name), "%s", name);
+    s->data = data;
+    s->size = size;
+    s->wrong_at = s->cut_at = -1;
+    atomic_init(&s->gate, INT64_MAX);
+}
+
+/* --- the world around --- */
+
+static struct {
+    char dir[64];
+    struct store *store;
+    struct workpool *pool;
+    struct loop *serving[SERVING];
+    struct fill_engine *engine;
+    struct script *sources[2];
+    struct script *by_digest; /* instead of sources: the one whose digest it is */
+    const struct digest *digests;
+    size_t n_by_digest;
+    unsigned n_sources;
+    const uint8_t *proofs;
+    size_t n_proofs;
+    int64_t advise_size;
+    bool claimed;
+    sem_t stopped;
+} world;
+
+static inline unsigned world_sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
+    (void)arg;
+    for (size_t i = 0; i < world.n_by_digest; i++) {
+        if (digest_eq(&world.digests[i], &spec->digest)) out[0] = &world.by_digest[i].source;
+    }
+    for (unsigned i = 0; i < world.n_sources && !world.by_digest; i++)
+        out[i] = &world.sources[i]->source;
+    return world.n_sources;
+}
+
+static inline unsigned world_scopes(const struct fill_spec *spec, uint32_t out[4], void *arg) {
+    (void)arg;
+    char repo[REPO_STR_MAX];
+    return store_scope(world.store, repo_name_str(&spec->repo, repo), &out[0]) == 0 ? 1 : 0;
+}
+
+static inline void world_ask(struct fill *f, const struct fill_spec *spec, void *arg) {
+    (void)spec;
+    (void)arg;
+    struct fill_advice advice = {world.advise_size, world.claimed, world.proofs, world.n_proofs};
+    fill_advise(f, &advice);
+}
+
+static inline void world_start(int64_t limit) {
+    struct error err = {0};
+    if (!world.dir[0]) {
+        snprintf(world.dir, sizeof(world.dir), "/tmp/entrepot-fill-XXXXXX");
+        assert_non_null(mkdtemp(world.dir));
+    }
+    world.pool = workpool_new("pool", 2);
+    struct store_config sc = {.dir = world.dir, .limit = limit, .pool = world.pool};
+    if (store_open(&world.store, &sc, &err) != 0) fail_msg("%s", err.msg);
+    fetch_loop = loop_new("fetch");
+    for (int i = 0; i < SERVING; i++)
+        world.serving[i] = loop_new("serving");
+    struct fill_engine_config ec = {.loops = &fetch_loop,
+                                    .n_loops = 1,
+                                    .store = world.store,
+                                    .pool = world.pool,
+                                    .sources = world_sources,
+                                    .scopes = world_scopes,
+                                    .ask_catalogue = world_ask};
+    world.engine = fill_engine_new(&ec);
+    loop_start(fetch_loop);
+    for (int i = 0; i < SERVING; i++)
+        loop_start(world.serving[i]);
+}
+
+static inline void on_stopped(void *arg) {
+    (void)arg;
+    sem_post(&world.stopped);
+}
+
+static inline void world_stop(void) {
+    sem_init(&world.stopped, 0, 0);
+    fill_engine_stop(world.engine, on_stopped, NULL);
+    sem_wait(&world.stopped);
+    for (int i = 0; i < SERVING; i++) {
+        loop_stop(world.serving[i]);
+        loop_join(world.serving[i]);
+    }
+    loop_stop(fetch_loop);
+    loop_join(fetch_loop);
+    /* What they still have for each other, before any of them goes. */
+    for (bool more = true; more;) {
+        more = loop_run_pending(fetch_loop);
+        for (int i = 0; i < SERVING; i++)
+            more = loop_run_pending(world.serving[i]) || more;
+    }
+    loop_free(fetch_loop);
+    for (int i = 0; i < SERVING; i++)
+        loop_free(world.serving[i]);
+    fill_engine_free(world.engine);
+    store_close(world.store);
+    workpool_free(world.pool);
+    world.store = NULL;
+}
+
+static inline void world_clean(void) {
+    char cmd[128];
+    snprintf(cmd, sizeof(cmd), "rm -rf %s", world.dir);
+    if (system(cmd) != 0) fail_msg("cannot remove %s", world.dir);
+    memset(&world, 0, sizeof(world));
+    world.advise_size = -1;
+}
+
+/* --- a reader that takes everything --- */
+
+struct taker {
+    struct fill_spec spec;
+    struct loop *loop;
+    struct fill_reader *r;
+    int64_t pos, stop_at, max_seen; /* stop_at: leaves there; 0: at the end */
+    unsigned char *got;
+    bool done;
+    int code;
+    sem_t over;
+};
+
+static inline void taker_leave(struct taker *t, int code) {
+    t->done = true;
+    t->code = code;
+    fill_detach(t->r);
+    sem_post(&t->over);
+}
+
+static inline void taker_event(struct fill_reader *r, void *arg) {
+    struct taker *t = arg;
+    if (t->done) return;
+    t->r = r;
+    if (fill_reader_state(r) == FILL_FAILED) {
+        taker_leave(t, fill_reader_error(r)->code);
+        return;
+    }
+    int64_t size = fill_reader_size(r), end = t->spec.end > 0 ? t->spec.end : size;
+    for (;;) {
+        int64_t n = fill_reader_visible(r, t->pos);
+        if (n <= 0) break;
+        if (t->pos + n > end && end >= 0) n = end - t->pos;
+        if (n <= 0) break;
+        struct open_file *f = fill_reader_file(r, t->pos, &n);
+        if (pread(open_file_fd(f), t->got + t->pos, (size_t)n, t->pos) != n) abort();
+        open_file_unref(f);
+        t->pos += n;
+        fill_reader_consumed(r, t->pos);
+    }
+    if (t->pos > t->max_seen) t->max_seen = t->pos;
+    if ((t->stop_at && t->pos >= t->stop_at) ||
+        (end >= 0 && t->pos == end && (t->spec.end || fill_reader_state(r) == FILL_PROVED)))
+        taker_leave(t, 0);
+}
+
+static inline void taker_begin(void *arg) {
+    struct taker *t = arg;
+    t->r = fill_attach(world.engine, &t->spec, taker_event, t);
+}
+
+static inline void taker_init(struct taker *t, int loop, const struct digest *d, int64_t size, const char *repo,
+                              int64_t start, int64_t end) {
+    memset(t, 0, sizeof(*t));
+    t->spec = (struct fill_spec){.digest = *d, .start = start, .end = end};
+    snprintf(t->spec.repo.upstream, sizeof(t->spec.repo.upstream), "up");
+    snprintf(t->spec.repo.path, sizeof(t->spec.repo.path), "%s", repo);
+    t->pos = start;
+    t->got = calloc(1, (size_t)size + 1);
+    sem_init(&t->over, 0, 0);
+    t->loop = world.serving[loop % SERVING];
+}
+
+static inline void taker_go(struct taker *t) {
+    loop_call(t->loop, taker_begin, t);
+}
+
+static inline void taker_start(struct taker *t, int loop, const struct digest *d, int64_t size, const char *repo,
+                               int64_t start, int64_t end) {
+    taker_init(t, loop, d, size, repo, start, end);
+    taker_go(t);
+}
+
+static inline int taker_wait(struct taker *t) {
+    sem_wait(&t->over);
+    return t->code;
+}
+
+static inline unsigned char *random_data(int64_t size, struct digest *d) {
+    unsigned char *data = malloc((size_t)size + 1);
+    uint64_t x = 88172645463325252ULL + (uint64_t)size;
+    for (int64_t i = 0; i < size; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        data[i] = (unsigned char)x;
+    }
+    digest_of(d, DIGEST_SHA256, data, (size_t)size);
+    return data;
+}
+
+static inline void wait_until_held(const struct digest *d) {
+    struct blob_info info;
+    while (!store_lookup(world.store, d, &info))
+        sched_yield();
+}
+
+/* What it has got of a blob by an earlier life, which is over. */
+static inline void leave_part(const unsigned char *data, int64_t size, const struct digest *d) {
+    struct part *p;
+    int64_t have;
+    struct error err = {0};
+    world_start(0);
+    if (part_open(world.store, d, &p, &have, &err) < 0) fail_msg("%s", err.msg);
+    assert_int_equal(part_write(p, 0, data, (size_t)size), 0);
+    part_close(p);
+    world_stop();
+}
+
+/* Takes it all from s, which has the blob; how many bytes of s that took. */
+static inline int64_t take_all(struct script *s, const struct digest *d) {
+    struct taker t;
+    world_start(0);
+    taker_start(&t, 0, d, s->size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got, s->data, (size_t)s->size);
+    wait_until_held(d);
+    struct fill_stats stats;
+    fill_engine_stats(world.engine, &stats);
+    assert_int_equal(stats.mismatches, 0);
+    free(t.got);
+    world_stop();
+    return atomic_load(&s->sent);
+}
+
+static inline void prove_pieces(const unsigned char *data, int n, uint8_t *proofs) {
+    struct hasher h;
+    hasher_init(&h, DIGEST_SHA256);
+    for (int i = 0; i < n; i++) {
+        hasher_update(&h, data + i * PIECE_SIZE, (size_t)PIECE_SIZE);
+        uint8_t proof[PIECE_PROOF_MAX];
+        hasher_proof(&h, proof);
+        memcpy(proofs + 32 * i, proof, 32);
+    }
+}
+
+#endif
