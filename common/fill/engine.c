@@ -53,7 +53,7 @@ int64_t fill_reader_size(const struct fill_reader *r) {
 
 const char *fill_reader_media_type(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
-    return f && atomic_load_explicit(&f->state, memory_order_acquire) != FILL_STARTING ? f->media_type : "";
+    return f && atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED ? f->media_type : "";
 }
 
 const char *fill_reader_source(const struct fill_reader *r) {
@@ -135,15 +135,20 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
     struct open_file *file;
     enum store_use use = r->spec.start > 0 ? USE_PART : USE_WHOLE;
     if (store_open_blob(sh->engine->cfg.store, &r->spec.digest, use, &file, &info) == 0) {
-        join_only(r, fill_of_held(sh, &r->spec, file, &info));
-        return;
+        if (!r->spec.manifest || info.media_type) {
+            join_only(r, fill_of_held(sh, &r->spec, file, &info));
+            return;
+        }
+        open_file_unref(file); /* held as some blob: it is a manifest if a source says so */
     }
     struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
-    if (f && fill_can_serve_from(f, r->spec.start)) {
+    bool of_its_kind = f && (f->spec.manifest || !r->spec.manifest);
+    if (of_its_kind && fill_can_serve_from(f, r->spec.start)) {
         join(r, f, true);
         return;
     }
-    /* With the window of the running one past us, this reader gets a fill of its own. */
+    /* With the window of the running one past us, or a manifest that is just being fetched as some blob, this reader
+     * gets a fill of its own. */
     join(r, fill_start(sh, &r->spec, f != NULL), false);
 }
 

@@ -366,10 +366,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     }
     if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
     bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
-    if (first && f->spec.manifest) {
-        snprintf(f->media_type, sizeof(f->media_type), "%s",
-                 h->media_type[0] ? h->media_type : "application/octet-stream");
-    }
+    if (f->spec.manifest) snprintf(f->media_type, sizeof(f->media_type), "%s", h->media_type);
     atomic_store_explicit(&f->source_name, f->sources[f->source]->name, memory_order_relaxed);
     if (first) atomic_store_explicit(&f->state, FILL_FLOWING, memory_order_release);
     fill_publish(f);

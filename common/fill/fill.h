@@ -25,7 +25,7 @@ struct fill_reader;
 struct fill_spec {
     struct digest digest;
     struct repo_name repo;
-    bool manifest;      /* fetched as a manifest: media type kept, size limited, children recorded */
+    bool manifest;      /* fetched as a manifest: size limited, media type and children recorded */
     int64_t start, end; /* the part a reader is after; 0, 0: everything. Tells the fill when a reader is far ahead */
     char request_id[65];
 };
@@ -75,7 +75,7 @@ enum fill_state fill_reader_state(const struct fill_reader *r);
 /* -1 unknown yet. It may change until FILL_PROVED, where a manifest's claim or a source was wrong: whoever has told it
  * to a client looks again after fill_reader_visible, and hands nothing over if it is another. */
 int64_t fill_reader_size(const struct fill_reader *r);
-const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, from FILL_FLOWING on; "" unknown */
+const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, at FILL_PROVED; before it "" */
 const char *fill_reader_source(const struct fill_reader *r);     /* who answers; "" before FILL_FLOWING */
 bool fill_reader_joined(const struct fill_reader *r);            /* the fill was already running */
 /* Readable bytes from pos on: up to where it is contiguous and visible. 0: wait. */

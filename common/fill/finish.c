@@ -59,10 +59,11 @@ static void proved(struct fill *f) {
         int r = fill_bytes_read(f, 0, body, (size_t)size);
         body[size] = '\0';
         if (r < 0 || manifest_parse(&m, body, (size_t)size, NULL) < 0) manifest_fini(&m), memset(&m, 0, sizeof(m));
-        if (!f->media_type[0]) {
-            snprintf(f->media_type, sizeof(f->media_type), "%s",
-                     m.media_type[0] ? m.media_type : "application/octet-stream");
-        }
+        /* One digest has one type, whoever sends it and however: what the document says of itself, then its shape. */
+        if (m.media_type[0])
+            memcpy(f->media_type, m.media_type, sizeof(m.media_type));
+        else if (!f->media_type[0])
+            snprintf(f->media_type, sizeof(f->media_type), "application/octet-stream");
     }
     if (f->engine->cfg.learned) {
         /* Whose size was not known may have a proof at its very end. */

@@ -72,6 +72,7 @@ static bool send_held(struct exchange *x) {
     if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, x->scope, use, &info)
                      : store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)))
         return false;
+    if (x->is_manifest && !info.media_type) return false; /* it came as some blob */
     int r = x->is_head ? 0 : store_open_blob_now(g->cfg.store, &x->ref.digest, use, &file, &info);
     if (r == -EAGAIN)
         open_elsewhere(x, use);

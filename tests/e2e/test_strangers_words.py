@@ -1,0 +1,105 @@
+"""What a stranger's repository says of another one's content: a digest has one size and one type, whoever claims what of it first."""
+
+import json
+
+import pytest
+
+from lab import images, raw
+from lab.faulty import Fault
+from lab.images import Bytes, Image, Index
+
+VICTIM = "library/victim"
+EVIL = "ghcr.io/mallory/evil"
+
+
+@pytest.fixture
+def world(bench):
+    """docker.io has the victim, ghcr.io is the stranger's."""
+    good, bad = bench.faulty(), bench.faulty()
+    made = bench.chain(("docker.io", good.url), ("ghcr.io", bad.url))
+    made.good, made.bad = good, bad
+    return made
+
+
+def publish(world, doc, media_type):
+    evil = Bytes(json.dumps(doc).encode(), media_type)
+    world.bad.content["mallory/evil", evil.digest] = evil
+    world.bad.tags["mallory/evil", "v1"] = evil.digest
+
+
+def claim(world, blob, size, key):
+    """An image or index of the stranger's that gives the blob another size."""
+    child = {"mediaType": blob.media_type, "digest": blob.digest, "size": size}
+    if key == "manifests":
+        publish(world, {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [child]}, images.OCI_INDEX)
+    else:
+        config = world.bad.put_blob("mallory/evil", Bytes(b"{}", images.OCI_CONFIG))
+        doc = {"schemaVersion": 2, "mediaType": images.OCI_MANIFEST, "config": images.descriptor(config), "layers": [child]}
+        publish(world, doc, images.OCI_MANIFEST)
+    assert raw.manifest(world.edge.port, EVIL, "v1").status == 200
+
+
+@pytest.mark.parametrize("size", [0, 11, 1 << 43])
+def test_a_lying_index_does_not_hinder_a_pull(world, size):
+    victim = world.good.put(VICTIM, Index([images.small("victim")]), "v1")
+    claim(world, victim.top, size, "manifests")
+    for node in (world.edge, world.central):
+        raw.pull(node.port, VICTIM, "v1")
+        raw.pull(node.port, VICTIM, victim.digest)
+
+
+@pytest.mark.parametrize("size", [0, 11, 9 << 40])
+def test_a_lying_layer_size_does_not_hinder_a_pull(world, size):
+    victim = Image([images.noise(100_000, 5)], compress=False)
+    layer = victim.layers[0]
+    world.good.put_blob(VICTIM, layer)
+    claim(world, layer, size, "layers")
+    got = raw.blob(world.edge.port, VICTIM, layer.digest)
+    assert got.status == 200 and got.whole and images.digest_of(got.body) == layer.digest
+
+
+@pytest.mark.parametrize("size", [11, 9 << 40])
+def test_a_claim_that_clients_were_told_costs_one_answer(world, size):
+    """The upstream is silent for so long that the head leaves with the claimed size: that answer is cut, the next is right."""
+    layer = world.good.put_blob(VICTIM, Bytes(images.noise(100_000, 6), images.OCI_LAYER))
+    claim(world, layer, size, "layers")
+    world.good.on(f"/blobs/{layer.digest}", Fault(head_after=2.0))
+    first = raw.Download(world.edge.port, VICTIM, layer.digest).start().join(30)
+    assert first.good or not first.whole
+    got = raw.blob(world.edge.port, VICTIM, layer.digest)
+    assert got.status == 200 and got.whole and images.digest_of(got.body) == layer.digest
+
+
+def typed_right(node, image, ref="v1"):
+    reply = raw.manifest(node.port, VICTIM, ref)
+    assert reply.status == 200 and reply.headers["content-type"] == image.manifest.media_type, reply.headers
+    head = raw.manifest(node.port, VICTIM, ref, "HEAD")
+    assert head.status == 200 and head.headers["content-type"] == image.manifest.media_type, head.headers
+
+
+@pytest.mark.parametrize("where", ["docker.io/mallory/evil", EVIL])
+def test_a_manifest_that_is_somebodys_layer_keeps_its_type(world, where):
+    victim = world.good.put(VICTIM, images.small("victim"), "v1")
+    upstream = world.bad if where == EVIL else world.good
+    upstream.put("mallory/evil", Image([Bytes(victim.manifest.data)]), "v1")
+    raw.pull(world.edge.port, where, "v1")
+    for node in (world.edge, world.central):
+        typed_right(node, victim)
+        typed_right(node, victim, victim.digest)
+
+
+def test_a_manifest_that_was_asked_for_as_a_blob_keeps_its_type(world):
+    victim = world.good.put(VICTIM, images.small("victim"), "v1")
+    world.good.put_blob(VICTIM, victim.manifest)
+    assert raw.blob(world.edge.port, VICTIM, victim.digest).status == 200
+    for node in (world.edge, world.central):
+        typed_right(node, victim)
+
+
+def test_a_manifest_that_another_registry_sends_with_an_odd_type_keeps_its_own(world):
+    victim = world.good.put(VICTIM, images.small("victim"), "v1")
+    world.bad.put("mallory/evil", images.small("victim"), "v1")
+    world.bad.always("/manifests/", Fault(headers={"Content-Type": "text/html"}))
+    assert raw.manifest(world.edge.port, EVIL, victim.digest).status == 200
+    for node in (world.edge, world.central):
+        typed_right(node, victim)
