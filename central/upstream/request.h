@@ -94,8 +94,8 @@ void up_body_over(struct up_request *r);
 void up_sign(struct up_request *r);
 void up_unauthorized(struct up_request *r);
 void up_forget_token(struct up_request *r);
-/* Trimmed first line of the password file; freed by the caller. NULL: no account is configured. ERR_DENIED with words.
- */
+/* Trimmed first line of the password file; freed by the caller. NULL: no account is configured. ERR_UPSTREAM with
+ * words: it is no verdict on what was asked for. */
 int up_password(const struct upstream *u, char **out, struct fetch_end *end) must_check;
 
 /* answer.c: is this what was asked for? Fills h and what is to be passed over; or says what is wrong. Pure. */

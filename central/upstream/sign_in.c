@@ -16,7 +16,7 @@ int up_password(const struct upstream *u, char **out, struct fetch_end *end) {
     struct error err = {0};
     size_t len;
     if (file_read_all(u->cfg->password_file, PASSWORD_FILE_MAX, out, &len, &err) < 0)
-        return fetch_end_set(end, ERR_DENIED, "password of %.80s: %.160s", u->cfg->name, err.msg);
+        return fetch_end_set(end, ERR_UPSTREAM, "password of %.80s: %.160s", u->cfg->name, err.msg);
     char *line = *out;
     size_t start = strspn(line, " \t\r\n"), n = strcspn(line + start, "\r\n");
     while (n && (line[start + n - 1] == ' ' || line[start + n - 1] == '\t'))

@@ -140,6 +140,18 @@ def sha512(blob):
     return blob
 
 
+def test_a_password_file_that_is_missing_is_our_failure_and_no_404_and_one_that_appears_is_taken(bench):
+    up = bench.faulty(auth="basic")
+    image, blob = filled(up)
+    secret = bench.place("password")
+    central = bench.central(("docker.io", up.url), username="user", password_file=str(secret))
+    reply = raw.manifest(central.port, NAME, "v1")
+    assert reply.status == 502 and str(secret) in reply.body.decode(), reply
+    secret.write_text("secret\n")
+    wait_until(lambda: raw.manifest(central.port, NAME, "v1").status == 200, "the password is taken", 10, 0.1)
+    pulls(central, "docker.io", image, blob)
+
+
 def test_content_named_by_sha512_is_proved_as_any_other(bench):
     up = bench.faulty()
     blob = up.put_blob(NAME, sha512(images.noise_blob(9 * MiB, "sha512")))

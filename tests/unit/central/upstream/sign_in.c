@@ -93,7 +93,7 @@ static void upstream_signs_in_with_basic_when_asked(void **state) {
     assert_int_equal(atomic_load(&registry.requests), 3); /* asked once only */
     unlink(path);
     p = get(FETCH_BLOB); /* read at each use */
-    assert_int_equal(p.end.code, ERR_DENIED);
+    assert_int_equal(p.end.code, ERR_UPSTREAM);
     assert_non_null(strstr(p.end.msg, path));
     upstream_free(up);
     cfg.username = cfg.password_file = NULL;
