@@ -20,6 +20,7 @@ struct writer {
     char name[16];
     unsigned batch;
     int synced_changes;   /* the writer thread's: how many were safe from a power cut at the last sync */
+    int told;             /* the writer thread's: how the last batch ended; a failure that goes on is said once */
     unsigned n_waiting;   /* the writer thread's: jobs that have found the disk full */
     pthread_mutex_t lock; /* guards what follows; held for a few instructions */
     pthread_cond_t some;
@@ -161,6 +162,8 @@ static bool goes_again(struct writer *w, struct writer_job *job) {
 static void finish(struct writer *w, struct writer_job *job, int code) {
     if (code == ERR_NO_SPACE && goes_again(w, job)) return;
     if (job->waits) w->n_waiting--;
+    /* What waits for room may have been submitted before it. */
+    if (code == 0 && job->synced && w->n_waiting > 0) code = ERR_NO_SPACE;
     if (job->after_commit) job->after_commit(job, code);
 }
 
@@ -178,7 +181,8 @@ static void run_batch(struct writer *w, struct writer_job *batch) {
     if (code == 0) code = commit(w);
     if (code == 0 && sync) synced = sync_log(w);
     if (synced) log_error("index_sync_failed", KV_S("path", w->path), KV_S("why", error_name(synced)));
-    if (code) log_error("index_write_failed", KV_S("path", w->path), KV_S("why", error_name(code)));
+    if (code && code != w->told) log_error("index_write_failed", KV_S("path", w->path), KV_S("why", error_name(code)));
+    w->told = code;
     for (struct writer_job *j = batch, *next; j; j = next) {
         next = j->next;
         finish(w, j, code == 0 && j->synced ? synced : code);

@@ -193,6 +193,27 @@ def test_a_loaded_image_is_hosted_and_never_asked_for_upstream(bench, chain):
     assert not chain.upstream.since(mark, about="sample/")
 
 
+@pytest.mark.parametrize("how", ["rebuilt", "damaged"])
+def test_a_hosted_image_outlives_its_index(bench, how):
+    central = bench.central(("docker.io", "http://127.0.0.1:1"))
+    image = images.small("kept")
+    folder = bench.place("layout")
+    images.write_layout(image, folder)
+    central.command("load", folder, "sample/kept:v1")
+    central.stop()
+    if how == "rebuilt":
+        assert "index rebuilt" in central.command("verify", "--rebuild").stdout
+    else:
+        with open(central.data / "index.db", "r+b") as index:  # of another version: not to be understood
+            index.seek(60)
+            index.write((99).to_bytes(4, "big"))
+    central.start()
+    assert set(raw.pull(central.port, "sample/kept", "v1")) == set(image.blobs()) | set(image.manifests())
+    central.command("prune", "--all")
+    assert set(raw.pull(central.port, "sample/kept", "v1")) == set(image.blobs()) | set(image.manifests())
+    assert any(t["tag"] == "v1" for t in central.json("ls", "sample/kept")["tags"])
+
+
 # --- client-config ---
 
 

@@ -327,6 +327,8 @@ static void what_a_full_disk_kept_from_the_index_is_written_later(void **state) 
     store_tag_set(store, "library/app", "v1", &rec);
     assert_int_equal(store_scope(store, "late.test", &scope), 0);
     store_add_scope(store, &d, scope);
+    /* Whether it comes along with them or after they have been put off. */
+    assert_int_equal(store_sync(store), ERR_NO_SPACE);
     assert_int_equal(store_sync(store), ERR_NO_SPACE);
     assert_int_equal(unlink(filler), 0);
     store_close(store);
