@@ -18,6 +18,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CERTIFICATE_CHECK_MS 10000
 #define SERVERS_MAX 4
@@ -128,6 +129,21 @@ static void make_loops(struct node_run *n) {
     rt->client = http_client_new(rt->fetch);
 }
 
+/* Folders above the data folder that root makes are for all to pass: the same machine's service, which is not root, has
+ * its own below them. A user's own stay private, as do the data folders themselves. */
+static int make_parents(const char *data, struct error *err) {
+    char part[4096];
+    size_t len = strlen(data);
+    if (geteuid() != 0 || len >= sizeof(part)) return 0;
+    memcpy(part, data, len + 1);
+    for (char *slash = strchr(part + 1, '/'); slash && slash[1]; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0700) == 0 && chmod(part, 0755) < 0) return error_errno(err, "making folder %s", part);
+        *slash = '/';
+    }
+    return 0; /* what could not be made is told by whoever makes the last */
+}
+
 static int open_store(struct node_run *n, struct error *err) {
     struct store_config sc = {
         .dir = n->rt.node->data,
@@ -138,7 +154,8 @@ static int open_store(struct node_run *n, struct error *err) {
         .inspect = inspect_manifest,
         .arg = n,
     };
-    return store_open(&n->rt.store, &sc, err);
+    int r = make_parents(n->rt.node->data, err);
+    return r < 0 ? r : store_open(&n->rt.store, &sc, err);
 }
 
 static void make_parts(struct node_run *n) {
