@@ -53,7 +53,7 @@ def test_help_lists_the_commands(node):
         assert word in done.stdout, word
 
 
-@pytest.mark.parametrize("words", ["bogus", "serve --bogus", "serve extra", "client-config", "client-config bogus", "status extra words"])
+@pytest.mark.parametrize("words", ["bogus", "serve --bogus", "serve extra", "client-config", "client-config bogus", "status extra words", "prune", "prune --to nonsense"])
 def test_wrong_usage_is_2_and_says_what_is_right(node, tmp_path, words):
     done = run(node.binary, *words.split(), "--set", f"data={tmp_path}", check=False, timeout=15)
     assert done.returncode == 2, done
