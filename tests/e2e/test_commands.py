@@ -157,6 +157,7 @@ def test_an_edge_s_doctor_hears_from_central_how_its_upstreams_are(bench):
     raw.pull(made.edge.port, "library/app", "v1")
     heard = check_of(made.edge, "upstreams")
     assert heard["result"] == "ok" and "docker.io (76 of 100 pulls left)" in heard["message"], heard
+    assert made.central.metric("entrepot_upstream_rate_limit_remaining", upstream="docker.io") == 76
     gone.stop()
 
     def gone_is_told():
