@@ -7,6 +7,7 @@
 #include "common/core/log.h"
 #include "common/core/map.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -129,7 +130,11 @@ static int find_root(const char *layout, const char *tag, struct digest *out, in
     size_t len;
     int r = file_read_all(path, INDEX_MAX, &text, &len, err);
     if (r < 0) {
-        error_hint(err, "give the folder of an OCI image layout, as `skopeo copy … oci:FOLDER` makes it");
+        if (r == -EACCES)
+            error_hint(err,
+                       "the daemon reads it as its own user: put it where that user may read, not in a home folder");
+        else
+            error_hint(err, "give the folder of an OCI image layout, as `skopeo copy … oci:FOLDER` makes it");
         return r;
     }
     json_t *doc = json_loadb(text, len, 0, NULL), *list = json_object_get(doc, "manifests"), *entry, *found = NULL;

@@ -6,16 +6,19 @@
 #include "common/node/runtime.h"
 
 #include "common/core/clock.h"
+#include "common/core/digest.h"
 #include "common/core/file.h"
 #include "common/http/tls.h"
 #include "common/oci/manifest.h"
 #include "common/ops/api.h"
 #include "common/ops/cli.h"
 #include "common/ops/config.h"
+#include "common/ops/config_tree.h"
 #include "common/ops/daemon.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CERTIFICATE_CHECK_MS 10000
 #define SERVERS_MAX 4
@@ -36,6 +39,7 @@ struct node_run {
     const char *loop_names[LOOPS_MAX + 2];
     struct loop *loops[LOOPS_MAX + 2];
     struct timer certificates;
+    struct digest config_was; /* of the configuration's file at the start */
 };
 
 /* --- requests --- */
@@ -125,6 +129,21 @@ static void make_loops(struct node_run *n) {
     rt->client = http_client_new(rt->fetch);
 }
 
+/* Folders above the data folder that root makes are for all to pass: the same machine's service, which is not root, has
+ * its own below them. A user's own stay private, as do the data folders themselves. */
+static int make_parents(const char *data, struct error *err) {
+    char part[4096];
+    size_t len = strlen(data);
+    if (geteuid() != 0 || len >= sizeof(part)) return 0;
+    memcpy(part, data, len + 1);
+    for (char *slash = strchr(part + 1, '/'); slash && slash[1]; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0700) == 0 && chmod(part, 0755) < 0) return error_errno(err, "making folder %s", part);
+        *slash = '/';
+    }
+    return 0; /* what could not be made is told by whoever makes the last */
+}
+
 static int open_store(struct node_run *n, struct error *err) {
     struct store_config sc = {
         .dir = n->rt.node->data,
@@ -135,7 +154,8 @@ static int open_store(struct node_run *n, struct error *err) {
         .inspect = inspect_manifest,
         .arg = n,
     };
-    return store_open(&n->rt.store, &sc, err);
+    int r = make_parents(n->rt.node->data, err);
+    return r < 0 ? r : store_open(&n->rt.store, &sc, err);
 }
 
 static void make_parts(struct node_run *n) {
@@ -274,11 +294,14 @@ static void on_fetch_running(void *arg) {
     if (n->tier->running) n->tier->running(&n->rt);
 }
 
-static void reload_certificate(struct node_run *n) {
+/* What became of the certificate, in words. */
+static const char *reload_certificate(struct node_run *n) {
     struct error err = {0};
-    int r = n->tls ? tls_server_reload(n->tls, &err) : 0;
+    if (!n->tls) return "none configured";
+    int r = tls_server_reload(n->tls, &err);
     if (r > 0) log_info("certificate_reloaded", KV_I("not_after", tls_server_not_after(n->tls)));
     if (r < 0) log_error("certificate_not_reloaded", KV_S("why", err.msg));
+    return r > 0 ? "read anew" : r == 0 ? "unchanged" : "refused, the old one stays";
 }
 
 static void on_certificates(void *arg) {
@@ -287,8 +310,36 @@ static void on_certificates(void *arg) {
     timer_set(&n->certificates, CERTIFICATE_CHECK_MS);
 }
 
+/* False when there is no file, or it cannot be read. */
+static bool config_digest(const struct node_config *node, struct digest *d) {
+    char *text = NULL;
+    size_t len = 0;
+    if (!node->config_file || file_read_all(node->config_file, CONFIG_TEXT_MAX, &text, &len, NULL) < 0) return false;
+    digest_of(d, DIGEST_SHA256, text, len);
+    free(text);
+    return true;
+}
+
+/* SIGHUP: says what was read again, and what was not though it has changed. */
 static void on_reload(void *arg) {
-    reload_certificate(arg);
+    struct node_run *n = arg;
+    const char *certificate = reload_certificate(n), *config = "unchanged";
+    struct digest now;
+    bool changed = false;
+    if (!n->rt.node->config_file) {
+        config = "no file";
+    } else if (!config_digest(n->rt.node, &now)) {
+        config = "cannot be read now; the node goes on with what it read at its start";
+        changed = true;
+    } else if (!digest_eq(&now, &n->config_was)) {
+        config = "has changed, and is read at a start only: restart to take it over";
+        changed = true;
+    }
+    if (changed)
+        log_warn("reloaded", KV_S("certificate", certificate), KV_S("config", config),
+                 KV_S("file", n->rt.node->config_file));
+    else
+        log_info("reloaded", KV_S("certificate", certificate), KV_S("config", config));
 }
 
 /* --- stopping --- */
@@ -417,6 +468,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
         log_warn("connections_limited", KV_I("to", n.max_connections),
                  KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));
     }
+    if (!config_digest(node, &n.config_was)) n.config_was = (struct digest){0};
     n.health = health_new();
     health_set(n.health, "running", "the node is starting");
     n.rt.control = loop_new("control");

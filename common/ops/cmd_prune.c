@@ -34,7 +34,7 @@ static int run(const struct command_context *ctx) {
     if (ctx->argc == 1 && strcmp(ctx->argv[0], "--all") == 0) {
         target = 0;
     } else if (ctx->argc == 2 && strcmp(ctx->argv[0], "--to") == 0) {
-        if (size_parse(ctx->argv[1], &target, &err) < 0) return print_failure(ctx, &err);
+        if (size_parse(ctx->argv[1], &target, &err) < 0) return print_usage(ctx, &command_prune, "%s", err.msg);
     } else {
         return print_usage(ctx, &command_prune, "say how much may stay, for example --to 10GiB");
     }

@@ -1,15 +1,22 @@
 """The commands people type: what they print, their JSON, their exit status; and that what client-config prints really configures the
 engines."""
 
+import fcntl
 import json
+import os
+import pty
 import re
+import struct
+import subprocess
+import termios
 
 import pytest
 import yaml
 
 from lab import images, raw
-from lab.base import HOST, run, wait_until
+from lab.base import HOST, MiB, run, wait_until
 from lab.faulty import Fault
+from lab.nodes import SANITIZERS
 
 NODES = ["central", "edge"]
 
@@ -46,7 +53,7 @@ def test_help_lists_the_commands(node):
         assert word in done.stdout, word
 
 
-@pytest.mark.parametrize("words", ["bogus", "serve --bogus", "serve extra", "client-config", "client-config bogus", "status extra words"])
+@pytest.mark.parametrize("words", ["bogus", "serve --bogus", "serve extra", "client-config", "client-config bogus", "status extra words", "prune", "prune --to nonsense"])
 def test_wrong_usage_is_2_and_says_what_is_right(node, tmp_path, words):
     done = run(node.binary, *words.split(), "--set", f"data={tmp_path}", check=False, timeout=15)
     assert done.returncode == 2, done
@@ -150,6 +157,7 @@ def test_an_edge_s_doctor_hears_from_central_how_its_upstreams_are(bench):
     raw.pull(made.edge.port, "library/app", "v1")
     heard = check_of(made.edge, "upstreams")
     assert heard["result"] == "ok" and "docker.io (76 of 100 pulls left)" in heard["message"], heard
+    assert made.central.metric("entrepot_upstream_rate_limit_remaining", upstream="docker.io") == 76
     gone.stop()
 
     def gone_is_told():
@@ -179,6 +187,44 @@ def test_pull_brings_an_image_in(chain):
     assert done.returncode == 1 and "library/none" in done.stderr
     assert chain.edge.command("pull", check=False).returncode == 2
     assert chain.edge.command("pull", "Not A Reference", check=False).returncode in (1, 2)
+
+
+def on_a_terminal(node, *words, columns=60):
+    """What a command shows on a terminal: the exit status, and the rows of its progress, in order."""
+    main, ours = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    argv = [str(a) for a in (node.binary, *words, *node.arguments())]
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=ours, env={**os.environ, **SANITIZERS})
+    os.close(ours)
+    shown = b""
+    try:
+        while part := os.read(main, 65536):
+            shown += part
+    except OSError:  # EIO: the last writer has gone
+        pass
+    child.communicate(timeout=60)
+    os.close(main)
+    return child.returncode, shown.decode().split("\r\x1b[K")
+
+
+def test_a_long_pull_or_verify_shows_progress_on_a_terminal_alone(bench):
+    up = bench.faulty()
+    image = images.single_blob(images.noise_blob(6 * MiB, "progress"))
+    name = "library/" + "a-long-name/" * 5 + "app"
+    up.put(name, image, "v1")
+    made = bench.chain(("docker.io", up.url))
+    up.always("blobs/", Fault(rate=4 * MiB))
+    status, rows = on_a_terminal(made.edge, "pull", f"{name}:v1")
+    assert status == 0 and rows[0] == rows[-1] == "", rows  # begins by wiping, and leaves nothing
+    assert any(re.match(r"…\S*/app:v1  \d.* MiB of 6.0 MiB  \d+ %  .*/s", row) for row in rows), rows
+    assert all(len(row) < 60 for row in rows), rows
+    percents = [int(m[1]) for row in rows if (m := re.search(r"(\d+) %", row))]
+    assert percents == sorted(percents) and percents[0] < 100, percents
+    status, rows = on_a_terminal(made.edge, "verify")
+    assert status == 0 and any("%" in row for row in rows) and rows[-1] == "", rows
+    for words in (["verify"], ["pull", f"{name}:v1"]):
+        assert made.edge.command(*words).stderr == ""
+        assert on_a_terminal(made.edge, *words, "--json") == (0, [""])
 
 
 def test_a_loaded_image_is_hosted_and_never_asked_for_upstream(bench, chain):

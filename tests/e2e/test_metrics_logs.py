@@ -1,6 +1,7 @@
 """What operators see: metrics that Prometheus reads, logs in which one id follows a request through every tier, health."""
 
 import json
+import signal
 
 import pytest
 
@@ -117,6 +118,30 @@ def test_an_access_line_says_what_was_asked_and_sent(chain):
 def test_both_daemons_say_at_start_that_anyone_may_pull(chain):
     for node in (chain.central, chain.edge):
         assert any("anyone" in v for e in node.log() for v in e.values()), node.process.tail()
+
+
+def test_sighup_tells_what_was_read_again_and_what_was_not(bench, tmp_path):
+    file = tmp_path / "edge.yaml"
+    file.write_text("log: { level: info }\n")
+    edge = bench.edge(1, start=False)
+    edge.arguments = lambda: ["--config", file, *type(edge).arguments(edge)]
+    edge.start()
+    said = []
+
+    def reload():
+        edge.process.signal(signal.SIGHUP)
+        told = lambda: [e for e in edge.log() if e.get("event") == "reloaded"]  # noqa: E731
+        wait_until(lambda: len(told()) > len(said), "a word on what was reloaded")
+        said[:] = told()
+        return said[-1]
+
+    assert reload().items() >= {"level": "info", "certificate": "none configured", "config": "unchanged"}.items()
+    file.write_text("log: { level: debug }\n")
+    told = reload()
+    assert told["level"] == "warn" and "has changed" in told["config"] and "restart" in told["config"] and told["file"] == str(file)
+    file.unlink()
+    assert "cannot be read now" in reload()["config"]
+    assert edge.ready()
 
 
 def test_log_lines_are_all_parsable(chain):

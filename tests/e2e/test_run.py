@@ -78,6 +78,15 @@ def test_make_run_pulls_cold_and_warm_and_ctrl_c_stops_both(started):
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
+def test_loading_from_where_the_daemon_may_not_read_says_so(started, sample, tmp_path):
+    os.chmod(tmp_path, 0o700)
+    hidden = tmp_path / "layout"
+    run("cp", "-r", sample, hidden)
+    data = started.home / ".local/share/entrepot/central"  # asked by root, who may read it
+    failed = run(BUILD / "entrepot-central", "load", hidden, "sample/other:v1", "--set", f"data={data}", env=SANITIZERS, check=False)
+    assert failed.returncode == 1 and "Permission denied" in failed.stderr and "as its own user" in failed.stderr, failed.stderr
+
+
 def test_a_second_make_run_says_that_one_runs(started):
     second = run(*started.script, env=started.env, check=False)
     assert second.returncode == 1 and "entrepot-central is running already" in second.stdout
