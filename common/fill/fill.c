@@ -83,6 +83,7 @@ static struct fill *fill_new(struct fill_shard *sh, const struct fill_spec *spec
     atomic_init(&f->window_from, INT64_MAX);
     atomic_init(&f->source_name, "");
     f->step = STEP_OVER;
+    f->disproved = -1;
     return f;
 }
 

@@ -96,6 +96,8 @@ struct fill {
     size_t n_proofs, cap_proofs;
     uint8_t *advised; /* the catalogue's */
     size_t n_advised;
+    int64_t disproved; /* the piece that the catalogue disproved last; -1 none */
+    uint8_t disproof[PIECE_PROOF_MAX];
     bool advice_pending;
     struct source *sources[FILL_SOURCES_MAX];
     unsigned char tries[FILL_SOURCES_MAX]; /* tries in a row that brought no byte */

@@ -3,7 +3,10 @@
  *   closed (requests go out) ── a refusal, or a probe that fails ──▶ open (requests fail at once) ── a probe succeeds
  * ──▶ closed
  *
- * A request that merely waits says nothing about central, for its upstream may be the slow one: a probe decides. */
+ * A request that merely waits says nothing about central, for its upstream may be the slow one: a probe decides. When
+ * it fails, those that wait for an answer are told, too: on a link that has gone silent nobody waits for his own
+ * time-out.
+ */
 #include "edge/pull/central.h"
 
 #include "common/core/clock.h"
@@ -27,6 +30,8 @@
 /* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? */
 #define SUSPECT_MS 3000
 #define PROBE_MAX_MS 5000
+/* It is answered from memory. */
+#define PROBE_HEAD_MS 3000
 #define ERROR_BODY_MAX 8192
 #define POST_ANSWER_MAX (16 * MiB)
 
@@ -37,7 +42,7 @@ struct central_source {
     bool insecure;
     struct loop *loop;
     struct http_client *client;
-    struct timer probe, suspect;
+    struct timer probe, suspect, refuse;
     unsigned awaiting; /* requests whose answer has not begun */
     struct http_call *probe_call;
     int64_t probe_ms;
@@ -91,6 +96,7 @@ static void set_reachable(struct central_source *c, bool reachable, const char *
         log_warn("central_unreachable", KV_S("url", c->url), KV_S("why", why));
         c->probe_ms = PROBE_FIRST_MS;
         timer_set(&c->probe, c->probe_ms);
+        timer_set(&c->refuse, 0);
     }
 }
 
@@ -136,8 +142,8 @@ static void on_probe(void *arg) {
                                   .url = url,
                                   .insecure_tls = c->insecure,
                                   .connect_ms = CONNECT_MS,
-                                  .head_ms = 5000,
-                                  .total_ms = 6000,
+                                  .head_ms = PROBE_HEAD_MS,
+                                  .total_ms = CONNECT_MS + PROBE_HEAD_MS,
                                   .max_body = 65536};
     c->probe_call = http_call_start(c->client, &spec, &probe_events, c);
 }
@@ -204,10 +210,18 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
 
 static const struct http_call_events post_events = {.head = post_head, .data = post_data, .done = post_done};
 
+static void unreachable(struct central_source *c, struct fetch_end *e) {
+    struct central_state s;
+    central_source_state(c, &s);
+    fetch_end_set(e, ERR_UNREACHABLE,
+                  "central at %s cannot be reached since %lld s ago (%s); what this edge holds is served", c->url,
+                  (long long)(clock_wall_s() - s.since_s), s.last_error);
+}
+
 static void post_refused(void *arg) {
     struct central_post *p = arg;
     struct fetch_end e;
-    fetch_end_set(&e, ERR_UNREACHABLE, "central cannot be reached");
+    unreachable(p->c, &e);
     if (p->done) p->done(&e, NULL, 0, p->arg);
     post_free(p);
 }
@@ -366,13 +380,29 @@ static const struct http_call_events call_events = {on_head, on_data, on_done, o
 /* The breaker is open: says so, from the loop. */
 static void on_refuse(void *arg) {
     struct central_fetch *f = arg;
-    struct central_state s;
-    central_source_state(f->c, &s);
     struct fetch_end e;
-    fetch_end_set(&e, ERR_UNREACHABLE,
-                  "central at %s cannot be reached since %lld s ago (%s); what this edge holds is served", f->c->url,
-                  (long long)(clock_wall_s() - s.since_s), s.last_error);
+    unreachable(f->c, &e);
     end(f, &e);
+}
+
+/* The breaker has opened: whoever waits for an answer hears of it. What is on its way may still come. */
+static void on_refuse_waiting(void *arg) {
+    struct central_source *c = arg;
+    struct central_post *p = c->posts;
+    struct central_fetch *f = c->fetches;
+    while (p && !p->waiting)
+        p = p->next;
+    while (f && !f->waiting)
+        f = f->next;
+    if ((!p && !f) || !is_open(c)) return;
+    timer_set(&c->refuse, 0); /* the next one: who is told may start and end others */
+    if (p) {
+        http_call_cancel(p->call);
+        post_refused(p);
+    } else {
+        http_call_cancel(f->call);
+        on_refuse(f);
+    }
 }
 
 /* The answer to a lookup of a tag. */
@@ -514,6 +544,7 @@ struct central_source *central_source_new(const char *url, const struct settings
     c->insecure = central_is_loopback(url);
     timer_init(&c->probe, l, on_probe, c);
     timer_init(&c->suspect, l, on_probe, c);
+    timer_init(&c->refuse, l, on_refuse_waiting, c);
     return c;
 }
 
@@ -528,6 +559,7 @@ void central_source_free(struct central_source *c) {
     if (c->probe_call) http_call_cancel(c->probe_call);
     timer_fini(&c->probe);
     timer_fini(&c->suspect);
+    timer_fini(&c->refuse);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }

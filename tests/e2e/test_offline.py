@@ -1,7 +1,10 @@
 """The edge without central: what it holds is served, what it does not hold is refused quickly and with the cause, and all is well again
 when central is back."""
 
+import os
 import re
+import signal
+import threading
 import time
 
 import pytest
@@ -59,6 +62,44 @@ def test_with_central_stopped_held_content_is_served_and_the_rest_refused_at_onc
 
 def test_with_the_link_cut_it_is_the_same(chain):
     down_and_up(chain, chain.tap.cut, chain.tap.mend)
+
+
+def test_with_central_frozen_it_is_the_same(chain):
+    """Nothing is refused and nothing closes: the link is silent."""
+
+    def freeze():
+        os.kill(chain.central.process.pid, signal.SIGSTOP)
+
+    def thaw():
+        os.kill(chain.central.process.pid, signal.SIGCONT)
+
+    try:
+        down_and_up(chain, freeze, thaw)
+    finally:
+        thaw()
+
+
+def test_a_download_whose_central_freezes_before_it_answers_is_refused_with_the_others(bench):
+    up = bench.faulty()
+    blob = images.noise_blob(9 * MiB, "frozen")
+    up.put("library/frozen", images.single_blob(blob), "v1")
+    chain = bench.chain(("docker.io", up.url))
+    assert raw.manifest(chain.edge.port, "library/frozen", "v1").status == 200
+    os.kill(chain.central.process.pid, signal.SIGSTOP)
+    try:
+        replies = []
+
+        def ask():
+            replies.append(raw.blob(chain.edge.port, "library/frozen", blob.digest))
+
+        crowd = [threading.Thread(target=ask) for _ in range(10)]
+        [t.start() for t in crowd]
+        [t.join(15) for t in crowd]
+        assert len(replies) == 10 and all(says_why(r) for r in replies), replies
+    finally:
+        os.kill(chain.central.process.pid, signal.SIGCONT)
+    wait_until(lambda: chain.edge.metric("entrepot_central_reachable") == 1, "central is back", 15)
+    assert raw.Download(chain.edge.port, "library/frozen", blob.digest, blob.data).start().join(60).good
 
 
 def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):

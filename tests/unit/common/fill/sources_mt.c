@@ -53,6 +53,32 @@ static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state)
     free(data);
 }
 
+/* The digest decides, whatever else is said. */
+static void fill_goes_on_when_it_is_the_catalogue_that_is_wrong(void **state) {
+    (void)state;
+    const int64_t size = 14 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    uint8_t proofs[3 * 32];
+    prove_pieces(data, 3, proofs);
+    proofs[32] ^= 1;
+    struct script s;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 3};
+    world_start(0);
+    struct taker t;
+    /* One that waits further on: others may have been given what is taken back once. */
+    taker_start(&t, 0, &d, size, "a", 13 * MB, size);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got + 13 * MB, data + 13 * MB, (size_t)MB);
+    free(t.got);
+    wait_until_held(&d);
+    assert_int_equal(atomic_load(&s.starts), 2);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
 static void fill_fetches_a_far_range_aside(void **state) {
     (void)state;
     const int64_t size = 40 * MB;
@@ -140,6 +166,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fill_keeps_what_a_cut_source_sent_and_goes_on_from_there),
         cmocka_unit_test(fill_takes_back_only_the_piece_the_catalogue_disproves),
+        cmocka_unit_test(fill_goes_on_when_it_is_the_catalogue_that_is_wrong),
         cmocka_unit_test(fill_fetches_a_far_range_aside),
         cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
         cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
