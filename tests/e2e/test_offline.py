@@ -2,6 +2,7 @@
 when central is back."""
 
 import re
+import signal
 import time
 
 import pytest
@@ -59,6 +60,47 @@ def test_with_central_stopped_held_content_is_served_and_the_rest_refused_at_onc
 
 def test_with_the_link_cut_it_is_the_same(chain):
     down_and_up(chain, chain.tap.cut, chain.tap.mend)
+
+
+def test_while_central_hangs_one_pull_waits_and_the_others_are_answered_at_once(bench):
+    up = bench.registry()
+    for name in ("one", "two"):
+        up.put(f"library/{name}", images.small(name), "v1")
+    made = bench.chain(("docker.io", up.url), fresh_for="1s")
+    for name in ("one", "two"):
+        raw.pull(made.edge.port, f"library/{name}", "v1")
+    fresh = lambda name: "warning" not in raw.manifest(made.edge.port, f"library/{name}", "v1").headers
+    patience = 3.0
+    made.central.process.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not fresh("one"), "the first tag is marked", 10, 0.1)
+        began = time.monotonic()
+        for name in ("one", "two") * 5:
+            assert not fresh(name)
+        assert time.monotonic() - began < patience
+        began = time.monotonic()
+        raw.pull(made.edge.port, "library/two", "v1")
+        assert time.monotonic() - began < patience
+    finally:
+        made.central.process.signal(signal.SIGCONT)
+    wait_until(lambda: fresh("one") and fresh("two"), "the marks are gone", 15, 0.1)
+
+
+def test_a_slow_upstream_does_not_make_central_silent(bench):
+    """Both held tags are asked for anew while their upstream hangs: the marks are central's own, and a tag of another upstream is not
+    marked at all."""
+    slow, good = bench.faulty(), bench.registry()
+    slow.put("library/slow", images.small("slow"), "v1")
+    good.put("good/app", images.small("good"), "v1")
+    made = bench.chain(("docker.io", slow.url), ("ghcr.io", good.url), fresh_for="1s")
+    raw.pull(made.edge.port, "library/slow", "v1")
+    raw.pull(made.edge.port, "ghcr.io/good/app", "v1")
+    slow.always("/manifests/v1", Fault(stall_head=True), method=None)
+    wait_until(lambda: "warning" in raw.manifest(made.edge.port, "library/slow", "v1").headers, "the slow one is marked", 15, 0.1)
+    assert "warning" not in raw.manifest(made.edge.port, "ghcr.io/good/app", "v1").headers
+    assert "central_silent" not in made.edge.process.text()
+    assert made.edge.metric("entrepot_central_reachable") == 1
+    slow.release()
 
 
 def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
