@@ -1,6 +1,7 @@
 """The edge without central: what it holds is served, what it does not hold is refused quickly and with the cause, and all is well again
 when central is back."""
 
+import hashlib
 import re
 import signal
 import time
@@ -109,6 +110,29 @@ def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
     raw.pull(chain.edge.port, "library/held", "v1")
     raw.pull(chain.edge.port, "library/held", "v1", query="?ns=docker.io")
     assert says_why(cold(chain))
+
+
+def spoil(path, sealed):
+    """Flips a bit in a name within an edge's settings, and makes the checksum good again if told to."""
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"docker.io") + 1] ^= 1
+    if sealed:
+        data[:32] = hashlib.sha256(data[32:]).digest()
+    path.write_bytes(data)
+
+
+def test_settings_that_went_bad_are_left_alone_and_learned_again(chain):
+    for sealed in (False, True):
+        chain.edge.stop()
+        spoil(chain.edge.data / "settings.pb", sealed)
+        if not sealed:
+            chain.central.stop()
+        chain.edge.start()
+        wait_until(lambda: raw.manifest(chain.edge.port, "docker.io/library/held", "v1").status == 200, "the name is known", 15, 0.1)
+        if not sealed:
+            chain.central.start()
+        wait_until(lambda: "settings_from_central" in chain.edge.process.text(), "settings were asked for", 15, 0.1)
+    assert cold(chain).status == 200
 
 
 def test_with_central_stopped_half_a_blob_is_no_reason_to_wait(bench):
