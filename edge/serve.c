@@ -130,6 +130,13 @@ static void collect(struct metric_page *page, void *arg) {
     metric_label_set(page, FAMILY_BREAKER_OPEN, "central", NULL, s.reachable ? 0 : 1);
 }
 
+static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) {
+    struct edge *e = arg;
+    char name[REPO_STR_MAX];
+    struct tag_record rec;
+    return store_tag_get(e->store, repo_name_str(repo, name), tag, &rec) && !rec.deleted;
+}
+
 static int start(struct runtime *rt, struct error *err) {
     (void)err;
     struct edge *e = calloc(1, sizeof(*e));
@@ -139,6 +146,7 @@ static int start(struct runtime *rt, struct error *err) {
     e->store = rt->store;
     e->settings = settings_new(node->data, node->registry_names, node->n_registry_names);
     e->central = central_source_new(e->cfg->central, e->settings, rt->fetch, rt->client);
+    central_source_fallback(e->central, knows_tag, e);
     e->lookups = lookups_new(rt->fetch, e->central, e->settings);
     /* Whether a deleted tag is still shown is central's to decide: its "no" is final. */
     rt->hide_deleted = true;

@@ -7,6 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+bool file_is_odd(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 int file_read_all(const char *path, size_t limit, char **data, size_t *len, struct error *err) {
     _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
     if (fd < 0) return error_errno(err, "opening %s", path);

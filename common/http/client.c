@@ -8,6 +8,7 @@
 #include "common/http/answer_head.h"
 
 #include "common/core/clock.h"
+#include "common/core/file.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -586,9 +587,13 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
                                   const struct http_call_events *ev, void *arg) {
     struct http_call *c = call_new(client, spec, ev, arg);
     struct http_url u;
+    char why[100];
     set_options(c, spec);
     if (!set_headers(c, spec)) {
         fail(c, ERR_INVALID, "would have been sent a header of several lines");
+    } else if (spec->ca_file && file_is_odd(spec->ca_file)) {
+        snprintf(why, sizeof(why), "cannot be trusted: %s is not a regular file", spec->ca_file);
+        fail(c, ERR_UNREACHABLE, why);
     } else if (!http_url_parse(spec->url, &u)) {
         fail(c, ERR_INVALID, "is not an http or https URL without credentials");
     } else if (!http_reach_allows(c->reach, http_host_class(u.host))) {

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define PEM_MAX MiB
+
 struct tls_server {
     char *cert_file, *key_file;
     struct stat cert_seen, key_seen;
@@ -55,6 +57,56 @@ static int no_passphrase(char *buf, int size, int writing, void *arg) {
     return -1;
 }
 
+/* A file of PEM, read here rather than by OpenSSL: a FIFO in its place must not hold the control loop. */
+static BIO *open_pem(const char *what, const char *file, struct error *err) {
+    char *data;
+    size_t len;
+    if (file_read_all(file, PEM_MAX, &data, &len, err) < 0) {
+        int r = error_wrap(err, "%s", what);
+        (void)r;
+        return NULL;
+    }
+    BIO *pem = BIO_new(BIO_s_mem());
+    if (!pem || (len > 0 && BIO_write(pem, data, (int)len) != (int)len)) abort();
+    OPENSSL_cleanse(data, len);
+    free(data);
+    return pem;
+}
+
+/* The certificate, then those that lead to its authority. */
+static bool use_chain(SSL_CTX *ctx, BIO *pem) {
+    X509 *leaf = PEM_read_bio_X509_AUX(pem, NULL, no_passphrase, NULL);
+    bool ok = leaf && SSL_CTX_use_certificate(ctx, leaf) == 1;
+    X509_free(leaf);
+    while (ok) {
+        X509 *next = PEM_read_bio_X509(pem, NULL, no_passphrase, NULL);
+        if (!next) break;
+        ok = SSL_CTX_add0_chain_cert(ctx, next) == 1;
+        if (!ok) X509_free(next);
+    }
+    if (!ok || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) return false;
+    ERR_clear_error(); /* the end */
+    return true;
+}
+
+static int load_chain(SSL_CTX *ctx, const char *file, struct error *err) {
+    BIO *pem = open_pem("certificate", file, err);
+    if (!pem) return err->code;
+    int r = use_chain(ctx, pem) ? 0 : tls_error(err, "certificate", file);
+    BIO_free(pem);
+    return r;
+}
+
+static int load_key(SSL_CTX *ctx, const char *file, struct error *err) {
+    BIO *pem = open_pem("key", file, err);
+    if (!pem) return err->code;
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, no_passphrase, NULL);
+    int r = key && SSL_CTX_use_PrivateKey(ctx, key) == 1 ? 0 : tls_error(err, "key", file);
+    EVP_PKEY_free(key);
+    BIO_free(pem);
+    return r;
+}
+
 static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     if (!ctx) abort();
@@ -64,15 +116,11 @@ static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
     SSL_CTX_set_mode(ctx,
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-    int r = 0;
     ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(ctx, t->cert_file) != 1)
-        r = tls_error(err, "certificate", t->cert_file);
-    else if (SSL_CTX_use_PrivateKey_file(ctx, t->key_file, SSL_FILETYPE_PEM) != 1)
-        r = tls_error(err, "key", t->key_file);
-    else if (SSL_CTX_check_private_key(ctx) != 1)
+    int r = load_chain(ctx, t->cert_file, err);
+    if (r == 0) r = load_key(ctx, t->key_file, err);
+    if (r == 0 && SSL_CTX_check_private_key(ctx) != 1)
         r = tls_error(err, "the key does not belong to the certificate:", t->key_file);
     if (r < 0) {
         SSL_CTX_free(ctx);

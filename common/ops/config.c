@@ -377,8 +377,11 @@ struct files_check {
 static void file_check(struct files_check *f, const char *key, const char *path) {
     struct error err = {0};
     _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0) return;
-    error_errno(&err, "%s: cannot read %s", key, path);
+    if (fd >= 0 && !file_is_odd(path)) return;
+    if (fd >= 0)
+        error_set(&err, ERR_INVALID, "%s: %s is not a regular file", key, path);
+    else
+        error_errno(&err, "%s: cannot read %s", key, path);
     f->each(&err, f->arg);
     f->n++;
 }

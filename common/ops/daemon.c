@@ -21,7 +21,7 @@ struct daemon {
     struct timer watchdog;
     int64_t watchdog_ms;
     bool stopping;
-    struct sigaction old_term, old_int, old_hup;
+    struct sigaction old_term, old_int, old_quit, old_hup;
 };
 
 /* What the handler may touch. */
@@ -72,7 +72,10 @@ static void on_watchdog(void *arg) {
 
 unsigned long daemon_prepare(void) {
     umask(077);
-    signal(SIGPIPE, SIG_IGN);
+    /* A stray signal ends nothing; SIGHUP has no meaning before there is a loop. */
+    static const int ignored[] = {SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 1024;
     if (limit.rlim_cur < limit.rlim_max) {
@@ -99,6 +102,7 @@ int daemon_new(struct daemon **out, struct loop *control, const struct daemon_ev
     sigfillset(&act.sa_mask);
     sigaction(SIGTERM, &act, &d->old_term);
     sigaction(SIGINT, &act, &d->old_int);
+    sigaction(SIGQUIT, &act, &d->old_quit);
     if (!events->reload) act.sa_handler = SIG_IGN;
     sigaction(SIGHUP, &act, &d->old_hup);
     *out = d;
@@ -123,6 +127,7 @@ void daemon_free(struct daemon *d) {
     if (!d) return;
     sigaction(SIGTERM, &d->old_term, NULL);
     sigaction(SIGINT, &d->old_int, NULL);
+    sigaction(SIGQUIT, &d->old_quit, NULL);
     sigaction(SIGHUP, &d->old_hup, NULL);
     event_free(d->wake);
     timer_fini(&d->watchdog);

@@ -46,6 +46,8 @@ struct evict {
     struct ghost *ghosts;
     uint32_t n_ghosts;
     uint32_t evictions;
+    size_t refused; /* candidates of the small and main queues in a row that did not go, as far as is known */
+    bool forced;    /* the last candidate was a spared one for that reason */
 };
 
 struct evict *evict_new(const struct evict_ops *ops, void *arg) {
@@ -162,6 +164,10 @@ static void ghosts_fit(struct evict *e) {
 void evict_gone(struct evict *e, uint64_t hash) {
     ghosts_fit(e);
     e->evictions++;
+    /* After a spared one, its parents may go: one of the others is tried, then one more that is spared. */
+    size_t others = e->lists[SMALL].n + e->lists[MAIN].n;
+    e->refused = e->forced && others > 0 ? others - 1 : e->refused / 2;
+    e->forced = false;
     ghost_put(e, (struct ghost){print_of(hash), e->evictions});
 }
 
@@ -187,18 +193,25 @@ void evict_keep(struct evict *e, uint32_t id) {
     if (!evict_has(e, id)) push(e, MAIN, id);
 }
 
+/* Large manifests must stay while a child is held, and a tiny child is spared: with nothing else left to go, it goes.
+ */
+static bool all_refused(const struct evict *e) {
+    return e->refused > 0 && e->refused >= e->lists[SMALL].n + e->lists[MAIN].n;
+}
+
 /* Whose oldest is looked at. */
 static enum queue next_queue(const struct evict *e) {
     const struct list *small = &e->lists[SMALL], *mainq = &e->lists[MAIN], *spared = &e->lists[SPARED];
     int64_t bytes = small->bytes + mainq->bytes;
-    if (spared->n && (small->n + mainq->n == 0 || spared->bytes > (bytes + spared->bytes) / SPARED_SHARE))
-        return SPARED;
+    bool enough = spared->bytes > (bytes + spared->bytes) / SPARED_SHARE;
+    if (spared->n && (small->n + mainq->n == 0 || enough || all_refused(e))) return SPARED;
     return small->n && (mainq->n == 0 || small->bytes > bytes / SMALL_SHARE) ? SMALL : MAIN;
 }
 
 int evict_next(struct evict *e, uint32_t *id) {
     for (int step = 0; step < STEPS; step++) {
         if (evict_len(e) == 0) return 0;
+        bool forced = all_refused(e);
         enum queue from = next_queue(e), to = MAIN;
         *id = e->lists[from].oldest;
         unsigned freq = e->ops.freq(*id, e->arg);
@@ -207,8 +220,11 @@ int evict_next(struct evict *e, uint32_t *id) {
             e->ops.set_freq(*id, from == MAIN ? freq - 1 : 0, e->arg);
         else if (from != SPARED && e->ops.size(*id, e->arg) <= TINY)
             to = SPARED;
-        else
+        else {
+            e->forced = forced && from == SPARED;
+            if (from != SPARED) e->refused++; /* until evict_gone says otherwise */
             return 1;
+        }
         push(e, to, *id);
     }
     return -1;

@@ -165,7 +165,7 @@ static size_t vetoes_max(struct store *s, unsigned flags) {
     pthread_mutex_lock(&s->evict_lock);
     size_t n = evict_len(s->evict);
     pthread_mutex_unlock(&s->evict_lock);
-    return n;
+    return 2 * n; /* a manifest once in its turn, and once more for each that went before its last child */
 }
 
 /* In bulk, as long a rest as the work took: unlinking a hundred thousand files keeps a processor and the file system's

@@ -3,9 +3,10 @@
  *   closed (requests go out) ── a refusal, or a probe that fails ──▶ open (requests fail at once) ── a probe succeeds
  * ──▶ closed
  *
- * A request that merely waits says nothing about central, for its upstream may be the slow one: a probe decides. When
- * it fails, those that wait for an answer are told, too: on a link that has gone silent nobody waits for his own
- * time-out.
+ * A request that merely waits says nothing about central, for its upstream may be the slow one: a probe decides. Until
+ * it has decided, central is silent if it leaves the probe, too, without an answer for a moment: questions for tags
+ * known here fail at once, all else still waits, for the line may just be slow. Whatever central says ends the silence.
+ * When the probe fails, all that wait for an answer are told: nobody waits for his own time-out.
  */
 #include "edge/pull/central.h"
 
@@ -27,8 +28,10 @@
 #define STALL_MS 20000
 /* A restart takes a tenth of a second: the first probes are close together. */
 #define PROBE_FIRST_MS 100
-/* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? */
-#define SUSPECT_MS 3000
+/* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? A probe
+ * that hears nothing for the second time makes the silence, before the patience with a known tag (3 s) is over. */
+#define SUSPECT_MS 2000
+#define SILENT_MS 800
 #define PROBE_MAX_MS 5000
 /* It is answered from memory. */
 #define PROBE_HEAD_MS 3000
@@ -42,7 +45,10 @@ struct central_source {
     bool insecure;
     struct loop *loop;
     struct http_client *client;
-    struct timer probe, suspect, refuse;
+    struct timer probe, suspect, silence, refuse;
+    bool silent;
+    bool (*knows)(const struct repo_name *repo, const char *tag, void *arg);
+    void *knows_arg;
     unsigned awaiting; /* requests whose answer has not begun */
     struct http_call *probe_call;
     int64_t probe_ms;
@@ -79,7 +85,13 @@ static bool is_open(struct central_source *c) {
     return open;
 }
 
+static void heard(struct central_source *c) {
+    timer_clear(&c->silence);
+    c->silent = false;
+}
+
 static void set_reachable(struct central_source *c, bool reachable, const char *why) {
+    if (reachable) heard(c);
     pthread_mutex_lock(&c->lock);
     bool changed = c->state.reachable != reachable;
     c->state.reachable = reachable;
@@ -115,6 +127,20 @@ static void await_over(struct central_source *c, bool alive) {
         timer_set(&c->suspect, SUSPECT_MS);
 }
 
+static bool asks_known_tag(const struct central_source *c, const struct fetch_request *rq) {
+    bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
+    return by_tag && c->knows && c->knows(&rq->repo, rq->ref.tag, c->knows_arg);
+}
+
+static void on_silence(void *arg) {
+    struct central_source *c = arg;
+    c->silent = true;
+    log_warn("central_silent", KV_S("url", c->url));
+    for (struct central_fetch *f = c->fetches; f; f = f->next) {
+        if (f->post && asks_known_tag(c, &f->rq)) timer_set(&f->start, 0);
+    }
+}
+
 /* --- the probe --- */
 
 static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
@@ -133,8 +159,7 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
 
 static const struct http_call_events probe_events = {.done = probe_done};
 
-static void on_probe(void *arg) {
-    struct central_source *c = arg;
+static void send_probe(struct central_source *c) {
     if (c->probe_call) return;
     char url[1024];
     snprintf(url, sizeof(url), "%s/v2/", c->url);
@@ -146,6 +171,16 @@ static void on_probe(void *arg) {
                                   .total_ms = CONNECT_MS + PROBE_HEAD_MS,
                                   .max_body = 65536};
     c->probe_call = http_call_start(c->client, &spec, &probe_events, c);
+}
+
+static void on_probe(void *arg) {
+    send_probe(arg);
+}
+
+static void on_suspect(void *arg) {
+    struct central_source *c = arg;
+    send_probe(c);
+    timer_set(&c->silence, SILENT_MS);
 }
 
 /* --- posts --- */
@@ -377,11 +412,14 @@ static bool on_lull(struct http_call *call, void *arg) {
 
 static const struct http_call_events call_events = {on_head, on_data, on_done, on_lull};
 
-/* The breaker is open: says so, from the loop. */
+/* The breaker is open, or central silent: says so, from the loop. */
 static void on_refuse(void *arg) {
     struct central_fetch *f = arg;
     struct fetch_end e;
-    unreachable(f->c, &e);
+    if (is_open(f->c))
+        unreachable(f->c, &e);
+    else
+        fetch_end_set(&e, ERR_TIMEOUT, "central at %s does not answer; what this edge holds is served", f->c->url);
     end(f, &e);
 }
 
@@ -489,7 +527,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     buf_init(&f->error_body, ERROR_BODY_MAX + 1);
     timer_init(&f->start, c->loop, on_refuse, f);
     bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
-    if (is_open(c)) {
+    if (is_open(c) || (c->silent && asks_known_tag(c, rq))) {
         timer_set(&f->start, 0);
     } else if (by_tag) {
         send_tag(f);
@@ -543,7 +581,8 @@ struct central_source *central_source_new(const char *url, const struct settings
     pthread_mutex_init(&c->lock, NULL);
     c->insecure = central_is_loopback(url);
     timer_init(&c->probe, l, on_probe, c);
-    timer_init(&c->suspect, l, on_probe, c);
+    timer_init(&c->suspect, l, on_suspect, c);
+    timer_init(&c->silence, l, on_silence, c);
     timer_init(&c->refuse, l, on_refuse_waiting, c);
     return c;
 }
@@ -560,8 +599,15 @@ void central_source_free(struct central_source *c) {
     timer_fini(&c->probe);
     timer_fini(&c->suspect);
     timer_fini(&c->refuse);
+    timer_fini(&c->silence);
     pthread_mutex_destroy(&c->lock);
     free(c);
+}
+
+void central_source_fallback(struct central_source *c,
+                             bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg) {
+    c->knows = knows;
+    c->knows_arg = arg;
 }
 
 struct source *central_source(struct central_source *c) {

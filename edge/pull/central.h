@@ -1,6 +1,7 @@
 /* Central as a source of fills and answers: the registry API on its fleet port, with a breaker. When central cannot be
  * reached, requests fail at once and a probe in the background finds out when it is back; nobody waits for a time-out
- * twice. Thread: the fetch loop, but for what is marked. */
+ * twice. When it is merely silent, that holds for tags that are known here. Thread: the fetch loop, but for what is
+ * marked. */
 #ifndef ENTREPOT_EDGE_PULL_CENTRAL_H
 #define ENTREPOT_EDGE_PULL_CENTRAL_H
 
@@ -15,6 +16,9 @@ struct central_source;
  * this machine. */
 struct central_source *central_source_new(const char *url, const struct settings *settings, struct loop *l,
                                           struct http_client *client);
+/* Whether there is an answer for a tag if central has none in time: then it is not waited for in vain. */
+void central_source_fallback(struct central_source *c,
+                             bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
 /* Whether a URL of central leads to this machine itself. Pure. */
 bool central_is_loopback(const char *url);
 void central_source_free(struct central_source *c);

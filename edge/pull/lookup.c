@@ -22,6 +22,7 @@ struct lookups {
     struct loop *loop;
     struct central_source *central;
     struct settings *settings;
+    bool told; /* central has answered in this life: until then its settings are asked for whatever version is kept */
     struct waiting *waiting, **last;
     size_t n_waiting;
     struct timer send, settings_due;
@@ -87,6 +88,7 @@ static void on_answer(const struct fetch_end *end, const char *body, size_t len,
     struct error err = {0};
     bool good = end->code == 0 && wire_response_decode(&rs, body, len, &err) == 0;
     if (end->code == 0 && !good) log_warn("lookup_unreadable", KV_S("why", err.msg));
+    k->told = k->told || good;
     if (good && rs.settings) settings_apply(k->settings, rs.settings);
     size_t i = 0;
     for (struct waiting *w = b->waiting, *next; w; w = next, i++) {
@@ -112,8 +114,10 @@ static void send_batch(struct lookups *k) {
     k->waiting = NULL;
     k->last = &k->waiting;
     k->n_waiting = 0;
-    struct wire_request rq = {
-        .version = WIRE_VERSION, .settings_version = settings_version(k->settings), .queries = queries, .n_queries = n};
+    struct wire_request rq = {.version = WIRE_VERSION,
+                              .settings_version = k->told ? settings_version(k->settings) : 0,
+                              .queries = queries,
+                              .n_queries = n};
     uint8_t *data = NULL;
     size_t len = 0;
     struct error err = {0};

@@ -2,6 +2,7 @@
  * ones stay until the end, since readers hold no references and changes are rare. Thread: as the header says. */
 #include "edge/pull/settings.h"
 
+#include "common/core/digest.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
 
@@ -10,6 +11,9 @@
 #include <string.h>
 
 #define DEFAULT_FRESH_MS 60000
+/* The file: the SHA-256 of a message as central would send it, then the message. One flipped bit in a name would have
+ * the edge refuse what it holds. */
+#define SUM_BYTES 32
 
 struct version {
     struct wire_settings ws;
@@ -86,13 +90,21 @@ static void defaults(struct settings *s) {
     adopt(s, &ws);
 }
 
+static int unseal(struct wire_response *rs, const char *data, size_t len, struct error *err) {
+    struct digest sum;
+    if (len < SUM_BYTES) return error_set(err, ERR_INVALID, "it is cut short");
+    digest_of(&sum, DIGEST_SHA256, data + SUM_BYTES, len - SUM_BYTES);
+    if (memcmp(sum.bytes, data, SUM_BYTES) != 0) return error_set(err, ERR_INVALID, "its checksum does not match");
+    return wire_response_decode(rs, data + SUM_BYTES, len - SUM_BYTES, err);
+}
+
 static bool load(struct settings *s) {
     char *data;
     size_t len;
     struct error err = {0};
-    if (file_read_all(s->path, WIRE_MAX_RESPONSE, &data, &len, &err) < 0) return false;
+    if (file_read_all(s->path, SUM_BYTES + WIRE_MAX_RESPONSE, &data, &len, &err) < 0) return false;
     struct wire_response rs = {0};
-    int r = wire_response_decode(&rs, data, len, &err);
+    int r = unseal(&rs, data, len, &err);
     free(data);
     bool good = r == 0 && rs.settings;
     if (good)
@@ -124,15 +136,26 @@ void settings_free(struct settings *s) {
     free(s);
 }
 
-void settings_apply(struct settings *s, struct wire_settings *ws) {
+static void save(const struct settings *s, struct wire_settings *ws) {
     struct wire_response rs = {.version = WIRE_VERSION, .settings = ws};
-    uint8_t *data;
+    _cleanup_(freep) uint8_t *message = NULL;
+    _cleanup_(freep) uint8_t *data = NULL;
     size_t len;
+    struct digest sum;
     struct error err = {0};
-    if (wire_response_encode(&rs, &data, &len, &err) == 0) {
-        if (file_write_atomic(s->path, 0600, data, len, &err) < 0) log_warn("settings_not_saved", KV_S("why", err.msg));
-        free(data);
+    int r = wire_response_encode(&rs, &message, &len, &err);
+    if (r == 0) {
+        data = xcalloc(SUM_BYTES + len, 1);
+        digest_of(&sum, DIGEST_SHA256, message, len);
+        memcpy(data, sum.bytes, SUM_BYTES);
+        memcpy(data + SUM_BYTES, message, len);
+        r = file_write_atomic(s->path, 0600, data, SUM_BYTES + len, &err);
     }
+    if (r < 0) log_warn("settings_not_saved", KV_S("why", err.msg));
+}
+
+void settings_apply(struct settings *s, struct wire_settings *ws) {
+    save(s, ws);
     log_info("settings_from_central", KV_I("upstreams", ws->n_upstreams), KV_I("version", ws->version));
     adopt(s, ws);
 }

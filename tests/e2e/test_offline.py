@@ -1,6 +1,7 @@
 """The edge without central: what it holds is served, what it does not hold is refused quickly and with the cause, and all is well again
 when central is back."""
 
+import hashlib
 import os
 import re
 import signal
@@ -102,12 +103,76 @@ def test_a_download_whose_central_freezes_before_it_answers_is_refused_with_the_
     assert raw.Download(chain.edge.port, "library/frozen", blob.digest, blob.data).start().join(60).good
 
 
+def test_while_central_hangs_one_pull_waits_and_the_others_are_answered_at_once(bench):
+    up = bench.registry()
+    for name in ("one", "two"):
+        up.put(f"library/{name}", images.small(name), "v1")
+    made = bench.chain(("docker.io", up.url), fresh_for="1s")
+    for name in ("one", "two"):
+        raw.pull(made.edge.port, f"library/{name}", "v1")
+    fresh = lambda name: "warning" not in raw.manifest(made.edge.port, f"library/{name}", "v1").headers
+    patience = 3.0
+    made.central.process.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not fresh("one"), "the first tag is marked", 10, 0.1)
+        began = time.monotonic()
+        for name in ("one", "two") * 5:
+            assert not fresh(name)
+        assert time.monotonic() - began < patience
+        began = time.monotonic()
+        raw.pull(made.edge.port, "library/two", "v1")
+        assert time.monotonic() - began < patience
+    finally:
+        made.central.process.signal(signal.SIGCONT)
+    wait_until(lambda: fresh("one") and fresh("two"), "the marks are gone", 15, 0.1)
+
+
+def test_a_slow_upstream_does_not_make_central_silent(bench):
+    """Both held tags are asked for anew while their upstream hangs: the marks are central's own, and a tag of another upstream is not
+    marked at all."""
+    slow, good = bench.faulty(), bench.registry()
+    slow.put("library/slow", images.small("slow"), "v1")
+    good.put("good/app", images.small("good"), "v1")
+    made = bench.chain(("docker.io", slow.url), ("ghcr.io", good.url), fresh_for="1s")
+    raw.pull(made.edge.port, "library/slow", "v1")
+    raw.pull(made.edge.port, "ghcr.io/good/app", "v1")
+    slow.always("/manifests/v1", Fault(stall_head=True), method=None)
+    wait_until(lambda: "warning" in raw.manifest(made.edge.port, "library/slow", "v1").headers, "the slow one is marked", 15, 0.1)
+    assert "warning" not in raw.manifest(made.edge.port, "ghcr.io/good/app", "v1").headers
+    assert "central_silent" not in made.edge.process.text()
+    assert made.edge.metric("entrepot_central_reachable") == 1
+    slow.release()
+
+
 def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
     chain.central.stop()
     chain.edge.restart()
     raw.pull(chain.edge.port, "library/held", "v1")
     raw.pull(chain.edge.port, "library/held", "v1", query="?ns=docker.io")
     assert says_why(cold(chain))
+
+
+def spoil(path, sealed):
+    """Flips a bit in a name within an edge's settings, and makes the checksum good again if told to."""
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"docker.io") + 1] ^= 1
+    if sealed:
+        data[:32] = hashlib.sha256(data[32:]).digest()
+    path.write_bytes(data)
+
+
+def test_settings_that_went_bad_are_left_alone_and_learned_again(chain):
+    for sealed in (False, True):
+        chain.edge.stop()
+        spoil(chain.edge.data / "settings.pb", sealed)
+        if not sealed:
+            chain.central.stop()
+        chain.edge.start()
+        wait_until(lambda: raw.manifest(chain.edge.port, "docker.io/library/held", "v1").status == 200, "the name is known", 15, 0.1)
+        if not sealed:
+            chain.central.start()
+        wait_until(lambda: "settings_from_central" in chain.edge.process.text(), "settings were asked for", 15, 0.1)
+    assert cold(chain).status == 200
 
 
 def test_with_central_stopped_half_a_blob_is_no_reason_to_wait(bench):

@@ -1,5 +1,6 @@
 """The HTTP server as clients see it: ranges, conditions, pipelining, TLS with a new certificate, a drain that cuts nobody."""
 
+import os
 import signal
 import ssl
 
@@ -207,6 +208,14 @@ def test_tls_serves_and_a_new_certificate_is_taken_on_sighup(bench, chain):
     edge.process.signal(signal.SIGHUP)
     wait_until(lambda: any(e.get("level") in ("error", "warn") for e in edge.log()), "the log says the pair is refused")
     assert raw.ask(edge.port, "/v2/", tls=new).status == 200
+    # Nor does a FIFO in its place hold anything up: the node still hears that it shall end.
+    key.unlink()
+    os.mkfifo(key)
+    edge.process.signal(signal.SIGHUP)
+    wait_until(lambda: any("is not a file" in e.get("why", "") for e in edge.log()), "the log says what is wrong")
+    assert raw.ask(edge.port, "/v2/", tls=new).status == 200
+    edge.process.signal(signal.SIGTERM)
+    wait_until(lambda: not edge.running(), "the end", 15)
 
 
 # --- the end ---

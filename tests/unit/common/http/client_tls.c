@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <openssl/ec.h>
 #include <openssl/pem.h>
@@ -147,6 +148,14 @@ static void client_trusts_whom_it_was_told_to(void **state) {
     run(client, "127.0.0.1", (struct http_call_spec){.ca_file = "/nowhere/ca.pem"});
     assert_int_equal(result.code, ERR_UNREACHABLE);
     assert_non_null(strstr(result.msg, "/nowhere/ca.pem"));
+    char fifo[] = "/tmp/client-ca-XXXXXX";
+    close(mkstemp(fifo));
+    unlink(fifo);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    run(client, "127.0.0.1", (struct http_call_spec){.ca_file = fifo}); /* would hold the loop for good */
+    unlink(fifo);
+    assert_int_equal(result.code, ERR_UNREACHABLE);
+    assert_non_null(strstr(result.msg, fifo));
     run(client, "127.0.0.1", (struct http_call_spec){.insecure_tls = true});
     assert_int_equal(result.code, 0);
     http_client_free(client);

@@ -123,6 +123,64 @@ static void reload_takes_what_changed_and_keeps_what_works(void **state) {
     tls_server_free(t);
 }
 
+/* Opened as a file is, it would hold whoever reads it until somebody writes. */
+static void a_fifo_is_no_certificate_and_no_key(void **state) {
+    (void)state;
+    make(cert, key);
+    struct tls_server *t = NULL;
+    struct error err = {0};
+    assert_int_equal(tls_server_new(&t, cert, key, &err), 0);
+    SSL_CTX *good = tls_server_ctx(t);
+    for (int i = 0; i < 2; i++) {
+        const char *path = i == 0 ? cert : key, *aside = i == 0 ? other_cert : other_key;
+        assert_int_equal(rename(path, aside), 0);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        alarm(20); /* rather than wait for good */
+        assert_true(tls_server_reload(t, &err) < 0);
+        alarm(0);
+        assert_non_null(strstr(err.msg, path));
+        SSL_CTX *now = tls_server_ctx(t);
+        assert_ptr_equal(now, good);
+        SSL_CTX_free(now);
+        assert_int_equal(rename(aside, path), 0);
+    }
+    SSL_CTX_free(good);
+    tls_server_free(t);
+}
+
+static size_t append(const char *path, const char *from) {
+    FILE *in = fopen(from, "r"), *out = fopen(path, "a");
+    assert_non_null(in);
+    assert_non_null(out);
+    char text[8192];
+    size_t n = fread(text, 1, sizeof(text), in);
+    assert_int_equal(fwrite(text, 1, n, out), n);
+    fclose(in);
+    fclose(out);
+    return n;
+}
+
+static void the_whole_chain_is_taken_and_a_broken_one_refused(void **state) {
+    (void)state;
+    make(cert, key);
+    make(other_cert, other_key);
+    append(cert, other_cert);
+    struct tls_server *t = NULL;
+    struct error err = {0};
+    assert_int_equal(tls_server_new(&t, cert, key, &err), 0);
+    SSL_CTX *ctx = tls_server_ctx(t);
+    STACK_OF(X509) *chain = NULL;
+    assert_int_equal(SSL_CTX_get0_chain_certs(ctx, &chain), 1);
+    assert_int_equal(sk_X509_num(chain), 1);
+    SSL_CTX_free(ctx);
+    size_t n = append(cert, other_cert);
+    struct stat st;
+    assert_int_equal(stat(cert, &st), 0);
+    assert_int_equal(truncate(cert, st.st_size - (off_t)n / 2), 0);
+    assert_true(tls_server_reload(t, &err) < 0);
+    tls_server_free(t);
+}
+
 /* OpenSSL would ask for it on the terminal. */
 static void key_with_a_passphrase_is_an_error(void **state) {
     (void)state;
@@ -149,6 +207,8 @@ int main(void) {
         IN_DIR(unwritable_place_is_an_error),
         IN_DIR(certificate_tells_its_end),
         IN_DIR(reload_takes_what_changed_and_keeps_what_works),
+        IN_DIR(a_fifo_is_no_certificate_and_no_key),
+        IN_DIR(the_whole_chain_is_taken_and_a_broken_one_refused),
         IN_DIR(key_with_a_passphrase_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,6 +111,31 @@ static void hup_reloads_between_reloading_and_ready(void **state) {
     assert_int_equal(ended(pid), 51);
 }
 
+static void quit_stops_like_term_and_stray_signals_do_nothing(void **state) {
+    (void)state;
+    pid_t pid = daemon_start((struct scene){0});
+    heard();
+    static const int stray[] = {SIGUSR1, SIGUSR2, SIGALRM};
+    for (size_t i = 0; i < ARRAY_LEN(stray); i++)
+        kill(pid, stray[i]);
+    kill(pid, SIGQUIT);
+    assert_string_equal(heard(), "STOPPING=1");
+    assert_string_equal(heard(), "X_STOPPED=1");
+    assert_int_equal(ended(pid), 41);
+}
+
+/* Before there is a loop, a SIGHUP has nobody to tell. */
+static void hup_while_the_daemon_starts_does_not_end_it(void **state) {
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        daemon_prepare();
+        raise(SIGHUP);
+        _exit(40);
+    }
+    assert_int_equal(ended(pid), 40);
+}
+
 static void watchdog_hears_from_a_live_loop(void **state) {
     (void)state;
     setenv("WATCHDOG_USEC", "40000", 1);
@@ -183,6 +208,8 @@ int main(void) {
         cmocka_unit_test(term_stops_once_and_the_manager_hears_of_it),
         cmocka_unit_test(second_signal_ends_even_a_stuck_loop),
         cmocka_unit_test(hup_reloads_between_reloading_and_ready),
+        cmocka_unit_test(quit_stops_like_term_and_stray_signals_do_nothing),
+        cmocka_unit_test(hup_while_the_daemon_starts_does_not_end_it),
         cmocka_unit_test(watchdog_hears_from_a_live_loop),
         cmocka_unit_test(notify_without_a_manager_is_harmless),
         cmocka_unit_test(prepare_raises_descriptors_and_keeps_files_private),

@@ -164,6 +164,54 @@ static void a_manifest_goes_after_its_children(void **state) {
     assert_false(fixture_held(store, &m));
 }
 
+/* Each manifest is too large to be spared, each child so small that it is. */
+static void prune_large_manifests(unsigned manifests, unsigned children) {
+    enum { LARGE = 700 * 1024, CHILD = 500 };
+    struct digest child[8], m[8];
+    store = fixture_open(dir, 0);
+    for (unsigned i = 0; i < children; i++)
+        child[i] = fixture_put(store, i, CHILD);
+    for (unsigned i = 0; i < manifests; i++) {
+        char *data = fixture_bytes(100 + i, LARGE, &m[i]);
+        struct commit_info info = {.size = LARGE,
+                                   .flags = BLOB_MANIFEST,
+                                   .media_type = "application/x",
+                                   .children = &child[children - 1 - i % children],
+                                   .n_children = 1};
+        struct error err;
+        assert_int_equal(store_put(store, &m[i], data, LARGE, &info, &err), 0);
+        free(data);
+    }
+    assert_int_equal(store_prune(store, 0), (int64_t)manifests * LARGE + (int64_t)children * CHILD);
+    assert_int_equal(held_bytes(), 0);
+    store_close(store);
+    store = NULL;
+}
+
+static void large_manifests_go_after_a_tiny_child(void **state) {
+    (void)state;
+    prune_large_manifests(1, 1);
+    prune_large_manifests(8, 1); /* all of one */
+    prune_large_manifests(8, 8); /* the oldest child is the youngest manifest's */
+}
+
+static void the_limit_holds_with_large_manifests_of_one_tiny_child(void **state) {
+    (void)state;
+    enum { LARGE = 700 * 1024, LIMIT = 10 * LARGE };
+    store = fixture_open(dir, LIMIT);
+    struct digest child = fixture_put(store, 1, 500);
+    for (unsigned i = 0; i < 40; i++) {
+        struct digest m;
+        char *data = fixture_bytes(100 + i, LARGE, &m);
+        struct commit_info info = {
+            .size = LARGE, .flags = BLOB_MANIFEST, .media_type = "application/x", .children = &child, .n_children = 1};
+        struct error err;
+        assert_int_equal(store_put(store, &m, data, LARGE, &info, &err), 0);
+        free(data);
+        wait_until_below(LIMIT);
+    }
+}
+
 static void old_part_files_go_before_blobs_and_new_ones_after(void **state) {
     (void)state;
     struct digest d[2], blob;
@@ -402,6 +450,8 @@ int main(void) {
         T(pinned_hosted_and_open_blobs_are_never_evicted),
         T(a_blob_read_through_its_fills_file_is_not_evicted),
         T(a_manifest_goes_after_its_children),
+        T(large_manifests_go_after_a_tiny_child),
+        T(the_limit_holds_with_large_manifests_of_one_tiny_child),
         T(old_part_files_go_before_blobs_and_new_ones_after),
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
         T(a_full_disk_evicts_and_goes_on),
