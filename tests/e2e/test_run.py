@@ -10,15 +10,21 @@ from lab.base import REPO, Process, run, wait_until
 from lab.nodes import BUILD, SANITIZERS
 
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-SCRIPT = REPO / "deploy/local/run"
 
 
 @pytest.fixture(scope="module")
-def sample(shared_bench):
-    folder = shared_bench.place("sample")
-    run(REPO / "tests/sample/make-sample", folder)
+def built(shared_bench):
+    """Script, programs and sample where a plain user may read them: the tree may stand in root's home."""
+    folder = shared_bench.place("built")
+    run("install", "-D", "-t", folder, REPO / "deploy/local/run", BUILD / "entrepot-central", BUILD / "entrepot-edge")
+    run(REPO / "tests/sample/make-sample", folder / "sample")
     os.chmod(shared_bench.folder, 0o755)
     return folder
+
+
+@pytest.fixture(scope="module")
+def sample(built):
+    return built / "sample"
 
 
 class MakeRun:
@@ -29,7 +35,8 @@ class MakeRun:
         os.chown(home, 65534, 65534)
         self.home = home
         self.env = {**SANITIZERS, "HOME": str(home), "XDG_DATA_HOME": "", "XDG_STATE_HOME": ""}
-        self.script = [*NOBODY, SCRIPT, BUILD, sample]
+        self.bin = sample.parent
+        self.script = [*NOBODY, self.bin / "run", self.bin, sample]
         self.process = Process(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "-", *self.script], home / "said", self.env, home)
 
     def start(self):
@@ -42,7 +49,7 @@ class MakeRun:
         return self.process.text()
 
     def command(self, node, *words, **how):
-        return run(*NOBODY, BUILD / f"entrepot-{node}", *words, env=self.env, **how)
+        return run(*NOBODY, self.bin / f"entrepot-{node}", *words, env=self.env, **how)
 
     def pid(self, node):
         return int(re.search(r"process (\d+)", self.command(node, "status").stdout)[1])
