@@ -170,7 +170,7 @@ format:
 
 ## lint         clang-tidy and cppcheck
 lint: $(GEN_H)
-	@cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --suppressions-list=.cppcheck-suppressions \
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --suppressions-list=tests/cppcheck-suppressions \
 		--enable=warning,portability -D__CPPCHECK__ -D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, i = 0)))' \
 		-D'json_object_foreach(o,k,v)=while ((v = json_object_get(o, k = next_key(o))))' -I. common central edge
 	@printf '%s\n' $(COMMON_C) $(CENTRAL_C) $(EDGE_C) | \

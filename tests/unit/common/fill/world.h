@@ -309,8 +309,13 @@ static inline void taker_event(struct fill_reader *r, void *arg) {
         if (t->pos + n > end && end >= 0) n = end - t->pos;
         if (n <= 0) break;
         struct open_file *f = fill_reader_file(r, t->pos, &n);
-        if (pread(open_file_fd(f), t->got + t->pos, (size_t)n, t->pos) != n) abort();
+        bool there = pread(open_file_fd(f), t->got + t->pos, (size_t)n, t->pos) == n;
         open_file_unref(f);
+        if (!there) { /* only what is taken back at this moment may be gone: who was given it hears of it */
+            if (fill_reader_state(r) != FILL_FAILED) abort();
+            taker_leave(t, fill_reader_error(r)->code);
+            return;
+        }
         t->pos += n;
         fill_reader_consumed(r, t->pos);
     }
