@@ -412,6 +412,8 @@ static int code_of(CURLcode r) {
     }
 }
 
+#define TOO_LARGE 100 /* CURLE_TOO_LARGE, since libcurl 8.6 */
+
 /* What happened, for a person. */
 static void describe(struct http_call *c, CURLcode r) {
     char place[280], *msg = c->result.msg;
@@ -429,6 +431,9 @@ static void describe(struct http_call *c, CURLcode r) {
         snprintf(msg, cap, "connect to %.150s: timed out", place);
     } else if (r == CURLE_GOT_NOTHING) {
         snprintf(msg, cap, "%.150s closed the connection without an answer", place);
+    } else if ((r == CURLE_OUT_OF_MEMORY || (int)r == TOO_LARGE) && !c->head_done) {
+        /* libcurl's own limit on a line, 100 KiB. Where memory ends, so do we. */
+        snprintf(msg, cap, "%.150s sent a head with a line that is too long", place);
     } else if (r == CURLE_PARTIAL_FILE) {
         snprintf(msg, cap, "%.150s cut its answer short after %lld bytes", place, (long long)c->body_bytes);
     } else if (r != CURLE_OK) {

@@ -163,7 +163,11 @@ static int listen_unix(struct http_server *s, const char *path, struct error *er
         close(fd);
         return error_set(err, ERR_BUSY, "%s is in use, or is not a socket", path);
     }
-    unlink(path);
+    if (unlink(path) < 0 && errno != ENOENT) {
+        int r = error_errno(err, "removing the old %s", path);
+        close(fd);
+        return r;
+    }
     mode_t old = umask(0177);
     int r = bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, BACKLOG) < 0
                 ? error_errno(err, "listening on %s", path)

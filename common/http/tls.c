@@ -101,7 +101,9 @@ static int load_key(SSL_CTX *ctx, const char *file, struct error *err) {
     BIO *pem = open_pem("key", file, err);
     if (!pem) return err->code;
     EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, no_passphrase, NULL);
-    int r = key && SSL_CTX_use_PrivateKey(ctx, key) == 1 ? 0 : tls_error(err, "key", file);
+    int r = key ? 0 : tls_error(err, "key", file);
+    if (key && SSL_CTX_use_PrivateKey(ctx, key) != 1)
+        r = tls_error(err, "the key does not belong to the certificate:", file);
     EVP_PKEY_free(key);
     BIO_free(pem);
     return r;

@@ -281,8 +281,9 @@ static void post_prune(struct api *a, struct http_req *req) {
     struct error err = {0};
     int64_t target = 0;
     int has = param(http_req_target(req), "target", text);
-    if (has < 0 || (has && int_parse(text, 0, INT64_MAX, &target, &err) < 0)) {
-        api_reply_error(req, 400, "target is not a number of bytes", "give ?target=BYTES, 0 for all that may go");
+    if (has != 1 || int_parse(text, 0, INT64_MAX, &target, &err) < 0) {
+        api_reply_error(req, 400, has ? "target is not a number of bytes" : "target is missing",
+                        "give ?target=BYTES, 0 for all that may go");
     } else if (need_store(a, req)) {
         job_start(a, req, run_prune, NULL, NULL, target);
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/http/tls.h"
 #include "common/ops/nearest.h"
 
 #define SETS_MAX 256
@@ -206,12 +207,26 @@ static void print_rest(const struct error_printer *p) {
     if (p->n > ERRORS_MAX) fprintf(stderr, "%s: and %zu more errors\n", p->program, p->n - ERRORS_MAX);
 }
 
+/* As the node would load it. */
+static int check_certificate(const struct cli *cli, const struct node_config *node) {
+    struct error err = {0};
+    struct tls_server *tls;
+    if (!node->registry_cert_file || !node->registry_key_file) return 0;
+    int r = tls_server_new(&tls, node->registry_cert_file, node->registry_key_file, &err);
+    if (r == 0)
+        tls_server_free(tls);
+    else
+        cli_print_error(cli->program->name, &err);
+    return r;
+}
+
 static int finish_check(const struct cli *cli, const struct node_config *node) {
     struct error_printer p = {.program = cli->program->name};
     if (config_check_files(cli->program->schema, node, print_each, &p) > 0) {
         print_rest(&p);
         return EXIT_FAILED;
     }
+    if (check_certificate(cli, node) < 0) return EXIT_FAILED;
     for (size_t i = 0; i < node->n_no_effect; i++)
         fprintf(stderr, "%s: warning: %s has no effect in this version\n", cli->program->name, node->no_effect[i]);
     printf("configuration is valid: %s\n", node->config_file ? node->config_file : "defaults, no file");

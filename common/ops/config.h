@@ -101,6 +101,8 @@ int config_check_url(const char *value,
                      struct error *err); /* http(s)://HOST[:PORT][/PATH] without credentials, query, fragment */
 /* "127.0.0.1:5001", "[::1]:5001", "localhost:5001": true if it listens on loopback only. */
 bool config_listen_is_loopback(const char *listen);
+/* Both cannot be listened on at once. Port 0 is any that is free. */
+bool config_listen_clash(const char *a, const char *b);
 
 /* The default data folder of a node ("central", "edge"): $STATE_DIRECTORY (given by systemd), for root
  * /var/lib/entrepot/NODE, else $XDG_DATA_HOME/entrepot/NODE or ~/.local/share/entrepot/NODE. The caller frees. */

@@ -114,6 +114,20 @@ bool config_listen_is_loopback(const char *listen) {
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+/* Every address contains each; 0.0.0.0 and [::] each of their family. */
+static bool covers(const char *host, const char *other) {
+    bool six = strchr(other, ':') != NULL;
+    return !*host || strcmp(host, other) == 0 || (!six && strcmp(host, "0.0.0.0") == 0) ||
+           (six && strcmp(host, "::") == 0);
+}
+
+bool config_listen_clash(const char *a, const char *b) {
+    char host_a[HOST_TEXT_MAX + 1], host_b[HOST_TEXT_MAX + 1];
+    int port_a, port_b;
+    if (!host_port_split(a, host_a, &port_a) || !host_port_split(b, host_b, &port_b)) return false;
+    return port_a > 0 && port_a == port_b && (covers(host_a, host_b) || covers(host_b, host_a));
+}
+
 int config_default_data(const char *node, char **out, struct error *err) {
     const char *state = getenv("STATE_DIRECTORY"), *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     int n;

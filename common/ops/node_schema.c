@@ -115,5 +115,18 @@ int node_config_check(struct config_load *load, struct node_config *node, const 
         return config_load_error(load, have_cert ? "registry.cert_file" : "registry.key_file", err, "needs %s as well",
                                  have_cert ? "registry.key_file" : "registry.cert_file");
     }
+    const struct {
+        const char *key, *address;
+    } listen[] = {{"registry.listen", node->registry_listen},
+                  {"admin.listen", node->admin_listen},
+                  {"fleet.listen", node->node_listen}};
+    for (size_t i = 0; i < ARRAY_LEN(listen); i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (!listen[i].address || !listen[j].address || !config_listen_clash(listen[i].address, listen[j].address))
+                continue;
+            return config_load_error(load, listen[i].key, err, "\"%.60s\" is taken by %s (%.60s)", listen[i].address,
+                                     listen[j].key, listen[j].address);
+        }
+    }
     return node->data ? 0 : config_default_data(name, &node->data, err);
 }

@@ -70,11 +70,14 @@ static int64_t multipart_length(const struct body *b) {
 
 static void cache_status(struct exchange *x, const struct fill_reader *reader) {
     const char *name = x->registry->cfg.name, *source = reader ? fill_reader_source(reader) : "disk";
-    if (strcmp(source, "disk") == 0)
+    if (strcmp(source, "disk") == 0) {
         http_reply_lines(x->req, x->registry->hit_line, x->registry->hit_line_len);
-    else
-        http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss%s; detail=\"%s\"", name,
-                           fill_reader_joined(reader) ? "; collapsed" : "", source);
+        return;
+    }
+    bool known = source[0] != '\0'; /* the head may go out before anybody has answered */
+    http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss%s%s%s%s", name,
+                       fill_reader_joined(reader) ? "; collapsed" : "", known ? "; detail=\"" : "", source,
+                       known ? "\"" : "");
 }
 
 struct etag {

@@ -218,6 +218,14 @@ void store_stop_bulk(struct store *s) {
     s->stopping = true;
 }
 
+/* Right after a start the queues do not hold all yet that may go. */
+static void wait_filled(struct evictor *e) {
+    pthread_mutex_lock(&e->lock);
+    while (!e->filled && !e->stopping)
+        pthread_cond_wait(&e->cond, &e->lock);
+    pthread_mutex_unlock(&e->lock);
+}
+
 struct prune {
     struct store *store;
     int64_t target, freed;
@@ -227,6 +235,7 @@ static void *prune_main(void *arg) {
     struct prune *p = arg;
     pthread_setname_np(pthread_self(), "prune");
     thread_steps_back();
+    wait_filled(&p->store->evictor);
     p->freed = space_evict(p->store, used(p->store) - p->target, 0);
     writer_flush(p->store->writer);
     return NULL;
@@ -289,6 +298,13 @@ static void fill_queues(struct store *s) {
     free(all);
 }
 
+static void tell_filled(struct evictor *e) {
+    pthread_mutex_lock(&e->lock);
+    e->filled = true;
+    pthread_cond_broadcast(&e->cond); /* prunes; the evictor itself, which else waits here, is not yet waiting */
+    pthread_mutex_unlock(&e->lock);
+}
+
 /* Returns false when it is time to stop. fruitless: there was nothing to evict, so wishes are not heard for a moment.
  */
 static bool wait_for_work(struct evictor *e, bool fruitless) {
@@ -310,6 +326,7 @@ static void *evictor_main(void *arg) {
     pthread_setname_np(pthread_self(), "evictor");
     thread_steps_back();
     fill_queues(s);
+    tell_filled(&s->evictor);
     int64_t flushed = clock_mono_ms();
     bool fruitless = false, told = false;
     do {

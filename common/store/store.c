@@ -111,12 +111,30 @@ static int lock_dir(struct store *s, struct error *err) {
     return 0;
 }
 
+/* What stands there may be another user's, or its file system read-only: said here, before somebody finds that
+ * something of it cannot be replaced. */
+static int check_writable(struct store *s, struct error *err) {
+    static const struct {
+        const char *name;
+        int mode;
+    } must[] = {{".", W_OK | X_OK}, {"index.db", R_OK | W_OK}, {"blobs", W_OK | X_OK}, {"fills", W_OK | X_OK}};
+    for (size_t i = 0; i < ARRAY_LEN(must); i++) {
+        if (faccessat(s->dir_fd, must[i].name, must[i].mode, AT_EACCESS) == 0 || errno == ENOENT) continue;
+        int r = i == 0 ? error_errno(err, "data folder %s: cannot write", s->dir)
+                       : error_errno(err, "data folder %s: cannot write %s", s->dir, must[i].name);
+        error_hint(err, "make it and all in it writable for user %u (chown -R)", (unsigned)geteuid());
+        return r;
+    }
+    return 0;
+}
+
 static int make_dirs(struct store *s, struct error *err) {
     int r = dir_make_all(s->dir, 0700, err);
     if (r < 0) return r;
     s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir_fd < 0) return error_errno(err, "opening %s", s->dir);
-    r = lock_dir(s, err);
+    r = check_writable(s, err);
+    if (r == 0) r = lock_dir(s, err);
     if (r < 0) return r;
     static const char *const dirs[] = {"blobs", "blobs/sha256", "blobs/sha512", "fills"};
     for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {

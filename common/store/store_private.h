@@ -25,9 +25,10 @@
 
 struct evictor {
     pthread_t thread;
-    pthread_mutex_t lock; /* guards the two flags */
+    pthread_mutex_t lock; /* guards the flags */
     pthread_cond_t cond;
     bool wanted, stopping;
+    bool filled; /* what was held at the start is in the queues */
 };
 
 struct store {

@@ -49,7 +49,10 @@ void tag_reply_read(struct tag_reply *r, const char *body, size_t len) {
     memset(r, 0, sizeof(*r));
     struct wire_response rs = {0};
     struct error err = {0};
-    if (wire_response_decode(&rs, body, len, &err) < 0 || rs.n_answers != 1) {
+    int readable = wire_response_decode(&rs, body, len, &err);
+    if (readable == 0 && rs.n_answers != 1)
+        readable = error_set(&err, ERR_INVALID, "%zu answers to one question", rs.n_answers);
+    if (readable < 0) {
         fetch_end_set(&r->end, ERR_UPSTREAM, "central's answer is not readable: %s", err.msg);
         wire_response_fini(&rs);
         return;

@@ -13,7 +13,7 @@ import termios
 import pytest
 import yaml
 
-from lab import images, raw
+from lab import images, pki, raw
 from lab.base import HOST, MiB, run, wait_until
 from lab.faulty import Fault
 from lab.nodes import SANITIZERS
@@ -70,6 +70,26 @@ def test_check_validates_and_names_the_nearest_key(node):
     assert done.returncode != 0 and "limti" in done.stderr and "store.limit" in done.stderr
     done = run(node.binary, "serve", "--check", "--set", "store.limit=1parsec", check=False)
     assert done.returncode != 0 and "parsec" in done.stderr
+
+
+def test_check_finds_two_ports_that_are_one(node):
+    check = lambda *sets: run(node.binary, "serve", "--check", *(w for s in sets for w in ("--set", s)), check=False)
+    for registry, admin in (("127.0.0.1:5999", "127.0.0.1:5999"), (":5999", "127.0.0.1:5999"), ("127.0.0.1:5999", "0.0.0.0:5999"), ("[::]:5999", "[::1]:5999")):
+        done = check(f"registry.listen={registry}", f"admin.listen={admin}")
+        assert done.returncode == 1 and "admin.listen" in done.stderr and "registry.listen" in done.stderr, done
+    for registry, admin in (("127.0.0.1:5999", "127.0.0.2:5999"), (":5998", ":5999"), ("127.0.0.1:0", "127.0.0.1:0")):
+        assert check(f"registry.listen={registry}", f"admin.listen={admin}").returncode == 0
+
+
+def test_check_loads_the_certificate(bench, node, tmp_path):
+    cert, key = pki.self_signed(tmp_path, "good")
+    other = pki.self_signed(tmp_path, "other")[1]
+    check = lambda c, k: run(node.binary, "serve", "--check", "--set", f"registry.cert_file={c}", "--set", f"registry.key_file={k}", check=False)
+    assert check(cert, key).returncode == 0
+    os.mkfifo(tmp_path / "fifo")
+    for c, k, named in (("/etc/passwd", key, "/etc/passwd"), (cert, "/etc/passwd", "/etc/passwd"), (cert, other, "does not belong"), (tmp_path / "fifo", key, "fifo")):
+        done = check(c, k)
+        assert done.returncode == 1 and named in done.stderr, done
 
 
 def test_a_wrong_file_is_named_with_its_line(node, tmp_path):

@@ -212,6 +212,22 @@ def test_a_damaged_index_is_rebuilt_and_held_content_served(chain, what):
     assert chain.upstream.bytes_sent(blob.digest) == sent, "the blob's file was there all the time"
 
 
+def test_an_index_rebuilt_from_the_folder_alone_says_what_is_asked_for_again(chain):
+    edge = chain.edge(chain.core.fleet)
+    blob = blob_of(chain, MiB, "rebuild")
+    fetch(edge, blob)
+    wait_until(lambda: edge.held(blob.digest), "held")
+    edge.stop()
+    for file in edge.data.glob("index.db*"):
+        file.unlink()
+    done = edge.command("verify", "--rebuild")
+    assert "index rebuilt" in done.stdout and "tags" in done.stdout and "asked for again" in done.stdout
+    edge.start()
+    sent = chain.upstream.bytes_sent(blob.digest)
+    fetch(edge, blob)
+    assert chain.upstream.bytes_sent(blob.digest) == sent
+
+
 def test_odd_files_in_the_data_folder_do_not_hinder_a_start(chain):
     edge = chain.edge(chain.core.fleet)
     blob = blob_of(chain, MiB, "odd")

@@ -328,7 +328,7 @@ static void upstream_goes_on_at_another_endpoint_after_a_body_broke_off(void **s
 
 static bool other_late(struct script_server *s, int fd, const char *head) {
     (void)head;
-    if (s == &other) usleep(20000);
+    if (s == &other) usleep(300000);
     ok(fd, "", s == &other ? "other" : "registry");
     return true;
 }

@@ -225,6 +225,28 @@ static void client_bounds_the_head(void **state) {
     assert_int_equal(p.heads + q.heads, 0);
 }
 
+static bool say_long_line(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    (void)head;
+    script_say(fd, "HTTP/1.1 200 OK\r\nX-Long: ");
+    for (int i = 0; i < 400; i++)
+        script_say(fd, "%01000d", i);
+    script_say(fd, "\r\nContent-Length: 0\r\n\r\n");
+    return false;
+}
+
+/* libcurl calls it a want of memory. */
+static void client_says_that_a_line_of_the_head_is_too_long(void **state) {
+    (void)state;
+    script_start(&server, say_long_line, NULL);
+    struct probe p = {0};
+    run(&p, (struct http_call_spec){0});
+    script_stop(&server);
+    assert_int_equal(p.result.code, ERR_UPSTREAM);
+    assert_non_null(strstr(p.result.msg, "127.0.0.1:"));
+    assert_non_null(strstr(p.result.msg, "too long"));
+}
+
 static void client_names_place_and_cause_when_it_cannot_connect(void **state) {
     (void)state;
     script_start(&server, say_arg, NULL);
@@ -605,6 +627,7 @@ int main(void) {
         T(client_does_not_decode_a_content_encoding),
         T(client_tells_broken_answers_apart),
         T(client_bounds_the_head),
+        T(client_says_that_a_line_of_the_head_is_too_long),
         T(client_names_place_and_cause_when_it_cannot_connect),
         T(client_limits_head_stall_and_total_time),
         T(client_uses_a_connection_again),

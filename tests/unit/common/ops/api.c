@@ -245,6 +245,10 @@ static void load_decodes_its_parameters_and_passes_errors_on(void **state) {
                                       "/api/load?layout=rel&ref=a",
                                       "/api/load?layout=%2&ref=a",
                                       "/api/load?layout=/x%00&ref=a",
+                                      "/api/prune",
+                                      "/api/prune?to=0",
+                                      "/api/prune?target=",
+                                      "/api/prune?target=9223372036854775808",
                                       "/api/prune?target=-1",
                                       "/api/prune?target=x"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

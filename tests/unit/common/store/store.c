@@ -675,6 +675,44 @@ static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state
     assert_true(err.hint[0]);
 }
 
+/* As a plain user: what root may write is no matter. */
+static void open_as_nobody(const char *says) {
+    struct store *s;
+    struct error err = {0};
+    struct store_config cfg = {.dir = dir};
+    if (setuid(65534) < 0) _exit(2);
+    int r = store_open(&s, &cfg, &err);
+    bool said = r == -EACCES && strstr(err.msg, says) && strstr(err.hint, "65534");
+    if (!said) fprintf(stderr, "%d: %s (%s)\n", r, err.msg, err.hint);
+    _exit(said ? 0 : 3);
+}
+
+static void what_may_not_be_written_is_named_at_start(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        mode_t mode;
+    } odd[] = {{"", 0555}, {"/index.db", 0444}, {"/fills", 0555}, {"/blobs", 0555}};
+    char cmd[600], path[512];
+    store_close(store);
+    snprintf(cmd, sizeof(cmd), "chown -R 65534 '%s'", dir);
+    assert_int_equal(system(cmd), 0);
+    for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+        struct stat st;
+        int status;
+        snprintf(path, sizeof(path), "%s%s", dir, odd[i].name);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(chmod(path, odd[i].mode), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) open_as_nobody(i == 0 ? dir : odd[i].name + 1);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_int_equal(chmod(path, st.st_mode & 07777), 0);
+    }
+    store = fixture_open(dir, 0);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
@@ -703,6 +741,7 @@ int main(void) {
         T(verify_puts_a_flipped_byte_in_quarantine),
         T(what_is_found_wrong_by_reading_it_again_is_held_no_more),
         T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
+        T(what_may_not_be_written_is_named_at_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
