@@ -51,7 +51,7 @@ enum { BLOB_MANIFEST = 1, BLOB_PINNED = 2, BLOB_HOSTED = 4 };
 struct blob_info {
     int64_t size;
     unsigned flags;
-    const char *media_type; /* manifests: as it came, lives as long as the store; else NULL */
+    const char *media_type; /* manifests: lives as long as the store; else NULL */
 };
 /* False if not held. Does not count as use. */
 bool store_lookup(const struct store *s, const struct digest *d, struct blob_info *info);
