@@ -8,7 +8,8 @@
 /* A body is too slow below this part of what is usual for its endpoint, if another endpoint can be asked (design.md
  * "Fill"). */
 #define SLOW_PART 10
-/* Below this, bytes a second, it gives up its place to those that wait for one, whatever is usual. */
+/* Below this, bytes a second, it gives up its place to another endpoint, or to those that wait for one, whatever is
+ * usual. */
 #define CRAWL_BYTES_PER_S (16 * KiB)
 /* Less says more about the way to the first byte than about the bytes after it. */
 #define SAMPLE_BYTES_MIN (1 * MiB)
@@ -62,9 +63,13 @@ void up_body_stretch(struct up_request *r) {
     int64_t speed = stretch_speed(&r->stretch, &e->speed, clock_mono_us()), usual = speed_usual(&e->speed);
     bool counts = !r->stretch.held && !is_nearly_over(r);
     if (!r->stretch.held) speed_add(&e->speed, speed);
-    if (counts && speed < usual / SLOW_PART && endpoint_another(e, r->tried | r->refused))
+    bool slow = counts && speed < usual / SLOW_PART, crawls = counts && speed < CRAWL_BYTES_PER_S;
+    bool another = (slow || crawls) && endpoint_another(e, r->tried | r->refused);
+    if (slow && another)
         give_up(r, "slower than a tenth of what is usual there, and there is another endpoint", speed, usual);
-    else if (counts && speed < CRAWL_BYTES_PER_S && upstream_blobs_wait(r->f.u))
+    else if (crawls && another)
+        give_up(r, "next to nothing comes, and there is another endpoint", speed, usual);
+    else if (crawls && upstream_blobs_wait(r->f.u))
         give_up(r, "next to nothing comes, and others wait for its place", speed, usual);
     else
         begin_stretch(r);

@@ -260,13 +260,18 @@ static void upstream_keeps_a_slow_body_when_there_is_no_better_one(void **state)
     assert_int_equal(p.bytes, DRIPS);
 }
 
-static void upstream_keeps_a_slow_body_while_nothing_is_known_to_be_usual(void **state) {
+/* The first body of a life may be the one that drips. */
+static void upstream_gives_up_a_crawling_body_though_nothing_is_known_to_be_usual(void **state) {
     (void)state;
     stage_drip();
     two_endpoints(may_drip);
-    struct probe p = get_of("drip-whole", 0);
-    assert_int_equal(p.end.code, 0);
-    assert_int_equal(p.bytes, DRIPS);
+    struct probe p = get_of("drip", 0);
+    assert_int_equal(p.end.code, ERR_TIMEOUT);
+    assert_non_null(strstr(p.end.msg, "next to nothing comes"));
+    assert_true(p.bytes > 0 && p.bytes < LARGE);
+    struct probe rest = get_of("drip", p.bytes);
+    assert_int_equal(rest.end.code, 0);
+    assert_int_equal(rest.bytes, LARGE - p.bytes);
 }
 
 static void upstream_does_not_pass_a_body_to_and_fro_between_slow_endpoints(void **state) {
@@ -358,7 +363,7 @@ int main(void) {
         T(upstream_prefers_the_faster_endpoint),
         T(upstream_gives_up_a_body_slower_than_a_tenth_of_the_endpoints_own),
         T(upstream_keeps_a_slow_body_when_there_is_no_better_one),
-        T(upstream_keeps_a_slow_body_while_nothing_is_known_to_be_usual),
+        T(upstream_gives_up_a_crawling_body_though_nothing_is_known_to_be_usual),
         T(upstream_goes_on_at_another_endpoint_after_a_body_broke_off),
         T(upstream_rather_asks_another_endpoint_than_the_one_that_lied),
         T(upstream_does_not_pass_a_body_to_and_fro_between_slow_endpoints),
