@@ -204,7 +204,9 @@ static enum queue next_queue(const struct evict *e) {
     const struct list *small = &e->lists[SMALL], *mainq = &e->lists[MAIN], *spared = &e->lists[SPARED];
     int64_t bytes = small->bytes + mainq->bytes;
     bool enough = spared->bytes > (bytes + spared->bytes) / SPARED_SHARE;
-    if (spared->n && (small->n + mainq->n == 0 || enough || all_refused(e))) return SPARED;
+    bool refused = all_refused(e);
+    if (spared->n && (small->n + mainq->n == 0 || enough || refused)) return SPARED;
+    if (small->n && refused) return SMALL; /* a child behind large manifests that are in the main queue */
     return small->n && (mainq->n == 0 || small->bytes > bytes / SMALL_SHARE) ? SMALL : MAIN;
 }
 

@@ -178,12 +178,14 @@ static void a_manifest_goes_after_its_children(void **state) {
 }
 
 /* Each manifest is too large to be spared, each child so small that it is. */
-static void prune_large_manifests(unsigned manifests, unsigned children) {
+static void prune_large_manifests(unsigned manifests, unsigned children, bool children_last) {
     enum { LARGE = 700 * 1024, CHILD = 500 };
     struct digest child[8], m[8];
     store = fixture_open(dir, 0);
     for (unsigned i = 0; i < children; i++)
-        child[i] = fixture_put(store, i, CHILD);
+        free(fixture_bytes(i, CHILD, &child[i]));
+    for (unsigned i = 0; i < children && !children_last; i++)
+        fixture_put(store, i, CHILD);
     for (unsigned i = 0; i < manifests; i++) {
         char *data = fixture_bytes(100 + i, LARGE, &m[i]);
         struct commit_info info = {.size = LARGE,
@@ -195,6 +197,10 @@ static void prune_large_manifests(unsigned manifests, unsigned children) {
         assert_int_equal(store_put(store, &m[i], data, LARGE, &info, &err), 0);
         free(data);
     }
+    for (unsigned i = 0; i < children && children_last; i++) {
+        fixture_put(store, i, CHILD);
+        touch(&child[i]);
+    }
     assert_int_equal(store_prune(store, 0), (int64_t)manifests * LARGE + (int64_t)children * CHILD);
     assert_int_equal(held_bytes(), 0);
     store_close(store);
@@ -203,9 +209,11 @@ static void prune_large_manifests(unsigned manifests, unsigned children) {
 
 static void large_manifests_go_after_a_tiny_child(void **state) {
     (void)state;
-    prune_large_manifests(1, 1);
-    prune_large_manifests(8, 1); /* all of one */
-    prune_large_manifests(8, 8); /* the oldest child is the youngest manifest's */
+    for (int last = 0; last < 2; last++) {
+        prune_large_manifests(1, 1, last);
+        prune_large_manifests(8, 1, last); /* all of one */
+    }
+    prune_large_manifests(8, 8, false); /* the oldest child is the youngest manifest's */
 }
 
 static void the_limit_holds_with_large_manifests_of_one_tiny_child(void **state) {
