@@ -12,7 +12,7 @@ int reader_open(struct catalog *c, struct reader *r, struct error *err) {
         [READ_CHILDREN] = "SELECT child, size, kind, is_foreign, os, arch, variant FROM children WHERE parent = ?"
                           " ORDER BY position",
         [READ_CLAIMED] = "SELECT (SELECT min(size) FROM children WHERE child = ?1 AND size >= 0),"
-                          " (SELECT max(size) FROM children WHERE child = ?1)",
+                         " (SELECT max(size) FROM children WHERE child = ?1)",
         [READ_PROOFS] = "SELECT proofs FROM proofs WHERE digest = ?",
     };
     int code = writer_reader(c->writer, &r->db, err);

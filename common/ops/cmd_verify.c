@@ -143,9 +143,11 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
     size_t i;
     json_array_foreach(json_object_get(doc, "bad_blobs"), i, name) printf("bad  %s\n", json_string_value(name));
     if (bad > 0)
-        fprintf(stderr,
-                "bad blobs were moved to %s/quarantine and will be fetched again when asked for; check the disk\n",
-                ctx->node->data);
+        fprintf(
+            stderr,
+            "bad blobs were moved to %s/quarantine; what is mirrored is fetched again when asked for, what is hosted "
+            "must be loaded again; check the disk\n",
+            ctx->node->data);
     json_decref(doc);
     return status;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { ERROR_BODY_MAX = 64 * 1024, JSON_BODY_MAX = 256 * 1024 * 1024 };
 
@@ -146,6 +147,11 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg) {
 /* "entrepot-edge serve --config FILE" as this node would be started. */
 static int no_daemon(const struct control *c, struct error *err) {
     const struct node_config *n = c->node;
+    if (access(n->data, X_OK) < 0 && errno == EACCES) {
+        error_set(err, ERR_DENIED, "%s: permission denied", n->data);
+        error_hint(err, "it belongs to another user: as root, `sudo %s …`", n->program);
+        return ERR_DENIED;
+    }
     error_set(err, ERR_UNREACHABLE, "no %s is running on %s", n->program, n->data);
     error_hint(err, "start it with `%s serve%s%s`", n->program, n->config_file ? " --config " : "",
                n->config_file ? n->config_file : "");

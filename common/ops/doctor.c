@@ -303,7 +303,7 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     if (bad.len == 0) {
         say(c, DOCTOR_OK, "%s%s", whose, well.data);
     } else {
-        say(c, well.len ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data, well.len ? "; well: " : "",
+        say(c, well.len ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data, well.len ? "; others: " : "",
             well.len ? well.data : "");
         todo(c,
              "what is held is still served. Check DNS, the way out (https_proxy), ca_file and credentials of those; a "

@@ -465,5 +465,6 @@ void store_usage(const struct store *s, struct store_usage *out) {
         .evicted_bytes = s->evicted_bytes,
     };
     int64_t whole = used(s) + out->disk_free - s->cfg.min_free;
+    if (whole < 0) whole = 0; /* the disk is smaller than what is to be left free */
     out->limit = s->cfg.limit > 0 && s->cfg.limit < whole ? s->cfg.limit : whole;
 }

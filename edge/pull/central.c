@@ -248,9 +248,8 @@ static const struct http_call_events post_events = {.head = post_head, .data = p
 static void unreachable(struct central_source *c, struct fetch_end *e) {
     struct central_state s;
     central_source_state(c, &s);
-    fetch_end_set(e, ERR_UNREACHABLE,
-                  "central at %s cannot be reached since %lld s ago (%s); what this edge holds is served", c->url,
-                  (long long)(clock_wall_s() - s.since_s), s.last_error);
+    fetch_end_set(e, ERR_UNREACHABLE, "central at %s cannot be reached for %lld s (%s); what this edge holds is served",
+                  c->url, (long long)(clock_wall_s() - s.since_s), s.last_error);
 }
 
 static void post_refused(void *arg) {

@@ -74,7 +74,8 @@ class Bench:
         link = self.tap(core.fleet) if tap else None
         branch = self.edge(link.port if link else core.fleet, settings=edge, build=build, env=env)
         # Names of upstreams come from central: until they have, a bare edge knows only the built-in ones.
-        wait_until(lambda: branch.metric("entrepot_central_reachable") == 1, "the edge has heard of central")
+        names = {name for name, _ in pairs}
+        wait_until(lambda: names <= {u["name"] for u in branch.json("status")["upstreams"]}, "the edge has heard of central")
         return SimpleNamespace(central=core, edge=branch, tap=link)
 
     def docker(self, **how):

@@ -61,10 +61,17 @@ class Process:
         self.cwd = cwd
         self.child = None
 
+    @staticmethod
+    def _begin():
+        """What a shell in the background has made its children ignore is theirs again."""
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+
     def spawn(self):
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.env, cwd=self.cwd, start_new_session=True
+                self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.env, cwd=self.cwd, start_new_session=True,
+                preexec_fn=self._begin,
             )
         return self
 
