@@ -1,0 +1,248 @@
+/* The store when its index or its folder is damaged, or may not be written: made again, verified, or an error that says
+ * what to do. */
+#include "tests/unit/common/store/one_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/core/file.h"
+
+static void damage_index(const char *bytes, size_t len) {
+    char path[512];
+    snprintf(path, sizeof(path), "%s/index.db", dir);
+    assert_int_equal(file_write_atomic(path, 0600, bytes, len, NULL), 0);
+}
+
+static void a_damaged_index_is_put_aside_and_made_again(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 12, 1000);
+    char garbage[20000], path[512];
+    memset(garbage, 'x', sizeof(garbage));
+    store_close(store);
+    damage_index(garbage, sizeof(garbage));
+    store = fixture_open(dir, 0);
+    assert_true(fixture_held(store, &d));
+    snprintf(path, sizeof(path), "%s/index.db.old", dir);
+    assert_int_equal(access(path, F_OK), 0);
+    reopen();
+    assert_true(fixture_held(store, &d));
+}
+
+static void an_index_damaged_in_the_middle_is_made_again(void **state) {
+    (void)state;
+    struct digest d[300];
+    for (unsigned i = 0; i < 300; i++)
+        d[i] = fixture_put(store, 1000 + i, 100);
+    store_close(store);
+    char path[512], junk[4096];
+    memset(junk, 0xa5, sizeof(junk));
+    snprintf(path, sizeof(path), "%s/index.db", dir);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    int fd = open(path, O_WRONLY);
+    for (off_t at = 4096; at < st.st_size; at += 4096)
+        assert_int_equal(pwrite(fd, junk, sizeof(junk), at), sizeof(junk));
+    close(fd);
+    store = fixture_open(dir, 0);
+    for (unsigned i = 0; i < 300; i++)
+        assert_true(fixture_held(store, &d[i]));
+}
+
+static void another_schema_version_is_made_again_and_tags_are_kept(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 13, 1000);
+    set_tag("r/d", "t", &d);
+    store_close(store);
+    exec_index("PRAGMA user_version=99");
+    store = fixture_open(dir, 0);
+    struct tag_record rec;
+    assert_true(fixture_held(store, &d));
+    assert_true(store_tag_get(store, "r/d", "t", &rec));
+}
+
+static int inspect(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n) {
+    if (len < 7 || memcmp(data, "{\"m\":1}", 7) != 0) return ERR_INVALID;
+    snprintf(media_type, 256, "application/m");
+    *children = calloc(1, sizeof(**children));
+    digest_of(*children, DIGEST_SHA256, "child", 5);
+    *n = 1;
+    return 0;
+}
+
+static void rebuild_finds_manifests_again(void **state) {
+    (void)state;
+    struct digest m, other, blob = fixture_put(store, 14, 100);
+    put_manifest("{\"m\":1}", "r/e", NULL, 0, &m);
+    put_manifest("{\"n\":1}", "r/e", NULL, 0, &other);
+    store_close(store);
+    struct verify_report rep;
+    struct error err;
+    assert_int_equal(store_rebuild(dir, inspect, &rep, &err), 0);
+    assert_int_equal(rep.adopted, 3);
+    store = fixture_open(dir, 0);
+    struct blob_info bi;
+    assert_true(fixture_held(store, &blob));
+    assert_true(store_lookup(store, &m, &bi));
+    assert_string_equal(bi.media_type, "application/m");
+    assert_int_equal(bi.flags, BLOB_MANIFEST);
+    assert_true(store_lookup(store, &other, &bi));
+    assert_int_equal(bi.flags, 0);
+}
+
+static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
+    (void)state;
+    struct digest m, hosted, pinned = fixture_put(store, 15, 100);
+    uint32_t scope, other;
+    struct error err;
+    assert_int_equal(store_scope(store, "acme/app", &scope), 0);
+    assert_int_equal(store_scope(store, "acme/other", &other), 0);
+    char *data = fixture_bytes(16, 100, &hosted);
+    struct commit_info info = {.size = 100, .flags = BLOB_HOSTED, .scopes = &scope, .n_scopes = 1};
+    assert_int_equal(store_put(store, &hosted, data, 100, &info, &err), 0);
+    free(data);
+    put_manifest("{\"m\":1}", "acme/app", NULL, 0, &m);
+    store_set_pinned(store, &pinned, true);
+    store_add_scope(store, &hosted, other);
+    struct tag_record rec = {.digest = m, .size = 7, .media_type = "application/m"};
+    store_tag_set(store, "acme/app", "v1", &rec);
+    store_close(store);
+    struct verify_report rep;
+    assert_int_equal(store_rebuild(dir, inspect, &rep, &err), 0);
+    assert_int_equal(rep.adopted, 3);
+    store = fixture_open(dir, 0);
+    struct blob_info bi;
+    /* In another order, so that the old numbers would be wrong. */
+    assert_int_equal(store_scope(store, "acme/other", &other), 0);
+    assert_int_equal(store_scope(store, "acme/app", &scope), 0);
+    assert_true(store_lookup_in(store, &hosted, scope, &bi));
+    assert_int_equal(bi.flags, BLOB_HOSTED);
+    assert_true(store_lookup_in(store, &hosted, other, &bi));
+    assert_false(store_lookup_in(store, &pinned, scope, &bi));
+    assert_true(store_lookup(store, &pinned, &bi));
+    assert_int_equal(bi.flags, BLOB_PINNED);
+    assert_true(store_tag_get(store, "acme/app", "v1", &rec));
+    assert_int_equal(store_prune(store, 0), 7); /* the manifest */
+}
+
+static void verify_puts_a_flipped_byte_in_quarantine(void **state) {
+    (void)state;
+    struct digest good = fixture_put(store, 15, 3000000), bad = fixture_put(store, 16, 5000);
+    char path[512], hex[DIGEST_STR_MAX];
+    path_of(&bad, path);
+    assert_int_equal(chmod(path, 0600), 0);
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "\x55\xaa", 2, 4000), 2);
+    close(fd);
+    struct verify_report rep;
+    struct error err;
+    assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
+    assert_int_equal(rep.checked, 2);
+    assert_int_equal(rep.bad, 1);
+    assert_int_equal(rep.bytes, 3005000);
+    assert_true(fixture_held(store, &good));
+    assert_false(fixture_held(store, &bad));
+    snprintf(path, sizeof(path), "%s/quarantine/sha256-%s", dir, digest_hex(&bad, hex));
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+static void flip(const struct digest *d) {
+    char path[512];
+    path_of(d, path);
+    assert_int_equal(chmod(path, 0600), 0);
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "\x55\xaa", 2, 4000), 2);
+    close(fd);
+}
+
+static void what_is_found_wrong_by_reading_it_again_is_held_no_more(void **state) {
+    (void)state;
+    struct digest good = fixture_put(store, 17, 5000), bad = fixture_put(store, 18, 5000), hosted;
+    assert_int_equal(fixture_put_flags(store, 19, 5000, BLOB_HOSTED, &hosted), 0);
+    flip(&bad);
+    flip(&hosted);
+    char path[512], hex[DIGEST_STR_MAX];
+    assert_int_equal(store_recheck(store, &good), 0);
+    assert_int_equal(store_recheck(store, &bad), ERR_MISMATCH);
+    assert_int_equal(store_recheck(store, &bad), ERR_NOT_FOUND);
+    assert_int_equal(store_recheck(store, &hosted), ERR_MISMATCH);
+    assert_true(fixture_held(store, &good));
+    assert_false(fixture_held(store, &bad) || fixture_held(store, &hosted));
+    /* Nobody else has what is hosted: a person may want it as it is. */
+    snprintf(path, sizeof(path), "%s/quarantine/sha256-%s", dir, digest_hex(&hosted, hex));
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/quarantine/sha256-%s", dir, digest_hex(&bad, hex));
+    assert_int_equal(access(path, F_OK), -1);
+    store_stop_bulk(store);
+    assert_int_equal(store_recheck(store, &good), ERR_CANCELLED);
+}
+
+static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state) {
+    (void)state;
+    char cmd[700], ro[300];
+    snprintf(ro, sizeof(ro), "%s/ro", dir);
+    snprintf(cmd, sizeof(cmd), "mkdir %s && mount -t tmpfs -o ro,size=64k none %s", ro, ro);
+    assert_int_equal(system(cmd), 0);
+    struct store *s;
+    struct error err = {0};
+    struct store_config cfg = {.dir = ro};
+    int r = store_open(&s, &cfg, &err);
+    snprintf(cmd, sizeof(cmd), "umount %s", ro);
+    assert_int_equal(system(cmd), 0);
+    assert_int_equal(r, -EROFS);
+    assert_true(err.hint[0]);
+}
+
+/* As a plain user: what root may write is no matter. */
+static void open_as_nobody(const char *says) {
+    struct store *s;
+    struct error err = {0};
+    struct store_config cfg = {.dir = dir};
+    if (setuid(65534) < 0) _exit(2);
+    int r = store_open(&s, &cfg, &err);
+    bool said = r == -EACCES && strstr(err.msg, says) && strstr(err.hint, "65534");
+    if (!said) fprintf(stderr, "%d: %s (%s)\n", r, err.msg, err.hint);
+    _exit(said ? 0 : 3);
+}
+
+static void what_may_not_be_written_is_named_at_start(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        mode_t mode;
+    } odd[] = {{"", 0555}, {"/index.db", 0444}, {"/fills", 0555}, {"/blobs", 0555}};
+    char cmd[600], path[512];
+    store_close(store);
+    snprintf(cmd, sizeof(cmd), "chown -R 65534 '%s'", dir);
+    assert_int_equal(system(cmd), 0);
+    for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+        struct stat st;
+        int status;
+        snprintf(path, sizeof(path), "%s%s", dir, odd[i].name);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(chmod(path, odd[i].mode), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) open_as_nobody(i == 0 ? dir : odd[i].name + 1);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_int_equal(chmod(path, st.st_mode & 07777), 0);
+    }
+    store = fixture_open(dir, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(a_damaged_index_is_put_aside_and_made_again),
+        T(an_index_damaged_in_the_middle_is_made_again),
+        T(another_schema_version_is_made_again_and_tags_are_kept),
+        T(rebuild_finds_manifests_again),
+        T(rebuild_keeps_what_the_folder_does_not_know),
+        T(verify_puts_a_flipped_byte_in_quarantine),
+        T(what_is_found_wrong_by_reading_it_again_is_held_no_more),
+        T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
+        T(what_may_not_be_written_is_named_at_start),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
