@@ -24,15 +24,24 @@ static int64_t pieces_of(int64_t size) {
     return (size + PIECE_SIZE - 1) / PIECE_SIZE;
 }
 
-static _Atomic uint64_t *bits_of(const struct fill *f) {
-    return atomic_load_explicit(&f->aside_bits, memory_order_acquire);
+/* Made once: the size may change after that, this does not. */
+struct piece_map {
+    int64_t n;
+    _Atomic uint64_t bits[];
+};
+
+static struct piece_map *map_of(const struct fill *f) {
+    return atomic_load_explicit(&f->aside_pieces, memory_order_acquire);
+}
+
+static size_t words_of(int64_t pieces) {
+    return (size_t)((pieces + 63) / 64);
 }
 
 static bool has_piece(const struct fill *f, int64_t piece) {
-    _Atomic uint64_t *bits = bits_of(f);
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (!bits || piece >= pieces_of(size)) return false;
-    return atomic_load_explicit(&bits[piece / 64], memory_order_acquire) >> (piece % 64) & 1;
+    struct piece_map *map = map_of(f);
+    if (!map || piece >= map->n) return false;
+    return atomic_load_explicit(&map->bits[piece / 64], memory_order_acquire) >> (piece % 64) & 1;
 }
 
 int64_t aside_run(const struct fill *f, int64_t piece) {
@@ -42,19 +51,20 @@ int64_t aside_run(const struct fill *f, int64_t piece) {
     return n;
 }
 
-int64_t aside_visible(const struct fill *f, int64_t pos) {
+int64_t aside_visible(const struct fill *f, int64_t pos, bool last_too) {
     int64_t n = aside_run(f, pos / PIECE_SIZE);
     if (n == 0) return 0;
-    int64_t end = (pos / PIECE_SIZE + n) * PIECE_SIZE, size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    return (end > size ? size : end) - pos;
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    int64_t end = (pos / PIECE_SIZE + n) * PIECE_SIZE, limit = last_too || size <= 0 ? size : piece_start(size - 1);
+    if (end > limit) end = limit;
+    return end > pos ? end - pos : 0;
 }
 
 void aside_forget(struct fill *f) {
     aside_cancel_all(f);
-    _Atomic uint64_t *bits = bits_of(f);
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    for (int64_t i = 0; bits && i < (pieces_of(size) + 63) / 64; i++)
-        atomic_store_explicit(&bits[i], 0, memory_order_release);
+    struct piece_map *map = map_of(f);
+    for (size_t i = 0; map && i < words_of(map->n); i++)
+        atomic_store_explicit(&map->bits[i], 0, memory_order_release);
 }
 
 static void aside_free(struct aside *a) {
@@ -95,8 +105,9 @@ static bool piece_fits(struct aside *a, int64_t piece) {
 }
 
 static void piece_done(struct fill *f, int64_t piece) {
-    _Atomic uint64_t *bits = bits_of(f);
-    atomic_fetch_or_explicit(&bits[piece / 64], (uint64_t)1 << (piece % 64), memory_order_release);
+    struct piece_map *map = map_of(f);
+    if (piece >= map->n) return;
+    atomic_fetch_or_explicit(&map->bits[piece / 64], (uint64_t)1 << (piece % 64), memory_order_release);
     fill_notify_readers(f);
 }
 
@@ -176,10 +187,24 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const char *
     a->fetch = fetch_start(f->sources[f->source], &rq, &aside_events, a);
 }
 
-/* Called a few times a second: which readers wait for bytes that are a long way off? */
+/* The first of a fill: false if this one can have none. */
+static bool prepare(struct fill *f, int64_t size) {
+    if (map_of(f)) return true;
+    /* After a crash the file must tell what came in order from what lies beyond it. */
+    if (!f->part || !part_goes_ahead(f->part)) return false;
+    struct piece_map *map = calloc(1, sizeof(*map) + words_of(pieces_of(size)) * sizeof(map->bits[0]));
+    if (!map) abort();
+    map->n = pieces_of(size);
+    atomic_store_explicit(&f->aside_pieces, map, memory_order_release);
+    return true;
+}
+
+/* Called a few times a second: which readers wait for bytes that are a long way off? Where the last piece ends must be
+ * known, not only claimed. */
 void aside_consider(struct fill *f) {
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (size < 0 || size > ASIDE_BLOB_MAX || atomic_load_explicit(&f->window, memory_order_relaxed) || f->spec.manifest)
+    if (size < 0 || f->claimed || size > ASIDE_BLOB_MAX || atomic_load_explicit(&f->window, memory_order_relaxed) ||
+        f->spec.manifest)
         return;
     for (struct fill_reader *r = f->readers.first; r && f->n_asides < FILL_ASIDE_MAX; r = r->next) {
         int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed), end = r->spec.end;
@@ -194,11 +219,7 @@ void aside_consider(struct fill *f) {
         int64_t start = piece * PIECE_SIZE;
         if (start >= end || under_way(f, start)) continue;
         int64_t stop = pieces_of(end) * PIECE_SIZE;
-        if (!bits_of(f)) {
-            _Atomic uint64_t *bits = calloc((size_t)(pieces_of(size) + 63) / 64, sizeof(*bits));
-            if (!bits) abort();
-            atomic_store_explicit(&f->aside_bits, bits, memory_order_release);
-        }
+        if (!prepare(f, size)) return;
         aside_start(f, start, stop > size ? size : stop, r->spec.request_id);
     }
 }

@@ -73,7 +73,11 @@ int64_t fill_reader_visible(const struct fill_reader *r, int64_t pos) {
     /* A part cannot be checked by whoever asked for it: where pieces have proofs it waits for them. */
     if (r->strict && proven > 0 && end > proven) end = proven;
     if (pos < end) return end - pos;
-    return aside_visible(f, pos);
+    return aside_visible(f, pos, r->takes_part);
+}
+
+void fill_reader_takes_part(struct fill_reader *r) {
+    r->takes_part = true;
 }
 
 struct open_file *fill_reader_file(const struct fill_reader *r, int64_t pos, int64_t *len) {

@@ -34,7 +34,7 @@ void fill_unref(struct fill *f) {
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
     open_file_unref(f->disk);
     open_file_unref(atomic_load_explicit(&f->window, memory_order_relaxed));
-    free(atomic_load_explicit(&f->aside_bits, memory_order_relaxed));
+    free(atomic_load_explicit(&f->aside_pieces, memory_order_relaxed));
     free(f->proofs);
     free(f->advised);
     free(f);
@@ -319,6 +319,7 @@ static bool absorb(struct fill *f) {
                 return true;
             }
             f->taken = f->written += (int64_t)n;
+            if (f->part && !atomic_load_explicit(&f->window, memory_order_relaxed)) part_reached(f->part, f->written);
             if (!check_in_place(f, chunk, n)) return false;
         }
         fill_publish(f);
@@ -560,6 +561,7 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
 /* The source's length is not the one the catalogue has seen. Nobody can have had all of it: the last piece is withheld.
  */
 static void contradicted(struct fill *f, int64_t seen) {
+    aside_forget(f);
     atomic_store_explicit(&f->visible, 0, memory_order_release);
     atomic_store_explicit(&f->size, seen, memory_order_release);
     if (f->taken > seen) fill_rewind(f, 0);

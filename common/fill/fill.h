@@ -78,6 +78,9 @@ int64_t fill_reader_size(const struct fill_reader *r);
 const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, at FILL_PROVED; before it "" */
 const char *fill_reader_source(const struct fill_reader *r);     /* who answers; "" before FILL_FLOWING */
 bool fill_reader_joined(const struct fill_reader *r);            /* the fill was already running */
+/* What it is for does not begin at the start, so that it can never be a whole body: it may have the end of a blob
+ * before all of it is proved, if that was fetched ahead. */
+void fill_reader_takes_part(struct fill_reader *r);
 /* Readable bytes from pos on: up to where it is contiguous and visible. 0: wait. */
 int64_t fill_reader_visible(const struct fill_reader *r, int64_t pos);
 /* The file that holds [pos, pos+len); *len is cut to what that file holds. The caller gets a reference. */

@@ -72,8 +72,8 @@ struct fill {
     struct open_file *disk;              /* set once, before the first reader sees the fill; NULL: all in the window */
     _Atomic(struct open_file *) window;  /* set once: a memory file with the same offsets, from window_from on */
     _Atomic int64_t window_from;
-    _Atomic(_Atomic uint64_t *) aside_bits; /* one bit a piece, set when it is in the file ahead of `written` */
-    atomic_bool wants_consumed;             /* readers tell when they have moved on */
+    _Atomic(struct piece_map *) aside_pieces; /* aside.c: which are in the file ahead of `written` */
+    atomic_bool wants_consumed;               /* readers tell when they have moved on */
 
     /* Fetch loop only. */
     enum fill_step step;
@@ -132,7 +132,7 @@ struct fill_reader {
     _Atomic int64_t consumed;
     struct loop_task attach, detach, notify, gone;
     /* Serving loop. */
-    bool detached, poisoned, strict;
+    bool detached, poisoned, strict, takes_part;
     int64_t handed; /* end of what was handed out */
     unsigned rewinds_seen;
     /* Fetch loop. */
@@ -250,7 +250,7 @@ void aside_cancel_all(struct fill *f);
 int64_t aside_run(const struct fill *f, int64_t piece);
 void aside_forget(struct fill *f);
 /* Any thread: readable bytes from pos on. */
-int64_t aside_visible(const struct fill *f, int64_t pos);
+int64_t aside_visible(const struct fill *f, int64_t pos, bool last_too);
 
 /* claim.c; fetch loop: may this repository have it? Asks the repository's source by HEAD; then answered(r, ok, end). */
 void claim_start(struct fill_shard *sh, struct fill_reader *r,

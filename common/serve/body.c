@@ -157,6 +157,10 @@ static bool begin_range(struct body *b, const struct etag *etag) {
         http_reply_begin(req, 206, type, multipart_length(b));
     }
     b->pos = b->ranges[0].start;
+    bool from_start = false;
+    for (unsigned i = 0; i < b->n_ranges; i++)
+        from_start = from_start || b->ranges[i].start == 0;
+    if (b->reader && !from_start) fill_reader_takes_part(b->reader);
     return true;
 }
 
@@ -270,7 +274,8 @@ static bool may_begin(struct body *b, enum fill_state state) {
     if (b->x->is_manifest || b->x->is_head || b->size == 0) {
         if (state != FILL_PROVED) return false;
     } else if (state == FILL_STARTING) {
-        return b->impatient;
+        /* What is only claimed must not decide that a range is no part of it. */
+        return b->impatient && !http_req_header(b->x->req, "range");
     }
     if (b->x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
     return true;

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lab import images, raw
+from lab.base import MiB, wait_until
 from lab.faulty import Fault
 from lab.images import Bytes, Image, Index
 
@@ -68,6 +69,21 @@ def test_a_claim_that_clients_were_told_costs_one_answer(world, size):
     assert first.good or not first.whole
     got = raw.blob(world.edge.port, VICTIM, layer.digest)
     assert got.status == 200 and got.whole and images.digest_of(got.body) == layer.digest
+
+
+def test_ranges_far_behind_a_claimed_end_are_answered(world):
+    """Pieces are fetched ahead for readers of far ranges: how many there are is not taken from a claim."""
+    layer = world.good.put_blob(VICTIM, images.Sparse(300 * MiB))
+    claim(world, layer, 40 * MiB, "layers")
+    world.good.always(f"/blobs/{layer.digest}", Fault(head_after=0.8, rate=8 * MiB), method="GET")
+    near = raw.Download(world.edge.port, VICTIM, layer.digest, first=30 * MiB, last=30 * MiB + 999).start()
+    wait_until(lambda: near.status, "the first answer")
+    far = raw.Download(world.edge.port, VICTIM, layer.digest, first=280 * MiB, last=280 * MiB + 999).start()
+    for part, first in ((near, 30 * MiB), (far, 280 * MiB)):
+        part.join()
+        assert part.status == 206 and part.whole and part.sha256 == images.digest_of(layer.read(first, 1000)), part
+    for node in (world.edge, world.central):
+        assert node.ready()
 
 
 def typed_right(node, image, ref="v1"):

@@ -131,6 +131,10 @@ class Faulty:
         """Answers that stall go on."""
         self.let_go.set()
 
+    def hold(self):
+        """Answers may stall again."""
+        self.let_go.clear()
+
     # --- content and rules ---
 
     def put(self, repository, image, *tags):

@@ -328,6 +328,7 @@ static inline void taker_event(struct fill_reader *r, void *arg) {
 static inline void taker_begin(void *arg) {
     struct taker *t = arg;
     t->r = fill_attach(world.engine, &t->spec, taker_event, t);
+    if (t->spec.start > 0) fill_reader_takes_part(t->r);
 }
 
 static inline void taker_init(struct taker *t, int loop, const struct digest *d, int64_t size, const char *repo,
