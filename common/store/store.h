@@ -99,8 +99,8 @@ struct open_file *part_file(struct part *p);
 void part_expect(struct part *p, int64_t from, int64_t size);
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) must_check;
 int part_truncate(struct part *p, int64_t len) must_check;
-/* Before the first write that leaves a gap: from now on the file itself remembers how far it is written without one, for
- * neither its length nor its holes tell that after a crash. False: the file system cannot. */
+/* Before the first write that leaves a gap: from now on the file itself remembers how far it is written without one,
+ * for neither its length nor its holes tell that after a crash. False: the file system cannot. */
 bool part_goes_ahead(struct part *p);
 /* All bytes below it are written, some of them ahead of their turn. */
 void part_reached(struct part *p, int64_t to);
