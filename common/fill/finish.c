@@ -71,17 +71,19 @@ static void proved(struct fill *f) {
         f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, n, body,
                                (size_t)size, f->engine->cfg.arg);
     }
+    bool keeps = f->part && !atomic_load_explicit(&f->window, memory_order_relaxed);
+    /* Counted before anybody can see the end of it, so that who has it whole finds it counted. */
+    atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
+    if (!keeps) atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
     atomic_store_explicit(&f->size, size, memory_order_relaxed);
     atomic_store_explicit(&f->proven, size, memory_order_relaxed);
     atomic_store_explicit(&f->visible, size, memory_order_release);
     atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);
-    atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
     fill_notify_readers(f);
-    if (f->part && !atomic_load_explicit(&f->window, memory_order_relaxed)) {
+    if (keeps) {
         f->step = STEP_COMMITTING;
         hand_to_store(f, size, &m);
     } else {
-        atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
         if (f->part) part_discard(f->part);
         f->part = NULL;
         fill_over(f);

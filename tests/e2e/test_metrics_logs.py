@@ -117,7 +117,7 @@ def test_an_access_line_says_what_was_asked_and_sent(chain):
 
 def test_both_daemons_say_at_start_that_anyone_may_pull(chain):
     for node in (chain.central, chain.edge):
-        assert any("anyone" in v for e in node.log() for v in e.values()), node.process.tail()
+        wait_until(lambda n=node: any("anyone" in v for e in n.log() for v in e.values()), "the log says that anyone may pull", 5)
 
 
 def test_sighup_tells_what_was_read_again_and_what_was_not(bench, tmp_path):
