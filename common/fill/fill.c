@@ -188,10 +188,14 @@ void fill_tell(struct fill *f) {
 
 void fill_fail(struct fill *f, const struct fetch_end *end) {
     f->end = *end;
-    atomic_fetch_add_explicit(&f->engine->failed, 1, memory_order_relaxed);
-    char digest[DIGEST_STR_MAX];
-    log_warn("fill_failed", KV_S("digest", digest_str(&f->spec.digest, digest)), KV_S("why", end->msg),
-             KV_I("have", f->written), KV_S("request_id", f->spec.request_id));
+    /* That there is no such thing is an answer like any. */
+    bool refused = (end->code == ERR_NOT_FOUND || end->code == ERR_DENIED) && f->written == 0;
+    if (!refused) {
+        char digest[DIGEST_STR_MAX];
+        atomic_fetch_add_explicit(&f->engine->failed, 1, memory_order_relaxed);
+        log_warn("fill_failed", KV_S("digest", digest_str(&f->spec.digest, digest)), KV_S("why", end->msg),
+                 KV_I("have", f->written), KV_S("request_id", f->spec.request_id));
+    }
     atomic_store_explicit(&f->state, FILL_FAILED, memory_order_release);
     if (f->part) part_close(f->part);
     f->part = NULL;
@@ -366,6 +370,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
         f->claimed = false;
         atomic_store_explicit(&f->size, h->total, memory_order_release);
     }
+    fill_make_part(f);
     if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
     bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
     if (f->spec.manifest) snprintf(f->media_type, sizeof(f->media_type), "%s", h->media_type);

@@ -69,7 +69,7 @@ struct fill {
     _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
     char media_type[MEDIA_TYPE_MAX + 1]; /* manifests: settled before state becomes FILL_PROVED */
     struct fetch_end end;                /* set once, before state becomes FILL_FAILED */
-    struct open_file *disk;              /* set once, before the first reader sees the fill; NULL: all in the window */
+    struct open_file *disk;              /* set once, before anything is visible; NULL: all in the window */
     _Atomic(struct open_file *) window;  /* set once: a memory file with the same offsets, from window_from on */
     _Atomic int64_t window_from;
     _Atomic(struct piece_map *) aside_pieces; /* aside.c: which are in the file ahead of `written` */
@@ -78,6 +78,7 @@ struct fill {
     /* Fetch loop only. */
     enum fill_step step;
     bool in_table;
+    bool part_due; /* there is no part file yet */
     bool claimed;  /* the size is what manifests say, not what a source or the catalogue has seen */
     bool reopened; /* what an earlier life has left in the part file is not hashed yet */
     struct part *part;
@@ -208,9 +209,11 @@ struct fill_shard *fill_shard(struct fill *f);
 bool fill_digest_fits(const struct fill *f);
 void fill_finish(struct fill *f);
 
-/* opening.c; fetch loop. Opens the part file of a new fill, unless it is one `apart`; the first try follows, never
- * before this has returned. */
+/* opening.c; fetch loop. Opens the part file of a new fill if there is one, unless it is a fill `apart`; the first try
+ * follows, never before this has returned. */
 void fill_open(struct fill *f, bool apart);
+/* There will be something to keep: makes the part file if none was there. */
+void fill_make_part(struct fill *f);
 /* The first try of one whose part file had something in it: that is hashed, then fill_fetch. */
 void fill_reopen(struct fill *f);
 

@@ -71,6 +71,7 @@ static void proved(struct fill *f) {
         f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, n, body,
                                (size_t)size, f->engine->cfg.arg);
     }
+    fill_make_part(f); /* of one known to be empty */
     bool keeps = f->part && !atomic_load_explicit(&f->window, memory_order_relaxed);
     /* Counted before anybody can see the end of it, so that who has it whole finds it counted. */
     atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);

@@ -119,6 +119,13 @@ void part_forget_reached(struct part *p) {
 
 /* --- one of them --- */
 
+bool part_exists(struct store *s, const struct digest *d) {
+    pthread_mutex_lock(&s->parts_lock);
+    bool known = map_get(s->parts, d, sizeof(*d)) != NULL;
+    pthread_mutex_unlock(&s->parts_lock);
+    return known;
+}
+
 int part_open(struct store *s, const struct digest *d, struct part **out, int64_t *have, struct error *err) {
     int64_t known = 0;
     int r = claim(s, d, &known);
@@ -249,17 +256,22 @@ static void part_free(struct part *p) {
     free(p);
 }
 
-void part_close(struct part *p) {
-    trim(p);
-    unclaim(p->store, &p->digest, p->len);
-    part_free(p);
-}
-
 void part_discard(struct part *p) {
     if (unlinkat(p->store->dir_fd, p->path, 0) < 0 && errno != ENOENT)
         log_warn("part_unlink_failed", KV_S("path", p->path), KV_S("why", error_name(-errno)));
     p->store->part_bytes -= p->len;
     if (!p->temp) unclaim(p->store, &p->digest, -1);
+    part_free(p);
+}
+
+void part_close(struct part *p) {
+    /* Nothing to go on from: anybody could ask for names without end, and each would leave a file. */
+    if (p->len == 0) {
+        part_discard(p);
+        return;
+    }
+    trim(p);
+    unclaim(p->store, &p->digest, p->len);
     part_free(p);
 }
 
@@ -301,6 +313,10 @@ static void note(struct store *s, int fills_fd, const char *name) {
         return;
     }
     if (!parse_name(name, &d) || fstatat(fills_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)) return;
+    if (st.st_size == 0) {
+        unlinkat(fills_fd, name, 0);
+        return;
+    }
     if (st.st_blocks * 512LL >= st.st_size + MiB) give_back(fills_fd, name, st.st_size);
     struct part_record *rec = calloc(1, sizeof(*rec));
     if (!rec) abort();

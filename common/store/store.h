@@ -89,6 +89,8 @@ struct part;
 /* Opens or continues the part file of d. *have: bytes from the start that may be trusted to be contiguous (not yet to
  * be right), up to the first hole. ERR_BUSY if that digest has an open part already, ERR_NO_SPACE, -errno. */
 int part_open(struct store *s, const struct digest *d, struct part **out, int64_t *have, struct error *err) must_check;
+/* Has d a part file already? Any thread. */
+bool part_exists(struct store *s, const struct digest *d);
 /* The file, for reading what has been written (reference given to the caller). */
 struct open_file *part_file(struct part *p);
 /* Writes at an offset (pwrite until done). ERR_NO_SPACE: the disk is full or the limit is reached and nothing more
@@ -104,7 +106,7 @@ int part_truncate(struct part *p, int64_t len) must_check;
 bool part_goes_ahead(struct part *p);
 /* All bytes below it are written, some of them ahead of their turn. */
 void part_reached(struct part *p, int64_t to);
-/* Closes, keeping the bytes for later. */
+/* Closes, keeping the bytes, if there are any, for later. */
 void part_close(struct part *p);
 /* Closes and removes. */
 void part_discard(struct part *p);

@@ -1,6 +1,8 @@
 /* Part files: what is kept of a fill that ended early, and how the next one goes on from it. */
 #include "tests/unit/common/fill/world.h"
 
+#include <dirent.h>
+
 /* Wherever the hasher is when it is stopped, what is in the file is good to go on from. */
 static void fill_may_be_stopped_while_it_is_hashed(void **state) {
     (void)state;
@@ -170,6 +172,85 @@ static void fill_goes_on_from_a_part_file_of_the_claimed_size(void **state) {
     free(data);
 }
 
+static int files_in_fills(void) {
+    char path[128];
+    snprintf(path, sizeof(path), "%s/fills", world.dir);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    int n = 0;
+    for (struct dirent *e; (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+/* Anybody may ask for what there is not, without end; and that there is no such thing is no failure. */
+static void fill_leaves_no_file_and_counts_no_failure_when_there_is_no_such_thing(void **state) {
+    (void)state;
+    static const struct {
+        int refuse, failed;
+        unsigned n_sources;
+    } cases[] = {{ERR_NOT_FOUND, 0, 1}, {ERR_DENIED, 0, 1}, {ERR_NOT_FOUND, 0, 0}, {ERR_UPSTREAM, 1, 1}};
+    const int64_t size = 100000;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct script s;
+        script_init(&s, "one", data, size);
+        s.refuse = cases[i].refuse;
+        world = (typeof(world)){.sources = {&s}, .n_sources = cases[i].n_sources, .advise_size = -1};
+        world_start(0);
+        struct taker t;
+        taker_start(&t, 0, &d, size, "a", 0, 0);
+        assert_int_equal(taker_wait(&t), cases[i].refuse);
+        free(t.got);
+        struct fill_stats stats;
+        fill_engine_stats(world.engine, &stats);
+        assert_int_equal(stats.failed, cases[i].failed);
+        assert_int_equal(files_in_fills(), 0);
+        world_stop();
+        world_clean();
+    }
+    free(data);
+}
+
+/* A source that agrees to send and then sends nothing has left nothing to go on from. */
+static void fill_leaves_no_file_without_a_byte_in_it(void **state) {
+    (void)state;
+    const int64_t size = 100000;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "one", data, size);
+    atomic_store(&s.gate, 0);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    while (files_in_fills() == 0)
+        sched_yield();
+    world_stop();
+    assert_int_equal(taker_wait(&t), ERR_CANCELLED);
+    free(t.got);
+    assert_int_equal(files_in_fills(), 0);
+    world_clean();
+    free(data);
+}
+
+/* The catalogue knows that it is empty: nobody is asked, and it is kept all the same. */
+static void fill_keeps_what_is_known_to_be_empty(void **state) {
+    (void)state;
+    struct digest d;
+    unsigned char *data = random_data(0, &d);
+    struct script s;
+    script_init(&s, "one", data, 0);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = 0};
+    assert_int_equal(take_all(&s, &d), 0);
+    assert_int_equal(files_in_fills(), 0);
+    world_clean();
+    free(data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fill_may_be_stopped_while_it_is_hashed),
@@ -179,6 +260,9 @@ int main(void) {
         cmocka_unit_test(fill_takes_a_claimed_size_for_no_more_than_a_claim),
         cmocka_unit_test(fill_goes_on_from_a_part_file_of_the_claimed_size),
         cmocka_unit_test(fill_passes_through_what_the_store_has_no_room_for),
+        cmocka_unit_test(fill_leaves_no_file_and_counts_no_failure_when_there_is_no_such_thing),
+        cmocka_unit_test(fill_leaves_no_file_without_a_byte_in_it),
+        cmocka_unit_test(fill_keeps_what_is_known_to_be_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -359,7 +359,7 @@ static inline int taker_wait(struct taker *t) {
 }
 
 static inline unsigned char *random_data(int64_t size, struct digest *d) {
-    unsigned char *data = malloc((size_t)size + 1);
+    unsigned char *data = calloc(1, (size_t)size + 1);
     uint64_t x = 88172645463325252ULL + (uint64_t)size;
     for (int64_t i = 0; i < size; i++) {
         x ^= x << 13;

@@ -90,6 +90,31 @@ static int64_t on_disk(const struct digest *d, int64_t *len) {
     return st.st_blocks * 512LL;
 }
 
+/* An earlier version has left it, or a process that was killed. */
+static void a_part_without_a_byte_is_nothing_to_keep(void **state) {
+    (void)state;
+    struct digest d;
+    struct error err;
+    struct part *p;
+    struct store_usage u;
+    int64_t have;
+    char path[512], hex[DIGEST_STR_MAX], *data = fixture_bytes(21, 1, &d);
+    snprintf(path, sizeof(path), "%s/fills/sha256-%s.part", dir, digest_hex(&d, hex));
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_true(part_exists(store, &d));
+    part_close(p);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_false(part_exists(store, &d));
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    reopen();
+    assert_int_equal(access(path, F_OK), -1);
+    store_usage(store, &u);
+    assert_int_equal(u.parts, 0);
+    free(data);
+}
+
 /* A MiB of 64, and a little further on. */
 static struct part *begin_large(struct store *s, const struct digest *d, const char *data) {
     struct error err;
@@ -471,6 +496,7 @@ int main(void) {
         T(a_part_with_gaps_is_continued_where_it_was_written_to),
         T(what_is_taken_ahead_misleads_nobody_and_is_given_back),
         T(little_is_taken_ahead_under_a_small_limit),
+        T(a_part_without_a_byte_is_nothing_to_keep),
         T(a_part_that_was_sealed_already_is_continued),
         T(a_commit_of_the_wrong_length_fails_and_keeps_the_part),
         T(manifests_keep_their_media_type),
