@@ -38,6 +38,7 @@ struct fetch_head {
     struct digest digest;
     const char *link;    /* Link header or NULL */
     const char *warning; /* Warning header or NULL */
+    const char *filters; /* OCI-Filters-Applied header or NULL */
     int64_t age_s;       /* how long ago the source itself checked it (Age header); 0: now */
     const char *origin;  /* endpoint or peer that answers; NULL, or as long-lived as the source */
 };

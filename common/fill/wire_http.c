@@ -138,8 +138,10 @@ int fetch_head_from_answer(struct fetch_head *h, int64_t *skip, struct fetch_end
                            const struct http_answer *a, int64_t offset, int64_t length) {
     const char *encoding = a->header(a, "content-encoding"), *type = a->header(a, "content-type");
     const char *digest = a->header(a, "docker-content-digest"), *age = a->header(a, "age");
-    *h = (struct fetch_head){
-        .total = a->content_length, .link = a->header(a, "link"), .warning = a->header(a, "warning")};
+    *h = (struct fetch_head){.total = a->content_length,
+                             .link = a->header(a, "link"),
+                             .warning = a->header(a, "warning"),
+                             .filters = a->header(a, "oci-filters-applied")};
     *skip = 0;
     const char *wrong = NULL;
     if (encoding && *encoding && strcasecmp(encoding, "identity") != 0) {

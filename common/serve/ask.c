@@ -59,6 +59,7 @@ void ask_answer_unref(struct ask_answer *a) {
     if (!a || atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) > 1) return;
     free(a->link);
     free(a->warning);
+    free(a->filters);
     free(a->body);
     free(a);
 }
@@ -197,6 +198,8 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     a->age_s = h->age_s;
     free(a->link);
     free(a->warning);
+    free(a->filters);
+    a->filters = h->filters ? strdup(h->filters) : NULL;
     a->link = h->link ? strdup(h->link) : NULL;
     a->warning = h->warning ? strdup(h->warning) : NULL;
     a->source = fetch->source->name;

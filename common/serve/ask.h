@@ -17,7 +17,7 @@ struct ask_answer {
     char media_type[MEDIA_TYPE_MAX + 1];
     bool has_digest;
     struct digest digest;
-    char *link, *warning; /* NULL if none */
+    char *link, *warning, *filters; /* NULL if none */
     int64_t age_s;
     char *body;
     size_t body_len;

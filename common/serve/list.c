@@ -1,5 +1,4 @@
-/* Lists: referrers of a digest, repositories of this node, and what all lists share. What an upstream lists is asked of
- * it each time (coalesced), since nobody else knows. Thread: serving loop, but for what is marked. */
+/* Lists: repositories of this node, and what all lists share. Thread: serving loop, but for what is marked. */
 #include "common/serve/serve_private.h"
 
 #include <jansson.h>
@@ -43,8 +42,7 @@ static char *query_of(const struct oci_request *rq) {
     return buf_steal(&b, NULL);
 }
 
-/* Link to the next page under our own path; query is already encoded. */
-static void link_next(struct exchange *x, const char *what, const char *query) {
+void serve_link_next(struct exchange *x, const char *what, const char *query) {
     struct buf b;
     buf_init(&b, 16384);
     const char *path = x->asked.path;
@@ -59,7 +57,6 @@ static void link_next(struct exchange *x, const char *what, const char *query) {
     buf_fini(&b);
 }
 
-/* The query inside a source's Link header: `</v2/…?QUERY>; rel="next"`. False if it is not such a link. */
 bool serve_query_of_link(const char *link, char *out, size_t cap) {
     const char *end = link ? strchr(link, '>') : NULL, *q = link ? strchr(link, '?') : NULL;
     if (!end || !q || q > end || !strstr(end, "next") || (size_t)(end - q) > cap) return false;
@@ -75,7 +72,13 @@ bool serve_query_of_link(const char *link, char *out, size_t cap) {
 void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last) {
     struct buf q;
     buf_init(&q, 4096);
-    if (buf_printf(&q, "n=%zu&last=", max) == 0 && add_encoded(&q, last) == 0) link_next(x, what, q.data);
+    int r = buf_printf(&q, "n=%zu&last=", max);
+    if (r == 0) r = add_encoded(&q, last);
+    if (r == 0 && x->asked.artifact_type[0]) {
+        r = buf_add_str(&q, "&artifactType=");
+        if (r == 0) r = add_encoded(&q, x->asked.artifact_type);
+    }
+    if (r == 0) serve_link_next(x, what, q.data);
     buf_fini(&q);
 }
 
@@ -98,7 +101,7 @@ size_t serve_page_size(const struct oci_request *rq) {
     return rq->n < PAGE_MAX ? (size_t)rq->n : PAGE_MAX;
 }
 
-static void ask_source(struct exchange *x, enum fetch_kind kind, void (*done)(const struct ask_answer *a, void *arg)) {
+void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const struct ask_answer *a, void *arg)) {
     char *query = query_of(&x->asked);
     struct fetch_request rq = {.kind = kind, .repo = x->repo, .ref = x->ref, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
@@ -109,78 +112,6 @@ static void ask_source(struct exchange *x, enum fetch_kind kind, void (*done)(co
 
 bool serve_is_hosted(const struct exchange *x) {
     return x->registry->cfg.fresh_for_ms(&x->repo, x->registry->cfg.arg) == INT64_MAX;
-}
-
-/* --- referrers --- */
-
-/* An upstream's list is read and written anew in the work pool: it may be long. */
-struct referrers_job {
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
-    struct exchange *x;
-    struct ask_answer *list;
-    char *text, query[2048];
-    bool has_next;
-};
-
-static void referrers_run(struct work *w) {
-    struct referrers_job *j = container_of(w, struct referrers_job, work);
-    json_t *doc = json_loadb(j->list->body, j->list->body_len, 0, NULL);
-    if (json_is_object(doc)) j->text = json_dumps(doc, JSON_COMPACT);
-    json_decref(doc);
-    loop_post(j->loop, &j->back);
-}
-
-static void referrers_back(struct loop_task *task) {
-    struct referrers_job *j = container_of(task, struct referrers_job, back);
-    struct exchange *x = j->x;
-    char digest[DIGEST_STR_MAX], what[DIGEST_STR_MAX + 16];
-    if (!exchange_back(x)) {
-        /* gone meanwhile */
-    } else if (!j->text) {
-        serve_error(x->req, REGERR_UNAVAILABLE, "the upstream's list of referrers is not readable", NULL);
-    } else {
-        serve_common_headers(x);
-        snprintf(what, sizeof(what), "referrers/%s", digest_str(&x->ref.digest, digest));
-        if (j->has_next) link_next(x, what, j->query);
-        serve_json_text(x, j->text, MEDIA_OCI_INDEX);
-    }
-    ask_answer_unref(j->list);
-    free(j->text);
-    free(j);
-}
-
-static void on_referrers(const struct ask_answer *a, void *arg) {
-    struct exchange *x = arg;
-    if (!exchange_back(x)) return;
-    http_req_note(x->req, "miss");
-    if (a->end.code != 0) {
-        /* A 404 says that the upstream has no such API: the client then looks for the referrers tag, which is served
-         * like any. */
-        serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
-        return;
-    }
-    struct referrers_job *j = calloc(1, sizeof(*j));
-    if (!j) abort();
-    j->list = ask_answer_ref(a);
-    j->has_next = serve_query_of_link(a->link, j->query, sizeof(j->query));
-    j->x = x;
-    j->loop = http_req_loop(x->req);
-    j->work.fn = referrers_run;
-    j->back.fn = referrers_back;
-    x->waiting = true;
-    workpool_submit(x->registry->cfg.pool, &j->work);
-}
-
-void serve_referrers(struct exchange *x) {
-    if (serve_is_hosted(x)) {
-        serve_common_headers(x);
-        reply_json(x, json_pack("{s:i, s:s, s:[]}", "schemaVersion", 2, "mediaType", MEDIA_OCI_INDEX, "manifests"),
-                   MEDIA_OCI_INDEX);
-        return;
-    }
-    ask_source(x, FETCH_REFERRERS, on_referrers);
 }
 
 /* --- _catalog: read from the index in the work pool --- */

@@ -64,13 +64,18 @@ void serve_blob(struct exchange *x);
 void serve_manifest(struct exchange *x);
 /* tags.c */
 void serve_tags(struct exchange *x);
-/* list.c */
+/* referrers.c */
 void serve_referrers(struct exchange *x);
+/* list.c */
 void serve_catalog(struct exchange *x);
 /* Nobody else need be asked about its repository. */
 bool serve_is_hosted(const struct exchange *x);
 /* Entries of the page that was asked for. */
 size_t serve_page_size(const struct oci_request *rq);
+/* Asks x's source what x asks, query included. */
+void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const struct ask_answer *a, void *arg));
+/* A Link header to the next page under our own path. query: encoded already. */
+void serve_link_next(struct exchange *x, const char *what, const char *query);
 /* A Link header to what follows `last`, in pages of max; what: the end of the path after the repository. */
 void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last);
 /* The query inside a source's Link header: `</v2/…?QUERY>; rel="next"`. False if it is not such a link. */

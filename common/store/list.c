@@ -134,6 +134,23 @@ int store_each_tag(struct store *s, const char *repo,
     return close_query(db, st, rc, err);
 }
 
+int store_each_parent(struct store *s, const char *repo, const struct digest *child,
+                      bool (*fn)(const struct digest *parent, void *arg), void *arg, struct error *err) {
+    static const char query[] = "SELECT r.digest FROM repo_manifests r JOIN children c ON c.parent = r.digest"
+                                " WHERE r.repo = ?1 AND c.child = ?2 ORDER BY r.digest";
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    struct digest d;
+    int r = open_query(s, query, &db, &st, err), rc;
+    if (r < 0) return r;
+    sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
+    index_bind_digest(st, 2, child);
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        if (index_column_digest(st, 0, &d) && !fn(&d, arg)) break;
+    }
+    return close_query(db, st, rc, err);
+}
+
 int store_each_blob(struct store *s,
                     bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),
                     void *arg, struct error *err) {

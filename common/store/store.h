@@ -168,6 +168,9 @@ int store_each_repo(struct store *s,
 int store_each_tag(struct store *s, const char *repo,
                    bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
                    struct error *err) must_check;
+/* Manifests of one repository that refer to `child`, in the order of their digests. */
+int store_each_parent(struct store *s, const char *repo, const struct digest *child,
+                      bool (*fn)(const struct digest *parent, void *arg), void *arg, struct error *err) must_check;
 /* Every held blob; fn may not call the store. */
 int store_each_blob(struct store *s,
                     bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),

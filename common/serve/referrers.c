@@ -1,0 +1,240 @@
+/* Referrers of a digest. What an upstream lists is asked of it each time (coalesced), since nobody else knows. What is
+ * hosted is found here: manifests of the repository that name it as their subject, and what clients of old have listed
+ * under the referrers tag (distribution-spec "Listing Referrers"). Thread: serving loop, but for what is marked. */
+#include "common/serve/serve_private.h"
+
+#include "common/core/log.h"
+#include "common/core/workpool.h"
+#include "common/oci/manifest.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PAGE_MAX 1000
+#define PAGE_BYTES (4 * MiB) /* of manifests read for one page */
+#define REFERRERS_MAX 100000
+
+struct referrer {
+    char digest[DIGEST_STR_MAX];
+    json_t *listed; /* its descriptor under the referrers tag; NULL: one of ours, to be read */
+};
+
+struct referrers_job {
+    struct work work;
+    struct loop_task back;
+    struct loop *loop;
+    struct exchange *x;      /* waits: what was asked is not changed meanwhile */
+    struct ask_answer *list; /* an upstream's; NULL: hosted */
+    char *text, *filters, query[2048];
+    bool has_next;
+    /* Hosted. */
+    struct referrer *found;
+    size_t n, cap;
+    char last[DIGEST_STR_MAX]; /* more follow after this one; "": it is the last page */
+};
+
+/* --- work pool: what is hosted --- */
+
+static void add(struct referrers_job *j, const char *digest, json_t *listed) {
+    if (j->n == REFERRERS_MAX) return;
+    if (j->n == j->cap) {
+        j->cap = j->cap ? 2 * j->cap : 16;
+        j->found = realloc(j->found, j->cap * sizeof(*j->found));
+        if (!j->found) abort();
+    }
+    struct referrer *r = &j->found[j->n++];
+    r->listed = json_incref(listed);
+    snprintf(r->digest, sizeof(r->digest), "%s", digest);
+}
+
+static bool add_own(const struct digest *d, void *arg) {
+    char digest[DIGEST_STR_MAX];
+    add(arg, digest_str(d, digest), NULL);
+    return true;
+}
+
+static json_t *read_json(struct referrers_job *j, const struct digest *d, struct manifest *m, size_t *len) {
+    char *data = NULL;
+    struct blob_info info;
+    if (store_read_blob(j->x->registry->cfg.store, d, MANIFEST_MAX_BYTES, &data, len, &info) < 0) return NULL;
+    json_t *doc = manifest_parse(m, data, *len, NULL) == 0 ? json_loadb(data, *len, JSON_ALLOW_NUL, NULL) : NULL;
+    free(data);
+    return doc;
+}
+
+/* The tag `<alg>-<hex>`, of an index that clients keep where the registry has no such API. */
+static void add_listed(struct referrers_job *j) {
+    char tag[DIGEST_STR_MAX], hex[DIGEST_STR_MAX];
+    const struct digest *d = &j->x->ref.digest;
+    struct tag_record rec;
+    struct manifest m = {0};
+    size_t len, i;
+    snprintf(tag, sizeof(tag), "%.32s-%.64s", digest_alg_name(d->alg), digest_hex(d, hex));
+    if (!store_tag_get(j->x->registry->cfg.store, j->x->repo_str, tag, &rec)) return;
+    json_t *doc = read_json(j, &rec.digest, &m, &len), *entry;
+    json_array_foreach(m.is_index ? json_object_get(doc, "manifests") : NULL, i, entry) {
+        const char *text = json_string_value(json_object_get(entry, "digest"));
+        struct digest listed;
+        if (text && digest_parse(&listed, text, strlen(text)) == 0) add(j, text, entry);
+    }
+    json_decref(doc);
+    manifest_fini(&m);
+}
+
+/* Ours before listed ones of the same digest. */
+static int by_digest(const void *a, const void *b) {
+    const struct referrer *one = a, *other = b;
+    int r = strcmp(one->digest, other->digest);
+    return r ? r : (one->listed != NULL) - (other->listed != NULL);
+}
+
+/* What the manifest says of itself; NULL if it does not name the subject. *cost: bytes that were read. */
+static json_t *describe(struct referrers_job *j, const struct referrer *r, size_t *cost) {
+    struct digest d;
+    struct manifest m = {0};
+    size_t len = 0;
+    if (digest_parse(&d, r->digest, strlen(r->digest)) < 0) return NULL;
+    json_t *doc = read_json(j, &d, &m, &len), *desc = NULL, *annotations = json_object_get(doc, "annotations");
+    *cost += len;
+    for (size_t i = 0; doc && !desc && i < m.n_children; i++) {
+        const struct manifest_child *c = &m.children[i];
+        if (c->kind != CHILD_SUBJECT || !digest_eq(&c->digest, &j->x->ref.digest)) continue;
+        desc = json_pack("{s:s, s:s, s:I}", "mediaType", m.media_type, "digest", r->digest, "size", (json_int_t)len);
+        if (m.artifact_type[0]) json_object_set_new(desc, "artifactType", json_string(m.artifact_type));
+        if (json_is_object(annotations)) json_object_set(desc, "annotations", annotations);
+    }
+    json_decref(doc);
+    manifest_fini(&m);
+    return desc;
+}
+
+static bool wanted(const struct referrers_job *j, const json_t *desc) {
+    const char *type = json_string_value(json_object_get(desc, "artifactType")), *filter = j->x->asked.artifact_type;
+    return desc && (!filter[0] || (type && strcmp(type, filter) == 0));
+}
+
+static void write_page(struct referrers_job *j) {
+    const struct oci_request *asked = &j->x->asked;
+    json_t *list = json_array();
+    size_t cost = 0, i = 0;
+    const char *told = "";
+    while (asked->has_last && i < j->n && strcmp(j->found[i].digest, asked->last) <= 0)
+        i++;
+    for (; i < j->n && json_array_size(list) < PAGE_MAX && cost < PAGE_BYTES; i++) {
+        struct referrer *r = &j->found[i];
+        if (strcmp(r->digest, told) == 0) continue;
+        json_t *desc = r->listed ? json_incref(r->listed) : describe(j, r, &cost);
+        if (desc) told = r->digest;
+        if (wanted(j, desc)) json_array_append(list, desc);
+        json_decref(desc);
+    }
+    if (i > 0 && i < j->n) snprintf(j->last, sizeof(j->last), "%s", j->found[i - 1].digest);
+    json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType", MEDIA_OCI_INDEX, "manifests", list);
+    j->text = json_dumps(doc, JSON_COMPACT);
+    json_decref(doc);
+}
+
+static void run_hosted(struct work *w) {
+    struct referrers_job *j = container_of(w, struct referrers_job, work);
+    const struct exchange *x = j->x;
+    struct error err = {0};
+    if (store_each_parent(x->registry->cfg.store, x->repo_str, &x->ref.digest, add_own, j, &err) < 0) {
+        log_warn("referrers_unreadable", KV_S("repository", x->repo_str), KV_S("why", err.msg));
+    } else {
+        add_listed(j);
+        if (j->n) qsort(j->found, j->n, sizeof(*j->found), by_digest);
+        write_page(j);
+    }
+    loop_post(j->loop, &j->back);
+}
+
+/* --- work pool: an upstream's list is read and written anew, for it may be long --- */
+
+static void run_upstream(struct work *w) {
+    struct referrers_job *j = container_of(w, struct referrers_job, work);
+    json_t *doc = json_loadb(j->list->body, j->list->body_len, 0, NULL);
+    if (json_is_object(doc)) j->text = json_dumps(doc, JSON_COMPACT);
+    json_decref(doc);
+    loop_post(j->loop, &j->back);
+}
+
+/* --- serving loop --- */
+
+static void job_free(struct referrers_job *j) {
+    for (size_t i = 0; i < j->n; i++)
+        json_decref(j->found[i].listed);
+    free(j->found);
+    ask_answer_unref(j->list);
+    free(j->filters);
+    free(j->text);
+    free(j);
+}
+
+static void link_on(struct referrers_job *j) {
+    struct exchange *x = j->x;
+    char digest[DIGEST_STR_MAX], what[DIGEST_STR_MAX + 16];
+    snprintf(what, sizeof(what), "referrers/%s", digest_str(&x->ref.digest, digest));
+    if (j->has_next) serve_link_next(x, what, j->query);
+    if (j->last[0]) serve_link_after(x, what, PAGE_MAX, j->last);
+}
+
+static void on_worked(struct loop_task *task) {
+    struct referrers_job *j = container_of(task, struct referrers_job, back);
+    struct exchange *x = j->x;
+    if (!exchange_back(x)) {
+        /* gone meanwhile */
+    } else if (j->text) {
+        serve_common_headers(x);
+        if (j->filters) http_reply_header(x->req, "OCI-Filters-Applied", j->filters);
+        link_on(j);
+        serve_json_text(x, j->text, MEDIA_OCI_INDEX);
+    } else if (j->list) {
+        serve_error(x->req, REGERR_UNAVAILABLE, "the upstream's list of referrers is not readable", NULL);
+    } else {
+        serve_error(x->req, REGERR_UNKNOWN, "the index cannot be read", NULL);
+    }
+    job_free(j);
+}
+
+static void submit(struct exchange *x, struct referrers_job *j, void (*run)(struct work *w)) {
+    j->x = x;
+    j->loop = http_req_loop(x->req);
+    j->work.fn = run;
+    j->back.fn = on_worked;
+    x->waiting = true;
+    workpool_submit(x->registry->cfg.pool, &j->work);
+}
+
+static struct referrers_job *job_new(void) {
+    struct referrers_job *j = calloc(1, sizeof(*j));
+    if (!j) abort();
+    return j;
+}
+
+static void on_referrers(const struct ask_answer *a, void *arg) {
+    struct exchange *x = arg;
+    if (!exchange_back(x)) return;
+    http_req_note(x->req, "miss");
+    if (a->end.code != 0) {
+        /* A 404 says that the upstream has no such API: the client then looks for the referrers tag, which is served
+         * like any. */
+        serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
+        return;
+    }
+    struct referrers_job *j = job_new();
+    j->list = ask_answer_ref(a);
+    j->has_next = serve_query_of_link(a->link, j->query, sizeof(j->query));
+    if (a->filters && !(j->filters = strdup(a->filters))) abort();
+    submit(x, j, run_upstream);
+}
+
+void serve_referrers(struct exchange *x) {
+    if (!serve_is_hosted(x)) {
+        serve_ask(x, FETCH_REFERRERS, on_referrers);
+        return;
+    }
+    struct referrers_job *j = job_new();
+    if (x->asked.artifact_type[0] && !(j->filters = strdup("artifactType"))) abort();
+    submit(x, j, run_hosted);
+}
