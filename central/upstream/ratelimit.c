@@ -6,6 +6,7 @@
 
 #define WINDOW_DEFAULT_S 21600
 #define WINDOW_MAX_S 86400
+#define TRIAL_MS 5000
 
 static bool number(const char **p, int64_t *out) {
     if (!isdigit((unsigned char)**p)) return false;
@@ -51,14 +52,21 @@ void ratelimit_seen(struct ratelimit *r, const char *limit, const char *remainin
 
 void ratelimit_refused(struct ratelimit *r, int64_t retry_after_s, int64_t now_ms) {
     int64_t until = now_ms + retry_after_s * 1000;
-    if (until > r->not_until_ms) r->not_until_ms = until;
+    if (retry_after_s > 0 && until > r->not_until_ms) r->not_until_ms = until;
+}
+
+void ratelimit_asks(struct ratelimit *r, int64_t now_ms) {
+    if (r->not_until_ms) r->not_until_ms = now_ms + TRIAL_MS;
+}
+
+void ratelimit_granted(struct ratelimit *r) {
+    r->not_until_ms = 0;
 }
 
 int64_t ratelimit_wait_s(const struct ratelimit *r, int64_t now_ms) {
+    /* When to come again, in its own words, is known better than when a window may end that slides. */
     int64_t until = r->not_until_ms;
-    if (r->known && r->remaining == 0) {
-        int64_t end = r->began_ms + (r->window_s ? r->window_s : WINDOW_DEFAULT_S) * 1000;
-        if (end > until) until = end;
-    }
+    if (!until && r->known && r->remaining == 0)
+        until = r->began_ms + (r->window_s ? r->window_s : WINDOW_DEFAULT_S) * 1000;
     return until > now_ms ? (until - now_ms + 999) / 1000 : 0;
 }

@@ -146,6 +146,7 @@ static void choose(struct up_request *r) {
     bool late = clock_mono_ms() - r->began_ms >= u->limits->budget_ms;
     r->e = late ? NULL : endpoint_choose(u, r->tried | r->refused, up_counts(r));
     if (r->e) {
+        if (up_counts(r)) ratelimit_asks(&r->e->limit, clock_mono_ms());
         up_sign(r);
         return;
     }
@@ -298,6 +299,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     if (!r->away) {
         endpoint_answered(e, a->status, clock_mono_us() - r->sent_us);
         e->reach = r->reach = a->reach;
+        if (up_counts(r) && a->status < 300) ratelimit_granted(&e->limit);
         const char *remaining = a->header(a, "ratelimit-remaining");
         ratelimit_seen(&e->limit, a->header(a, "ratelimit-limit"), remaining, clock_mono_ms());
         if (remaining && e->limit.known) endpoint_show_limit(e);

@@ -64,12 +64,34 @@ static void ratelimit_obeys_retry_after(void **state) {
     assert_int_equal(ratelimit_wait_s(&r, 61000), 0);
 }
 
+/* A window of hours slides; what the registry says of when to come again is nearer the truth. */
+static void ratelimit_asks_again_when_retry_after_is_over_whatever_the_window(void **state) {
+    (void)state;
+    struct ratelimit r = {0};
+    ratelimit_seen(&r, "100;w=21600", "0;w=21600", 1000);
+    ratelimit_refused(&r, 17, 1000);
+    assert_int_equal(ratelimit_wait_s(&r, 1000), 17);
+    assert_int_equal(ratelimit_wait_s(&r, 18000), 0);
+    ratelimit_asks(&r, 18000);
+    assert_true(ratelimit_wait_s(&r, 18000) > 0); /* the others wait for what becomes of it */
+    assert_int_equal(ratelimit_wait_s(&r, 28000), 0);
+    ratelimit_asks(&r, 28000);
+    ratelimit_seen(&r, "100;w=21600", "0;w=21600", 28000);
+    ratelimit_refused(&r, 9, 28000); /* not yet */
+    assert_int_equal(ratelimit_wait_s(&r, 28000), 9);
+    ratelimit_asks(&r, 37000);
+    ratelimit_granted(&r);
+    ratelimit_seen(&r, "100;w=21600", "3;w=21600", 37000);
+    assert_int_equal(ratelimit_wait_s(&r, 37000), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ratelimit_headers_are_read),
         cmocka_unit_test(ratelimit_waits_for_the_window_when_nothing_is_left),
         cmocka_unit_test(ratelimit_is_lifted_by_a_head_that_shows_more),
         cmocka_unit_test(ratelimit_obeys_retry_after),
+        cmocka_unit_test(ratelimit_asks_again_when_retry_after_is_over_whatever_the_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,12 +149,40 @@ static void upstream_tells_when_to_come_again(void **state) {
     assert_int_equal(blob.end.code, 0); /* blobs are not counted */
 }
 
+static bool limited_for_a_second(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    (void)head;
+    if (atomic_fetch_add(&count, 1) == 0)
+        say_status(fd, 429, "Retry-After: 2\r\nRateLimit-Limit: 100;w=21600\r\nRateLimit-Remaining: 0;w=21600\r\n");
+    else
+        ok(fd, "RateLimit-Limit: 100;w=21600\r\nRateLimit-Remaining: 5;w=21600\r\n", "again");
+    return true;
+}
+
+/* One request finds out, after as long as the registry itself has said. */
+static void upstream_is_asked_again_when_it_said_so(void **state) {
+    (void)state;
+    limits.retry_after_s = 1; /* nobody waits in here */
+    stage(limited_for_a_second);
+    struct probe p = get(FETCH_MANIFEST);
+    assert_int_equal(p.end.code, ERR_RATE_LIMITED);
+    assert_int_equal(p.end.retry_after_s, 2);
+    int64_t began = clock_mono_ms();
+    do {
+        p = get(FETCH_MANIFEST);
+        assert_true(p.end.retry_after_s <= 2);
+    } while (p.end.code == ERR_RATE_LIMITED && clock_mono_ms() - began < 30000);
+    assert_string_equal(p.body, "again");
+    assert_int_equal(atomic_load(&count), 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(upstream_tries_again_only_while_nothing_was_told),
         T(upstream_never_waits_for_ever),
         T(upstream_respects_the_pull_limit),
         T(upstream_tells_when_to_come_again),
+        T(upstream_is_asked_again_when_it_said_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
