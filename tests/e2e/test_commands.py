@@ -251,6 +251,7 @@ def test_a_loaded_image_is_hosted_and_never_asked_for_upstream(bench, chain):
     folder = bench.place("layout")
     image = images.small("loaded")
     images.write_layout(image, folder)
+    assert raw.manifest(chain.edge.port, "sample/loaded", "v1").status == 404
     chain.central.command("load", folder, "sample/loaded:v1")
     mark = chain.upstream.mark()
     got = raw.pull(chain.edge.port, "sample/loaded", "v1")
