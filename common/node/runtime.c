@@ -468,6 +468,12 @@ static void run(struct node_run *n) {
     log_info("stopped");
 }
 
+/* The node goes on: what it holds can be served. */
+static void warn_of_file(const struct error *err, void *arg) {
+    (void)arg;
+    log_warn("file_unusable", KV_S("why", err->msg));
+}
+
 int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier) {
     const struct node_config *node = ctx->node;
     if (ctx->argc > 0) {
@@ -481,6 +487,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
         descriptors > 2 * DESCRIPTORS_KEPT ? (unsigned)(descriptors - DESCRIPTORS_KEPT) : (unsigned)(descriptors / 2);
     log_init(2, node->log_format, node->log_level, node->program);
     config_warn_no_effect(node);
+    config_check_files(ctx->schema, node, warn_of_file, NULL);
     if (n.max_connections < node->conns) {
         log_warn("connections_limited", KV_I("to", n.max_connections),
                  KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));

@@ -92,6 +92,19 @@ def test_check_loads_the_certificate(bench, node, tmp_path):
         assert done.returncode == 1 and named in done.stderr, done
 
 
+def test_an_upstream_s_files_that_cannot_be_read_are_told_at_start_and_harm_no_plain_http(bench, tmp_path):
+    up = bench.faulty()
+    up.put("library/app", images.small("plain"), "v1")
+    os.mkfifo(tmp_path / "fifo")
+    for path, why in ((tmp_path / "fifo", "not a regular file"), (tmp_path, "not a regular file"), (tmp_path / "none", "No such file")):
+        central = bench.central(("docker.io", up.url), ca_file=str(path))
+        done = central.command("serve", "--check", check=False)
+        assert done.returncode == 1 and str(path) in done.stderr and why in done.stderr, done
+        (line,) = [e for e in central.log() if e.get("event") == "file_unusable"]
+        assert str(path) in line["why"] and why in line["why"]
+        assert raw.manifest(central.port, "library/app", "v1").status == 200
+
+
 def test_a_wrong_file_is_named_with_its_line(node, tmp_path):
     file = tmp_path / "node.yaml"
     file.write_text("log:\n  level: info\nstroe:\n  limit: 1GiB\n")
