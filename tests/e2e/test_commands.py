@@ -186,7 +186,10 @@ def test_an_edge_s_doctor_hears_from_central_how_its_upstreams_are(bench):
     limited.put("library/app", images.small("limited"), "v1")
     limited.always("/library/app/", Fault(headers={"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "76;w=21600"}))
     made = bench.chain(("docker.io", limited.url), ("gone.test", gone.url))
-    assert "docker.io (not asked yet)" in check_of(made.edge, "upstreams")["message"]
+    unasked = check_of(made.edge, "upstreams")
+    assert unasked["result"] == "skip" and unasked["message"].endswith("central has not needed them since its start: docker.io, gone.test")
+    assert "entrepot-central doctor" in unasked["what_to_do"]
+    assert (lambda c: c["result"] == "ok" and "not" not in c["message"])(check_of(made.central, "upstreams"))
     raw.pull(made.edge.port, "library/app", "v1")
     heard = check_of(made.edge, "upstreams")
     assert heard["result"] == "ok" and "docker.io (76 of 100 pulls left)" in heard["message"], heard
