@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 
 import pytest
 
@@ -81,6 +82,18 @@ def test_a_disk_filled_by_others_fails_no_pull(chain):
     (disk.folder / "others").unlink()
     blob = blob_of(chain, MiB, "after", "library/after")
     fetch(edge, blob, "library/after")
+
+
+def test_a_limit_of_file_sizes_fails_what_is_larger_and_ends_no_node(chain):
+    edge = chain.edge(chain.core.fleet)
+    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, (2 * MiB, 2 * MiB))
+    large, small = blob_of(chain, 8 * MiB, "large", "library/large"), blob_of(chain, MiB, "small")
+    assert raw.manifest(edge.port, "library/large", "v1").status == 200
+    down = raw.Download(edge.port, "library/large", large.digest, large.data).start().join(90)
+    assert down.right and not down.good, down
+    assert "File too large" in edge.process.text()
+    fetch(edge, small)
+    wait_until(lambda: edge.held(small.digest), "what fits is kept")
 
 
 @pytest.mark.parametrize("tier", ["edge", "central"])
