@@ -178,7 +178,7 @@ static void a_manifest_goes_after_its_children(void **state) {
 }
 
 /* Each manifest is too large to be spared, each child so small that it is. */
-static void prune_large_manifests(unsigned manifests, unsigned children, bool children_last) {
+static void prune_large_manifests(unsigned manifests, unsigned children, bool children_last, unsigned uses) {
     enum { LARGE = 700 * 1024, CHILD = 500 };
     struct digest child[8], m[8];
     store = fixture_open(dir, 0);
@@ -197,10 +197,12 @@ static void prune_large_manifests(unsigned manifests, unsigned children, bool ch
         assert_int_equal(store_put(store, &m[i], data, LARGE, &info, &err), 0);
         free(data);
     }
-    for (unsigned i = 0; i < children && children_last; i++) {
+    for (unsigned i = 0; i < children && children_last; i++)
         fixture_put(store, i, CHILD);
-        touch(&child[i]);
-    }
+    for (unsigned i = 0; i < uses * children; i++)
+        touch(&child[i % children]);
+    store_close(store); /* what is used is in the main queue now */
+    store = fixture_open(dir, 0);
     assert_int_equal(store_prune(store, 0), (int64_t)manifests * LARGE + (int64_t)children * CHILD);
     assert_int_equal(held_bytes(), 0);
     store_close(store);
@@ -210,10 +212,13 @@ static void prune_large_manifests(unsigned manifests, unsigned children, bool ch
 static void large_manifests_go_after_a_tiny_child(void **state) {
     (void)state;
     for (int last = 0; last < 2; last++) {
-        prune_large_manifests(1, 1, last);
-        prune_large_manifests(8, 1, last); /* all of one */
+        for (unsigned uses = 0; uses <= 3; uses++) {
+            prune_large_manifests(1, 1, last, uses);
+            prune_large_manifests(8, 1, last, uses); /* all of one */
+            prune_large_manifests(8, 2, last, uses);
+            prune_large_manifests(8, 8, last, uses); /* the oldest child is the youngest manifest's */
+        }
     }
-    prune_large_manifests(8, 8, false); /* the oldest child is the youngest manifest's */
 }
 
 static void the_limit_holds_with_large_manifests_of_one_tiny_child(void **state) {
