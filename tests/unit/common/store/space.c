@@ -359,8 +359,7 @@ static const char *fill_disk(void) {
     return path;
 }
 
-static void a_disk_full_at_start_is_made_room_on(void **state) {
-    (void)state;
+static void start_on_a_full_disk(bool log_lost) {
     mount_small("24m");
     store = fixture_open(dir, 0);
     struct digest plain[24], used, pinned, hosted, fresh;
@@ -372,14 +371,19 @@ static void a_disk_full_at_start_is_made_room_on(void **state) {
     for (unsigned i = 0; i < 24; i++)
         plain[i] = fixture_put(store, i, 500000);
     store_close(store);
+    for (int i = 0; i < 2 && log_lost; i++) {
+        char path[300];
+        snprintf(path, sizeof(path), "%s/index.db-%s", dir, i ? "wal" : "shm");
+        assert_int_equal(unlink(path), 0);
+    }
     fill_disk();
     store = fixture_open(dir, 0);
+    fresh = fixture_put(store, 200, 500000);
     unsigned gone = 0;
     for (unsigned i = 0; i < 24; i++)
         gone += !fixture_held(store, &plain[i]);
     assert_in_range(gone, 1, 20);
     assert_true(fixture_held(store, &used) && fixture_held(store, &pinned) && fixture_held(store, &hosted));
-    fresh = fixture_put(store, 200, 500000);
     store_close(store);
     /* The index knows what has happened. */
     store = fixture_open(dir, 0);
@@ -388,6 +392,17 @@ static void a_disk_full_at_start_is_made_room_on(void **state) {
     assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
     assert_int_equal(rep.bad + rep.missing + rep.adopted, 0);
     assert_true(fixture_held(store, &fresh));
+}
+
+static void a_disk_full_at_start_is_made_room_on(void **state) {
+    (void)state;
+    start_on_a_full_disk(false);
+}
+
+/* As after a power cut. */
+static void a_disk_full_at_start_is_made_room_on_for_the_index(void **state) {
+    (void)state;
+    start_on_a_full_disk(true);
 }
 
 static void what_a_full_disk_kept_from_the_index_is_written_later(void **state) {
@@ -415,15 +430,24 @@ static void what_a_full_disk_kept_from_the_index_is_written_later(void **state) 
     assert_true(store_lookup_in(store, &d, scope, &info));
 }
 
-static void a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint(void **state) {
+static void a_disk_full_of_what_stays_is_served_from(void **state) {
     (void)state;
     mount_small("4m");
     store = fixture_open(dir, 0);
-    struct digest d = fixture_put(store, 1, 1000);
-    store_close(store);
-    store = NULL;
-    char old[300];
-    snprintf(old, sizeof(old), "%s/index.db.old", dir);
+    struct digest d, lost;
+    assert_int_equal(fixture_put_flags(store, 1, 1000, BLOB_HOSTED, &d), 0);
+    for (int starts = 0; starts < 3; starts++) {
+        store_close(store);
+        if (starts == 0) fill_disk();
+        store = fixture_open(dir, 0);
+        touch(&d);
+        assert_int_equal(fixture_put_flags(store, 2, 100000, 0, &lost), ERR_NO_SPACE);
+    }
+}
+
+static void a_full_disk_without_an_index_is_an_error_at_start_with_a_hint(void **state) {
+    (void)state;
+    mount_small("4m");
     const char *filler = fill_disk();
     struct error err = {0};
     struct store_config cfg = {.dir = dir};
@@ -431,9 +455,7 @@ static void a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint(void **st
     assert_int_equal(store_open(&s, &cfg, &err), ERR_NO_SPACE);
     assert_true(err.hint[0]);
     assert_int_equal(unlink(filler), 0);
-    assert_int_equal(access(old, F_OK), -1);
     store = fixture_open(dir, 0);
-    assert_true(fixture_held(store, &d));
 }
 
 static void a_file_size_limit_counts_as_a_full_disk(void **state) {
@@ -484,8 +506,10 @@ int main(void) {
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
         T(a_full_disk_evicts_and_goes_on),
         T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
-        T(a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint),
+        T(a_disk_full_of_what_stays_is_served_from),
+        T(a_full_disk_without_an_index_is_an_error_at_start_with_a_hint),
         T(a_disk_full_at_start_is_made_room_on),
+        T(a_disk_full_at_start_is_made_room_on_for_the_index),
         T(what_a_full_disk_kept_from_the_index_is_written_later),
         T(a_file_size_limit_counts_as_a_full_disk),
         T(min_free_is_kept),
