@@ -31,7 +31,7 @@
 /* --- how much is too much --- */
 
 static int64_t used(const struct store *s) {
-    return s->bytes + s->part_bytes;
+    return s->bytes + s->part_bytes + s->quarantine_bytes;
 }
 
 static void ask_disk(struct store *s) {
@@ -235,7 +235,7 @@ static void *prune_main(void *arg) {
     pthread_setname_np(pthread_self(), "prune");
     thread_steps_back();
     wait_filled(&p->store->evictor);
-    p->freed = space_evict(p->store, used(p->store) - p->target, 0);
+    p->freed = space_evict(p->store, p->store->bytes + p->store->part_bytes - p->target, 0);
     writer_flush(p->store->writer);
     return NULL;
 }
@@ -458,6 +458,8 @@ void store_usage(const struct store *s, struct store_usage *out) {
         .tags = tags_count(s->tags),
         .parts = s->n_parts,
         .part_bytes = s->part_bytes,
+        .quarantined = s->n_quarantined,
+        .quarantine_bytes = s->quarantine_bytes,
         .disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize,
         .disk_total = (int64_t)st.f_blocks * (int64_t)st.f_frsize,
         .evictions = s->evictions,

@@ -303,6 +303,7 @@ static struct store *store_new(const struct store_config *cfg) {
     pthread_mutex_init(&s->children_lock, NULL);
     pthread_mutex_init(&s->parts_lock, NULL);
     pthread_mutex_init(&s->idle_lock, NULL);
+    pthread_mutex_init(&s->quarantine_lock, NULL);
     pthread_cond_init(&s->idle, NULL);
     s->files = files_new(files_max());
     s->parts = map_new(free);
@@ -332,6 +333,7 @@ int store_open_with(struct store **out, const struct store_config *cfg, bool fre
     struct store *s = store_new(cfg);
     int r = make_dirs(s, err);
     if (r == 0) r = parts_scan(s, err);
+    if (r == 0) quarantine_bound(s);
     if (r == 0) r = open_index(s, fresh, err);
     if (r == 0) r = space_start(s, err);
     if (r < 0) {

@@ -197,6 +197,9 @@ def test_verify_finds_a_corrupted_blob_and_it_is_fetched_again(chain):
     done = edge.command("verify", "--json", check=False)
     assert done.returncode == 1 and json.loads(done.stdout)["bad"] == 1, (done.stdout, done.stderr)
     assert blob.digest in done.stdout + done.stderr + edge.process.text(), "which blob it is stands nowhere"
+    df = edge.json("df")
+    assert (df["quarantined"], df["quarantine_bytes"]) == (1, blob.size)
+    assert "quarantine" in edge.command("df").stdout
     fetch(edge, blob)
     wait_until(lambda: edge.held(blob.digest), "held again")
     assert edge.command("verify", check=False).returncode == 0
