@@ -153,7 +153,8 @@ void space_wake(struct store *s);
 struct salvaged {
     unsigned flags; /* pinned, hosted */
     uint32_t n_scopes, scopes[SALVAGED_SCOPES];
-    char *repository; /* a manifest's */
+    size_t n_repositories; /* a manifest's */
+    char **repositories;
 };
 /* The index has been made anew and the old one is beside it: tags are taken over, and s->salvaged is filled. */
 void salvage(struct store *s, const char *path);

@@ -91,6 +91,14 @@ static void rebuild_finds_manifests_again(void **state) {
     assert_int_equal(bi.flags, 0);
 }
 
+static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
+    (void)bytes;
+    (void)tags;
+    char *all = arg;
+    snprintf(all + strlen(all), 200 - strlen(all), "%s %lld;", repo, (long long)manifests);
+    return true;
+}
+
 static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     (void)state;
     struct digest m, hosted, pinned = fixture_put(store, 15, 100);
@@ -103,6 +111,7 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     assert_int_equal(store_put(store, &hosted, data, 100, &info, &err), 0);
     free(data);
     put_manifest("{\"m\":1}", "acme/app", NULL, 0, &m);
+    put_manifest("{\"m\":1}", "acme/other", NULL, 0, &m);
     store_set_pinned(store, &pinned, true);
     store_add_scope(store, &hosted, other);
     struct tag_record rec = {.digest = m, .size = 7, .media_type = "application/m"};
@@ -123,6 +132,9 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     assert_true(store_lookup(store, &pinned, &bi));
     assert_int_equal(bi.flags, BLOB_PINNED);
     assert_true(store_tag_get(store, "acme/app", "v1", &rec));
+    char repos[200] = "";
+    assert_int_equal(store_each_repo(store, add_repo, repos, &err), 0);
+    assert_string_equal(repos, "acme/app 1;acme/other 1;");
     assert_int_equal(store_prune(store, 0), 7); /* the manifest */
 }
 
