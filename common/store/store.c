@@ -15,7 +15,6 @@
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
-#define MEDIA_MAX UINT16_MAX
 #define SCOPES_MAX ((1u << 24) - 1)
 #define FILES_MAX 4096
 
@@ -192,7 +191,7 @@ static void on_tag(const char *repo, const char *tag, const struct tag_record *r
 
 static void memory_new(struct store *s) {
     s->table = table_new();
-    s->media = intern_new(MEDIA_MAX);
+    s->media = intern_new_media();
     s->scopes = intern_new(SCOPES_MAX);
     s->tags = tags_new();
     s->blobs = s->bytes = s->manifests = 0;

@@ -100,7 +100,7 @@ int64_t held_discard(struct store *s, const struct digest *d, const char *to);
 void held_queue_row(struct store *s, const struct digest *d, uint32_t scope);
 /* Writes entries' use to the index, in batches. Evictor and close. */
 void held_flush_use(struct store *s);
-/* Numbers of names, their rows queued if new. 0: too many. */
+/* The number of a media type, its row queued if it is new; with too many of them, that of INTERN_MEDIA_ANY. */
 uint32_t held_media(struct store *s, const char *name);
 /* Flags and table entry to struct blob_info. */
 void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
