@@ -378,6 +378,7 @@ static void start_on_a_full_disk(bool log_lost) {
     }
     fill_disk();
     store = fixture_open(dir, 0);
+    wait_until_below(26 * 500000); /* one of the 27 has gone */
     fresh = fixture_put(store, 200, 500000);
     unsigned gone = 0;
     for (unsigned i = 0; i < 24; i++)
