@@ -182,7 +182,7 @@ lint-only: $(GEN_H)
 		--enable=warning,portability -D__CPPCHECK__ -D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, i = 0)))' \
 		-D'json_object_foreach(o,k,v)=while ((v = json_object_get(o, k = next_key(o))))' -I. common central edge
 	@printf '%s\n' $(COMMON_C) $(CENTRAL_C) $(EDGE_C) | \
-		xargs -P $(shell nproc) -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
+		xargs -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 .PHONY: all help run demo check bench bench-eviction fuzz deps test-deps bench-deps lint-deps sample unit fuzzers install docs clean format lint lint-only FORCE

@@ -143,7 +143,7 @@ static void on_chores(void *arg) {
     struct http_client *client = arg;
     struct http_call *c = client->calls;
     while (c) {
-        struct http_call *next = c->next; /* NOLINT(clang-analyzer-unix.Malloc): what is freed is off the list */
+        struct http_call *next = c->next;
         if (c->end == CALL_RUNNING) {
             add(c);
             if (c->held && !c->paused) go_on(c);

@@ -370,17 +370,19 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
     if (!s->cleared) abort();
     s->n_cleared = 0;
     /* What was used only once goes first. */
-    for (size_t k = 0; k < 2 * n && freed < want; k++) {
-        struct digest d;
-        struct table_value v;
-        char path[STORE_PATH_MAX];
-        uint32_t id = all[k % n].id;
-        if ((table_freq(s->table, id) > 0) != (k >= n) || !table_get(s->table, id, &d, &v) || !is_clearable(&v))
-            continue;
-        store_blob_path(&d, path);
-        if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
-        s->cleared[s->n_cleared++] = d;
-        freed += v.size;
+    for (unsigned used_more = 0; used_more < 2; used_more++) {
+        for (size_t i = 0; i < n && freed < want; i++) {
+            struct digest d;
+            struct table_value v;
+            char path[STORE_PATH_MAX];
+            uint32_t id = all[i].id;
+            if ((table_freq(s->table, id) > 0) != used_more || !table_get(s->table, id, &d, &v) || !is_clearable(&v))
+                continue;
+            store_blob_path(&d, path);
+            if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
+            s->cleared[s->n_cleared++] = d;
+            freed += v.size;
+        }
     }
     free(all);
     return freed;
