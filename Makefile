@@ -15,6 +15,8 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-de
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
+BENCH_PACKAGES := varnish
+LINT_PACKAGES := cppcheck clang-tidy
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -70,7 +72,7 @@ demo: test-deps
 check: test-deps
 	@tests/check
 ## bench        measure beside the peers (QUICK=1: under three minutes)
-bench: test-deps
+bench: bench-deps
 	@+$(NOW) all
 	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
 ## bench-eviction  hit ratios of eviction policies on traces of a modelled registry cache (tests/bench/eviction/README.md)
@@ -84,6 +86,10 @@ deps:
 	@deploy/local/packages $(BUILD_PACKAGES)
 test-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+bench-deps:
+	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
+lint-deps:
+	@deploy/local/packages $(BUILD_PACKAGES) $(LINT_PACKAGES)
 sample: build/sample/index.json
 build/sample/index.json: $(wildcard tests/sample/*)
 	@rm -rf build/sample; mkdir -p build
@@ -169,13 +175,15 @@ format:
 	find central common edge tests -name '*.[ch]' -exec clang-format -i {} +
 
 ## lint         clang-tidy and cppcheck
-lint: $(GEN_H)
+lint: lint-deps
+	@+$(NOW) lint-only
+lint-only: $(GEN_H)
 	@cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --suppressions-list=tests/cppcheck-suppressions \
 		--enable=warning,portability -D__CPPCHECK__ -D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, i = 0)))' \
 		-D'json_object_foreach(o,k,v)=while ((v = json_object_get(o, k = next_key(o))))' -I. common central edge
 	@printf '%s\n' $(COMMON_C) $(CENTRAL_C) $(EDGE_C) | \
-		xargs -P $(shell nproc) -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
+		xargs -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check bench bench-eviction fuzz deps test-deps sample unit fuzzers install docs clean format lint FORCE
+.PHONY: all help run demo check bench bench-eviction fuzz deps test-deps bench-deps lint-deps sample unit fuzzers install docs clean format lint lint-only FORCE
 .SECONDARY:

@@ -394,6 +394,7 @@ static void running(struct runtime *rt) {
     struct central *c = rt->tier;
     c->relearn.fn = relearn;
     workpool_submit(rt->pool, &c->relearn);
+    runtime_ready(rt);
 }
 
 static void stop(struct runtime *rt) {

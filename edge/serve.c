@@ -9,6 +9,7 @@
 #include "edge/config.h"
 #include "edge/pull/lookup.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A "no" is asked again soon: together with central's own memory a new tag must be seen within 10 s. */
@@ -29,6 +30,17 @@ static struct edge *edge_of(void *rt) {
 
 static const struct name_rules *rules(void *rt) {
     return settings_rules(edge_of(rt)->settings);
+}
+
+/* A "no" is central's to say. */
+static bool names_unsettled(char *why, size_t cap, void *rt) {
+    struct edge *e = edge_of(rt);
+    struct central_state s;
+    if (settings_known(e->settings)) return false;
+    central_source_state(e->central, &s);
+    snprintf(why, cap, "central at %s has not yet told this edge which upstreams it has%s%s", e->cfg->central,
+             s.reachable ? "" : ": it cannot be reached: ", s.reachable ? "" : s.last_error);
+    return true;
 }
 
 static uint32_t scope(const struct repo_name *repo, void *rt) {
@@ -155,8 +167,12 @@ static int start(struct runtime *rt, struct error *err) {
     return 0;
 }
 
+static void on_ready(void *rt) {
+    runtime_ready(rt);
+}
+
 static void running(struct runtime *rt) {
-    lookups_begin(edge_of(rt)->lookups);
+    lookups_begin(edge_of(rt)->lookups, on_ready, rt);
 }
 
 static void stop(struct runtime *rt) {
@@ -175,6 +191,7 @@ static const struct runtime_tier tier = {
     .status = status,
     .doctor = doctor,
     .rules = rules,
+    .names_unsettled = names_unsettled,
     .scope = scope,
     .fresh_for_ms = fresh_for_ms,
     .sources = sources,

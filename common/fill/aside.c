@@ -10,11 +10,14 @@
 #define FAR_SECONDS 2
 /* Larger blobs than this get no bitmap: a hostile length must not cost memory. */
 #define ASIDE_BLOB_MAX (1024 * GiB)
+/* With so many wrong pieces it may be the catalogue that is wrong: the main fetch will find out. */
+#define ASIDE_LIES_MAX 3
 
 struct aside {
     struct fill *fill;
     struct aside *next;
     struct fetch *fetch;
+    const char *origin; /* fetch_head.origin */
     int64_t start, end, at;
     struct hasher hasher; /* of the current piece, when its proofs are known */
     bool checking;
@@ -114,6 +117,7 @@ static void piece_done(struct fill *f, int64_t piece) {
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
     (void)fetch;
     struct aside *a = arg;
+    a->origin = h->origin;
     int64_t size = atomic_load_explicit(&a->fill->size, memory_order_relaxed);
     if (h->total >= 0 && h->total != size) aside_free(a);
 }
@@ -146,6 +150,8 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         if (a->at % PIECE_SIZE != 0 && a->at != size) continue;
         int64_t piece = (a->at - 1) / PIECE_SIZE;
         if (a->at % PIECE_SIZE == 0 && !piece_fits(a, piece)) {
+            f->aside_lies++;
+            f->liar = a->origin;
             aside_free(a);
             return;
         }
@@ -182,7 +188,10 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const char *
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = start,
         .length = end - start,
+        .liar = f->liar,
+        .doubted = f->lies[f->source] > 0 || f->aside_lies > 0,
     };
+    f->liar = NULL;
     memcpy(rq.request_id, request_id, sizeof(rq.request_id));
     a->fetch = fetch_start(f->sources[f->source], &rq, &aside_events, a);
 }
@@ -204,7 +213,7 @@ static bool prepare(struct fill *f, int64_t size) {
 void aside_consider(struct fill *f) {
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (size < 0 || f->claimed || size > ASIDE_BLOB_MAX || atomic_load_explicit(&f->window, memory_order_relaxed) ||
-        f->spec.manifest)
+        f->spec.manifest || f->aside_lies >= ASIDE_LIES_MAX)
         return;
     for (struct fill_reader *r = f->readers.first; r && f->n_asides < FILL_ASIDE_MAX; r = r->next) {
         int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed), end = r->spec.end;

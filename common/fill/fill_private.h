@@ -114,6 +114,7 @@ struct fill {
     int64_t tick_written, rate; /* bytes a second */
     struct aside *asides;
     unsigned n_asides;
+    unsigned aside_lies; /* pieces fetched aside that the catalogue disproved */
     uint32_t scopes[4];
     unsigned n_scopes;
     unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */

@@ -143,7 +143,7 @@ static void on_chores(void *arg) {
     struct http_client *client = arg;
     struct http_call *c = client->calls;
     while (c) {
-        struct http_call *next = c->next; /* NOLINT(clang-analyzer-unix.Malloc): what is freed is off the list */
+        struct http_call *next = c->next;
         if (c->end == CALL_RUNNING) {
             add(c);
             if (c->held && !c->paused) go_on(c);
@@ -596,11 +596,11 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
     set_options(c, spec);
     if (!set_headers(c, spec)) {
         fail(c, ERR_INVALID, "would have been sent a header of several lines");
-    } else if (spec->ca_file && file_is_odd(spec->ca_file)) {
-        snprintf(why, sizeof(why), "cannot be trusted: %s is not a regular file", spec->ca_file);
-        fail(c, ERR_UNREACHABLE, why);
     } else if (!http_url_parse(spec->url, &u)) {
         fail(c, ERR_INVALID, "is not an http or https URL without credentials");
+    } else if (spec->ca_file && strcmp(u.scheme, "https") == 0 && file_is_odd(spec->ca_file)) {
+        snprintf(why, sizeof(why), "cannot be trusted: %s is not a regular file", spec->ca_file);
+        fail(c, ERR_UNREACHABLE, why);
     } else if (!http_reach_allows(c->reach, http_host_class(u.host))) {
         c->denied = true;
         describe(c, CURLE_OK);

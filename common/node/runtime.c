@@ -1,7 +1,7 @@
 /* One node put together, in the order its parts depend on each other, and taken down in the reverse. Thread: main,
  * which becomes the control loop.
  *
- *   store ─▶ tier ─▶ fills ─▶ registry ─▶ servers (bound) ─▶ loops run ─▶ ready
+ *   store ─▶ tier ─▶ fills ─▶ registry ─▶ servers (bound) ─▶ fetch loop runs ─▶ tier is ready ─▶ serving loops run
  *   SIGTERM ─▶ not ready ─▶ servers drain ─▶ fills stop (part files kept) ─▶ loops join ─▶ all is freed */
 #include "common/node/runtime.h"
 
@@ -34,6 +34,7 @@ struct node_run {
     struct tls_server *tls, *node_tls;
     struct http_server *servers[SERVERS_MAX];
     unsigned n_servers, n_draining;
+    bool serves;              /* the serving loops run */
     unsigned max_connections; /* as many as there are descriptors for, some kept for files and sources */
     struct loop *serving[LOOPS_MAX];
     const char *loop_names[LOOPS_MAX + 2];
@@ -185,6 +186,7 @@ static void make_parts(struct node_run *n) {
         .negative_ms = t->negative_ms,
         .hide_deleted = rt->hide_deleted,
         .rules = t->rules,
+        .names_unsettled = t->names_unsettled,
         .scope = t->scope,
         .fresh_for_ms = t->fresh_for_ms,
         .sources = t->sources,
@@ -291,7 +293,31 @@ static int make_servers(struct node_run *n, struct error *err) {
 
 static void on_fetch_running(void *arg) {
     struct node_run *n = arg;
-    if (n->tier->running) n->tier->running(&n->rt);
+    n->tier->running(&n->rt);
+}
+
+static void start_serving(struct node_run *n) {
+    n->serves = true;
+    for (unsigned i = 0; i < n->rt.n_serving; i++)
+        loop_start(n->rt.serving[i]);
+}
+
+static void on_ready(void *arg) {
+    struct node_run *n = arg;
+    if (n->serves) return; /* told to stop meanwhile */
+    start_serving(n);
+    health_set(n->health, "running", NULL);
+    const struct node_config *node = n->rt.node;
+    log_info("ready", KV_S("registry", node->registry_listen), KV_S("admin", node->admin_listen),
+             KV_S("data", node->data));
+    log_warn(
+        "open_to_all",
+        KV_S("note", "no access rules are configured: anyone who can reach this node may pull; nothing can be pushed"));
+    daemon_ready(n->daemon, "serving");
+}
+
+void runtime_ready(struct runtime *rt) {
+    loop_call(rt->control, on_ready, rt);
 }
 
 /* What became of the certificate, in words. */
@@ -369,6 +395,7 @@ static void on_drained(void *arg) {
 static void on_stop(void *arg) {
     struct node_run *n = arg;
     log_info("stopping");
+    if (!n->serves) start_serving(n); /* connections end where they were taken */
     health_set(n->health, "running", "the node is stopping");
     api_stop(n->api);
     store_stop_bulk(n->rt.store);
@@ -429,18 +456,8 @@ static int bring_up(struct node_run *n, struct error *err) {
 static void run(struct node_run *n) {
     struct runtime *rt = &n->rt;
     loop_start(rt->fetch);
-    for (unsigned i = 0; i < rt->n_serving; i++)
-        loop_start(rt->serving[i]);
     loop_call(rt->fetch, on_fetch_running, n);
     timer_set(&n->certificates, CERTIFICATE_CHECK_MS);
-    health_set(n->health, "running", NULL);
-    const struct node_config *node = rt->node;
-    log_info("ready", KV_S("registry", node->registry_listen), KV_S("admin", node->admin_listen),
-             KV_S("data", node->data));
-    log_warn(
-        "open_to_all",
-        KV_S("note", "no access rules are configured: anyone who can reach this node may pull; nothing can be pushed"));
-    daemon_ready(n->daemon, "serving");
     loop_run(rt->control);
     for (unsigned i = 0; i < rt->n_serving; i++) {
         loop_stop(rt->serving[i]);
@@ -449,6 +466,12 @@ static void run(struct node_run *n) {
     loop_stop(rt->fetch);
     loop_join(rt->fetch);
     log_info("stopped");
+}
+
+/* The node goes on: what it holds can be served. */
+static void warn_of_file(const struct error *err, void *arg) {
+    (void)arg;
+    log_warn("file_unusable", KV_S("why", err->msg));
 }
 
 int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier) {
@@ -464,6 +487,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
         descriptors > 2 * DESCRIPTORS_KEPT ? (unsigned)(descriptors - DESCRIPTORS_KEPT) : (unsigned)(descriptors / 2);
     log_init(2, node->log_format, node->log_level, node->program);
     config_warn_no_effect(node);
+    config_check_files(ctx->schema, node, warn_of_file, NULL);
     if (n.max_connections < node->conns) {
         log_warn("connections_limited", KV_I("to", n.max_connections),
                  KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));

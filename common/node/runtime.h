@@ -31,7 +31,7 @@ struct runtime {
 struct runtime_tier {
     /* Control thread, loops not yet running; the store is open, fills and registry are not yet made. Sets rt->tier. */
     int (*start)(struct runtime *rt, struct error *err);
-    /* Fetch loop: background work may begin. NULL: there is none. */
+    /* Fetch loop: background work may begin. Nobody is answered before it has called runtime_ready. */
     void (*running)(struct runtime *rt);
     /* Control thread, loops joined, fills and registry freed; the store is still open. */
     void (*stop)(struct runtime *rt);
@@ -47,6 +47,7 @@ struct runtime_tier {
     /* Of struct registry_config and struct fill_engine_config, which say when and where. */
     const struct name_rules *(*rules)(void *rt);
     uint32_t (*scope)(const struct repo_name *repo, void *rt);
+    bool (*names_unsettled)(char *why, size_t cap, void *rt);
     int64_t (*fresh_for_ms)(const struct repo_name *repo, void *rt);
     unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *rt);
     void (*learned_tag)(const struct repo_name *repo, const char *tag, const struct tag_record *rec, void *rt);
@@ -55,6 +56,9 @@ struct runtime_tier {
                     size_t n_proofs, const void *data, size_t len, void *rt);
     int64_t negative_ms;
 };
+
+/* Any thread, once: clients may be answered from now on; until then they wait in the sockets' queues. */
+void runtime_ready(struct runtime *rt);
 
 /* The command `serve`: runs until SIGTERM or SIGINT. Returns its exit status; errors are printed. */
 int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier);

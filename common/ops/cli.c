@@ -244,8 +244,12 @@ static int run_command(const struct cli *cli, const struct command *c) {
         print_rest(&p);
         return EXIT_FAILED;
     }
-    struct command_context ctx = {
-        .node = node, .json = cli->json, .check = cli->check, .argc = cli->n_rest, .argv = cli->rest};
+    struct command_context ctx = {.node = node,
+                                  .schema = cli->program->schema,
+                                  .json = cli->json,
+                                  .check = cli->check,
+                                  .argc = cli->n_rest,
+                                  .argv = cli->rest};
     int status = cli->check ? finish_check(cli, node) : c->run(&ctx);
     cli->program->unload(node);
     return status;

@@ -7,11 +7,13 @@
 
 /* What a command gets: the loaded configuration and its own arguments after its name (options common to all are already
  * taken out). */
+struct config_schema;
 struct command_context {
-    const struct node_config *node; /* first member of the node's own config struct */
-    bool json;                      /* --json */
-    bool check;                     /* serve --check */
-    int argc;                       /* positional arguments and the command's own options */
+    const struct node_config *node;     /* first member of the node's own config struct */
+    const struct config_schema *schema; /* node's */
+    bool json;                          /* --json */
+    bool check;                         /* serve --check */
+    int argc;                           /* positional arguments and the command's own options */
     char **argv;
 };
 

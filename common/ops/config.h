@@ -77,9 +77,9 @@ int config_load_error(const struct config_load *load, const char *path, struct e
 /* Frees every field of the schema, and what config_load put into node. */
 void config_free(const struct config_schema *schema, struct node_config *target);
 
-/* Opens every CONFIG_FILE of a loaded configuration (serve --check) and tells each that cannot be. Their number. */
+/* Opens every CONFIG_FILE of a loaded configuration and tells each that cannot be. Their number. */
 size_t config_check_files(const struct config_schema *schema, const struct node_config *target,
-                          void (*each)(const struct error *err, void *arg), void *arg) must_check;
+                          void (*each)(const struct error *err, void *arg), void *arg);
 /* Says in the log, once for each, which keys were set in vain. */
 void config_warn_no_effect(const struct node_config *node);
 

@@ -1,6 +1,7 @@
 /* --set key.path=value: one step of the path at a time, schema and tree side by side. Thread: main. */
 #include "common/ops/config_set.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -138,7 +139,7 @@ static int path_walk(const struct config_schema *schema, struct config_node **sl
     const char *start = path;
     const struct config_key *key = NULL;
     while (path < end) {
-        char step[STEP_MAX], where[STEP_MAX];
+        char step[STEP_MAX] = "", where[STEP_MAX];
         snprintf(where, sizeof where, "%.*s", (int)(path - start), start);
         int r = step_read(&path, end, step, place, err);
         if (r < 0) return r;
@@ -177,10 +178,11 @@ int config_set(const struct config_schema *schema, struct config_node **root, co
         error_hint(err, "for example --set log.level=debug");
         return ERR_INVALID;
     }
-    struct config_node **slot, *value;
-    const struct config_key *key;
+    struct config_node **slot = NULL, *value = NULL;
+    const struct config_key *key = NULL;
     int r = path_walk(schema, root, argument, eq, &place, &slot, &key, err);
     if (r < 0) return r;
+    assert(slot && key);
     r = value_parse(key, eq + 1, &place, &value, err);
     if (r < 0) return r;
     config_tree_free(*slot);

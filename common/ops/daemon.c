@@ -72,10 +72,14 @@ static void on_watchdog(void *arg) {
 
 unsigned long daemon_prepare(void) {
     umask(077);
-    /* A stray signal ends nothing; SIGHUP has no meaning before there is a loop. */
-    static const int ignored[] = {SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
+    /* A stray signal ends nothing; SIGHUP has no meaning before there is a loop; instead of SIGXFSZ, the write says
+     * EFBIG, which is one kind of no space. */
+    static const int ignored[] = {SIGPIPE, SIGHUP,  SIGUSR1, SIGUSR2, SIGALRM,  SIGVTALRM,
+                                  SIGPROF, SIGXFSZ, SIGIO,   SIGPWR,  SIGSTKFLT};
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
+    for (int i = SIGRTMIN; i <= SIGRTMAX; i++)
+        signal(i, SIG_IGN);
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 1024;
     if (limit.rlim_cur < limit.rlim_max) {

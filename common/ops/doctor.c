@@ -273,7 +273,6 @@ static void check_central(struct doctor *d, struct doctor_check *c) {
 static void list_upstream(struct buf *list, const json_t *u, bool good) {
     int64_t left = json_int(u, "rate_remaining", -1), limit = json_int(u, "rate_limit", -1);
     int r = buf_printf(list, "%s%s", list->len ? ", " : "", json_text(u, "name", "?"));
-    if (r == 0 && json_int(u, "requests", -1) == 0) r = buf_add_str(list, " (not asked yet)");
     if (r == 0 && left >= 0) r = buf_printf(list, " (%lld of %lld pulls left)", (long long)left, (long long)limit);
     if (r == 0 && !good && left != 0) r = buf_printf(list, ": %s", json_text(u, "message", "not reachable"));
     if (r < 0) abort();
@@ -290,27 +289,38 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
                                                 : "no upstream is configured");
         return;
     }
-    struct buf well, bad;
+    /* An edge has central's word for it, as of its last requests; central has just asked them all. */
+    bool told = d->node->kind == NODE_EDGE;
+    const char *whose = told ? "of central: " : "";
+    struct buf well, bad, unasked;
     buf_init(&well, 0);
     buf_init(&bad, 0);
+    buf_init(&unasked, 0);
     size_t i;
     json_array_foreach(list, i, u) {
         bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "rate_remaining", -1) != 0;
-        list_upstream(good ? &well : &bad, u, good);
+        bool nothing = told && good && json_int(u, "requests", -1) == 0;
+        list_upstream(!good ? &bad : nothing ? &unasked : &well, u, good);
     }
-    /* An edge has central's word for it, as of its last requests. */
-    const char *whose = d->node->kind == NODE_EDGE ? "of central: " : "";
+    char others[400] = "";
+    if (unasked.len > 0)
+        snprintf(others, sizeof(others), "%s%snot known, for central has not needed them since its start: %s",
+                 well.len ? well.data : "", well.len ? "; " : "", unasked.data);
+    else if (well.len > 0)
+        snprintf(others, sizeof(others), "%s", well.data);
     if (bad.len == 0) {
-        say(c, DOCTOR_OK, "%s%s", whose, well.data);
+        say(c, well.len ? DOCTOR_OK : DOCTOR_SKIP, "%s%s", whose, others);
+        if (unasked.len > 0) todo(c, "to have them asked now, run `entrepot-central doctor` on central");
     } else {
-        say(c, well.len ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data, well.len ? "; others: " : "",
-            well.len ? well.data : "");
+        say(c, others[0] ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data, others[0] ? "; others: " : "",
+            others);
         todo(c,
              "what is held is still served. Check DNS, the way out (https_proxy), ca_file and credentials of those; a "
              "used-up rate limit rises with a username of that upstream");
     }
     buf_fini(&well);
     buf_fini(&bad);
+    buf_fini(&unasked);
 }
 
 static void check_pull(struct doctor *d, struct doctor_check *c) {

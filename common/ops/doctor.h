@@ -14,7 +14,7 @@ const char *doctor_verdict_word(enum doctor_verdict v);
 struct doctor_check {
     const char *name;
     enum doctor_verdict verdict;
-    char message[700], todo[400]; /* todo: what to do, "" when all is well */
+    char message[700], todo[400]; /* todo: what to do, "" for nothing */
 };
 struct doctor {
     const struct node_config *node;

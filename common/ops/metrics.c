@@ -17,15 +17,16 @@ struct metric_def {
     const char *name, *label_a, *label_b, *help;
 };
 static const struct metric_def scalars[METRIC_COUNT] = {
-#define METRIC(id, t, n, h) [METRIC_##id] = {.type = t, .name = n, .help = h},
+#define METRIC(id, t, n, h) [METRIC_##id] = {.type = (t), .name = (n), .help = (h)},
 #include "common/ops/metric_list.h"
 };
 static const struct metric_def families[FAMILY_COUNT] = {
-#define METRIC_FAMILY(id, t, n, a, b, h) [FAMILY_##id] = {.type = t, .name = n, .label_a = a, .label_b = b, .help = h},
+#define METRIC_FAMILY(id, t, n, a, b, h) \
+    [FAMILY_##id] = {.type = (t), .name = (n), .label_a = (a), .label_b = (b), .help = (h)},
 #include "common/ops/metric_list.h"
 };
 static const struct metric_def histograms[HISTOGRAM_COUNT] = {
-#define METRIC_HISTOGRAM(id, n, h) [HISTOGRAM_##id] = {.name = n, .help = h},
+#define METRIC_HISTOGRAM(id, n, h) [HISTOGRAM_##id] = {.name = (n), .help = (h)},
 #include "common/ops/metric_list.h"
 };
 static const char *const endpoints[ENDPOINT_COUNT] = {

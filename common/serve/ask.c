@@ -142,7 +142,8 @@ static int64_t lifetime_ms(const struct question *q) {
         return q->rq.kind == FETCH_TAGS ? LIST_MS : 0;
     case ERR_NOT_FOUND:
     case ERR_DENIED:
-        return q->asker->negative_ms;
+        /* What central hosts costs no upstream anything to ask for, and who has just loaded it pulls it next. */
+        return q->rq.repo.upstream[0] ? q->asker->negative_ms : 0;
     default:
         return FAILURE_MS;
     }

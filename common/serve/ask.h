@@ -1,6 +1,7 @@
 /* Questions to sources whose answers are small: does a tag exist and where does it point, a list of tags, referrers,
- * has it a blob. Equal questions asked at the same time, from whichever loops, cost one; a "no" and a failure are
- * remembered for a moment. Thread: ask from any loop, answers come on that loop; the table is the fetch loop's. */
+ * has it a blob. Equal questions asked at the same time, from whichever loops, cost one; a "no" of an upstream and a
+ * failure are remembered for a moment. Thread: ask from any loop, answers come on that loop; the table is the fetch
+ * loop's. */
 #ifndef ENTREPOT_SERVE_ASK_H
 #define ENTREPOT_SERVE_ASK_H
 

@@ -143,6 +143,12 @@ static bool resolve(struct exchange *x, const struct name_rules *rules) {
         x->scope = g->cfg.scope(&x->repo, g->cfg.arg);
         return true;
     }
+    char why[512];
+    if (r == ERR_NOT_FOUND && g->cfg.names_unsettled && g->cfg.names_unsettled(why, sizeof(why), g->cfg.arg)) {
+        http_reply_header(x->req, "Retry-After", "1");
+        serve_error_status(x->req, 503, REGERR_UNAVAILABLE, why);
+        return false;
+    }
     serve_error(x->req, r == ERR_NOT_FOUND ? REGERR_NAME_UNKNOWN : REGERR_NAME_INVALID, err.msg,
                 err.hint[0] ? err.hint : NULL);
     return false;

@@ -22,6 +22,8 @@ struct registry_config {
     bool hide_deleted;       /* a tag its source has deleted is a 404, not a marked answer */
     /* Any thread. The rules in force; what it returned stays valid for the life of the process. */
     const struct name_rules *(*rules)(void *arg);
+    /* Any thread: a name that is not known may be known soon; why, for a person. NULL: what the rules say is final. */
+    bool (*names_unsettled)(char *why, size_t cap, void *arg);
     /* Any thread: the scope (store.h) a repository's content is served in. */
     uint32_t (*scope)(const struct repo_name *repo, void *arg);
     /* Any thread: how long a tag of this repository is fresh, ms; INT64_MAX: always (hosted). */

@@ -193,8 +193,8 @@ void evict_keep(struct evict *e, uint32_t id) {
     if (!evict_has(e, id)) push(e, MAIN, id);
 }
 
-/* Large manifests must stay while a child is held, and a tiny child is spared: with nothing else left to go, it goes.
- */
+/* Large manifests must stay while a child is held, and a child stays that is tiny or used: with nothing else left to
+ * go, it goes. */
 static bool all_refused(const struct evict *e) {
     return e->refused > 0 && e->refused >= e->lists[SMALL].n + e->lists[MAIN].n;
 }
@@ -218,7 +218,7 @@ int evict_next(struct evict *e, uint32_t *id) {
         *id = e->lists[from].oldest;
         unsigned freq = e->ops.freq(*id, e->arg);
         evict_remove(e, *id);
-        if (freq > 0)
+        if (freq > 0 && !forced)
             e->ops.set_freq(*id, from == MAIN ? freq - 1 : 0, e->arg);
         else if (from != SPARED && e->ops.size(*id, e->arg) <= TINY)
             to = SPARED;

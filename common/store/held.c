@@ -146,7 +146,8 @@ static uint32_t number_of(struct store *s, struct intern *set, const char *name)
 }
 
 uint32_t held_media(struct store *s, const char *name) {
-    return number_of(s, s->media, name);
+    uint32_t id = number_of(s, s->media, name);
+    return id ? id : number_of(s, s->media, INTERN_MEDIA_ANY);
 }
 
 int store_scope(struct store *s, const char *name, uint32_t *id) {

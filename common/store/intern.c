@@ -9,11 +9,19 @@
 #include "common/core/map.h"
 
 #define CHUNK 1024u
+#define MEDIA_MAX 1000u
+
+/* Whatever strangers have filled a set of media types with, these find room. */
+static const char *const usual[] = {"application/vnd.oci.image.manifest.v1+json",
+                                    "application/vnd.oci.image.index.v1+json",
+                                    "application/vnd.docker.distribution.manifest.v2+json",
+                                    "application/vnd.docker.distribution.manifest.list.v2+json", INTERN_MEDIA_ANY};
 
 struct intern {
     pthread_mutex_t lock; /* guards ids and next; held for a look-up */
     struct map *ids;
     uint32_t limit, next;
+    uint32_t kept; /* the last numbers, for usual media types */
     _Atomic(_Atomic(char *) *) chunks[];
 };
 
@@ -24,6 +32,12 @@ struct intern *intern_new(uint32_t limit) {
     in->ids = map_new(NULL);
     in->limit = limit;
     in->next = 1;
+    return in;
+}
+
+struct intern *intern_new_media(void) {
+    struct intern *in = intern_new(MEDIA_MAX + ARRAY_LEN(usual));
+    in->kept = ARRAY_LEN(usual);
     return in;
 }
 
@@ -55,10 +69,17 @@ static void set(struct intern *in, uint32_t id, const char *s) {
     if (id >= in->next) in->next = id + 1;
 }
 
+static bool is_usual(const char *s) {
+    for (size_t i = 0; i < ARRAY_LEN(usual); i++) {
+        if (strcmp(s, usual[i]) == 0) return true;
+    }
+    return false;
+}
+
 uint32_t intern_get(struct intern *in, const char *s, bool *is_new) {
     pthread_mutex_lock(&in->lock);
     uint32_t id = (uint32_t)(uintptr_t)map_get_s(in->ids, s);
-    bool make = id == 0 && in->next <= in->limit;
+    bool make = id == 0 && in->next <= in->limit - (in->kept && is_usual(s) ? 0 : in->kept);
     if (make) {
         id = in->next;
         set(in, id, s);

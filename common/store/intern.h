@@ -8,6 +8,9 @@
 struct intern;
 
 struct intern *intern_new(uint32_t limit);
+/* Of media types: a thousand, which nobody needs, and always room for those in general use. */
+struct intern *intern_new_media(void);
+#define INTERN_MEDIA_ANY "application/octet-stream" /* one of them */
 void intern_free(struct intern *in);
 /* The number of s. *is_new (may be NULL): it was made by this call. 0: the set is full. */
 uint32_t intern_get(struct intern *in, const char *s, bool *is_new);

@@ -133,7 +133,7 @@ int part_open(struct store *s, const struct digest *d, struct part **out, int64_
     struct part *p = part_new(s, d);
     store_part_path(d, p->path);
     r = open_file_of(p, 0, err);
-    struct stat st;
+    struct stat st = {0};
     if (r == 0 && fstat(open_file_fd(p->file), &st) < 0) r = error_errno(err, "reading the size of %s", p->path);
     if (r < 0) {
         unclaim(s, d, known ? known : -1);

@@ -68,9 +68,12 @@ static void adopt(struct pass *p, const struct digest *d, int dir_fd, const char
         info.flags |= old->flags;
         info.scopes = old->scopes;
         info.n_scopes = old->n_scopes;
-        info.repository = media[0] ? old->repository : NULL;
     }
-    commit_adopt(s, d, &info);
+    size_t n_repositories = old && media[0] ? old->n_repositories : 0, i = 0;
+    do {
+        info.repository = i < n_repositories ? old->repositories[i] : NULL;
+        commit_adopt(s, d, &info);
+    } while (++i < n_repositories);
     free(children);
     s->adopted++;
     if (++p->adopted % FLUSH_EVERY == 0) writer_flush(s->writer);

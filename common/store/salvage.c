@@ -1,5 +1,5 @@
 /* What an index that is thrown away still tells, as far as it can be read, of what the folder does not know: tags, and
- * of blobs the scopes they may be served in, whether they are pinned or hosted, and the repository of manifests.
+ * of blobs the scopes they may be served in, whether they are pinned or hosted, and the repositories of manifests.
  * Thread: control, while the store opens; what was found is given back to blobs as they are adopted, in the work pool.
  */
 #include <stdio.h>
@@ -35,7 +35,9 @@ static void tags(struct store *s, sqlite3 *db) {
 
 static void salvaged_free(void *p) {
     struct salvaged *v = p;
-    free(v->repository);
+    for (size_t i = 0; i < v->n_repositories; i++)
+        free(v->repositories[i]);
+    free(v->repositories);
     free(v);
 }
 
@@ -101,7 +103,8 @@ static void blobs(struct store *s, sqlite3 *db, const struct numbers *m) {
         const char *repo = text(st, 1);
         if (!repo || !index_column_digest(st, 0, &d)) continue;
         struct salvaged *v = of(s, &d);
-        if (!v->repository) v->repository = strdup(repo);
+        v->repositories = reallocarray(v->repositories, v->n_repositories + 1, sizeof(char *));
+        if (!v->repositories || !(v->repositories[v->n_repositories++] = strdup(repo))) abort();
     }
     sqlite3_finalize(st);
 }

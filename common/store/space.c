@@ -31,7 +31,7 @@
 /* --- how much is too much --- */
 
 static int64_t used(const struct store *s) {
-    return s->bytes + s->part_bytes;
+    return s->bytes + s->part_bytes + s->quarantine_bytes;
 }
 
 static void ask_disk(struct store *s) {
@@ -160,12 +160,13 @@ static int next_victim(struct store *s, uint32_t *id, struct digest *d) {
     return r;
 }
 
+/* In a row; after so many there is nothing that may go. */
 static size_t vetoes_max(struct store *s, unsigned flags) {
     if (flags & SPACE_QUICK) return QUICK_VETOES;
     pthread_mutex_lock(&s->evict_lock);
     size_t n = evict_len(s->evict);
     pthread_mutex_unlock(&s->evict_lock);
-    return 2 * n; /* a manifest once in its turn, and once more for each that went before its last child */
+    return 2 * n; /* a manifest once in its turn, and once more until what all of them wait for is looked at */
 }
 
 /* In bulk, as long a rest as the work took: unlinking a hundred thousand files keeps a processor and the file system's
@@ -188,10 +189,8 @@ static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
         if (r < 0) continue;
         int64_t n = try_victim(s, id, &d, flags);
         freed += n;
-        if (n == 0)
-            vetoes++;
-        else
-            victims++;
+        vetoes = n ? 0 : vetoes + 1;
+        victims += n > 0;
         if ((flags & SPACE_QUICK) && victims == QUICK_VICTIMS) break;
         if (!(flags & SPACE_QUICK) && n && victims % BATCH_VICTIMS == 0) writer_flush(s->writer);
         if (!(flags & SPACE_QUICK) && n && victims % REST_VICTIMS == 0) rest(&since_us);
@@ -236,7 +235,7 @@ static void *prune_main(void *arg) {
     pthread_setname_np(pthread_self(), "prune");
     thread_steps_back();
     wait_filled(&p->store->evictor);
-    p->freed = space_evict(p->store, used(p->store) - p->target, 0);
+    p->freed = space_evict(p->store, p->store->bytes + p->store->part_bytes - p->target, 0);
     writer_flush(p->store->writer);
     return NULL;
 }
@@ -371,17 +370,19 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
     if (!s->cleared) abort();
     s->n_cleared = 0;
     /* What was used only once goes first. */
-    for (size_t k = 0; k < 2 * n && freed < want; k++) {
-        struct digest d;
-        struct table_value v;
-        char path[STORE_PATH_MAX];
-        uint32_t id = all[k % n].id;
-        if ((table_freq(s->table, id) > 0) != (k >= n) || !table_get(s->table, id, &d, &v) || !is_clearable(&v))
-            continue;
-        store_blob_path(&d, path);
-        if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
-        s->cleared[s->n_cleared++] = d;
-        freed += v.size;
+    for (unsigned used_more = 0; used_more < 2; used_more++) {
+        for (size_t i = 0; i < n && freed < want; i++) {
+            struct digest d;
+            struct table_value v;
+            char path[STORE_PATH_MAX];
+            uint32_t id = all[i].id;
+            if ((table_freq(s->table, id) > 0) != used_more || !table_get(s->table, id, &d, &v) || !is_clearable(&v))
+                continue;
+            store_blob_path(&d, path);
+            if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
+            s->cleared[s->n_cleared++] = d;
+            freed += v.size;
+        }
     }
     free(all);
     return freed;
@@ -459,6 +460,8 @@ void store_usage(const struct store *s, struct store_usage *out) {
         .tags = tags_count(s->tags),
         .parts = s->n_parts,
         .part_bytes = s->part_bytes,
+        .quarantined = s->n_quarantined,
+        .quarantine_bytes = s->quarantine_bytes,
         .disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize,
         .disk_total = (int64_t)st.f_blocks * (int64_t)st.f_frsize,
         .evictions = s->evictions,

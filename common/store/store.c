@@ -15,7 +15,6 @@
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
-#define MEDIA_MAX UINT16_MAX
 #define SCOPES_MAX ((1u << 24) - 1)
 #define FILES_MAX 4096
 
@@ -192,7 +191,7 @@ static void on_tag(const char *repo, const char *tag, const struct tag_record *r
 
 static void memory_new(struct store *s) {
     s->table = table_new();
-    s->media = intern_new(MEDIA_MAX);
+    s->media = intern_new_media();
     s->scopes = intern_new(SCOPES_MAX);
     s->tags = tags_new();
     s->blobs = s->bytes = s->manifests = 0;
@@ -212,6 +211,7 @@ static int load_from(struct store *s, const char *path, bool alone, struct error
     int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     int r = rc == SQLITE_OK ? 0 : db ? writer_error(db, err, "opening the index") : error_set(err, -ENOMEM, "index");
     if (r == 0) {
+        writer_keep_log(db);
         if (alone) sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
         sqlite3_exec(db, "PRAGMA mmap_size=1073741824", NULL, NULL, NULL);
         r = index_check(db, err);
@@ -302,6 +302,7 @@ static struct store *store_new(const struct store_config *cfg) {
     pthread_mutex_init(&s->children_lock, NULL);
     pthread_mutex_init(&s->parts_lock, NULL);
     pthread_mutex_init(&s->idle_lock, NULL);
+    pthread_mutex_init(&s->quarantine_lock, NULL);
     pthread_cond_init(&s->idle, NULL);
     s->files = files_new(files_max());
     s->parts = map_new(free);
@@ -331,6 +332,7 @@ int store_open_with(struct store **out, const struct store_config *cfg, bool fre
     struct store *s = store_new(cfg);
     int r = make_dirs(s, err);
     if (r == 0) r = parts_scan(s, err);
+    if (r == 0) quarantine_bound(s);
     if (r == 0) r = open_index(s, fresh, err);
     if (r == 0) r = space_start(s, err);
     if (r < 0) {

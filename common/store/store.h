@@ -16,8 +16,9 @@
 struct store;
 
 struct store_config {
-    const char *dir;       /* created if missing, mode 0700 */
-    int64_t limit;         /* bytes of blobs and part files together; 0: whatever the file system has, less min_free */
+    const char *dir; /* created if missing, mode 0700 */
+    /* Bytes of blobs, part files and quarantine together; 0: whatever the file system has, less min_free. */
+    int64_t limit;
     int64_t min_free;      /* leave this much of the file system free; 0: none */
     struct workpool *pool; /* borrowed: sync, deletion, reconciliation */
     /* Any may be NULL. held: became available; else lost (evicted, deleted, found missing or corrupt). */
@@ -154,7 +155,8 @@ struct store_usage {
     int64_t blobs, bytes; /* committed */
     int64_t manifests, tags;
     int64_t parts, part_bytes; /* in flight or waiting to be continued */
-    int64_t limit;             /* in force: configured, or what the file system allows; 0 none */
+    int64_t quarantined, quarantine_bytes;
+    int64_t limit; /* in force: configured, or what the file system allows; 0 none */
     int64_t disk_free, disk_total;
     int64_t evictions, evicted_bytes; /* since start */
 };
@@ -181,8 +183,9 @@ struct verify_report {
     int64_t checked, bytes, bad, missing, adopted;
     struct digest named[VERIFY_NAMED_MAX]; /* the first of the bad ones */
 };
-/* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/ and forgotten. progress may
- * be NULL; return false from it to stop. Work pool or a command without a daemon. */
+/* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/, which keeps the newest
+ * sixteen and 1 GiB, and forgotten. progress may be NULL; return false from it to stop. Work pool or a command without
+ * a daemon. */
 int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),
                  void *arg, struct verify_report *out, struct error *err) must_check;
 /* Work pool: reads one held blob again. 0: it is right. ERR_MISMATCH: it was wrong or cannot be read, and is held no

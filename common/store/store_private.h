@@ -1,8 +1,9 @@
 /* What the files of the store share. Nobody outside common/store includes this.
  *
- * Locks, in the order they may be taken: stripe, names, evict | parts | idle (leaves). A stripe keeps changes of one
- * digest apart: whoever moves its file, its table entry or queues its row holds it, so rows are queued in the order of
- * the file's fate. It is the one lock held over a rename or unlink, and no serving loop takes it on a hit. */
+ * Locks, in the order they may be taken: stripe, names, evict | parts | idle | quarantine (leaves). A stripe keeps
+ * changes of one digest apart: whoever moves its file, its table entry or queues its row holds it, so rows are queued
+ * in the order of the file's fate. It is the one lock held over a rename or unlink, and no serving loop takes it on a
+ * hit. */
 #ifndef ENTREPOT_STORE_STORE_PRIVATE_H
 #define ENTREPOT_STORE_STORE_PRIVATE_H
 
@@ -60,6 +61,8 @@ struct store {
     _Atomic uint64_t next_temp;
 
     _Atomic int64_t blobs, bytes, manifests, part_bytes, n_parts, evictions, evicted_bytes, adopted;
+    pthread_mutex_t quarantine_lock; /* its counters are those of one look */
+    _Atomic int64_t n_quarantined, quarantine_bytes;
     _Atomic int64_t disk_free, disk_total, since_statvfs; /* as last asked; bytes written since */
     _Atomic bool touched;                                 /* some entry's use is not on disk */
     _Atomic uint32_t dirty_dirs[2][8]; /* folders renamed into since they were last synced, a bit each */
@@ -97,7 +100,7 @@ int64_t held_discard(struct store *s, const struct digest *d, const char *to);
 void held_queue_row(struct store *s, const struct digest *d, uint32_t scope);
 /* Writes entries' use to the index, in batches. Evictor and close. */
 void held_flush_use(struct store *s);
-/* Numbers of names, their rows queued if new. 0: too many. */
+/* The number of a media type, its row queued if it is new; with too many of them, that of INTERN_MEDIA_ANY. */
 uint32_t held_media(struct store *s, const char *name);
 /* Flags and table entry to struct blob_info. */
 void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
@@ -150,10 +153,15 @@ void space_wake(struct store *s);
 struct salvaged {
     unsigned flags; /* pinned, hosted */
     uint32_t n_scopes, scopes[SALVAGED_SCOPES];
-    char *repository; /* a manifest's */
+    size_t n_repositories; /* a manifest's */
+    char **repositories;
 };
 /* The index has been made anew and the old one is beside it: tags are taken over, and s->salvaged is filled. */
 void salvage(struct store *s, const char *path);
+
+/* --- verify.c --- */
+/* Counts what is in quarantine/; of what is too much there the oldest goes. */
+void quarantine_bound(struct store *s);
 
 /* --- reconcile.c --- */
 /* Compares folder and table; *missing and *adopted are added to. Work pool or a command. */

@@ -46,7 +46,7 @@ static void repo_free(void *arg) {
 struct tags *tags_new(void) {
     struct tags *t = calloc(1, sizeof(*t));
     if (!t) abort();
-    t->media = intern_new(UINT16_MAX);
+    t->media = intern_new_media();
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_rwlock_init(&t->shards[i].lock, NULL);
         t->shards[i].repos = map_new(repo_free);

@@ -1,5 +1,6 @@
 /* Reading every blob again and comparing with its name; making the index again from the folder. Thread: work pool, or a
  * command. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -36,6 +37,66 @@ static int check(struct store *s, const struct digest *d, const struct table_val
     return whole && digest_eq(&is, d) ? 0 : ERR_MISMATCH;
 }
 
+/* --- quarantine: the newest few, for whoever wants to see what has become of them --- */
+
+#define QUARANTINE_FILES 16
+#define QUARANTINE_BYTES GiB /* but for the newest */
+
+struct quarantined {
+    struct timespec since;
+    int64_t size;
+    char name[256];
+};
+
+static int newest_first(const void *a, const void *b) {
+    const struct timespec *x = &((const struct quarantined *)a)->since, *y = &((const struct quarantined *)b)->since;
+    if (x->tv_sec != y->tv_sec) return x->tv_sec < y->tv_sec ? 1 : -1;
+    return (x->tv_nsec < y->tv_nsec) - (x->tv_nsec > y->tv_nsec);
+}
+
+/* The caller frees. */
+static struct quarantined *list_quarantine(DIR *dir, size_t *n) {
+    struct quarantined *all = NULL;
+    struct stat st;
+    size_t cap = 0;
+    *n = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)) continue;
+        if (*n == cap) {
+            cap = cap ? 2 * cap : QUARANTINE_FILES + 1;
+            all = reallocarray(all, cap, sizeof(*all));
+            if (!all) abort();
+        }
+        all[*n] = (struct quarantined){st.st_ctim, st.st_size, ""}; /* ctime: since it was moved there */
+        snprintf(all[(*n)++].name, sizeof(all->name), "%s", e->d_name);
+    }
+    return all;
+}
+
+void quarantine_bound(struct store *s) {
+    pthread_mutex_lock(&s->quarantine_lock);
+    int fd = openat(s->dir_fd, "quarantine", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    size_t n = 0;
+    struct quarantined *all = dir ? list_quarantine(dir, &n) : NULL;
+    int64_t kept = 0, bytes = 0;
+    if (n) qsort(all, n, sizeof(*all), newest_first);
+    for (size_t i = 0; i < n; i++) {
+        bool keep = kept == 0 || (kept < QUARANTINE_FILES && bytes + all[i].size <= QUARANTINE_BYTES);
+        if (!keep && unlinkat(fd, all[i].name, 0) == 0) {
+            log_warn("quarantine_dropped", KV_S("name", all[i].name), KV_I("bytes", all[i].size));
+            continue;
+        }
+        kept++;
+        bytes += all[i].size;
+    }
+    s->n_quarantined = kept;
+    s->quarantine_bytes = bytes;
+    free(all);
+    if (dir) closedir(dir);
+    pthread_mutex_unlock(&s->quarantine_lock);
+}
+
 static int quarantine(struct store *s, const struct digest *d, struct error *err) {
     char to[STORE_PATH_MAX], hex[DIGEST_STR_MAX], name[DIGEST_STR_MAX];
     if (mkdirat(s->dir_fd, "quarantine", 0700) < 0 && errno != EEXIST)
@@ -45,6 +106,7 @@ static int quarantine(struct store *s, const struct digest *d, struct error *err
     pthread_mutex_lock(stripe);
     held_discard(s, d, to);
     pthread_mutex_unlock(stripe);
+    quarantine_bound(s);
     log_error("blob_quarantined", KV_S("digest", digest_str(d, name)), KV_S("to", to));
     return 0;
 }

@@ -197,6 +197,19 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
+void writer_keep_log(sqlite3 *db) {
+    int keep = 1;
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+}
+
+static bool has_schema(sqlite3 *db) {
+    sqlite3_stmt *st = NULL;
+    sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_master", -1, &st, NULL);
+    bool has = st && sqlite3_step(st) == SQLITE_ROW;
+    sqlite3_finalize(st);
+    return has;
+}
+
 static int prepare_db(struct writer *w, const char *schema_sql, struct error *err) {
     int r = open_db(&w->db, w->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (r < 0) return r;
@@ -204,9 +217,12 @@ static int prepare_db(struct writer *w, const char *schema_sql, struct error *er
      * most, and never the file. */
     const char *pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
                           "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF;";
-    if (sqlite3_exec(w->db, pragmas, NULL, NULL, NULL) == SQLITE_OK &&
-        sqlite3_exec(w->db, schema_sql, NULL, NULL, NULL) == SQLITE_OK)
-        return 0;
+    writer_keep_log(w->db);
+    if (sqlite3_exec(w->db, pragmas, NULL, NULL, NULL) == SQLITE_OK) {
+        if (sqlite3_exec(w->db, schema_sql, NULL, NULL, NULL) == SQLITE_OK) return 0;
+        /* On a full disk what was made before will do. */
+        if (writer_error_code(w->db) == ERR_NO_SPACE && has_schema(w->db)) return 0;
+    }
     r = writer_error(w->db, err, "preparing the index");
     sqlite3_close(w->db);
     return r;

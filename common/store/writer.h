@@ -34,6 +34,9 @@ void writer_flush(struct writer *w);
 int writer_sync(struct writer *w);
 /* Another, read-only connection to the same file; the caller closes it. */
 int writer_reader(struct writer *w, sqlite3 **out, struct error *err) must_check;
+/* For each connection that may be the last to close: the write-ahead log's files stay, and with them the room that
+ * opening anew takes, so that it can be done on a full disk. */
+void writer_keep_log(sqlite3 *db);
 /* Runs what is queued, then closes; statements that jobs left prepared are finalised here. */
 void writer_close(struct writer *w);
 

@@ -9,6 +9,9 @@
 #include <string.h>
 
 #define SETTINGS_EVERY_MS 5000
+/* While there are none at all. */
+#define SETTINGS_AGAIN_MS 500
+#define SETTINGS_PATIENCE_MS 3000
 /* Sizes learned from manifests' descriptors, so that a layer's size is known when its pull begins. */
 #define SIZES_MAX 100000
 
@@ -25,7 +28,9 @@ struct lookups {
     bool told; /* central has answered in this life: until then its settings are asked for whatever version is kept */
     struct waiting *waiting, **last;
     size_t n_waiting;
-    struct timer send, settings_due;
+    struct timer send, settings_due, patience;
+    void (*ready)(void *arg); /* NULL: called */
+    void *ready_arg;
     struct map *sizes; /* digest -> int64_t */
     struct batch *batches;
 };
@@ -81,6 +86,14 @@ static void batch_free(struct batch *b) {
     free(b);
 }
 
+static void be_ready(void *arg) {
+    struct lookups *k = arg;
+    void (*ready)(void *) = k->ready;
+    k->ready = NULL;
+    timer_clear(&k->patience);
+    if (ready) ready(k->ready_arg);
+}
+
 static void on_answer(const struct fetch_end *end, const char *body, size_t len, void *arg) {
     struct batch *b = arg;
     struct lookups *k = b->lookups;
@@ -98,6 +111,7 @@ static void on_answer(const struct fetch_end *end, const char *body, size_t len,
     }
     wire_response_fini(&rs);
     batch_free(b);
+    be_ready(k);
 }
 
 /* Sends what is waiting; with nothing waiting, a question for settings alone. */
@@ -140,8 +154,8 @@ static void on_send(void *arg) {
 
 static void on_settings_due(void *arg) {
     struct lookups *k = arg;
-    if (k->n_waiting == 0) send_batch(k);
-    timer_set(&k->settings_due, SETTINGS_EVERY_MS);
+    if (k->n_waiting == 0 && !k->batches) send_batch(k); /* what is under way brings them, too */
+    timer_set(&k->settings_due, settings_known(k->settings) ? SETTINGS_EVERY_MS : SETTINGS_AGAIN_MS);
 }
 
 void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec) {
@@ -159,8 +173,11 @@ void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec
         timer_set(&k->send, 0);
 }
 
-void lookups_begin(struct lookups *k) {
+void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg) {
+    k->ready = ready;
+    k->ready_arg = arg;
     timer_set(&k->settings_due, 0);
+    timer_set(&k->patience, settings_known(k->settings) ? 0 : SETTINGS_PATIENCE_MS);
 }
 
 struct lookups *lookups_new(struct loop *l, struct central_source *central, struct settings *settings) {
@@ -170,6 +187,7 @@ struct lookups *lookups_new(struct loop *l, struct central_source *central, stru
     k->last = &k->waiting;
     timer_init(&k->send, l, on_send, k);
     timer_init(&k->settings_due, l, on_settings_due, k);
+    timer_init(&k->patience, l, be_ready, k);
     return k;
 }
 
@@ -191,6 +209,7 @@ void lookups_free(struct lookups *k) {
     }
     timer_fini(&k->send);
     timer_fini(&k->settings_due);
+    timer_fini(&k->patience);
     map_free(k->sizes);
     free(k);
 }

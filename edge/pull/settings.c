@@ -168,6 +168,10 @@ uint64_t settings_version(const struct settings *s) {
     return current(s)->ws.version;
 }
 
+bool settings_known(const struct settings *s) {
+    return settings_version(s) != 0; /* the defaults have none */
+}
+
 const struct name_rules *settings_rules(const struct settings *s) {
     return &current(s)->rules;
 }

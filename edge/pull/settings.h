@@ -16,6 +16,8 @@ void settings_free(struct settings *s);
 /* Takes over what *ws holds (which becomes empty), writes it to disk. */
 void settings_apply(struct settings *s, struct wire_settings *ws);
 uint64_t settings_version(const struct settings *s);
+/* Central has told some, in this life or an earlier one: they are not the built-in defaults. */
+bool settings_known(const struct settings *s);
 /* Valid until settings_free. */
 const struct name_rules *settings_rules(const struct settings *s);
 /* Of an upstream: how long its tags are fresh (ms), and whether its content is scoped by repository. False: not

@@ -3,7 +3,6 @@
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -31,13 +30,6 @@ def build_load():
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         run("gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-o", binary, source, "-lssl", "-lcrypto")
     return binary
-
-
-def packages():
-    missing = those.packages_missing()
-    if missing:
-        subprocess.run([REPO / "deploy/local/packages", *missing], check=True)
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
 
 
 def measure(stage, wanted, facts):
@@ -106,7 +98,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="the main rows in under three minutes")
     parser.add_argument("--only", choices=PARTS, action="append", help="only these rows")
     given = parser.parse_args()
-    packages()
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
     # Whatever else runs on this machine comes second to all that is measured and to what drives it.
     try:
         os.setpriority(os.PRIO_PROCESS, 0, -15)

@@ -1,7 +1,6 @@
 """What is measured: Entrepot and its peers, all with two workers, no access log, the same upstream and the same certificate."""
 
 import os
-import shutil
 from pathlib import Path
 
 from lab.base import HOST, Process, free_port, listening, run, wait_until
@@ -262,9 +261,3 @@ class Link:
     def stop(self):
         run("ip", "link", "del", self.near_device, check=False)
         run("ip", "netns", "del", self.space, check=False)
-
-
-def packages_missing():
-    wanted = {"nginx": "nginx-light", "docker-registry": "docker-registry", "varnishd": "varnish", "ip": "iproute2", "tc": "iproute2",
-              "ethtool": "ethtool", "openssl": "openssl", "gcc": "gcc"}
-    return sorted({p for b, p in wanted.items() if not shutil.which(b, path=os.environ["PATH"] + ":/usr/sbin:/sbin")})

@@ -92,6 +92,19 @@ def test_check_loads_the_certificate(bench, node, tmp_path):
         assert done.returncode == 1 and named in done.stderr, done
 
 
+def test_an_upstream_s_files_that_cannot_be_read_are_told_at_start_and_harm_no_plain_http(bench, tmp_path):
+    up = bench.faulty()
+    up.put("library/app", images.small("plain"), "v1")
+    os.mkfifo(tmp_path / "fifo")
+    for path, why in ((tmp_path / "fifo", "not a regular file"), (tmp_path, "not a regular file"), (tmp_path / "none", "No such file")):
+        central = bench.central(("docker.io", up.url), ca_file=str(path))
+        done = central.command("serve", "--check", check=False)
+        assert done.returncode == 1 and str(path) in done.stderr and why in done.stderr, done
+        (line,) = [e for e in central.log() if e.get("event") == "file_unusable"]
+        assert str(path) in line["why"] and why in line["why"]
+        assert raw.manifest(central.port, "library/app", "v1").status == 200
+
+
 def test_a_wrong_file_is_named_with_its_line(node, tmp_path):
     file = tmp_path / "node.yaml"
     file.write_text("log:\n  level: info\nstroe:\n  limit: 1GiB\n")
@@ -173,7 +186,10 @@ def test_an_edge_s_doctor_hears_from_central_how_its_upstreams_are(bench):
     limited.put("library/app", images.small("limited"), "v1")
     limited.always("/library/app/", Fault(headers={"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "76;w=21600"}))
     made = bench.chain(("docker.io", limited.url), ("gone.test", gone.url))
-    assert "docker.io (not asked yet)" in check_of(made.edge, "upstreams")["message"]
+    unasked = check_of(made.edge, "upstreams")
+    assert unasked["result"] == "skip" and unasked["message"].endswith("central has not needed them since its start: docker.io, gone.test")
+    assert "entrepot-central doctor" in unasked["what_to_do"]
+    assert (lambda c: c["result"] == "ok" and "not" not in c["message"])(check_of(made.central, "upstreams"))
     raw.pull(made.edge.port, "library/app", "v1")
     heard = check_of(made.edge, "upstreams")
     assert heard["result"] == "ok" and "docker.io (76 of 100 pulls left)" in heard["message"], heard
@@ -251,6 +267,7 @@ def test_a_loaded_image_is_hosted_and_never_asked_for_upstream(bench, chain):
     folder = bench.place("layout")
     image = images.small("loaded")
     images.write_layout(image, folder)
+    assert raw.manifest(chain.edge.port, "sample/loaded", "v1").status == 404
     chain.central.command("load", folder, "sample/loaded:v1")
     mark = chain.upstream.mark()
     got = raw.pull(chain.edge.port, "sample/loaded", "v1")

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lab import images, raw
-from lab.base import HOST, MiB, wait_until
+from lab.base import HOST, MiB, listening, wait_until
 from lab.faulty import Fault
 
 
@@ -150,6 +150,44 @@ def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
     raw.pull(chain.edge.port, "library/held", "v1")
     raw.pull(chain.edge.port, "library/held", "v1", query="?ns=docker.io")
     assert says_why(cold(chain))
+
+
+def test_a_first_start_says_no_to_no_name_before_central_has_told_its_upstreams(bench):
+    up = bench.registry()
+    up.put("team/app", images.small("first"), "v1")
+    central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"})
+    central.process.signal(signal.SIGSTOP)
+    edge = bench.edge(central.fleet, start=False).spawn()
+    wait_until(lambda: listening(edge.port), "the edge listens")
+    with raw.Wire(edge.port) as wire:
+        wire.ask("GET", "/v2/registry.example/team/app/manifests/v1")
+        central.process.signal(signal.SIGCONT)
+        assert wire.head()[0] in (200, 503)
+    wait_until(lambda: raw.manifest(edge.port, "registry.example/team/app", "v1").status == 200, "the name is known", 15, 0.1)
+    assert raw.manifest(edge.port, "other.example/team/app", "v1").status == 404
+
+
+def test_a_first_start_without_central_tells_the_cause_and_learns_of_it_later(bench):
+    up = bench.registry()
+    up.put("team/app", images.small("first"), "v1")
+    central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"}, start=False)
+    edge = bench.edge(central.fleet)
+    reply = raw.manifest(edge.port, "registry.example/team/app", "v1")
+    assert (reply.status, reply.json()["errors"][0]["code"], reply.headers["retry-after"]) == (503, "UNAVAILABLE", "1")
+    assert str(central.fleet) in reply.message and "cannot be reached" in reply.message
+    central.start()
+    wait_until(lambda: raw.manifest(edge.port, "registry.example/team/app", "v1").status == 200, "the name is known", 15, 0.1)
+    central.stop()
+    assert raw.manifest(edge.restart().port, "other.example/team/app", "v1").status == 404
+
+
+def test_a_first_start_that_waits_for_central_can_be_stopped(bench):
+    central = bench.central(("docker.io", "http://127.0.0.1:9"))
+    central.process.signal(signal.SIGSTOP)
+    edge = bench.edge(central.fleet, start=False).spawn()
+    wait_until(lambda: listening(edge.port), "the edge listens")
+    edge.stop()
+    central.process.signal(signal.SIGCONT)
 
 
 def spoil(path, sealed):

@@ -85,6 +85,20 @@ def test_make_run_pulls_cold_and_warm_and_ctrl_c_stops_both(started):
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
+def test_make_run_says_that_the_sample_is_held_when_all_of_it_is(started):
+    def again():
+        started.stop()
+        started.process.log.unlink()
+        return started.start().said()
+
+    assert "holds it since" not in started.said()
+    assert "holds it since" in again()
+    started.command("edge", "prune", "--all")
+    assert "sample/hello" in started.command("edge", "ls").stdout  # its tag is still known
+    said = again()
+    assert "holds it since" not in said and "from central" in said
+
+
 def test_loading_from_where_the_daemon_may_not_read_says_so(started, sample, tmp_path):
     os.chmod(tmp_path, 0o700)
     hidden = tmp_path / "layout"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 
 import pytest
 
@@ -83,14 +84,32 @@ def test_a_disk_filled_by_others_fails_no_pull(chain):
     fetch(edge, blob, "library/after")
 
 
-@pytest.mark.parametrize("tier", ["edge", "central"])
-def test_a_node_starts_on_a_full_disk_and_makes_room(bench, tier):
-    disk = bench.add(Disk(bench.place("disk"), 64))
+def test_a_limit_of_file_sizes_fails_what_is_larger_and_ends_no_node(chain):
+    edge = chain.edge(chain.core.fleet)
+    resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, (2 * MiB, 2 * MiB))
+    large, small = blob_of(chain, 8 * MiB, "large", "library/large"), blob_of(chain, MiB, "small")
+    assert raw.manifest(edge.port, "library/large", "v1").status == 200
+    down = raw.Download(edge.port, "library/large", large.digest, large.data).start().join(90)
+    assert down.right and not down.good, down
+    wait_until(lambda: "File too large" in edge.process.text(), "the log says why")
+    fetch(edge, small)
+    wait_until(lambda: edge.held(small.digest), "what fits is kept")
+
+
+def node_on_a_disk(bench, tier, size_mib):
+    """A disk and the node of that tier on it, in a chain with the bench's upstream."""
+    disk = bench.add(Disk(bench.place("disk"), size_mib))
     on_it = {"data": disk.folder / "data", "store.min_free": "0"}
     bench.upstream = bench.faulty()
     core = bench.central(("docker.io", bench.upstream.url), settings=on_it if tier == "central" else None)
     node = core if tier == "central" else bench.edge(core.fleet, on_it)
     node.data = disk.folder / "data"
+    return disk, node
+
+
+@pytest.mark.parametrize("tier", ["edge", "central"])
+def test_a_node_starts_on_a_full_disk_and_makes_room(bench, tier):
+    disk, node = node_on_a_disk(bench, tier, 64)
     blobs = [blob_of(bench, 3 * MiB, f"start {i}", f"library/start{i}") for i in range(8)]
     for i, blob in enumerate(blobs):
         fetch(node, blob, f"library/start{i}")
@@ -98,12 +117,40 @@ def test_a_node_starts_on_a_full_disk_and_makes_room(bench, tier):
     node.stop()
     disk.fill()
     node.start()
-    assert 0 < sum(node.held(b.digest) for b in blobs) < 8
     fresh = blob_of(bench, 2 * MiB, "fresh", "library/fresh")
     fetch(node, fresh, "library/fresh")
+    wait_until(lambda: 0 < sum(node.held(b.digest) for b in blobs) < 8, "some have gone")
+    fresh = blob_of(bench, 2 * MiB, "next", "library/next")
+    fetch(node, fresh, "library/next")
     wait_until(lambda: node.held(fresh.digest), "what comes is kept again")
     for i, blob in enumerate(blobs):
         fetch(node, blob, f"library/start{i}")
+
+
+@pytest.mark.parametrize("tier", ["edge", "central"])
+def test_a_node_that_can_make_no_room_on_a_full_disk_starts_and_passes_through(bench, tier):
+    disk, node = node_on_a_disk(bench, tier, 32)
+    hosted = images.small("hosted")
+    if tier == "central":
+        layout = bench.place("layout")
+        images.write_layout(hosted, layout)
+        node.command("load", layout, "sample/hosted:v1")
+    few = blob_of(bench, 50_000, "few", "library/few")
+    fetch(node, few, "library/few")
+    wait_until(lambda: node.held(few.digest), "it is held")
+    for i in range(2):
+        node.stop()
+        if i == 0:
+            disk.fill()
+        node.start()
+        fetch(node, few, "library/few")
+        other = blob_of(bench, 3 * MiB, f"other {i}", f"library/other{i}")
+        fetch(node, other, f"library/other{i}")
+        if tier == "central":
+            assert set(raw.pull(node.port, "sample/hosted", "v1")) == set(hosted.blobs()) | set(hosted.manifests())
+    (disk.folder / "others").unlink()
+    fetch(node, other, "library/other1")
+    wait_until(lambda: node.held(other.digest), "what comes is kept again")
 
 
 def test_what_a_crowd_pulled_survives_a_scan_and_what_one_client_pulled_in_parts_does_not(chain):
@@ -163,6 +210,9 @@ def test_verify_finds_a_corrupted_blob_and_it_is_fetched_again(chain):
     done = edge.command("verify", "--json", check=False)
     assert done.returncode == 1 and json.loads(done.stdout)["bad"] == 1, (done.stdout, done.stderr)
     assert blob.digest in done.stdout + done.stderr + edge.process.text(), "which blob it is stands nowhere"
+    df = edge.json("df")
+    assert (df["quarantined"], df["quarantine_bytes"]) == (1, blob.size)
+    assert "quarantine" in edge.command("df").stdout
     fetch(edge, blob)
     wait_until(lambda: edge.held(blob.digest), "held again")
     assert edge.command("verify", check=False).returncode == 0

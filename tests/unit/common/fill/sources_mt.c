@@ -109,6 +109,75 @@ static void fill_fetches_a_far_range_aside(void **state) {
     free(data);
 }
 
+static void fill_says_who_sent_a_wrong_piece_aside(void **state) {
+    (void)state;
+    const int64_t size = 40 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    uint8_t proofs[9 * 32];
+    prove_pieces(data, 9, proofs);
+    struct script s;
+    script_init(&s, "liar", data, size);
+    s.wrong_at = 29 * MB;
+    s.gate_first = true;
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 9};
+    world_start(0);
+    atomic_store(&s.gate, 1 * MB);
+    struct taker front, far;
+    taker_start(&front, 0, &d, size, "a", 0, 0);
+    while (atomic_load(&s.sent) < 1 * MB)
+        sched_yield();
+    taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
+    assert_int_equal(taker_wait(&far), 0);
+    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
+    assert_int_equal(atomic_load(&s.starts), 3);
+    assert_int_equal(atomic_load(&s.blamed), 1);
+    assert_int_equal(atomic_load(&s.doubted), 1);
+    atomic_store(&s.gate, INT64_MAX);
+    assert_int_equal(taker_wait(&front), 0);
+    assert_memory_equal(front.got, data, (size_t)size);
+    free(front.got);
+    free(far.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+/* Nor is a piece asked for without end. */
+static void fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right(void **state) {
+    (void)state;
+    const int64_t size = 40 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    uint8_t proofs[9 * 32];
+    prove_pieces(data, 9, proofs);
+    proofs[7 * 32] ^= 1;
+    struct script s;
+    script_init(&s, "one", data, size);
+    s.gate_first = true;
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 9};
+    world_start(0);
+    atomic_store(&s.gate, 1 * MB);
+    struct taker front, far;
+    taker_start(&front, 0, &d, size, "a", 0, 0);
+    while (atomic_load(&s.sent) < 1 * MB)
+        sched_yield();
+    taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
+    while (atomic_load(&s.sent) < 1 * MB + 3 * PIECE_SIZE)
+        sched_yield();
+    atomic_store(&s.gate, INT64_MAX);
+    assert_int_equal(taker_wait(&far), 0);
+    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
+    taker_wait(&front); /* may have been given what is taken back */
+    wait_until_held(&d);
+    assert_int_equal(atomic_load(&s.starts), 5);
+    free(front.got);
+    free(far.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
 static void fill_fails_with_no_when_every_source_says_no(void **state) {
     (void)state;
     struct digest d;
@@ -168,6 +237,8 @@ int main(void) {
         cmocka_unit_test(fill_takes_back_only_the_piece_the_catalogue_disproves),
         cmocka_unit_test(fill_goes_on_when_it_is_the_catalogue_that_is_wrong),
         cmocka_unit_test(fill_fetches_a_far_range_aside),
+        cmocka_unit_test(fill_says_who_sent_a_wrong_piece_aside),
+        cmocka_unit_test(fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right),
         cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
         cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
     };

@@ -29,9 +29,11 @@ struct script {
     _Atomic int64_t gate; /* nothing beyond this offset is sent until it is raised */
     int refuse;           /* enum err: every fetch ends with it */
     bool hide_size;
-    int64_t part; /* bytes handed over at a time; 0: all there is */
+    bool gate_first; /* the gate is the first fetch's alone */
+    int64_t part;    /* bytes handed over at a time; 0: all there is */
     bool at_once; /* the whole body and its end come in one turn of the loop, which takes as long as hashing it does */
     atomic_int starts, heads;
+    atomic_int blamed, doubted; /* requests that name this source as a liar, that doubt what it sent */
     _Atomic int64_t last_offset, sent;
 };
 
@@ -104,7 +106,8 @@ static inline void script_step(void *arg) {
         script_end(f, ERR_UPSTREAM);
         return;
     }
-    int64_t n = f->end - f->at < CHUNK ? f->end - f->at : CHUNK, gate = atomic_load(&s->gate);
+    int64_t n = f->end - f->at < CHUNK ? f->end - f->at : CHUNK,
+            gate = s->gate_first && f->number > 1 ? INT64_MAX : atomic_load(&s->gate);
     if (s->cut_at >= 0 && f->number == 1 && f->at + n > s->cut_at) n = s->cut_at - f->at;
     if (f->at + n > gate) n = gate - f->at;
     if (n > 0 && !f->paused) {
@@ -134,6 +137,8 @@ static inline struct fetch *script_start(struct source *source, const struct fet
         atomic_fetch_add(&s->heads, 1);
     else
         f->number = atomic_fetch_add(&s->starts, 1) + 1;
+    if (rq->liar && strcmp(rq->liar, s->source.name) == 0) atomic_fetch_add(&s->blamed, 1);
+    if (rq->doubted) atomic_fetch_add(&s->doubted, 1);
     atomic_store(&s->last_offset, rq->offset);
     timer_init(&f->timer, fetch_loop, script_step, f);
     timer_set(&f->timer, 0);

@@ -533,6 +533,13 @@ static void client_refuses_unusable_urls_and_headers(void **state) {
     assert_int_equal(p.result.code, ERR_INVALID);
 }
 
+static void client_needs_no_authority_for_plain_http(void **state) {
+    (void)state;
+    struct probe p = canned("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", (struct http_call_spec){.ca_file = "/tmp"});
+    assert_int_equal(p.result.code, 0);
+    assert_int_equal(p.result.status, 200);
+}
+
 static bool echo(struct script_server *s, int fd, const char *head) {
     (void)s;
     char length[32], auth[128], id[64], encoding[64], body[64] = "";
@@ -639,6 +646,7 @@ int main(void) {
         T(client_ends_a_call_whose_callback_says_no),
         T(client_cancels_in_every_state),
         T(client_refuses_unusable_urls_and_headers),
+        T(client_needs_no_authority_for_plain_http),
         T(client_sends_what_it_was_asked_to),
         T(client_speaks_over_a_unix_socket),
         T(client_refuses_addresses_the_other_side_may_not_name),

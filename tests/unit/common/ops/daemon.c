@@ -115,9 +115,11 @@ static void quit_stops_like_term_and_stray_signals_do_nothing(void **state) {
     (void)state;
     pid_t pid = daemon_start((struct scene){0});
     heard();
-    static const int stray[] = {SIGUSR1, SIGUSR2, SIGALRM};
+    static const int stray[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXFSZ, SIGIO, SIGPWR, SIGSTKFLT};
     for (size_t i = 0; i < ARRAY_LEN(stray); i++)
         kill(pid, stray[i]);
+    kill(pid, SIGRTMIN);
+    kill(pid, SIGRTMAX);
     kill(pid, SIGQUIT);
     assert_string_equal(heard(), "STOPPING=1");
     assert_string_equal(heard(), "X_STOPPED=1");

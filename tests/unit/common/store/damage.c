@@ -91,6 +91,14 @@ static void rebuild_finds_manifests_again(void **state) {
     assert_int_equal(bi.flags, 0);
 }
 
+static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
+    (void)bytes;
+    (void)tags;
+    char *all = arg;
+    snprintf(all + strlen(all), 200 - strlen(all), "%s %lld;", repo, (long long)manifests);
+    return true;
+}
+
 static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     (void)state;
     struct digest m, hosted, pinned = fixture_put(store, 15, 100);
@@ -103,6 +111,7 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     assert_int_equal(store_put(store, &hosted, data, 100, &info, &err), 0);
     free(data);
     put_manifest("{\"m\":1}", "acme/app", NULL, 0, &m);
+    put_manifest("{\"m\":1}", "acme/other", NULL, 0, &m);
     store_set_pinned(store, &pinned, true);
     store_add_scope(store, &hosted, other);
     struct tag_record rec = {.digest = m, .size = 7, .media_type = "application/m"};
@@ -123,6 +132,9 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     assert_true(store_lookup(store, &pinned, &bi));
     assert_int_equal(bi.flags, BLOB_PINNED);
     assert_true(store_tag_get(store, "acme/app", "v1", &rec));
+    char repos[200] = "";
+    assert_int_equal(store_each_repo(store, add_repo, repos, &err), 0);
+    assert_string_equal(repos, "acme/app 1;acme/other 1;");
     assert_int_equal(store_prune(store, 0), 7); /* the manifest */
 }
 
@@ -176,6 +188,37 @@ static void what_is_found_wrong_by_reading_it_again_is_held_no_more(void **state
     assert_int_equal(access(path, F_OK), -1);
     store_stop_bulk(store);
     assert_int_equal(store_recheck(store, &good), ERR_CANCELLED);
+}
+
+static void quarantine_keeps_the_newest_few_and_is_counted(void **state) {
+    (void)state;
+    enum { BAD = 40, KEPT = 16, SIZE = 5000 };
+    struct digest bad[BAD];
+    struct store_usage u;
+    char path[512], hex[DIGEST_STR_MAX];
+    for (unsigned i = 0; i < BAD; i++) {
+        assert_int_equal(fixture_put_flags(store, 100 + i, SIZE, BLOB_HOSTED, &bad[i]), 0);
+        flip(&bad[i]);
+        assert_int_equal(store_recheck(store, &bad[i]), ERR_MISMATCH);
+    }
+    unsigned n = 0; /* of those that came within a tick of the clock, any may be the newer */
+    for (unsigned i = 0; i < BAD; i++) {
+        snprintf(path, sizeof(path), "%s/quarantine/sha256-%s", dir, digest_hex(&bad[i], hex));
+        n += access(path, F_OK) == 0;
+    }
+    assert_int_equal(n, KEPT);
+    for (int again = 0; again < 2; again++) {
+        store_usage(store, &u);
+        assert_int_equal(u.quarantined, KEPT);
+        assert_int_equal(u.quarantine_bytes, KEPT * SIZE);
+        reopen();
+    }
+    /* The newest stays, though it is more than all of them may be. */
+    assert_int_equal(truncate(path, 2 * GiB), 0);
+    reopen();
+    store_usage(store, &u);
+    assert_int_equal(u.quarantined, 1);
+    assert_int_equal(u.quarantine_bytes, 2 * GiB);
 }
 
 static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state) {
@@ -241,6 +284,7 @@ int main(void) {
         T(rebuild_keeps_what_the_folder_does_not_know),
         T(verify_puts_a_flipped_byte_in_quarantine),
         T(what_is_found_wrong_by_reading_it_again_is_held_no_more),
+        T(quarantine_keeps_the_newest_few_and_is_counted),
         T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
         T(what_may_not_be_written_is_named_at_start),
     };

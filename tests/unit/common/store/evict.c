@@ -286,6 +286,30 @@ static void a_long_look_is_cut_short(void **state) {
     evict_free(c.e);
 }
 
+/* All that may go is refused, as a manifest is for its child, which is tiny and used all the time. */
+static void what_is_used_goes_when_all_else_is_refused(void **state) {
+    (void)state;
+    for (unsigned spared = 0; spared < 2; spared++) {
+        struct cache c = cache_new(1 << 20);
+        for (uint32_t i = 1; i <= 8; i++) {
+            sizes[i] = MiB;
+            evict_add(c.e, i, hash_of(i));
+        }
+        evict_keep(c.e, 9);
+        uint32_t id;
+        unsigned refused = 0;
+        freqs[9] = spared ? 0 : 3; /* on its way through the queues; it is used again after each that is refused */
+        for (;;) {
+            assert_int_equal(evict_next(c.e, &id), 1);
+            if (id == 9) break;
+            evict_keep(c.e, id);
+            freqs[9] = 3;
+            assert_true(++refused <= 18);
+        }
+        evict_free(c.e);
+    }
+}
+
 /* A skewed stream with one-off scans in between: more hits than FIFO order alone could give. */
 static void a_skewed_stream_with_scans_keeps_its_hits(void **state) {
     (void)state;
@@ -315,6 +339,7 @@ int main(void) {
         cmocka_unit_test(a_ghost_lives_a_quarter_as_long_as_the_queues),
         cmocka_unit_test(nothing_is_lost_or_doubled),
         cmocka_unit_test(a_long_look_is_cut_short),
+        cmocka_unit_test(what_is_used_goes_when_all_else_is_refused),
         cmocka_unit_test(a_skewed_stream_with_scans_keeps_its_hits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

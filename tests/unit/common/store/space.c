@@ -178,7 +178,7 @@ static void a_manifest_goes_after_its_children(void **state) {
 }
 
 /* Each manifest is too large to be spared, each child so small that it is. */
-static void prune_large_manifests(unsigned manifests, unsigned children, bool children_last) {
+static void prune_large_manifests(unsigned manifests, unsigned children, bool children_last, unsigned uses) {
     enum { LARGE = 700 * 1024, CHILD = 500 };
     struct digest child[8], m[8];
     store = fixture_open(dir, 0);
@@ -197,10 +197,12 @@ static void prune_large_manifests(unsigned manifests, unsigned children, bool ch
         assert_int_equal(store_put(store, &m[i], data, LARGE, &info, &err), 0);
         free(data);
     }
-    for (unsigned i = 0; i < children && children_last; i++) {
+    for (unsigned i = 0; i < children && children_last; i++)
         fixture_put(store, i, CHILD);
-        touch(&child[i]);
-    }
+    for (unsigned i = 0; i < uses * children; i++)
+        touch(&child[i % children]);
+    store_close(store); /* what is used is in the main queue now */
+    store = fixture_open(dir, 0);
     assert_int_equal(store_prune(store, 0), (int64_t)manifests * LARGE + (int64_t)children * CHILD);
     assert_int_equal(held_bytes(), 0);
     store_close(store);
@@ -210,10 +212,13 @@ static void prune_large_manifests(unsigned manifests, unsigned children, bool ch
 static void large_manifests_go_after_a_tiny_child(void **state) {
     (void)state;
     for (int last = 0; last < 2; last++) {
-        prune_large_manifests(1, 1, last);
-        prune_large_manifests(8, 1, last); /* all of one */
+        for (unsigned uses = 0; uses <= 3; uses++) {
+            prune_large_manifests(1, 1, last, uses);
+            prune_large_manifests(8, 1, last, uses); /* all of one */
+            prune_large_manifests(8, 2, last, uses);
+            prune_large_manifests(8, 8, last, uses); /* the oldest child is the youngest manifest's */
+        }
     }
-    prune_large_manifests(8, 8, false); /* the oldest child is the youngest manifest's */
 }
 
 static void the_limit_holds_with_large_manifests_of_one_tiny_child(void **state) {
@@ -354,8 +359,7 @@ static const char *fill_disk(void) {
     return path;
 }
 
-static void a_disk_full_at_start_is_made_room_on(void **state) {
-    (void)state;
+static void start_on_a_full_disk(bool log_lost) {
     mount_small("24m");
     store = fixture_open(dir, 0);
     struct digest plain[24], used, pinned, hosted, fresh;
@@ -367,14 +371,20 @@ static void a_disk_full_at_start_is_made_room_on(void **state) {
     for (unsigned i = 0; i < 24; i++)
         plain[i] = fixture_put(store, i, 500000);
     store_close(store);
+    for (int i = 0; i < 2 && log_lost; i++) {
+        char path[300];
+        snprintf(path, sizeof(path), "%s/index.db-%s", dir, i ? "wal" : "shm");
+        assert_int_equal(unlink(path), 0);
+    }
     fill_disk();
     store = fixture_open(dir, 0);
+    wait_until_below(26 * 500000); /* one of the 27 has gone */
+    fresh = fixture_put(store, 200, 500000);
     unsigned gone = 0;
     for (unsigned i = 0; i < 24; i++)
         gone += !fixture_held(store, &plain[i]);
     assert_in_range(gone, 1, 20);
     assert_true(fixture_held(store, &used) && fixture_held(store, &pinned) && fixture_held(store, &hosted));
-    fresh = fixture_put(store, 200, 500000);
     store_close(store);
     /* The index knows what has happened. */
     store = fixture_open(dir, 0);
@@ -383,6 +393,17 @@ static void a_disk_full_at_start_is_made_room_on(void **state) {
     assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
     assert_int_equal(rep.bad + rep.missing + rep.adopted, 0);
     assert_true(fixture_held(store, &fresh));
+}
+
+static void a_disk_full_at_start_is_made_room_on(void **state) {
+    (void)state;
+    start_on_a_full_disk(false);
+}
+
+/* As after a power cut. */
+static void a_disk_full_at_start_is_made_room_on_for_the_index(void **state) {
+    (void)state;
+    start_on_a_full_disk(true);
 }
 
 static void what_a_full_disk_kept_from_the_index_is_written_later(void **state) {
@@ -410,15 +431,24 @@ static void what_a_full_disk_kept_from_the_index_is_written_later(void **state) 
     assert_true(store_lookup_in(store, &d, scope, &info));
 }
 
-static void a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint(void **state) {
+static void a_disk_full_of_what_stays_is_served_from(void **state) {
     (void)state;
     mount_small("4m");
     store = fixture_open(dir, 0);
-    struct digest d = fixture_put(store, 1, 1000);
-    store_close(store);
-    store = NULL;
-    char old[300];
-    snprintf(old, sizeof(old), "%s/index.db.old", dir);
+    struct digest d, lost;
+    assert_int_equal(fixture_put_flags(store, 1, 1000, BLOB_HOSTED, &d), 0);
+    for (int starts = 0; starts < 3; starts++) {
+        store_close(store);
+        if (starts == 0) fill_disk();
+        store = fixture_open(dir, 0);
+        touch(&d);
+        assert_int_equal(fixture_put_flags(store, 2, 100000, 0, &lost), ERR_NO_SPACE);
+    }
+}
+
+static void a_full_disk_without_an_index_is_an_error_at_start_with_a_hint(void **state) {
+    (void)state;
+    mount_small("4m");
     const char *filler = fill_disk();
     struct error err = {0};
     struct store_config cfg = {.dir = dir};
@@ -426,9 +456,7 @@ static void a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint(void **st
     assert_int_equal(store_open(&s, &cfg, &err), ERR_NO_SPACE);
     assert_true(err.hint[0]);
     assert_int_equal(unlink(filler), 0);
-    assert_int_equal(access(old, F_OK), -1);
     store = fixture_open(dir, 0);
-    assert_true(fixture_held(store, &d));
 }
 
 static void a_file_size_limit_counts_as_a_full_disk(void **state) {
@@ -479,8 +507,10 @@ int main(void) {
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
         T(a_full_disk_evicts_and_goes_on),
         T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
-        T(a_disk_full_of_what_stays_is_an_error_at_start_with_a_hint),
+        T(a_disk_full_of_what_stays_is_served_from),
+        T(a_full_disk_without_an_index_is_an_error_at_start_with_a_hint),
         T(a_disk_full_at_start_is_made_room_on),
+        T(a_disk_full_at_start_is_made_room_on_for_the_index),
         T(what_a_full_disk_kept_from_the_index_is_written_later),
         T(a_file_size_limit_counts_as_a_full_disk),
         T(min_free_is_kept),

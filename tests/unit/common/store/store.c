@@ -271,6 +271,71 @@ static void manifests_keep_their_media_type(void **state) {
     assert_int_equal(u.manifests, 1);
 }
 
+static void fill_media_types(int64_t n) {
+    char sql[300];
+    store_close(store);
+    snprintf(sql, sizeof(sql),
+             "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < %lld)"
+             "INSERT OR IGNORE INTO media_types SELECT i, 'application/strange.' || i FROM n",
+             (long long)n);
+    exec_index(sql);
+    store = fixture_open(dir, 0);
+}
+
+static void put_of_type(const char *text, const char *media_type, struct digest *d) {
+    struct error err;
+    digest_of(d, DIGEST_SHA256, text, strlen(text));
+    struct commit_info info = {
+        .size = (int64_t)strlen(text), .flags = BLOB_MANIFEST | BLOB_HOSTED, .media_type = media_type};
+    if (store_put(store, d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
+}
+
+static void more_media_types_than_there_is_room_for_lose_nothing(void **state) {
+    (void)state;
+    static const char usual[] = "application/vnd.oci.image.index.v1+json";
+    struct digest known, strange, usual_one;
+    struct blob_info bi;
+    fill_media_types(999);
+    put_of_type("{\"a\":1}", "application/last", &known);
+    put_of_type("{\"b\":1}", "application/too-many", &strange);
+    put_of_type("{\"c\":1}", usual, &usual_one);
+    for (int again = 0; again < 2; again++) {
+        assert_true(store_lookup(store, &known, &bi));
+        assert_string_equal(bi.media_type, "application/last");
+        assert_true(store_lookup(store, &strange, &bi));
+        assert_string_equal(bi.media_type, "application/octet-stream");
+        assert_true(store_lookup(store, &usual_one, &bi));
+        assert_string_equal(bi.media_type, usual);
+        reopen();
+    }
+    /* As many as there was room for once. */
+    fill_media_types(60000);
+    assert_true(store_lookup(store, &known, &bi) && store_lookup(store, &strange, &bi));
+    assert_true(bi.flags & BLOB_HOSTED);
+    put_of_type("{\"d\":1}", usual, &usual_one);
+    assert_true(store_lookup(store, &usual_one, &bi));
+    assert_string_equal(bi.media_type, usual);
+}
+
+static void tags_of_more_media_types_than_there_is_room_for_are_kept(void **state) {
+    (void)state;
+    struct tag_record rec = {.size = 1}, got;
+    char name[20];
+    digest_of(&rec.digest, DIGEST_SHA256, "x", 1);
+    for (int i = 0; i < 1100; i++) {
+        snprintf(name, sizeof(name), "t%d", i);
+        snprintf(rec.media_type, sizeof(rec.media_type), "application/strange.%d", i);
+        store_tag_set(store, "r/s", name, &rec);
+    }
+    assert_true(store_tag_get(store, "r/s", "t1099", &got));
+    assert_string_equal(got.media_type, "");
+    assert_true(digest_eq(&got.digest, &rec.digest));
+    snprintf(rec.media_type, sizeof(rec.media_type), "application/vnd.oci.image.manifest.v1+json");
+    store_tag_set(store, "r/s", "usual", &rec);
+    assert_true(store_tag_get(store, "r/s", "usual", &got));
+    assert_string_equal(got.media_type, rec.media_type);
+}
+
 static void a_media_type_first_seen_in_a_tag_is_no_damage(void **state) {
     (void)state;
     struct digest d;
@@ -500,6 +565,8 @@ int main(void) {
         T(a_part_that_was_sealed_already_is_continued),
         T(a_commit_of_the_wrong_length_fails_and_keeps_the_part),
         T(manifests_keep_their_media_type),
+        T(more_media_types_than_there_is_room_for_lose_nothing),
+        T(tags_of_more_media_types_than_there_is_room_for_are_kept),
         T(a_media_type_first_seen_in_a_tag_is_no_damage),
         T(a_scope_whose_name_was_lost_is_not_given_to_another),
         T(any_number_of_scopes_is_kept),

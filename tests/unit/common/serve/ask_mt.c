@@ -1,0 +1,142 @@
+/* What small questions cost their source. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/core/clock.h"
+#include "common/serve/ask.h"
+
+#define NEGATIVE_MS 2000
+
+/* A source that ends every question with `code`. */
+struct refuser {
+    struct source source; /* first */
+    int code;
+    atomic_int asked;
+};
+
+struct refusal {
+    struct fetch fetch; /* first */
+    struct timer timer;
+    const struct fetch_events *ev;
+    void *arg;
+};
+
+static struct {
+    struct loop *loop;
+    struct asker *asker;
+    struct refuser refuser;
+    struct fetch_request rq;
+    int code;
+    sem_t answered;
+} world;
+
+static void refuse(void *arg) {
+    struct refusal *f = arg;
+    struct fetch_end e;
+    fetch_end_set(&e, world.refuser.code, "scripted");
+    f->ev->done(&f->fetch, &e, f->arg);
+    timer_fini(&f->timer);
+    free(f);
+}
+
+static struct fetch *refuser_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,
+                                   void *arg) {
+    (void)rq;
+    struct refusal *f = calloc(1, sizeof(*f));
+    if (!f) abort();
+    *f = (struct refusal){.fetch = {.source = s}, .ev = ev, .arg = arg};
+    atomic_fetch_add(&world.refuser.asked, 1);
+    timer_init(&f->timer, world.loop, refuse, f);
+    timer_set(&f->timer, 0);
+    return &f->fetch;
+}
+
+static const struct source_ops ops = {.start = refuser_start};
+
+static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg) {
+    (void)repo;
+    (void)arg;
+    out[0] = &world.refuser.source;
+    return 1;
+}
+
+static int start(void **state) {
+    (void)state;
+    memset(&world, 0, sizeof(world));
+    clock_set_fake(1000000, 1000);
+    world.refuser = (struct refuser){.source = {.ops = &ops, .name = "source"}, .code = ERR_NOT_FOUND};
+    sem_init(&world.answered, 0, 0);
+    world.loop = loop_new("fetch");
+    world.asker = asker_new(world.loop, NEGATIVE_MS, sources, NULL);
+    loop_start(world.loop);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    loop_stop(world.loop);
+    loop_join(world.loop);
+    asker_free(world.asker);
+    loop_free(world.loop);
+    clock_set_fake(-1, 0);
+    return 0;
+}
+
+static void on_answer(const struct ask_answer *a, void *arg) {
+    (void)arg;
+    world.code = a->end.code;
+    sem_post(&world.answered);
+}
+
+static void put(void *arg) {
+    (void)arg;
+    ask(world.asker, &world.rq, on_answer, NULL);
+}
+
+/* How often the source has been asked so far, once this question is answered. */
+static int asked_after(const char *upstream, const char *path, enum fetch_kind kind) {
+    world.rq = (struct fetch_request){.kind = kind, .ref = {.tag = "1"}};
+    snprintf(world.rq.repo.upstream, sizeof(world.rq.repo.upstream), "%s", upstream);
+    snprintf(world.rq.repo.path, sizeof(world.rq.repo.path), "%s", path);
+    loop_call(world.loop, put, NULL);
+    sem_wait(&world.answered);
+    assert_int_equal(world.code, world.refuser.code);
+    return atomic_load(&world.refuser.asked);
+}
+
+static void an_upstreams_no_is_remembered_for_a_while(void **state) {
+    (void)state;
+    assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
+    assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
+    clock_set_fake(1000000 + NEGATIVE_MS + 1, 1003);
+    assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 2);
+}
+
+static void what_is_hosted_is_asked_for_anew_after_a_no(void **state) {
+    (void)state;
+    assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 1);
+    assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 2);
+    assert_int_equal(asked_after("", "team/app", FETCH_TAGS), 3);
+    assert_int_equal(asked_after("", "team/app", FETCH_TAGS), 4);
+}
+
+static void that_central_does_not_answer_is_remembered_of_what_is_hosted_too(void **state) {
+    (void)state;
+    world.refuser.code = ERR_TIMEOUT;
+    assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 1);
+    assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_upstreams_no_is_remembered_for_a_while, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_hosted_is_asked_for_anew_after_a_no, start, stop),
+        cmocka_unit_test_setup_teardown(that_central_does_not_answer_is_remembered_of_what_is_hosted_too, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
