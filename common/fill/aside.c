@@ -1,6 +1,9 @@
 /* Ranged fetches beside a fill's main one, for readers whose range lies far ahead of it (lazy-pulling snapshotters).
- * They fetch whole pieces; a piece that has come is marked in aside_bits, is readable at once, and is not fetched again
- * when the main fetch gets there. Thread: the fill's fetch loop, but for aside_visible. */
+ * They fetch whole pieces into a file of their own, one place after the other, so that the part file is written from
+ * its start to its end and nothing else: what is ahead may be lost with the process. A piece that has come is readable
+ * at once, and is not fetched again when the main fetch gets there. Thread: the fill's fetch loop, but for aside_find.
+ *
+ * A place is written once: readers may be sending from it for as long as the fill lives. */
 #include "common/fill/fill_private.h"
 
 #include <assert.h>
@@ -8,10 +11,10 @@
 
 /* A reader is far ahead if the main fetch needs longer than this to get there. */
 #define FAR_SECONDS 2
-/* Larger blobs than this get no bitmap: a hostile length must not cost memory. */
-#define ASIDE_BLOB_MAX (1024 * GiB)
-/* With so many wrong pieces it may be the catalogue that is wrong: the main fetch will find out. */
-#define ASIDE_LIES_MAX 3
+/* Of one fill, 512 MiB; then readers wait for the main fetch. */
+#define PLACES_MAX 128
+/* So often in vain, and it is left to the main fetch: where pieces are wrong it may be the catalogue that is. */
+#define FAILURES_MAX 3
 
 struct aside {
     struct fill *fill;
@@ -19,55 +22,55 @@ struct aside {
     struct fetch *fetch;
     const char *origin; /* fetch_head.origin */
     int64_t start, end, at;
-    struct hasher hasher; /* of the current piece, when its proofs are known */
-    bool checking;
+    unsigned place; /* of the current piece */
+    struct hasher hasher;
+    bool checking; /* the current piece has a proof */
 };
 
-static int64_t pieces_of(int64_t size) {
-    return (size + PIECE_SIZE - 1) / PIECE_SIZE;
-}
-
-/* Made once: the size may change after that, this does not. */
-struct piece_map {
-    int64_t n;
-    _Atomic uint64_t bits[];
+/* Made once a fill; readers find it by fill.aside_file. */
+struct aside_file {
+    struct part *part; /* fetch loop; NULL: the fill is over */
+    struct open_file *file;
+    unsigned used;                      /* fetch loop: places given out */
+    _Atomic int64_t pieces[PLACES_MAX]; /* which is where; -1 none */
 };
 
-static struct piece_map *map_of(const struct fill *f) {
-    return atomic_load_explicit(&f->aside_pieces, memory_order_acquire);
+static struct aside_file *file_of(const struct fill *f) {
+    return atomic_load_explicit(&f->aside_file, memory_order_acquire);
 }
 
-static size_t words_of(int64_t pieces) {
-    return (size_t)((pieces + 63) / 64);
-}
-
-static bool has_piece(const struct fill *f, int64_t piece) {
-    struct piece_map *map = map_of(f);
-    if (!map || piece >= map->n) return false;
-    return atomic_load_explicit(&map->bits[piece / 64], memory_order_acquire) >> (piece % 64) & 1;
+static int place_of(const struct aside_file *af, int64_t piece) {
+    for (int i = 0; af && i < PLACES_MAX; i++) {
+        if (atomic_load_explicit(&af->pieces[i], memory_order_acquire) == piece) return i;
+    }
+    return -1;
 }
 
 int64_t aside_run(const struct fill *f, int64_t piece) {
     int64_t n = 0;
-    while (has_piece(f, piece + n))
+    while (place_of(file_of(f), piece + n) >= 0)
         n++;
     return n;
 }
 
-int64_t aside_visible(const struct fill *f, int64_t pos, bool last_too) {
-    int64_t n = aside_run(f, pos / PIECE_SIZE);
-    if (n == 0) return 0;
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    int64_t end = (pos / PIECE_SIZE + n) * PIECE_SIZE, limit = last_too || size <= 0 ? size : piece_start(size - 1);
+int64_t aside_find(const struct fill *f, int64_t pos, bool last_too, struct open_file **file, int64_t *at) {
+    struct aside_file *af = file_of(f);
+    int place = place_of(af, pos / PIECE_SIZE);
+    if (place < 0) return 0;
+    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed), end = piece_end(pos);
+    int64_t limit = last_too || size <= 0 ? size : piece_start(size - 1);
     if (end > limit) end = limit;
-    return end > pos ? end - pos : 0;
+    if (end <= pos) return 0;
+    *file = open_file_ref(af->file);
+    *at = place * PIECE_SIZE + pos % PIECE_SIZE;
+    return end - pos;
 }
 
 void aside_forget(struct fill *f) {
     aside_cancel_all(f);
-    struct piece_map *map = map_of(f);
-    for (size_t i = 0; map && i < words_of(map->n); i++)
-        atomic_store_explicit(&map->bits[i], 0, memory_order_release);
+    struct aside_file *af = file_of(f);
+    for (int i = 0; af && i < PLACES_MAX; i++)
+        atomic_store_explicit(&af->pieces[i], -1, memory_order_release);
 }
 
 static void aside_free(struct aside *a) {
@@ -86,16 +89,37 @@ void aside_cancel_all(struct fill *f) {
         aside_free(f->asides);
 }
 
-/* Begins to check the piece at a->at, if the catalogue has told its chaining values. */
-static void start_piece(struct aside *a) {
+void aside_over(struct fill *f) {
+    aside_cancel_all(f);
+    struct aside_file *af = file_of(f);
+    if (af && af->part) part_discard(af->part);
+    if (af) af->part = NULL;
+}
+
+void aside_file_free(struct aside_file *af) {
+    if (!af) return;
+    open_file_unref(af->file);
+    free(af);
+}
+
+static void failed(struct aside *a) {
+    a->fill->aside_failures++;
+    aside_free(a);
+}
+
+/* Begins the piece at a->at: a place for it, and its check if the catalogue has told its chaining values. */
+static bool start_piece(struct aside *a) {
     struct fill *f = a->fill;
+    struct aside_file *af = file_of(f);
     size_t piece = (size_t)(a->at / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
+    if (af->used == PLACES_MAX) return false;
+    a->place = af->used++;
     a->checking = piece < f->n_advised;
-    if (!a->checking) return;
-    if (piece == 0)
+    if (a->checking && piece == 0)
         hasher_init(&a->hasher, f->spec.digest.alg);
-    else
+    else if (a->checking)
         hasher_resume(&a->hasher, f->spec.digest.alg, (uint64_t)a->at, f->advised + (piece - 1) * len);
+    return true;
 }
 
 static bool piece_fits(struct aside *a, int64_t piece) {
@@ -107,19 +131,12 @@ static bool piece_fits(struct aside *a, int64_t piece) {
     return memcmp(proof, f->advised + (size_t)piece * len, len) == 0;
 }
 
-static void piece_done(struct fill *f, int64_t piece) {
-    struct piece_map *map = map_of(f);
-    if (piece >= map->n) return;
-    atomic_fetch_or_explicit(&map->bits[piece / 64], (uint64_t)1 << (piece % 64), memory_order_release);
-    fill_notify_readers(f);
-}
-
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
     (void)fetch;
     struct aside *a = arg;
     a->origin = h->origin;
     int64_t size = atomic_load_explicit(&a->fill->size, memory_order_relaxed);
-    if (h->total >= 0 && h->total != size) aside_free(a);
+    if (h->total >= 0 && h->total != size) failed(a);
 }
 
 static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
@@ -129,18 +146,21 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    /* The main fetch has got into this piece: what it writes is what is hashed, and our proof would not be of it. */
-    bool passed = f->taken > piece_start(a->at);
-    if (passed || a->at + (int64_t)len > a->end || atomic_load_explicit(&f->window, memory_order_relaxed)) {
+    /* The main fetch has got into this piece, or the source sends more than was asked for. */
+    if (f->taken > piece_start(a->at) || a->at + (int64_t)len > a->end) {
         aside_free(a);
         return;
     }
     while (len) {
-        if (a->at % PIECE_SIZE == 0) start_piece(a);
+        if (a->at % PIECE_SIZE == 0 && !start_piece(a)) {
+            aside_free(a);
+            return;
+        }
+        struct aside_file *af = file_of(f);
         int64_t room = piece_end(a->at) - a->at;
         size_t n = (int64_t)len < room ? len : (size_t)room;
-        if (fill_bytes_write(f, a->at, p, n) < 0) {
-            aside_free(a);
+        if (part_write(af->part, a->place * PIECE_SIZE + a->at % PIECE_SIZE, p, n) < 0) {
+            failed(a);
             return;
         }
         if (a->checking) hasher_update(&a->hasher, p, n);
@@ -150,21 +170,24 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         if (a->at % PIECE_SIZE != 0 && a->at != size) continue;
         int64_t piece = (a->at - 1) / PIECE_SIZE;
         if (a->at % PIECE_SIZE == 0 && !piece_fits(a, piece)) {
-            f->aside_lies++;
+            f->aside_lied = true;
             f->liar = a->origin;
-            aside_free(a);
+            failed(a);
             return;
         }
-        piece_done(f, piece);
+        atomic_store_explicit(&af->pieces[a->place], piece, memory_order_release);
+        fill_notify_readers(f);
     }
 }
 
 static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
-    (void)e; /* a failure costs nothing: the main fetch gets there in time */
     struct aside *a = arg;
     a->fetch = NULL;
-    aside_free(a);
+    if (e->code == 0 && a->at == a->end)
+        aside_free(a);
+    else
+        failed(a); /* costs nothing: the main fetch gets there in time */
 }
 
 static const struct fetch_events aside_events = {.head = on_head, .data = on_data, .done = on_done};
@@ -189,22 +212,31 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const char *
         .offset = start,
         .length = end - start,
         .liar = f->liar,
-        .doubted = f->lies[f->source] > 0 || f->aside_lies > 0,
+        .doubted = f->lies[f->source] > 0 || f->aside_lied,
     };
     f->liar = NULL;
     memcpy(rq.request_id, request_id, sizeof(rq.request_id));
     a->fetch = fetch_start(f->sources[f->source], &rq, &aside_events, a);
 }
 
-/* The first of a fill: false if this one can have none. */
-static bool prepare(struct fill *f, int64_t size) {
-    if (map_of(f)) return true;
-    /* After a crash the file must tell what came in order from what lies beyond it. */
-    if (!f->part || !part_goes_ahead(f->part)) return false;
-    struct piece_map *map = calloc(1, sizeof(*map) + words_of(pieces_of(size)) * sizeof(map->bits[0]));
-    if (!map) abort();
-    map->n = pieces_of(size);
-    atomic_store_explicit(&f->aside_pieces, map, memory_order_release);
+/* True if there is room for at least one piece more. */
+static bool have_room(struct fill *f) {
+    struct aside_file *af = file_of(f);
+    if (af) return af->used < PLACES_MAX;
+    struct error err = {0};
+    struct part *part;
+    if (part_new_temp(f->engine->cfg.store, &f->spec.digest, &part, &err) < 0) {
+        log_warn("no_fetch_ahead", KV_S("why", err.msg), KV_S("request_id", f->spec.request_id));
+        f->aside_failures = FAILURES_MAX;
+        return false;
+    }
+    af = calloc(1, sizeof(*af));
+    if (!af) abort();
+    af->part = part;
+    af->file = part_file(part);
+    for (int i = 0; i < PLACES_MAX; i++)
+        atomic_init(&af->pieces[i], -1);
+    atomic_store_explicit(&f->aside_file, af, memory_order_release);
     return true;
 }
 
@@ -212,8 +244,8 @@ static bool prepare(struct fill *f, int64_t size) {
  * known, not only claimed. */
 void aside_consider(struct fill *f) {
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (size < 0 || f->claimed || size > ASIDE_BLOB_MAX || atomic_load_explicit(&f->window, memory_order_relaxed) ||
-        f->spec.manifest || f->aside_lies >= ASIDE_LIES_MAX)
+    if (size < 0 || fill_size_is_claimed(f) || f->spec.manifest || f->aside_failures >= FAILURES_MAX ||
+        atomic_load_explicit(&f->window, memory_order_relaxed))
         return;
     for (struct fill_reader *r = f->readers.first; r && f->n_asides < FILL_ASIDE_MAX; r = r->next) {
         int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed), end = r->spec.end;
@@ -222,13 +254,10 @@ void aside_consider(struct fill *f) {
         if (pos >= end || end - r->spec.start > FILL_ASIDE_BYTES) continue;
         int64_t distance = pos - f->taken;
         if (distance < 2 * PIECE_SIZE || distance < f->rate * FAR_SECONDS) continue;
-        int64_t piece = pos / PIECE_SIZE;
-        while (has_piece(f, piece))
-            piece++;
-        int64_t start = piece * PIECE_SIZE;
+        int64_t piece = pos / PIECE_SIZE, start = (piece + aside_run(f, piece)) * PIECE_SIZE;
         if (start >= end || under_way(f, start)) continue;
-        int64_t stop = pieces_of(end) * PIECE_SIZE;
-        if (!prepare(f, size)) return;
+        int64_t stop = piece_end(end - 1);
+        if (!have_room(f)) return;
         aside_start(f, start, stop > size ? size : stop, r->spec.request_id);
     }
 }

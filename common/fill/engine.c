@@ -51,6 +51,11 @@ int64_t fill_reader_size(const struct fill_reader *r) {
     return f ? atomic_load_explicit(&f->size, memory_order_acquire) : -1;
 }
 
+int64_t fill_reader_settled_size(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    return f ? atomic_load_explicit(&f->settled_size, memory_order_acquire) : -1;
+}
+
 const char *fill_reader_media_type(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
     return f && atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED ? f->media_type : "";
@@ -65,31 +70,38 @@ bool fill_reader_joined(const struct fill_reader *r) {
     return fill_of(r) && r->joined;
 }
 
-int64_t fill_reader_visible(const struct fill_reader *r, int64_t pos) {
-    struct fill *f = fill_of(r);
-    if (!f || poisoned((struct fill_reader *)(uintptr_t)r, f)) return 0;
-    int64_t end = atomic_load_explicit(&f->visible, memory_order_acquire);
-    int64_t proven = atomic_load_explicit(&f->proven, memory_order_acquire);
-    /* A part cannot be checked by whoever asked for it: where pieces have proofs it waits for them. */
-    if (r->strict && proven > 0 && end > proven) end = proven;
-    if (pos < end) return end - pos;
-    return aside_visible(f, pos, r->takes_part);
-}
-
 void fill_reader_takes_part(struct fill_reader *r) {
     r->takes_part = true;
 }
 
-struct open_file *fill_reader_file(const struct fill_reader *r, int64_t pos, int64_t *len) {
-    struct fill_reader *self = (struct fill_reader *)(uintptr_t)r;
-    struct fill *f = fill_of(r);
+/* Of what is contiguous from the start: in the part file, or in the window. */
+static struct open_file *file_at(const struct fill *f, int64_t pos, int64_t *n) {
     struct open_file *window = atomic_load_explicit(&f->window, memory_order_acquire);
     int64_t from = atomic_load_explicit(&f->window_from, memory_order_acquire);
     bool in_window = window && pos >= from;
-    if (window && !in_window && *len > from - pos) *len = from - pos;
-    if (pos + *len > self->handed) self->handed = pos + *len;
+    if (window && !in_window && *n > from - pos) *n = from - pos;
     assert(in_window || f->disk);
     return open_file_ref(in_window ? window : f->disk);
+}
+
+int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, struct open_file **file, int64_t *at) {
+    struct fill *f = fill_of(r);
+    if (!f || poisoned(r, f)) return 0;
+    int64_t end = atomic_load_explicit(&f->visible, memory_order_acquire);
+    int64_t proven = atomic_load_explicit(&f->proven, memory_order_acquire);
+    /* A part cannot be checked by whoever asked for it: where pieces have proofs it waits for them. */
+    if (r->strict && proven > 0 && end > proven) end = proven;
+    int64_t n;
+    if (pos < end) {
+        n = end - pos < want ? end - pos : want;
+        *file = file_at(f, pos, &n);
+        *at = pos;
+    } else {
+        n = aside_find(f, pos, r->takes_part, file, at);
+        if (n > want) n = want;
+    }
+    if (n > 0 && pos + n > r->handed) r->handed = pos + n;
+    return n;
 }
 
 void fill_reader_consumed(struct fill_reader *r, int64_t pos) {

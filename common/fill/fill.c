@@ -34,7 +34,7 @@ void fill_unref(struct fill *f) {
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
     open_file_unref(f->disk);
     open_file_unref(atomic_load_explicit(&f->window, memory_order_relaxed));
-    free(atomic_load_explicit(&f->aside_pieces, memory_order_relaxed));
+    aside_file_free(atomic_load_explicit(&f->aside_file, memory_order_relaxed));
     free(f->proofs);
     free(f->advised);
     free(f);
@@ -54,7 +54,7 @@ void fill_over(struct fill *f) {
     assert(f->step != STEP_OVER);
     f->step = STEP_OVER;
     leave_table(f);
-    aside_cancel_all(f);
+    aside_over(f);
     intake_drop(f);
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
@@ -79,6 +79,7 @@ static struct fill *fill_new(struct fill_shard *sh, const struct fill_spec *spec
     f->loop = sh->loop;
     f->spec = *spec;
     atomic_init(&f->size, -1);
+    atomic_init(&f->settled_size, -1);
     atomic_init(&f->rewind_floor, INT64_MAX);
     atomic_init(&f->window_from, INT64_MAX);
     atomic_init(&f->source_name, "");
@@ -92,7 +93,7 @@ struct fill *fill_of_held(struct fill_shard *sh, const struct fill_spec *spec, s
     struct fill *f = fill_new(sh, spec);
     f->disk = file;
     f->written = info->size;
-    atomic_store_explicit(&f->size, info->size, memory_order_relaxed);
+    fill_set_size(f, info->size, SIZE_KNOWN);
     atomic_store_explicit(&f->visible, info->size, memory_order_relaxed);
     atomic_store_explicit(&f->proven, info->size, memory_order_relaxed);
     atomic_store_explicit(&f->source_name, "disk", memory_order_relaxed);
@@ -162,6 +163,18 @@ static void on_linger(void *arg) {
     if (!worth_it) fill_stop(f);
 }
 
+/* --- how long it is --- */
+
+bool fill_size_is_claimed(const struct fill *f) {
+    return f->size_word == SIZE_CLAIMED && atomic_load_explicit(&f->size, memory_order_relaxed) >= 0;
+}
+
+void fill_set_size(struct fill *f, int64_t size, enum size_word word) {
+    f->size_word = word;
+    atomic_store_explicit(&f->size, size, memory_order_release);
+    atomic_store_explicit(&f->settled_size, word == SIZE_CLAIMED ? -1 : size, memory_order_release);
+}
+
 /* --- what is visible --- */
 
 /* Everything but the last piece, which waits for the whole digest. Where the catalogue knows the pieces nothing is
@@ -206,7 +219,8 @@ void fill_fail(struct fill *f, const struct fetch_end *end) {
 void fill_stop(struct fill *f) {
     if (f->step == STEP_OVER || f->step == STEP_COMMITTING) return;
     struct fetch_end end;
-    fetch_end_set(&end, ERR_CANCELLED, "the download was stopped; its bytes are kept");
+    bool kept = f->part && !atomic_load_explicit(&f->window, memory_order_relaxed);
+    fetch_end_set(&end, ERR_CANCELLED, "the download was stopped%s", kept ? "; its bytes are kept" : "");
     fill_fail(f, &end);
 }
 
@@ -265,6 +279,9 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
     log_info("source_failed", KV_S("source", f->sources[s]->name), KV_S("why", end->msg), KV_I("have", f->written),
              KV_S("request_id", f->spec.request_id));
     note_failure(f, end);
+    /* Of its answer nothing is kept, so its length binds nobody. */
+    if (f->written == 0 && f->size_word == SIZE_SENT)
+        fill_set_size(f, atomic_load_explicit(&f->size, memory_order_relaxed), SIZE_CLAIMED);
     f->step = STEP_WAITING;
     if (f->n_sources == 1 && wait_for_return(f, end)) return;
     if (end->code == ERR_MISMATCH) f->lies[s]++;
@@ -308,26 +325,29 @@ void fill_source_lied(struct fill *f, const char *what) {
 
 /* --- fetching --- */
 
-/* Pieces that were fetched ahead and come next are hashed from the file. False: one was wrong, and the fill has gone on
- * to another try. */
+/* A piece that was fetched ahead and comes next is taken from there, as if a source had sent it. True: the fill goes on
+ * once it is hashed, or has failed. */
 static bool absorb(struct fill *f) {
     static _Thread_local char chunk[ABSORB_CHUNK];
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    while (f->written % PIECE_SIZE == 0 && aside_run(f, f->written / PIECE_SIZE) > 0) {
-        int64_t end = f->written + PIECE_SIZE;
-        if (size >= 0 && end > size) end = size;
-        while (f->written < end) {
-            size_t n = end - f->written < ABSORB_CHUNK ? (size_t)(end - f->written) : ABSORB_CHUNK;
-            if (fill_bytes_read(f, f->written, chunk, n) < 0) {
-                aside_forget(f);
-                return true;
-            }
-            f->taken = f->written += (int64_t)n;
-            if (f->part && !atomic_load_explicit(&f->window, memory_order_relaxed)) part_reached(f->part, f->written);
-            if (!check_in_place(f, chunk, n)) return false;
+    struct open_file *file;
+    int64_t at, from = f->written;
+    if (from % PIECE_SIZE != 0 || atomic_load_explicit(&f->window, memory_order_relaxed)) return false;
+    int64_t end = from + aside_find(f, from, true, &file, &at);
+    if (end == from) return false;
+    fill_make_part(f);
+    bool goes_on = true;
+    while (goes_on && f->written < end) {
+        size_t want = end - f->written < ABSORB_CHUNK ? (size_t)(end - f->written) : ABSORB_CHUNK;
+        ssize_t n = pread(open_file_fd(file), chunk, want, at + f->written - from);
+        if (n <= 0) {
+            aside_forget(f);
+            break;
         }
-        fill_publish(f);
+        goes_on = intake_direct(f, chunk, (size_t)n);
     }
+    open_file_unref(file);
+    if (goes_on && f->written == from) return false;
+    if (goes_on) check_then(f, fill_fetch);
     return true;
 }
 
@@ -338,9 +358,9 @@ static void claim_refuted(struct fill *f, int64_t size) {
     log_info("claimed_size_wrong", KV_S("digest", digest_str(&f->spec.digest, digest)),
              KV_I("claimed", atomic_load_explicit(&f->size, memory_order_relaxed)), KV_I("size", size),
              KV_S("request_id", f->spec.request_id));
-    f->claimed = false;
+    aside_forget(f);
     atomic_store_explicit(&f->visible, 0, memory_order_release);
-    atomic_store_explicit(&f->size, size, memory_order_release);
+    fill_set_size(f, size, size < 0 ? SIZE_CLAIMED : SIZE_SENT);
     fill_publish(f);
     fill_notify_readers(f);
 }
@@ -351,7 +371,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     f->gone_since_ms = 0;
     f->origin = h->origin;
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (h->total >= 0 && h->total != known && f->claimed && h->total >= f->taken) {
+    if (h->total >= 0 && h->total != known && fill_size_is_claimed(f) && h->total >= f->taken) {
         claim_refuted(f, h->total);
     } else if (h->total >= 0 && known >= 0 && h->total != known) {
         char what[96];
@@ -366,10 +386,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
         fill_fail(f, &end);
         return;
     }
-    if (h->total >= 0) {
-        f->claimed = false;
-        atomic_store_explicit(&f->size, h->total, memory_order_release);
-    }
+    if (h->total >= 0 && f->size_word < SIZE_SENT) fill_set_size(f, h->total, SIZE_SENT);
     fill_make_part(f);
     if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
     bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
@@ -408,7 +425,9 @@ static void on_consumed(struct loop_task *task) {
 
 /* Ahead lies a run long enough to be worth a new request. */
 static bool skip_ahead(struct fill *f) {
-    if (f->taken % PIECE_SIZE != 0 || aside_run(f, f->taken / PIECE_SIZE) < 2) return false;
+    if (f->taken % PIECE_SIZE != 0 || aside_run(f, f->taken / PIECE_SIZE) < 2 ||
+        atomic_load_explicit(&f->window, memory_order_relaxed))
+        return false;
     fetch_cancel(f->fetch);
     f->fetch = NULL;
     check_then(f, fill_fetch);
@@ -421,7 +440,7 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (f->claimed && f->taken + (int64_t)len > size) {
+    if (fill_size_is_claimed(f) && f->taken + (int64_t)len > size) {
         size = -1;
         claim_refuted(f, size);
     }
@@ -453,12 +472,12 @@ static void on_lull(struct fetch *fetch, void *arg) {
 static void source_ended(struct fill *f) {
     const struct fetch_end *e = &f->last;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (e->code == 0 && f->claimed && f->written != size && fill_digest_fits(f)) {
+    if (e->code == 0 && fill_size_is_claimed(f) && f->written != size && fill_digest_fits(f)) {
         size = f->written;
         claim_refuted(f, size);
     } else if (e->code == 0 && size < 0) {
         size = f->written;
-        atomic_store_explicit(&f->size, size, memory_order_release);
+        fill_set_size(f, size, SIZE_CLAIMED); /* until the digest says so */
     }
     if (e->code == 0 && f->written == size) {
         fill_finish(f);
@@ -493,9 +512,9 @@ void fill_fetch(struct fill *f) {
         fill_fail(f, &worst);
         return;
     }
-    if (!absorb(f)) return;
+    if (absorb(f)) return;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (size >= 0 && f->written == size && (!f->claimed || fill_digest_fits(f))) {
+    if (size >= 0 && f->written == size && (!fill_size_is_claimed(f) || fill_digest_fits(f))) {
         fill_finish(f);
         return;
     }
@@ -568,7 +587,7 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
 static void contradicted(struct fill *f, int64_t seen) {
     aside_forget(f);
     atomic_store_explicit(&f->visible, 0, memory_order_release);
-    atomic_store_explicit(&f->size, seen, memory_order_release);
+    fill_set_size(f, seen, SIZE_KNOWN);
     if (f->taken > seen) fill_rewind(f, 0);
     fill_publish(f);
     if (f->step == STEP_FETCHING) fill_source_lied(f, "another length than it was");
@@ -576,15 +595,12 @@ static void contradicted(struct fill *f, int64_t seen) {
 
 static void advise_size(struct fill *f, const struct fill_advice *a) {
     int64_t known = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (a->size < 0 || a->size == known || (a->claimed && known >= 0)) return;
-    if (known >= 0) {
+    if (a->size < 0 || (a->claimed && known >= 0)) return;
+    bool fits = known >= 0 ? known == a->size : f->taken <= a->size;
+    if (fits)
+        fill_set_size(f, a->size, a->claimed ? SIZE_CLAIMED : SIZE_KNOWN);
+    else if (!a->claimed)
         contradicted(f, a->size);
-    } else if (f->taken <= a->size) {
-        f->claimed = a->claimed;
-        atomic_store_explicit(&f->size, a->size, memory_order_release);
-    } else if (!a->claimed) {
-        contradicted(f, a->size);
-    }
 }
 
 void fill_advise(struct fill *f, const struct fill_advice *a) {

@@ -61,7 +61,7 @@ enum fill_state {
     FILL_STARTING, /* nothing known yet */
     FILL_FLOWING,  /* a source has answered; size may be known */
     FILL_PROVED,   /* every byte may be read */
-    FILL_FAILED,   /* see fill_reader_error; bytes below fill_reader_visible stay readable unless poisoned */
+    FILL_FAILED,   /* see fill_reader_error; what was readable stays so unless it is taken back */
 };
 
 /* Serving loop: joins the fill of spec->digest or starts one. event is called on this loop, never before this returns,
@@ -73,18 +73,19 @@ void fill_detach(struct fill_reader *r);
 /* Serving loop, between attach and detach. */
 enum fill_state fill_reader_state(const struct fill_reader *r);
 /* -1 unknown yet. It may change until FILL_PROVED, where a manifest's claim or a source was wrong: whoever has told it
- * to a client looks again after fill_reader_visible, and hands nothing over if it is another. */
+ * to a client looks again after fill_reader_bytes, and hands nothing over if it is another. */
 int64_t fill_reader_size(const struct fill_reader *r);
+/* The same, but -1 while it is only claimed. */
+int64_t fill_reader_settled_size(const struct fill_reader *r);
 const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, at FILL_PROVED; before it "" */
 const char *fill_reader_source(const struct fill_reader *r);     /* who answers; "" before FILL_FLOWING */
 bool fill_reader_joined(const struct fill_reader *r);            /* the fill was already running */
 /* What it is for does not begin at the start, so that it can never be a whole body: it may have the end of a blob
  * before all of it is proved, if that was fetched ahead. */
 void fill_reader_takes_part(struct fill_reader *r);
-/* Readable bytes from pos on: up to where it is contiguous and visible. 0: wait. */
-int64_t fill_reader_visible(const struct fill_reader *r, int64_t pos);
-/* The file that holds [pos, pos+len); *len is cut to what that file holds. The caller gets a reference. */
-struct open_file *fill_reader_file(const struct fill_reader *r, int64_t pos, int64_t *len);
+/* Bytes from pos on that may be read now, at most `want`: they are at *at in *file (reference given to the caller).
+ * Returns how many; 0: wait. */
+int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, struct open_file **file, int64_t *at);
 /* Where this reader has got to, so that a pass-through fill (disk full) knows what may be dropped. */
 void fill_reader_consumed(struct fill_reader *r, int64_t pos);
 /* FILL_FAILED: why. Valid until detach. */

@@ -27,6 +27,13 @@ enum fill_step {
     STEP_OVER,       /* committed, passed through, failed or paused: only its readers keep it */
 };
 
+/* Whose word the size is. A later one outranks those before it. */
+enum size_word {
+    SIZE_CLAIMED, /* a manifest's, which anyone can write; or that of a source which has sent wrong bytes */
+    SIZE_SENT,    /* the source's that is sending */
+    SIZE_KNOWN,   /* the catalogue's, of a digest that was proved once */
+};
+
 struct reader_list {
     struct fill_reader *first;
     unsigned n;
@@ -61,9 +68,10 @@ struct fill {
 
     /* Written by the fetch loop, read by readers' loops. */
     _Atomic int state;
-    _Atomic int64_t size;    /* -1 unknown */
-    _Atomic int64_t visible; /* bytes from the start any reader may have */
-    _Atomic int64_t proven;  /* bytes from the start that are proved piece by piece */
+    _Atomic int64_t size;         /* -1 unknown */
+    _Atomic int64_t settled_size; /* the same, but -1 while it is only claimed */
+    _Atomic int64_t visible;      /* bytes from the start any reader may have */
+    _Atomic int64_t proven;       /* bytes from the start that are proved piece by piece */
     _Atomic(const char *) source_name;
     atomic_uint rewinds;
     _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
@@ -72,14 +80,14 @@ struct fill {
     struct open_file *disk;              /* set once, before anything is visible; NULL: all in the window */
     _Atomic(struct open_file *) window;  /* set once: a memory file with the same offsets, from window_from on */
     _Atomic int64_t window_from;
-    _Atomic(struct piece_map *) aside_pieces; /* aside.c: which are in the file ahead of `written` */
-    atomic_bool wants_consumed;               /* readers tell when they have moved on */
+    _Atomic(struct aside_file *) aside_file; /* set once: pieces that were fetched ahead of their turn */
+    atomic_bool wants_consumed;              /* readers tell when they have moved on */
 
     /* Fetch loop only. */
     enum fill_step step;
     bool in_table;
     bool part_due; /* there is no part file yet */
-    bool claimed;  /* the size is what manifests say, not what a source or the catalogue has seen */
+    enum size_word size_word;
     bool reopened; /* what an earlier life has left in the part file is not hashed yet */
     struct part *part;
     int64_t told;        /* of `visible`, what readers were last told of */
@@ -114,7 +122,8 @@ struct fill {
     int64_t tick_written, rate; /* bytes a second */
     struct aside *asides;
     unsigned n_asides;
-    unsigned aside_lies; /* pieces fetched aside that the catalogue disproved */
+    unsigned aside_failures;
+    bool aside_lied; /* the catalogue has disproved a piece fetched aside */
     uint32_t scopes[4];
     unsigned n_scopes;
     unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */
@@ -204,6 +213,8 @@ void fill_source_lied(struct fill *f, const char *what);
 /* Pauses the source, or lets it go on, by what is in memory. */
 void fill_hold_back(struct fill *f);
 struct fill_shard *fill_shard(struct fill *f);
+bool fill_size_is_claimed(const struct fill *f);
+void fill_set_size(struct fill *f, int64_t size, enum size_word word);
 
 /* finish.c; fetch loop. All bytes are in and hashed: is it what was asked for? */
 /* True if what is written, all of it hashed, is the whole blob. */
@@ -221,6 +232,8 @@ void fill_reopen(struct fill *f);
 /* intake.c; fetch loop: what comes from a source on its way into the file. Those that return bool say false if the fill
  * has gone on to something else meanwhile, and its fetch is no more. */
 bool intake_add(struct fill *f, const void *data, size_t len);
+/* The same of what need not be gathered, when nothing is. */
+bool intake_direct(struct fill *f, const void *data, size_t len);
 /* Nothing more comes for now: what is gathered goes to the file, to readers and to the hasher. */
 bool intake_flush(struct fill *f);
 /* Forgets what is gathered. */
@@ -250,11 +263,14 @@ int64_t fill_bytes_slowest(const struct fill *f);
 /* aside.c; fetch loop: ranged fetches for readers far ahead. */
 void aside_consider(struct fill *f);
 void aside_cancel_all(struct fill *f);
+/* Nothing is fetched any more, and what was is on no disk; readers have it until the fill is freed. */
+void aside_over(struct fill *f);
+void aside_file_free(struct aside_file *af);
 /* Pieces present from `piece` on, in a row. */
 int64_t aside_run(const struct fill *f, int64_t piece);
 void aside_forget(struct fill *f);
-/* Any thread: readable bytes from pos on. */
-int64_t aside_visible(const struct fill *f, int64_t pos, bool last_too);
+/* Any thread: bytes from pos on that were fetched ahead, at *at in *file (reference given to the caller). 0: none. */
+int64_t aside_find(const struct fill *f, int64_t pos, bool last_too, struct open_file **file, int64_t *at);
 
 /* claim.c; fetch loop: may this repository have it? Asks the repository's source by HEAD; then answered(r, ok, end). */
 void claim_start(struct fill_shard *sh, struct fill_reader *r,

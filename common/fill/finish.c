@@ -76,7 +76,7 @@ static void proved(struct fill *f) {
     /* Counted before anybody can see the end of it, so that who has it whole finds it counted. */
     atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
     if (!keeps) atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
-    atomic_store_explicit(&f->size, size, memory_order_relaxed);
+    fill_set_size(f, size, SIZE_KNOWN);
     atomic_store_explicit(&f->proven, size, memory_order_relaxed);
     atomic_store_explicit(&f->visible, size, memory_order_release);
     atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);

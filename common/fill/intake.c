@@ -13,8 +13,7 @@ void intake_drop(struct fill *f) {
     f->taken = f->written;
 }
 
-/* `data` follows what is written. */
-static bool pass_on(struct fill *f, const void *data, size_t len) {
+bool intake_direct(struct fill *f, const void *data, size_t len) {
     int r = fill_bytes_write(f, f->written, data, len);
     if (r < 0) {
         struct fetch_end end;
@@ -32,7 +31,7 @@ bool intake_flush(struct fill *f) {
     struct fill_shard *sh = fill_shard(f);
     if (sh->gathered != f) return true;
     sh->gathered = NULL;
-    return pass_on(f, sh->gather, (size_t)(f->taken - f->written));
+    return intake_direct(f, sh->gather, (size_t)(f->taken - f->written));
 }
 
 static void make_room(struct fill *f) {

@@ -28,6 +28,7 @@ struct body {
     unsigned n_ranges, range;
     int64_t pos; /* next byte to hand over */
     bool multipart, part_open;
+    bool lengthless; /* sent as it comes: its length is told by nobody who can be held to it */
 };
 
 static void pump(struct body *b);
@@ -139,9 +140,9 @@ static bool begin_range(struct body *b, const struct etag *etag) {
     }
     entity_headers(x, b->reader, etag);
     if (r == HTTP_RANGE_NONE) {
-        b->ranges[0] = (struct http_range){0, b->size};
+        b->ranges[0] = (struct http_range){0, b->lengthless ? INT64_MAX : b->size};
         b->n_ranges = 1;
-        http_reply_begin(req, 200, b->media_type, b->size);
+        http_reply_begin(req, 200, b->media_type, b->lengthless ? -1 : b->size);
         if (b->size == 0 || x->is_head) {
             http_reply_end(req);
             return false;
@@ -177,17 +178,22 @@ static void on_drain(struct http_req *req) {
     if (x->body && !x->body->ended) pump(x->body);
 }
 
-/* Bytes that can be handed over now from pos on; *file gets a reference. 0: none yet. */
-static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file) {
+/* Not the size that the head has told. */
+static bool size_has_changed(const struct body *b) {
+    return !b->lengthless && fill_reader_size(b->reader) != b->size;
+}
+
+/* Bytes that can be handed over now from pos on, at *at in *file, which gets a reference. 0: none yet. */
+static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file, int64_t *at) {
     if (b->file) {
         *file = open_file_ref(b->file);
+        *at = b->pos;
         return want;
     }
-    int64_t ready = fill_reader_visible(b->reader, b->pos);
-    if (ready < want) want = ready;
-    if (fill_reader_size(b->reader) != b->size) return 0; /* the head has told another: advance() cuts */
-    if (want > 0) *file = fill_reader_file(b->reader, b->pos, &want);
-    return want;
+    int64_t n = fill_reader_bytes(b->reader, b->pos, want, file, at);
+    if (n == 0 || !size_has_changed(b)) return n;
+    open_file_unref(*file); /* advance() cuts */
+    return 0;
 }
 
 static void finish(struct body *b) {
@@ -215,12 +221,12 @@ static bool hand_over(struct body *b) {
     /* What is held costs no memory while it waits: all of it at once. */
     int64_t want = b->file || r->end - b->pos < AHEAD ? r->end - b->pos : AHEAD;
     struct open_file *file = NULL;
-    int64_t n = next_bytes(b, want, &file);
+    int64_t at, n = next_bytes(b, want, &file, &at);
     if (n <= 0) return false;
     if (b->reader)
-        http_body_file_fresh(req, file, b->pos, n);
+        http_body_file_fresh(req, file, at, n);
     else
-        http_body_file(req, file, b->pos, n);
+        http_body_file(req, file, at, n);
     open_file_unref(file);
     counter_add(b->reader ? &b->x->registry->fill_bytes : &b->x->registry->hit_bytes, n);
     b->pos += n;
@@ -237,7 +243,8 @@ static void pump(struct body *b) {
         if (!hand_over(b)) break;
     }
     if (b->reader) fill_reader_consumed(b->reader, b->pos - http_body_pending(req));
-    if (b->range == b->n_ranges) {
+    bool at_end = b->lengthless && fill_reader_state(b->reader) == FILL_PROVED && b->pos == fill_reader_size(b->reader);
+    if (b->range == b->n_ranges || at_end) {
         finish(b);
         return;
     }
@@ -268,17 +275,20 @@ static void fail(struct body *b) {
 }
 
 static bool may_begin(struct body *b, enum fill_state state) {
+    struct exchange *x = b->x;
     b->size = fill_reader_size(b->reader);
-    if (b->size < 0) return false;
-    /* Where the head is the whole answer, or the type is part of it, it waits for the digest. */
-    if (b->x->is_manifest || b->x->is_head || b->size == 0) {
-        if (state != FILL_PROVED) return false;
-    } else if (state == FILL_STARTING) {
-        /* What is only claimed must not decide that a range is no part of it. */
-        return b->impatient && !http_req_header(b->x->req, "range");
+    if (state == FILL_PROVED) {
+        if (x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
+        return true;
     }
-    if (b->x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
-    return true;
+    /* Where the head is the whole answer, or the type is part of it, it waits for the digest. */
+    if (x->is_manifest || x->is_head || b->size == 0) return false;
+    /* What is only claimed must not decide that a range is no part of it, nor become another node's knowledge. */
+    bool settled = b->size >= 0 && fill_reader_settled_size(b->reader) == b->size;
+    if (!settled && http_req_header(x->req, "range")) return false;
+    b->lengthless = !settled && x->from_node;
+    if (b->lengthless) return state == FILL_FLOWING;
+    return b->size >= 0 && (state == FILL_FLOWING || b->impatient);
 }
 
 static void advance(struct body *b) {
@@ -288,7 +298,7 @@ static void advance(struct body *b) {
         fail(b);
         return;
     }
-    if (b->begun && fill_reader_size(b->reader) != b->size) {
+    if (b->begun && size_has_changed(b)) {
         b->ended = true;
         leave_fill(b);
         http_reply_abort(b->x->req);

@@ -178,7 +178,6 @@ static int sync_file(const struct commit *c) {
     struct stat st;
     if (fstat(fd, &st) < 0) return -errno;
     if (st.st_size != c->value.size) return ERR_MISMATCH;
-    part_forget_reached(c->part);
     if (fdatasync(fd) < 0 || fchmod(fd, 0444) < 0) return errno == ENOSPC || errno == EDQUOT ? ERR_NO_SPACE : -errno;
     return 0;
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include "common/core/clock.h"
 #include "common/core/log.h"
@@ -79,42 +78,10 @@ static int open_file_of(struct part *p, int flags, struct error *err) {
     return 0;
 }
 
-/* --- how far it is written without a gap --- */
-
-/* As an attribute of the file. Whoever is killed between a write and this one has written more than it says. */
-#define REACHED_ATTRIBUTE "user.entrepot.reached"
-
-static bool remember_reached(struct part *p) {
-    return fsetxattr(open_file_fd(p->file), REACHED_ATTRIBUTE, &p->reached, sizeof(p->reached), 0) == 0;
-}
-
-/* Without gaps a file is written up to its end; a hole in it is one that a file system's check has made, or a power
- * cut. With gaps only the attribute tells: holes end at pages, and what is taken ahead may look like content. */
-static void find_reached(struct part *p) {
-    int fd = open_file_fd(p->file);
-    off_t hole = lseek(fd, 0, SEEK_HOLE);
-    p->reached = hole < 0 || hole > p->len ? p->len : hole;
-    int64_t said;
-    if (fgetxattr(fd, REACHED_ATTRIBUTE, &said, sizeof(said)) != sizeof(said)) return;
-    p->ahead = true;
-    if (said < 0) said = 0;
-    if (said < p->reached) p->reached = said;
-}
-
-bool part_goes_ahead(struct part *p) {
-    if (!p->ahead) p->ahead = remember_reached(p);
-    return p->ahead;
-}
-
-void part_reached(struct part *p, int64_t to) {
-    if (to <= p->reached) return;
-    p->reached = to;
-    if (p->ahead && !remember_reached(p)) log_warn("part_attribute_failed", KV_S("why", error_name(-errno)));
-}
-
-void part_forget_reached(struct part *p) {
-    if (p->ahead) fremovexattr(open_file_fd(p->file), REACHED_ATTRIBUTE);
-    p->ahead = false;
+/* Where it is written up to: to its end, but for a hole that a file system's check has made, or a power cut. */
+static int64_t contiguous(const struct part *p) {
+    off_t hole = lseek(open_file_fd(p->file), 0, SEEK_HOLE);
+    return hole < 0 || hole > p->len ? p->len : hole;
 }
 
 /* --- one of them --- */
@@ -144,8 +111,7 @@ int part_open(struct store *s, const struct digest *d, struct part **out, int64_
     fchmod(open_file_fd(p->file), 0600);
     p->len = st.st_size;
     s->part_bytes += p->len - known;
-    find_reached(p);
-    *have = p->reached;
+    *have = contiguous(p);
     *out = p;
     return 0;
 }
@@ -231,7 +197,6 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
     }
     reserve_ahead(p, offset, end);
     int r = write_all(p, offset, data, len);
-    if (r == 0 && offset <= p->reached) part_reached(p, end);
     if (r == 0 || grow == 0) return r;
     struct stat st;
     if (fstat(open_file_fd(p->file), &st) == 0) {
@@ -245,9 +210,6 @@ int part_truncate(struct part *p, int64_t len) {
     if (ftruncate(open_file_fd(p->file), len) < 0) return disk_full(errno) ? ERR_NO_SPACE : -errno;
     p->store->part_bytes += len - p->len;
     p->len = p->reserved = len;
-    if (p->reached < len) return 0;
-    p->reached = len;
-    part_forget_reached(p);
     return 0;
 }
 

@@ -397,10 +397,12 @@ static int lost(struct store *s, const struct digest *d, const char *why) {
 /* now: only as far as it goes without waiting for a disk, else -EAGAIN (openat2(2), Linux 5.12; before, it waits). */
 static int open_path(const struct store *s, const char *path, bool now) {
     static atomic_bool cannot_tell;
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW, .resolve = RESOLVE_CACHED};
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, .resolve = RESOLVE_CACHED};
     if (now && !atomic_load_explicit(&cannot_tell, memory_order_relaxed)) {
         int fd = (int)syscall(SYS_openat2, s->dir_fd, path, &how, sizeof(how));
-        if (fd >= 0 || errno == EAGAIN || errno == ENOENT) return fd >= 0 ? fd : -errno;
+        if (fd >= 0) return fd;
+        if (errno == ENOENT) return -ENOENT;
+        if (errno != ENOSYS && errno != EPERM && errno != EINVAL) return -EAGAIN;
         atomic_store_explicit(&cannot_tell, true, memory_order_relaxed);
     }
     int fd = openat(s->dir_fd, path, (int)how.flags);

@@ -90,23 +90,20 @@ struct part;
 /* Opens or continues the part file of d. *have: bytes from the start that may be trusted to be contiguous (not yet to
  * be right), up to the first hole. ERR_BUSY if that digest has an open part already, ERR_NO_SPACE, -errno. */
 int part_open(struct store *s, const struct digest *d, struct part **out, int64_t *have, struct error *err) must_check;
+/* One that nobody continues: it is gone when it is discarded, or with the process. */
+int part_new_temp(struct store *s, const struct digest *d, struct part **out, struct error *err) must_check;
 /* Has d a part file already? Any thread. */
 bool part_exists(struct store *s, const struct digest *d);
 /* The file, for reading what has been written (reference given to the caller). */
 struct open_file *part_file(struct part *p);
-/* Writes at an offset (pwrite until done). ERR_NO_SPACE: the disk is full or the limit is reached and nothing more
- * could be evicted; -errno otherwise. Accounts the space and wakes eviction early enough that a fill seldom waits for
- * it. May block on disk: fetch loop or work pool. */
 /* It will be `size` bytes long, as far as is known now, and is written on from `from`: room is taken on the disk ahead
  * of the writes, where there is plenty. */
 void part_expect(struct part *p, int64_t from, int64_t size);
+/* Writes at an offset (pwrite until done). ERR_NO_SPACE: the disk is full or the limit is reached and nothing more
+ * could be evicted; -errno otherwise. Accounts the space and wakes eviction early enough that a fill seldom waits for
+ * it. May block on disk: fetch loop or work pool. */
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) must_check;
 int part_truncate(struct part *p, int64_t len) must_check;
-/* Before the first write that leaves a gap: from now on the file itself remembers how far it is written without one,
- * for neither its length nor its holes tell that after a crash. False: the file system cannot. */
-bool part_goes_ahead(struct part *p);
-/* All bytes below it are written, some of them ahead of their turn. */
-void part_reached(struct part *p, int64_t to);
 /* Closes, keeping the bytes, if there are any, for later. */
 void part_close(struct part *p);
 /* Closes and removes. */

@@ -121,8 +121,6 @@ struct part {
     int64_t len;      /* highest end written */
     int64_t expected; /* how long it will be; 0: nobody has said */
     int64_t reserved; /* end of what has its place on the disk, perhaps beyond len */
-    int64_t reached;  /* written up to there without a gap */
-    bool ahead;       /* there are gaps, and `reached` is kept with the file */
     bool temp;        /* store_put's: has no record, cannot be continued */
     char path[STORE_PATH_MAX];
 };
@@ -130,9 +128,6 @@ struct part {
 int parts_scan(struct store *s, struct error *err) must_check;
 /* Removes the oldest closed part file not touched since `before`. Returns its bytes, -1 if there is none. */
 int64_t parts_drop_oldest(struct store *s, int64_t before);
-int part_new_temp(struct store *s, const struct digest *d, struct part **out, struct error *err) must_check;
-/* What goes to blobs/ has no attribute. */
-void part_forget_reached(struct part *p);
 /* The file is in blobs/ now, or back in fills/: p is gone. */
 void part_moved(struct part *p);
 

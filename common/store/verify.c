@@ -17,8 +17,10 @@
 static int check(struct store *s, const struct digest *d, const struct table_value *v, char *buf, int64_t *bytes) {
     char path[STORE_PATH_MAX];
     store_blob_path(d, path);
-    _cleanup_(closep) int fd = openat(s->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) return errno == ENOENT ? ERR_NOT_FOUND : -errno;
+    _cleanup_(closep) int fd = openat(s->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return errno == ENOENT ? ERR_NOT_FOUND : errno == ELOOP || errno == ENXIO ? ERR_MISMATCH : -errno;
+    struct stat st;
+    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) return ERR_MISMATCH;
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     struct hasher h;
     hasher_init(&h, d->alg);

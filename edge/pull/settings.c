@@ -6,6 +6,7 @@
 #include "common/core/file.h"
 #include "common/core/log.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,10 +103,13 @@ static bool load(struct settings *s) {
     char *data;
     size_t len;
     struct error err = {0};
-    if (file_read_all(s->path, SUM_BYTES + WIRE_MAX_RESPONSE, &data, &len, &err) < 0) return false;
     struct wire_response rs = {0};
-    int r = unseal(&rs, data, len, &err);
-    free(data);
+    int r = file_read_all(s->path, SUM_BYTES + WIRE_MAX_RESPONSE, &data, &len, &err);
+    if (r == -ENOENT) return false;
+    if (r == 0) {
+        r = unseal(&rs, data, len, &err);
+        free(data);
+    }
     bool good = r == 0 && rs.settings;
     if (good)
         adopt(s, rs.settings);

@@ -101,6 +101,17 @@ def test_a_wrong_body_is_not_completed_by_an_end_that_was_fetched_ahead(bench):
     assert raw.Download(made.edge.port, "library/ahead", blob.digest, blob.data).start().join().good
 
 
+@pytest.mark.parametrize("size", [5000, SIZE + 3 * MiB], ids=["shorter", "longer"])
+def test_another_document_once_in_place_of_a_blob_is_forgotten(case, size):
+    """As a portal's page. Its length is no more to be trusted than its bytes."""
+    know(case)
+    case.upstream.on(case.blob_path, Fault(body=images.noise(size, "page")))
+    down = get(case)
+    assert not (down.whole and not down.right), down
+    wait_until(lambda: get(case).good, "the blob", 5)
+    assert [s.status for s in case.upstream.requests(case.blob_path, "GET")] == [200, 200]
+
+
 def test_a_short_body_is_continued_where_it_ended(case):
     know(case)
     case.upstream.on(case.blob_path, Fault(cut=MiB))

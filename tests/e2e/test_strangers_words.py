@@ -86,6 +86,31 @@ def test_ranges_far_behind_a_claimed_end_are_answered(world):
         assert node.ready()
 
 
+def test_a_claimed_end_decides_no_range_though_the_source_tells_no_length(world):
+    layer = world.good.put_blob(VICTIM, images.noise_blob(24 * MiB, "chunked"))
+    claim(world, layer, 9 * MiB, "layers")
+    world.good.always(f"/blobs/{layer.digest}", Fault(chunked=True, rate=12 * MiB), method="GET")
+    whole = raw.Download(world.central.port, VICTIM, layer.digest, layer.data).start()
+    wait_until(lambda: whole.status, "the head")
+    for asked, part in (("0-999", layer.data[:1000]), (f"{12 * MiB}-{12 * MiB + 999}", layer.data[12 * MiB :][:1000]), ("-100", layer.data[-100:])):
+        reply = raw.blob(world.central.port, VICTIM, layer.digest, Range=f"bytes={asked}")
+        assert reply.status == 206 and reply.body == part, (asked, reply.status, reply.headers)
+        assert reply.headers["content-range"].endswith(f"/{layer.size}")
+    assert whole.join().good or not whole.whole
+    assert raw.Download(world.edge.port, VICTIM, layer.digest, layer.data).start().join().good
+
+
+def test_what_has_no_length_flows_through_both_tiers(world):
+    """Central tells an edge no length that nobody has told it; the edge does not wait for the end to begin."""
+    layer = world.good.put_blob(VICTIM, images.noise_blob(24 * MiB, "flows"))
+    claim(world, layer, layer.size, "layers")
+    world.good.always(f"/blobs/{layer.digest}", Fault(chunked=True, stall_after=16 * MiB), method="GET")
+    whole = raw.Download(world.edge.port, VICTIM, layer.digest, layer.data).start()
+    wait_until(lambda: whole.got >= 4 * MiB, "the client has the first bytes")
+    world.good.release()
+    assert whole.join().good, whole
+
+
 def typed_right(node, image, ref="v1"):
     reply = raw.manifest(node.port, VICTIM, ref)
     assert reply.status == 200 and reply.headers["content-type"] == image.manifest.media_type, reply.headers

@@ -43,6 +43,7 @@ class Fault:
     gzip: bool = False  # Content-Encoding: gzip
     rate: int = 0  # bytes per second
     no_range: bool = False  # Range is ignored: 200 and all of it
+    chunked: bool = False  # no Content-Length: chunked coding
     redirect: object = None  # Location, with status 307
 
 
@@ -293,6 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self._shape(seen, fault)
         length = answer.length + fault.extra if fault.length is None else fault.length
         head = {"Docker-Distribution-Api-Version": "registry/2.0", **answer.headers, "Content-Length": length, **fault.headers}
+        if fault.chunked:
+            head = {**head, "Content-Length": None, "Transfer-Encoding": "chunked"}
         if fault.digest:
             head["Docker-Content-Digest"] = fault.digest
         seen.status = answer.status
@@ -343,7 +346,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.owner.let_go.wait(600)
                 continue
             data = blob.read(answer.offset + seen.sent, take)
-            self.wfile.write(self._wrong(answer.offset + seen.sent, data, blob, fault))
+            data = self._wrong(answer.offset + seen.sent, data, blob, fault)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data) if fault.chunked else data)
             seen.sent += take
             if fault.rate:
                 ahead = seen.sent / fault.rate - (time.monotonic() - began)
@@ -352,6 +356,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if fault.extra:
             self.wfile.write(b"x" * fault.extra)
+        if fault.chunked:
+            self.wfile.write(b"0\r\n\r\n")
         return None
 
     def _reset(self):

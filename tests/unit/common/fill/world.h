@@ -309,12 +309,11 @@ static inline void taker_event(struct fill_reader *r, void *arg) {
     }
     int64_t size = fill_reader_size(r), end = t->spec.end > 0 ? t->spec.end : size;
     for (;;) {
-        int64_t n = fill_reader_visible(r, t->pos);
+        struct open_file *f;
+        int64_t at, want = end >= 0 ? end - t->pos : INT64_MAX;
+        int64_t n = want > 0 ? fill_reader_bytes(r, t->pos, want, &f, &at) : 0;
         if (n <= 0) break;
-        if (t->pos + n > end && end >= 0) n = end - t->pos;
-        if (n <= 0) break;
-        struct open_file *f = fill_reader_file(r, t->pos, &n);
-        bool there = pread(open_file_fd(f), t->got + t->pos, (size_t)n, t->pos) == n;
+        bool there = pread(open_file_fd(f), t->got + t->pos, (size_t)n, at) == n;
         open_file_unref(f);
         if (!there) { /* only what is taken back at this moment may be gone: who was given it hears of it */
             if (fill_reader_state(r) != FILL_FAILED) abort();

@@ -221,6 +221,32 @@ static void quarantine_keeps_the_newest_few_and_is_counted(void **state) {
     assert_int_equal(u.quarantine_bytes, 2 * GiB);
 }
 
+static void what_is_no_file_in_place_of_one_holds_nobody(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 20, 5000), same;
+    char hex[DIGEST_STR_MAX], path[512];
+    digest_hex(&d, hex);
+    snprintf(path, sizeof(path), "%s/blobs/sha256/%.2s/%s", dir, hex, hex);
+    struct open_file *f;
+    for (int i = 0; i < 2; i++) {
+        reopen();
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        if (i == 0) {
+            struct blob_info info;
+            assert_int_equal(store_open_blob(store, &d, USE_WHOLE, &f, &info), ERR_NOT_FOUND);
+        } else {
+            struct verify_report r;
+            assert_int_equal(store_verify(store, NULL, NULL, &r, NULL), 0);
+            assert_int_equal(r.bad, 1);
+        }
+        assert_false(fixture_held(store, &d));
+        unlink(path);
+        same = fixture_put(store, 20, 5000);
+        assert_true(digest_eq(&same, &d));
+    }
+}
+
 static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state) {
     (void)state;
     char cmd[700], ro[300];
@@ -285,6 +311,7 @@ int main(void) {
         T(verify_puts_a_flipped_byte_in_quarantine),
         T(what_is_found_wrong_by_reading_it_again_is_held_no_more),
         T(quarantine_keeps_the_newest_few_and_is_counted),
+        T(what_is_no_file_in_place_of_one_holds_nobody),
         T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
         T(what_may_not_be_written_is_named_at_start),
     };

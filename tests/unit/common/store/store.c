@@ -126,38 +126,6 @@ static struct part *begin_large(struct store *s, const struct digest *d, const c
     return p;
 }
 
-/* Neither the file's length nor its holes tell where it was written to: the one is far ahead, the others end at pages.
- */
-static void a_part_with_gaps_is_continued_where_it_was_written_to(void **state) {
-    (void)state;
-    struct digest d;
-    struct error err;
-    struct part *p;
-    int64_t have;
-    char *data = fixture_bytes(1, 100037, &d);
-    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
-    assert_int_equal(part_write(p, 0, data, 70000), 0);
-    assert_true(part_goes_ahead(p));
-    assert_int_equal(part_write(p, 30 << 20, data, 5000), 0);
-    assert_int_equal(part_write(p, 70000, data + 70000, 30037), 0);
-    part_close(p);
-    reopen();
-    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
-    assert_int_equal(have, 100037);
-    part_reached(p, 100038);
-    part_close(p);
-    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
-    assert_int_equal(have, 100038);
-    /* Cut to less, it has no gap any more. */
-    assert_int_equal(part_truncate(p, 50000), 0);
-    assert_int_equal(part_write(p, 50000, data + 50000, 50037), 0);
-    struct commit_info info = {.size = 100037};
-    struct fixture_wait w = FIXTURE_WAIT;
-    part_commit(p, &info, fixture_done, &w);
-    assert_int_equal(fixture_wait(&w), 0);
-    free(data);
-}
-
 static void what_is_taken_ahead_misleads_nobody_and_is_given_back(void **state) {
     (void)state;
     struct digest d;
@@ -558,7 +526,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(a_committed_part_is_found_and_survives_reopening),
         T(a_part_is_continued_up_to_its_first_hole),
-        T(a_part_with_gaps_is_continued_where_it_was_written_to),
         T(what_is_taken_ahead_misleads_nobody_and_is_given_back),
         T(little_is_taken_ahead_under_a_small_limit),
         T(a_part_without_a_byte_is_nothing_to_keep),
