@@ -97,6 +97,10 @@ void http_req_note(struct http_req *r, const char *note) {
     r->note = note;
 }
 
+void http_req_about(struct http_req *r, const char *about) {
+    r->about = about;
+}
+
 void http_req_answer_is_near(struct http_req *r) {
     r->answer_is_near = true;
 }

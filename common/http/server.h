@@ -35,7 +35,7 @@ void http_limits_default(struct http_limits *l);
 
 /* Facts of a finished request, for the access log and metrics. Strings are borrowed for the call. */
 struct http_access {
-    const char *remote, *method, *target, *host, *user_agent, *request_id, *note;
+    const char *remote, *method, *target, *host, *user_agent, *request_id, *note, *about;
     int status;
     int64_t body_bytes_sent, body_bytes_received, duration_us, first_byte_us;
     bool aborted; /* the connection was cut before the answer was complete */
@@ -103,6 +103,8 @@ const char *http_req_id(const struct http_req *r);
 struct loop *http_req_loop(const struct http_req *r);
 /* A short note for the access log ("hit", "miss"); borrowed static string. */
 void http_req_note(struct http_req *r, const char *note);
+/* What the request is about, for the access log; borrowed until on_close. */
+void http_req_about(struct http_req *r, const char *about);
 /* Data of the handler. */
 /* The answer is here and only has to be read from a disk: a client that has shut down its sending side still gets it,
  * as it would have at once. One that waits for us to find something is taken to be gone. */

@@ -67,7 +67,7 @@ struct http_req {
     struct http_conn *conn;
     struct head head;
     char id[65];
-    const char *note;
+    const char *note, *about;
     void *user;
     void (*on_close)(struct http_req *r, bool cut);
     int64_t start_us, first_byte_us;

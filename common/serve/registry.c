@@ -36,6 +36,9 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
     case ERR_TIMEOUT:
         serve_error_status(req, 504, REGERR_UNAVAILABLE, end->msg);
         return;
+    case ERR_INVALID:
+        serve_error(req, REGERR_NAME_INVALID, end->msg, NULL);
+        return;
     case ERR_CANCELLED:
     case ERR_BUSY:
         http_reply_header(req, "Retry-After", "1");
@@ -198,6 +201,7 @@ static bool is_doubted(const struct exchange *x) {
 
 static void answer(struct exchange *x) {
     x->ref = x->asked.ref;
+    http_req_about(x->req, x->repo_str);
     if (!is_doubted(x)) {
         answer_kind(x);
         return;

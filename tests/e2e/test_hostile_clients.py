@@ -76,6 +76,16 @@ def test_bad_names_digests_and_paths_are_400_with_a_registry_error(chain, node, 
     assert "x-evil" not in reply.headers
 
 
+@pytest.mark.parametrize("length, status", [(246, 404), (255, 404), (256, 400)])
+@pytest.mark.parametrize("what", ["manifests/v1", "tags/list", "blobs/sha256:" + "0" * 64])
+def test_long_names_get_the_same_answer_at_both_tiers(chain, length, status, what):
+    name = "library/" + "a" * (length - 8)
+    for node in (chain.edge, chain.central):
+        reply = raw.ask(node.port, f"/v2/{name}/{what}")
+        assert reply.status == status and reply.error_code, (node.kind, reply)
+        assert (reply.error_code == "NAME_INVALID") == (status == 400)
+
+
 def test_a_tag_that_cannot_be_is_unknown(chain):
     for ref in ("." * 3 + "x", "a" * 129, "-x"):
         reply = raw.manifest(chain.edge.port, NAME, ref)

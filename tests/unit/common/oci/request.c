@@ -119,6 +119,13 @@ static void overlong_names_and_paths_are_refused(void **state) {
     assert_int_equal(oci_request_parse(&rq, target, &no), 0);
     strcpy(target + 4 + REPO_MAX, "a/manifests/x");
     assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);
+    strcpy(target + 4, "docker.io/");
+    memset(target + 14, 'a', REPO_MAX);
+    strcpy(target + 14 + REPO_MAX, "/manifests/x");
+    assert_int_equal(oci_request_parse(&rq, target, &no), 0);
+    strcpy(target + 14 + REPO_MAX, "a/manifests/x");
+    assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);
+    assert_string_equal(no.code, "NAME_INVALID");
     memset(target + 4, 'a', 3000);
     strcpy(target + 3004, "/manifests/x");
     assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);
