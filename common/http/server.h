@@ -47,6 +47,12 @@ enum http_tls_mode {
     HTTP_TLS_EITHER, /* the first byte tells: 0x16 is TLS, else plain */
 };
 
+/* What goes with the body of an error the server itself answers with. Static strings. */
+struct http_error_form {
+    const char *content_type;
+    const char *lines; /* whole header lines, each ending in CR LF; "" */
+};
+
 struct http_server_config {
     const char
         *address; /* "host:port", ":port", "[v6]:port" or "unix:/path" (mode 0600). Borrowed for http_server_new */
@@ -61,11 +67,10 @@ struct http_server_config {
     void (*handler)(struct http_req *req, void *arg);
     /* NULL: none. Called on the serving loop when a request is done. */
     void (*access)(const struct http_access *a, void *arg);
-    /* Writes the body of an error the server itself answers with (400, 408, 413, 431, 501, 503) into buf and returns
-     * its length; NULL: plain text. content_type is set by it to a static string. target may be "" when the head was
-     * unreadable. */
+    /* Writes the body of an error the server itself answers with (400, 408, 413, 431, 501, 503) into buf, fills *form
+     * and returns the body's length; NULL: plain text. target may be "" when the head was unreadable. */
     size_t (*error_body)(int status, const char *target, const char *msg, char *buf, size_t cap,
-                         const char **content_type);
+                         struct http_error_form *form);
     void *arg; /* for handler and access */
 };
 

@@ -157,7 +157,7 @@ static int match_endpoint(struct oci_request *out, struct part path, struct oci_
 static int take_n(struct oci_request *out, struct part v, struct oci_refusal *no) {
     int64_t n = 0;
     for (size_t i = 0; i < v.len; i++) {
-        if (v.s[i] < '0' || v.s[i] > '9') return refuse(no, 400, "UNSUPPORTED", "n is not a number");
+        if (v.s[i] < '0' || v.s[i] > '9') return refuse(no, 400, "PAGINATION_NUMBER_INVALID", "n is not a number");
         n = n * 10 + (v.s[i] - '0');
         if (n > N_MAX) n = N_MAX;
     }
