@@ -200,6 +200,8 @@ static enum wire_status status_of(int code) {
         return WIRE_RATE_LIMITED;
     case ERR_INVALID:
         return WIRE_INVALID;
+    case ERR_TIMEOUT:
+        return WIRE_TIMEOUT;
     default:
         return WIRE_UNAVAILABLE;
     }

@@ -326,8 +326,8 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
 
 static void broke(struct up_request *r, const struct http_result *res) {
     struct fetch_end end;
-    /* An address or URL that the registry sent us to is the registry's fault. */
-    bool misled = r->away && (res->code == ERR_DENIED || res->code == ERR_INVALID);
+    /* An address that the registry sent us to is the registry's fault; a URL that is none, never the asker's. */
+    bool misled = (r->away && res->code == ERR_DENIED) || res->code == ERR_INVALID;
     fetch_end_set(&end, misled ? ERR_UPSTREAM : res->code, "%.80s: %.170s", r->f.u->cfg->name, res->msg);
     end.status = res->status;
     bool silent = res->status == 0 && (res->code == ERR_UNREACHABLE || res->code == ERR_TIMEOUT);
@@ -335,7 +335,7 @@ static void broke(struct up_request *r, const struct http_result *res) {
     if (r->flows && res->code != ERR_TOO_BIG) endpoint_avoid(r->e, end.msg);
     if (r->given > 0 || res->code == ERR_TOO_BIG)
         up_finish(r, &end);
-    else if (misled || res->code == ERR_INVALID)
+    else if (misled)
         up_refused(r, &end);
     else
         up_failed(r, &end);

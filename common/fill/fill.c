@@ -286,7 +286,10 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
     if (f->n_sources == 1 && wait_for_return(f, end)) return;
     if (end->code == ERR_MISMATCH) f->lies[s]++;
     f->tries[s] = got_bytes && end->code != ERR_MISMATCH ? 0 : (unsigned char)(f->tries[s] + 1);
-    bool again = may_pass && f->tries[s] < TRIES_MAX && f->lies[s] < LIES_MAX && end->code != ERR_UNREACHABLE;
+    /* Whoever answers with an error has tried again itself, so far as that is of use; if each tier did, one request
+     * would come down on the last of them many times. 503: it is busy, or about to restart. */
+    bool final = f->written == 0 && end->status >= 400 && end->status != 503;
+    bool again = may_pass && !final && f->tries[s] < TRIES_MAX && f->lies[s] < LIES_MAX && end->code != ERR_UNREACHABLE;
     /* A 416 or 404 in the middle of a file is a source that has changed its mind: final for it. */
     if (!again) f->tries[s] = TRIES_MAX;
     for (unsigned i = 1; i <= f->n_sources; i++) {

@@ -45,7 +45,7 @@ struct fetch_head {
 
 struct fetch_end {
     int code;   /* 0: all bytes asked for have come (length checked). Else enum err: NOT_FOUND, DENIED, RATE_LIMITED,
-                   UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY */
+                   UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY, INVALID (such a thing cannot be asked for) */
     int status; /* HTTP status behind it, 0 if none */
     int64_t retry_after_s; /* RATE_LIMITED: 0 if unknown */
     char msg[256];         /* for a person, names the other side */

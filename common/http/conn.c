@@ -73,7 +73,7 @@ static struct http_req *req_new(struct http_conn *c) {
         buf_init(&r->extra, 64 * 1024);
     }
     r->conn = c;
-    r->note = "";
+    r->note = r->about = "";
     r->start_us = clock_mono_us();
     return r;
 }
@@ -109,6 +109,7 @@ static void report(struct http_req *r, bool cut) {
         .user_agent = agent ? agent : "",
         .request_id = r->id,
         .note = r->note,
+        .about = r->about,
         .status = r->status,
         .body_bytes_sent = r->body_sent - (cut ? c->out_bytes : 0),
         .body_bytes_received = r->body_got,

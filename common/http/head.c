@@ -91,6 +91,7 @@ static bool is_authority(const char *s, size_t len) {
 /* absolute-form ("http://host/path", RFC 9112 3.2.2) is reduced to its path; asterisk-form is only for OPTIONS. */
 static int origin_form(struct head *h, char *buf, const char **why) {
     char *target = buf + h->target_at;
+    if (memchr(target, '#', h->target_len)) return refuse(400, why, "request target holds a fragment");
     if (target[0] == '/') return 0;
     if (target[0] == '*' && h->target_len == 1 && h->method == HTTP_OPTIONS) return 0;
     size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
@@ -155,6 +156,27 @@ static bool list_has(const char *list, const char *token) {
     return false;
 }
 
+/* 0: chunked; else the status of a refusal. Whatever may leave another server in doubt about where the body ends is
+ * 400: chunked that is not the last, or comes twice, or has parameters. */
+static int coding(const char *list) {
+    bool chunked = false, unknown = false;
+    do {
+        size_t len = strcspn(list, ",");
+        const char *next = list[len] ? list + len + 1 : NULL;
+        while (len && (*list == ' ' || *list == '\t'))
+            list++, len--;
+        while (len && (list[len - 1] == ' ' || list[len - 1] == '\t'))
+            len--;
+        if (len == 0 || chunked || !all_are(list, len, CLASS_TOKEN)) return 400;
+        if (len == strlen("chunked") && strncasecmp(list, "chunked", len) == 0)
+            chunked = true;
+        else
+            unknown = true;
+        list = next;
+    } while (list);
+    return unknown ? 501 : 0;
+}
+
 struct seen {
     unsigned hosts, codings, expects;
 };
@@ -168,12 +190,10 @@ static int framing_field(struct head *h, const char *name, const char *value, st
             return refuse(400, why, "bad Content-Length");
     } else if (strcasecmp(name, "transfer-encoding") == 0) {
         if (h->minor == 0 || ++seen->codings > 1) return refuse(400, why, "bad Transfer-Encoding");
-        if (strcasecmp(value, "chunked") == 0)
-            h->chunked = true;
-        else if (all_are(value, strlen(value), CLASS_TOKEN) && *value)
-            return refuse(501, why, "transfer coding not known here");
-        else
-            return refuse(400, why, "bad Transfer-Encoding");
+        int status = coding(value);
+        if (status)
+            return refuse(status, why, status == 501 ? "transfer coding not known here" : "bad Transfer-Encoding");
+        h->chunked = true;
     } else if (strcasecmp(name, "connection") == 0) {
         if (list_has(value, "close"))
             h->keep_alive = false;

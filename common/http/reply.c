@@ -97,6 +97,10 @@ void http_req_note(struct http_req *r, const char *note) {
     r->note = note;
 }
 
+void http_req_about(struct http_req *r, const char *about) {
+    r->about = about;
+}
+
 void http_req_answer_is_near(struct http_req *r) {
     r->answer_is_near = true;
 }
@@ -572,34 +576,36 @@ void reply_raw(struct http_conn *c, const char *data, size_t len) {
 
 /* --- the server's own errors --- */
 
-static size_t plain_error(int status, const char *target, const char *msg, char *buf, size_t cap, const char **type) {
+static size_t plain_error(int status, const char *target, const char *msg, char *buf, size_t cap,
+                          struct http_error_form *form) {
     (void)target;
     (void)status;
-    *type = "text/plain; charset=utf-8";
+    *form = (struct http_error_form){"text/plain; charset=utf-8", ""};
     int n = snprintf(buf, cap, "%s\n", msg);
     return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
 }
 
 size_t reply_error_body(const struct http_server *s, int status, const char *target, const char *msg, char *buf,
-                        size_t cap, const char **type) {
-    return (s->cfg.error_body ? s->cfg.error_body : plain_error)(status, target, msg, buf, cap, type);
+                        size_t cap, struct http_error_form *form) {
+    return (s->cfg.error_body ? s->cfg.error_body : plain_error)(status, target, msg, buf, cap, form);
 }
 
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg) {
     char body[1024], copy[1024];
-    const char *type;
+    struct http_error_form form;
     snprintf(copy, sizeof(copy), "%s", target);
-    size_t len = reply_error_body(c->share->server, status, copy, msg, body, sizeof(body), &type);
+    size_t len = reply_error_body(c->share->server, status, copy, msg, body, sizeof(body), &form);
     struct http_req *r = c->req;
     if (r) {
         r->close_after = true;
         buf_clear(&r->extra); /* headers of an answer that will not come */
-        http_reply(r, status, type, body, len);
+        http_reply_lines(r, form.lines, strlen(form.lines));
+        http_reply(r, status, form.content_type, body, len);
         r->taken_over = true;
         return;
     }
     char head[REPLY_HEAD_MAX];
-    size_t n = reply_head_alone(c, status, type, len, head);
+    size_t n = reply_head_alone(c, status, &form, len, head);
     push_copy(c, head, n);
     push_copy(c, body, len);
     conn_refused(c);

@@ -142,13 +142,15 @@ size_t reply_head(struct http_req *r, int status, const char *type, int64_t leng
     return (size_t)(o.to - out);
 }
 
-size_t reply_head_alone(struct http_conn *c, int status, const char *type, size_t length, char out[REPLY_HEAD_MAX]) {
+size_t reply_head_alone(struct http_conn *c, int status, const struct http_error_form *form, size_t length,
+                        char out[REPLY_HEAD_MAX]) {
     struct head_out o = {out};
     char id[65];
     conn_make_id(id);
     put_start(&o, c->share, status, id);
     put(&o, TEXT("\r\nConnection: close\r\n"));
-    put_type_and_length(&o, type, (int64_t)length);
+    put_type_and_length(&o, form->content_type, (int64_t)length);
+    put(&o, (struct text){form->lines, strnlen(form->lines, 200)});
     put(&o, TEXT("\r\n"));
     return (size_t)(o.to - out);
 }

@@ -234,12 +234,12 @@ static bool make_room(struct loop_share *sh) {
 
 static void refuse(struct http_server *s, int fd) {
     char body[512], answer[1024], request[4096];
-    const char *type;
-    size_t len = reply_error_body(s, 503, "", "too many connections", body, sizeof(body), &type);
+    struct http_error_form form;
+    size_t len = reply_error_body(s, 503, "", "too many connections", body, sizeof(body), &form);
     int n = snprintf(answer, sizeof(answer),
                      "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %zu\r\nRetry-After: 1\r\n"
-                     "Connection: close\r\n\r\n%.*s",
-                     type, len, (int)len, body);
+                     "Connection: close\r\n%s\r\n%.*s",
+                     form.content_type, len, form.lines, (int)len, body);
     atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
     if (s->cfg.tls_mode == HTTP_TLS_OFF && send(fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) errno = 0;
     /* A reset, sent because of unread bytes, would destroy it. */

@@ -35,7 +35,7 @@ void http_limits_default(struct http_limits *l);
 
 /* Facts of a finished request, for the access log and metrics. Strings are borrowed for the call. */
 struct http_access {
-    const char *remote, *method, *target, *host, *user_agent, *request_id, *note;
+    const char *remote, *method, *target, *host, *user_agent, *request_id, *note, *about;
     int status;
     int64_t body_bytes_sent, body_bytes_received, duration_us, first_byte_us;
     bool aborted; /* the connection was cut before the answer was complete */
@@ -45,6 +45,12 @@ enum http_tls_mode {
     HTTP_TLS_OFF,
     HTTP_TLS_ON,
     HTTP_TLS_EITHER, /* the first byte tells: 0x16 is TLS, else plain */
+};
+
+/* What goes with the body of an error the server itself answers with. Static strings. */
+struct http_error_form {
+    const char *content_type;
+    const char *lines; /* whole header lines, each ending in CR LF; "" */
 };
 
 struct http_server_config {
@@ -61,11 +67,10 @@ struct http_server_config {
     void (*handler)(struct http_req *req, void *arg);
     /* NULL: none. Called on the serving loop when a request is done. */
     void (*access)(const struct http_access *a, void *arg);
-    /* Writes the body of an error the server itself answers with (400, 408, 413, 431, 501, 503) into buf and returns
-     * its length; NULL: plain text. content_type is set by it to a static string. target may be "" when the head was
-     * unreadable. */
+    /* Writes the body of an error the server itself answers with (400, 408, 413, 431, 501, 503) into buf, fills *form
+     * and returns the body's length; NULL: plain text. target may be "" when the head was unreadable. */
     size_t (*error_body)(int status, const char *target, const char *msg, char *buf, size_t cap,
-                         const char **content_type);
+                         struct http_error_form *form);
     void *arg; /* for handler and access */
 };
 
@@ -103,6 +108,8 @@ const char *http_req_id(const struct http_req *r);
 struct loop *http_req_loop(const struct http_req *r);
 /* A short note for the access log ("hit", "miss"); borrowed static string. */
 void http_req_note(struct http_req *r, const char *note);
+/* What the request is about, for the access log; borrowed until on_close. */
+void http_req_about(struct http_req *r, const char *about);
 /* Data of the handler. */
 /* The answer is here and only has to be read from a disk: a client that has shut down its sending side still gets it,
  * as it would have at once. One that waits for us to find something is taken to be gone. */

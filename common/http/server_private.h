@@ -67,7 +67,7 @@ struct http_req {
     struct http_conn *conn;
     struct head head;
     char id[65];
-    const char *note;
+    const char *note, *about;
     void *user;
     void (*on_close)(struct http_req *r, bool cut);
     int64_t start_us, first_byte_us;
@@ -209,7 +209,7 @@ void reply_drop_queue(struct http_conn *c);
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg);
 /* The body of such an answer. */
 size_t reply_error_body(const struct http_server *s, int status, const char *target, const char *msg, char *buf,
-                        size_t cap, const char **type);
+                        size_t cap, struct http_error_form *form);
 void reply_raw(struct http_conn *c, const char *data, size_t len);
 
 /* ahead.c */
@@ -225,6 +225,7 @@ void ahead_forget(struct http_conn *c);
  * said. Settles whether the connection closes afterwards. Returns the length. */
 size_t reply_head(struct http_req *r, int status, const char *type, int64_t length, char out[REPLY_HEAD_MAX]);
 /* A whole head, empty line included, for an answer without a request. */
-size_t reply_head_alone(struct http_conn *c, int status, const char *type, size_t length, char out[REPLY_HEAD_MAX]);
+size_t reply_head_alone(struct http_conn *c, int status, const struct http_error_form *form, size_t length,
+                        char out[REPLY_HEAD_MAX]);
 
 #endif

@@ -55,7 +55,8 @@ static void on_access(const struct http_access *a, void *arg) {
     log_info("access", KV_S("remote", a->remote), KV_S("method", a->method), KV_S("target", a->target),
              KV_I("status", a->status), KV_I("bytes", a->body_bytes_sent),
              KV_F("seconds", (double)a->duration_us / 1e6), KV_S("cache", a->note), KV_S("request_id", a->request_id),
-             KV_S("agent", a->user_agent), KV_I("aborted", a->aborted));
+             KV_S("agent", a->user_agent), KV_I("aborted", a->aborted),
+             a->about[0] ? KV_S("repository", a->about) : (struct log_kv){0});
 }
 
 static void on_registry_request(struct http_req *req, void *arg) {

@@ -15,6 +15,7 @@
     X(MANIFEST_UNKNOWN, 404, "manifest unknown to registry")                                    \
     X(NAME_INVALID, 400, "invalid repository name")                                             \
     X(NAME_UNKNOWN, 404, "repository name not known to registry")                               \
+    X(PAGINATION_NUMBER_INVALID, 400, "invalid number of results requested")                    \
     X(RANGE_INVALID, 416, "invalid content range")                                              \
     X(SIZE_INVALID, 400, "provided length did not match content length")                        \
     X(UNAUTHORIZED, 401, "authentication required")                                             \

@@ -81,8 +81,8 @@ static bool odd_components(struct part path) {
 
 static int take_repo(struct oci_request *out, struct part repo, struct oci_refusal *no) {
     size_t host = path_host_len(repo.s, repo.len), skip = host ? host + 1 : 0;
-    bool ok = repo.len <= REPO_MAX && (!host || host_check(repo.s, host) == 0) &&
-              repo_path_check(repo.s + skip, repo.len - skip) == 0;
+    /* What is before the path has a limit of its own: an edge puts it there when it asks central. */
+    bool ok = (!host || host_check(repo.s, host) == 0) && repo_path_check(repo.s + skip, repo.len - skip) == 0;
     if (!ok)
         return refuse(no, 400, "NAME_INVALID", "\"%.*s\" is not a repository name",
                       repo.len > 150 ? 150 : (int)repo.len, repo.s);
@@ -157,7 +157,7 @@ static int match_endpoint(struct oci_request *out, struct part path, struct oci_
 static int take_n(struct oci_request *out, struct part v, struct oci_refusal *no) {
     int64_t n = 0;
     for (size_t i = 0; i < v.len; i++) {
-        if (v.s[i] < '0' || v.s[i] > '9') return refuse(no, 400, "UNSUPPORTED", "n is not a number");
+        if (v.s[i] < '0' || v.s[i] > '9') return refuse(no, 400, "PAGINATION_NUMBER_INVALID", "n is not a number");
         n = n * 10 + (v.s[i] - '0');
         if (n > N_MAX) n = N_MAX;
     }

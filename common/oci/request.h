@@ -18,13 +18,13 @@ enum oci_endpoint {
 
 struct oci_request {
     enum oci_endpoint endpoint;
-    char path[REPO_MAX + 1]; /* repository as in the URL, decoded and checked */
+    char path[REPO_STR_MAX]; /* repository as in the URL, its host included; decoded and checked */
     struct reference ref;    /* blob, manifest, referrers */
     bool has_ns;
     char ns[HOST_MAX + 1];
     int64_t n; /* ?n=, -1 when absent */
     bool has_last;
-    char last[REPO_MAX + 1];
+    char last[REPO_STR_MAX];
     char artifact_type[256]; /* "" when absent */
 };
 

@@ -31,7 +31,7 @@ static size_t without_port(const char *host) {
 }
 
 /* An own name without a port covers the host on any port, unless exactly that is a configured upstream. */
-static bool is_own(const struct name_rules *rules, const char *ns) {
+bool resolve_is_own(const struct name_rules *rules, const char *ns) {
     bool by_host = false;
     size_t host = without_port(ns);
     for (size_t i = 0; i < rules->n_own_names; i++) {
@@ -133,7 +133,7 @@ int resolve_repo(const struct name_rules *rules, const char *ns, const char *pat
     if (ns && *ns) {
         if (host_check(ns, strlen(ns)) < 0)
             return error_set(err, ERR_INVALID, "the ns in the request is not a host name");
-        if (!is_own(rules, ns)) return by_ns(rules, ns, path, path_len, out, err);
+        if (!resolve_is_own(rules, ns)) return by_ns(rules, ns, path, path_len, out, err);
     }
     if (path_len > REPO_STR_MAX - 1) return refuse_name(err, path, path_len);
 

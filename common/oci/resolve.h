@@ -19,6 +19,8 @@ struct name_rules {
  * ERR_INVALID: not a repository name. ERR_NOT_FOUND: an upstream that is not configured; *err names the key to add. */
 int resolve_repo(const struct name_rules *rules, const char *ns, const char *path, size_t path_len,
                  struct repo_name *out, struct error *err) must_check;
+/* Is it one of this node's own names, which as ns count as none? */
+bool resolve_is_own(const struct name_rules *rules, const char *ns);
 /* As typed by a person or stored: a canonical name is its own resolution. */
 bool hosted_match(const struct name_rules *rules, const char *path);
 /* docker.io and its aliases: "index.docker.io", "registry-1.docker.io" mean docker.io. */

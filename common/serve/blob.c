@@ -93,15 +93,7 @@ static void on_blob_head(const struct ask_answer *a, void *arg) {
         serve_fetch_end(x->req, &a->end, REGERR_BLOB_UNKNOWN);
         return;
     }
-    char digest[DIGEST_STR_MAX];
-    serve_common_headers(x);
-    http_reply_header(x->req, "Docker-Content-Digest", digest_str(&x->ref.digest, digest));
-    http_reply_headerf(x->req, "ETag", "\"%s\"", digest);
-    http_reply_header(x->req, "Accept-Ranges", "bytes");
-    http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss; detail=\"%s\"", x->registry->cfg.name, a->source);
-    http_req_note(x->req, "miss");
-    http_reply_begin(x->req, 200, "application/octet-stream", a->total);
-    http_reply_end(x->req);
+    body_head_unheld(x, a->source, a->total, "application/octet-stream");
 }
 
 void serve_blob(struct exchange *x) {

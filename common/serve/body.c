@@ -69,16 +69,25 @@ static int64_t multipart_length(const struct body *b) {
     return len;
 }
 
-static void cache_status(struct exchange *x, const struct fill_reader *reader) {
-    const char *name = x->registry->cfg.name, *source = reader ? fill_reader_source(reader) : "disk";
-    if (strcmp(source, "disk") == 0) {
+/* Whom the content comes from. */
+struct origin {
+    const char *source; /* NULL: it is held here; "": nobody has answered yet */
+    bool joined;
+};
+
+static struct origin origin_of(const struct fill_reader *reader) {
+    if (!reader || strcmp(fill_reader_source(reader), "disk") == 0) return (struct origin){0};
+    return (struct origin){fill_reader_source(reader), fill_reader_joined(reader)};
+}
+
+static void cache_status(struct exchange *x, const struct origin *from) {
+    if (!from->source) {
         http_reply_lines(x->req, x->registry->hit_line, x->registry->hit_line_len);
         return;
     }
-    bool known = source[0] != '\0'; /* the head may go out before anybody has answered */
-    http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss%s%s%s%s", name,
-                       fill_reader_joined(reader) ? "; collapsed" : "", known ? "; detail=\"" : "", source,
-                       known ? "\"" : "");
+    bool known = from->source[0] != '\0';
+    http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss%s%s%s%s", x->registry->cfg.name,
+                       from->joined ? "; collapsed" : "", known ? "; detail=\"" : "", from->source, known ? "\"" : "");
 }
 
 struct etag {
@@ -92,7 +101,7 @@ static void make_etag(const struct exchange *x, struct etag *etag) {
 }
 
 /* Only where the content itself is answered for: an error must not be kept for a year. */
-static void entity_headers(struct exchange *x, const struct fill_reader *reader, const struct etag *etag) {
+static void entity_headers(struct exchange *x, const struct origin *from, const struct etag *etag) {
     static const char accept[] = "Accept-Ranges: bytes\r\n",
                       lasting[] = "Accept-Ranges: bytes\r\nCache-Control: max-age=31536000, immutable\r\n";
     char digest[DIGEST_STR_MAX];
@@ -106,18 +115,18 @@ static void entity_headers(struct exchange *x, const struct fill_reader *reader,
         http_reply_lines(x->req, accept, sizeof(accept) - 1);
     else
         http_reply_lines(x->req, lasting, sizeof(lasting) - 1);
-    cache_status(x, reader);
+    cache_status(x, from);
 }
 
 /* If-Match and If-None-Match. True: they were the whole answer. */
-static bool settled_by_conditions(struct exchange *x, const struct fill_reader *reader, const struct etag *etag) {
+static bool settled_by_conditions(struct exchange *x, const struct origin *from, const struct etag *etag) {
     struct http_req *req = x->req;
     if (!http_if_match(http_req_header(req, "if-match"), etag->text)) {
         serve_error_status(req, 412, REGERR_UNKNOWN, "the content is not what If-Match asks for");
         return true;
     }
     if (!http_if_none_match(http_req_header(req, "if-none-match"), etag->text)) return false;
-    entity_headers(x, reader, etag);
+    entity_headers(x, from, etag);
     http_reply(req, 304, NULL, NULL, 0);
     return true;
 }
@@ -138,7 +147,8 @@ static bool begin_range(struct body *b, const struct etag *etag) {
         serve_error_status(req, 416, REGERR_RANGE_INVALID, "the range begins after the content's end");
         return false;
     }
-    entity_headers(x, b->reader, etag);
+    struct origin from = origin_of(b->reader);
+    entity_headers(x, &from, etag);
     if (r == HTTP_RANGE_NONE) {
         b->ranges[0] = (struct http_range){0, b->lengthless ? INT64_MAX : b->size};
         b->n_ranges = 1;
@@ -168,9 +178,10 @@ static bool begin_range(struct body *b, const struct etag *etag) {
 /* Conditions and ranges are settled and the head leaves. False: the answer is complete already. */
 static bool begin(struct body *b) {
     struct etag etag;
+    struct origin from = origin_of(b->reader);
     make_etag(b->x, &etag);
     b->begun = true;
-    return !settled_by_conditions(b->x, b->reader, &etag) && begin_range(b, &etag);
+    return !settled_by_conditions(b->x, &from, &etag) && begin_range(b, &etag);
 }
 
 static void on_drain(struct http_req *req) {
@@ -360,6 +371,17 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
     b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }
 
+void body_head_unheld(struct exchange *x, const char *source, int64_t size, const char *media_type) {
+    struct origin from = {.source = source};
+    struct etag etag;
+    http_req_note(x->req, "miss");
+    make_etag(x, &etag);
+    if (settled_by_conditions(x, &from, &etag)) return;
+    entity_headers(x, &from, &etag);
+    http_reply_begin(x->req, 200, media_type, size);
+    http_reply_end(x->req);
+}
+
 /* --- what is held --- */
 
 bool body_begins_later(const struct exchange *x) {
@@ -374,18 +396,19 @@ static void release_file(void *file) {
 }
 
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type) {
+    static const struct origin held = {0};
     struct etag etag;
     size_t len = 0;
     const char *content = file ? open_file_content(file, &len) : NULL;
     counter_add(&x->registry->hits, 1);
     http_req_note(x->req, "hit");
     make_etag(x, &etag);
-    if (settled_by_conditions(x, NULL, &etag)) {
+    if (settled_by_conditions(x, &held, &etag)) {
         open_file_unref(file);
         return;
     }
     if (x->is_head || (content && !range_asked(x, &etag))) {
-        entity_headers(x, NULL, &etag);
+        entity_headers(x, &held, &etag);
         counter_add(&x->registry->hit_bytes, (int64_t)len);
         http_reply_ref(x->req, 200, media_type, content, (size_t)size, release_file, file);
         return;

@@ -122,7 +122,7 @@ struct catalog_job {
     struct loop *loop;
     struct exchange *x;
     size_t max;
-    char last[REPO_MAX + 1], next[REPO_STR_MAX];
+    char last[REPO_STR_MAX], next[REPO_STR_MAX];
     json_t *list;
     bool more;
     int code;

@@ -50,7 +50,9 @@ static bool answer_stale(struct tag_check *c, const char *why) {
     if (age < 0) age = 0;
     c->answer.code = 0;
     c->answer.stale = true;
-    snprintf(c->answer.warning, sizeof(c->answer.warning), "stale: %.150s; last checked %lld s ago", why,
+    /* That it was deleted is still the most that is known of it. */
+    snprintf(c->answer.warning, sizeof(c->answer.warning), "%s: %.150s; last checked %lld s ago",
+             c->answer.record.deleted ? "deleted: its source no longer has this tag; stale" : "stale", why,
              (long long)age);
     atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
     return true;
@@ -182,18 +184,6 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
 
 /* --- requests --- */
 
-/* The tag's manifest is not held, but what its source said of it answers a HEAD. */
-static void head_from_record(struct exchange *x, const struct tag_record *rec) {
-    char digest[DIGEST_STR_MAX];
-    serve_common_headers(x);
-    http_reply_header(x->req, "Docker-Content-Digest", digest_str(&rec->digest, digest));
-    http_reply_headerf(x->req, "ETag", "\"%s\"", digest);
-    http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss", x->registry->cfg.name);
-    http_req_note(x->req, "miss");
-    http_reply_begin(x->req, 200, rec->media_type, rec->size);
-    http_reply_end(x->req);
-}
-
 static void serve_tagged(struct exchange *x, const struct tag_record *rec) {
     struct registry *g = x->registry;
     x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
@@ -201,8 +191,9 @@ static void serve_tagged(struct exchange *x, const struct tag_record *rec) {
     x->age_s = age > 0 ? age : 0;
     struct blob_info info;
     bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
+    /* What its source said of it answers a HEAD. */
     if (x->is_head && !held && rec->size > 0 && rec->media_type[0])
-        head_from_record(x, rec);
+        body_head_unheld(x, "", rec->size, rec->media_type);
     else
         serve_content(x);
 }

@@ -20,6 +20,7 @@ struct memo {
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
     uint32_t scope;
+    bool uses_ns;
 };
 
 static _Thread_local struct memo *memos;
@@ -50,6 +51,7 @@ bool memo_find(struct exchange *x, const struct name_rules *rules, const char *t
     x->repo = m->repo;
     memcpy(x->repo_str, m->repo_str, sizeof(x->repo_str));
     x->scope = m->scope;
+    x->uses_ns = m->uses_ns;
     return true;
 }
 
@@ -65,4 +67,5 @@ void memo_keep(const struct exchange *x, const struct name_rules *rules, const c
     m->repo = x->repo;
     memcpy(m->repo_str, x->repo_str, sizeof(m->repo_str));
     m->scope = x->scope;
+    m->uses_ns = x->uses_ns;
 }

@@ -36,6 +36,9 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
     case ERR_TIMEOUT:
         serve_error_status(req, 504, REGERR_UNAVAILABLE, end->msg);
         return;
+    case ERR_INVALID:
+        serve_error(req, REGERR_NAME_INVALID, end->msg, NULL);
+        return;
     case ERR_CANCELLED:
     case ERR_BUSY:
         http_reply_header(req, "Retry-After", "1");
@@ -47,25 +50,40 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
     }
 }
 
+#define API_LINE "Docker-Distribution-Api-Version: registry/2.0\r\n"
+
+static enum regerror error_of(int status) {
+    switch (status) {
+    case 405:
+    case 417:
+    case 501:
+        return REGERR_UNSUPPORTED;
+    case 413:
+        return REGERR_SIZE_INVALID;
+    case 414:
+        return REGERR_NAME_INVALID;
+    case 429:
+    case 503:
+        return REGERR_TOOMANYREQUESTS;
+    default:
+        return REGERR_UNKNOWN;
+    }
+}
+
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
-                           const char **content_type) {
+                           struct http_error_form *form) {
     /* A request nobody could read, or waited for, was one of the API's for all we know. */
     if (target[0] && strncmp(target, "/v2", 3) != 0) {
-        *content_type = "text/plain; charset=utf-8";
+        *form = (struct http_error_form){"text/plain; charset=utf-8", ""};
         int n = snprintf(buf, cap, "%s\n", msg);
         return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
     }
-    *content_type = "application/json";
-    enum regerror e = status == 405                    ? REGERR_UNSUPPORTED
-                      : status == 429 || status == 503 ? REGERR_TOOMANYREQUESTS
-                                                       : REGERR_UNKNOWN;
-    return regerror_document(e, msg, NULL, buf, cap);
+    *form = (struct http_error_form){"application/json", API_LINE};
+    return regerror_document(error_of(status), msg, NULL, buf, cap);
 }
 
 void serve_common_headers(struct exchange *x) {
-    static const char api[] = "Docker-Distribution-Api-Version: registry/2.0\r\n";
-    http_reply_lines(x->req, api, sizeof(api) - 1);
-    if (x->asked.has_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
+    http_reply_lines(x->req, API_LINE, sizeof(API_LINE) - 1);
     if (x->warning[0]) http_reply_header(x->req, "Warning", x->warning);
     if (x->age_s >= 0) http_reply_header_number(x->req, "Age", (uint64_t)x->age_s);
 }
@@ -132,17 +150,24 @@ static void on_close(struct http_req *req, bool cut) {
     if (!x->waiting) exchange_free(x);
 }
 
+/* Whatever the answer: ns has decided whom it is about. */
+static void tell_namespace(struct exchange *x) {
+    if (x->uses_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
+}
+
 /* Resolves the repository; on failure the request is answered. */
 static bool resolve(struct exchange *x, const struct name_rules *rules) {
     struct registry *g = x->registry;
     struct error err = {0};
-    int r =
-        resolve_repo(rules, x->asked.has_ns ? x->asked.ns : NULL, x->asked.path, strlen(x->asked.path), &x->repo, &err);
+    const char *ns = x->asked.has_ns ? x->asked.ns : NULL;
+    x->uses_ns = ns && !resolve_is_own(rules, ns);
+    int r = resolve_repo(rules, ns, x->asked.path, strlen(x->asked.path), &x->repo, &err);
     if (r == 0) {
         repo_name_str(&x->repo, x->repo_str);
         x->scope = g->cfg.scope(&x->repo, g->cfg.arg);
         return true;
     }
+    tell_namespace(x);
     char why[512];
     if (r == ERR_NOT_FOUND && g->cfg.names_unsettled && g->cfg.names_unsettled(why, sizeof(why), g->cfg.arg)) {
         http_reply_header(x->req, "Retry-After", "1");
@@ -152,6 +177,20 @@ static bool resolve(struct exchange *x, const struct name_rules *rules) {
     serve_error(x->req, r == ERR_NOT_FOUND ? REGERR_NAME_UNKNOWN : REGERR_NAME_INVALID, err.msg,
                 err.hint[0] ? err.hint : NULL);
     return false;
+}
+
+#define PUSHES "this node does not take pushes or deletions"
+
+static void refuse_method(struct http_req *req, const char *allow, const char *why) {
+    http_reply_header(req, "Allow", allow);
+    serve_error(req, REGERR_UNSUPPORTED, why, NULL);
+}
+
+/* Neither GET nor HEAD. */
+static void refuse_unreadable(struct exchange *x, enum http_method method) {
+    bool changes = method == HTTP_POST || method == HTTP_PUT || method == HTTP_PATCH || method == HTTP_DELETE;
+    refuse_method(x->req, x->asked.endpoint == OCI_UPLOADS ? "" : "GET, HEAD",
+                  changes ? PUSHES : "only GET and HEAD are answered here");
 }
 
 /* What needs no repository. */
@@ -165,7 +204,7 @@ static bool answer_without_repository(struct exchange *x) {
         serve_catalog(x);
         return true;
     case OCI_UPLOADS:
-        serve_error(x->req, REGERR_UNSUPPORTED, "this node does not take pushes", NULL);
+        refuse_method(x->req, "", PUSHES);
         return true;
     default:
         return false;
@@ -204,6 +243,8 @@ static bool is_doubted(const struct exchange *x) {
 
 static void answer(struct exchange *x) {
     x->ref = x->asked.ref;
+    http_req_about(x->req, x->repo_str);
+    tell_namespace(x);
     if (!is_doubted(x)) {
         answer_kind(x);
         return;
@@ -212,12 +253,23 @@ static void answer(struct exchange *x) {
     doubts_raise(x->registry->doubts, &x->ref.digest, on_rechecked, x);
 }
 
+/* Not under /v2. */
+static void answer_elsewhere(struct http_req *req, const char *target) {
+    static const char text[] = "This is an Entrepot registry; its API is under /v2/.\n";
+    enum http_method method = http_req_method(req);
+    int status = strcmp(target, "/") == 0 ? 200 : 404;
+    if (method != HTTP_GET && method != HTTP_HEAD) {
+        http_reply_header(req, "Allow", "GET, HEAD");
+        status = 405;
+    }
+    http_reply(req, status, "text/plain; charset=utf-8", text, sizeof(text) - 1);
+}
+
 static void handle(struct registry *g, struct http_req *req, bool from_node) {
     enum http_method method = http_req_method(req);
     const char *target = http_req_target(req);
     if (strncmp(target, "/v2", 3) != 0 || (target[3] && target[3] != '/' && target[3] != '?')) {
-        static const char text[] = "This is an Entrepot registry; its API is under /v2/.\n";
-        http_reply(req, strcmp(target, "/") == 0 ? 200 : 404, "text/plain; charset=utf-8", text, sizeof(text) - 1);
+        answer_elsewhere(req, target);
         return;
     }
     struct exchange *x = exchange_new();
@@ -239,8 +291,7 @@ static void handle(struct registry *g, struct http_req *req, bool from_node) {
         return;
     }
     if (!readable) {
-        http_reply_header(req, "Allow", "GET, HEAD");
-        serve_error(req, REGERR_UNSUPPORTED, "this node does not take pushes or deletions", NULL);
+        refuse_unreadable(x, method);
         return;
     }
     if (answer_without_repository(x) || !resolve(x, rules)) return;

@@ -46,7 +46,7 @@ void registry_handle_node(struct registry *g, struct http_req *req);
 /* For http_server_config.error_body: registry error documents under /v2/ and where the target is not known, plain text
  * elsewhere. */
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
-                           const char **content_type);
+                           struct http_error_form *form);
 
 /* What is known of a tag after asking where needed. */
 struct tag_answer {

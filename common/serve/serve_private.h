@@ -31,6 +31,7 @@ struct exchange {
     char repo_str[REPO_STR_MAX];
     uint32_t scope; /* the repository's */
     bool is_head;
+    bool uses_ns;         /* ?ns= has decided which repository is meant */
     bool from_node;       /* another node of ours asks */
     bool waiting;         /* a callback with this exchange is still to come */
     struct reference ref; /* what is served: a tag becomes its digest */
@@ -54,7 +55,7 @@ void serve_error_status(struct http_req *req, int status, enum regerror e, const
 void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown);
 void serve_common_headers(struct exchange *x);
 
-/* memo.c: what a target meant the last time, under these rules: asked, repo, repo_str and scope. */
+/* memo.c: what a target meant the last time, under these rules: asked, repo, repo_str, scope and uses_ns. */
 bool memo_find(struct exchange *x, const struct name_rules *rules, const char *target);
 void memo_keep(const struct exchange *x, const struct name_rules *rules, const char *target);
 /* blob.c */
@@ -85,6 +86,9 @@ void serve_json_text(struct exchange *x, const char *text, const char *type);
 
 /* body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);
+/* The whole answer to a HEAD of what is not held, as its source has told of it; source: its name, "" unknown. size -1:
+ * not known. */
+void body_head_unheld(struct exchange *x, const char *source, int64_t size, const char *media_type);
 /* A range is asked for that does not begin at the start. */
 bool body_begins_later(const struct exchange *x);
 /* From behind a fill, as it grows. */

@@ -167,7 +167,7 @@ static int get_proofs(struct wire_answer *a, const ProtobufCBinaryData *p) {
 }
 
 static int get_answer(struct wire_answer *a, const Entrepot__V1__Answer *p) {
-    bool known = (unsigned)p->status >= WIRE_KNOWN && (unsigned)p->status <= WIRE_INVALID;
+    bool known = (unsigned)p->status >= WIRE_KNOWN && (unsigned)p->status <= WIRE_TIMEOUT;
     a->status = known ? (enum wire_status)p->status : WIRE_UNAVAILABLE;
     copy_text(a->message, sizeof(a->message), p->message);
     a->retry_after_s = p->retry_after_s < 0 ? 0 : p->retry_after_s;

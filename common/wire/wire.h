@@ -42,6 +42,7 @@ enum wire_status {
     WIRE_DENIED,
     WIRE_RATE_LIMITED,
     WIRE_INVALID,
+    WIRE_TIMEOUT,
 };
 struct wire_blob {
     struct digest digest;

@@ -389,6 +389,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     struct fetch_end e = {.code = 0, .status = r->status};
     if (f->refused) {
         fetch_end_from_status(&e, "central", f->status, f->retry_after, f->error_body.data, f->error_body.len);
+        if (f->status == 400) e.code = ERR_INVALID;
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;

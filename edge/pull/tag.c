@@ -26,6 +26,10 @@ static int code_of(enum wire_status s) {
         return ERR_DENIED;
     case WIRE_RATE_LIMITED:
         return ERR_RATE_LIMITED;
+    case WIRE_TIMEOUT:
+        return ERR_TIMEOUT;
+    case WIRE_INVALID:
+        return ERR_INVALID;
     default:
         return ERR_UPSTREAM;
     }

@@ -194,9 +194,9 @@ def test_a_wrong_content_length_of_a_head_changes_nothing(case, length):
         reply = raw.manifest(case.edge.port, case.name, "v1")
         assert (reply.status, reply.body) == (200, case.image.manifest.data), reply
     for node in (case.edge, case.central):
-        wait_until(lambda n=node: n.held(case.image.digest), "it is held")
-        reply = raw.manifest(node.port, case.name, "v1", "HEAD")
-        assert reply.headers["content-length"] == str(case.image.manifest.size)
+        # Its file is there a moment before it is known to be held.
+        head = lambda n=node: raw.manifest(n.port, case.name, "v1", "HEAD")  # noqa: E731
+        wait_until(lambda h=head: h().headers["content-length"] == str(case.image.manifest.size), "the size of what is held")
 
 
 def test_500_then_good_is_good(case):
@@ -212,6 +212,19 @@ def test_500_for_ever_is_a_502_with_a_registry_error(case):
     reply = raw.blob(case.edge.port, case.name, case.blob.digest)
     # The head may have left already, the size being known: then the connection is cut.
     assert not reply.whole or (reply.status in (502, 503, 504) and reply.error_code)
+
+
+@pytest.mark.parametrize("status, answer", [(500, 502), (504, 504)])
+@pytest.mark.parametrize("what", ["blob", "tag"])
+def test_an_error_for_ever_means_the_same_at_both_tiers_and_is_tried_again_by_one_of_them(case, what, status, answer):
+    case.upstream.always(f"{case.name}/", Fault(status=status), None)
+    asked = []
+    for node in (case.central, case.edge):
+        reply = raw.blob(node.port, case.name, case.blob.digest) if what == "blob" else raw.manifest(node.port, case.name, "v1")
+        assert (reply.status, reply.error_code) == (answer, "UNAVAILABLE"), reply
+        asked.append(len(case.upstream.requests(f"{case.name}/")))
+    if what == "blob":
+        assert asked[1] - asked[0] == asked[0] <= 3
 
 
 def test_a_wrong_docker_content_digest_is_not_believed(case):

@@ -76,6 +76,16 @@ def test_bad_names_digests_and_paths_are_400_with_a_registry_error(chain, node, 
     assert "x-evil" not in reply.headers
 
 
+@pytest.mark.parametrize("length, status", [(246, 404), (255, 404), (256, 400)])
+@pytest.mark.parametrize("what", ["manifests/v1", "tags/list", "blobs/sha256:" + "0" * 64])
+def test_long_names_get_the_same_answer_at_both_tiers(chain, length, status, what):
+    name = "library/" + "a" * (length - 8)
+    for node in (chain.edge, chain.central):
+        reply = raw.ask(node.port, f"/v2/{name}/{what}")
+        assert reply.status == status and reply.error_code, (node.kind, reply)
+        assert (reply.error_code == "NAME_INVALID") == (status == 400)
+
+
 def test_a_tag_that_cannot_be_is_unknown(chain):
     for ref in ("." * 3 + "x", "a" * 129, "-x"):
         reply = raw.manifest(chain.edge.port, NAME, ref)
@@ -182,6 +192,50 @@ def test_every_error_under_v2_is_a_registry_error_document(chain, node, target, 
     assert reply.headers["docker-distribution-api-version"] == "registry/2.0"
 
 
+HEAD_ERRORS = {
+    "a bad target": (b"GET /v2/#a HTTP/1.1\r\nHost: x\r\n\r\n", 400, "UNKNOWN"),
+    "no host": (b"GET /v2/ HTTP/1.1\r\n\r\n", 400, "UNKNOWN"),
+    "a long target": (b"GET /v2/" + b"a" * 40_000, 414, "NAME_INVALID"),
+    "an expectation": (b"GET /v2/ HTTP/1.1\r\nHost: x\r\nExpect: more\r\n\r\n", 417, "UNSUPPORTED"),
+    "a large head": (b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40_000, 431, "UNKNOWN"),
+    "a coding": (b"POST /v2/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "UNSUPPORTED"),
+}
+
+
+@pytest.mark.parametrize("what", HEAD_ERRORS)
+def test_what_is_refused_by_its_head_gets_a_registry_error_too(chain, what):
+    data, status, code = HEAD_ERRORS[what]
+    with raw.Wire(chain.edge.port, 15) as wire:
+        wire.send(data)
+        reply = wire.reply()
+    assert (reply.status, reply.error_code) == (status, code)
+    assert reply.headers["docker-distribution-api-version"] == "registry/2.0"
+
+
+@pytest.mark.parametrize(
+    "method, target, allow, words",
+    [
+        ("PUT", "/v2/library/app/manifests/v1", "GET, HEAD", "pushes"),
+        ("POST", "/v2/library/app/blobs/uploads/", "", "pushes"),
+        ("GET", "/v2/library/app/blobs/uploads/", "", "pushes"),
+        ("BREW", "/v2/library/app/manifests/v1", "GET, HEAD", "only GET and HEAD"),
+        ("TRACE", "/v2/", "GET, HEAD", "only GET and HEAD"),
+        ("OPTIONS", "/v2/library/app/tags/list", "GET, HEAD", "only GET and HEAD"),
+        ("POST", "/", "GET, HEAD", None),
+        ("DELETE", "/elsewhere", "GET, HEAD", None),
+    ],
+)
+def test_a_method_that_is_not_served_is_405_and_told_what_is(chain, method, target, allow, words):
+    reply = raw.ask(chain.edge.port, target, method)
+    assert (reply.status, reply.headers["allow"]) == (405, allow)
+    if words:
+        assert reply.error_code == "UNSUPPORTED" and words in reply.message
+
+
+def test_a_page_size_that_is_no_number_is_named_so(chain):
+    assert raw.ask(chain.edge.port, "/v2/library/app/tags/list?n=x").error_code == "PAGINATION_NUMBER_INVALID"
+
+
 def status_of(wire):
     """What a request on this connection gets; 0 if it was closed without a word."""
     try:
@@ -200,6 +254,7 @@ def test_connections_from_one_address_are_limited(bench, chain):
         with raw.Wire(edge.port) as over:
             reply = over.reply()
             assert (reply.status, reply.error_code) == (503, "TOOMANYREQUESTS")
+            assert reply.headers["docker-distribution-api-version"] == "registry/2.0"
     finally:
         [w.close() for w in wires]
     wait_until(lambda: raw.ask(edge.port, "/v2/").status == 200, "room again")
@@ -213,5 +268,6 @@ def test_slow_heads_and_idle_connections_are_ended(bench, chain):
         stuck.ask("GET", f"/v2/{NAME}/blobs/{chain.blob.digest}")
         reply = slow.reply()
         assert (reply.status, reply.error_code) == (408, "UNKNOWN")
+        assert reply.headers["docker-distribution-api-version"] == "registry/2.0"
         assert idle.more() == b""
         wait_until(lambda: edge.metric("entrepot_connections") == 0, "all are gone", 10, 0.1)

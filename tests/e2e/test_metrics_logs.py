@@ -29,6 +29,31 @@ def test_one_id_follows_a_request_from_edge_to_central_to_upstream(chain):
         assert any(s.headers.get("x-request-id") == request_id for s in chain.upstream.seen), request_id
 
 
+def test_access_lines_name_the_repository_canonically(chain):
+    raw.manifest(chain.edge.port, "library/app", "v1", X_Request_Id="by-mirror")
+    raw.manifest(chain.edge.port, "docker.io/library/app", "v1", X_Request_Id="by-path")
+    raw.ask(chain.edge.port, "/v2/", headers={"X-Request-Id": "no-name"})
+    lines = {}
+
+    def found():
+        lines.update({e["request_id"]: e for e in chain.edge.access()})
+        return {"by-mirror", "by-path", "no-name"} <= set(lines)
+
+    wait_until(found, "the access log", 5)
+    assert lines["by-mirror"]["repository"] == lines["by-path"]["repository"] == "docker.io/library/app"
+    assert "repository" not in lines["no-name"]
+
+
+def test_a_clean_no_is_no_failure(chain):
+    before = chain.edge.metric("entrepot_fills_failed_total")
+    for node in (chain.edge, chain.central):
+        assert raw.blob(node.port, "library/app", "sha256:" + "1" * 64).status == 404
+        assert raw.manifest(node.port, "library/app", "sha256:" + "2" * 64).status == 404
+        assert not [e for e in node.log() if e.get("event") == "fill_failed"]
+        assert not list((node.data / "fills").iterdir())
+    assert chain.edge.metric("entrepot_fills_failed_total") == before
+
+
 def test_an_odd_id_is_replaced(chain):
     raw.manifest(chain.edge.port, "library/app", "v1", X_Request_Id="bad id\x01")
     raw.ask(chain.edge.port, "/v2/", headers={"X-Request-Id": "a" * 65})

@@ -1,6 +1,7 @@
 """Referrers: what is hosted lists those that name a subject; what an upstream lists is passed on, and so is what it says of its filter."""
 
 import json
+import re
 
 import pytest
 
@@ -105,3 +106,25 @@ def test_what_an_upstream_says_of_its_filter_is_passed_on(chain, node, filtered)
     chain.upstream.always(f"/referrers/{digest}", Fault(status=200, body=body, headers=headers))
     reply, _ = ask(getattr(chain, node), digest, f"?artifactType={SBOM}", "library/app")
     assert reply.headers.get("oci-filters-applied") == headers.get("OCI-Filters-Applied")
+
+
+def test_a_long_list_comes_in_pages(chain):
+    subject = images.digest_of(b"of many")
+    many = [Artifact(annotations={"number": str(i)}) for i in range(1100)]
+    listed = [{**images.descriptor(a.manifest), "artifactType": SBOM if i % 10 else SIGNATURE} for i, a in enumerate(many)]
+    load(chain, Artifact(images.OCI_INDEX, many, manifests=listed), subject.replace(":", "-"))
+
+    def pages(target):
+        while target:
+            reply = raw.ask(chain.central.port, target)
+            assert reply.status == 200, reply
+            yield [d["digest"] for d in reply.json()["manifests"]]
+            link = reply.headers.get("link")
+            target = link and re.match(r'^<(/v2/[^>]+)>; rel="next"$', link)[1]
+
+    target = f"/v2/{NAME}/referrers/{subject}"
+    first, second = pages(target)
+    assert (len(first), len(second)) == (1000, 100)
+    assert first + second == sorted(d["digest"] for d in listed)
+    of_a_type = [d for page in pages(f"{target}?artifactType={SIGNATURE}") for d in page]
+    assert of_a_type == sorted(d["digest"] for d in listed if d["artifactType"] == SIGNATURE)

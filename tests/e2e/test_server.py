@@ -15,7 +15,9 @@ NAME = "library/app"
 @pytest.fixture(scope="module")
 def chain(shared_bench):
     up = shared_bench.faulty()
-    made = shared_bench.chain(("docker.io", up.url))
+    own = {"registry.names": '["own.example"]'}
+    made = shared_bench.chain(("docker.io", up.url), central=own, edge=own)
+    made.upstream = up
     made.blob = images.noise_blob(MiB, "server")
     made.image = up.put(NAME, images.single_blob(made.blob), "v1")
     raw.pull(made.edge.port, NAME, "v1")
@@ -125,10 +127,48 @@ def test_if_match_for_another_content_is_412_with_a_registry_error(chain):
 
 def test_head_has_the_headers_of_get_and_no_body(chain):
     head, whole = get(chain, "HEAD"), get(chain)
-    same = ["content-length", "content-type", "docker-content-digest", "etag", "accept-ranges"]
-    assert [head.headers[h] for h in same] == [whole.headers[h] for h in same]
+    assert same_heads(head, whole)
     assert head.body == b"" and head.headers["docker-content-digest"] == chain.blob.digest
-    assert head.headers["docker-distribution-api-version"] == "registry/2.0"
+
+
+def same_heads(head, whole):
+    changing = {"date", "x-request-id", "cache-status", "connection", "age"}
+    return {k: v for k, v in head.headers.items() if k not in changing} == {k: v for k, v in whole.headers.items() if k not in changing}
+
+
+@pytest.mark.parametrize("node", ["edge", "central"])
+def test_head_of_what_is_not_held_has_the_headers_of_get(chain, node):
+    blob = images.noise_blob(5000, f"head {node}")
+    chain.upstream.put(f"library/head-{node}", images.single_blob(blob), "v1")
+    port = getattr(chain, node).port
+    for ask in (
+        lambda method, **more: raw.manifest(port, f"library/head-{node}", "v1", method, **more),
+        lambda method, **more: raw.blob(port, f"library/head-{node}", blob.digest, method, **more),
+    ):
+        head = ask("HEAD")
+        assert "fwd=miss" in head.headers["cache-status"]
+        assert ask("HEAD", If_None_Match=head.headers["etag"]).status == 304
+        assert same_heads(head, ask("GET"))
+
+
+@pytest.mark.parametrize("node", ["edge", "central"])
+def test_a_namespace_is_named_by_the_answers_that_it_decided(chain, node):
+    port = getattr(chain, node).port
+
+    def told(target, status):
+        reply = raw.ask(port, target)
+        assert reply.status == status, reply
+        return reply.headers.get("oci-namespace")
+
+    zeros = "sha256:" + "0" * 64
+    for what, status in [("manifests/v1", 200), ("manifests/none", 404), (f"blobs/{zeros}", 404), ("tags/list", 200)]:
+        assert told(f"/v2/{NAME}/{what}?ns=docker.io", status) == "docker.io"
+        assert told(f"/v2/{NAME}/{what}", status) is None
+        for _ in range(2):  # the second is remembered
+            assert told(f"/v2/{NAME}/{what}?ns=own.example:5000", status) is None
+    assert told(f"/v2/{NAME}/manifests/v1?ns=other.example", 404) == "other.example"
+    assert told("/v2/_catalog?ns=docker.io", 200) is None
+    assert told("/v2/?ns=docker.io", 200) is None
 
 
 def test_pipelined_requests_are_answered_in_order(chain):

@@ -127,6 +127,25 @@ def test_a_deleted_tag_is_served_with_a_mark_while_held(chain):
     raw.pull(chain.edge.port, "library/app", "v1")
 
 
+def test_a_deleted_tag_keeps_its_mark_while_nobody_can_be_asked(chain):
+    raw.pull(chain.edge.port, "library/app", "v1")
+    raw.pull(chain.central.port, "library/app", "v1")
+    del chain.upstream.tags["library/app", "v1"]
+
+    def said(node):
+        reply = raw.manifest(node.port, "library/app", "v1")
+        assert points_to(reply, images.small("old")), reply
+        return reply.headers.get("warning", "")
+
+    wait_until(lambda: all(said(n).startswith('299 - "deleted:') for n in (chain.central, chain.edge)), "the mark", 10, 0.1)
+    chain.upstream.stop()
+    wait_until(lambda: "last checked" in said(chain.central), "central has found that it cannot ask", 20, 0.1)
+    assert said(chain.central).startswith('299 - "deleted:')
+    chain.central.stop()
+    wait_until(lambda: "last checked" in said(chain.edge), "the edge has found that it cannot ask", 20, 0.1)
+    assert said(chain.edge).startswith('299 - "deleted:') and WARNING.match(said(chain.edge))
+
+
 def test_a_deleted_tag_is_hidden_if_so_configured(bench):
     up = bench.faulty()
     made = bench.chain(("docker.io", up.url), central={"deleted": "hide"})

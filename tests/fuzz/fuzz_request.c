@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct oci_request rq;
     struct oci_refusal no;
     if (oci_request_parse(&rq, target, &no) == 0) {
-        assert(!strstr(rq.path, "..") && rq.path[0] != '/' && strlen(rq.path) <= REPO_MAX);
+        assert(!strstr(rq.path, "..") && rq.path[0] != '/' && strlen(rq.path) < REPO_STR_MAX);
         assert(!rq.has_ns || host_check(rq.ns, strlen(rq.ns)) == 0);
         char s[DIGEST_STR_MAX];
         if (rq.endpoint == OCI_MANIFEST || rq.endpoint == OCI_BLOB) assert(reference_str(&rq.ref, s)[0]);

@@ -202,6 +202,33 @@ static void fill_fails_with_no_when_every_source_says_no(void **state) {
     free(data);
 }
 
+/* A source that answers with an error has tried again itself; that it could not be heard is tried once more. */
+static void fill_takes_an_error_that_is_an_answer_for_final(void **state) {
+    (void)state;
+    static const struct {
+        int code, status, starts;
+    } cases[] = {{ERR_UPSTREAM, 502, 1}, {ERR_UPSTREAM, 500, 1}, {ERR_TIMEOUT, 504, 1},
+                 {ERR_UPSTREAM, 503, 2}, {ERR_UPSTREAM, 0, 2},   {ERR_TIMEOUT, 0, 2}};
+    struct digest d;
+    unsigned char *data = random_data(10, &d);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct script s;
+        script_init(&s, "one", data, 10);
+        s.refuse = cases[i].code;
+        s.status = cases[i].status;
+        world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+        world_start(0);
+        struct taker t;
+        taker_start(&t, 0, &d, 10, "a", 0, 0);
+        assert_int_equal(taker_wait(&t), cases[i].code);
+        free(t.got);
+        assert_int_equal(atomic_load(&s.starts), cases[i].starts);
+        world_stop();
+        world_clean();
+    }
+    free(data);
+}
+
 static void fill_asks_whether_another_repository_may_have_it(void **state) {
     (void)state;
     const int64_t size = 1 * MB;
@@ -240,6 +267,7 @@ int main(void) {
         cmocka_unit_test(fill_says_who_sent_a_wrong_piece_aside),
         cmocka_unit_test(fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right),
         cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
+        cmocka_unit_test(fill_takes_an_error_that_is_an_answer_for_final),
         cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

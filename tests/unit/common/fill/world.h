@@ -27,7 +27,7 @@ struct script {
     int64_t wrong_at;     /* this byte is flipped, once; -1 */
     int64_t cut_at;       /* the first fetch ends here with ERR_UPSTREAM; -1 */
     _Atomic int64_t gate; /* nothing beyond this offset is sent until it is raised */
-    int refuse;           /* enum err: every fetch ends with it */
+    int refuse, status;   /* enum err: every fetch ends with it, and with this HTTP status */
     bool hide_size;
     bool gate_first; /* the gate is the first fetch's alone */
     int64_t part;    /* bytes handed over at a time; 0: all there is */
@@ -58,6 +58,7 @@ static inline void script_free(struct script_fetch *f) {
 static inline void script_end(struct script_fetch *f, int code) {
     struct fetch_end e;
     fetch_end_set(&e, code, "%s: scripted", f->s->source.name);
+    e.status = code ? f->s->status : 0;
     f->ev->done(&f->fetch, &e, f->arg);
     script_free(f);
 }

@@ -91,8 +91,8 @@ static void odd_targets_are_refused_with_the_right_code(void **state) {
         {"/v2x/", 404, "UNSUPPORTED"},
         {"/", 404, "UNSUPPORTED"},
         {"", 404, "UNSUPPORTED"},
-        {"/v2/a/tags/list?n=-1", 400, "UNSUPPORTED"},
-        {"/v2/a/tags/list?n=1x", 400, "UNSUPPORTED"},
+        {"/v2/a/tags/list?n=-1", 400, "PAGINATION_NUMBER_INVALID"},
+        {"/v2/a/tags/list?n=1x", 400, "PAGINATION_NUMBER_INVALID"},
         {"/v2/a/tags/list?last=%0a", 400, "UNSUPPORTED"},
         {"/v2/a/manifests/x?ns=../x", 400, "NAME_INVALID"},
         {"/v2/a/manifests/x?ns=a%20b", 400, "NAME_INVALID"},
@@ -119,6 +119,13 @@ static void overlong_names_and_paths_are_refused(void **state) {
     assert_int_equal(oci_request_parse(&rq, target, &no), 0);
     strcpy(target + 4 + REPO_MAX, "a/manifests/x");
     assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);
+    strcpy(target + 4, "docker.io/");
+    memset(target + 14, 'a', REPO_MAX);
+    strcpy(target + 14 + REPO_MAX, "/manifests/x");
+    assert_int_equal(oci_request_parse(&rq, target, &no), 0);
+    strcpy(target + 14 + REPO_MAX, "a/manifests/x");
+    assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);
+    assert_string_equal(no.code, "NAME_INVALID");
     memset(target + 4, 'a', 3000);
     strcpy(target + 3004, "/manifests/x");
     assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);

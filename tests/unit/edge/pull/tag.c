@@ -31,6 +31,29 @@ static void an_answer_to_no_question_is_refused_with_its_reason(void **state) {
     }
 }
 
+static void each_refusal_keeps_its_kind(void **state) {
+    (void)state;
+    static const struct {
+        enum wire_status status;
+        int code;
+    } cases[] = {{WIRE_NOT_FOUND, ERR_NOT_FOUND},       {WIRE_DENIED, ERR_DENIED},
+                 {WIRE_RATE_LIMITED, ERR_RATE_LIMITED}, {WIRE_TIMEOUT, ERR_TIMEOUT},
+                 {WIRE_UNAVAILABLE, ERR_UPSTREAM},      {WIRE_INVALID, ERR_INVALID}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct wire_answer a = {.status = cases[i].status, .message = "why"};
+        struct wire_response rs = {.version = WIRE_VERSION, .answers = &a, .n_answers = 1};
+        uint8_t *data;
+        size_t len;
+        struct error err = {0};
+        struct tag_reply reply;
+        assert_int_equal(wire_response_encode(&rs, &data, &len, &err), 0);
+        tag_reply_read(&reply, (const char *)data, len);
+        free(data);
+        assert_int_equal(reply.end.code, cases[i].code);
+        assert_string_equal(reply.end.msg, "central: why");
+    }
+}
+
 static void rubbish_is_refused_with_its_reason(void **state) {
     (void)state;
     struct tag_reply reply;
@@ -44,6 +67,7 @@ static void rubbish_is_refused_with_its_reason(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_to_no_question_is_refused_with_its_reason),
+        cmocka_unit_test(each_refusal_keeps_its_kind),
         cmocka_unit_test(rubbish_is_refused_with_its_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
