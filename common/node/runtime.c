@@ -487,7 +487,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
         descriptors > 2 * DESCRIPTORS_KEPT ? (unsigned)(descriptors - DESCRIPTORS_KEPT) : (unsigned)(descriptors / 2);
     log_init(2, node->log_format, node->log_level, node->program);
     config_warn_no_effect(node);
-    config_check_files(ctx->schema, node, warn_of_file, NULL);
+    config_check_files(node, warn_of_file, NULL);
     if (n.max_connections < node->conns) {
         log_warn("connections_limited", KV_I("to", n.max_connections),
                  KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));
