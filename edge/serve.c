@@ -166,11 +166,12 @@ static int start(struct runtime *rt, struct error *err) {
     const struct node_config *node = rt->node;
     e->cfg = (const struct edge_config *)(const void *)node;
     e->store = rt->store;
-    e->settings = settings_new(node->data, node->registry_names, node->n_registry_names);
+    const struct own_names own = {node->registry_names, rt->addresses, node->n_registry_names, rt->n_addresses};
+    e->settings = settings_new(node->data, &own);
     e->central = central_source_new(e->cfg->central, e->settings, rt->fetch, rt->client);
     central_source_fallback(e->central, knows_tag, e);
-    e->lookups = lookups_new(rt->fetch, e->central, e->settings);
     central_source_on_found(e->central, central_is_back, rt);
+    e->lookups = lookups_new(rt->fetch, e->central, e->settings);
     /* Whether a deleted tag is still shown is central's to decide: its "no" is final. */
     rt->hide_deleted = true;
     rt->tier = e;
@@ -208,6 +209,7 @@ static const struct runtime_tier tier = {
     .sources = sources,
     .ask_catalogue = ask_catalogue,
     .negative_ms = NEGATIVE_MS,
+    .not_with = "catalog.db",
 };
 
 static int serve(const struct command_context *ctx) {

@@ -18,6 +18,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <errno.h>
 #include <sys/stat.h>
 
 #define CERTIFICATE_CHECK_MS 10000
@@ -149,14 +150,45 @@ static int open_store(struct node_run *n, struct error *err) {
     struct store_config sc = {
         .dir = n->rt.node->data,
         .limit = n->rt.node->store_limit,
+/* Central's folder and an edge's hold other things under the same names. */
+static int check_kind(const struct node_run *n, struct error *err) {
+    const struct node_config *node = n->rt.node;
+    const char *other = node->kind == NODE_EDGE ? "central" : "edge";
+    char path[4200];
+    snprintf(path, sizeof(path), "%.4000s/%s", node->data, n->tier->not_with);
+    if (access(path, F_OK) < 0) return 0;
+    error_set(err, ERR_INVALID, "%s is the data folder of an entrepot-%s: it holds %s", node->data, other,
+              n->tier->not_with);
+    error_hint(err, "give %s a folder of its own: the key data, or --set data=FOLDER", node->program);
+    return ERR_INVALID;
+}
+
+/* What cannot be kept is passed through, which nobody sees. */
+static void warn_of_no_room(const struct node_run *n) {
+    struct store_usage u;
+    store_usage(n->rt.store, &u);
+    if (u.limit > 0) return;
+    log_warn(
+        "nothing_can_be_kept", KV_S("data", n->rt.node->data), KV_I("disk_free", u.disk_free),
+        KV_I("disk_total", u.disk_total), KV_I("min_free", n->rt.node->store_min_free),
+        KV_S("why", "store.min_free is to be left free, and the file system has no more: pulls are passed through"));
+}
+
         .min_free = n->rt.node->store_min_free,
         .pool = n->rt.pool,
         .on_change = n->tier->blob_change,
         .inspect = inspect_manifest,
         .arg = n,
     };
-    int r = make_parents(n->rt.node->data, err);
-    return r < 0 ? r : store_open(&n->rt.store, &sc, err);
+    int r = check_kind(n, err);
+    if (r == 0) r = make_parents(n->rt.node->data, err);
+    if (r == 0) r = store_open(&n->rt.store, &sc, err);
+    if ((r == -EACCES || r == -EROFS || r == -EPERM || r == -ENOTDIR) && !err->hint[0]) {
+        error_hint(err, "the data folder must be one that this user may write: the key data, or --set data=FOLDER%s",
+                   getenv("INVOCATION_ID") ? "; under systemd also ReadWritePaths=FOLDER in a drop-in" : "");
+    }
+    if (r == 0) warn_of_no_room(n);
+    return r;
 }
 
 static void make_parts(struct node_run *n) {
@@ -473,6 +505,8 @@ static void warn_of_file(const struct error *err, void *arg) {
     (void)arg;
     log_warn("file_unusable", KV_S("why", err->msg));
 }
+    for (size_t i = 0; i < rt->n_addresses; i++)
+        free(rt->addresses[i]);
 
 int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier) {
     const struct node_config *node = ctx->node;
@@ -506,3 +540,4 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
     free_all(&n);
     return r == 0 ? EXIT_DONE : EXIT_FAILED;
 }
+    n.rt.n_addresses = client_own_addresses(node, n.rt.addresses);
