@@ -53,7 +53,7 @@ static int run(const struct command_context *ctx) {
 const struct command command_prune = {
     .name = "prune",
     .usage = "--to SIZE | --all",
-    .summary = "evict until at most SIZE is held (pinned, hosted and used content stays)",
+    .summary = "evict until at most SIZE is held (hosted content and what is in use stay)",
     .where = COMMAND_BOTH,
     .run = run,
 };
