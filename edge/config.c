@@ -73,7 +73,7 @@ static int edge_check(struct config_load *load, struct node_config *node, struct
     struct http_url u;
     if (http_url_parse(c->central, &u) && http_host_class(u.host) != HTTP_ADDR_LOOPBACK)
         node->note = "central is not on loopback, and central's fleet port listens on loopback only in this version: a "
-                     "tunnel must lead there (docs/operating.md), and nothing but it protects what passes";
+                     "tunnel must lead there (operating.md), and nothing but it protects what passes";
     return node_config_check(load, node, "edge", err);
 }
 

@@ -103,7 +103,6 @@ static void set_reachable(struct central_source *c, bool reachable, const char *
     if (reachable) heard(c);
     pthread_mutex_lock(&c->lock);
     bool changed = c->state.reachable != reachable;
-    bool same = reachable || strcmp(c->state.last_error, why) == 0;
     c->state.reachable = reachable;
     if (changed) c->state.since_s = clock_wall_s();
     if (!reachable) {
@@ -111,7 +110,6 @@ static void set_reachable(struct central_source *c, bool reachable, const char *
         snprintf(c->state.last_error, sizeof(c->state.last_error), "%s", why);
     }
     pthread_mutex_unlock(&c->lock);
-    if (!reachable && !changed && !same) log_warn("central_unreachable", KV_S("url", c->url), KV_S("why", why));
     if (!changed) return;
     if (reachable) {
         log_info("central_reachable", KV_S("url", c->url));
@@ -124,11 +122,17 @@ static void set_reachable(struct central_source *c, bool reachable, const char *
     }
 }
 
+static bool is_type(const char *content_type, const char *wanted) {
+    size_t n = content_type ? strcspn(content_type, "; ") : 0;
+    return n == strlen(wanted) && strncasecmp(content_type, wanted, n) == 0;
+}
+
 /* NULL: so may central answer a call of the fleet's, if only to say that it cannot now. Else what is wrong with it. */
 static const char *not_central(int status, const char *content_type, char why[160]) {
-    size_t n = content_type ? strcspn(content_type, "; ") : 0;
-    bool ours = n == strlen(WIRE_CONTENT_TYPE) && strncasecmp(content_type, WIRE_CONTENT_TYPE, n) == 0;
-    if (status == 200 ? ours : status == 413 || status == 500 || status == 503) return NULL;
+    bool good = status == 200 && is_type(content_type, WIRE_CONTENT_TYPE);
+    bool cannot =
+        status == 413 || status == 500 || status == 503 || (status == 400 && is_type(content_type, "text/plain"));
+    if (good || cannot) return NULL;
     snprintf(why, 160, "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask", status,
              status == 200 ? ", but no protobuf," : "");
     return why;
