@@ -527,9 +527,9 @@ static int bring_up(struct node_run *n, struct error *err) {
     r = n->tier->start(&n->rt, err);
     if (r < 0) return r;
     make_parts(n);
-    r = make_servers(n, err);
-    if (r < 0) return r;
-    return daemon_new(&n->daemon, n->rt.control, &events, n, err);
+    /* Before it listens: whoever sees it do so may tell it to stop. */
+    r = daemon_new(&n->daemon, n->rt.control, &events, n, err);
+    return r < 0 ? r : make_servers(n, err);
 }
 
 static void run(struct node_run *n) {
