@@ -142,9 +142,10 @@ static int by_path(const struct name_rules *rules, const char *path, size_t path
         host[host_len] = '\0';
         const char *upstream = find_upstream(rules, host);
         if (upstream) return in_upstream(out, upstream, path + host_len + 1, path_len - host_len - 1, err);
-        /* A name copied from where a client says it, with this node in front. Once: the next is no such copy. */
-        if (!named && is_own(rules, host))
-            return by_path(rules, path + host_len + 1, path_len - host_len - 1, true, out, err);
+        /* A name copied from where a client says it, with this node in front. Once: no name of ours begins with it. */
+        if (is_own(rules, host))
+            return named ? refuse_host(err, host)
+                         : by_path(rules, path + host_len + 1, path_len - host_len - 1, true, out, err);
     }
 
     if (repo_path_check(path, path_len) == 0) {
