@@ -57,10 +57,11 @@ NOW = $(MAKE) $(if $(V),,-s) --no-print-directory $(if $(findstring -j,$(MAKEFLA
 
 all: $(B)/entrepot-central $(B)/entrepot-edge
 
+## (nothing)    build both programs
 help:
 	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
 
-## run          install what is missing, build, start central and edge, pull a sample image through both
+## run          install what is missing, build, start central and edge, pull a sample image through both; CENTRAL_ARGS=, EDGE_ARGS=
 run: deps
 	@+$(NOW) all sample
 	@deploy/local/run $(B) build/sample

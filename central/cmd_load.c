@@ -17,6 +17,13 @@ static int run(const struct command_context *ctx) {
     _cleanup_(freep) char *layout = realpath(ctx->argv[0], NULL), *a = NULL, *b = NULL, *path = NULL;
     if (!layout) {
         error_errno(&err, "opening %.300s", ctx->argv[0]);
+        const char *colon = strrchr(ctx->argv[0], ':');
+        _cleanup_(freep) char *folder = colon ? strndup(ctx->argv[0], (size_t)(colon - ctx->argv[0])) : NULL;
+        if (folder && access(folder, F_OK) == 0)
+            error_hint(&err, "give the folder alone, `load %.120s %.120s`; the tag after REPOSITORY says which image",
+                       folder, ctx->argv[1]);
+        else
+            error_hint(&err, "give the folder of an OCI image layout, as `skopeo copy … oci:FOLDER:TAG` makes it");
         return print_failure(ctx, &err);
     }
     a = control_escape(layout);

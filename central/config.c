@@ -136,6 +136,7 @@ static const struct config_key site_keys[] = {
     {.name = "networks",
      .type = CONFIG_STRINGS,
      .no_effect = true,
+     .check = config_check_network,
      .example = "[10.1.0.0/16, \"2001:db8:1::/48\"]",
      .doc = "Its networks."},
     {.name = "neighbours", .type = CONFIG_STRINGS, .no_effect = true, .example = "[suzhou]", .doc = "Sites near it."},

@@ -16,6 +16,7 @@
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,12 @@ struct central {
     struct catalog *catalog;
     struct lookup *lookup;
     struct work relearn;
+    pthread_mutex_t probed_lock; /* guards probed, for a few instructions */
+    struct probed {
+        bool ok;
+        char message[256];
+        int64_t times, requests_before;
+    } * probed; /* of each upstream, by doctor */
 };
 
 static struct central *central_of(void *rt) {
@@ -172,8 +179,9 @@ static void resolve_tag(void *arg, const struct repo_name *repo, const char *tag
     registry_resolve_tag(c->rt->registry, repo, tag, request_id, on_tag, q);
 }
 
-/* How an upstream stands, as far as is known. */
-static void upstream_state(struct upstream *u, struct wire_upstream_state *out) {
+/* How an upstream stands, as far as is known: by its last request, or by doctor's probe if that came later. */
+static void upstream_state(struct central *c, size_t i, struct wire_upstream_state *out) {
+    struct upstream *u = c->upstreams[i];
     struct upstream_stats s;
     struct upstream_endpoint_state states[UPSTREAM_ENDPOINTS_MAX];
     upstream_stats(u, &s);
@@ -184,6 +192,26 @@ static void upstream_state(struct upstream *u, struct wire_upstream_state *out) 
     for (unsigned k = 0; k < n; k++) {
         if (!states[k].answers) snprintf(out->last_error, sizeof(out->last_error), "%s", states[k].last_error);
     }
+    pthread_mutex_lock(&c->probed_lock);
+    const struct probed *p = &c->probed[i];
+    if (p->times > 0 && p->requests_before == s.requests) {
+        out->reachable = p->ok;
+        snprintf(out->last_error, sizeof(out->last_error), "%s", p->message);
+    }
+    out->requests += p->times;
+    pthread_mutex_unlock(&c->probed_lock);
+}
+
+static void keep_probe(struct central *c, size_t i, const struct probe *result) {
+    struct upstream_stats s;
+    upstream_stats(c->upstreams[i], &s);
+    pthread_mutex_lock(&c->probed_lock);
+    struct probed *p = &c->probed[i];
+    p->times++;
+    p->requests_before = s.requests;
+    p->ok = result->ok;
+    snprintf(p->message, sizeof(p->message), "%s", result->message);
+    pthread_mutex_unlock(&c->probed_lock);
 }
 
 static void upstreams_handle(struct central *c, struct http_req *req) {
@@ -193,7 +221,7 @@ static void upstreams_handle(struct central *c, struct http_req *req) {
     struct wire_upstream_state *states = calloc(n + 1, sizeof(*states));
     if (!states) abort();
     for (size_t i = 0; i < n; i++)
-        upstream_state(c->upstreams[i], &states[i]);
+        upstream_state(c, i, &states[i]);
     if (wire_upstreams_encode(states, n, &bytes, &len) == 0)
         http_reply_ref(req, 200, WIRE_CONTENT_TYPE, bytes, len, free, bytes);
     else
@@ -226,7 +254,7 @@ static void node_request(struct http_req *req, struct runtime *rt) {
 static json_t *upstream_json(struct central *c, size_t i) {
     struct wire_upstream_state s;
     struct upstream_stats counts;
-    upstream_state(c->upstreams[i], &s);
+    upstream_state(c, i, &s);
     upstream_stats(c->upstreams[i], &counts);
     const char *message = s.last_error, *name = s.name;
     bool is_default = c->cfg->default_upstream && strcmp(c->cfg->default_upstream, name) == 0;
@@ -264,6 +292,7 @@ static json_t *doctor(void *rt) {
     probe_all(c->rt->fetch, c->rt->client, probes, n, PROBE_MS);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
+        keep_probe(c, i, &probes[i]);
         json_t *j = upstream_json(c, i);
         json_object_set_new(j, "ok", json_boolean(probes[i].ok));
         json_object_set_new(j, "message", json_string(probes[i].message));
@@ -321,6 +350,8 @@ static void make_rules(struct central *c) {
         .n_hosted = cfg->n_hosted,
         .own_names = (const char *const *)cfg->node.registry_names,
         .n_own_names = cfg->node.n_registry_names,
+        .addresses = (const char *const *)c->rt->addresses,
+        .n_addresses = c->rt->n_addresses,
     };
 }
 
@@ -376,6 +407,8 @@ static int start(struct runtime *rt, struct error *err) {
     c->upstreams = xcalloc(c->cfg->n_upstreams, sizeof(*c->upstreams));
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
         c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], NULL, rt->fetch, rt->client);
+    c->probed = xcalloc(c->cfg->n_upstreams, sizeof(*c->probed));
+    pthread_mutex_init(&c->probed_lock, NULL);
     struct lookup_config lc = {
         .catalog = c->catalog, .pool = rt->pool, .resolve_tag = resolve_tag, .arg = c, .settings = &c->settings};
     c->lookup = lookup_new(&lc);
@@ -404,6 +437,8 @@ static void stop(struct runtime *rt) {
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
         upstream_free(c->upstreams[i]);
     free(c->upstreams);
+    free(c->probed);
+    pthread_mutex_destroy(&c->probed_lock);
     rt->tier = NULL;
     catalog_close(c->catalog);
     free(c->settings.upstreams);
@@ -428,6 +463,7 @@ static const struct runtime_tier tier = {
     .ask_catalogue = ask_catalogue,
     .learned = learned,
     .negative_ms = NEGATIVE_MS,
+    .not_with = "settings.pb",
 };
 
 static int serve(const struct command_context *ctx) {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/http/client.h"
 #include "common/ops/node_schema.h"
 
 static const struct config_key registry_keys[] = {
@@ -41,7 +42,9 @@ static const struct config_key edge_keys[] = {
      .at = offsetof(struct edge_config, central),
      .check = config_check_url,
      .fallback = "http://127.0.0.1:5001",
-     .doc = "URL of central's fleet port."},
+     .doc =
+         "URL of central's fleet port. Over https to another machine its certificate must be one the system trusts; to "
+         "loopback it is not checked."},
     NODE_KEY_ADDRESS,
     NODE_KEY_GROUP("registry", registry_schema, "The registry API, for the branch's container engines."),
     NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),
@@ -67,6 +70,10 @@ static int edge_check(struct config_load *load, struct node_config *node, struct
     size_t len = strlen(c->central);
     while (len && c->central[len - 1] == '/')
         c->central[--len] = '\0';
+    struct http_url u;
+    if (http_url_parse(c->central, &u) && http_host_class(u.host) != HTTP_ADDR_LOOPBACK)
+        node->note = "central is not on loopback, and central's fleet port listens on loopback only in this version: a "
+                     "tunnel must lead there (operating.md), and nothing but it protects what passes";
     return node_config_check(load, node, "edge", err);
 }
 

@@ -121,14 +121,19 @@ static json_t *doctor(void *rt) {
     bool loopback = central_is_loopback(e->cfg->central);
     struct buf said;
     buf_init(&said, WIRE_MAX_UPSTREAMS);
-    struct probe p[] = {
-        {.url = e->cfg->central, .insecure_tls = loopback},
-        {.url = e->cfg->central, .insecure_tls = loopback, .path = WIRE_UPSTREAMS_PATH, .body = &said},
-    };
-    probe_all(((struct runtime *)rt)->fetch, ((struct runtime *)rt)->client, p, ARRAY_LEN(p), PROBE_MS);
-    json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->cfg->central, "reachable", p[0].ok, "message", p[0].message);
-    if (p[0].has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p[0].skew_s));
-    json_t *all = json_pack("{s:o}", "central", j), *list = p[1].status == 200 ? upstream_states_json(&said) : NULL;
+    struct loop *l = ((struct runtime *)rt)->fetch;
+    struct probe p = {.url = e->cfg->central, .insecure_tls = loopback, .path = WIRE_UPSTREAMS_PATH, .body = &said};
+    probe_all(l, ((struct runtime *)rt)->client, &p, 1, PROBE_MS);
+    char why[160];
+    bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
+    /* Whoever reads that central answers must not be told next that it cannot be reached. */
+    if (good) loop_call(l, central_source_found, e->central);
+    json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->cfg->central, "reachable", good, "message",
+                          good           ? ""
+                          : p.status > 0 ? why
+                                         : p.message);
+    if (p.has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p.skew_s));
+    json_t *all = json_pack("{s:o}", "central", j), *list = good ? upstream_states_json(&said) : NULL;
     if (list) json_object_set_new(all, "upstreams", list);
     buf_fini(&said);
     return all;
@@ -149,6 +154,11 @@ static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) 
     return store_tag_get(e->store, repo_name_str(repo, name), tag, &rec) && !rec.deleted;
 }
 
+/* Fetch loop: what failed may be asked again at once. */
+static void central_is_back(void *rt) {
+    registry_forget_failures(((struct runtime *)rt)->registry);
+}
+
 static int start(struct runtime *rt, struct error *err) {
     (void)err;
     struct edge *e = calloc(1, sizeof(*e));
@@ -156,9 +166,11 @@ static int start(struct runtime *rt, struct error *err) {
     const struct node_config *node = rt->node;
     e->cfg = (const struct edge_config *)(const void *)node;
     e->store = rt->store;
-    e->settings = settings_new(node->data, node->registry_names, node->n_registry_names);
+    const struct own_names own = {node->registry_names, rt->addresses, node->n_registry_names, rt->n_addresses};
+    e->settings = settings_new(node->data, &own);
     e->central = central_source_new(e->cfg->central, e->settings, rt->fetch, rt->client);
     central_source_fallback(e->central, knows_tag, e);
+    central_source_on_found(e->central, central_is_back, rt);
     e->lookups = lookups_new(rt->fetch, e->central, e->settings);
     /* Whether a deleted tag is still shown is central's to decide: its "no" is final. */
     rt->hide_deleted = true;
@@ -197,6 +209,7 @@ static const struct runtime_tier tier = {
     .sources = sources,
     .ask_catalogue = ask_catalogue,
     .negative_ms = NEGATIVE_MS,
+    .not_with = "catalog.db",
 };
 
 static int serve(const struct command_context *ctx) {

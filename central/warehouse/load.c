@@ -122,6 +122,25 @@ static int load_manifest(struct load *l, const struct digest *d, int64_t promise
     return r;
 }
 
+static const char *ref_name(const json_t *entry) {
+    return json_string_value(
+        json_object_get(json_object_get(entry, "annotations"), "org.opencontainers.image.ref.name"));
+}
+
+static void hint_tags(const json_t *list, struct error *err) {
+    char tags[200] = "";
+    size_t i, len = 0;
+    const json_t *entry;
+    json_array_foreach(list, i, entry) {
+        if (ref_name(entry) && len < sizeof(tags) - 1)
+            len += (size_t)snprintf(tags + len, sizeof(tags) - len, "%s%s", len ? ", " : "", ref_name(entry));
+    }
+    if (len)
+        error_hint(err, "load it as one of the tags there are: %s", tags);
+    else
+        error_hint(err, "its images have no tags: make it again with `skopeo copy … oci:FOLDER:TAG`");
+}
+
 /* The one image of the layout, or the one whose ref.name annotation is the tag. */
 static int find_root(const char *layout, const char *tag, struct digest *out, int64_t *size, struct error *err) {
     char path[4096];
@@ -140,15 +159,17 @@ static int find_root(const char *layout, const char *tag, struct digest *out, in
     json_t *doc = json_loadb(text, len, 0, NULL), *list = json_object_get(doc, "manifests"), *entry, *found = NULL;
     size_t i;
     json_array_foreach(list, i, entry) {
-        const char *name = json_string_value(
-            json_object_get(json_object_get(entry, "annotations"), "org.opencontainers.image.ref.name"));
+        const char *name = ref_name(entry);
         if (json_array_size(list) == 1 || (name && strcmp(name, tag) == 0)) found = entry;
     }
     const char *digest = json_string_value(json_object_get(found, "digest"));
     *size = json_is_integer(json_object_get(found, "size")) ? json_integer_value(json_object_get(found, "size")) : -1;
     r = digest ? digest_parse(out, digest, strlen(digest)) : ERR_NOT_FOUND;
+    if (r < 0) {
+        error_set(err, r, "%s names no image for the tag %s", path, tag);
+        hint_tags(list, err);
+    }
     json_decref(doc);
-    if (r < 0) error_set(err, r, "%s names no image for the tag %s", path, tag);
     return r;
 }
 

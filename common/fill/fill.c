@@ -579,7 +579,9 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
         cfg->ask_catalogue(f, spec, cfg->arg);
     }
     if (f->n_sources == 0) {
-        fetch_end_set(&f->worst, ERR_NOT_FOUND, "no source is configured for it");
+        fetch_end_set(
+            &f->worst, ERR_NOT_FOUND,
+            "it is hosted, has no other source, and is not here: missing or damaged; load it (again) on central");
     }
     fill_open(f, apart);
     return f;

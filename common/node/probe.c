@@ -28,7 +28,8 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     struct probe *p = ((struct probe_call *)arg)->probe;
     struct tm tm = {0};
     p->status = a->status;
-    const char *date = a->header(a, "date");
+    const char *date = a->header(a, "date"), *type = a->header(a, "content-type");
+    if (type) snprintf(p->content_type, sizeof(p->content_type), "%s", type);
     if (date && strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm)) {
         p->has_skew = true;
         p->skew_s = clock_wall_s() - (int64_t)timegm(&tm);

@@ -15,6 +15,7 @@ struct probe {
     /* Answered: */
     bool ok;    /* any HTTP answer: a 401 is a registry, too */
     int status; /* 0: none */
+    char content_type[64];
     char message[256];
     bool has_skew;
     int64_t skew_s; /* our time less theirs */

@@ -2,7 +2,8 @@
  * which becomes the control loop.
  *
  *   store ─▶ tier ─▶ fills ─▶ registry ─▶ servers (bound) ─▶ fetch loop runs ─▶ tier is ready ─▶ serving loops run
- *   SIGTERM ─▶ not ready ─▶ servers drain ─▶ fills stop (part files kept) ─▶ loops join ─▶ all is freed */
+ *   SIGTERM ─▶ not ready ─▶ servers drain, those for people last ─▶ fills stop (part files kept) ─▶ loops join ─▶ all
+ * is freed */
 #include "common/node/runtime.h"
 
 #include "common/core/clock.h"
@@ -14,8 +15,10 @@
 #include "common/ops/cli.h"
 #include "common/ops/config.h"
 #include "common/ops/config_tree.h"
+#include "common/ops/control_client.h"
 #include "common/ops/daemon.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,6 +37,8 @@ struct node_run {
     struct tls_server *tls, *node_tls;
     struct http_server *servers[SERVERS_MAX];
     unsigned n_servers, n_draining;
+    unsigned n_public; /* of them: those for clients and nodes. The others tell how it goes until those are drained */
+    int64_t drained_by_ms;
     bool serves;              /* the serving loops run */
     unsigned max_connections; /* as many as there are descriptors for, some kept for files and sources */
     struct loop *serving[LOOPS_MAX];
@@ -146,6 +151,30 @@ static int make_parents(const char *data, struct error *err) {
     return 0; /* what could not be made is told by whoever makes the last */
 }
 
+/* Central's folder and an edge's hold other things under the same names. */
+static int check_kind(const struct node_run *n, struct error *err) {
+    const struct node_config *node = n->rt.node;
+    const char *other = node->kind == NODE_EDGE ? "central" : "edge";
+    char path[4200];
+    snprintf(path, sizeof(path), "%.4000s/%s", node->data, n->tier->not_with);
+    if (access(path, F_OK) < 0) return 0;
+    error_set(err, ERR_INVALID, "%s is the data folder of an entrepot-%s: it holds %s", node->data, other,
+              n->tier->not_with);
+    error_hint(err, "give %s a folder of its own: the key data, or --set data=FOLDER", node->program);
+    return ERR_INVALID;
+}
+
+/* What cannot be kept is passed through, which nobody sees. */
+static void warn_of_no_room(const struct node_run *n) {
+    struct store_usage u;
+    store_usage(n->rt.store, &u);
+    if (u.limit > 0) return;
+    log_warn(
+        "nothing_can_be_kept", KV_S("data", n->rt.node->data), KV_I("disk_free", u.disk_free),
+        KV_I("disk_total", u.disk_total), KV_I("min_free", n->rt.node->store_min_free),
+        KV_S("why", "store.min_free is to be left free, and the file system has no more: pulls are passed through"));
+}
+
 static int open_store(struct node_run *n, struct error *err) {
     struct store_config sc = {
         .dir = n->rt.node->data,
@@ -156,8 +185,15 @@ static int open_store(struct node_run *n, struct error *err) {
         .inspect = inspect_manifest,
         .arg = n,
     };
-    int r = make_parents(n->rt.node->data, err);
-    return r < 0 ? r : store_open(&n->rt.store, &sc, err);
+    int r = check_kind(n, err);
+    if (r == 0) r = make_parents(n->rt.node->data, err);
+    if (r == 0) r = store_open(&n->rt.store, &sc, err);
+    if ((r == -EACCES || r == -EROFS || r == -EPERM || r == -ENOTDIR) && !err->hint[0]) {
+        error_hint(err, "the data folder must be one that this user may write: the key data, or --set data=FOLDER%s",
+                   getenv("INVOCATION_ID") ? "; under systemd also ReadWritePaths=FOLDER in a drop-in" : "");
+    }
+    if (r == 0) warn_of_no_room(n);
+    return r;
 }
 
 static void make_parts(struct node_run *n) {
@@ -270,18 +306,44 @@ static int make_node_tls(struct node_run *n, struct error *err) {
     return r < 0 ? r : tls_server_new(&n->node_tls, cert, key, err);
 }
 
+static bool collect(const void *data, size_t len, void *arg) {
+    return buf_add(arg, data, len) == 0;
+}
+
+/* Who has the address that this node should listen on? */
+static bool held_by_entrepot(const struct node_config *node) {
+    struct client_facts facts;
+    struct error ignored = {0};
+    struct buf said;
+    char base[CLIENT_HOST_MAX + 16];
+    client_facts_find(&facts, node);
+    snprintf(base, sizeof(base), "%s://%s", facts.tls ? "https" : "http", facts.host);
+    buf_init(&said, 4096);
+    _cleanup_(control_closep) struct control *c = NULL;
+    struct control_request rq = {.method = "GET", .path = "/", .timeout_ms = 2000, .data = collect, .arg = &said};
+    bool ours = control_open_url(&c, node, base, true, &ignored) == 0 && control_ask(c, &rq, NULL, &ignored) == 0 &&
+                said.data && memmem(said.data, said.len, "Entrepot", strlen("Entrepot"));
+    buf_fini(&said);
+    return ours;
+}
+
 static int make_servers(struct node_run *n, struct error *err) {
     const struct node_config *node = n->rt.node;
     int r = make_tls(n, err);
     if (r < 0) return r;
     enum http_tls_mode mode = node->registry_cert_file ? HTTP_TLS_ON : HTTP_TLS_OFF;
     r = add_server(n, node->registry_listen, mode, on_registry_request, n, true, err);
+    if (r == -EADDRINUSE && held_by_entrepot(node))
+        error_hint(err,
+                   "another Entrepot node listens there, maybe another user's: use that one, or stop it, or choose "
+                   "another address with --set registry.listen=:PORT");
     if (r < 0) return error_wrap(err, "registry.listen");
     if (node->node_listen && n->tier->node_request) {
         r = make_node_tls(n, err);
         if (r == 0) r = add_server(n, node->node_listen, HTTP_TLS_EITHER, on_node_request, n, true, err);
         if (r < 0) return error_wrap(err, "fleet.listen");
     }
+    n->n_public = n->n_servers;
     make_api(n);
     r = add_server(n, node->admin_listen, HTTP_TLS_OFF, api_handle_admin, n->api, false, err);
     if (r < 0) return error_wrap(err, "admin.listen");
@@ -382,27 +444,42 @@ static void on_fills_stopped(void *arg) {
     loop_call(n->rt.control, end_loop, n);
 }
 
-static void stop_fills(void *arg) {
+static void drain(struct node_run *n, unsigned from, unsigned to);
+
+static void one_drained(void *arg) {
     struct node_run *n = arg;
-    if (--n->n_draining == 0) fill_engine_stop(n->rt.fills, on_fills_stopped, n);
+    if (--n->n_draining > 0) return;
+    if (n->n_public < n->n_servers) {
+        unsigned from = n->n_public;
+        n->n_public = n->n_servers;
+        drain(n, from, n->n_servers);
+    } else {
+        fill_engine_stop(n->rt.fills, on_fills_stopped, n);
+    }
 }
 
 /* A serving loop: one server has no connections left. */
 static void on_drained(void *arg) {
     struct node_run *n = arg;
-    loop_call(n->rt.control, stop_fills, n);
+    loop_call(n->rt.control, one_drained, n);
+}
+
+static void drain(struct node_run *n, unsigned from, unsigned to) {
+    int64_t left = n->drained_by_ms - clock_mono_ms();
+    n->n_draining = to - from;
+    for (unsigned i = from; i < to; i++)
+        http_server_drain(n->servers[i], left > 0 ? left : 0, on_drained, n);
 }
 
 static void on_stop(void *arg) {
     struct node_run *n = arg;
     log_info("stopping");
     if (!n->serves) start_serving(n); /* connections end where they were taken */
-    health_set(n->health, "running", "the node is stopping");
+    health_set(n->health, "running", "the node is stopping: it finishes what is under way");
     api_stop(n->api);
     store_stop_bulk(n->rt.store);
-    n->n_draining = n->n_servers;
-    for (unsigned i = 0; i < n->n_servers; i++)
-        http_server_drain(n->servers[i], n->rt.node->drain_ms, on_drained, n);
+    n->drained_by_ms = clock_mono_ms() + n->rt.node->drain_ms;
+    drain(n, 0, n->n_public);
 }
 
 /* No loop runs any more: what work pool and loops still have for each other is run to its end here. */
@@ -429,6 +506,8 @@ static void free_all(struct node_run *n) {
     if (rt->tier) n->tier->stop(rt);
     http_client_free(rt->client);
     if (rt->store) store_close(rt->store);
+    for (size_t i = 0; i < rt->n_addresses; i++)
+        free(rt->addresses[i]);
     workpool_free(rt->pool);
     workpool_free(rt->reads);
     if (n->api) api_free(n->api);
@@ -449,9 +528,9 @@ static int bring_up(struct node_run *n, struct error *err) {
     r = n->tier->start(&n->rt, err);
     if (r < 0) return r;
     make_parts(n);
-    r = make_servers(n, err);
-    if (r < 0) return r;
-    return daemon_new(&n->daemon, n->rt.control, &events, n, err);
+    /* Before it listens: whoever sees it do so may tell it to stop. */
+    r = daemon_new(&n->daemon, n->rt.control, &events, n, err);
+    return r < 0 ? r : make_servers(n, err);
 }
 
 static void run(struct node_run *n) {
@@ -488,7 +567,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
         descriptors > 2 * DESCRIPTORS_KEPT ? (unsigned)(descriptors - DESCRIPTORS_KEPT) : (unsigned)(descriptors / 2);
     log_init(2, node->log_format, node->log_level, node->program);
     config_warn_no_effect(node);
-    config_check_files(ctx->schema, node, warn_of_file, NULL);
+    config_check_files(node, warn_of_file, NULL);
     if (n.max_connections < node->conns) {
         log_warn("connections_limited", KV_I("to", n.max_connections),
                  KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));
@@ -499,6 +578,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
     n.rt.control = loop_new("control");
     timer_init(&n.certificates, n.rt.control, on_certificates, &n);
     make_loops(&n);
+    n.rt.n_addresses = client_own_addresses(node, n.rt.addresses);
     int r = bring_up(&n, &err);
     if (r == 0)
         run(&n);

@@ -9,6 +9,7 @@
 #include "common/fill/fill.h"
 #include "common/http/client.h"
 #include "common/http/server.h"
+#include "common/ops/client_config.h"
 #include "common/ops/command.h"
 #include "common/serve/registry.h"
 #include "common/store/store.h"
@@ -23,6 +24,8 @@ struct runtime {
     struct store *store;
     struct fill_engine *fills;
     struct registry *registry;
+    char *addresses[OWN_ADDRESSES_MAX]; /* what clients may call this node */
+    size_t n_addresses;
     void *tier;        /* the tier's own */
     bool hide_deleted; /* set by start */
 };
@@ -55,6 +58,7 @@ struct runtime_tier {
     void (*learned)(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
                     size_t n_proofs, const void *data, size_t len, void *rt);
     int64_t negative_ms;
+    const char *not_with; /* a file that only the other tier's data folder has */
 };
 
 /* Any thread, once: clients may be answered from now on; until then they wait in the sockets' queues. */

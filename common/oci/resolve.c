@@ -39,6 +39,8 @@ bool resolve_is_own(const struct name_rules *rules, const char *ns) {
         if (strcasecmp(own, ns) == 0) return true;
         by_host = by_host || (strlen(own) == host && strncasecmp(own, ns, host) == 0);
     }
+    for (size_t i = 0; i < rules->n_addresses; i++)
+        by_host = by_host || strcasecmp(rules->addresses[i], ns) == 0;
     return by_host && !find_upstream(rules, ns);
 }
 
@@ -106,8 +108,8 @@ static int refuse_host(struct error *err, const char *host) {
         err, ERR_NOT_FOUND,
         "the upstream \"%.80s\" is not configured: add an entry `- name: %.80s` under `upstreams` in central.yaml",
         upstream_alias(host), upstream_alias(host));
-    error_hint(
-        err, "a list in the file replaces the built-in one: copy it from deploy/central.yaml and add the entry there");
+    error_hint(err,
+               "a list in the file replaces the built-in one, which `entrepot-central config-docs example` prints");
     return ERR_NOT_FOUND;
 }
 
@@ -127,14 +129,9 @@ static int by_ns(const struct name_rules *rules, const char *ns, const char *pat
     return upstream ? in_upstream(out, upstream, path, len, err) : refuse_host(err, ns);
 }
 
-int resolve_repo(const struct name_rules *rules, const char *ns, const char *path, size_t path_len,
-                 struct repo_name *out, struct error *err) {
-    memset(out, 0, sizeof(*out));
-    if (ns && *ns) {
-        if (host_check(ns, strlen(ns)) < 0)
-            return error_set(err, ERR_INVALID, "the ns in the request is not a host name");
-        if (!resolve_is_own(rules, ns)) return by_ns(rules, ns, path, path_len, out, err);
-    }
+/* named: this node's own name was in front of it. */
+static int by_path(const struct name_rules *rules, const char *path, size_t path_len, bool named, struct repo_name *out,
+                   struct error *err) {
     if (path_len > REPO_STR_MAX - 1) return refuse_name(err, path, path_len);
 
     char host[HOST_MAX + 1] = "";
@@ -145,6 +142,10 @@ int resolve_repo(const struct name_rules *rules, const char *ns, const char *pat
         host[host_len] = '\0';
         const char *upstream = find_upstream(rules, host);
         if (upstream) return in_upstream(out, upstream, path + host_len + 1, path_len - host_len - 1, err);
+        /* A name copied from where a client says it, with this node in front. Once: no name of ours begins with it. */
+        if (resolve_is_own(rules, host))
+            return named ? refuse_host(err, host)
+                         : by_path(rules, path + host_len + 1, path_len - host_len - 1, true, out, err);
     }
 
     if (repo_path_check(path, path_len) == 0) {
@@ -170,4 +171,15 @@ int resolve_repo(const struct name_rules *rules, const char *ns, const char *pat
               (int)path_len, path);
     error_hint(err, "name the registry too, or set default_upstream in central.yaml");
     return ERR_NOT_FOUND;
+}
+
+int resolve_repo(const struct name_rules *rules, const char *ns, const char *path, size_t path_len,
+                 struct repo_name *out, struct error *err) {
+    memset(out, 0, sizeof(*out));
+    if (ns && *ns) {
+        if (host_check(ns, strlen(ns)) < 0)
+            return error_set(err, ERR_INVALID, "the ns in the request is not a host name");
+        if (!resolve_is_own(rules, ns)) return by_ns(rules, ns, path, path_len, out, err);
+    }
+    return by_path(rules, path, path_len, false, out, err);
 }

@@ -13,6 +13,8 @@ struct name_rules {
     size_t n_hosted;
     const char *const *own_names; /* registry.names, host or host:port */
     size_t n_own_names;
+    const char *const *addresses; /* "host:port" this node is reached by; an upstream of the same name outranks it */
+    size_t n_addresses;
 };
 
 /* ns: the decoded value of ?ns=, or NULL. path: the repository as in the URL, decoded. 0 fills out.

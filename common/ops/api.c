@@ -197,9 +197,12 @@ static void run_df(struct job *j) {
 }
 
 static void run_ls(struct job *j) {
+    const struct node_parts *p = &j->api->hooks.parts;
     struct error err = {0};
     json_t *doc = NULL;
-    int r = store_list_json(j->api->hooks.parts.store, j->a, &doc, &err);
+    char name[REPO_STR_MAX];
+    bool named = j->a && p->registry && registry_canonical(p->registry, j->a, name) == 0;
+    int r = store_list_json(p->store, named ? name : j->a, &doc, &err);
     if (r == 0) {
         job_json(j, 200, doc);
         return;
@@ -319,6 +322,12 @@ static const struct route routes[] = {
     {"/api/prune", true, true, post_prune},   {"/api/load", true, true, post_load},
 };
 
+static void refuse_stopping(struct api *a, struct http_req *req) {
+    char message[128];
+    snprintf(message, sizeof(message), "%s is stopping (process %d)", a->hooks.parts.node->program, (int)getpid());
+    api_reply_error(req, 503, message, "wait until it has ended, then start it again");
+}
+
 static void dispatch(struct api *a, struct http_req *req, bool socket) {
     const char *target = http_req_target(req);
     size_t len = strcspn(target, "?");
@@ -332,6 +341,8 @@ static void dispatch(struct api *a, struct http_req *req, bool socket) {
         } else if (r->change ? m != HTTP_POST : m != HTTP_GET && m != HTTP_HEAD) {
             http_reply_header(req, "Allow", r->change ? "POST" : "GET, HEAD");
             api_reply_error(req, 405, "method not allowed here", "");
+        } else if (r->change && atomic_load(&a->stopping)) {
+            refuse_stopping(a, req);
         } else {
             r->fn(a, req);
         }
@@ -349,7 +360,10 @@ void api_handle_control(struct http_req *req, void *arg) {
     struct api *a = arg;
     const char *target = http_req_target(req);
     if (a->hooks.v2 && strncmp(target, "/v2", 3) == 0) {
-        a->hooks.v2(req, a->hooks.arg);
+        if (atomic_load(&a->stopping))
+            refuse_stopping(a, req);
+        else
+            a->hooks.v2(req, a->hooks.arg);
         return;
     }
     dispatch(a, req, true);

@@ -32,7 +32,7 @@ struct api_hooks {
 
 /* Control thread. hooks is copied; what it points to must outlive the api. Registers the metrics collector. */
 struct api *api_new(const struct api_hooks *hooks);
-/* Any thread, at shutdown: a running verify ends soon, so that the work pool can. */
+/* Any thread, at shutdown: a running verify ends soon, so that the work pool can; no more changes, no more pulls. */
 void api_stop(struct api *a);
 /* After the servers are drained and the work pool is gone. */
 void api_free(struct api *a);

@@ -138,6 +138,10 @@ static int option_take(struct cli *cli, int argc, char **argv, int *i) {
             usage_error(cli, "too many --set, the last was %s", value);
             return -1;
         }
+        if (!strchr(value, '=')) {
+            usage_error(cli, "--set wants KEY=VALUE, for example log.level=debug, and not \"%s\"", value);
+            return -1;
+        }
         cli->sets[cli->source.n_sets++] = value;
     }
     if (r) return r;
@@ -221,19 +225,23 @@ static int check_certificate(const struct cli *cli, const struct node_config *no
 }
 
 static int finish_check(const struct cli *cli, const struct node_config *node) {
+    if (cli->n_rest > 0) return usage_error(cli, "serve --check takes no argument: %s", cli->rest[0]);
     struct error_printer p = {.program = cli->program->name};
-    if (config_check_files(cli->program->schema, node, print_each, &p) > 0) {
+    if (config_check_files(node, print_each, &p) > 0) {
         print_rest(&p);
         return EXIT_FAILED;
     }
     if (check_certificate(cli, node) < 0) return EXIT_FAILED;
     for (size_t i = 0; i < node->n_no_effect; i++)
         fprintf(stderr, "%s: warning: %s has no effect in this version\n", cli->program->name, node->no_effect[i]);
+    if (node->note) fprintf(stderr, "%s: note: %s\n", cli->program->name, node->note);
     printf("configuration is valid: %s\n", node->config_file ? node->config_file : "defaults, no file");
     return EXIT_DONE;
 }
 
 static int run_command(const struct cli *cli, const struct command *c) {
+    log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR,
+             cli->program->name); /* commands speak for themselves; serve sets its own */
     struct error err = {0};
     struct node_config *node = NULL;
     struct error_printer p = {.program = cli->program->name};
@@ -244,12 +252,8 @@ static int run_command(const struct cli *cli, const struct command *c) {
         print_rest(&p);
         return EXIT_FAILED;
     }
-    struct command_context ctx = {.node = node,
-                                  .schema = cli->program->schema,
-                                  .json = cli->json,
-                                  .check = cli->check,
-                                  .argc = cli->n_rest,
-                                  .argv = cli->rest};
+    struct command_context ctx = {
+        .node = node, .json = cli->json, .check = cli->check, .argc = cli->n_rest, .argv = cli->rest};
     int status = cli->check ? finish_check(cli, node) : c->run(&ctx);
     cli->program->unload(node);
     return status;

@@ -100,3 +100,19 @@ void client_facts_find(struct client_facts *f, const struct node_config *node) {
         snprintf(f->host, sizeof(f->host), "%s:%s", host, port);
     }
 }
+
+size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]) {
+    struct client_facts facts;
+    char host[256];
+    const char *port;
+    size_t n = 0;
+    client_facts_find(&facts, node);
+    listen_split(node->registry_listen ? node->registry_listen : ":5050", host, sizeof(host), &port);
+    if (strcmp(port, "0") == 0) return 0;
+    if (!(out[n++] = strdup(facts.host))) abort();
+    static const char *const loopback[] = {"127.0.0.1", "localhost", "[::1]"};
+    for (size_t i = 0; i < ARRAY_LEN(loopback) && (is_any(host) || is_loopback(host)); i++) {
+        if (asprintf(&out[n++], "%s:%s", loopback[i], port) < 0) abort();
+    }
+    return n;
+}

@@ -22,6 +22,11 @@ struct client_facts {
  * else 127.0.0.1 if it listens on loopback; else this machine's primary address. Upstreams are left empty. */
 void client_facts_find(struct client_facts *f, const struct node_config *node);
 
+/* "HOST:PORT" by which clients on this machine and others may name this node, as far as is known before it listens. The
+ * array and its strings are the caller's. */
+enum { OWN_ADDRESSES_MAX = 4 };
+size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]);
+
 struct client_file {
     char *path, *content, *note; /* note: how to apply it; never NULL, maybe "" */
 };

@@ -27,7 +27,7 @@ static void print_df(const json_t *u) {
     row(&t, "tags", json_int(u, "tags", 0), -1);
     row(&t, "unfinished downloads", json_int(u, "parts", 0), json_int(u, "part_bytes", 0));
     row(&t, "quarantine", json_int(u, "quarantined", 0), json_int(u, "quarantine_bytes", 0));
-    row(&t, "limit", -1, limit > 0 ? limit : -1);
+    row(&t, "limit", -1, limit > 0 ? limit : 0);
     row(&t, "free on disk", -1, json_int(u, "disk_free", 0));
     row(&t, "size of disk", -1, json_int(u, "disk_total", 0));
     row(&t, "evicted since start", json_int(u, "evictions", 0), json_int(u, "evicted_bytes", 0));

@@ -31,10 +31,11 @@ static int run(const struct command_context *ctx) {
     if (ctx->argc > 0) return print_usage(ctx, &command_doctor, "takes no arguments");
     struct doctor d;
     doctor_run(&d, ctx->node, ctx->json ? NULL : print_check);
-    size_t failed = 0, warned = 0;
+    size_t failed = 0, warned = 0, skipped = 0;
     for (size_t i = 0; i < d.n; i++) {
         failed += d.checks[i].verdict == DOCTOR_FAIL;
         warned += d.checks[i].verdict == DOCTOR_WARN;
+        skipped += d.checks[i].verdict == DOCTOR_SKIP;
     }
     int status = failed ? EXIT_FAILED : EXIT_DONE;
     if (ctx->json) {
@@ -46,7 +47,8 @@ static int run(const struct command_context *ctx) {
     if (failed) {
         printf("\n%zu check%s failed\n", failed, failed == 1 ? "" : "s");
     } else {
-        printf("\nall is well%s\n", warned ? ", but see the warnings" : "");
+        printf("\n%s%s\n", skipped ? "nothing failed, but not all could be checked" : "all is well",
+               warned ? skipped ? "; see the warnings, too" : ", but see the warnings" : "");
     }
     return status;
 }

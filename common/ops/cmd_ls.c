@@ -25,12 +25,22 @@ static void print_repositories(const json_t *list) {
         table_cellf(&t, "%lld", (long long)json_int(r, "manifests", 0));
         table_cell(&t, size_text(json_int(r, "manifest_bytes", 0), size));
     }
-    if (json_array_size(list) == 0) {
-        puts("nothing is held yet");
-    } else {
-        table_print(&t, stdout);
-    }
+    table_print(&t, stdout);
     table_fini(&t);
+}
+
+/* No repository is known: after an index was lost, blobs may be held all the same. */
+static void print_nothing(const struct node_config *node) {
+    struct error ignored = {0};
+    char size[SIZE_TEXT_MAX];
+    json_t *doc = NULL;
+    int64_t blobs = store_df(node, &doc, &ignored) < 0 ? 0 : json_int(doc, "blobs", 0);
+    if (blobs > 0)
+        printf("no repository is known; %lld blobs are held, %s, and whose they are is found out as they are pulled\n",
+               (long long)blobs, size_text(json_int(doc, "bytes", 0), size));
+    else
+        puts("nothing is held yet");
+    json_decref(doc);
 }
 
 static void print_tags(const json_t *list) {
@@ -64,10 +74,12 @@ static void print_tags(const json_t *list) {
 
 static int not_held(const struct command_context *ctx, const char *repo, json_t *doc) {
     struct error err = {0};
-    json_decref(doc);
     error_set(&err, ERR_NOT_FOUND, "no tag of %.300s is held here", repo);
-    error_hint(&err, "`%s ls` lists the repositories; names are canonical, as docker.io/library/nginx",
-               ctx->node->program);
+    error_hint(&err, "`%s ls` lists the repositories", ctx->node->program);
+    if (ctx->json)
+        print_json(doc);
+    else
+        json_decref(doc);
     return print_failure(ctx, &err);
 }
 
@@ -81,11 +93,13 @@ static int run(const struct command_context *ctx) {
     const json_t *tags = json_object_get(doc, "tags");
     if (repo && json_array_size(tags) == 0) return not_held(ctx, repo, doc);
     if (ctx->json) return print_json(doc);
-    if (repo) {
+    const json_t *repositories = json_object_get(doc, "repositories");
+    if (repo)
         print_tags(tags);
-    } else {
-        print_repositories(json_object_get(doc, "repositories"));
-    }
+    else if (json_array_size(repositories) > 0)
+        print_repositories(repositories);
+    else
+        print_nothing(ctx->node);
     if (json_is_true(json_object_get(doc, "truncated"))) fprintf(stderr, "(more are held; the list was cut)\n");
     json_decref(doc);
     return EXIT_DONE;

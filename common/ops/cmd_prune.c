@@ -35,6 +35,8 @@ static int run(const struct command_context *ctx) {
         target = 0;
     } else if (ctx->argc == 2 && strcmp(ctx->argv[0], "--to") == 0) {
         if (size_parse(ctx->argv[1], &target, &err) < 0) return print_usage(ctx, &command_prune, "%s", err.msg);
+    } else if (ctx->argc == 1 && strncmp(ctx->argv[0], "--to=", 5) == 0) {
+        if (size_parse(ctx->argv[0] + 5, &target, &err) < 0) return print_usage(ctx, &command_prune, "%s", err.msg);
     } else {
         return print_usage(ctx, &command_prune, "say how much may stay, for example --to 10GiB");
     }
@@ -51,7 +53,7 @@ static int run(const struct command_context *ctx) {
 const struct command command_prune = {
     .name = "prune",
     .usage = "--to SIZE | --all",
-    .summary = "evict until at most SIZE is held (pinned, hosted and used content stays)",
+    .summary = "evict until at most SIZE is held (hosted content and what is in use stay)",
     .where = COMMAND_BOTH,
     .run = run,
 };

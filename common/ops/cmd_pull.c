@@ -64,6 +64,7 @@ static json_t *result_json(const char *ref, const struct pull_result *r, const s
                                               "objects", (json_int_t)s->objects, "joined", (json_int_t)s->joined));
     }
     json_object_set_new(doc, "from", from);
+    json_object_set_new(doc, "passed_through", json_integer(r->passed_through));
     if (r->warning[0]) json_object_set_new(doc, "warning", json_string(r->warning));
     if (err->code) json_object_set_new(doc, "error", json_pack("{s:s,s:s}", "message", err->msg, "hint", err->hint));
     return doc;
@@ -81,8 +82,23 @@ static void print_result(const char *ref, const struct pull_result *r) {
         if (s->joined) printf(" (%lld joined a running fill)", (long long)s->joined);
         putchar('\n');
     }
+    if (r->passed_through > 0)
+        fprintf(stderr,
+                "  warning: not kept: this node has no room for it (%lld object%s passed through); see `doctor`\n",
+                (long long)r->passed_through, r->passed_through == 1 ? "" : "s");
     if (r->warning[0]) fprintf(stderr, "  warning: %s\n", r->warning);
     fflush(stdout);
+}
+
+/* How often the node has passed something through; -1: it does not say. */
+static int64_t passed_through(const struct node_config *node) {
+    struct error ignored = {0};
+    _cleanup_(control_closep) struct control *c = NULL;
+    json_t *doc = NULL;
+    if (control_open(&c, node, &ignored) < 0 || control_json(c, "GET", "/api/status", &doc, &ignored) < 0) return -1;
+    int64_t n = json_int(json_object_get(doc, "fills"), "passed_through", -1);
+    json_decref(doc);
+    return n;
 }
 
 static int pull_one(const struct command_context *ctx, struct arguments *a, const char *ref, json_t *list) {
@@ -91,7 +107,9 @@ static int pull_one(const struct command_context *ctx, struct arguments *a, cons
     struct error err = {0};
     progress_init(&progress, ref, ctx->json);
     a->pull.progress = &progress;
+    int64_t before = passed_through(ctx->node);
     int r = pull_image(&a->pull, ref, &result, &err);
+    if (r == 0 && before >= 0) result.passed_through = passed_through(ctx->node) - before;
     a->pull.progress = NULL;
     progress_end(&progress);
     text_tame(result.warning);

@@ -29,9 +29,10 @@ static void row_held(struct table *t, const json_t *s) {
     char bytes[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], text[SIZE_TEXT_MAX];
     int64_t cap = json_int(s, "limit", 0);
     table_cell(t, "held");
-    table_cellf(t, "%lld blobs, %s%s%s; %lld manifests, %lld tags", (long long)json_int(s, "blobs", 0),
-                size_text(json_int(s, "bytes", 0), bytes), cap ? " of " : "", cap ? size_text(cap, limit) : "",
-                (long long)json_int(s, "manifests", 0), (long long)json_int(s, "tags", 0));
+    table_cellf(t, "%lld blobs, %s of %s%s; %lld manifests, %lld tags", (long long)json_int(s, "blobs", 0),
+                size_text(json_int(s, "bytes", 0), bytes), size_text(cap > 0 ? cap : 0, limit),
+                cap > 0 ? "" : " (nothing can be kept)", (long long)json_int(s, "manifests", 0),
+                (long long)json_int(s, "tags", 0));
     row(t, "disk free", size_text(json_int(s, "disk_free", 0), text));
     if (json_int(s, "evictions", 0) == 0) return;
     table_cell(t, "evicted");
@@ -60,6 +61,10 @@ static void row_fills(struct table *t, const json_t *f) {
     table_cellf(t, "%lld running; %lld completed, %lld failed, %lld with wrong bytes",
                 (long long)json_int(f, "running", 0), (long long)json_int(f, "completed", 0),
                 (long long)json_int(f, "failed", 0), (long long)json_int(f, "mismatches", 0));
+    int64_t passed = json_int(f, "passed_through", 0);
+    if (passed == 0) return;
+    table_cell(t, "");
+    table_cellf(t, "%lld of them passed through without being kept: there was no room", (long long)passed);
 }
 
 static void rows_sources(struct table *t, const json_t *doc) {

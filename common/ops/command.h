@@ -9,11 +9,10 @@
  * taken out). */
 struct config_schema;
 struct command_context {
-    const struct node_config *node;     /* first member of the node's own config struct */
-    const struct config_schema *schema; /* node's */
-    bool json;                          /* --json */
-    bool check;                         /* serve --check */
-    int argc;                           /* positional arguments and the command's own options */
+    const struct node_config *node; /* first member of the node's own config struct */
+    bool json;                      /* --json */
+    bool check;                     /* serve --check */
+    int argc;                       /* positional arguments and the command's own options */
     char **argv;
 };
 

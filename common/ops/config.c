@@ -19,14 +19,26 @@ struct config_load {
     struct node_config *node;
     const struct config_source *source;
     struct error first; /* of those told one by one */
+    bool unsound;       /* some value is not what it says; a key too many takes nothing from the others */
 };
 
-int config_load_wrong(struct config_load *load, struct error *err) {
-    if (!load->source->each) return err->code;
+static void tell(const struct error *err, void *arg) {
+    struct config_load *load = arg;
     load->source->each(err, load->source->arg);
     if (!load->first.code) load->first = *err;
+}
+
+/* A key that is not known, or is there twice: what else is said holds. */
+static int key_wrong(struct config_load *load, struct error *err) {
+    if (!load->source->each) return err->code;
+    tell(err, load);
     *err = (struct error){0};
     return 0;
+}
+
+int config_load_wrong(struct config_load *load, struct error *err) {
+    load->unsound = true;
+    return key_wrong(load, err);
 }
 
 static void *field(void *base, size_t at) {
@@ -89,6 +101,16 @@ static int number_parse(const struct config_key *key, const char *text, int64_t 
                       (long long)key->min, (long long)key->max, unit);
     }
     return r;
+}
+
+/* For config_check_files: the file, and where it is named. */
+static void file_note(struct node_config *node, const char *path, const struct config_node *n) {
+    struct error at = {0};
+    node->files = reallocarray(node->files, node->n_files + 1, sizeof *node->files);
+    if (!node->files) abort();
+    struct node_config_file *f = &node->files[node->n_files++];
+    config_error(&at, &n->place, "%s", path);
+    if (!(f->where = strdup(at.msg)) || !(f->path = strdup(n->text))) abort();
 }
 
 /* base NULL: only checked. */
@@ -187,7 +209,9 @@ static int value_bind(struct config_load *load, const struct config_key *key, co
     if (key->type == CONFIG_ITEMS) return items_bind(load, key, n, path, base, err);
     if (key->type == CONFIG_STRINGS) return strings_bind(load, key, n, path, base, err);
     if (n->kind != CONFIG_NODE_SCALAR) return type_error(key, path, n, err);
-    return scalar_bind(key, n->text, base, err) < 0 ? value_error(err, path, &n->place) : 0;
+    if (scalar_bind(key, n->text, base, err) < 0) return value_error(err, path, &n->place);
+    if (base && key->type == CONFIG_FILE) file_note(load->node, path, n);
+    return 0;
 }
 
 /* A key that was not given: its default, if it has one. */
@@ -234,7 +258,7 @@ static int map_bind(struct config_load *load, const struct config_schema *schema
                     const char *where, void *base, struct error *err) {
     for (size_t i = 0; map && i < map->n; i++) {
         if (config_key_find(schema, map->keys[i].name, where, &map->keys[i].place, err)) continue;
-        int r = config_load_wrong(load, err);
+        int r = key_wrong(load, err);
         if (r < 0) return r;
     }
     for (size_t i = 0; i < schema->n; i++) {
@@ -264,7 +288,7 @@ static int file_load(const struct config_source *src, struct config_load *load, 
     if (r < 0) return r;
     if (!(load->node->config_file = strdup(file))) abort();
     struct config_place base = {.origin = load->node->config_file, .line = 1, .column = 1};
-    r = config_tree_parse(text, len, &base, &load->root, err);
+    r = config_tree_parse_all(text, len, &base, &load->root, src->each ? tell : NULL, load, err);
     if (r < 0) return r;
     if (!config_node_is_null(load->root) && load->root->kind != CONFIG_NODE_MAP)
         return config_error(err, &load->root->place, "must be a mapping of keys to values, not %s",
@@ -278,6 +302,7 @@ int config_load(const struct config_schema *schema, const struct config_source *
     struct error own = {0};
     if (!err) err = &own;
     struct config_load load = {.node = target, .source = src};
+    target->n_sets = src->n_sets;
     int r = file_load(src, &load, err);
     if (r < 0 && src->each) src->each(err, src->arg); /* the rest would be about another configuration */
     for (size_t i = 0; i < src->n_sets && r == 0; i++) {
@@ -286,7 +311,7 @@ int config_load(const struct config_schema *schema, const struct config_source *
     }
     if (r == 0) r = map_bind(&load, schema, config_node_is_null(load.root) ? NULL : load.root, "", target, err);
     /* What holds between keys is asked only of keys that hold by themselves. */
-    if (r == 0 && check && !load.first.code) {
+    if (r == 0 && check && !load.unsound) {
         r = check(&load, target, err);
         if (r < 0) r = config_load_wrong(&load, err);
     }
@@ -362,55 +387,39 @@ void config_free(const struct config_schema *schema, struct node_config *target)
     for (size_t i = 0; i < target->n_no_effect; i++)
         free(target->no_effect[i]);
     free(target->no_effect);
+    for (size_t i = 0; i < target->n_files; i++) {
+        free(target->files[i].where);
+        free(target->files[i].path);
+    }
+    free(target->files);
+    target->files = NULL;
+    target->n_files = 0;
     target->config_file = NULL;
     target->no_effect = NULL;
     target->n_no_effect = 0;
 }
 
-/* Whom to tell, and how often it has been done. */
-struct files_check {
-    void (*each)(const struct error *err, void *arg);
-    void *arg;
-    size_t n;
-};
-
-static void file_check(struct files_check *f, const char *key, const char *path) {
-    struct error err = {0};
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0 && !file_is_odd(path)) return;
-    if (fd >= 0)
-        error_set(&err, ERR_INVALID, "%s: %s is not a regular file", key, path);
-    else
-        error_errno(&err, "%s: cannot read %s", key, path);
-    f->each(&err, f->arg);
-    f->n++;
+static int file_check(const struct node_config_file *f, struct error *err) {
+    _cleanup_(closep) int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return error_errno(err, "%s: cannot read %s", f->where, f->path);
+    return file_is_odd(f->path) ? error_set(err, ERR_INVALID, "%s: %s is not a regular file", f->where, f->path) : 0;
 }
 
-static void files_check(struct files_check *f, const struct config_schema *schema, const void *base) {
-    for (size_t i = 0; i < schema->n; i++) {
-        const struct config_key *k = &schema->keys[i];
-        if (k->no_effect) continue;
-        const char *at = (const char *)base + k->at;
-        if (k->type == CONFIG_GROUP) files_check(f, k->inner, base);
-        if (k->type == CONFIG_ITEMS) {
-            size_t n = *(const size_t *)(const void *)((const char *)base + k->count_at);
-            for (size_t j = 0; j < n; j++)
-                files_check(f, k->inner, *(const char *const *)(const void *)at + j * k->item_size);
-        }
-        const char *path = k->type == CONFIG_FILE ? *(const char *const *)(const void *)at : NULL;
-        if (path) file_check(f, k->name, path);
+size_t config_check_files(const struct node_config *target, void (*each)(const struct error *err, void *arg),
+                          void *arg) {
+    size_t n = 0;
+    for (size_t i = 0; i < target->n_files; i++) {
+        struct error err = {0};
+        if (file_check(&target->files[i], &err) == 0) continue;
+        each(&err, arg);
+        n++;
     }
-}
-
-size_t config_check_files(const struct config_schema *schema, const struct node_config *target,
-                          void (*each)(const struct error *err, void *arg), void *arg) {
-    struct files_check f = {.each = each, .arg = arg};
-    files_check(&f, schema, target);
-    return f.n;
+    return n;
 }
 
 void config_warn_no_effect(const struct node_config *node) {
     for (size_t i = 0; i < node->n_no_effect; i++)
         log_warn("config_no_effect", KV_S("key", node->no_effect[i]),
                  KV_S("msg", "this key has no effect in this version"));
+    if (node->note) log_warn("config_note", KV_S("msg", node->note));
 }

@@ -78,8 +78,8 @@ int config_load_error(const struct config_load *load, const char *path, struct e
 void config_free(const struct config_schema *schema, struct node_config *target);
 
 /* Opens every CONFIG_FILE of a loaded configuration and tells each that cannot be. Their number. */
-size_t config_check_files(const struct config_schema *schema, const struct node_config *target,
-                          void (*each)(const struct error *err, void *arg), void *arg);
+size_t config_check_files(const struct node_config *target, void (*each)(const struct error *err, void *arg),
+                          void *arg);
 /* Says in the log, once for each, which keys were set in vain. */
 void config_warn_no_effect(const struct node_config *node);
 
@@ -95,6 +95,7 @@ int config_docs_example(const struct config_schema *schema, const char *program,
 
 /* Checks for config_key.check. */
 int config_check_listen(const char *value, struct error *err);    /* HOST:PORT, [V6]:PORT, :PORT */
+int config_check_network(const char *value, struct error *err);   /* ADDRESS/BITS */
 int config_check_host(const char *value, struct error *err);      /* a host or address without port */
 int config_check_host_port(const char *value, struct error *err); /* HOST or HOST:PORT */
 int config_check_url(const char *value,

@@ -66,6 +66,23 @@ int config_check_listen(const char *value, struct error *err) {
     return ERR_INVALID;
 }
 
+int config_check_network(const char *value, struct error *err) {
+    char address[INET6_ADDRSTRLEN], *end;
+    unsigned char bytes[sizeof(struct in6_addr)];
+    const char *slash = strchr(value, '/');
+    size_t len = slash ? (size_t)(slash - value) : 0;
+    int bits = 0;
+    if (len > 0 && len < sizeof address) {
+        memcpy(address, value, len);
+        address[len] = '\0';
+        bits = inet_pton(AF_INET, address, bytes) == 1 ? 32 : inet_pton(AF_INET6, address, bytes) == 1 ? 128 : 0;
+    }
+    if (bits && slash[1] >= '0' && slash[1] <= '9' && strtoul(slash + 1, &end, 10) <= (unsigned)bits && !*end) return 0;
+    error_set(err, ERR_INVALID, "\"%.100s\" is not a network", value);
+    error_hint(err, "write ADDRESS/BITS, as 10.1.0.0/16 or 2001:db8:1::/48");
+    return ERR_INVALID;
+}
+
 int config_check_host(const char *value, struct error *err) {
     if (name_ok(value) || v6_ok(value)) return 0;
     return error_set(err, ERR_INVALID, "\"%.100s\" is not a host name or address", value);
@@ -81,7 +98,11 @@ int config_check_host_port(const char *value, struct error *err) {
 
 int config_check_url(const char *value, struct error *err) {
     const char *rest = !strncmp(value, "https://", 8) ? value + 8 : !strncmp(value, "http://", 7) ? value + 7 : NULL;
-    if (!rest) return error_set(err, ERR_INVALID, "\"%.100s\" must begin with https:// or http://", value);
+    if (!rest) {
+        error_set(err, ERR_INVALID, "\"%.100s\" must begin with https:// or http://", value);
+        if (!strstr(value, "://") && *value) error_hint(err, "http://%.100s or https://%.100s", value, value);
+        return ERR_INVALID;
+    }
     if (strlen(value) > URL_TEXT_MAX) return error_set(err, ERR_INVALID, "a URL longer than %d bytes", URL_TEXT_MAX);
     char authority[HOST_TEXT_MAX + 16];
     size_t len = strcspn(rest, "/?#");

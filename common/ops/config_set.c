@@ -11,7 +11,7 @@
 
 const struct config_key *config_key_find(const struct config_schema *schema, const char *name, const char *where,
                                          const struct config_place *place, struct error *err) {
-    const char *names[64];
+    const char *names[64] = {0};
     size_t n = schema->n < ARRAY_LEN(names) ? schema->n : ARRAY_LEN(names);
     for (size_t i = 0; i < schema->n; i++) {
         if (!strcmp(schema->keys[i].name, name)) return &schema->keys[i];
@@ -19,6 +19,9 @@ const struct config_key *config_key_find(const struct config_schema *schema, con
     for (size_t i = 0; i < n; i++)
         names[i] = schema->keys[i].name;
     int near = nearest_word(name, names, n);
+    for (size_t i = 0, len = strlen(name); near < 0 && len > 2 && i < n; i++) { /* password: password_file */
+        if (!strncmp(names[i], name, len) && names[i][len] == '_') near = (int)i;
+    }
     const char *dot = *where ? "." : "";
     if (near >= 0) {
         config_error(err, place, "unknown key \"%.100s%s%.64s\"; did you mean \"%.100s%s%s\"?", where, dot, name, where,

@@ -87,6 +87,8 @@ struct reader {
     yaml_parser_t yaml;
     const struct config_place *base;
     struct error *err;
+    void (*each)(const struct error *err, void *arg); /* a key given twice is told here; NULL: it is an end */
+    void *arg;
     unsigned nodes;
     unsigned depth;
     struct config_node *open[CONFIG_DEPTH_MAX]; /* lists and maps not yet closed */
@@ -177,6 +179,11 @@ static int reader_attach(struct reader *rd, struct config_node *n) {
                 r = config_error(rd->err, &at, "key \"%.64s\" is given twice; it was set before at line %u", n->text,
                                  parent->keys[i].place.line);
             }
+        }
+        if (r < 0 && rd->each) {
+            rd->each(rd->err, rd->arg);
+            *rd->err = (struct error){0};
+            r = 0; /* config_map_get finds the first */
         }
     }
     if (r == 0) {
@@ -271,10 +278,15 @@ static int reader_run(struct reader *rd) {
 
 int config_tree_parse(const char *text, size_t len, const struct config_place *base, struct config_node **out,
                       struct error *err) {
+    return config_tree_parse_all(text, len, base, out, NULL, NULL, err);
+}
+
+int config_tree_parse_all(const char *text, size_t len, const struct config_place *base, struct config_node **out,
+                          void (*each)(const struct error *err, void *arg), void *arg, struct error *err) {
     *out = NULL;
     int r = config_text_check(text, len, base, err);
     if (r < 0) return r;
-    struct reader rd = {.base = base, .err = err};
+    struct reader rd = {.base = base, .err = err, .each = each, .arg = arg};
     if (!yaml_parser_initialize(&rd.yaml)) abort();
     yaml_parser_set_encoding(&rd.yaml, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&rd.yaml, (const unsigned char *)text, len);

@@ -40,6 +40,10 @@ int config_text_check(const char *text, size_t len, const struct config_place *b
 /* An empty text gives *out = NULL. base: origin and is_set of every value made. */
 int config_tree_parse(const char *text, size_t len, const struct config_place *base, struct config_node **out,
                       struct error *err) must_check;
+/* The same, but with each not NULL a key that is given twice is told to it, the first one stands, and reading goes on.
+ */
+int config_tree_parse_all(const char *text, size_t len, const struct config_place *base, struct config_node **out,
+                          void (*each)(const struct error *err, void *arg), void *arg, struct error *err) must_check;
 void config_tree_free(struct config_node *n);
 void config_tree_freep(struct config_node **n);
 /* A plain null, ~ or nothing at all: the same as if the key were not there. */

@@ -17,7 +17,6 @@
 
 /* Wrong by more than this breaks certificates and tokens (design.md: five minutes are tolerated). */
 enum { SKEW_WARN_S = 30, SKEW_FAIL_S = 300 };
-#define FREE_FAIL (64 * MiB)
 /* 2025-01-01: no clock of a machine that runs this is earlier. */
 #define EARLIEST_CLOCK 1735689600
 
@@ -53,7 +52,10 @@ static bool needs(struct doctor_check *c, bool met, const char *what) {
 
 static void check_config(struct doctor *d, struct doctor_check *c) {
     const struct node_config *n = d->node;
-    const char *file = n->config_file ? n->config_file : "defaults, no file";
+    char file[400];
+    snprintf(file, sizeof(file), "%.300s", n->config_file ? n->config_file : "defaults, no file");
+    size_t len = strlen(file);
+    if (n->n_sets) snprintf(file + len, sizeof(file) - len, ", and %zu --set", n->n_sets);
     if (n->n_no_effect == 0) {
         say(c, DOCTOR_OK, "%s", file);
         return;
@@ -79,8 +81,8 @@ static void check_daemon(struct doctor *d, struct doctor_check *c) {
         return;
     }
     const json_t *first = json_array_get(json_object_get(d->status, "reasons"), 0);
-    say(c, DOCTOR_FAIL, "%s runs but is not ready: %s: %s", d->node->program, json_text(first, "condition", "?"),
-        json_text(first, "reason", "?"));
+    say(c, DOCTOR_FAIL, "%s runs, process %lld, but is not ready: %s", d->node->program,
+        (long long)json_int(d->status, "pid", 0), json_text(first, "reason", "?"));
     todo(c, "if it stays so, look at the daemon's log");
 }
 
@@ -95,7 +97,10 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
         todo(c, fresh ? "it is made by the first start" : "make the folder, owned by the user the daemon runs as");
         return;
     }
+    char limit_text[SIZE_TEXT_MAX];
     int64_t room = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize, all = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
+    const json_t *store = json_object_get(d->status, "store");
+    int64_t limit = json_int(store, "limit", -1); /* as the store has it; unknown without a daemon */
     size_text(room, free_text);
     if (!S_ISDIR(st.st_mode)) {
         say(c, DOCTOR_FAIL, "%s is not a folder", data);
@@ -106,15 +111,21 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
     } else if (fs.f_flag & ST_RDONLY) {
         say(c, DOCTOR_FAIL, "%s is on a file system mounted read-only", data);
         todo(c, "look for disk errors in the kernel's log, then mount it for writing");
-    } else if (room < FREE_FAIL) {
-        say(c, DOCTOR_FAIL, "only %s are free for %s: new content is passed through, not kept", free_text, data);
-        todo(c, "free space, or lower store.limit so that others' files fit beside the store");
-    } else if (room < d->node->store_min_free || room < all / 50) {
-        say(c, DOCTOR_WARN, "only %s are free for %s", free_text, data);
-        todo(c, "what is least used is evicted; give the store more room if pulls become slow (keeps %s free)",
-             size_text(d->node->store_min_free, want));
+    } else if (limit < 0) {
+        say(c, DOCTOR_OK, "%s is writable, %s free on its file system", data, free_text);
+    } else if (limit == 0) {
+        say(c, DOCTOR_FAIL,
+            "nothing can be kept in %s: %s are free, and store.min_free keeps %s free; pulls are passed "
+            "through",
+            data, free_text, size_text(d->node->store_min_free, want));
+        todo(c, "free space, give it a larger file system, or lower store.min_free");
+    } else if (limit < all / 50) {
+        say(c, DOCTOR_WARN, "the store in %s may take only %s (%s free, of which store.min_free keeps %s)", data,
+            size_text(limit, limit_text), free_text, size_text(d->node->store_min_free, want));
+        todo(c, "beyond that what is least used is evicted, and what is larger is passed through; give it more room");
     } else {
-        say(c, DOCTOR_OK, "%s is writable, %s free", data, free_text);
+        say(c, DOCTOR_OK, "%s is writable; the store may take %s, %s free on its file system", data,
+            size_text(limit, limit_text), free_text);
     }
 }
 
@@ -160,18 +171,21 @@ static void check_clock(struct doctor *d, struct doctor_check *c) {
     }
 }
 
+/* The other checks go by the address alone, so that a name missing in DNS hides nothing. */
 static void check_names(struct doctor *d, struct doctor_check *c) {
-    const char *name = NULL;
     char why[200];
-    for (size_t i = 0; i <= d->node->n_registry_names; i++) {
-        name = i < d->node->n_registry_names ? d->node->registry_names[i] : d->facts.host;
-        if (net_resolves(name, why, sizeof(why))) continue;
+    d->resolved = net_resolves(d->facts.host, why, sizeof(why));
+    const char *name = d->resolved ? NULL : d->facts.host, *key = "address";
+    for (size_t i = 0; i < d->node->n_registry_names && !name; i++) {
+        if (net_resolves(d->node->registry_names[i], why, sizeof(why))) continue;
+        name = d->node->registry_names[i];
+        key = "registry.names";
+    }
+    if (name) {
         say(c, DOCTOR_FAIL, "%s cannot be resolved here: %s", name, why);
-        todo(c, "add it to DNS (or /etc/hosts), or correct %s",
-             i < d->node->n_registry_names ? "registry.names" : "address");
+        todo(c, "add it to DNS (or /etc/hosts), or correct %s", key);
         return;
     }
-    d->resolved = true;
     say(c, DOCTOR_OK, "%s%s resolve%s", d->facts.host, d->node->n_registry_names ? " and registry.names" : "",
         d->node->n_registry_names ? "" : "s");
 }
@@ -278,7 +292,7 @@ static void list_upstream(struct buf *list, const json_t *u, bool good) {
     if (r < 0) abort();
 }
 
-/* One line for all upstreams; the worst decides. */
+/* One line for all upstreams; the worst decides, and the one that bare names mean counts most. */
 static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     const json_t *list = json_object_get(d->doctor, "upstreams"), *u;
     if (needs(c, d->status != NULL, "no daemon runs")) return;
@@ -297,9 +311,12 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     buf_init(&bad, 0);
     buf_init(&unasked, 0);
     size_t i;
+    const char *bare = json_text(d->status, "default_upstream", "");
+    bool bare_is_bad = false;
     json_array_foreach(list, i, u) {
         bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "rate_remaining", -1) != 0;
         bool nothing = told && good && json_int(u, "requests", -1) == 0;
+        bare_is_bad = bare_is_bad || (!good && strcmp(json_text(u, "name", ""), bare) == 0);
         list_upstream(!good ? &bad : nothing ? &unasked : &well, u, good);
     }
     char others[400] = "";
@@ -312,8 +329,8 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
         say(c, well.len ? DOCTOR_OK : DOCTOR_SKIP, "%s%s", whose, others);
         if (unasked.len > 0) todo(c, "to have them asked now, run `entrepot-central doctor` on central");
     } else {
-        say(c, others[0] ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data, others[0] ? "; others: " : "",
-            others);
+        say(c, others[0] && !bare_is_bad ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data,
+            others[0] ? "; others: " : "", others);
         todo(c,
              "what is held is still served. Check DNS, the way out (https_proxy), ca_file and credentials of those; a "
              "used-up rate limit rises with a username of that upstream");
@@ -342,8 +359,10 @@ static void check_pull(struct doctor *d, struct doctor_check *c) {
         say(c, DOCTOR_OK, "%s, %s in %lld ms", image, size_text(r.bytes, size), (long long)r.ms);
     } else if (code == ERR_NOT_FOUND) {
         say(c, DOCTOR_WARN, "%s: %s", image, err.msg);
-        todo(c, "load it on central (`make sample`, then `entrepot-central load LAYOUT sample/hello:latest`), or pull "
-                "any image");
+        todo(c,
+             "`%s pull REF` of any image tells as much; to have this one, load a layout on central: "
+             "`entrepot-central load LAYOUT sample/hello:latest`",
+             d->node->program);
     } else {
         say(c, DOCTOR_FAIL, "%s: %s", image, err.msg);
         todo(c, "%s", err.hint[0] ? err.hint : "repair what failed above, then look at the daemon's log");

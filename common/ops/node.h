@@ -13,6 +13,7 @@ struct node_config {
     enum node_kind kind;
     const char *program;                          /* "entrepot-central" / "entrepot-edge" */
     char *config_file;                            /* the file read, NULL if none was there */
+    size_t n_sets;                                /* --set arguments */
     char *data;                                   /* data folder, absolute */
     char *registry_listen;                        /* ":5000" / ":5050" */
     char *registry_cert_file, *registry_key_file; /* both or none: TLS on the registry port */
@@ -35,6 +36,12 @@ struct node_config {
     int64_t head_bytes;
     char **no_effect; /* keys that were set but that nothing uses yet */
     size_t n_no_effect;
+    struct node_config_file {
+        char *where; /* "FILE:LINE:COLUMN: key" */
+        char *path;
+    } * files; /* that the configuration names */
+    size_t n_files;
+    const char *note; /* what is right but should be known; NULL: nothing */
 };
 
 #endif

@@ -2,6 +2,7 @@
 #include "common/ops/node_schema.h"
 
 #include <limits.h>
+#include <sys/stat.h>
 
 #define AT(f) .at = offsetof(struct node_config, f)
 
@@ -128,5 +129,8 @@ int node_config_check(struct config_load *load, struct node_config *node, const 
                                      listen[j].key, listen[j].address);
         }
     }
-    return node->data ? 0 : config_default_data(name, &node->data, err);
+    if (!node->data) return config_default_data(name, &node->data, err);
+    struct stat st;
+    if (stat(node->data, &st) < 0 || S_ISDIR(st.st_mode)) return 0; /* a folder is made at the start */
+    return config_load_error(load, "data", err, "%.300s is not a folder", node->data);
 }

@@ -12,7 +12,7 @@ extern const struct config_schema node_store_keys, node_log_keys, node_limits_ke
         .name = "data", .type = CONFIG_PATH, .at = offsetof(struct node_config, data), .shown = (default_words),    \
         .example = "/srv/entrepot",                                                                                 \
         .doc = "Folder for everything the node keeps: blobs, index, the socket its commands talk to. One daemon a " \
-               "folder."                                                                                            \
+               "folder. Under the systemd unit a folder elsewhere needs a drop-in with ReadWritePaths= for it."     \
     }
 #define NODE_KEY_ADDRESS                                                                           \
     {                                                                                              \

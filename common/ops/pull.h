@@ -32,7 +32,8 @@ struct pull_result {
     int64_t ms;
     struct pull_source sources[PULL_SOURCES_MAX];
     size_t n_sources;
-    char warning[512]; /* the node's, for a stale tag; "" */
+    char warning[512];      /* the node's, for a stale tag; "" */
+    int64_t passed_through; /* objects that the node did not keep, for want of room; filled in by the command */
 };
 
 int pull_image(const struct pull_options *o, const char *ref, struct pull_result *out, struct error *err) must_check;

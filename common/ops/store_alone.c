@@ -1,6 +1,7 @@
 /* Lists of what a store holds, through the daemon or without one. Thread: as the header says. */
 #include "common/ops/store_alone.h"
 
+#include "common/oci/resolve.h"
 #include "common/ops/control_client.h"
 
 #include <stdio.h>
@@ -89,6 +90,16 @@ static int ask_daemon(const struct node_config *node, const char *path, json_t *
     return r == ERR_UNREACHABLE ? 1 : r;
 }
 
+/* What a name that is not canonical means where nobody says otherwise. */
+static bool usual_name(const char *given, char out[REPO_STR_MAX]) {
+    static const char *const hub[] = {"docker.io"};
+    const struct name_rules rules = {.upstreams = hub, .n_upstreams = 1, .default_upstream = hub[0]};
+    struct repo_name repo;
+    if (resolve_repo(&rules, NULL, given, strlen(given), &repo, NULL) < 0) return false;
+    repo_name_str(&repo, out);
+    return true;
+}
+
 int store_list(const struct node_config *node, const char *repo, json_t **out, struct error *err) {
     _cleanup_(freep) char *escaped = repo ? control_escape(repo) : NULL, *path = NULL;
     if (asprintf(&path, "/api/ls%s%s", repo ? "?repo=" : "", repo ? escaped : "") < 0) abort();
@@ -97,6 +108,11 @@ int store_list(const struct node_config *node, const char *repo, json_t **out, s
     struct store_alone a;
     if ((r = store_alone_open(&a, node, err)) < 0) return r;
     r = store_list_json(a.store, repo, out, err);
+    char name[REPO_STR_MAX];
+    if (r == 0 && repo && json_array_size(json_object_get(*out, "tags")) == 0 && usual_name(repo, name)) {
+        json_decref(*out);
+        r = store_list_json(a.store, name, out, err);
+    }
     store_alone_close(&a);
     return r;
 }

@@ -117,6 +117,11 @@ static bool collect_old(const void *key, size_t len, void *value, void *arg) {
     return buf_add(old, &len, sizeof(len)) == 0 && buf_add(old, key, len) == 0;
 }
 
+void asker_forget(struct asker *a) {
+    map_free(a->remembered);
+    a->remembered = map_new(memory_free);
+}
+
 /* Forgets what is out of date; if all of it is fresh, everything: the memory is a convenience, its bound is not. */
 static void shrink(struct asker *a) {
     if (map_len(a->remembered) < REMEMBERED_MAX) return;
@@ -130,9 +135,7 @@ static void shrink(struct asker *a) {
         at += sizeof(len) + len;
     }
     buf_fini(&old);
-    if (map_len(a->remembered) < REMEMBERED_MAX) return;
-    map_free(a->remembered);
-    a->remembered = map_new(memory_free);
+    if (map_len(a->remembered) >= REMEMBERED_MAX) asker_forget(a);
 }
 
 /* How long an answer stands in for asking again. */
@@ -265,7 +268,8 @@ static void on_ask(struct loop_task *task) {
         ask_one(q);
         return;
     }
-    fetch_end_set(&q->answer->end, ERR_NOT_FOUND, "no source is configured for it");
+    fetch_end_set(&q->answer->end, ERR_NOT_FOUND,
+                  "it is hosted, has no other source, and is not here: missing or damaged; load it (again) on central");
     finish(q);
 }
 

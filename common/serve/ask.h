@@ -36,6 +36,8 @@ struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
 void asker_cancel(struct asker *a);
 /* After asker_cancel, when the waiters have heard. */
 void asker_free(struct asker *a);
+/* Fetch loop: nothing is remembered any more. */
+void asker_forget(struct asker *a);
 /* The answer is borrowed for the callback. There is no way to cancel: the callback comes, with ERR_CANCELLED on
  * shutdown. */
 void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const struct ask_answer *answer, void *arg),

@@ -338,6 +338,17 @@ void registry_cancel(struct registry *g) {
     asker_cancel(g->asker);
 }
 
+int registry_canonical(const struct registry *g, const char *name, char out[REPO_STR_MAX]) {
+    struct repo_name repo;
+    int r = resolve_repo(g->cfg.rules(g->cfg.arg), NULL, name, strlen(name), &repo, NULL);
+    if (r == 0) repo_name_str(&repo, out);
+    return r;
+}
+
+void registry_forget_failures(struct registry *g) {
+    asker_forget(g->asker);
+}
+
 void registry_free(struct registry *g) {
     if (!g) return;
     asker_free(g->asker);

@@ -43,6 +43,10 @@ void registry_free(struct registry *g);
 void registry_handle(struct registry *g, struct http_req *req);
 /* The same for another node of ours: when it doubts what it got (doubt.h), that is looked into. */
 void registry_handle_node(struct registry *g, struct http_req *req);
+/* Any thread: the canonical name of what a client would call so. */
+int registry_canonical(const struct registry *g, const char *name, char out[REPO_STR_MAX]) must_check;
+/* Fetch loop: a source is there again; what failed, or was a no, is asked anew. */
+void registry_forget_failures(struct registry *g);
 /* For http_server_config.error_body: registry error documents under /v2/ and where the target is not known, plain text
  * elsewhere. */
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,

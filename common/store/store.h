@@ -153,7 +153,7 @@ struct store_usage {
     int64_t manifests, tags;
     int64_t parts, part_bytes; /* in flight or waiting to be continued */
     int64_t quarantined, quarantine_bytes;
-    int64_t limit; /* in force: configured, or what the file system allows; 0 none */
+    int64_t limit; /* in force: configured, or what the file system allows; 0: nothing can be kept */
     int64_t disk_free, disk_total;
     int64_t evictions, evicted_bytes; /* since start */
 };

@@ -12,7 +12,7 @@ struct wire_upstream_state {
     char name[HOST_MAX + 1];
     bool reachable;
     char last_error[256]; /* "" when all is well */
-    int64_t requests;     /* since central's start */
+    int64_t requests;     /* and doctor's probes, since central's start */
     int64_t rate_limit;   /* -1: not known */
     int64_t rate_remaining;
 };

@@ -7,6 +7,9 @@
  * it has decided, central is silent if it leaves the probe, too, without an answer for a moment: questions for tags
  * known here fail at once, all else still waits, for the line may just be slow. Whatever central says ends the silence.
  * When the probe fails, all that wait for an answer are told: nobody waits for his own time-out.
+ *
+ * Reachable is what answers as the fleet port does. Another port of central's, or another program, answers as well:
+ * only the fleet's own calls tell, so they and probes decide, not what comes under /v2.
  */
 #include "edge/pull/central.h"
 
@@ -14,6 +17,7 @@
 #include "common/core/log.h"
 #include "common/fill/wire_http.h"
 #include "common/serve/doubt.h"
+#include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 #include "edge/pull/tag.h"
 
@@ -21,6 +25,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define CONNECT_MS 2000
 /* Central itself waits for its upstream; it answers within its own limits or says why. */
@@ -47,10 +52,14 @@ struct central_source {
     struct http_client *client;
     struct timer probe, suspect, silence, refuse;
     bool silent;
+    void (*found)(void *arg); /* central is there again; NULL: nobody wants to know */
+    void *found_arg;
     bool (*knows)(const struct repo_name *repo, const char *tag, void *arg);
     void *knows_arg;
     unsigned awaiting; /* requests whose answer has not begun */
     struct http_call *probe_call;
+    const char *stranger; /* what the probe's answer has wrong, in why; NULL: nothing */
+    char why[160];
     int64_t probe_ms;
     struct central_fetch *fetches;
     struct central_post *posts;
@@ -104,12 +113,35 @@ static void set_reachable(struct central_source *c, bool reachable, const char *
     if (!changed) return;
     if (reachable) {
         log_info("central_reachable", KV_S("url", c->url));
+        if (c->found) c->found(c->found_arg);
     } else {
         log_warn("central_unreachable", KV_S("url", c->url), KV_S("why", why));
         c->probe_ms = PROBE_FIRST_MS;
         timer_set(&c->probe, c->probe_ms);
         timer_set(&c->refuse, 0);
     }
+}
+
+static bool is_type(const char *content_type, const char *wanted) {
+    size_t n = content_type ? strcspn(content_type, "; ") : 0;
+    return n == strlen(wanted) && strncasecmp(content_type, wanted, n) == 0;
+}
+
+/* NULL: so may central answer a call of the fleet's, if only to say that it cannot now. Else what is wrong with it. */
+static const char *not_central(int status, const char *content_type, char why[160]) {
+    bool good = status == 200 && is_type(content_type, WIRE_CONTENT_TYPE);
+    bool cannot =
+        status == 413 || status == 500 || status == 503 || (status == 400 && is_type(content_type, "text/plain"));
+    if (good || cannot) return NULL;
+    snprintf(why, 160, "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask", status,
+             status == 200 ? ", but no protobuf," : "");
+    return why;
+}
+
+bool central_is_fleet_port(int status, const char *content_type, char why[160]) {
+    const char *wrong = not_central(status, content_type, why);
+    if (!wrong && status != 200) snprintf(why, 160, "it answers %d", status);
+    return !wrong && status == 200;
 }
 
 /* --- suspicion --- */
@@ -143,33 +175,40 @@ static void on_silence(void *arg) {
 
 /* --- the probe --- */
 
+static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct central_source *c = arg;
+    c->stranger = not_central(a->status, a->header(a, "content-type"), c->why);
+    return true;
+}
+
 static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct central_source *c = arg;
     c->probe_call = NULL;
-    if (r->status > 0) {
+    if (r->status > 0 && !c->stranger) {
         set_reachable(c, true, NULL);
         if (c->awaiting > 0) timer_set(&c->suspect, SUSPECT_MS);
         return;
     }
-    set_reachable(c, false, r->msg);
+    set_reachable(c, false, r->status > 0 ? c->stranger : r->msg);
     c->probe_ms = c->probe_ms * 2 < PROBE_MAX_MS ? c->probe_ms * 2 : PROBE_MAX_MS;
     timer_set(&c->probe, c->probe_ms);
 }
 
-static const struct http_call_events probe_events = {.done = probe_done};
+static const struct http_call_events probe_events = {.head = probe_head, .done = probe_done};
 
 static void send_probe(struct central_source *c) {
     if (c->probe_call) return;
     char url[1024];
-    snprintf(url, sizeof(url), "%s/v2/", c->url);
+    snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, c->url);
     struct http_call_spec spec = {.method = "GET",
                                   .url = url,
                                   .insecure_tls = c->insecure,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = PROBE_HEAD_MS,
                                   .total_ms = CONNECT_MS + PROBE_HEAD_MS,
-                                  .max_body = 65536};
+                                  .max_body = WIRE_MAX_UPSTREAMS};
     c->probe_call = http_call_start(c->client, &spec, &probe_events, c);
 }
 
@@ -192,6 +231,7 @@ struct central_post {
     void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
     void *arg;
     struct buf body;
+    char why[160]; /* it is not central that answers; "": it is */
     struct timer refuse;
     struct central_post *next;
 };
@@ -208,11 +248,18 @@ static void post_free(struct central_post *p) {
     free(p);
 }
 
+static void unreachable(struct central_source *c, struct fetch_end *e) {
+    struct central_state s;
+    central_source_state(c, &s);
+    fetch_end_set(e, ERR_UNREACHABLE, "central at %s cannot be reached for %lld s (%s); what this edge holds is served",
+                  c->url, (long long)(clock_wall_s() - s.since_s), s.last_error);
+}
+
 static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
-    (void)a;
     struct central_post *p = arg;
-    set_reachable(p->c, true, NULL);
+    const char *wrong = not_central(a->status, a->header(a, "content-type"), p->why);
+    set_reachable(p->c, !wrong, wrong);
     p->waiting = false;
     await_over(p->c, true);
     return true;
@@ -233,7 +280,9 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
     (void)call;
     struct central_post *p = arg;
     struct fetch_end e = {.code = 0, .status = r->status};
-    if (r->code != 0) {
+    if (p->why[0]) {
+        unreachable(p->c, &e);
+    } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         if (r->status == 0 && r->code != ERR_TIMEOUT) set_reachable(p->c, false, r->msg);
     } else if (r->status != 200) {
@@ -244,13 +293,6 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
 }
 
 static const struct http_call_events post_events = {.head = post_head, .data = post_data, .done = post_done};
-
-static void unreachable(struct central_source *c, struct fetch_end *e) {
-    struct central_state s;
-    central_source_state(c, &s);
-    fetch_end_set(e, ERR_UNREACHABLE, "central at %s cannot be reached for %lld s (%s); what this edge holds is served",
-                  c->url, (long long)(clock_wall_s() - s.since_s), s.last_error);
-}
 
 static void post_refused(void *arg) {
     struct central_post *p = arg;
@@ -326,7 +368,7 @@ static void end(struct central_fetch *f, const struct fetch_end *e) {
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
-    set_reachable(f->c, true, NULL);
+    heard(f->c);
     f->waiting = false;
     await_over(f->c, true);
     f->status = a->status;
@@ -608,6 +650,15 @@ void central_source_fallback(struct central_source *c,
                              bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg) {
     c->knows = knows;
     c->knows_arg = arg;
+}
+
+void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg) {
+    c->found = found;
+    c->found_arg = arg;
+}
+
+void central_source_found(void *arg) {
+    set_reachable(arg, true, NULL);
 }
 
 struct source *central_source(struct central_source *c) {

@@ -19,6 +19,12 @@ struct central_source *central_source_new(const char *url, const struct settings
 /* Whether there is an answer for a tag if central has none in time: then it is not waited for in vain. */
 void central_source_fallback(struct central_source *c,
                              bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
+/* found is called whenever central is there again after it was not. */
+void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg);
+/* Somebody else's probe has found central: as if its own had. arg: the source. */
+void central_source_found(void *arg);
+/* Whether an answer to a call of the fleet's is central's, and good; else why says what it is. Pure. */
+bool central_is_fleet_port(int status, const char *content_type, char why[160]);
 /* Whether a URL of central leads to this machine itself. Pure. */
 bool central_is_loopback(const char *url);
 void central_source_free(struct central_source *c);

@@ -25,8 +25,7 @@ struct version {
 
 struct settings {
     char path[4096];
-    char *const *own_names;
-    size_t n_own_names;
+    struct own_names own;
     _Atomic(struct version *) current;
 };
 
@@ -49,12 +48,12 @@ static struct version *version_new(struct settings *s, struct wire_settings *ws)
     v->upstreams = xcalloc(v->ws.n_upstreams, sizeof(*v->upstreams));
     for (size_t i = 0; i < v->ws.n_upstreams; i++)
         v->upstreams[i] = v->ws.upstreams[i].name;
-    size_t n_own = v->ws.n_own_names + s->n_own_names;
+    size_t n_own = v->ws.n_own_names + s->own.n_names;
     v->own = xcalloc(n_own, sizeof(*v->own));
     for (size_t i = 0; i < v->ws.n_own_names; i++)
         v->own[i] = v->ws.own_names[i];
-    for (size_t i = 0; i < s->n_own_names; i++)
-        v->own[v->ws.n_own_names + i] = s->own_names[i];
+    for (size_t i = 0; i < s->own.n_names; i++)
+        v->own[v->ws.n_own_names + i] = s->own.names[i];
     v->rules = (struct name_rules){
         .upstreams = v->upstreams,
         .n_upstreams = v->ws.n_upstreams,
@@ -63,6 +62,8 @@ static struct version *version_new(struct settings *s, struct wire_settings *ws)
         .n_hosted = v->ws.n_hosted,
         .own_names = v->own,
         .n_own_names = n_own,
+        .addresses = (const char *const *)s->own.addresses,
+        .n_addresses = s->own.n_addresses,
     };
     return v;
 }
@@ -119,11 +120,10 @@ static bool load(struct settings *s) {
     return good;
 }
 
-struct settings *settings_new(const char *data, char *const *own_names, size_t n_own_names) {
+struct settings *settings_new(const char *data, const struct own_names *own) {
     struct settings *s = xcalloc(1, sizeof(*s));
     snprintf(s->path, sizeof(s->path), "%s/settings.pb", data);
-    s->own_names = own_names;
-    s->n_own_names = n_own_names;
+    s->own = *own;
     if (!load(s)) defaults(s);
     return s;
 }

@@ -9,9 +9,13 @@
 
 struct settings;
 
-/* Loads DATA/settings.pb if it is there and good, else the built-in defaults. own_names: of this edge's configuration,
- * added to central's; borrowed. */
-struct settings *settings_new(const char *data, char *const *own_names, size_t n_own_names);
+/* This edge's own: names are added to central's. Borrowed. */
+struct own_names {
+    char *const *names, *const *addresses; /* as in struct name_rules */
+    size_t n_names, n_addresses;
+};
+/* Loads DATA/settings.pb if it is there and good, else the built-in defaults. */
+struct settings *settings_new(const char *data, const struct own_names *own);
 void settings_free(struct settings *s);
 /* Takes over what *ws holds (which becomes empty), writes it to disk. */
 void settings_apply(struct settings *s, struct wire_settings *ws);

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -53,7 +54,7 @@ def test_help_lists_the_commands(node):
         assert word in done.stdout, word
 
 
-@pytest.mark.parametrize("words", ["bogus", "serve --bogus", "serve extra", "client-config", "client-config bogus", "status extra words", "prune", "prune --to nonsense"])
+@pytest.mark.parametrize("words", ["bogus", "serve --bogus", "serve extra", "serve --check extra", "status --set fresh_for", "client-config", "client-config bogus", "status extra words", "prune", "prune --to nonsense"])
 def test_wrong_usage_is_2_and_says_what_is_right(node, tmp_path, words):
     done = run(node.binary, *words.split(), "--set", f"data={tmp_path}", check=False, timeout=15)
     assert done.returncode == 2, done
@@ -124,6 +125,40 @@ def test_every_error_of_a_file_is_told(node, tmp_path):
     assert sorted(re.findall(rf"{re.escape(str(file))}:(\d+):", done.stderr)) == ["1", "3", "4", "5"], done.stderr
 
 
+def test_no_error_of_a_file_hides_another(bench, tmp_path):
+    binary = bench.central(start=False).binary
+    file = tmp_path / "node.yaml"
+
+    def told(text):
+        file.write_text(text)
+        done = run(binary, "serve", "--check", "--config", file, check=False)
+        assert done.returncode == 1 and not done.stdout, done
+        return done.stderr
+
+    said = told("foo: 1\nlog: { level: info }\nlog: { level: loud }\nupstreams:\n  - name: docker.io\n    password: x\n    username: y\n")
+    assert re.search(rf"{file}:1:1: unknown key \"foo\"\n", said) and "node.yaml:3:1: key \"log\" is given twice" in said
+    assert "did you mean \"upstreams[0].password_file\"" in said and "node.yaml:7:15: upstreams[0].username: needs password_file" in said, said
+    said = told("upstreams:\n  - { name: docker.io, username: y, password_file: /none }\nregistry: { cert_file: /tmp, key_file: /nokey }\n")
+    assert f"{file}:2:52: upstreams[0].password_file: cannot read /none" in said, said
+    assert f"{file}:3:24: registry.cert_file: /tmp is not a regular file" in said and "registry.key_file: cannot read /nokey" in said, said
+    assert "sites[0].networks: \"10.1.0.0/99\"" in told("sites: [ { name: a, networks: [ 10.1.0.0/99, 10.1.0.0/16, \"2001:db8::/48\" ] } ]\n")
+    assert "data: /etc/passwd is not a folder" in told("data: /etc/passwd\n")
+
+
+def test_central_s_address_without_a_scheme_or_on_another_machine_is_told(bench):
+    binary = bench.edge(1, start=False).binary
+    check = lambda url: run(binary, "serve", "--check", "--set", f"central={url}", check=False)
+    assert "try: http://10.0.0.1:5001" in check("10.0.0.1:5001").stderr
+    done = check("http://10.0.0.1:5001")
+    assert done.returncode == 0 and "note: central is not on loopback" in done.stderr
+    assert not check("http://127.0.0.1:5001").stderr
+
+
+def test_a_set_that_is_none_swallows_no_command(node):
+    done = status(node, "--set", "status")
+    assert done.returncode == 2 and 'and not "status"' in done.stderr
+
+
 def test_commands_without_a_daemon_fail_with_1_and_a_hint(node, tmp_path):
     done = run(node.binary, "status", "--set", f"data={tmp_path}", check=False)
     assert done.returncode == 1 and "serve" in done.stderr
@@ -170,10 +205,170 @@ def test_doctor_finds_a_healthy_pair_and_names_what_is_broken(bench, chain):
     broken = bench.edge(1)  # nobody listens there
     done = broken.command("doctor", check=False)
     assert done.returncode == 1 and "central" in (done.stdout + done.stderr).lower()
-    dead = bench.central(("docker.io", "http://127.0.0.1:1"))
-    # No upstream is no failure of the node (it may be meant to run without internet), but it is said.
-    said = dead.command("doctor", check=False).stdout
-    assert "docker.io" in said and "warn" in said.lower(), said
+    up = bench.faulty()
+    for default, verdict in (("docker.io", "FAIL"), ("second.test", "warn")):
+        dead = bench.chain(("docker.io", "http://127.0.0.1:1"), ("second.test", up.url), central={"default_upstream": default})
+        said = check_of(dead.central, "upstreams")
+        assert said["result"] == verdict and said["message"].startswith("docker.io: "), said
+        # Central keeps what its doctor found out, for the edges.
+        heard = check_of(dead.edge, "upstreams")
+        assert heard["result"] == verdict and "docker.io: " in heard["message"] and "second.test" in heard["message"], heard
+        assert "not asked yet" not in dead.central.command("status").stdout
+
+
+def test_an_edge_knows_what_is_not_central_s_fleet_port(bench, chain):
+    up = bench.faulty()
+    up.always("", Fault(status=401))
+    for port in (chain.central.port, chain.central.admin, chain.edge.port, chain.upstream.port, up.port):
+        lost = bench.edge(port)
+        wrong = "this is not central's fleet port"
+        assert wrong in wait_until(lambda: not (c := lost.json("status")["central"])["reachable"] and c["message"], "it is not reachable")
+        assert wrong in lost.command("status").stdout
+        said = check_of(lost, "central")
+        assert said["result"] == "FAIL" and wrong in said["message"], said
+        assert wrong in lost.command("pull", "library/app:v1", check=False).stderr
+        assert any(wrong in e["why"] for e in lost.log() if e.get("event") == "central_unreachable")
+
+
+def test_central_that_doctor_finds_again_is_asked_again(bench):
+    up = bench.faulty()
+    up.put("library/app", images.small("again"), "v1")
+    made = bench.chain(("docker.io", up.url))
+    made.central.stop()
+    assert made.edge.command("pull", "library/app:v1", check=False).returncode == 1
+    made.central.start()
+    assert check_of(made.edge, "central")["result"] == "ok"
+    assert made.edge.command("pull", "library/app:v1").returncode == 0
+
+
+def test_doctor_and_pull_say_when_nothing_can_be_kept(bench, chain):
+    edge = bench.edge(chain.central.fleet, {"store.min_free": "900TiB"})
+    said = check_of(edge, "data folder")
+    assert said["result"] == "FAIL" and "nothing can be kept" in said["message"] and "store.min_free" in said["what_to_do"], said
+    assert [e for e in edge.log() if e.get("event") == "nothing_can_be_kept"]
+    done = edge.command("pull", "library/app:v1")
+    assert "not kept" in done.stderr and "from central" in done.stdout
+    assert edge.json("pull", "library/app:v1")["pulls"][0]["passed_through"] > 0
+    said = edge.command("status").stdout
+    assert "0 B of 0 B (nothing can be kept)" in said and "passed through" in said
+    done = chain.edge.command("pull", "library/app:v1")
+    assert "not kept" not in done.stderr and "passed through" not in chain.edge.command("status").stdout
+
+
+def test_doctor_tells_the_store_s_own_limit(bench, chain):
+    edge = bench.edge(chain.central.fleet, {"store.limit": "7MiB", "store.min_free": "1MiB"})
+    assert "may take" in check_of(edge, "data folder")["message"] and "7.0 MiB" in check_of(edge, "data folder")["message"]
+
+
+def test_doctor_goes_on_when_a_registry_name_is_not_in_dns(bench, chain):
+    edge = bench.edge(chain.central.fleet, {"registry.names": "[nowhere.invalid]"})
+    assert check_of(edge, "names")["result"] == "FAIL" and "nowhere.invalid" in check_of(edge, "names")["message"]
+    assert check_of(edge, "/v2/")["result"] == "ok"
+
+
+def test_a_node_says_that_it_is_stopping_until_it_has_stopped(bench):
+    up = bench.faulty()
+    blob = images.noise_blob(40 * MiB, "stopping")
+    up.put("library/app", images.single_blob(blob), "v1")
+    made = bench.chain(("docker.io", up.url))
+    raw.pull(made.edge.port, "library/app", "v1")
+    edge = made.edge
+    with raw.Wire(edge.port, receive_buffer=65536) as wire:
+        wire.ask("GET", f"/v2/library/app/blobs/{blob.digest}")
+        wire.head()
+        got = len(wire.more())
+        edge.process.signal(signal.SIGTERM)
+        ready = wait_until(lambda: (r := raw.ask(edge.admin, "/readyz")).status == 503 and r, "not ready")
+        assert "stopping" in ready.body.decode() and raw.ask(edge.admin, "/healthz").status == 200 and edge.metrics()
+        said = edge.command("status").stdout
+        assert "stopping" in said and f"process {edge.process.pid}" in said
+        assert "stopping" in check_of(edge, "daemon")["message"] and str(edge.process.pid) in check_of(edge, "daemon")["message"]
+        for words in (["pull", "library/app:v1"], ["prune", "--all"]):
+            done = edge.command(*words, check=False)
+            assert done.returncode == 1 and "is stopping" in done.stderr, done
+        while got < blob.size:
+            got += len(wire.more())
+    assert edge.process.child.wait(30) == 0
+
+
+@pytest.mark.parametrize("kind,other", [("central", "edge"), ("edge", "central")])
+def test_a_node_does_not_start_on_the_other_kind_s_folder(chain, kind, other, tmp_path):
+    node = getattr(chain, kind)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for name in ("catalog.db", "settings.pb"):
+        if (getattr(chain, other).data / name).exists():
+            (folder / name).touch()
+    done = run(node.binary, "serve", *node.arguments(), "--set", f"data={folder}", check=False, timeout=20)
+    assert done.returncode == 1 and f"the data folder of an entrepot-{other}" in done.stderr, done
+
+
+def test_a_node_s_own_address_before_a_name_is_not_part_of_it(chain):
+    for name in ("docker.io/library/app:v1", "library/app:v1", "second.test/team/tool:v1"):
+        chain.edge.command("pull", f"{HOST}:{chain.edge.port}/{name}")
+    assert raw.manifest(chain.edge.port, f"{HOST}:{chain.edge.port}/library/app", "v1").status == 200
+    assert raw.manifest(chain.edge.port, "library/app", "v1", query=f"?ns={HOST}:{chain.edge.port}").status == 200
+    chain.central.command("pull", f"{HOST}:{chain.central.port}/library/app:v1")
+    assert "add an entry" in chain.edge.command("pull", f"{HOST}:1/library/app:v1", check=False).stderr
+
+
+def test_ls_takes_the_names_that_pull_takes(chain):
+    for words in (["library/app"], ["app"], ["docker.io/library/app"]):
+        assert "v1" in chain.edge.command("ls", *words).stdout
+    done = chain.edge.command("ls", "--json", "nope/x", check=False)
+    assert done.returncode == 1 and json.loads(done.stdout)["tags"] == [] and "nope/x" in done.stderr
+
+
+def test_ls_says_that_blobs_are_held_whose_repository_is_not_known(bench, chain):
+    edge = bench.edge(chain.central.fleet)
+    assert "nothing is held" in edge.command("ls").stdout
+    raw.pull(edge.port, "library/app", "v1")
+    wait_until(lambda: edge.metric("entrepot_held_blobs") == 3, "all of it is held")
+    edge.stop()
+    for file in edge.data.glob("index.db*"):
+        file.unlink()
+    edge.start()
+    wait_until(lambda: edge.metric("entrepot_held_blobs") == 3, "its blobs are adopted")
+    said = edge.command("ls").stdout
+    assert "nothing is held" not in said and ("blobs are held" in said or "library/app" in said), said
+
+
+def test_load_says_what_a_layout_holds(bench, tmp_path):
+    central = bench.central(("docker.io", "http://127.0.0.1:1"))
+    images.write_layout(images.small("loaded"), tmp_path / "one")
+    done = central.command("load", f"{tmp_path / 'one'}:v1", "sample/app:v1", check=False)
+    assert done.returncode == 1 and f"load {tmp_path / 'one'} sample/app:v1" in done.stderr, done
+    index = json.loads((tmp_path / "one" / "index.json").read_text())
+    entry = index["manifests"][0]
+    index["manifests"] = [{**entry, "annotations": {"org.opencontainers.image.ref.name": tag}} for tag in ("a", "b")]
+    (tmp_path / "one" / "index.json").write_text(json.dumps(index))
+    done = central.command("load", tmp_path / "one", "sample/app:zzz", check=False)
+    assert done.returncode == 1 and "zzz" in done.stderr and "a, b" in done.stderr, done
+
+
+def test_a_hosted_blob_that_is_lost_is_to_be_loaded_again(bench, tmp_path):
+    made = bench.chain(("docker.io", "http://127.0.0.1:1"))
+    image = images.small("lost")
+    images.write_layout(image, tmp_path / "one")
+    made.central.command("load", tmp_path / "one", "sample/app:v1")
+    for digest in image.blobs():
+        os.truncate(made.central.blob_file(digest), 1) if not os.chmod(made.central.blob_file(digest), 0o644) else None
+    made.central.command("verify", check=False)
+    done = made.edge.command("pull", "sample/app:v1", check=False)
+    assert done.returncode == 1 and "load it (again) on central" in done.stderr, done
+
+
+def test_rebuild_speaks_to_people(bench, chain):
+    edge = bench.edge(chain.central.fleet)
+    raw.pull(edge.port, "library/app", "v1")
+    edge.stop()
+    done = edge.command("verify", "--rebuild")
+    assert "index rebuilt" in done.stdout and "event=" not in done.stderr, done
+
+
+def test_prune_takes_its_size_either_way(chain):
+    assert "held" in chain.edge.command("prune", "--to=100GiB").stdout
+    assert "held" in chain.edge.command("prune", "--to", "100GiB").stdout
 
 
 def check_of(node, name):

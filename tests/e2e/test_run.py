@@ -115,6 +115,23 @@ def test_a_second_make_run_says_that_one_runs(started):
     assert started.process.running()
 
 
+def test_make_run_takes_options_and_its_hints_follow_them(bench, sample):
+    os.chmod(bench.folder, 0o755)
+    made = MakeRun(bench.place("home"), sample)
+    for env in (made.env, made.process.env):
+        env.update(CENTRAL_ARGS="--set registry.listen=:5010", EDGE_ARGS="--set registry.listen=:5055")
+    said = bench.add(made).start().said()
+    assert "docker pull 127.0.0.1:5055/sample/hello" in said and "5050" not in said
+    assert f"{sample.parent}/entrepot-edge --set registry.listen=:5055 pull docker.io/library/alpine" in said
+
+
+def test_a_port_that_another_user_s_node_holds_is_told_as_such(bench):
+    edge = bench.edge(1)
+    other = bench.edge(1, {"registry.listen": f"127.0.0.1:{edge.port}"}, start=False)
+    done = run(other.binary, "serve", *other.arguments(), check=False, timeout=20)
+    assert done.returncode == 1 and "another Entrepot node listens there" in done.stderr, done
+
+
 @pytest.mark.parametrize("dies,other", [("central", "edge"), ("edge", "central")])
 def test_make_run_fails_and_stops_the_other_when_one_dies(started, dies, other):
     rest = started.pid(other)

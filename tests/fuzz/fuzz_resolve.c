@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     static const char *const upstreams[] = {"docker.io", "ghcr.io", "localhost:5000"}, *const own[] = {"me.example"};
     const char *const hosted[] = {"acme/**", pattern};
-    const struct name_rules rules = {upstreams, 3, "docker.io", hosted, 2, own, 1};
+    static const char *const addresses[] = {"127.0.0.1:5050"};
+    const struct name_rules rules = {upstreams, 3, "docker.io", hosted, 2, own, 1, addresses, 1};
     struct repo_name got, again;
     struct error err = {0};
     int r = resolve_repo(&rules, ns, path, strlen(path), &got, &err);

@@ -120,7 +120,7 @@ static void the_designs_example_is_accepted_and_unbuilt_keys_are_named(void **st
     assert_string_equal(c->node.no_effect[1], "sites");
     assert_string_equal(c->node.no_effect[2], "dns");
     struct said said = {0};
-    assert_int_equal(config_check_files(&central_config_schema, &c->node, hear, &said), 1);
+    assert_int_equal(config_check_files(&c->node, hear, &said), 1);
     assert_int_equal(said.n, 1);
     assert_int_equal(said.codes[0], -ENOENT);
     assert_non_null(strstr(said.msgs[0], "password_file"));

@@ -10,8 +10,10 @@
 static const char *const upstreams[] = {"docker.io", "ghcr.io", "localhost:5000", "localhost", "r.example:5000"};
 static const char *const hosted[] = {"acme/**", "sample/*", "tool-*", "deep/**/end", "exact/name"};
 static const char *const own[] = {"registry.img.acme.example", "10.1.0.5:5050", "r.example"};
-static const struct name_rules rules = {upstreams, ARRAY_LEN(upstreams), "docker.io", hosted, ARRAY_LEN(hosted),
-                                        own,       ARRAY_LEN(own)};
+static const char *const addresses[] = {"127.0.0.1:5050", "localhost:5000"};
+static const struct name_rules rules = {
+    upstreams, ARRAY_LEN(upstreams), "docker.io", hosted, ARRAY_LEN(hosted), own, ARRAY_LEN(own),
+    addresses, ARRAY_LEN(addresses)};
 
 #define NOT_CONFIGURED(host) NULL, "`- name: " host "`"
 static const struct {
@@ -55,6 +57,16 @@ static const struct {
     {NULL, "quay.io/a/b", NOT_CONFIGURED("quay.io")},
     {NULL, "localhost:5001/x", NOT_CONFIGURED("localhost:5001")},
     {NULL, "ghcr.io", "docker.io/library/ghcr.io", NULL}, /* one component is no host */
+    /* 2. This node's own name in front, as a client would say it: once, and no upstream of that name. */
+    {NULL, "10.1.0.5:5050/ghcr.io/a/b", "ghcr.io/a/b", NULL},
+    {NULL, "127.0.0.1:5050/docker.io/nginx", "docker.io/library/nginx", NULL},
+    {NULL, "127.0.0.1:5050/acme/app", "acme/app", NULL},
+    {NULL, "127.0.0.1:5050/nginx", "docker.io/library/nginx", NULL},
+    {NULL, "registry.img.acme.example/nginx", "docker.io/library/nginx", NULL},
+    {NULL, "127.0.0.1:5050/127.0.0.1:5050/nginx", NOT_CONFIGURED("127.0.0.1:5050")},
+    {NULL, "127.0.0.1:5051/nginx", NOT_CONFIGURED("127.0.0.1:5051")},
+    {NULL, "127.0.0.1:5050/A", NULL, "not a repository"},
+    {"127.0.0.1:5050", "nginx", "docker.io/library/nginx", NULL},
     /* 3. Hosted, and it never falls through. */
     {NULL, "acme/app", "acme/app", NULL},
     {NULL, "acme/team/app", "acme/team/app", NULL},
