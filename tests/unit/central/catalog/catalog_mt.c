@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/support/folder.h"
+
 static char dir[256], path[300];
 
 static struct digest digest_n(int n) {
@@ -38,13 +40,7 @@ static int make_dir(void **state) {
 
 static int remove_dir(void **state) {
     (void)state;
-    static const char *const ends[] = {"", "-wal", "-shm", ".damaged", ".suspect"};
-    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
-        char file[400];
-        snprintf(file, sizeof(file), "%s%s", path, ends[i]);
-        unlink(file);
-    }
-    return rmdir(dir);
+    return folder_remove(dir);
 }
 
 static struct catalog_fact look(struct catalog *c, int n, bool proofs) {

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/support/folder.h"
+
 /* The server's side of one request. */
 struct http_req {
     enum http_method method;
@@ -83,8 +85,7 @@ static int tear_down(void **state) {
     loop_free(loop);
     lookup_free(lookup);
     catalog_close(catalog);
-    unlink(path);
-    return rmdir(dir);
+    return folder_remove(dir);
 }
 
 /* What happens to a request, on the loop: body NULL means it never comes. */

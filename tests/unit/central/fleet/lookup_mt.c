@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/support/folder.h"
+
 static char dir[256], path[300];
 static struct catalog *catalog;
 static struct workpool *pool;
@@ -38,8 +40,7 @@ static int tear_down(void **state) {
     workpool_free(pool);
     loop_free(loop);
     catalog_close(catalog);
-    unlink(path);
-    return rmdir(dir);
+    return folder_remove(dir);
 }
 
 /* One question to the lookup, run on the loop; the answer is decoded into got. */

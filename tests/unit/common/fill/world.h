@@ -13,6 +13,7 @@
 
 #include "common/core/file.h"
 #include "common/fill/fill.h"
+#include "tests/unit/support/folder.h"
 
 #define MB ((int64_t)1024 * 1024)
 #define CHUNK ((int64_t)128 * 1024)
@@ -273,9 +274,7 @@ static inline void world_stop(void) {
 }
 
 static inline void world_clean(void) {
-    char cmd[128];
-    snprintf(cmd, sizeof(cmd), "rm -rf %s", world.dir);
-    if (system(cmd) != 0) fail_msg("cannot remove %s", world.dir);
+    if (folder_remove(world.dir) != 0) fail_msg("cannot remove %s", world.dir);
     memset(&world, 0, sizeof(world));
     world.advise_size = -1;
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/ops/control_client.h"
+#include "tests/unit/support/folder.h"
 
 struct fixture {
     char dir[64], socket[128];
@@ -95,9 +96,7 @@ static int tear_down(void **state) {
     loop_free(fx.loop);
     api_free(fx.api);
     health_free(fx.health);
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf %s", fx.dir);
-    return system(command);
+    return folder_remove(fx.dir);
 }
 
 /* Asks; returns the code, *status, and the body if wanted. */

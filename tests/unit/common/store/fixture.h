@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/store/store.h"
+#include "tests/unit/support/folder.h"
 
 static inline char *fixture_dir(char out[256]) {
     const char *tmp = getenv("TMPDIR");
@@ -21,9 +22,7 @@ static inline char *fixture_dir(char out[256]) {
 }
 
 static inline void fixture_remove(const char *dir) {
-    char cmd[300];
-    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-    assert_int_equal(system(cmd), 0);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 /* size bytes that depend on n; the caller frees. */
