@@ -21,7 +21,7 @@ void ratelimit_seen(struct ratelimit *r, const char *limit, const char *remainin
 void ratelimit_refused(struct ratelimit *r, int64_t retry_after_s, int64_t now_ms);
 /* A GET that counts is sent now: after a 429's wait it is the only one until it is answered, or for a few seconds. */
 void ratelimit_asks(struct ratelimit *r, int64_t now_ms);
-/* Such a GET was answered with what it asked for. */
+/* Such a GET was answered, and not by a 429. */
 void ratelimit_granted(struct ratelimit *r);
 /* Seconds until a GET that counts may be sent; 0: now. */
 int64_t ratelimit_wait_s(const struct ratelimit *r, int64_t now_ms);

@@ -299,7 +299,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     if (!r->away) {
         endpoint_answered(e, a->status, clock_mono_us() - r->sent_us);
         e->reach = r->reach = a->reach;
-        if (up_counts(r) && a->status < 300) ratelimit_granted(&e->limit);
+        if (up_counts(r) && a->status != 401 && a->status != 429) ratelimit_granted(&e->limit);
         const char *remaining = a->header(a, "ratelimit-remaining");
         ratelimit_seen(&e->limit, a->header(a, "ratelimit-limit"), remaining, clock_mono_ms());
         if (remaining && e->limit.known) endpoint_show_limit(e);

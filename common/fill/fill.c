@@ -166,13 +166,14 @@ static void on_linger(void *arg) {
 /* --- how long it is --- */
 
 bool fill_size_is_claimed(const struct fill *f) {
-    return f->size_word == SIZE_CLAIMED && atomic_load_explicit(&f->size, memory_order_relaxed) >= 0;
+    return f->size_word < SIZE_SENT && atomic_load_explicit(&f->size, memory_order_relaxed) >= 0;
 }
 
 void fill_set_size(struct fill *f, int64_t size, enum size_word word) {
     f->size_word = word;
     atomic_store_explicit(&f->size, size, memory_order_release);
-    atomic_store_explicit(&f->settled_size, word == SIZE_CLAIMED ? -1 : size, memory_order_release);
+    int64_t settled = word == SIZE_DOUBTED ? FILL_SIZE_DOUBTED : word == SIZE_CLAIMED ? -1 : size;
+    atomic_store_explicit(&f->settled_size, settled, memory_order_release);
 }
 
 /* --- what is visible --- */
@@ -272,16 +273,17 @@ static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
 
 /* The current source has failed: which one next, and when. */
 static void source_failed(struct fill *f, const struct fetch_end *end) {
-    bool got_bytes = f->written > f->fetch_from;
+    /* A manifest is fetched whole each time: some of it is no progress. */
+    bool got_bytes = f->written > f->fetch_from && !f->spec.manifest;
     unsigned s = f->source;
     bool may_pass = end->code == ERR_UPSTREAM || end->code == ERR_TIMEOUT || end->code == ERR_UNREACHABLE ||
                     end->code == ERR_MISMATCH;
     log_info("source_failed", KV_S("source", f->sources[s]->name), KV_S("why", end->msg), KV_I("have", f->written),
              KV_S("request_id", f->spec.request_id));
     note_failure(f, end);
-    /* Of its answer nothing is kept, so its length binds nobody. */
+    /* Of its answer nothing is kept, so its length binds nobody; whoever was told it may still turn out to be right. */
     if (f->written == 0 && f->size_word == SIZE_SENT)
-        fill_set_size(f, atomic_load_explicit(&f->size, memory_order_relaxed), SIZE_CLAIMED);
+        fill_set_size(f, atomic_load_explicit(&f->size, memory_order_relaxed), SIZE_DOUBTED);
     f->step = STEP_WAITING;
     if (f->n_sources == 1 && wait_for_return(f, end)) return;
     if (end->code == ERR_MISMATCH) f->lies[s]++;

@@ -75,7 +75,9 @@ enum fill_state fill_reader_state(const struct fill_reader *r);
 /* -1 unknown yet. It may change until FILL_PROVED, where a manifest's claim or a source was wrong: whoever has told it
  * to a client looks again after fill_reader_bytes, and hands nothing over if it is another. */
 int64_t fill_reader_size(const struct fill_reader *r);
-/* The same, but -1 while it is only claimed. */
+/* The same, but -1 while it is only claimed, and FILL_SIZE_DOUBTED while it is one that nobody should be told any more.
+ */
+#define FILL_SIZE_DOUBTED (-2)
 int64_t fill_reader_settled_size(const struct fill_reader *r);
 const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, at FILL_PROVED; before it "" */
 const char *fill_reader_source(const struct fill_reader *r);     /* who answers; "" before FILL_FLOWING */

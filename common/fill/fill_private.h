@@ -29,7 +29,8 @@ enum fill_step {
 
 /* Whose word the size is. A later one outranks those before it. */
 enum size_word {
-    SIZE_CLAIMED, /* a manifest's, which anyone can write; or that of a source which has sent wrong bytes */
+    SIZE_CLAIMED, /* a manifest's, which anyone can write */
+    SIZE_DOUBTED, /* a source's of whose answer nothing is kept */
     SIZE_SENT,    /* the source's that is sending */
     SIZE_KNOWN,   /* the catalogue's, of a digest that was proved once */
 };
@@ -69,7 +70,7 @@ struct fill {
     /* Written by the fetch loop, read by readers' loops. */
     _Atomic int state;
     _Atomic int64_t size;         /* -1 unknown */
-    _Atomic int64_t settled_size; /* the same, but -1 while it is only claimed */
+    _Atomic int64_t settled_size; /* as fill_reader_settled_size */
     _Atomic int64_t visible;      /* bytes from the start any reader may have */
     _Atomic int64_t proven;       /* bytes from the start that are proved piece by piece */
     _Atomic(const char *) source_name;

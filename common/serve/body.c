@@ -28,6 +28,8 @@ struct body {
     unsigned n_ranges, range;
     int64_t pos; /* next byte to hand over */
     bool multipart, part_open;
+    bool from_start; /* no range is asked for, or one that may as well be answered by the whole */
+    bool as_whole;   /* whatever range was asked for */
     bool lengthless; /* sent as it comes: its length is told by nobody who can be held to it */
 };
 
@@ -141,7 +143,8 @@ static const char *range_asked(const struct exchange *x, const struct etag *etag
 static bool begin_range(struct body *b, const struct etag *etag) {
     struct exchange *x = b->x;
     struct http_req *req = x->req;
-    enum http_range_result r = http_range_parse(range_asked(x, etag), b->size, b->ranges, &b->n_ranges);
+    const char *range = b->as_whole ? NULL : range_asked(x, etag);
+    enum http_range_result r = http_range_parse(range, b->size, b->ranges, &b->n_ranges);
     if (r == HTTP_RANGE_UNSATISFIABLE) {
         http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)b->size);
         serve_error_status(req, 416, REGERR_RANGE_INVALID, "the range begins after the content's end");
@@ -289,16 +292,19 @@ static bool may_begin(struct body *b, enum fill_state state) {
     struct exchange *x = b->x;
     b->size = fill_reader_size(b->reader);
     if (state == FILL_PROVED) {
+        b->as_whole = b->lengthless = false;
         if (x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
         return true;
     }
     /* Where the head is the whole answer, or the type is part of it, it waits for the digest. */
     if (x->is_manifest || x->is_head || b->size == 0) return false;
-    /* What is only claimed must not decide that a range is no part of it, nor become another node's knowledge. */
-    bool settled = b->size >= 0 && fill_reader_settled_size(b->reader) == b->size;
-    if (!settled && http_req_header(x->req, "range")) return false;
-    b->lengthless = !settled && x->from_node;
+    /* What is only claimed must not decide that a range is no part of it, nor become another node's knowledge: a node
+     * gets all of it as it comes, and skips what it has. */
+    int64_t settled = fill_reader_settled_size(b->reader);
+    b->as_whole = settled < 0 || settled != b->size;
+    b->lengthless = b->as_whole && x->from_node;
     if (b->lengthless) return state == FILL_FLOWING;
+    if (b->as_whole && (!b->from_start || settled == FILL_SIZE_DOUBTED)) return false;
     return b->size >= 0 && (state == FILL_FLOWING || b->impatient);
 }
 
@@ -356,9 +362,10 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
     b->size = -1;
     snprintf(b->media_type, sizeof(b->media_type), "application/octet-stream");
     /* The size is not known yet: enough of the range to tell the fill where this reader will be. */
-    if (http_range_parse(x->is_head ? NULL : http_req_header(x->req, "range"), INT64_MAX, ranges, &n) ==
-            HTTP_RANGE_PARTIAL &&
-        (ranges[0].start > 0 || ranges[n - 1].end < INT64_MAX)) {
+    b->from_start = http_range_parse(x->is_head ? NULL : http_req_header(x->req, "range"), INT64_MAX, ranges, &n) !=
+                        HTTP_RANGE_PARTIAL ||
+                    (ranges[0].start == 0 && ranges[n - 1].end == INT64_MAX);
+    if (!b->from_start) {
         spec.start = ranges[0].start;
         spec.end = ranges[n - 1].end;
     }

@@ -89,20 +89,33 @@ static int by_digest(const void *a, const void *b) {
     return r ? r : (one->listed != NULL) - (other->listed != NULL);
 }
 
+/* They are strings; clients that trust in that would refuse the whole list. */
+static json_t *annotations_of(const json_t *doc) {
+    json_t *all = json_object_get(doc, "annotations"), *value, *out = NULL;
+    const char *key;
+    json_object_foreach(all, key, value) {
+        if (!json_is_string(value)) continue;
+        if (!out) out = json_object();
+        json_object_set(out, key, value);
+    }
+    return out;
+}
+
 /* What the manifest says of itself; NULL if it does not name the subject. *cost: bytes that were read. */
 static json_t *describe(struct referrers_job *j, const struct referrer *r, size_t *cost) {
     struct digest d;
     struct manifest m = {0};
     size_t len = 0;
     if (digest_parse(&d, r->digest, strlen(r->digest)) < 0) return NULL;
-    json_t *doc = read_json(j, &d, &m, &len), *desc = NULL, *annotations = json_object_get(doc, "annotations");
+    json_t *doc = read_json(j, &d, &m, &len), *desc = NULL;
     *cost += len;
     for (size_t i = 0; doc && !desc && i < m.n_children; i++) {
         const struct manifest_child *c = &m.children[i];
         if (c->kind != CHILD_SUBJECT || !digest_eq(&c->digest, &j->x->ref.digest)) continue;
         desc = json_pack("{s:s, s:s, s:I}", "mediaType", m.media_type, "digest", r->digest, "size", (json_int_t)len);
         if (m.artifact_type[0]) json_object_set_new(desc, "artifactType", json_string(m.artifact_type));
-        if (json_is_object(annotations)) json_object_set(desc, "annotations", annotations);
+        json_t *annotations = annotations_of(doc);
+        if (annotations) json_object_set_new(desc, "annotations", annotations);
     }
     json_decref(doc);
     manifest_fini(&m);
@@ -153,7 +166,7 @@ static void run_hosted(struct work *w) {
 
 static void run_upstream(struct work *w) {
     struct referrers_job *j = container_of(w, struct referrers_job, work);
-    json_t *doc = json_loadb(j->list->body, j->list->body_len, 0, NULL);
+    json_t *doc = json_loadb(j->list->body, j->list->body_len, JSON_ALLOW_NUL, NULL);
     if (json_is_object(doc)) j->text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
     loop_post(j->loop, &j->back);

@@ -112,6 +112,19 @@ def test_another_document_once_in_place_of_a_blob_is_forgotten(case, size):
     assert [s.status for s in case.upstream.requests(case.blob_path, "GET")] == [200, 200]
 
 
+def test_who_comes_after_wrong_bytes_is_not_told_their_length(case):
+    know(case)
+    case.upstream.on(case.blob_path, Fault(body=images.noise(SIZE + 3 * MiB, "page")), Fault(stall_head=True))
+    first = raw.Download(case.central.port, case.name, case.blob.digest, case.blob.data).start().join(PATIENCE)
+    assert not first.whole, first
+    wait_until(lambda: len(case.upstream.requests(case.blob_path, "GET")) == 2, "the second try")
+    # They join it, and hear nothing before it answers.
+    others = [raw.Download(n.port, case.name, case.blob.digest, case.blob.data).start() for n in (case.central, case.edge)]
+    wait_until(lambda: case.central.metric("entrepot_coalesced_readers_total") > 0, "they wait for it")
+    case.upstream.release()
+    assert all(d.join(PATIENCE).good for d in others), others
+
+
 def test_a_short_body_is_continued_where_it_ended(case):
     know(case)
     case.upstream.on(case.blob_path, Fault(cut=MiB))
@@ -236,6 +249,17 @@ def test_a_wrong_docker_content_digest_is_not_believed(case):
     case.upstream.clear()
     case.upstream.always(case.blob_path, Fault(digest=other))
     never_wrong(get(case))
+
+
+@pytest.mark.parametrize("fault", [Fault(cut=1), Fault(reset_after=10)], ids=["cut", "reset"])
+def test_a_manifest_that_always_comes_cut_is_asked_for_a_few_times(case, fault):
+    """What came of it is no progress: the next try begins anew."""
+    case.upstream.always(case.manifest_path + case.image.digest, fault, "GET")
+    for node in (case.edge, case.central):
+        reply = raw.manifest(node.port, case.name, case.image.digest)
+        assert reply.status == 502, reply
+        wait_until(lambda n=node: n.metric("entrepot_fills_running") == 0, "nobody goes on")
+    assert len(case.upstream.requests(case.manifest_path + case.image.digest, "GET")) <= 20
 
 
 def test_a_manifest_of_other_bytes_than_its_digest_is_refused(case):

@@ -52,7 +52,8 @@ def chain(shared_bench):
     made.upstream = up
     made.subject = images.small("subject")
     subject = images.descriptor(made.subject.manifest)
-    made.sbom = Artifact(subject=subject, artifactType=SBOM, annotations={"org.example.key": "value"})
+    # An annotation that is no string would make clients refuse the whole list; a NUL in one is unusual.
+    made.sbom = Artifact(subject=subject, artifactType=SBOM, annotations={"org.example.key": "value\0", "number": 5, "list": [1]})
     made.signature = Artifact(subject=subject, artifactType=SIGNATURE)
     made.plain = Artifact(subject=subject)  # its type is its config's
     # What is listed under the referrers tag need not name its subject; and what does tells its type itself.
@@ -77,7 +78,7 @@ def test_what_is_hosted_lists_those_that_name_it_as_their_subject(chain, node):
     assert got[chain.sbom.manifest.digest] == {
         **images.descriptor(chain.sbom.manifest),
         "artifactType": SBOM,
-        "annotations": {"org.example.key": "value"},
+        "annotations": {"org.example.key": "value\0"},
     }
     assert got[chain.plain.manifest.digest]["artifactType"] == "application/vnd.oci.empty.v1+json"
     assert "oci-filters-applied" not in reply.headers

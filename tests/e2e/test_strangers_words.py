@@ -111,6 +111,37 @@ def test_what_has_no_length_flows_through_both_tiers(world):
     assert whole.join().good, whole
 
 
+@pytest.mark.parametrize("tier", ["edge", "central"])
+def test_a_client_that_asks_for_all_by_a_range_is_answered_at_once(world, tier):
+    """As containerd does: with no length from the source that is all of it, by 200."""
+    layer = world.good.put_blob(VICTIM, images.noise_blob(24 * MiB, "all"))
+    claim(world, layer, layer.size, "layers")
+    world.good.always(f"/blobs/{layer.digest}", Fault(chunked=True, stall_after=16 * MiB), method="GET")
+    with raw.Wire(getattr(world, tier).port) as wire:
+        wire.ask("GET", f"/v2/{VICTIM}/blobs/{layer.digest}", {"Range": "bytes=0-"})
+        status, headers = wire.head()
+        world.good.release()
+        body = []
+        wire.body("GET", status, headers, body.append)
+    assert status == 200 and b"".join(body) == layer.data
+
+
+def test_an_edge_goes_on_from_its_part_file_though_the_source_tells_no_length(world):
+    layer = world.good.put_blob(VICTIM, images.noise_blob(40 * MiB, "goes on"))
+    claim(world, layer, layer.size, "layers")
+    world.good.always(f"/blobs/{layer.digest}", Fault(chunked=True, rate=8 * MiB, stall_after=36 * MiB), method="GET")
+    first = raw.Download(world.edge.port, VICTIM, layer.digest, layer.data).start()
+    wait_until(lambda: first.got >= 4 * MiB, "some of it")
+    world.edge.kill()
+    first.join()
+    kept = world.edge.part_file(layer.digest).stat().st_size
+    world.edge.start()
+    again = raw.Download(world.edge.port, VICTIM, layer.digest, layer.data).start()
+    wait_until(lambda: again.got > kept + 4 * MiB, "more than was kept, before the source has ended")
+    world.good.release()
+    assert again.join().good, again
+
+
 def typed_right(node, image, ref="v1"):
     reply = raw.manifest(node.port, VICTIM, ref)
     assert reply.status == 200 and reply.headers["content-type"] == image.manifest.media_type, reply.headers

@@ -201,6 +201,18 @@ def test_the_pull_limit_is_shown_and_respected(bench):
     assert not up.requests(f"/manifests/{more.digest}", "GET")
 
 
+def test_after_a_429_any_answer_shows_that_the_registry_answers_again(bench):
+    up = bench.faulty()
+    image, _ = filled(up)
+    other = up.put(NAME, images.small("other"), "v2")
+    up.on(f"/manifests/{image.digest}", Fault(status=429, headers={"Retry-After": "6"}))
+    chain = bench.chain(("docker.io", up.url))
+    assert raw.manifest(chain.central.port, NAME, image.digest).status == 429
+    missing = "sha256:" + "0" * 64
+    wait_until(lambda: raw.manifest(chain.central.port, NAME, missing).status == 404, "one request is tried", 15, 0.1)
+    assert raw.manifest(chain.central.port, NAME, other.digest).status == 200
+
+
 def test_upstreams_do_not_mix(bench):
     """The same name and tag at three upstreams are three things."""
     ups = [bench.faulty() for _ in range(3)]
