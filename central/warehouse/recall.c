@@ -128,18 +128,18 @@ void hosted_recall(struct catalog *c, struct store *s, const struct name_rules *
     *out = (struct recall_report){0};
     struct recall r = {.catalog = c, .store = s, .rules = rules, .report = out};
     struct error err = {0};
-    int code = catalog_each_tag(c, take_tag, &r);
-    if (code < 0) log_warn("hosted_tags_unread", KV_S("why", error_name(code)));
-    code = store_each_repo(s, walk_repo, &r, &err);
+    int unread = catalog_each_tag(c, take_tag, &r);
+    if (unread < 0) log_warn("hosted_tags_unread", KV_S("why", error_name(unread)));
+    int code = store_each_repo(s, walk_repo, &r, &err);
     if (code < 0) out->code = code;
     if (out->code < 0)
         log_error("hosted_recall_failed", KV_S("why", code < 0 ? err.msg : error_name(out->code)),
                   KV_S("then", "nothing is evicted until the next start, which tries again"));
-    out->blind = out->tags == 0 && catalog_sequence(c) == 0;
+    log_warn("hosted_recalled", KV_I("tags", out->tags), KV_I("blobs", out->blobs),
+             KV_I("incomplete", out->incomplete));
+    out->blind = unread < 0 || (out->tags == 0 && catalog_sequence(c) == 0);
     if (out->blind)
-        log_warn("hosted_unknown", KV_S("why", "index and catalogue were both lost"),
-                 KV_S("then", "images that were hosted are to be loaded again: entrepot-central load"));
-    else
-        log_warn("hosted_recalled", KV_I("tags", out->tags), KV_I("blobs", out->blobs),
-                 KV_I("incomplete", out->incomplete));
+        log_warn(
+            "hosted_unknown", KV_S("why", "index and catalogue were both lost or damaged"),
+            KV_S("then", "images that were hosted may be lost, and are to be loaded again: entrepot-central load"));
 }

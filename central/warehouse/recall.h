@@ -8,7 +8,7 @@
 #include "common/store/store.h"
 
 struct recall_report {
-    bool blind; /* neither index nor catalogue know of any hosted tag: there may have been some */
+    bool blind; /* neither index nor catalogue can tell of all hosted tags: there may have been others */
     int64_t tags, blobs;
     int64_t incomplete; /* tags of which something is not here any more */
     int code;           /* 0, or why not all could be told to the store: nothing may be evicted yet */

@@ -296,7 +296,7 @@ def damage_index(central, how):
         index.write_bytes(good[: (root - 1) * PAGE] + images.noise(PAGE, how) + good[root * PAGE :])
 
 
-@pytest.mark.parametrize("how", ["blobs", "tags", "head", "cut", "gone", "rebuilt", "gone after the catalogue"])
+@pytest.mark.parametrize("how", ["blobs", "tags", "children", "head", "cut", "gone", "rebuilt", "gone after the catalogue"])
 def test_hosted_images_outlive_their_index(bench, how):
     up = bench.faulty()
     central = bench.central(("docker.io", up.url))
@@ -347,7 +347,7 @@ def test_central_says_when_hosted_images_may_be_lost(bench):
         file.unlink()
     central.start()
     assert "hosted_unknown" in central.process.text()
-    assert "both lost" in central.command("doctor", check=False).stdout
+    assert "both lost or damaged" in central.command("doctor", check=False).stdout
 
 
 def test_an_index_rebuilt_from_the_folder_alone_says_what_is_asked_for_again(chain):
