@@ -8,6 +8,7 @@
 #include "central/fleet/lookup.h"
 #include "central/upstream/upstream.h"
 #include "central/warehouse/load.h"
+#include "central/warehouse/recall.h"
 #include "common/core/clock.h"
 #include "common/node/probe.h"
 #include "common/node/runtime.h"
@@ -35,6 +36,7 @@ struct central {
     struct catalog *catalog;
     struct lookup *lookup;
     struct work relearn;
+    struct recall_report recalled;
     pthread_mutex_t probed_lock; /* guards probed, for a few instructions */
     struct probed {
         bool ok;
@@ -300,7 +302,8 @@ static json_t *doctor(void *rt) {
         json_array_append_new(list, j);
     }
     free(probes);
-    return json_pack("{s:o}", "upstreams", list);
+    return json_pack("{s:o, s:I, s:b}", "upstreams", list, "hosted_incomplete", (json_int_t)c->recalled.incomplete,
+                     "hosted_unknown", c->recalled.blind);
 }
 
 static int load(const char *layout, const char *ref, json_t **result, struct error *err, void *rt) {
@@ -404,6 +407,10 @@ static int start(struct runtime *rt, struct error *err) {
     }
     make_rules(c);
     make_settings(c);
+    if (store_recall_due(rt->store)) {
+        hosted_recall(c->catalog, rt->store, &c->rules, &c->recalled);
+        if (c->recalled.code == 0) store_recall_done(rt->store);
+    }
     c->upstreams = xcalloc(c->cfg->n_upstreams, sizeof(*c->upstreams));
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
         c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], NULL, rt->fetch, rt->client);

@@ -62,7 +62,14 @@ void catalog_fact_fini(struct catalog_fact *f);
  * whole batch. */
 void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, size_t max_bytes);
 
-/* The same from a loop: set all but the last two, submit, and done is called on the loop. The facts stay the asker's.
+/* Every tag, as (repository, tag, record), in order. Blocks on the disk. 0, ERR_CORRUPT or ERR_INTERNAL: some were left
+ * out. */
+int catalog_each_tag(struct catalog *c,
+                     void (*fn)(const char *repo, const char *tag, const struct catalog_tag *t, void *arg),
+                     void *arg) must_check;
+
+/* catalog_lookup from a loop: set all but the last two, submit, and done is called on the loop. The facts stay the
+ * asker's.
  */
 struct catalog_query {
     struct catalog *catalog;

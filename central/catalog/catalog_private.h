@@ -13,7 +13,7 @@ static inline int digest_key_len(const struct digest *d) {
     return 1 + (int)digest_len(d->alg);
 }
 
-enum read_stmt { READ_BLOB, READ_MANIFEST, READ_CHILDREN, READ_CLAIMED, READ_PROOFS, READ_COUNT };
+enum read_stmt { READ_BLOB, READ_MANIFEST, READ_CHILDREN, READ_CLAIMED, READ_PROOFS, READ_TAGS, READ_COUNT };
 /* A read-only connection; used by one thread at a time. */
 struct reader {
     sqlite3 *db;

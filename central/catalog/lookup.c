@@ -14,6 +14,7 @@ int reader_open(struct catalog *c, struct reader *r, struct error *err) {
         [READ_CLAIMED] = "SELECT (SELECT min(size) FROM children WHERE child = ?1 AND size >= 0),"
                          " (SELECT max(size) FROM children WHERE child = ?1)",
         [READ_PROOFS] = "SELECT proofs FROM proofs WHERE digest = ?",
+        [READ_TAGS] = "SELECT repo, tag, digest, size, media_type, checked_at, deleted FROM tags ORDER BY repo, tag",
     };
     int code = writer_reader(c->writer, &r->db, err);
     if (code < 0) return code;
@@ -67,12 +68,15 @@ static void column_string(sqlite3_stmt *st, int col, char *out, size_t cap) {
     snprintf(out, cap, "%s", s ? s : "");
 }
 
+static bool column_digest(sqlite3_stmt *st, int col, struct digest *d) {
+    const uint8_t *key = sqlite3_column_blob(st, col);
+    int len = sqlite3_column_bytes(st, col);
+    return len >= 2 && digest_from_bytes(d, (enum digest_alg)key[0], key + 1, (size_t)len - 1) == 0;
+}
+
 static int read_child(sqlite3_stmt *st, struct manifest_child *c) {
-    const uint8_t *key = sqlite3_column_blob(st, 0);
-    int len = sqlite3_column_bytes(st, 0);
     *c = (struct manifest_child){0};
-    if (len < 2 || digest_from_bytes(&c->digest, (enum digest_alg)key[0], key + 1, (size_t)len - 1) < 0)
-        return SQLITE_CORRUPT;
+    if (!column_digest(st, 0, &c->digest)) return SQLITE_CORRUPT;
     int kind = sqlite3_column_int(st, 2);
     if (kind < CHILD_CONFIG || kind > CHILD_SUBJECT) return SQLITE_CORRUPT;
     c->size = sqlite3_column_int64(st, 1);
@@ -203,6 +207,26 @@ void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, siz
         look_up_one(c, r, &facts[i], &left);
     give_reader(c, r);
     atomic_fetch_add(&c->lookups, (int64_t)n);
+}
+
+int catalog_each_tag(struct catalog *c,
+                     void (*fn)(const char *repo, const char *tag, const struct catalog_tag *t, void *arg), void *arg) {
+    struct reader *r = take_reader(c);
+    sqlite3_stmt *st = r->st[READ_TAGS];
+    int rc;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *repo = (const char *)sqlite3_column_text(st, 0), *tag = (const char *)sqlite3_column_text(st, 1);
+        struct catalog_tag t = {.size = sqlite3_column_int64(st, 3),
+                                .checked_at = sqlite3_column_int64(st, 5),
+                                .deleted = sqlite3_column_int(st, 6) != 0};
+        column_string(st, 4, t.media_type, sizeof(t.media_type));
+        if (repo && tag && column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
+    }
+    done_with(r, READ_TAGS);
+    give_reader(c, r);
+    if (rc == SQLITE_DONE) return 0;
+    catalog_suspect(c, rc);
+    return (rc & 0xff) == SQLITE_CORRUPT ? ERR_CORRUPT : ERR_INTERNAL;
 }
 
 static void query_done(struct loop_task *task) {

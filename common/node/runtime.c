@@ -527,6 +527,7 @@ static int bring_up(struct node_run *n, struct error *err) {
     if (r < 0) return r;
     r = n->tier->start(&n->rt, err);
     if (r < 0) return r;
+    if (!n->tier->load) store_recall_done(n->rt.store); /* nothing is hosted here */
     make_parts(n);
     /* Before it listens: whoever sees it do so may tell it to stop. */
     r = daemon_new(&n->daemon, n->rt.control, &events, n, err);

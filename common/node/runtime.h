@@ -32,7 +32,8 @@ struct runtime {
 
 /* The tier's share. All are required unless said otherwise; rt is the runtime. */
 struct runtime_tier {
-    /* Control thread, loops not yet running; the store is open, fills and registry are not yet made. Sets rt->tier. */
+    /* Control thread, loops not yet running; the store is open, fills and registry are not yet made. Sets rt->tier.
+     * If store_recall_due and images can be loaded, gives the store back what is hosted and calls store_recall_done. */
     int (*start)(struct runtime *rt, struct error *err);
     /* Fetch loop: background work may begin. Nobody is answered before it has called runtime_ready. */
     void (*running)(struct runtime *rt);

@@ -13,6 +13,12 @@ static int prune_alone(const struct command_context *ctx, int64_t target, json_t
     struct store_alone a;
     int r = store_alone_open(&a, ctx->node, err);
     if (r < 0) return r;
+    if (store_recall_due(a.store)) {
+        error_set(err, ERR_BUSY, "the index was made anew and does not say what is hosted: nothing was evicted");
+        error_hint(err, "start `%s serve`, which finds that out, then prune", ctx->node->program);
+        store_alone_close(&a);
+        return ERR_BUSY;
+    }
     int64_t freed = store_prune(a.store, target);
     *out = json_pack("{s:I,s:o}", "freed", (json_int_t)freed, "store", store_usage_json(a.store));
     store_alone_close(&a);

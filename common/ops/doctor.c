@@ -111,6 +111,14 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
     } else if (fs.f_flag & ST_RDONLY) {
         say(c, DOCTOR_FAIL, "%s is on a file system mounted read-only", data);
         todo(c, "look for disk errors in the kernel's log, then mount it for writing");
+    } else if (json_is_true(json_object_get(d->doctor, "hosted_unknown"))) {
+        say(c, DOCTOR_WARN, "index and catalogue in %s were both lost or damaged: images that were hosted may be gone",
+            data);
+        todo(c, "load them again with `%s load`, then restart it", d->node->program);
+    } else if (json_int(d->doctor, "hosted_incomplete", 0) > 0) {
+        say(c, DOCTOR_WARN, "%s has lost parts of %lld hosted images (hosted_incomplete in its log)", data,
+            (long long)json_int(d->doctor, "hosted_incomplete", 0));
+        todo(c, "load them again with `%s load`, then restart it", d->node->program);
     } else if (limit < 0) {
         say(c, DOCTOR_OK, "%s is writable, %s free on its file system", data, free_text);
     } else if (limit == 0) {

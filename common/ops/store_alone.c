@@ -28,6 +28,7 @@ int store_alone_open(struct store_alone *a, const struct node_config *node, stru
         return r;
     }
     store_wait_reconciled(a->store);
+    if (node->kind == NODE_EDGE) store_recall_done(a->store); /* nothing is hosted there */
     return 0;
 }
 

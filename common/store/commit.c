@@ -137,7 +137,7 @@ static int enter(struct commit *c, bool *is_new) {
     /* Somebody else changed the row in the same transaction, or meant to: what memory says now goes there. */
     bool same =
         v.flags == c->row.flags && v.media == c->row.media && memcmp(v.scopes, c->row.scopes, sizeof(v.scopes)) == 0;
-    if (c->part && (c->was_held || !*is_new || !same)) held_queue_row(c->store, &c->digest, 0);
+    if (c->was_held || !*is_new || !same) held_queue_row(c->store, &c->digest, 0);
     return 0;
 }
 
@@ -226,21 +226,25 @@ void part_commit(struct part *p, const struct commit_info *info, void (*done)(in
     workpool_submit(p->store->pool, &c->work);
 }
 
-void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info) {
-    struct commit *c = commit_new(s, d, info);
-    store_work_begin(s);
+/* The file is in place. */
+static void adopt(struct commit *c, const struct commit_info *info) {
+    store_work_begin(c->store);
     int r = prepare(c, info);
     if (r < 0) {
         commit_end(c, r);
         return;
     }
-    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_t *stripe = store_stripe(c->store, &c->digest);
     pthread_mutex_lock(stripe);
     submit(c);
     pthread_mutex_unlock(stripe);
 }
 
-/* --- store_put: the same on the caller's thread --- */
+void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info) {
+    adopt(commit_new(s, d, info), info);
+}
+
+/* --- store_put, store_adopt: the same on the caller's thread --- */
 
 struct waiter {
     pthread_mutex_t lock;
@@ -258,6 +262,14 @@ static void wake(int code, void *arg) {
     pthread_mutex_unlock(&w->lock);
 }
 
+static int wait_for(struct waiter *w) {
+    pthread_mutex_lock(&w->lock);
+    while (!w->done)
+        pthread_cond_wait(&w->cond, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+    return w->code;
+}
+
 static int commit_and_wait(struct part *p, const struct commit_info *info) {
     struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
     struct commit *c = commit_new(p->store, &p->digest, info);
@@ -270,11 +282,23 @@ static int commit_and_wait(struct part *p, const struct commit_info *info) {
         commit_end(c, r);
     else
         commit_work(&c->work);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    return w.code;
+    return wait_for(&w);
+}
+
+int store_adopt(struct store *s, const struct digest *d, const struct commit_info *info) {
+    char path[STORE_PATH_MAX];
+    struct stat st;
+    store_blob_path(d, path);
+    if (fstatat(s->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? ERR_NOT_FOUND : -errno;
+    if (!S_ISREG(st.st_mode)) return ERR_NOT_FOUND;
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct commit_info known = *info;
+    known.size = st.st_size;
+    struct commit *c = commit_new(s, d, &known);
+    c->done = wake;
+    c->arg = &w;
+    adopt(c, &known);
+    return wait_for(&w);
 }
 
 int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,

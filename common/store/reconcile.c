@@ -89,10 +89,9 @@ static void look_at(struct pass *p, enum digest_alg alg, int dir_fd, const char 
         return;
     }
     uint32_t id = table_find(p->store->table, &d, NULL);
-    if (id == 0)
-        adopt(p, &d, dir_fd, name);
-    else if (id < p->end)
-        p->seen[id / 8] |= (uint8_t)(1u << id % 8);
+    if (id && id < p->end) p->seen[id / 8] |= (uint8_t)(1u << id % 8);
+    /* What somebody else has brought in meanwhile may lack what the old index says. */
+    if (id == 0 || (p->store->salvaged && map_get(p->store->salvaged, &d, sizeof(d)))) adopt(p, &d, dir_fd, name);
 }
 
 static void walk(struct pass *p, enum digest_alg alg) {

@@ -208,7 +208,7 @@ static int64_t evict_parts(struct store *s, int64_t want, int64_t before) {
 int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
     if (want <= 0) return 0;
     int64_t freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S);
-    if (freed < want) freed += evict_blobs(s, want - freed, flags);
+    if (freed < want && !s->recall_due) freed += evict_blobs(s, want - freed, flags);
     if (freed < want) freed += evict_parts(s, want - freed, INT64_MAX);
     return freed;
 }
@@ -330,7 +330,7 @@ static void *evictor_main(void *arg) {
     bool fruitless = false, told = false;
     do {
         ask_disk(s);
-        int64_t want = excess(s, 0);
+        int64_t want = s->recall_due ? 0 : excess(s, 0);
         fruitless = want > 0 && space_evict(s, want, 0) == 0;
         if (fruitless && !told) log_warn("nothing_to_evict", KV_I("bytes_wanted", want), KV_I("bytes_held", s->bytes));
         told = fruitless;
@@ -399,7 +399,7 @@ static int64_t clearable(struct store *s) {
 }
 
 int64_t space_clear(struct store *s) {
-    if (clearable(s) < CLEAR_MIN) return 0; /* it would be lost and not help */
+    if (s->recall_due || clearable(s) < CLEAR_MIN) return 0; /* it would be lost and not help */
     int64_t freed = evict_parts(s, CLEAR_BYTES, clock_wall_s() - OLD_PART_S);
     if (freed < CLEAR_BYTES) freed += clear_blobs(s, CLEAR_BYTES - freed);
     if (freed < CLEAR_BYTES) freed += evict_parts(s, CLEAR_BYTES - freed, INT64_MAX);

@@ -1,4 +1,5 @@
 /* Opening and closing of the store, looking up, and opening of blobs. Threads: see store.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -219,11 +220,12 @@ static int load_from(struct store *s, const char *path, bool alone, struct error
     const struct index_loader l = {on_media, on_scope, on_count, on_blob, on_scope_of, on_tag, s};
     if (r == 0) r = index_load(db, &l, err);
     sqlite3_close(db);
-    return r < 0 ? error_wrap(err, "%s", path) : 0;
+    return r < 0 ? error_wrap(err, "%s", path) : r;
 }
 
+/* 1: there is none, or nothing in it. */
 static int load_index(struct store *s, const char *path, struct error *err) {
-    if (access(path, F_OK) < 0) return 0;
+    if (access(path, F_OK) < 0) return 1;
     int r = load_from(s, path, false, err);
     if (r != ERR_NO_SPACE) return r;
     memory_free(s);
@@ -251,6 +253,23 @@ static void put_aside(const char *path) {
     }
 }
 
+/* Has anything ever been kept here? A folder of blobs is made with its first one. */
+static bool has_blobs(const struct store *s) {
+    static const char *const dirs[] = {"blobs/sha256", "blobs/sha512"};
+    bool found = false;
+    for (size_t i = 0; i < ARRAY_LEN(dirs) && !found; i++) {
+        int fd = openat(s->dir_fd, dirs[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        for (struct dirent *e; dir && !found && (e = readdir(dir));)
+            found = e->d_name[0] != '.';
+        if (dir)
+            closedir(dir);
+        else
+            closep(&fd);
+    }
+    return found;
+}
+
 static bool damaged(int code) {
     return code == ERR_CORRUPT || code == ERR_INTERNAL;
 }
@@ -261,10 +280,12 @@ static int open_index(struct store *s, bool fresh, struct error *err) {
         return error_set(err, ERR_TOO_BIG, "the path %s is too long", s->dir);
     struct error why = {0};
     int r = fresh ? ERR_CORRUPT : load_index(s, path, &why);
-    if (r == 0) r = open_writer(s, path, &why);
+    if (recall_marked(s) || (r > 0 && has_blobs(s))) recall_mark(s);
+    if (r >= 0) r = open_writer(s, path, &why);
     bool rebuilt = damaged(r);
     if (rebuilt) {
         if (!fresh) log_error("index_rebuilt", KV_S("path", path), KV_S("why", why.msg), KV_S("kept", "index.db.old"));
+        recall_mark(s);
         put_aside(path);
         memory_free(s);
         memory_new(s);

@@ -82,6 +82,11 @@ void store_set_pinned(struct store *s, const struct digest *d, bool pinned);
 /* Blocks: what was said of blobs, scopes and tags before is on the disk, safe from a power cut. What nobody syncs is
  * synced every half a minute. 0, or what the disk said. */
 int store_sync(struct store *s) must_check;
+/* The index was made anew, by this process or one before it, and nobody has said since which of the files are hosted:
+ * no blob is evicted until store_recall_done. Any thread. */
+bool store_recall_due(const struct store *s);
+/* Blocks: all that was hosted has been said by store_adopt and store_tag_set. Nothing happens if it was not due. */
+void store_recall_done(struct store *s);
 /* Any thread, queued: forgets and unlinks. */
 void store_delete(struct store *s, const struct digest *d);
 
@@ -130,6 +135,9 @@ void part_commit(struct part *p, const struct commit_info *info, void (*done)(in
  * thread that may block. */
 int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
               struct error *err) must_check;
+/* Any thread that may block: what is known of a blob whose file is in the folder is added to what the index says, and
+ * it is held; info's size is not looked at. 0, ERR_NOT_FOUND: there is no such file; or what the index said. */
+int store_adopt(struct store *s, const struct digest *d, const struct commit_info *info) must_check;
 
 /* --- tags: (canonical repository, tag) -> digest. In memory and in the index. Any thread. --- */
 struct tag_record {

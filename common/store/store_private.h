@@ -74,7 +74,8 @@ struct store {
     _Atomic bool closing;
     _Atomic bool stopping; /* no eviction in bulk any more */
     struct work reconcile_work;
-    struct map *salvaged; /* until reconciliation is over: digest to struct salvaged; NULL: the index was good */
+    _Atomic bool recall_due; /* there is a mark beside the index: what is hosted is not known yet */
+    struct map *salvaged;    /* until reconciliation is over: digest to struct salvaged; NULL: the index was good */
 };
 
 /* --- paths, relative to dir_fd --- */
@@ -142,6 +143,12 @@ int space_reserve(struct store *s, int64_t grow) must_check;
 /* Frees about `want` bytes, as far as that is possible; returns what was freed. */
 int64_t space_evict(struct store *s, int64_t want, unsigned flags);
 void space_wake(struct store *s);
+
+/* --- recall.c --- */
+/* Leaves the mark beside an index that is about to be made anew. */
+void recall_mark(struct store *s);
+/* Is there a mark from before? */
+bool recall_marked(const struct store *s);
 
 /* --- salvage.c --- */
 #define SALVAGED_SCOPES 8

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import resource
+import sqlite3
 
 import pytest
 
@@ -260,6 +261,93 @@ def test_a_damaged_index_is_rebuilt_and_held_content_served(chain, what):
     sent = chain.upstream.bytes_sent(blob.digest)
     fetch(edge, blob)
     assert chain.upstream.bytes_sent(blob.digest) == sent, "the blob's file was there all the time"
+
+
+PAGE = 4096
+
+
+def load(bench, central, image, name):
+    layout = bench.place("layout")
+    images.write_layout(image, layout)
+    central.command("load", layout, name)
+
+
+def damage_index(central, how):
+    """What has befallen the index of a stopped node; how: one page's number, or a word."""
+    index = central.data / "index.db"
+    with contextlib.closing(sqlite3.connect(index)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for side in ("index.db-wal", "index.db-shm"):
+        (central.data / side).unlink(missing_ok=True)
+    good = index.read_bytes()
+    if how == "gone":
+        index.unlink()
+    elif how == "cut":
+        index.write_bytes(good[: len(good) // PAGE // 2 * PAGE])
+    elif how == "head":
+        index.write_bytes(b"\0" * 16 + good[16:])
+    elif how == "rebuilt":
+        index.write_bytes(b"\0" * 16 + good[16:])
+        assert "catalogue" in central.command("verify", "--rebuild").stdout
+        assert "nothing was evicted" in central.command("prune", "--all", check=False).stderr
+    else:
+        with contextlib.closing(sqlite3.connect(index)) as db:
+            (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (how,)).fetchone()
+        index.write_bytes(good[: (root - 1) * PAGE] + images.noise(PAGE, how) + good[root * PAGE :])
+
+
+@pytest.mark.parametrize("how", ["blobs", "tags", "children", "head", "cut", "gone", "rebuilt", "gone after the catalogue"])
+def test_hosted_images_outlive_their_index(bench, how):
+    up = bench.faulty()
+    central = bench.central(("docker.io", up.url))
+    hosted = {"sample/one": images.small("one"), "sample/deep/two": images.multi_platform("two")}
+    for name, image in hosted.items():
+        load(bench, central, image, f"{name}:v1")
+    mirrored = images.noise_blob(MiB, "mirrored")
+    up.put(NAME, images.single_blob(mirrored), "v1")
+    raw.pull(central.port, NAME, "v1")
+    central.stop()
+    if how == "gone after the catalogue":
+        for file in central.data.glob("catalog.db*"):
+            file.unlink()
+        central.start()
+        wait_until(lambda: "catalog_relearned" in central.process.text(), "the catalogue is made from the store")
+        central.stop()
+    damage_index(central, how.split()[0])
+    central.start()
+    edge = bench.edge(central.fleet)
+    for node in (central, edge):
+        for name, image in hosted.items():
+            assert set(raw.pull(node.port, name, "v1")) == set(image.blobs()) | set(image.manifests())
+    wait_until(lambda: central.held(mirrored.digest) and central.metric("entrepot_held_blobs") > 6, "all is adopted")
+    central.command("prune", "--all")
+    assert not central.held(mirrored.digest)
+    central.restart()
+    central.command("prune", "--all")
+    for name, image in hosted.items():
+        assert set(raw.pull(central.port, name, "v1")) == set(image.blobs()) | set(image.manifests())
+        tags = central.json("ls", name)["tags"]
+        assert [(t["tag"], t["complete"]) for t in tags] == [("v1", True)], tags
+    assert not (central.data / "index.db.new").exists()
+
+
+def test_central_says_when_hosted_images_may_be_lost(bench):
+    central = bench.central(("docker.io", "http://127.0.0.1:1"))
+    image = images.small("maybe")
+    load(bench, central, image, "sample/maybe:v1")
+    central.stop()
+    damage_index(central, "gone")
+    central.blob_file(next(iter(image.blobs()))).unlink()
+    central.start()
+    assert "hosted_incomplete" in central.process.text()
+    assert "lost parts of 1 hosted image" in central.command("doctor", check=False).stdout
+    central.stop()
+    damage_index(central, "gone")
+    for file in central.data.glob("catalog.db*"):
+        file.unlink()
+    central.start()
+    assert "hosted_unknown" in central.process.text()
+    assert "both lost or damaged" in central.command("doctor", check=False).stdout
 
 
 def test_an_index_rebuilt_from_the_folder_alone_says_what_is_asked_for_again(chain):
