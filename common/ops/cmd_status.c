@@ -75,7 +75,10 @@ static void rows_sources(struct table *t, const json_t *doc) {
         if (json_is_true(json_object_get(central, "reachable"))) { /* the last failure is over: it is in the log */
             table_cellf(t, "%s: reachable", url);
         } else {
-            table_cellf(t, "%s: not reachable%s%s", url, *why ? ": " : "", why);
+            char age[SIZE_TEXT_MAX];
+            int64_t since = clock_wall_s() - json_int(central, "since", 0);
+            table_cellf(t, "%s: not reachable for %s%s%s", url, time_text(since > 0 ? since : 0, age), *why ? ": " : "",
+                        why);
         }
     }
     const json_t *list = json_object_get(doc, "upstreams");

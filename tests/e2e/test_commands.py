@@ -511,6 +511,14 @@ def test_client_config_prints_paths_and_contents_for_people(node):
         assert f"{HOST}:{node.port}" in said
 
 
+def test_client_config_and_doctor_go_by_the_running_daemon_not_by_what_they_are_given(chain):
+    for node in (chain.central, chain.edge):
+        given = ("--set", f"data={node.data}")
+        assert f"{HOST}:{node.port}" in run(node.binary, "client-config", "containerd", *given, env=SANITIZERS).stdout
+        done = run(node.binary, "doctor", *given, env=SANITIZERS, check=False)
+        assert done.returncode == 0 and f"{HOST}:{node.port} accepts connections" in done.stdout, done.stdout
+
+
 def test_docker_is_configured_by_what_client_config_prints(bench, chain):
     config = json.loads(files(chain.edge, "docker")["/etc/docker/daemon.json"])
     docker = bench.docker(config=config)

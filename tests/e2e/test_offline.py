@@ -49,7 +49,7 @@ def down_and_up(chain, down, up):
     assert says_why(missing), missing
     assert chain.edge.ready()
     assert chain.edge.metric("entrepot_central_reachable") == 0
-    assert re.search(r"^central .*: not reachable: .+", chain.edge.command("status").stdout, re.M)
+    assert re.search(r"^central .*: not reachable for \d+ ?\w+.*: .+", chain.edge.command("status").stdout, re.M)
     up()
     wait_until(lambda: cold(chain).status == 200, "a cold pull works again", 15, 0.1)
     raw.pull(chain.edge.port, "library/cold", "v1")
@@ -59,6 +59,29 @@ def down_and_up(chain, down, up):
 
 def test_with_central_stopped_held_content_is_served_and_the_rest_refused_at_once(chain):
     down_and_up(chain, chain.central.stop, chain.central.start)
+
+
+def test_who_wants_what_is_not_held_hastens_the_next_look_for_central(chain):
+    """Left alone, the looks come to be 5 s apart: five of them would take 25 s."""
+    failures = lambda: chain.edge.json("status")["central"]["failures"]
+    chain.central.stop()
+    wait_until(lambda: says_why(cold(chain)) and failures() >= 1, "the edge knows that central is away")
+    wait_until(lambda: failures() >= 7, "the looks are far apart", 30)
+    before = failures()
+    wait_until(lambda: says_why(cold(chain)) and failures() >= before + 5, "each look follows a pull", 12, 0.05)
+    chain.central.start()
+    wait_until(lambda: cold(chain).status == 200, "a cold pull works again", 15, 0.05)
+
+
+def test_a_tag_that_is_too_old_to_be_served_is_named_as_such(bench):
+    up = bench.registry()
+    up.put("library/held", images.small("held"), "v1")
+    made = bench.chain(("docker.io", up.url), edge={"stale_for": "1s"})
+    raw.pull(made.edge.port, "library/held", "v1")
+    made.central.stop()
+    gone = wait_until(lambda: (r := raw.manifest(made.edge.port, "library/held", "v1")).status != 200 and r, "the tag is too old", 15, 0.1)
+    assert says_why(gone) and "more than stale_for allows (1 s)" in gone.message, gone
+    assert raw.manifest(made.edge.port, "library/held", images.small("held").digest).status == 200
 
 
 def test_with_the_link_cut_it_is_the_same(chain):
