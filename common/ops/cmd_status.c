@@ -129,7 +129,7 @@ static void print_status(const json_t *doc) {
 }
 
 static int run(const struct command_context *ctx) {
-    if (ctx->argc > 0) return print_usage(ctx, &command_status, "takes no arguments");
+    if (ctx->argc > 0) return print_no_arguments(ctx, &command_status);
     struct error err = {0};
     _cleanup_(control_closep) struct control *c = NULL;
     json_t *doc = NULL;
