@@ -270,8 +270,18 @@ static void post_free(struct central_post *p) {
 static void unreachable(struct central_source *c, struct fetch_end *e) {
     struct central_state s;
     central_source_state(c, &s);
-    fetch_end_set(e, ERR_UNREACHABLE, "central at %s cannot be reached for %lld s (%s); what this edge holds is served",
-                  c->url, (long long)(clock_wall_s() - s.since_s), s.last_error);
+    int64_t age = clock_wall_s() - s.since_s;
+    if (age < 0) age = 0; /* the clock was set */
+    if (settings_known(c->settings))
+        fetch_end_set(e, ERR_UNREACHABLE,
+                      "central at %s cannot be reached for %lld s (%s); what this edge holds is served", c->url,
+                      (long long)age, s.last_error);
+    else /* the name may have been guessed wrong, and there is nothing yet that could be held */
+        fetch_end_set(
+            e, ERR_BUSY,
+            "central at %s has not yet told this edge which upstreams it has: it cannot be reached for %lld s "
+            "(%s)",
+            c->url, (long long)age, s.last_error);
     e->unasked = true;
 }
 

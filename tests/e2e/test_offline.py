@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,12 @@ def test_with_central_frozen_it_is_the_same(chain):
         thaw()
 
 
+def frozen(process):
+    """Every thread has stopped: SIGSTOP reaches one that runs a moment later."""
+    states = (t.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] for t in Path(f"/proc/{process.pid}/task").iterdir())
+    return all(state == "T" for state in states)
+
+
 def test_a_download_whose_central_freezes_before_it_answers_is_refused_with_the_others(bench):
     up = bench.faulty()
     blob = images.noise_blob(9 * MiB, "frozen")
@@ -110,6 +117,7 @@ def test_a_download_whose_central_freezes_before_it_answers_is_refused_with_the_
     chain = bench.chain(("docker.io", up.url))
     assert raw.manifest(chain.edge.port, "library/frozen", "v1").status == 200
     os.kill(chain.central.process.pid, signal.SIGSTOP)
+    wait_until(lambda: frozen(chain.central.process), "central is frozen")
     try:
         replies = []
 
@@ -195,9 +203,11 @@ def test_a_first_start_without_central_tells_the_cause_and_learns_of_it_later(be
     up.put("team/app", images.small("first"), "v1")
     central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"}, start=False)
     edge = bench.edge(central.fleet)
-    reply = raw.manifest(edge.port, "registry.example/team/app", "v1")
-    assert (reply.status, reply.json()["errors"][0]["code"], reply.headers["retry-after"]) == (503, "UNAVAILABLE", "1")
-    assert str(central.fleet) in reply.message and "cannot be reached" in reply.message
+    layer = images.small("first").layers[0].digest
+    asked = [raw.manifest(edge.port, name, "v1") for name in ("registry.example/team/app", "docker.io/team/app", "team/app")]
+    for reply in (*asked, raw.blob(edge.port, "team/app", layer)):
+        assert (reply.status, reply.json()["errors"][0]["code"], reply.headers["retry-after"]) == (503, "UNAVAILABLE", "1"), reply
+        assert str(central.fleet) in reply.message and "has not yet told" in reply.message and "cannot be reached" in reply.message
     central.start()
     wait_until(lambda: raw.manifest(edge.port, "registry.example/team/app", "v1").status == 200, "the name is known", 15, 0.1)
     central.stop()
