@@ -65,15 +65,28 @@ static const struct config_key edge_keys[] = {
 };
 const struct config_schema edge_config_schema = CONFIG_SCHEMA(edge_keys);
 
+/* A URL without a port, or with more than that, is seldom meant. NULL: nothing to note. */
+static const char *note_on(const char *central) {
+    struct http_url u;
+    if (!http_url_parse(central, &u)) return NULL;
+    const char *authority = strstr(central, "://") + 3, *colon = strrchr(authority, ':');
+    if (u.path[0])
+        return "central's URL has a path: what edges ask is put behind it, and central itself knows no prefix";
+    if (!colon || strchr(colon, ']'))
+        return "central's URL names no port, so it is that of http (80) or https (443); central's fleet port is 5001 "
+               "by "
+               "default";
+    if (http_host_class(u.host) == HTTP_ADDR_LOOPBACK) return NULL;
+    return "central is not on loopback, and central's fleet port listens on loopback only in this version: a tunnel "
+           "must lead there (operating.md), and nothing but it protects what passes";
+}
+
 static int edge_check(struct config_load *load, struct node_config *node, struct error *err) {
     struct edge_config *c = (struct edge_config *)node;
     size_t len = strlen(c->central);
     while (len && c->central[len - 1] == '/')
         c->central[--len] = '\0';
-    struct http_url u;
-    if (http_url_parse(c->central, &u) && http_host_class(u.host) != HTTP_ADDR_LOOPBACK)
-        node->note = "central is not on loopback, and central's fleet port listens on loopback only in this version: a "
-                     "tunnel must lead there (operating.md), and nothing but it protects what passes";
+    node->note = note_on(c->central);
     return node_config_check(load, node, "edge", err);
 }
 

@@ -48,6 +48,7 @@ struct fetch_end {
                    UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY, INVALID (such a thing cannot be asked for) */
     int status; /* HTTP status behind it, 0 if none */
     int64_t retry_after_s; /* RATE_LIMITED: 0 if unknown */
+    bool unasked;          /* nobody was asked, since nobody would have answered: to ask again costs nothing */
     char msg[256];         /* for a person, names the other side */
 };
 

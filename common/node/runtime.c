@@ -327,26 +327,36 @@ static bool held_by_entrepot(const struct node_config *node) {
     return ours;
 }
 
+/* With the key whose address it is. */
+static int not_listening(int r, const char *key, const char *more, struct error *err) {
+    if (r == -EADDRINUSE)
+        error_hint(err, "something already listens there: stop it, or choose another address with --set %s=HOST:PORT%s",
+                   key, more);
+    return error_wrap(err, "%s", key);
+}
+
 static int make_servers(struct node_run *n, struct error *err) {
     const struct node_config *node = n->rt.node;
     int r = make_tls(n, err);
     if (r < 0) return r;
     enum http_tls_mode mode = node->registry_cert_file ? HTTP_TLS_ON : HTTP_TLS_OFF;
     r = add_server(n, node->registry_listen, mode, on_registry_request, n, true, err);
-    if (r == -EADDRINUSE && held_by_entrepot(node))
+    if (r == -EADDRINUSE && held_by_entrepot(node)) {
         error_hint(err,
                    "another Entrepot node listens there, maybe another user's: use that one, or stop it, or choose "
                    "another address with --set registry.listen=:PORT");
-    if (r < 0) return error_wrap(err, "registry.listen");
+        return error_wrap(err, "registry.listen");
+    }
+    if (r < 0) return not_listening(r, "registry.listen", "", err);
     if (node->node_listen && n->tier->node_request) {
         r = make_node_tls(n, err);
         if (r == 0) r = add_server(n, node->node_listen, HTTP_TLS_EITHER, on_node_request, n, true, err);
-        if (r < 0) return error_wrap(err, "fleet.listen");
+        if (r < 0) return not_listening(r, "fleet.listen", ", and the same in the key central of its edges", err);
     }
     n->n_public = n->n_servers;
     make_api(n);
     r = add_server(n, node->admin_listen, HTTP_TLS_OFF, api_handle_admin, n->api, false, err);
-    if (r < 0) return error_wrap(err, "admin.listen");
+    if (r < 0) return not_listening(r, "admin.listen", "", err);
     char path[CONTROL_PATH_MAX], address[CONTROL_PATH_MAX + 8];
     r = control_socket_path(node->data, path, err);
     if (r < 0) return r;

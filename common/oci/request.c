@@ -83,6 +83,9 @@ static int take_repo(struct oci_request *out, struct part repo, struct oci_refus
     size_t host = path_host_len(repo.s, repo.len), skip = host ? host + 1 : 0;
     /* What is before the path has a limit of its own: an edge puts it there when it asks central. */
     bool ok = (!host || host_check(repo.s, host) == 0) && repo_path_check(repo.s + skip, repo.len - skip) == 0;
+    if (!ok && repo.len - skip > REPO_MAX)
+        return refuse(no, 400, "NAME_INVALID", "a repository name has at most %d characters, this one has %zu",
+                      REPO_MAX, repo.len - skip);
     if (!ok)
         return refuse(no, 400, "NAME_INVALID", "\"%.*s\" is not a repository name",
                       repo.len > 150 ? 150 : (int)repo.len, repo.s);

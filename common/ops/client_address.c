@@ -3,6 +3,7 @@
 #include "common/ops/client_config.h"
 
 #include "common/ops/config.h"
+#include "common/ops/table.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
@@ -115,4 +116,14 @@ size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRES
         if (asprintf(&out[n++], "%s:%s", loopback[i], port) < 0) abort();
     }
     return n;
+}
+
+void client_facts_told(struct client_facts *f, const json_t *status) {
+    const char *host = json_text(status, "client_address", "");
+    const json_t *addresses = json_object_get(status, "addresses"), *tls = json_object_get(addresses, "tls"),
+                 *loopback = json_object_get(status, "client_loopback");
+    if (!*host || strlen(host) >= sizeof(f->host) || !json_is_boolean(tls) || !json_is_boolean(loopback)) return;
+    snprintf(f->host, sizeof(f->host), "%s", host);
+    f->tls = json_is_true(tls);
+    f->loopback = json_is_true(loopback);
 }

@@ -3,6 +3,8 @@
 #ifndef ENTREPOT_OPS_CLIENT_CONFIG_H
 #define ENTREPOT_OPS_CLIENT_CONFIG_H
 
+#include <jansson.h>
+
 #include "common/core/buf.h"
 #include "common/core/error.h"
 #include "common/ops/node.h"
@@ -21,6 +23,9 @@ struct client_facts {
 /* host, tls and loopback of a node: its address; else, with TLS, its first registry name; else the host it listens on;
  * else 127.0.0.1 if it listens on loopback; else this machine's primary address. Upstreams are left empty. */
 void client_facts_find(struct client_facts *f, const struct node_config *node);
+/* The same three as a running daemon's status (may be NULL) has them: what it was started with decides, not what a
+ * command was given. Left as they are if it does not say. */
+void client_facts_told(struct client_facts *f, const json_t *status);
 
 /* "HOST:PORT" by which clients on this machine and others may name this node, as far as is known before it listens. The
  * array and its strings are the caller's. */

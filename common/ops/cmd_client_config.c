@@ -77,6 +77,7 @@ static int run(const struct command_context *ctx) {
     struct error err = {0};
     client_facts_find(&facts, ctx->node);
     json_t *status = ask_status(ctx->node);
+    client_facts_told(&facts, status);
     if (!upstreams_from(status, &upstreams)) client_config_offline(ctx->node, &upstreams);
     facts.upstreams = upstreams.names;
     facts.n_upstreams = upstreams.n;

@@ -36,7 +36,7 @@ static void print_df(const json_t *u) {
 }
 
 static int run(const struct command_context *ctx) {
-    if (ctx->argc > 0) return print_usage(ctx, &command_df, "takes no arguments");
+    if (ctx->argc > 0) return print_no_arguments(ctx, &command_df);
     struct error err = {0};
     json_t *doc = NULL;
     if (store_df(ctx->node, &doc, &err) < 0) return print_failure(ctx, &err);

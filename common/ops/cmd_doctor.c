@@ -28,7 +28,7 @@ static void print_check(const struct doctor_check *c) {
 }
 
 static int run(const struct command_context *ctx) {
-    if (ctx->argc > 0) return print_usage(ctx, &command_doctor, "takes no arguments");
+    if (ctx->argc > 0) return print_no_arguments(ctx, &command_doctor);
     struct doctor d;
     doctor_run(&d, ctx->node, ctx->json ? NULL : print_check);
     size_t failed = 0, warned = 0, skipped = 0;

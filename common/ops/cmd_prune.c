@@ -50,8 +50,12 @@ static int run(const struct command_context *ctx) {
     if (prune(ctx, target, &doc, &err) < 0) return print_failure(ctx, &err);
     if (ctx->json) return print_json(doc);
     char freed[SIZE_TEXT_MAX], held[SIZE_TEXT_MAX];
-    printf("%s freed; %s held\n", size_text(json_int(doc, "freed", 0), freed),
-           size_text(json_int(json_object_get(doc, "store"), "bytes", 0), held));
+    const json_t *store = json_object_get(doc, "store");
+    printf("%s freed (blobs and unfinished downloads); %s held", size_text(json_int(doc, "freed", 0), freed),
+           size_text(json_int(store, "bytes", 0), held));
+    if (json_int(store, "part_bytes", 0) > 0)
+        printf(", and %s of unfinished downloads", size_text(json_int(store, "part_bytes", 0), held));
+    putchar('\n');
     json_decref(doc);
     return EXIT_DONE;
 }

@@ -76,11 +76,10 @@ static void print_result(const char *ref, const struct pull_result *r) {
            (double)r->ms / 1000);
     for (size_t i = 0; i < r->n_sources; i++) {
         const struct pull_source *s = &r->sources[i];
-        printf("  %s  %s from %s, %lld object%s", i ? "      " : "from  ", size_text(s->bytes, size),
+        printf("  %s  %s from %s%s, %lld object%s\n", i ? "      " : "from  ", size_text(s->bytes, size),
+               s->joined ? "a download that was under way from " : "",
                strcmp(s->source, "store") == 0 ? "this node's store" : s->source, (long long)s->objects,
                s->objects == 1 ? "" : "s");
-        if (s->joined) printf(" (%lld joined a running fill)", (long long)s->joined);
-        putchar('\n');
     }
     if (r->passed_through > 0)
         fprintf(stderr,

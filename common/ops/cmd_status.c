@@ -75,7 +75,10 @@ static void rows_sources(struct table *t, const json_t *doc) {
         if (json_is_true(json_object_get(central, "reachable"))) { /* the last failure is over: it is in the log */
             table_cellf(t, "%s: reachable", url);
         } else {
-            table_cellf(t, "%s: not reachable%s%s", url, *why ? ": " : "", why);
+            char age[SIZE_TEXT_MAX];
+            int64_t since = clock_wall_s() - json_int(central, "since", 0);
+            table_cellf(t, "%s: not reachable for %s%s%s", url, time_text(since > 0 ? since : 0, age), *why ? ": " : "",
+                        why);
         }
     }
     const json_t *list = json_object_get(doc, "upstreams");
@@ -126,7 +129,7 @@ static void print_status(const json_t *doc) {
 }
 
 static int run(const struct command_context *ctx) {
-    if (ctx->argc > 0) return print_usage(ctx, &command_status, "takes no arguments");
+    if (ctx->argc > 0) return print_no_arguments(ctx, &command_status);
     struct error err = {0};
     _cleanup_(control_closep) struct control *c = NULL;
     json_t *doc = NULL;

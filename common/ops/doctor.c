@@ -75,6 +75,7 @@ static void check_daemon(struct doctor *d, struct doctor_check *c) {
     }
     struct error ignored = {0};
     if (control_json(ctl, "GET", "/api/doctor", &d->doctor, &ignored) < 0) d->doctor = NULL;
+    client_facts_told(&d->facts, d->status);
     if (json_is_true(json_object_get(d->status, "ready"))) {
         say(c, DOCTOR_OK, "%s %s runs, process %lld", d->node->program, json_text(d->status, "version", "?"),
             (long long)json_int(d->status, "pid", 0));

@@ -90,6 +90,7 @@ json_t *node_status(const struct node_parts *p) {
     struct client_facts facts;
     client_facts_find(&facts, p->node);
     put_s(o, "client_address", facts.host);
+    json_object_set_new(o, "client_loopback", json_boolean(facts.loopback));
     if (p->store) json_object_set_new(o, "store", store_usage_json(p->store));
     if (p->registry) json_object_set_new(o, "pulls", pulls_json(p->registry));
     if (p->fills) json_object_set_new(o, "fills", fills_json(p->fills));

@@ -59,7 +59,7 @@ static void count(struct pull *p, const struct control_answer *a, int64_t bytes)
     bool joined = pull_cache_status(a->cache_status, name);
     struct pull_result *out = p->out;
     size_t i = 0;
-    while (i < out->n_sources && strcmp(out->sources[i].source, name) != 0)
+    while (i < out->n_sources && (strcmp(out->sources[i].source, name) != 0 || (out->sources[i].joined > 0) != joined))
         i++;
     if (i == PULL_SOURCES_MAX) i--;
     if (i == out->n_sources) snprintf(out->sources[out->n_sources++].source, 128, "%s", name);
@@ -74,9 +74,21 @@ static bool collect(const void *data, size_t len, void *arg) {
     return buf_add(arg, data, len) == 0;
 }
 
+/* Says what to do about it. */
+static int other_bytes(const struct pull *p, const struct control_answer *a, struct error *err) {
+    char source[128];
+    pull_cache_status(a->cache_status, source);
+    bool held = strcmp(source, "store") == 0;
+    error_hint(err,
+               held ? "it has rotted on this node's disk: `%s verify` puts it aside, and it is fetched anew"
+                    : "pull again; if it stays so, `%s doctor` and the log say more of where it comes from",
+               p->o->node->program);
+    return ERR_MISMATCH;
+}
+
 /* Checks a body against what was asked (expected, may be NULL) and what the node says it is. */
-static int check_manifest(const struct buf *body, const struct digest *expected, const struct control_answer *a,
-                          struct digest *actual, struct error *err) {
+static int check_manifest(const struct pull *p, const struct buf *body, const struct digest *expected,
+                          const struct control_answer *a, struct digest *actual, struct error *err) {
     struct digest said;
     bool has_said = digest_parse(&said, a->digest, strlen(a->digest)) == 0;
     enum digest_alg alg = expected ? expected->alg : has_said ? said.alg : DIGEST_SHA256;
@@ -86,8 +98,9 @@ static int check_manifest(const struct buf *body, const struct digest *expected,
                                : has_said && said.alg == alg && !digest_eq(&said, actual) ? &said
                                                                                           : NULL;
     if (!bad) return 0;
-    return error_set(err, ERR_MISMATCH, "the manifest %s came with other bytes: %s", digest_str(bad, want),
-                     digest_str(actual, got));
+    error_set(err, ERR_MISMATCH, "the manifest %s came with other bytes: %s", digest_str(bad, want),
+              digest_str(actual, got));
+    return other_bytes(p, a, err);
 }
 
 static int get_manifest(struct pull *p, struct control *c, const char *ref, const struct wanted *expected,
@@ -105,7 +118,7 @@ static int get_manifest(struct pull *p, struct control *c, const char *ref, cons
                                  .arg = &body};
     struct control_answer a;
     int r = control_ask(c, &rq, &a, err);
-    if (r == 0) r = check_manifest(&body, expected ? &expected->digest : NULL, &a, actual, err);
+    if (r == 0) r = check_manifest(p, &body, expected ? &expected->digest : NULL, &a, actual, err);
     if (r == 0 && expected && expected->size >= 0 && expected->size != (int64_t)body.len) {
         r = error_set(err, ERR_MISMATCH, "the manifest has %zu bytes, its index promised %lld", body.len,
                       (long long)expected->size);
@@ -240,7 +253,10 @@ static int get_blob(struct pull *p, struct control *c, const struct wanted *w, s
     if (r < 0) return error_wrap(err, "blob %s", text);
     struct digest actual;
     hasher_final(&d.hash, &actual);
-    if (!digest_eq(&actual, &w->digest)) return error_set(err, ERR_MISMATCH, "blob %s came with other bytes", text);
+    if (!digest_eq(&actual, &w->digest)) {
+        error_set(err, ERR_MISMATCH, "blob %s came with other bytes", text);
+        return other_bytes(p, &a, err);
+    }
     if (w->size >= 0 && d.bytes != w->size) {
         return error_set(err, ERR_MISMATCH, "blob %s has %lld bytes, its manifest promised %lld", text,
                          (long long)d.bytes, (long long)w->size);

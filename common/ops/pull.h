@@ -20,11 +20,12 @@ struct pull_options {
     struct progress *progress;
 };
 
-/* What came from where. source: "store" (this node's disk), or as the node names it ("central", "docker.io"). */
+/* What came from where. source: "store" (this node's disk), or as the node names it ("central", "docker.io"). What
+ * joined a download that was under way is counted apart: its bytes have been fetched once, for all. */
 struct pull_source {
     char source[128];
     int64_t bytes, objects;
-    int64_t joined; /* objects whose fill was already running */
+    int64_t joined; /* 0, or all objects: their fills were already running */
 };
 struct pull_result {
     char digest[DIGEST_STR_MAX]; /* of what the reference named */

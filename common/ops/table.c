@@ -108,6 +108,11 @@ int print_usage(const struct command_context *ctx, const struct command *c, cons
     return EXIT_USAGE;
 }
 
+int print_no_arguments(const struct command_context *ctx, const struct command *c) {
+    if (ctx->argv[0][0] == '-') return print_usage(ctx, c, "unknown option %s", ctx->argv[0]);
+    return print_usage(ctx, c, "takes no arguments");
+}
+
 int64_t json_int(const json_t *o, const char *key, int64_t fallback) {
     const json_t *v = json_object_get(o, key);
     return json_is_integer(v) ? json_integer_value(v) : fallback;

@@ -148,7 +148,7 @@ static int64_t lifetime_ms(const struct question *q) {
         /* What central hosts costs no upstream anything to ask for, and who has just loaded it pulls it next. */
         return q->rq.repo.upstream[0] ? q->asker->negative_ms : 0;
     default:
-        return FAILURE_MS;
+        return q->answer->end.unasked ? 0 : FAILURE_MS;
     }
 }
 

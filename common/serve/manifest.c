@@ -58,6 +58,17 @@ static bool answer_stale(struct tag_check *c, const char *why) {
     return true;
 }
 
+/* Why not even what is known is served. */
+static void say_too_old(struct tag_check *c) {
+    char why[sizeof(c->answer.end.msg)];
+    int64_t age = clock_wall_s() - c->answer.record.checked_at;
+    if (!c->known || age <= c->registry->cfg.stale_for_s) return;
+    memcpy(why, c->answer.end.msg, sizeof(why));
+    snprintf(c->answer.end.msg, sizeof(c->answer.end.msg),
+             "%.140s; the tag that is known here was last checked %lld s ago, more than stale_for allows (%lld s)", why,
+             (long long)age, (long long)c->registry->cfg.stale_for_s);
+}
+
 static void answer_gone(struct tag_check *c) {
     struct registry *g = c->registry;
     struct blob_info info;
@@ -134,6 +145,7 @@ static void on_asked(const struct ask_answer *a, void *arg) {
             answer_gone(c);
         else
             c->answer.code = a->end.code;
+        if (a->end.code != ERR_DENIED) say_too_old(c);
     }
     if (c->told)
         check_free(c);

@@ -38,6 +38,8 @@
 #define SUSPECT_MS 2000
 #define SILENT_MS 800
 #define PROBE_MAX_MS 5000
+/* Somebody wants what only central has: the next probe comes so soon after the last one. */
+#define PROBE_WANTED_MS 250
 /* It is answered from memory. */
 #define PROBE_HEAD_MS 3000
 #define ERROR_BODY_MAX 8192
@@ -60,7 +62,7 @@ struct central_source {
     struct http_call *probe_call;
     const char *stranger; /* what the probe's answer has wrong, in why; NULL: nothing */
     char why[160];
-    int64_t probe_ms;
+    int64_t probe_ms, probed_ms, probe_due_ms; /* how long until the next, when the last went out and the next will */
     struct central_fetch *fetches;
     struct central_post *posts;
     pthread_mutex_t lock; /* guards state, for a few instructions */
@@ -99,6 +101,18 @@ static void heard(struct central_source *c) {
     c->silent = false;
 }
 
+static void probe_in(struct central_source *c, int64_t ms) {
+    c->probe_due_ms = clock_mono_ms() + ms;
+    timer_set(&c->probe, ms);
+}
+
+/* The breaker is open, and a request is refused for it. */
+static void probe_wanted(struct central_source *c) {
+    int64_t now = clock_mono_ms(), wait = c->probed_ms + PROBE_WANTED_MS - now;
+    if (wait < 0) wait = 0;
+    if (!c->probe_call && now + wait < c->probe_due_ms) probe_in(c, wait);
+}
+
 static void set_reachable(struct central_source *c, bool reachable, const char *why) {
     if (reachable) heard(c);
     pthread_mutex_lock(&c->lock);
@@ -117,7 +131,7 @@ static void set_reachable(struct central_source *c, bool reachable, const char *
     } else {
         log_warn("central_unreachable", KV_S("url", c->url), KV_S("why", why));
         c->probe_ms = PROBE_FIRST_MS;
-        timer_set(&c->probe, c->probe_ms);
+        probe_in(c, c->probe_ms);
         timer_set(&c->refuse, 0);
     }
 }
@@ -133,8 +147,12 @@ static const char *not_central(int status, const char *content_type, char why[16
     bool cannot =
         status == 413 || status == 500 || status == 503 || (status == 400 && is_type(content_type, "text/plain"));
     if (good || cannot) return NULL;
-    snprintf(why, 160, "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask", status,
-             status == 200 ? ", but no protobuf," : "");
+    /* The same words for the probe's GET and a POST. */
+    if (status == 404 || status == 405)
+        snprintf(why, 160, "this is not central's fleet port (5001 by default): it does not know what edges ask");
+    else
+        snprintf(why, 160, "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask",
+                 status, status == 200 ? ", but no protobuf," : "");
     return why;
 }
 
@@ -193,13 +211,14 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
     }
     set_reachable(c, false, r->status > 0 ? c->stranger : r->msg);
     c->probe_ms = c->probe_ms * 2 < PROBE_MAX_MS ? c->probe_ms * 2 : PROBE_MAX_MS;
-    timer_set(&c->probe, c->probe_ms);
+    probe_in(c, c->probe_ms);
 }
 
 static const struct http_call_events probe_events = {.head = probe_head, .done = probe_done};
 
 static void send_probe(struct central_source *c) {
     if (c->probe_call) return;
+    c->probed_ms = clock_mono_ms();
     char url[1024];
     snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, c->url);
     struct http_call_spec spec = {.method = "GET",
@@ -251,8 +270,19 @@ static void post_free(struct central_post *p) {
 static void unreachable(struct central_source *c, struct fetch_end *e) {
     struct central_state s;
     central_source_state(c, &s);
-    fetch_end_set(e, ERR_UNREACHABLE, "central at %s cannot be reached for %lld s (%s); what this edge holds is served",
-                  c->url, (long long)(clock_wall_s() - s.since_s), s.last_error);
+    int64_t age = clock_wall_s() - s.since_s;
+    if (age < 0) age = 0; /* the clock was set */
+    if (settings_known(c->settings))
+        fetch_end_set(e, ERR_UNREACHABLE,
+                      "central at %s cannot be reached for %lld s (%s); what this edge holds is served", c->url,
+                      (long long)age, s.last_error);
+    else /* the name may have been guessed wrong, and there is nothing yet that could be held */
+        fetch_end_set(
+            e, ERR_BUSY,
+            "central at %s has not yet told this edge which upstreams it has: it cannot be reached for %lld s "
+            "(%s)",
+            c->url, (long long)age, s.last_error);
+    e->unasked = true;
 }
 
 static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
@@ -569,7 +599,10 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     buf_init(&f->error_body, ERROR_BODY_MAX + 1);
     timer_init(&f->start, c->loop, on_refuse, f);
     bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
-    if (is_open(c) || (c->silent && asks_known_tag(c, rq))) {
+    if (is_open(c)) {
+        probe_wanted(c);
+        timer_set(&f->start, 0);
+    } else if (c->silent && asks_known_tag(c, rq)) {
         timer_set(&f->start, 0);
     } else if (by_tag) {
         send_tag(f);

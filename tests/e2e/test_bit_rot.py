@@ -136,3 +136,16 @@ def test_a_client_cannot_have_a_blob_read_again(chain):
     raw.ask(chain.edge.port, f"/v2/{NAME}/blobs/{blob.digest}", headers=DOUBT)
     for node in (chain.central, chain.edge):
         assert not [e for e in node.log() if "doubt" in e.get("event", "")]
+
+
+def test_a_pull_that_meets_rot_on_the_edge_s_own_disk_says_what_heals_it(chain):
+    blob, _ = offer(chain, 3 * MiB)
+    raw.pull(chain.edge.port, NAME, "v1")
+    wait_until(lambda: chain.edge.held(blob.digest), "the edge holds it")
+    rot(chain.edge, blob.digest, MiB)
+    failed = chain.edge.command("pull", f"{NAME}:v1", check=False)
+    assert failed.returncode == 1 and f"blob {blob.digest} came with other bytes" in failed.stderr, failed
+    assert "has rotted on this node's disk" in failed.stderr and "entrepot-edge verify" in failed.stderr, failed
+    chain.edge.command("verify", check=False)
+    assert chain.edge.command("pull", f"{NAME}:v1").returncode == 0
+    wait_until(lambda: right(chain.edge, blob.digest), "the edge holds the right bytes")

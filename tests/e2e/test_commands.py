@@ -61,6 +61,13 @@ def test_wrong_usage_is_2_and_says_what_is_right(node, tmp_path, words):
     assert done.stderr and not done.stdout
 
 
+def test_an_option_that_a_command_does_not_have_is_named_as_one(node):
+    for command in ("status", "doctor", "df"):
+        done = status(node, command, "--bogus")
+        assert done.returncode == 2 and "unknown option --bogus" in done.stderr, done
+        assert "takes no arguments" in status(node, command, "bogus").stderr
+
+
 def test_a_mistyped_command_is_told_the_nearest(node):
     assert "status" in status(node, "statsu").stderr
 
@@ -151,7 +158,10 @@ def test_central_s_address_without_a_scheme_or_on_another_machine_is_told(bench)
     assert "try: http://10.0.0.1:5001" in check("10.0.0.1:5001").stderr
     done = check("http://10.0.0.1:5001")
     assert done.returncode == 0 and "note: central is not on loopback" in done.stderr
-    assert not check("http://127.0.0.1:5001").stderr
+    for url in ("http://127.0.0.1:5001", "http://127.0.0.1:5001/", "https://[::1]:5001"):
+        assert not check(url).stderr
+    for url, told in (("http://127.0.0.1", "names no port"), ("https://[::1]", "names no port"), ("http://127.0.0.1:5001/v2", "has a path")):
+        assert check(url).returncode == 0 and told in check(url).stderr, url
 
 
 def test_a_set_that_is_none_swallows_no_command(node):
@@ -509,6 +519,14 @@ def test_client_config_prints_paths_and_contents_for_people(node):
             for line in content.splitlines():
                 assert line.strip() in said, (kind, line)
         assert f"{HOST}:{node.port}" in said
+
+
+def test_client_config_and_doctor_go_by_the_running_daemon_not_by_what_they_are_given(chain):
+    for node in (chain.central, chain.edge):
+        given = ("--set", f"data={node.data}")
+        assert f"{HOST}:{node.port}" in run(node.binary, "client-config", "containerd", *given, env=SANITIZERS).stdout
+        done = run(node.binary, "doctor", *given, env=SANITIZERS, check=False)
+        assert done.returncode == 0 and f"{HOST}:{node.port} accepts connections" in done.stdout, done.stdout
 
 
 def test_docker_is_configured_by_what_client_config_prints(bench, chain):

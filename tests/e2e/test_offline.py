@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -49,7 +50,7 @@ def down_and_up(chain, down, up):
     assert says_why(missing), missing
     assert chain.edge.ready()
     assert chain.edge.metric("entrepot_central_reachable") == 0
-    assert re.search(r"^central .*: not reachable: .+", chain.edge.command("status").stdout, re.M)
+    assert re.search(r"^central .*: not reachable for \d+ ?\w+.*: .+", chain.edge.command("status").stdout, re.M)
     up()
     wait_until(lambda: cold(chain).status == 200, "a cold pull works again", 15, 0.1)
     raw.pull(chain.edge.port, "library/cold", "v1")
@@ -59,6 +60,29 @@ def down_and_up(chain, down, up):
 
 def test_with_central_stopped_held_content_is_served_and_the_rest_refused_at_once(chain):
     down_and_up(chain, chain.central.stop, chain.central.start)
+
+
+def test_who_wants_what_is_not_held_hastens_the_next_look_for_central(chain):
+    """Left alone, the looks come to be 5 s apart: five of them would take 25 s."""
+    failures = lambda: chain.edge.json("status")["central"]["failures"]
+    chain.central.stop()
+    wait_until(lambda: says_why(cold(chain)) and failures() >= 1, "the edge knows that central is away")
+    wait_until(lambda: failures() >= 7, "the looks are far apart", 30)
+    before = failures()
+    wait_until(lambda: says_why(cold(chain)) and failures() >= before + 5, "each look follows a pull", 12, 0.05)
+    chain.central.start()
+    wait_until(lambda: cold(chain).status == 200, "a cold pull works again", 15, 0.05)
+
+
+def test_a_tag_that_is_too_old_to_be_served_is_named_as_such(bench):
+    up = bench.registry()
+    up.put("library/held", images.small("held"), "v1")
+    made = bench.chain(("docker.io", up.url), edge={"stale_for": "1s"})
+    raw.pull(made.edge.port, "library/held", "v1")
+    made.central.stop()
+    gone = wait_until(lambda: (r := raw.manifest(made.edge.port, "library/held", "v1")).status != 200 and r, "the tag is too old", 15, 0.1)
+    assert says_why(gone) and "more than stale_for allows (1 s)" in gone.message, gone
+    assert raw.manifest(made.edge.port, "library/held", images.small("held").digest).status == 200
 
 
 def test_with_the_link_cut_it_is_the_same(chain):
@@ -80,6 +104,12 @@ def test_with_central_frozen_it_is_the_same(chain):
         thaw()
 
 
+def frozen(process):
+    """Every thread has stopped: SIGSTOP reaches one that runs a moment later."""
+    states = (t.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] for t in Path(f"/proc/{process.pid}/task").iterdir())
+    return all(state == "T" for state in states)
+
+
 def test_a_download_whose_central_freezes_before_it_answers_is_refused_with_the_others(bench):
     up = bench.faulty()
     blob = images.noise_blob(9 * MiB, "frozen")
@@ -87,6 +117,7 @@ def test_a_download_whose_central_freezes_before_it_answers_is_refused_with_the_
     chain = bench.chain(("docker.io", up.url))
     assert raw.manifest(chain.edge.port, "library/frozen", "v1").status == 200
     os.kill(chain.central.process.pid, signal.SIGSTOP)
+    wait_until(lambda: frozen(chain.central.process), "central is frozen")
     try:
         replies = []
 
@@ -172,9 +203,11 @@ def test_a_first_start_without_central_tells_the_cause_and_learns_of_it_later(be
     up.put("team/app", images.small("first"), "v1")
     central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"}, start=False)
     edge = bench.edge(central.fleet)
-    reply = raw.manifest(edge.port, "registry.example/team/app", "v1")
-    assert (reply.status, reply.json()["errors"][0]["code"], reply.headers["retry-after"]) == (503, "UNAVAILABLE", "1")
-    assert str(central.fleet) in reply.message and "cannot be reached" in reply.message
+    layer = images.small("first").layers[0].digest
+    asked = [raw.manifest(edge.port, name, "v1") for name in ("registry.example/team/app", "docker.io/team/app", "team/app")]
+    for reply in (*asked, raw.blob(edge.port, "team/app", layer)):
+        assert (reply.status, reply.json()["errors"][0]["code"], reply.headers["retry-after"]) == (503, "UNAVAILABLE", "1"), reply
+        assert str(central.fleet) in reply.message and "has not yet told" in reply.message and "cannot be reached" in reply.message
     central.start()
     wait_until(lambda: raw.manifest(edge.port, "registry.example/team/app", "v1").status == 200, "the name is known", 15, 0.1)
     central.stop()

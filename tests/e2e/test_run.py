@@ -125,6 +125,43 @@ def test_make_run_takes_options_and_its_hints_follow_them(bench, sample):
     assert f"{sample.parent}/entrepot-edge --set registry.listen=:5055 pull docker.io/library/alpine" in said
 
 
+def test_make_run_names_the_folders_it_was_given_and_offers_to_remove_its_own_alone(bench, sample):
+    os.chmod(bench.folder, 0o755)
+    made = MakeRun(bench.place("home"), sample)
+    folders = {node: made.home / f"of {node}".replace(" ", "-") for node in ("central", "edge")}
+    made.process.env.update({f"{node.upper()}_ARGS": f"--set data={folder}" for node, folder in folders.items()})
+    bench.add(made).start().stop()
+    said = made.said()
+    for folder in folders.values():
+        assert said.count(str(folder)) >= 2 and (folder / "blobs").is_dir(), said
+    assert "both have stopped" in said and "rm -r" not in said and ".local/share" not in said and "/var/lib" not in said, said
+
+
+def test_make_run_s_own_folders_can_be_removed_as_it_says(started):
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert started.ended() == 0, started.said()
+    told = re.search(r"to be rid of it: rm -r (.+)\)", started.said())[1].split()
+    assert [str(started.home / p) for p in (".local/share/entrepot/central", ".local/share/entrepot/edge", ".local/state/entrepot")] == told
+
+
+@pytest.mark.parametrize("port,told", [(5001, "fleet.listen=127.0.0.1:5011' EDGE_ARGS='--set central=http://127.0.0.1:5011'"), (5002, "CENTRAL_ARGS='--set admin.listen="), (5052, "EDGE_ARGS='--set admin.listen="), (5050, "EDGE_ARGS='--set registry.listen=")])
+def test_make_run_s_hint_for_a_taken_port_names_its_key(bench, sample, port, told):
+    os.chmod(bench.folder, 0o755)
+    made = MakeRun(bench.place("home"), sample)
+    take = f"import os, socket, sys; s = socket.socket(); s.bind(('0.0.0.0', {port})); s.listen(); os.set_inheritable(s.fileno(), True); os.execvp(sys.argv[1], sys.argv[1:])"
+    at = made.process.argv.index("-") + 1
+    made.process.argv[at:at] = ["/usr/bin/python3", "-c", take]
+    made.process.spawn()
+    assert made.ended() == 1
+    assert "did not start" in made.said() and told in made.said(), made.said()
+
+
+def test_make_run_ends_well_when_a_node_is_told_to_stop(started):
+    os.kill(started.pid("central"), signal.SIGTERM)
+    assert started.ended() == 0, started.said()
+    assert "entrepot-central was told to stop" in started.said() and "by itself" not in started.said()
+
+
 def test_a_port_that_another_user_s_node_holds_is_told_as_such(bench):
     edge = bench.edge(1)
     other = bench.edge(1, {"registry.listen": f"127.0.0.1:{edge.port}"}, start=False)

@@ -126,6 +126,7 @@ static void overlong_names_and_paths_are_refused(void **state) {
     strcpy(target + 14 + REPO_MAX, "a/manifests/x");
     assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);
     assert_string_equal(no.code, "NAME_INVALID");
+    assert_non_null(strstr(no.msg, "at most 255 characters, this one has 256"));
     memset(target + 4, 'a', 3000);
     strcpy(target + 3004, "/manifests/x");
     assert_int_equal(oci_request_parse(&rq, target, &no), ERR_INVALID);

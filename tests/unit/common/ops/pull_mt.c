@@ -22,7 +22,8 @@ struct object {
 };
 static struct object objects[16];
 static size_t n_objects;
-static const char *cache_status, *broken; /* broken: the path whose body has a wrong byte */
+/* broken: the path whose body has a wrong byte; joined_path: the one whose download was under way */
+static const char *cache_status, *broken, *joined_path;
 
 static void object_add(const char *path, const char *type, const char *text) {
     struct object *o = &objects[n_objects++];
@@ -39,7 +40,9 @@ static void handle(struct http_req *req, void *arg) {
         char body[sizeof(o->text)];
         memcpy(body, o->text, sizeof(body));
         if (broken && strcmp(broken, o->path) == 0) body[strlen(body) - 1] ^= 1;
-        http_reply_header(req, "Cache-Status", cache_status);
+        bool joined = joined_path && strcmp(joined_path, o->path) == 0;
+        http_reply_header(req, "Cache-Status",
+                          joined ? "entrepot-edge; fwd=miss; collapsed; detail=\"central\"" : cache_status);
         http_reply(req, 200, o->type, body, strlen(body));
         return;
     }
@@ -161,6 +164,21 @@ static void takes_all_platforms_and_shared_layers_once(void **state) {
     assert_int_equal(r.sources[0].joined, 6);
 }
 
+static void what_joined_a_download_is_counted_apart(void **state) {
+    (void)state;
+    struct pull_result r;
+    struct error err;
+    cache_status = "entrepot-edge; fwd=miss; detail=\"central\"";
+    joined_path = layer_path;
+    assert_int_equal(pull("app:v1", "amd64", false, &r, &err), 0);
+    joined_path = NULL;
+    assert_int_equal(r.n_sources, 2);
+    assert_string_equal(r.sources[0].source, "central");
+    assert_string_equal(r.sources[1].source, "central");
+    assert_int_equal(r.sources[0].joined + r.sources[1].joined, 1);
+    assert_int_equal(r.sources[0].bytes + r.sources[1].bytes, r.bytes);
+}
+
 static void names_the_platforms_there_are(void **state) {
     (void)state;
     struct pull_result r;
@@ -218,6 +236,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_the_platform_asked_for),
         cmocka_unit_test(takes_all_platforms_and_shared_layers_once),
+        cmocka_unit_test(what_joined_a_download_is_counted_apart),
         cmocka_unit_test(names_the_platforms_there_are),
         cmocka_unit_test(refuses_wrong_bytes),
         cmocka_unit_test(refuses_more_bytes_than_promised),

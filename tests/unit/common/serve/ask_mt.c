@@ -31,6 +31,7 @@ static struct {
     struct asker *asker;
     struct refuser refuser;
     struct fetch_request rq;
+    bool unasked; /* so it refuses */
     int code;
     sem_t answered;
 } world;
@@ -39,6 +40,7 @@ static void refuse(void *arg) {
     struct refusal *f = arg;
     struct fetch_end e;
     fetch_end_set(&e, world.refuser.code, "scripted");
+    e.unasked = world.unasked;
     f->ev->done(&f->fetch, &e, f->arg);
     timer_fini(&f->timer);
     free(f);
@@ -132,11 +134,22 @@ static void that_central_does_not_answer_is_remembered_of_what_is_hosted_too(voi
     assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 1);
 }
 
+static void a_refusal_that_cost_nothing_is_not_remembered(void **state) {
+    (void)state;
+    world.refuser.code = ERR_UNREACHABLE;
+    assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
+    assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
+    world.unasked = true;
+    assert_int_equal(asked_after("docker.io", "library/b", FETCH_MANIFEST_HEAD), 2);
+    assert_int_equal(asked_after("docker.io", "library/b", FETCH_MANIFEST_HEAD), 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_upstreams_no_is_remembered_for_a_while, start, stop),
         cmocka_unit_test_setup_teardown(what_is_hosted_is_asked_for_anew_after_a_no, start, stop),
         cmocka_unit_test_setup_teardown(that_central_does_not_answer_is_remembered_of_what_is_hosted_too, start, stop),
+        cmocka_unit_test_setup_teardown(a_refusal_that_cost_nothing_is_not_remembered, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

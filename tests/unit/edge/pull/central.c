@@ -22,6 +22,8 @@ static void only_the_fleet_port_s_own_answer_is_central_s(void **state) {
         {200, NULL, false, "no protobuf"},
         {404, "text/plain; charset=utf-8", false, "not central's fleet port"},
         {404, "application/x-protobuf", false, "not central's fleet port"},
+        {404, "text/plain", false, "it does not know what edges ask"},
+        {405, "text/plain", false, "it does not know what edges ask"},
         {401, "application/json", false, "it answers 401"},
         {301, "text/html", false, "not central's fleet port"},
         {400, "text/html", false, "not central's fleet port"},
