@@ -185,7 +185,7 @@ int config_set(const struct config_schema *schema, struct config_node **root, co
     const struct config_key *key = NULL;
     int r = path_walk(schema, root, argument, eq, &place, &slot, &key, err);
     if (r < 0) return r;
-    assert(slot && key);
+    assert(slot);
     r = value_parse(key, eq + 1, &place, &value, err);
     if (r < 0) return r;
     config_tree_free(*slot);

@@ -1,47 +1,24 @@
 /* Fetching from central. Thread: the fetch loop.
  *
- *   closed (requests go out) ── a refusal, or a probe that fails ──▶ open (requests fail at once) ── a probe succeeds
- * ──▶ closed
- *
- * A request that merely waits says nothing about central, for its upstream may be the slow one: a probe decides. Until
- * it has decided, central is silent if it leaves the probe, too, without an answer for a moment: questions for tags
- * known here fail at once, all else still waits, for the line may just be slow. Whatever central says ends the silence.
- * When the probe fails, all that wait for an answer are told: nobody waits for his own time-out.
- *
- * Reachable is what answers as the fleet port does. Another port of central's, or another program, answers as well:
- * only the fleet's own calls tell, so they and probes decide, not what comes under /v2.
- */
+ * While the breaker is open (breaker.h) requests fail at once. While central is silent, questions for tags known here
+ * do. When it opens, all that wait for an answer are told: nobody waits for his own time-out. */
 #include "edge/pull/central.h"
 
 #include "common/core/clock.h"
-#include "common/core/log.h"
 #include "common/fill/wire_http.h"
 #include "common/serve/doubt.h"
-#include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
+#include "edge/pull/breaker.h"
 #include "edge/pull/tag.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define CONNECT_MS 2000
 /* Central itself waits for its upstream; it answers within its own limits or says why. */
 #define HEAD_MS 20000
 #define STALL_MS 20000
-/* A restart takes a tenth of a second: the first probes are close together. */
-#define PROBE_FIRST_MS 100
-/* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? A probe
- * that hears nothing for the second time makes the silence, before the patience with a known tag (3 s) is over. */
-#define SUSPECT_MS 2000
-#define SILENT_MS 800
-#define PROBE_MAX_MS 5000
-/* Somebody wants what only central has: the next probe comes so soon after the last one. */
-#define PROBE_WANTED_MS 250
-/* It is answered from memory. */
-#define PROBE_HEAD_MS 3000
 #define ERROR_BODY_MAX 8192
 #define POST_ANSWER_MAX (16 * MiB)
 
@@ -52,21 +29,12 @@ struct central_source {
     bool insecure;
     struct loop *loop;
     struct http_client *client;
-    struct timer probe, suspect, silence, refuse;
-    bool silent;
-    void (*found)(void *arg); /* central is there again; NULL: nobody wants to know */
-    void *found_arg;
+    struct breaker *breaker;
+    struct timer refuse;
     bool (*knows)(const struct repo_name *repo, const char *tag, void *arg);
     void *knows_arg;
-    unsigned awaiting; /* requests whose answer has not begun */
-    struct http_call *probe_call;
-    const char *stranger; /* what the probe's answer has wrong, in why; NULL: nothing */
-    char why[160];
-    int64_t probe_ms, probed_ms, probe_due_ms; /* how long until the next, when the last went out and the next will */
     struct central_fetch *fetches;
     struct central_post *posts;
-    pthread_mutex_t lock; /* guards state, for a few instructions */
-    struct central_state state;
 };
 
 struct central_fetch {
@@ -89,156 +57,16 @@ struct central_fetch {
     struct central_fetch *next;
 };
 
-static bool is_open(struct central_source *c) {
-    pthread_mutex_lock(&c->lock);
-    bool open = !c->state.reachable;
-    pthread_mutex_unlock(&c->lock);
-    return open;
-}
-
-static void heard(struct central_source *c) {
-    timer_clear(&c->silence);
-    c->silent = false;
-}
-
-static void probe_in(struct central_source *c, int64_t ms) {
-    c->probe_due_ms = clock_mono_ms() + ms;
-    timer_set(&c->probe, ms);
-}
-
-/* The breaker is open, and a request is refused for it. */
-static void probe_wanted(struct central_source *c) {
-    int64_t now = clock_mono_ms(), wait = c->probed_ms + PROBE_WANTED_MS - now;
-    if (wait < 0) wait = 0;
-    if (!c->probe_call && now + wait < c->probe_due_ms) probe_in(c, wait);
-}
-
-static void set_reachable(struct central_source *c, bool reachable, const char *why) {
-    if (reachable) heard(c);
-    pthread_mutex_lock(&c->lock);
-    bool changed = c->state.reachable != reachable;
-    c->state.reachable = reachable;
-    if (changed) c->state.since_s = clock_wall_s();
-    if (!reachable) {
-        c->state.failures++;
-        snprintf(c->state.last_error, sizeof(c->state.last_error), "%s", why);
-    }
-    pthread_mutex_unlock(&c->lock);
-    if (!changed) return;
-    if (reachable) {
-        log_info("central_reachable", KV_S("url", c->url));
-        if (c->found) c->found(c->found_arg);
-    } else {
-        log_warn("central_unreachable", KV_S("url", c->url), KV_S("why", why));
-        c->probe_ms = PROBE_FIRST_MS;
-        probe_in(c, c->probe_ms);
-        timer_set(&c->refuse, 0);
-    }
-}
-
-static bool is_type(const char *content_type, const char *wanted) {
-    size_t n = content_type ? strcspn(content_type, "; ") : 0;
-    return n == strlen(wanted) && strncasecmp(content_type, wanted, n) == 0;
-}
-
-/* NULL: so may central answer a call of the fleet's, if only to say that it cannot now. Else what is wrong with it. */
-static const char *not_central(int status, const char *content_type, char why[160]) {
-    bool good = status == 200 && is_type(content_type, WIRE_CONTENT_TYPE);
-    bool cannot =
-        status == 413 || status == 500 || status == 503 || (status == 400 && is_type(content_type, "text/plain"));
-    if (good || cannot) return NULL;
-    /* The same words for the probe's GET and a POST. */
-    if (status == 404 || status == 405)
-        snprintf(why, 160, "this is not central's fleet port (5001 by default): it does not know what edges ask");
-    else
-        snprintf(why, 160, "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask",
-                 status, status == 200 ? ", but no protobuf," : "");
-    return why;
-}
-
-bool central_is_fleet_port(int status, const char *content_type, char why[160]) {
-    const char *wrong = not_central(status, content_type, why);
-    if (!wrong && status != 200) snprintf(why, 160, "it answers %d", status);
-    return !wrong && status == 200;
-}
-
-/* --- suspicion --- */
-
-static void await_answer(struct central_source *c) {
-    if (c->awaiting++ == 0) timer_set(&c->suspect, SUSPECT_MS);
-}
-
-/* One answer has begun, or one request has ended without: alive tells which. */
-static void await_over(struct central_source *c, bool alive) {
-    c->awaiting--;
-    if (c->awaiting == 0)
-        timer_clear(&c->suspect);
-    else if (alive)
-        timer_set(&c->suspect, SUSPECT_MS);
-}
-
 static bool asks_known_tag(const struct central_source *c, const struct fetch_request *rq) {
     bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
     return by_tag && c->knows && c->knows(&rq->repo, rq->ref.tag, c->knows_arg);
 }
 
-static void on_silence(void *arg) {
+static void on_silent(void *arg) {
     struct central_source *c = arg;
-    c->silent = true;
-    log_warn("central_silent", KV_S("url", c->url));
     for (struct central_fetch *f = c->fetches; f; f = f->next) {
         if (f->post && asks_known_tag(c, &f->rq)) timer_set(&f->start, 0);
     }
-}
-
-/* --- the probe --- */
-
-static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
-    (void)call;
-    struct central_source *c = arg;
-    c->stranger = not_central(a->status, a->header(a, "content-type"), c->why);
-    return true;
-}
-
-static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
-    (void)call;
-    struct central_source *c = arg;
-    c->probe_call = NULL;
-    if (r->status > 0 && !c->stranger) {
-        set_reachable(c, true, NULL);
-        if (c->awaiting > 0) timer_set(&c->suspect, SUSPECT_MS);
-        return;
-    }
-    set_reachable(c, false, r->status > 0 ? c->stranger : r->msg);
-    c->probe_ms = c->probe_ms * 2 < PROBE_MAX_MS ? c->probe_ms * 2 : PROBE_MAX_MS;
-    probe_in(c, c->probe_ms);
-}
-
-static const struct http_call_events probe_events = {.head = probe_head, .done = probe_done};
-
-static void send_probe(struct central_source *c) {
-    if (c->probe_call) return;
-    c->probed_ms = clock_mono_ms();
-    char url[1024];
-    snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, c->url);
-    struct http_call_spec spec = {.method = "GET",
-                                  .url = url,
-                                  .insecure_tls = c->insecure,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = PROBE_HEAD_MS,
-                                  .total_ms = CONNECT_MS + PROBE_HEAD_MS,
-                                  .max_body = WIRE_MAX_UPSTREAMS};
-    c->probe_call = http_call_start(c->client, &spec, &probe_events, c);
-}
-
-static void on_probe(void *arg) {
-    send_probe(arg);
-}
-
-static void on_suspect(void *arg) {
-    struct central_source *c = arg;
-    send_probe(c);
-    timer_set(&c->silence, SILENT_MS);
 }
 
 /* --- posts --- */
@@ -261,7 +89,7 @@ static void post_free(struct central_post *p) {
         *link = p->next;
         break;
     }
-    if (p->waiting) await_over(p->c, false);
+    if (p->waiting) breaker_await_over(p->c->breaker, false);
     timer_fini(&p->refuse);
     buf_fini(&p->body);
     free(p);
@@ -288,10 +116,10 @@ static void unreachable(struct central_source *c, struct fetch_end *e) {
 static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_post *p = arg;
-    const char *wrong = not_central(a->status, a->header(a, "content-type"), p->why);
-    set_reachable(p->c, !wrong, wrong);
+    const char *wrong = breaker_not_central(a->status, a->header(a, "content-type"), p->why);
+    breaker_set(p->c->breaker, !wrong, wrong);
     p->waiting = false;
-    await_over(p->c, true);
+    breaker_await_over(p->c->breaker, true);
     return true;
 }
 
@@ -314,7 +142,7 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
         unreachable(p->c, &e);
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
-        if (r->status == 0 && r->code != ERR_TIMEOUT) set_reachable(p->c, false, r->msg);
+        if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(p->c->breaker, false, r->msg);
     } else if (r->status != 200) {
         fetch_end_from_status(&e, "central", r->status, NULL, p->body.data, p->body.len);
     }
@@ -342,7 +170,7 @@ post_start(struct central_source *c, const char *path, const char *request_id, c
     c->posts = p;
     buf_init(&p->body, (size_t)POST_ANSWER_MAX);
     timer_init(&p->refuse, c->loop, post_refused, p);
-    if (is_open(c)) {
+    if (breaker_is_open(c->breaker)) {
         timer_set(&p->refuse, 0);
         return p;
     }
@@ -363,7 +191,7 @@ post_start(struct central_source *c, const char *path, const char *request_id, c
                                   .max_body = POST_ANSWER_MAX};
     p->call = http_call_start(c->client, &spec, &post_events, p);
     p->waiting = true;
-    await_answer(c);
+    breaker_await(c->breaker);
     return p;
 }
 
@@ -380,7 +208,7 @@ static void fetch_free(struct central_fetch *f) {
         *link = f->next;
         break;
     }
-    if (f->waiting) await_over(f->c, false);
+    if (f->waiting) breaker_await_over(f->c->breaker, false);
     timer_fini(&f->start);
     buf_fini(&f->error_body);
     if (f->post) f->post->done = NULL;
@@ -398,9 +226,9 @@ static void end(struct central_fetch *f, const struct fetch_end *e) {
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
-    heard(f->c);
+    breaker_heard(f->c->breaker);
     f->waiting = false;
-    await_over(f->c, true);
+    breaker_await_over(f->c->breaker, true);
     f->status = a->status;
     const char *retry = a->header(a, "retry-after");
     if (retry) snprintf(f->retry_after, sizeof(f->retry_after), "%s", retry);
@@ -465,7 +293,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;
-        if (r->status == 0 && r->code != ERR_TIMEOUT) set_reachable(f->c, false, r->msg);
+        if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(f->c->breaker, false, r->msg);
     }
     end(f, &e);
 }
@@ -488,7 +316,7 @@ static const struct http_call_events call_events = {on_head, on_data, on_done, o
 static void on_refuse(void *arg) {
     struct central_fetch *f = arg;
     struct fetch_end e;
-    if (is_open(f->c))
+    if (breaker_is_open(f->c->breaker))
         unreachable(f->c, &e);
     else
         fetch_end_set(&e, ERR_TIMEOUT, "central at %s does not answer; what this edge holds is served", f->c->url);
@@ -496,7 +324,7 @@ static void on_refuse(void *arg) {
 }
 
 /* The breaker has opened: whoever waits for an answer hears of it. What is on its way may still come. */
-static void on_refuse_waiting(void *arg) {
+static void refuse_waiting(void *arg) {
     struct central_source *c = arg;
     struct central_post *p = c->posts;
     struct central_fetch *f = c->fetches;
@@ -504,7 +332,7 @@ static void on_refuse_waiting(void *arg) {
         p = p->next;
     while (f && !f->waiting)
         f = f->next;
-    if ((!p && !f) || !is_open(c)) return;
+    if ((!p && !f) || !breaker_is_open(c->breaker)) return;
     timer_set(&c->refuse, 0); /* the next one: who is told may start and end others */
     if (p) {
         http_call_cancel(p->call);
@@ -580,7 +408,7 @@ static void send_request(struct central_fetch *f) {
                                   .max_body = rq->max_body};
     f->call = http_call_start(c->client, &spec, &call_events, f);
     f->waiting = true;
-    await_answer(c);
+    breaker_await(c->breaker);
     buf_fini(&url);
 }
 
@@ -599,10 +427,10 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     buf_init(&f->error_body, ERROR_BODY_MAX + 1);
     timer_init(&f->start, c->loop, on_refuse, f);
     bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
-    if (is_open(c)) {
-        probe_wanted(c);
+    if (breaker_is_open(c->breaker)) {
+        breaker_wanted(c->breaker);
         timer_set(&f->start, 0);
-    } else if (c->silent && asks_known_tag(c, rq)) {
+    } else if (breaker_is_silent(c->breaker) && asks_known_tag(c, rq)) {
         timer_set(&f->start, 0);
     } else if (by_tag) {
         send_tag(f);
@@ -637,6 +465,12 @@ static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch};
 
 /* --- the source --- */
 
+bool central_is_fleet_port(int status, const char *content_type, char why[160]) {
+    const char *wrong = breaker_not_central(status, content_type, why);
+    if (!wrong && status != 200) snprintf(why, 160, "it answers %d", status);
+    return !wrong && status == 200;
+}
+
 bool central_is_loopback(const char *url) {
     struct http_url u;
     return http_url_parse(url, &u) && http_host_class(u.host) == HTTP_ADDR_LOOPBACK;
@@ -652,13 +486,15 @@ struct central_source *central_source_new(const char *url, const struct settings
     c->settings = settings;
     c->loop = l;
     c->client = client;
-    c->state.reachable = true; /* until shown otherwise */
-    pthread_mutex_init(&c->lock, NULL);
     c->insecure = central_is_loopback(url);
-    timer_init(&c->probe, l, on_probe, c);
-    timer_init(&c->suspect, l, on_suspect, c);
-    timer_init(&c->silence, l, on_silence, c);
-    timer_init(&c->refuse, l, on_refuse_waiting, c);
+    c->breaker = breaker_new(&(struct breaker_config){.url = url,
+                                                      .insecure = c->insecure,
+                                                      .loop = l,
+                                                      .client = client,
+                                                      .opened = refuse_waiting,
+                                                      .silent = on_silent,
+                                                      .arg = c});
+    timer_init(&c->refuse, l, refuse_waiting, c);
     return c;
 }
 
@@ -670,12 +506,8 @@ void central_source_free(struct central_source *c) {
         if (c->posts->call) http_call_cancel(c->posts->call);
         post_free(c->posts);
     }
-    if (c->probe_call) http_call_cancel(c->probe_call);
-    timer_fini(&c->probe);
-    timer_fini(&c->suspect);
     timer_fini(&c->refuse);
-    timer_fini(&c->silence);
-    pthread_mutex_destroy(&c->lock);
+    breaker_free(c->breaker);
     free(c);
 }
 
@@ -686,12 +518,12 @@ void central_source_fallback(struct central_source *c,
 }
 
 void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg) {
-    c->found = found;
-    c->found_arg = arg;
+    breaker_on_found(c->breaker, found, arg);
 }
 
 void central_source_found(void *arg) {
-    set_reachable(arg, true, NULL);
+    struct central_source *c = arg;
+    breaker_set(c->breaker, true, NULL);
 }
 
 struct source *central_source(struct central_source *c) {
@@ -699,7 +531,5 @@ struct source *central_source(struct central_source *c) {
 }
 
 void central_source_state(struct central_source *c, struct central_state *out) {
-    pthread_mutex_lock(&c->lock);
-    *out = c->state;
-    pthread_mutex_unlock(&c->lock);
+    breaker_state(c->breaker, out);
 }

@@ -252,6 +252,16 @@ static void set_reaches_every_kind_of_key(void **state) {
     central_config_free(&c->node);
 }
 
+static void set_replaces_an_item_of_a_list(void **state) {
+    (void)state;
+    struct central_config *c;
+    accepts(NULL, "upstreams[docker.io]={name: docker.io, fresh_for: 5m}", &c);
+    assert_int_equal(c->n_upstreams, 6);
+    assert_int_equal(c->upstreams[0].fresh_for_ms, 300000);
+    central_config_free(&c->node);
+    refuses(NULL, "upstreams[docker.io]=3", NULL, "must be a mapping");
+}
+
 static void set_steps_into_the_default_list(void **state) {
     (void)state;
     struct central_config *c;
@@ -385,6 +395,7 @@ int main(void) {
         cmocka_unit_test(errors_name_file_line_and_the_nearest_key),
         cmocka_unit_test(set_errors_name_the_argument),
         cmocka_unit_test(set_reaches_every_kind_of_key),
+        cmocka_unit_test(set_replaces_an_item_of_a_list),
         cmocka_unit_test(set_steps_into_the_default_list),
         cmocka_unit_test(upstreams_are_hosts_named_once),
         cmocka_unit_test(endpoints_are_plain_urls),
