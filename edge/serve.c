@@ -34,13 +34,7 @@ static const struct name_rules *rules(void *rt) {
 
 /* A "no" is central's to say. */
 static bool names_unsettled(char *why, size_t cap, void *rt) {
-    struct edge *e = edge_of(rt);
-    struct central_state s;
-    if (settings_known(e->settings)) return false;
-    central_source_state(e->central, &s);
-    snprintf(why, cap, "central at %s has not yet told this edge which upstreams it has%s%s", e->cfg->central,
-             s.reachable ? "" : ": it cannot be reached: ", s.reachable ? "" : s.last_error);
-    return true;
+    return central_source_untold(edge_of(rt)->central, why, cap);
 }
 
 static uint32_t scope(const struct repo_name *repo, void *rt) {

@@ -69,8 +69,7 @@ int catalog_each_tag(struct catalog *c,
                      void *arg) must_check;
 
 /* catalog_lookup from a loop: set all but the last two, submit, and done is called on the loop. The facts stay the
- * asker's.
- */
+ * asker's. */
 struct catalog_query {
     struct catalog *catalog;
     struct catalog_fact *facts;

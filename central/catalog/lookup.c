@@ -68,15 +68,9 @@ static void column_string(sqlite3_stmt *st, int col, char *out, size_t cap) {
     snprintf(out, cap, "%s", s ? s : "");
 }
 
-static bool column_digest(sqlite3_stmt *st, int col, struct digest *d) {
-    const uint8_t *key = sqlite3_column_blob(st, col);
-    int len = sqlite3_column_bytes(st, col);
-    return len >= 2 && digest_from_bytes(d, (enum digest_alg)key[0], key + 1, (size_t)len - 1) == 0;
-}
-
 static int read_child(sqlite3_stmt *st, struct manifest_child *c) {
     *c = (struct manifest_child){0};
-    if (!column_digest(st, 0, &c->digest)) return SQLITE_CORRUPT;
+    if (!writer_column_digest(st, 0, &c->digest)) return SQLITE_CORRUPT;
     int kind = sqlite3_column_int(st, 2);
     if (kind < CHILD_CONFIG || kind > CHILD_SUBJECT) return SQLITE_CORRUPT;
     c->size = sqlite3_column_int64(st, 1);
@@ -220,7 +214,7 @@ int catalog_each_tag(struct catalog *c,
                                 .checked_at = sqlite3_column_int64(st, 5),
                                 .deleted = sqlite3_column_int(st, 6) != 0};
         column_string(st, 4, t.media_type, sizeof(t.media_type));
-        if (repo && tag && column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
+        if (repo && tag && writer_column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
     }
     done_with(r, READ_TAGS);
     give_reader(c, r);

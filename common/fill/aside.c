@@ -66,13 +66,6 @@ int64_t aside_find(const struct fill *f, int64_t pos, bool last_too, struct open
     return end - pos;
 }
 
-void aside_forget(struct fill *f) {
-    aside_cancel_all(f);
-    struct aside_file *af = file_of(f);
-    for (int i = 0; af && i < PLACES_MAX; i++)
-        atomic_store_explicit(&af->pieces[i], -1, memory_order_release);
-}
-
 static void aside_free(struct aside *a) {
     for (struct aside **link = &a->fill->asides; *link; link = &(*link)->next) {
         if (*link != a) continue;
@@ -84,13 +77,20 @@ static void aside_free(struct aside *a) {
     free(a);
 }
 
-void aside_cancel_all(struct fill *f) {
+static void cancel_all(struct fill *f) {
     while (f->asides)
         aside_free(f->asides);
 }
 
+void aside_forget(struct fill *f) {
+    cancel_all(f);
+    struct aside_file *af = file_of(f);
+    for (int i = 0; af && i < PLACES_MAX; i++)
+        atomic_store_explicit(&af->pieces[i], -1, memory_order_release);
+}
+
 void aside_over(struct fill *f) {
-    aside_cancel_all(f);
+    cancel_all(f);
     struct aside_file *af = file_of(f);
     if (af && af->part) part_discard(af->part);
     if (af) af->part = NULL;

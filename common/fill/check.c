@@ -69,7 +69,8 @@ static bool piece_over(struct fill *f, const uint8_t *proof) {
     return false;
 }
 
-bool check_in_place(struct fill *f, const void *data, size_t len) {
+/* Bytes that follow `hashed` and are in the file already. False: a piece was wrong. */
+static bool check_in_place(struct fill *f, const void *data, size_t len) {
     hasher_update(&f->hasher, data, len);
     f->hashed += (int64_t)len;
     if (f->hashed % PIECE_SIZE != 0) return true;

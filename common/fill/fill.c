@@ -580,11 +580,7 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
         atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
         cfg->ask_catalogue(f, spec, cfg->arg);
     }
-    if (f->n_sources == 0) {
-        fetch_end_set(
-            &f->worst, ERR_NOT_FOUND,
-            "it is hosted, has no other source, and is not here: missing or damaged; load it (again) on central");
-    }
+    if (f->n_sources == 0) fetch_end_no_source(&f->worst);
     fill_open(f, apart);
     return f;
 }

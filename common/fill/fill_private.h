@@ -214,6 +214,7 @@ void fill_source_lied(struct fill *f, const char *what);
 /* Pauses the source, or lets it go on, by what is in memory. */
 void fill_hold_back(struct fill *f);
 struct fill_shard *fill_shard(struct fill *f);
+/* There is one, that a source's word outranks. */
 bool fill_size_is_claimed(const struct fill *f);
 void fill_set_size(struct fill *f, int64_t size, enum size_word word);
 
@@ -241,10 +242,8 @@ bool intake_flush(struct fill *f);
 void intake_drop(struct fill *f);
 
 /* check.c; fetch loop: the running hash, beside the loop where that pays, and the proof of each piece. */
-/* Bytes that follow `hashed` and are in the file already. False as above: a piece was wrong. */
-bool check_in_place(struct fill *f, const void *data, size_t len);
 /* Something was written: it goes to the hasher, once there is enough of it. What that has got to meanwhile is taken
- * over. False as above. */
+ * over. False as above: a piece was wrong. */
 bool check_written(struct fill *f);
 /* then(f) once everything written is hashed: now, or later in STEP_CHECKING; not at all if a piece is found wrong. */
 void check_then(struct fill *f, void (*then)(struct fill *f));
@@ -263,7 +262,6 @@ int64_t fill_bytes_slowest(const struct fill *f);
 
 /* aside.c; fetch loop: ranged fetches for readers far ahead. */
 void aside_consider(struct fill *f);
-void aside_cancel_all(struct fill *f);
 /* Nothing is fetched any more, and what was is on no disk; readers have it until the fill is freed. */
 void aside_over(struct fill *f);
 void aside_file_free(struct aside_file *af);

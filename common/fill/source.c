@@ -12,3 +12,9 @@ int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) {
     va_end(ap);
     return code;
 }
+
+int fetch_end_no_source(struct fetch_end *e) {
+    return fetch_end_set(
+        e, ERR_NOT_FOUND,
+        "it is hosted, has no other source, and is not here: missing or damaged; load it (again) on central");
+}

@@ -54,6 +54,8 @@ struct fetch_end {
 
 /* Makes *e anew with a code and words for a person (cut to fit). Returns code. */
 int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) printf_like(3, 4);
+/* There is nobody to ask. */
+int fetch_end_no_source(struct fetch_end *e);
 
 struct fetch;
 struct fetch_events {

@@ -34,15 +34,20 @@ static int prune(const struct command_context *ctx, int64_t target, json_t **out
     return r == ERR_UNREACHABLE ? prune_alone(ctx, target, out, err) : r;
 }
 
+/* The SIZE of `--to SIZE` or `--to=SIZE`; NULL: neither is given. */
+static const char *size_given(const struct command_context *ctx) {
+    if (ctx->argc == 2 && strcmp(ctx->argv[0], "--to") == 0) return ctx->argv[1];
+    return ctx->argc == 1 && strncmp(ctx->argv[0], "--to=", 5) == 0 ? ctx->argv[0] + 5 : NULL;
+}
+
 static int run(const struct command_context *ctx) {
     struct error err = {0};
     int64_t target = -1;
+    const char *to = size_given(ctx);
     if (ctx->argc == 1 && strcmp(ctx->argv[0], "--all") == 0) {
         target = 0;
-    } else if (ctx->argc == 2 && strcmp(ctx->argv[0], "--to") == 0) {
-        if (size_parse(ctx->argv[1], &target, &err) < 0) return print_usage(ctx, &command_prune, "%s", err.msg);
-    } else if (ctx->argc == 1 && strncmp(ctx->argv[0], "--to=", 5) == 0) {
-        if (size_parse(ctx->argv[0] + 5, &target, &err) < 0) return print_usage(ctx, &command_prune, "%s", err.msg);
+    } else if (to) {
+        if (size_parse(to, &target, &err) < 0) return print_usage(ctx, &command_prune, "%s", err.msg);
     } else {
         return print_usage(ctx, &command_prune, "say how much may stay, for example --to 10GiB");
     }

@@ -7,7 +7,6 @@
 
 /* What a command gets: the loaded configuration and its own arguments after its name (options common to all are already
  * taken out). */
-struct config_schema;
 struct command_context {
     const struct node_config *node; /* first member of the node's own config struct */
     bool json;                      /* --json */

@@ -268,8 +268,7 @@ static void on_ask(struct loop_task *task) {
         ask_one(q);
         return;
     }
-    fetch_end_set(&q->answer->end, ERR_NOT_FOUND,
-                  "it is hosted, has no other source, and is not here: missing or damaged; load it (again) on central");
+    fetch_end_no_source(&q->answer->end);
     finish(q);
 }
 

@@ -28,7 +28,7 @@ struct body {
     unsigned n_ranges, range;
     int64_t pos; /* next byte to hand over */
     bool multipart, part_open;
-    bool from_start; /* no range is asked for, or one that may as well be answered by the whole */
+    bool wants_all;  /* no range is asked for, or one that may as well be answered by the whole */
     bool as_whole;   /* whatever range was asked for */
     bool lengthless; /* sent as it comes: its length is told by nobody who can be held to it */
 };
@@ -140,7 +140,7 @@ static const char *range_asked(const struct exchange *x, const struct etag *etag
 }
 
 /* The ranges are settled and the head leaves. False: the answer is complete already. */
-static bool begin_range(struct body *b, const struct etag *etag) {
+static bool begin_range(struct body *b, const struct origin *from, const struct etag *etag) {
     struct exchange *x = b->x;
     struct http_req *req = x->req;
     const char *range = b->as_whole ? NULL : range_asked(x, etag);
@@ -150,8 +150,7 @@ static bool begin_range(struct body *b, const struct etag *etag) {
         serve_error_status(req, 416, REGERR_RANGE_INVALID, "the range begins after the content's end");
         return false;
     }
-    struct origin from = origin_of(b->reader);
-    entity_headers(x, &from, etag);
+    entity_headers(x, from, etag);
     if (r == HTTP_RANGE_NONE) {
         b->ranges[0] = (struct http_range){0, b->lengthless ? INT64_MAX : b->size};
         b->n_ranges = 1;
@@ -184,7 +183,7 @@ static bool begin(struct body *b) {
     struct origin from = origin_of(b->reader);
     make_etag(b->x, &etag);
     b->begun = true;
-    return !settled_by_conditions(b->x, &from, &etag) && begin_range(b, &etag);
+    return !settled_by_conditions(b->x, &from, &etag) && begin_range(b, &from, &etag);
 }
 
 static void on_drain(struct http_req *req) {
@@ -304,7 +303,7 @@ static bool may_begin(struct body *b, enum fill_state state) {
     b->as_whole = settled < 0 || settled != b->size;
     b->lengthless = b->as_whole && x->from_node;
     if (b->lengthless) return state == FILL_FLOWING;
-    if (b->as_whole && (!b->from_start || settled == FILL_SIZE_DOUBTED)) return false;
+    if (b->as_whole && (!b->wants_all || settled == FILL_SIZE_DOUBTED)) return false;
     return b->size >= 0 && (state == FILL_FLOWING || b->impatient);
 }
 
@@ -362,10 +361,10 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
     b->size = -1;
     snprintf(b->media_type, sizeof(b->media_type), "application/octet-stream");
     /* The size is not known yet: enough of the range to tell the fill where this reader will be. */
-    b->from_start = http_range_parse(x->is_head ? NULL : http_req_header(x->req, "range"), INT64_MAX, ranges, &n) !=
-                        HTTP_RANGE_PARTIAL ||
-                    (ranges[0].start == 0 && ranges[n - 1].end == INT64_MAX);
-    if (!b->from_start) {
+    const char *range = x->is_head ? NULL : http_req_header(x->req, "range");
+    b->wants_all = http_range_parse(range, INT64_MAX, ranges, &n) != HTTP_RANGE_PARTIAL ||
+                   (ranges[0].start == 0 && ranges[n - 1].end == INT64_MAX);
+    if (!b->wants_all) {
         spec.start = ranges[0].start;
         spec.end = ranges[n - 1].end;
     }
@@ -425,7 +424,7 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     b->size = size;
     b->begun = true;
     snprintf(b->media_type, sizeof(b->media_type), "%s", media_type);
-    if (begin_range(b, &etag))
+    if (begin_range(b, &held, &etag))
         pump(b);
     else
         b->ended = true;

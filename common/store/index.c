@@ -66,12 +66,6 @@ int index_bind_digest(sqlite3_stmt *st, int at, const struct digest *d) {
     return sqlite3_bind_blob(st, at, d, 1 + (int)digest_len(d->alg), SQLITE_TRANSIENT);
 }
 
-bool index_column_digest(sqlite3_stmt *st, int column, struct digest *d) {
-    const uint8_t *p = sqlite3_column_blob(st, column);
-    int n = sqlite3_column_bytes(st, column);
-    return p && n > 1 && digest_from_bytes(d, p[0], p + 1, (size_t)n - 1) == 0;
-}
-
 /* NULL: it could not be prepared, and db says why. */
 static sqlite3_stmt *statement(struct index *ix, sqlite3 *db, enum statement which) {
     sqlite3_stmt **st = &ix->statements[which];
@@ -253,7 +247,7 @@ static bool load_blob(sqlite3_stmt *st, const struct index_loader *l) {
     struct digest d;
     int64_t size = sqlite3_column_int64(st, 1), media = sqlite3_column_int64(st, 3);
     int64_t scopes = sqlite3_column_int64(st, 4), used = sqlite3_column_int64(st, 5);
-    if (!index_column_digest(st, 0, &d) || size < 0 || size > TABLE_SIZE_MAX || media < 0 || media > UINT16_MAX)
+    if (!writer_column_digest(st, 0, &d) || size < 0 || size > TABLE_SIZE_MAX || media < 0 || media > UINT16_MAX)
         return false;
     struct table_value v = {.size = size,
                             .flags = sqlite3_column_int(st, 2) & 0xff,
@@ -265,7 +259,7 @@ static bool load_blob(sqlite3_stmt *st, const struct index_loader *l) {
 static bool load_scope_of(sqlite3_stmt *st, const struct index_loader *l) {
     struct digest d;
     int64_t scope = sqlite3_column_int64(st, 1);
-    if (!index_column_digest(st, 0, &d) || scope <= 0 || scope > 0xffffff) return false;
+    if (!writer_column_digest(st, 0, &d) || scope <= 0 || scope > 0xffffff) return false;
     l->scope_of(&d, (uint32_t)scope, l->arg);
     return true;
 }
@@ -276,7 +270,7 @@ static bool load_tag(sqlite3_stmt *st, const struct index_loader *l) {
     struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
                              .size = sqlite3_column_int64(st, 4),
                              .deleted = sqlite3_column_int(st, 6)};
-    if (!repo || !tag || !media || !index_column_digest(st, 2, &rec.digest)) return false;
+    if (!repo || !tag || !media || !writer_column_digest(st, 2, &rec.digest)) return false;
     snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
     l->tag(repo, tag, &rec, l->arg);
     return true;

@@ -48,8 +48,6 @@ struct index_loader {
 };
 int index_load(sqlite3 *db, const struct index_loader *l, struct error *err) must_check;
 
-/* A digest column, as index_bind_digest wrote it. False if it is no digest. */
-bool index_column_digest(sqlite3_stmt *st, int column, struct digest *d);
 int index_bind_digest(sqlite3_stmt *st, int at, const struct digest *d);
 
 #endif

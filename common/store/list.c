@@ -112,7 +112,7 @@ static bool complete(struct store *s, sqlite3 *db, const struct digest *d, int d
     bool all = true;
     struct digest child;
     while (all && sqlite3_step(st) == SQLITE_ROW)
-        all = index_column_digest(st, 0, &child) && complete(s, db, &child, depth + 1);
+        all = writer_column_digest(st, 0, &child) && complete(s, db, &child, depth + 1);
     sqlite3_finalize(st);
     return all;
 }
@@ -146,7 +146,7 @@ int store_each_parent(struct store *s, const char *repo, const struct digest *ch
     sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
     index_bind_digest(st, 2, child);
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-        if (index_column_digest(st, 0, &d) && !fn(&d, arg)) break;
+        if (writer_column_digest(st, 0, &d) && !fn(&d, arg)) break;
     }
     return close_query(db, st, rc, err);
 }

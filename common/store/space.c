@@ -118,7 +118,7 @@ static bool child_held(struct store *s, const struct digest *manifest) {
         index_bind_digest(s->children_of, 1, manifest);
         struct digest child;
         while (!held && sqlite3_step(s->children_of) == SQLITE_ROW)
-            held = index_column_digest(s->children_of, 0, &child) && table_find(s->table, &child, NULL);
+            held = writer_column_digest(s->children_of, 0, &child) && table_find(s->table, &child, NULL);
         sqlite3_reset(s->children_of);
     }
     pthread_mutex_unlock(&s->children_lock);

@@ -30,6 +30,12 @@ struct writer {
     char path[];
 };
 
+bool writer_column_digest(sqlite3_stmt *st, int column, struct digest *d) {
+    const uint8_t *p = sqlite3_column_blob(st, column);
+    int n = sqlite3_column_bytes(st, column);
+    return p && n > 1 && digest_from_bytes(d, p[0], p + 1, (size_t)n - 1) == 0;
+}
+
 int writer_error_code(sqlite3 *db) {
     switch (sqlite3_errcode(db) & 0xff) {
     case SQLITE_OK:

@@ -5,6 +5,7 @@
 
 #include <sqlite3.h>
 
+#include "common/core/digest.h"
 #include "common/core/error.h"
 
 struct writer;
@@ -39,6 +40,9 @@ int writer_reader(struct writer *w, sqlite3 **out, struct error *err) must_check
 void writer_keep_log(sqlite3 *db);
 /* Runs what is queued, then closes; statements that jobs left prepared are finalised here. */
 void writer_close(struct writer *w);
+
+/* A digest as both databases keep it: the algorithm's byte, then the bytes. False if the column holds none. */
+bool writer_column_digest(sqlite3_stmt *st, int column, struct digest *d);
 
 /* The connection's last failure in our convention: 0 when there is none. Its thread. */
 int writer_error_code(sqlite3 *db);

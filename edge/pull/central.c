@@ -95,21 +95,32 @@ static void post_free(struct central_post *p) {
     free(p);
 }
 
+static int64_t seconds_since(const struct central_state *s) {
+    int64_t age = clock_wall_s() - s->since_s;
+    return age > 0 ? age : 0; /* the clock may have been set */
+}
+
+bool central_source_untold(struct central_source *c, char *why, size_t cap) {
+    struct central_state s;
+    if (settings_known(c->settings)) return false;
+    central_source_state(c, &s);
+    int n = snprintf(why, cap, "central at %s has not yet told this edge which upstreams it has", c->url);
+    if (!s.reachable && n > 0 && (size_t)n < cap)
+        snprintf(why + n, cap - (size_t)n, ": it cannot be reached for %lld s (%s)", (long long)seconds_since(&s),
+                 s.last_error);
+    return true;
+}
+
 static void unreachable(struct central_source *c, struct fetch_end *e) {
     struct central_state s;
+    char why[sizeof(e->msg)];
     central_source_state(c, &s);
-    int64_t age = clock_wall_s() - s.since_s;
-    if (age < 0) age = 0; /* the clock was set */
-    if (settings_known(c->settings))
+    if (central_source_untold(c, why, sizeof(why))) /* the name may have been guessed wrong, and nothing can be held */
+        fetch_end_set(e, ERR_BUSY, "%s", why);
+    else
         fetch_end_set(e, ERR_UNREACHABLE,
                       "central at %s cannot be reached for %lld s (%s); what this edge holds is served", c->url,
-                      (long long)age, s.last_error);
-    else /* the name may have been guessed wrong, and there is nothing yet that could be held */
-        fetch_end_set(
-            e, ERR_BUSY,
-            "central at %s has not yet told this edge which upstreams it has: it cannot be reached for %lld s "
-            "(%s)",
-            c->url, (long long)age, s.last_error);
+                      (long long)seconds_since(&s), s.last_error);
     e->unasked = true;
 }
 

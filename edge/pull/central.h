@@ -42,5 +42,7 @@ struct central_state {
     char last_error[256];
 };
 void central_source_state(struct central_source *c, struct central_state *out);
+/* Central has told no settings yet, in this life or an earlier one, so what a name means is not known: why says so. */
+bool central_source_untold(struct central_source *c, char *why, size_t cap);
 
 #endif

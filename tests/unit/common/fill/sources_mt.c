@@ -79,6 +79,15 @@ static void fill_goes_on_when_it_is_the_catalogue_that_is_wrong(void **state) {
     free(data);
 }
 
+/* One reader of all, whose source stops after 1 MiB. */
+static void start_held_back(struct taker *front, struct script *s, const struct digest *d, int64_t size) {
+    world_start(0);
+    atomic_store(&s->gate, 1 * MB);
+    taker_start(front, 0, d, size, "a", 0, 0);
+    while (atomic_load(&s->sent) < 1 * MB)
+        sched_yield();
+}
+
 static void fill_fetches_a_far_range_aside(void **state) {
     (void)state;
     const int64_t size = 40 * MB;
@@ -87,12 +96,8 @@ static void fill_fetches_a_far_range_aside(void **state) {
     struct script s;
     script_init(&s, "slow", data, size);
     world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
-    world_start(0);
-    atomic_store(&s.gate, 1 * MB);
     struct taker front, far;
-    taker_start(&front, 0, &d, size, "a", 0, 0);
-    while (atomic_load(&s.sent) < 1 * MB)
-        sched_yield();
+    start_held_back(&front, &s, &d, size);
     /* The main fetch stands at 1 MiB and shall not get to 30 by itself: only a ranged one can start there. */
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
     while (atomic_load(&s.last_offset) != 28 * MB)
@@ -121,12 +126,8 @@ static void fill_says_who_sent_a_wrong_piece_aside(void **state) {
     s.wrong_at = 29 * MB;
     s.gate_first = true;
     world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 9};
-    world_start(0);
-    atomic_store(&s.gate, 1 * MB);
     struct taker front, far;
-    taker_start(&front, 0, &d, size, "a", 0, 0);
-    while (atomic_load(&s.sent) < 1 * MB)
-        sched_yield();
+    start_held_back(&front, &s, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
     assert_int_equal(taker_wait(&far), 0);
     assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
@@ -156,12 +157,8 @@ static void fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right(v
     script_init(&s, "one", data, size);
     s.gate_first = true;
     world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 9};
-    world_start(0);
-    atomic_store(&s.gate, 1 * MB);
     struct taker front, far;
-    taker_start(&front, 0, &d, size, "a", 0, 0);
-    while (atomic_load(&s.sent) < 1 * MB)
-        sched_yield();
+    start_held_back(&front, &s, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
     while (atomic_load(&s.sent) < 1 * MB + 3 * PIECE_SIZE)
         sched_yield();

@@ -11,18 +11,22 @@
 
 #include "common/wire/wire.h"
 
+static void read_back(struct tag_reply *reply, const struct wire_response *rs) {
+    uint8_t *data;
+    size_t len;
+    struct error err = {0};
+    assert_int_equal(wire_response_encode(rs, &data, &len, &err), 0);
+    tag_reply_read(reply, (const char *)data, len);
+    free(data);
+}
+
 static void an_answer_to_no_question_is_refused_with_its_reason(void **state) {
     (void)state;
     struct wire_answer answers[2] = {{.status = WIRE_NOT_FOUND}, {.status = WIRE_NOT_FOUND}};
     for (size_t n = 0; n <= 2; n++) {
         struct wire_response rs = {.version = WIRE_VERSION, .answers = answers, .n_answers = n};
-        uint8_t *data;
-        size_t len;
-        struct error err = {0};
         struct tag_reply reply;
-        assert_int_equal(wire_response_encode(&rs, &data, &len, &err), 0);
-        tag_reply_read(&reply, (const char *)data, len);
-        free(data);
+        read_back(&reply, &rs);
         assert_int_equal(reply.end.code, n == 1 ? ERR_NOT_FOUND : ERR_UPSTREAM);
         if (n == 1) continue;
         const char *reason = strstr(reply.end.msg, "not readable: ");
@@ -42,13 +46,8 @@ static void each_refusal_keeps_its_kind(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct wire_answer a = {.status = cases[i].status, .message = "why"};
         struct wire_response rs = {.version = WIRE_VERSION, .answers = &a, .n_answers = 1};
-        uint8_t *data;
-        size_t len;
-        struct error err = {0};
         struct tag_reply reply;
-        assert_int_equal(wire_response_encode(&rs, &data, &len, &err), 0);
-        tag_reply_read(&reply, (const char *)data, len);
-        free(data);
+        read_back(&reply, &rs);
         assert_int_equal(reply.end.code, cases[i].code);
         assert_string_equal(reply.end.msg, "central: why");
     }
