@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_CENTRAL_CENTRAL_H
 #define ENTREPOT_CENTRAL_CENTRAL_H
 
-#include "common/ops/command.h"
+#include "common/cli/command.h"
 
 extern const struct command command_central_serve;
 

@@ -1,9 +1,9 @@
 /* `load LAYOUT REF`: brings an OCI layout (a folder with index.json and blobs) into a hosted repository of the running
  * central. Thread: main. */
-#include "common/ops/command.h"
+#include "common/cli/command.h"
 
-#include "common/ops/control_client.h"
-#include "common/ops/table.h"
+#include "common/admin/control_client.h"
+#include "common/cli/print.h"
 
 #include "central/cmd_load.h"
 

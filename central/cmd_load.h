@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_CENTRAL_CMD_LOAD_H
 #define ENTREPOT_CENTRAL_CMD_LOAD_H
 
-#include "common/ops/command.h"
+#include "common/cli/command.h"
 
 extern const struct command command_load;
 

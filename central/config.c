@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/oci/resolve.h"
-#include "common/ops/node_schema.h"
+#include "common/config/node_schema.h"
 
 static int hosted_check(const char *value, struct error *err) {
     size_t start = 0;

@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_CENTRAL_CONFIG_H
 #define ENTREPOT_CENTRAL_CONFIG_H
 
-#include "common/ops/config.h"
+#include "common/config/config.h"
 
 #define UPSTREAM_ENDPOINTS_MAX 16
 

@@ -2,8 +2,8 @@
 #include "central/central.h"
 #include "central/cmd_load.h"
 #include "central/config.h"
-#include "common/ops/cli.h"
-#include "common/ops/client_config.h"
+#include "common/cli/cli.h"
+#include "common/admin/engine_files.h"
 
 static const struct command *const commands[] = {
     &command_central_serve,

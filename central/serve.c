@@ -13,7 +13,7 @@
 #include "common/node/probe.h"
 #include "common/node/runtime.h"
 #include "common/oci/regerror.h"
-#include "common/ops/metrics.h"
+#include "common/metrics/metrics.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/http/client.h"
-#include "common/ops/node_schema.h"
+#include "common/config/node_schema.h"
 
 static const struct config_key registry_keys[] = {
     NODE_KEY_LISTEN(":5050", "Address and port of the registry API."),

@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_EDGE_CONFIG_H
 #define ENTREPOT_EDGE_CONFIG_H
 
-#include "common/ops/config.h"
+#include "common/config/config.h"
 
 struct edge_config {
     struct node_config node; /* first */

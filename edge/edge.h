@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_EDGE_EDGE_H
 #define ENTREPOT_EDGE_EDGE_H
 
-#include "common/ops/command.h"
+#include "common/cli/command.h"
 
 extern const struct command command_edge_serve;
 

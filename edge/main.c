@@ -1,5 +1,5 @@
 /* entrepot-edge: the branch's cache. Thread: main. */
-#include "common/ops/cli.h"
+#include "common/cli/cli.h"
 #include "edge/config.h"
 #include "edge/edge.h"
 

@@ -4,10 +4,10 @@
 
 #include "common/node/probe.h"
 #include "common/node/runtime.h"
-#include "common/ops/metrics.h"
+#include "common/metrics/metrics.h"
 #include "common/wire/upstreams.h"
 #include "edge/config.h"
-#include "edge/pull/lookup.h"
+#include "edge/pull/lookups.h"
 
 #include <stdio.h>
 #include <string.h>

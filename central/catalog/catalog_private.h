@@ -3,7 +3,7 @@
 #define ENTREPOT_CATALOG_PRIVATE_H
 
 #include "central/catalog/catalog.h"
-#include "common/store/writer.h"
+#include "common/db/writer.h"
 
 #include <pthread.h>
 

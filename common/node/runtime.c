@@ -11,12 +11,12 @@
 #include "common/core/file.h"
 #include "common/http/tls.h"
 #include "common/oci/manifest.h"
-#include "common/ops/api.h"
-#include "common/ops/cli.h"
-#include "common/ops/config.h"
-#include "common/ops/config_tree.h"
-#include "common/ops/control_client.h"
-#include "common/ops/daemon.h"
+#include "common/admin/api.h"
+#include "common/cli/cli.h"
+#include "common/config/config.h"
+#include "common/config/config_tree.h"
+#include "common/admin/control_client.h"
+#include "common/node/daemon.h"
 
 #include <errno.h>
 #include <stdio.h>

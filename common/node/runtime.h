@@ -9,8 +9,8 @@
 #include "common/fill/fill.h"
 #include "common/http/client.h"
 #include "common/http/server.h"
-#include "common/ops/client_config.h"
-#include "common/ops/command.h"
+#include "common/admin/engine_files.h"
+#include "common/cli/command.h"
 #include "common/serve/registry.h"
 #include "common/store/store.h"
 
@@ -41,7 +41,7 @@ struct runtime_tier {
     void (*stop)(struct runtime *rt);
     /* A request on the node-to-node port that is not under /v2. NULL: there is no such port. */
     void (*node_request)(struct http_req *req, struct runtime *rt);
-    /* Work pool: what /api/status shows of this tier, and the facts of /api/doctor (ops/api.h). */
+    /* Work pool: what /api/status shows of this tier, and the facts of /api/doctor (admin/api.h). */
     json_t *(*status)(void *rt);
     json_t *(*doctor)(void *rt);
     /* Work pool: brings an image into a hosted repository. NULL: this tier has none. */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/store/writer.h"
+#include "common/db/writer.h"
 
 const char index_schema[] =
     "PRAGMA application_id = 0x456e7472;"

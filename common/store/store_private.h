@@ -18,7 +18,7 @@
 #include "common/store/store.h"
 #include "common/store/table.h"
 #include "common/store/tags.h"
-#include "common/store/writer.h"
+#include "common/db/writer.h"
 
 #define STORE_PATH_MAX 192
 #define STRIPES 64u

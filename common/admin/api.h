@@ -1,0 +1,49 @@
+/* The admin port and the control socket: health, metrics, status, and the few changes commands ask for. Both are served
+ * by the HTTP server; only the socket (mode 0600, in the data folder) takes changes and answers /v2/. Whatever may
+ * block runs in the work pool and comes back to the loop of its request.
+ *
+ *   GET  /healthz /readyz /metrics /api/status /api/ls[?repo=NAME] /api/df            both
+ *   GET  /api/doctor                                                                  socket
+ *   POST /api/verify   (a line of JSON now and then, the last has "done" or "error")  socket
+ *   POST /api/prune?target=BYTES   POST /api/load?layout=PATH&ref=REPO:TAG            socket
+ *   /v2/…                                                                             socket
+ * Failures are {"error":{"message","hint"}}. Thread: handlers run on serving loops. */
+#ifndef ENTREPOT_ADMIN_API_H
+#define ENTREPOT_ADMIN_API_H
+
+#include "common/admin/node_stats.h"
+
+struct api;
+
+struct api_hooks {
+    struct node_parts parts;
+    struct workpool *pool;
+    /* Work pool; may be NULL. An object whose keys are laid over /api/status: "upstreams", "central". */
+    json_t *(*status)(void *arg);
+    /* Work pool; may be NULL. The facts of /api/doctor; see control_client.h for its shape. */
+    json_t *(*doctor)(void *arg);
+    /* Serving loop: /v2/ on the control socket. May be NULL. */
+    void (*v2)(struct http_req *req, void *arg);
+    /* Work pool: brings an OCI layout into a hosted repository; NULL on an edge. *result: what was loaded (may stay
+     * NULL). */
+    int (*load)(const char *layout, const char *ref, json_t **result, struct error *err, void *arg);
+    void *arg;
+};
+
+/* Control thread. hooks is copied; what it points to must outlive the api. Registers the metrics collector. */
+struct api *api_new(const struct api_hooks *hooks);
+/* Any thread, at shutdown: a running verify ends soon, so that the work pool can; no more changes, no more pulls. */
+void api_stop(struct api *a);
+/* After the servers are drained and the work pool is gone. */
+void api_free(struct api *a);
+
+/* http_server_config.handler with arg = struct api: for the TCP port, and for the socket. */
+void api_handle_admin(struct http_req *req, void *arg);
+void api_handle_control(struct http_req *req, void *arg);
+
+/* Where the socket is: "DATA/control.sock" (a UNIX address holds at most 107 bytes: ERR_TOO_BIG says so). The server
+ * wants "unix:" in front. */
+#define CONTROL_PATH_MAX 108
+int control_socket_path(const char *data, char out[CONTROL_PATH_MAX], struct error *err) must_check;
+
+#endif

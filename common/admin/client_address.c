@@ -1,0 +1,129 @@
+/* Finds the address by which clients reach this node. Thread: main or work pool; never blocks on the network (a UDP
+ * connect only asks the routing table). */
+#include "common/admin/engine_files.h"
+
+#include "common/config/config.h"
+#include "common/cli/print.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Splits "HOST:PORT", "[V6]:PORT", ":PORT"; host without brackets. */
+static void listen_split(const char *listen, char *host, size_t cap, const char **port) {
+    const char *colon = strrchr(listen, ':');
+    size_t len = colon ? (size_t)(colon - listen) : strlen(listen);
+    *port = colon ? colon + 1 : "";
+    if (len >= 2 && listen[0] == '[' && listen[len - 1] == ']') {
+        listen++;
+        len -= 2;
+    }
+    snprintf(host, cap, "%.*s", (int)len, listen);
+}
+
+/* The address the kernel would send from towards far; documentation addresses, never sent to. */
+static bool source_towards(int family, const char *far, char out[INET6_ADDRSTRLEN]) {
+    _cleanup_(closep) int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(9)};
+    bool is4 = family == AF_INET;
+    if (inet_pton(family, far, is4 ? (void *)&four.sin_addr : (void *)&six.sin6_addr) != 1) return false;
+    struct sockaddr *sa = is4 ? (struct sockaddr *)&four : (struct sockaddr *)&six;
+    socklen_t len = is4 ? sizeof(four) : sizeof(six);
+    if (connect(fd, sa, len) < 0 || getsockname(fd, sa, &len) < 0) return false;
+    return inet_ntop(family, is4 ? (void *)&four.sin_addr : (void *)&six.sin6_addr, out, INET6_ADDRSTRLEN) != NULL;
+}
+
+/* For a machine without a default route: the first address of an interface that is up. */
+static bool first_interface(char out[INET6_ADDRSTRLEN]) {
+    struct ifaddrs *all;
+    if (getifaddrs(&all) < 0) return false;
+    bool found = false;
+    for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET) continue;
+        if (!(i->ifa_flags & IFF_UP) || (i->ifa_flags & IFF_LOOPBACK)) continue;
+        struct sockaddr_in four;
+        memcpy(&four, i->ifa_addr, sizeof(four));
+        found = inet_ntop(AF_INET, &four.sin_addr, out, INET6_ADDRSTRLEN) != NULL;
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+static void primary_address(char out[INET6_ADDRSTRLEN]) {
+    if (source_towards(AF_INET, "192.0.2.1", out)) return;
+    if (source_towards(AF_INET6, "2001:db8::1", out)) return;
+    if (!first_interface(out)) snprintf(out, INET6_ADDRSTRLEN, "127.0.0.1");
+}
+
+static bool is_loopback(const char *host) {
+    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+}
+
+static bool is_any(const char *host) {
+    return !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+static bool has_port(const char *name) {
+    const char *colon = strrchr(name, ':');
+    return colon && (name[0] != '[' ? strchr(name, ':') == colon : colon[-1] == ']');
+}
+
+void client_facts_find(struct client_facts *f, const struct node_config *node) {
+    memset(f, 0, sizeof(*f));
+    char listen_host[256], found[INET6_ADDRSTRLEN];
+    const char *port, *host;
+    listen_split(node->registry_listen ? node->registry_listen : ":5050", listen_host, sizeof(listen_host), &port);
+    f->tls = node->registry_cert_file != NULL;
+    if (node->address && *node->address) {
+        host = node->address;
+    } else if (f->tls && node->n_registry_names > 0) {
+        host = node->registry_names[0];
+    } else if (is_loopback(listen_host)) {
+        host = strcmp(listen_host, "::1") == 0 ? "::1" : "127.0.0.1";
+    } else if (!is_any(listen_host)) {
+        host = listen_host;
+    } else {
+        primary_address(found);
+        host = found;
+    }
+    f->loopback = is_loopback(host);
+    if (has_port(host)) {
+        snprintf(f->host, sizeof(f->host), "%s", host);
+    } else if (strchr(host, ':') && host[0] != '[') {
+        snprintf(f->host, sizeof(f->host), "[%s]:%s", host, port);
+    } else {
+        snprintf(f->host, sizeof(f->host), "%s:%s", host, port);
+    }
+}
+
+size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]) {
+    struct client_facts facts;
+    char host[256];
+    const char *port;
+    size_t n = 0;
+    client_facts_find(&facts, node);
+    listen_split(node->registry_listen ? node->registry_listen : ":5050", host, sizeof(host), &port);
+    if (strcmp(port, "0") == 0) return 0;
+    if (!(out[n++] = strdup(facts.host))) abort();
+    static const char *const loopback[] = {"127.0.0.1", "localhost", "[::1]"};
+    for (size_t i = 0; i < ARRAY_LEN(loopback) && (is_any(host) || is_loopback(host)); i++) {
+        if (asprintf(&out[n++], "%s:%s", loopback[i], port) < 0) abort();
+    }
+    return n;
+}
+
+void client_facts_told(struct client_facts *f, const json_t *status) {
+    const char *host = json_text(status, "client_address", "");
+    const json_t *addresses = json_object_get(status, "addresses"), *tls = json_object_get(addresses, "tls"),
+                 *loopback = json_object_get(status, "client_loopback");
+    if (!*host || strlen(host) >= sizeof(f->host) || !json_is_boolean(tls) || !json_is_boolean(loopback)) return;
+    snprintf(f->host, sizeof(f->host), "%s", host);
+    f->tls = json_is_true(tls);
+    f->loopback = json_is_true(loopback);
+}

@@ -1,0 +1,250 @@
+/* The files of each container engine. What each engine does and wants is in docs of its own: moby's registry-mirrors,
+ * containerd's docs/hosts.md, containers-registries.conf(5), k3s's private registry page. Thread: main. */
+#include "common/admin/engine_files.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char CLIENT_CONFIG_KINDS[] = "docker, containerd, podman, cri-o, k3s";
+const char *const CLIENT_DEFAULT_UPSTREAMS[] = {"docker.io",       "ghcr.io", "quay.io",
+                                                "registry.k8s.io", "gcr.io",  "mcr.microsoft.com"};
+const size_t CLIENT_N_DEFAULT_UPSTREAMS = ARRAY_LEN(CLIENT_DEFAULT_UPSTREAMS);
+
+static void (*offline)(const struct node_config *node, struct client_upstreams *out);
+
+void client_config_set_offline(void (*fn)(const struct node_config *node, struct client_upstreams *out)) {
+    offline = fn;
+}
+
+void client_config_offline(const struct node_config *node, struct client_upstreams *out) {
+    memset(out, 0, sizeof(*out));
+    if (offline) {
+        offline(node, out);
+        return;
+    }
+    for (; out->n < CLIENT_N_DEFAULT_UPSTREAMS; out->n++)
+        out->names[out->n] = CLIENT_DEFAULT_UPSTREAMS[out->n];
+    out->default_upstream = "docker.io";
+}
+
+/* Text is small and bounded by the number of upstreams: failing to add it is being out of memory. */
+static void say(struct buf *b, const char *fmt, ...) printf_like(2, 3);
+static void say(struct buf *b, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    char *text;
+    if (vasprintf(&text, fmt, ap) < 0 || buf_add_str(b, text) < 0) abort();
+    va_end(ap);
+    free(text);
+}
+
+static char *text_of(struct buf *b) {
+    char *s = buf_steal(b, NULL);
+    if (!s) s = strdup("");
+    if (!s) abort();
+    return s;
+}
+
+/* Takes content; path and note are copied. */
+static void file_add(struct client_files *out, const char *path, struct buf *content, const char *note) {
+    if (out->n == ARRAY_LEN(out->items)) {
+        buf_fini(content);
+        return;
+    }
+    struct client_file *f = &out->items[out->n++];
+    f->path = strdup(path);
+    f->content = text_of(content);
+    f->note = strdup(note);
+    if (!f->path || !f->note) abort();
+}
+
+static void note_set(struct client_files *out, const char *fmt, ...) printf_like(2, 3);
+static void note_set(struct client_files *out, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    char *more, *both;
+    if (vasprintf(&more, fmt, ap) < 0) abort();
+    va_end(ap);
+    if (!out->note) {
+        out->note = more;
+        return;
+    }
+    if (asprintf(&both, "%s\n%s", out->note, more) < 0) abort();
+    free(more);
+    free(out->note);
+    out->note = both;
+}
+
+static const char *scheme(const struct client_facts *f) {
+    return f->tls ? "https" : "http";
+}
+
+static bool is_default(const struct client_facts *f, const char *upstream) {
+    return f->default_upstream && strcmp(f->default_upstream, upstream) == 0;
+}
+
+static void private_ca(struct client_files *out, const struct client_facts *f, const char *where) {
+    if (f->tls)
+        note_set(out, "If the certificate of %s is from your own CA, put the CA's certificate at %s", f->host, where);
+}
+
+static void private_ca_in(struct client_files *out, const struct client_facts *f, const char *folder) {
+    char where[CLIENT_HOST_MAX + 64];
+    snprintf(where, sizeof(where), "%s/%s/ca.crt", folder, f->host);
+    private_ca(out, f, where);
+}
+
+/* What no mirror serves is pulled by this node's address. */
+static void docker_others(const struct client_facts *f, bool mirror, struct client_files *out) {
+    struct buf names;
+    buf_init(&names, 0);
+    for (size_t i = 0; i < f->n_upstreams; i++) {
+        const char *u = f->upstreams[i];
+        if (strchr(u, ':') || (mirror && strcmp(u, "docker.io") == 0)) continue;
+        say(&names, "%s%s", names.len ? ", " : "", u);
+    }
+    if (names.len > 0)
+        note_set(out, "By address, not by mirror: docker pull %s/UPSTREAM/REPOSITORY:TAG, with UPSTREAM one of %s",
+                 f->host, names.data);
+    buf_fini(&names);
+}
+
+/* dockerd mirrors docker.io alone, and sends no name of the registry it means: the mirror's bare names must be
+ * docker.io's, else it would be given another registry's images. */
+static void docker(const struct client_facts *f, struct client_files *out) {
+    struct buf b;
+    buf_init(&b, 0);
+    bool mirror = is_default(f, "docker.io"), insecure = !f->tls && !f->loopback;
+    say(&b, "{");
+    if (mirror) say(&b, "\n  \"registry-mirrors\": [\"%s://%s\"]%s", scheme(f), f->host, insecure ? "," : "");
+    if (insecure) say(&b, "\n  \"insecure-registries\": [\"%s\"]", f->host);
+    say(&b, "\n}\n");
+    if (mirror || insecure) {
+        file_add(out, "/etc/docker/daemon.json", &b,
+                 "Merge these keys into the file if it exists, then: systemctl reload docker (or restart dockerd).");
+    } else {
+        buf_fini(&b);
+    }
+    private_ca_in(out, f, "/etc/docker/certs.d");
+    if (!mirror)
+        note_set(out, "dockerd uses a mirror only for docker.io, which is not what a bare name means on this node.");
+    docker_others(f, mirror, out);
+}
+
+/* Where containerd goes when this node does not answer. */
+static const char *upstream_server(const char *upstream) {
+    return strcmp(upstream, "docker.io") == 0 ? "registry-1.docker.io" : upstream;
+}
+
+static void hosts_toml(const struct client_facts *f, const char *host, const char *server, struct client_files *out) {
+    struct buf b;
+    buf_init(&b, 0);
+    char path[2 * CLIENT_HOST_MAX];
+    snprintf(path, sizeof(path), "/etc/containerd/certs.d/%s/hosts.toml", host);
+    say(&b, "server = \"%s\"\n\n[host.\"%s://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", server, scheme(f),
+        f->host);
+    file_add(out, path, &b, "");
+}
+
+static void containerd(const struct client_facts *f, struct client_files *out) {
+    struct buf b;
+    buf_init(&b, 0);
+    say(&b, "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n"
+            "  config_path = \"/etc/containerd/certs.d\"\n");
+    file_add(out, "/etc/containerd/config.toml", &b,
+             "Merge into the file, then: systemctl restart containerd. With containerd 2 (version = 3) the table is "
+             "[plugins.\"io.containerd.cri.v1.images\".registry]. The files below need no restart.");
+    char server[CLIENT_HOST_MAX + 16];
+    for (size_t i = 0; i < f->n_upstreams; i++) {
+        snprintf(server, sizeof(server), "https://%s", upstream_server(f->upstreams[i]));
+        hosts_toml(f, f->upstreams[i], server, out);
+    }
+    snprintf(server, sizeof(server), "%s://%s", scheme(f), f->host);
+    hosts_toml(f, f->host, server, out);
+    note_set(out,
+             "ctr reads these files with --hosts-dir /etc/containerd/certs.d; nerdctl and Kubernetes by themselves.");
+    if (f->tls)
+        note_set(out,
+                 "If the certificate of %s is from your own CA, add to each [host] table: ca = \"/path/of/ca.crt\"",
+                 f->host);
+}
+
+/* containers/image sends no ns, so the mirror's path says which upstream is meant (design: a first component that names
+ * an upstream). A port there is no valid name, so such an upstream can only be reached as the default one. */
+static void registries_conf(const struct client_facts *f, struct client_files *out) {
+    struct buf b;
+    buf_init(&b, 0);
+    const char *insecure = f->tls ? "" : "insecure = true\n";
+    for (size_t i = 0; i < f->n_upstreams; i++) {
+        const char *u = f->upstreams[i];
+        bool bare = strchr(u, ':') != NULL;
+        if (bare && !is_default(f, u)) {
+            note_set(out, "%s cannot be mirrored for this engine: a port within an image name is not allowed.", u);
+            continue;
+        }
+        say(&b, "[[registry]]\nprefix = \"%s\"\nlocation = \"%s\"\n\n[[registry.mirror]]\nlocation = \"%s%s%s\"\n%s\n",
+            u, u, f->host, bare ? "" : "/", bare ? "" : u, insecure);
+    }
+    say(&b, "[[registry]]\nprefix = \"%s\"\nlocation = \"%s\"\n%s", f->host, f->host, insecure);
+    file_add(out, "/etc/containers/registries.conf.d/50-entrepot.conf", &b, "");
+    private_ca_in(out, f, "/etc/containers/certs.d");
+}
+
+static void podman(const struct client_facts *f, struct client_files *out) {
+    registries_conf(f, out);
+    note_set(out, "Nothing to restart. For one user alone: ~/.config/containers/registries.conf.d/50-entrepot.conf");
+}
+
+static void crio(const struct client_facts *f, struct client_files *out) {
+    registries_conf(f, out);
+    note_set(out, "Then: systemctl reload crio");
+}
+
+static void k3s(const struct client_facts *f, struct client_files *out) {
+    struct buf b;
+    buf_init(&b, 0);
+    say(&b, "mirrors:\n");
+    for (size_t i = 0; i <= f->n_upstreams; i++) {
+        const char *name = i < f->n_upstreams ? f->upstreams[i] : f->host;
+        say(&b, "  \"%s\":\n    endpoint:\n      - \"%s://%s\"\n", name, scheme(f), f->host);
+    }
+    file_add(out, "/etc/rancher/k3s/registries.yaml", &b,
+             "Merge into the file if it exists, on every node, then: systemctl restart k3s (or k3s-agent).");
+    if (f->tls)
+        note_set(out,
+                 "If the certificate of %s is from your own CA, add:\nconfigs:\n  \"%s\":\n    tls:\n      ca_file: "
+                 "/path/of/ca.crt",
+                 f->host, f->host);
+}
+
+struct kind {
+    const char *name;
+    void (*fn)(const struct client_facts *f, struct client_files *out);
+};
+static const struct kind kinds[] = {
+    {"docker", docker}, {"containerd", containerd}, {"podman", podman}, {"cri-o", crio}, {"k3s", k3s},
+};
+
+int client_config_files(const char *kind, const struct client_facts *facts, struct client_files *out,
+                        struct error *err) {
+    memset(out, 0, sizeof(*out));
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (strcmp(kinds[i].name, kind) != 0) continue;
+        kinds[i].fn(facts, out);
+        return 0;
+    }
+    error_set(err, ERR_NOT_FOUND, "there is no client kind \"%.60s\"", kind);
+    error_hint(err, "known kinds: %s", CLIENT_CONFIG_KINDS);
+    return ERR_NOT_FOUND;
+}
+
+void client_files_fini(struct client_files *f) {
+    for (size_t i = 0; i < f->n; i++) {
+        free(f->items[i].path);
+        free(f->items[i].content);
+        free(f->items[i].note);
+    }
+    free(f->note);
+    memset(f, 0, sizeof(*f));
+}

@@ -1,0 +1,65 @@
+/* What to put into a container engine's files so that it pulls through this node. Pure but for finding the node's
+ * address. Thread: main or work pool. */
+#ifndef ENTREPOT_ADMIN_ENGINE_FILES_H
+#define ENTREPOT_ADMIN_ENGINE_FILES_H
+
+#include <jansson.h>
+
+#include "common/core/buf.h"
+#include "common/core/error.h"
+#include "common/config/node_config.h"
+
+#define CLIENT_HOST_MAX 300
+
+/* How clients reach a node, and for what. */
+struct client_facts {
+    char host[CLIENT_HOST_MAX]; /* "10.1.0.5:5050", "[2001:db8::5]:5050" */
+    bool tls, loopback;
+    const char *const *upstreams; /* names; borrowed */
+    size_t n_upstreams;
+    const char *default_upstream; /* what a bare name means; NULL: nothing */
+};
+
+/* host, tls and loopback of a node: its address; else, with TLS, its first registry name; else the host it listens on;
+ * else 127.0.0.1 if it listens on loopback; else this machine's primary address. Upstreams are left empty. */
+void client_facts_find(struct client_facts *f, const struct node_config *node);
+/* The same three as a running daemon's status (may be NULL) has them: what it was started with decides, not what a
+ * command was given. Left as they are if it does not say. */
+void client_facts_told(struct client_facts *f, const json_t *status);
+
+/* "HOST:PORT" by which clients on this machine and others may name this node, as far as is known before it listens. The
+ * array and its strings are the caller's. */
+enum { OWN_ADDRESSES_MAX = 4 };
+size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]);
+
+struct client_file {
+    char *path, *content, *note; /* note: how to apply it; never NULL, maybe "" */
+};
+struct client_files {
+    struct client_file items[80];
+    size_t n;
+    char *note; /* about all of them; maybe NULL */
+};
+/* ERR_NOT_FOUND: a kind that is not known; *err names those that are. */
+int client_config_files(const char *kind, const struct client_facts *facts, struct client_files *out,
+                        struct error *err) must_check;
+void client_files_fini(struct client_files *f);
+/* "docker, containerd, …" */
+extern const char CLIENT_CONFIG_KINDS[];
+
+/* The upstreams a node has unless configured. */
+extern const char *const CLIENT_DEFAULT_UPSTREAMS[];
+extern const size_t CLIENT_N_DEFAULT_UPSTREAMS;
+
+/* For central's main, before a command runs: how to read the configured upstreams when no daemon can be asked. names
+ * are borrowed from the configuration, the array is the caller's. */
+struct client_upstreams {
+    const char *names[64];
+    size_t n;
+    const char *default_upstream;
+};
+void client_config_set_offline(void (*fn)(const struct node_config *node, struct client_upstreams *out));
+/* Fills out with what fn gives, or the defaults. */
+void client_config_offline(const struct node_config *node, struct client_upstreams *out);
+
+#endif

@@ -1,0 +1,129 @@
+/* Lists of what a store holds, through the daemon or without one. Thread: as the header says. */
+#include "common/admin/store_alone.h"
+
+#include "common/oci/resolve.h"
+#include "common/admin/control_client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LIST_MAX = 100000 };
+
+int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) {
+    memset(a, 0, sizeof(*a));
+    char index[4200];
+    snprintf(index, sizeof(index), "%.4000s/index.db", node->data);
+    if (access(index, F_OK) < 0) {
+        error_set(err, ERR_NOT_FOUND, "nothing is stored in %s yet", node->data);
+        error_hint(err, "is it the right data folder? Otherwise start `%s serve`", node->program);
+        return ERR_NOT_FOUND;
+    }
+    a->pool = workpool_new("work", 1);
+    struct store_config cfg = {
+        .dir = node->data, .limit = node->store_limit, .min_free = node->store_min_free, .pool = a->pool};
+    int r = store_open(&a->store, &cfg, err);
+    if (r < 0) {
+        workpool_free(a->pool);
+        a->pool = NULL;
+        return r;
+    }
+    store_wait_reconciled(a->store);
+    if (node->kind == NODE_EDGE) store_recall_done(a->store); /* nothing is hosted there */
+    return 0;
+}
+
+void store_alone_close(struct store_alone *a) {
+    if (a->store) store_close(a->store);
+    if (a->pool) workpool_free(a->pool);
+}
+
+static bool repo_visit(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
+    json_t *list = arg;
+    json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:I}", "repository", repo, "tags", (json_int_t)tags,
+                                          "manifests", (json_int_t)manifests, "manifest_bytes", (json_int_t)bytes));
+    return json_array_size(list) < LIST_MAX;
+}
+
+static bool tag_visit(const char *tag, const struct tag_record *rec, bool complete, void *arg) {
+    json_t *list = arg;
+    char digest[DIGEST_STR_MAX];
+    json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:b}", "tag", tag, "digest",
+                                          digest_str(&rec->digest, digest), "size", (json_int_t)rec->size, "media_type",
+                                          rec->media_type, "checked_at", (json_int_t)rec->checked_at, "deleted",
+                                          rec->deleted, "complete", complete));
+    return json_array_size(list) < LIST_MAX;
+}
+
+int store_list_json(struct store *s, const char *repo, json_t **out, struct error *err) {
+    json_t *list = json_array();
+    int r = repo ? store_each_tag(s, repo, tag_visit, list, err) : store_each_repo(s, repo_visit, list, err);
+    if (r < 0) {
+        json_decref(list);
+        return r;
+    }
+    bool cut = json_array_size(list) >= LIST_MAX;
+    *out = json_object();
+    if (repo) {
+        json_t *name = json_string(repo);
+        json_object_set_new(*out, "repository", name ? name : json_null());
+    }
+    json_object_set_new(*out, repo ? "tags" : "repositories", list);
+    json_object_set_new(*out, "truncated", json_boolean(cut));
+    return 0;
+}
+
+json_t *store_usage_json(const struct store *s) {
+    struct store_usage u;
+    store_usage(s, &u);
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "blobs", (json_int_t)u.blobs, "bytes",
+                     (json_int_t)u.bytes, "manifests", (json_int_t)u.manifests, "tags", (json_int_t)u.tags, "parts",
+                     (json_int_t)u.parts, "part_bytes", (json_int_t)u.part_bytes, "quarantined",
+                     (json_int_t)u.quarantined, "quarantine_bytes", (json_int_t)u.quarantine_bytes, "limit",
+                     (json_int_t)u.limit, "disk_free", (json_int_t)u.disk_free, "disk_total", (json_int_t)u.disk_total,
+                     "evictions", (json_int_t)u.evictions, "evicted_bytes", (json_int_t)u.evicted_bytes);
+}
+
+/* 0: the daemon answered; 1: none runs. */
+static int ask_daemon(const struct node_config *node, const char *path, json_t **out, struct error *err) {
+    _cleanup_(control_closep) struct control *c = NULL;
+    int r = control_open(&c, node, err);
+    if (r == 0) r = control_json(c, "GET", path, out, err);
+    return r == ERR_UNREACHABLE ? 1 : r;
+}
+
+/* What a name that is not canonical means where nobody says otherwise. */
+static bool usual_name(const char *given, char out[REPO_STR_MAX]) {
+    static const char *const hub[] = {"docker.io"};
+    const struct name_rules rules = {.upstreams = hub, .n_upstreams = 1, .default_upstream = hub[0]};
+    struct repo_name repo;
+    if (resolve_repo(&rules, NULL, given, strlen(given), &repo, NULL) < 0) return false;
+    repo_name_str(&repo, out);
+    return true;
+}
+
+int store_list(const struct node_config *node, const char *repo, json_t **out, struct error *err) {
+    _cleanup_(freep) char *escaped = repo ? control_escape(repo) : NULL, *path = NULL;
+    if (asprintf(&path, "/api/ls%s%s", repo ? "?repo=" : "", repo ? escaped : "") < 0) abort();
+    int r = ask_daemon(node, path, out, err);
+    if (r <= 0) return r;
+    struct store_alone a;
+    if ((r = store_alone_open(&a, node, err)) < 0) return r;
+    r = store_list_json(a.store, repo, out, err);
+    char name[REPO_STR_MAX];
+    if (r == 0 && repo && json_array_size(json_object_get(*out, "tags")) == 0 && usual_name(repo, name)) {
+        json_decref(*out);
+        r = store_list_json(a.store, name, out, err);
+    }
+    store_alone_close(&a);
+    return r;
+}
+
+int store_df(const struct node_config *node, json_t **out, struct error *err) {
+    int r = ask_daemon(node, "/api/df", out, err);
+    if (r <= 0) return r;
+    struct store_alone a;
+    if ((r = store_alone_open(&a, node, err)) < 0) return r;
+    *out = store_usage_json(a.store);
+    store_alone_close(&a);
+    return 0;
+}

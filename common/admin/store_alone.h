@@ -1,0 +1,29 @@
+/* A store opened by a command while no daemon has it, and the lists that daemon and command both give. Thread: main
+ * (the lists: work pool). */
+#ifndef ENTREPOT_ADMIN_STORE_ALONE_H
+#define ENTREPOT_ADMIN_STORE_ALONE_H
+
+#include <jansson.h>
+
+#include "common/core/error.h"
+#include "common/config/node_config.h"
+#include "common/store/store.h"
+
+struct store_alone {
+    struct workpool *pool;
+    struct store *store;
+};
+/* ERR_NOT_FOUND if there is no store yet: commands that only look do not make one. */
+int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) must_check;
+void store_alone_close(struct store_alone *a);
+
+/* repo NULL: {"repositories":[{"repository","tags","manifests","manifest_bytes"}],"truncated"}; else
+ * {"repository","tags":[{"tag","digest","size","media_type","checked_at","deleted","complete"}],"truncated"}. */
+int store_list_json(struct store *s, const char *repo, json_t **out, struct error *err) must_check;
+json_t *store_usage_json(const struct store *s);
+
+/* The same from the daemon if one runs, else from the store itself. */
+int store_list(const struct node_config *node, const char *repo, json_t **out, struct error *err) must_check;
+int store_df(const struct node_config *node, json_t **out, struct error *err) must_check;
+
+#endif

@@ -1,0 +1,105 @@
+/* `client-config KIND`: what to put where so that a container engine pulls through this node. Thread: main. */
+#include "common/cli/command.h"
+
+#include "common/admin/engine_files.h"
+#include "common/admin/control_client.h"
+#include "common/cli/print.h"
+
+#include <string.h>
+
+/* Names from a running daemon's status; doc must outlive out. False: it says nothing of them. The default is the one
+ * named or marked; where nothing is said of it, as by an edge that has not reached central yet, it is the usual one. */
+static bool upstreams_from(const json_t *doc, struct client_upstreams *out) {
+    const json_t *list = json_object_get(doc, "upstreams"), *u;
+    size_t i;
+    memset(out, 0, sizeof(*out));
+    bool said = json_object_get(doc, "default_upstream") != NULL, has_hub = false;
+    out->default_upstream = json_text(doc, "default_upstream", NULL);
+    json_array_foreach(list, i, u) {
+        const char *name = json_text(u, "name", NULL);
+        if (!name || out->n == ARRAY_LEN(out->names)) continue;
+        out->names[out->n++] = name;
+        said = said || json_object_get(u, "default");
+        has_hub = has_hub || strcmp(name, "docker.io") == 0;
+        if (!out->default_upstream && json_is_true(json_object_get(u, "default"))) out->default_upstream = name;
+    }
+    if (!said && has_hub) out->default_upstream = "docker.io";
+    return out->n > 0;
+}
+
+static json_t *ask_status(const struct node_config *node) {
+    struct error ignored = {0};
+    _cleanup_(control_closep) struct control *c = NULL;
+    json_t *doc = NULL;
+    if (control_open(&c, node, &ignored) < 0 || control_json(c, "GET", "/api/status", &doc, &ignored) < 0) return NULL;
+    return doc;
+}
+
+static void put(json_t *o, const char *key, const char *text) {
+    json_object_set_new(o, key, json_string(text));
+}
+
+static json_t *files_json(const struct client_files *files) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < files->n; i++) {
+        json_t *f = json_object();
+        put(f, "path", files->items[i].path);
+        put(f, "content", files->items[i].content);
+        put(f, "note", files->items[i].note);
+        json_array_append_new(list, f);
+    }
+    json_t *doc = json_object();
+    json_object_set_new(doc, "files", list);
+    put(doc, "note", files->note ? files->note : "");
+    return doc;
+}
+
+static void print_files(const struct client_files *files) {
+    for (size_t i = 0; i < files->n; i++) {
+        const struct client_file *f = &files->items[i];
+        printf("%s# %s\n", i ? "\n" : "", f->path);
+        if (*f->note) printf("# %s\n", f->note);
+        fputs(f->content, stdout);
+    }
+    for (const char *s = files->note; s && *s;) {
+        size_t len = strcspn(s, "\n");
+        printf("%s# %.*s\n", s == files->note ? "\n" : "", (int)len, s);
+        s += len + (s[len] == '\n');
+    }
+}
+
+static int run(const struct command_context *ctx) {
+    if (ctx->argc != 1)
+        return print_usage(ctx, &command_client_config, "name one kind of client: %s", CLIENT_CONFIG_KINDS);
+    struct client_facts facts;
+    struct client_upstreams upstreams;
+    struct client_files files;
+    struct error err = {0};
+    client_facts_find(&facts, ctx->node);
+    json_t *status = ask_status(ctx->node);
+    client_facts_told(&facts, status);
+    if (!upstreams_from(status, &upstreams)) client_config_offline(ctx->node, &upstreams);
+    facts.upstreams = upstreams.names;
+    facts.n_upstreams = upstreams.n;
+    facts.default_upstream = upstreams.default_upstream;
+    int exit_status = EXIT_DONE;
+    if (client_config_files(ctx->argv[0], &facts, &files, &err) < 0) {
+        print_failure(ctx, &err);
+        exit_status = EXIT_USAGE;
+    } else if (ctx->json) {
+        exit_status = print_json(files_json(&files));
+    } else {
+        print_files(&files);
+    }
+    client_files_fini(&files);
+    json_decref(status);
+    return exit_status;
+}
+
+const struct command command_client_config = {
+    .name = "client-config",
+    .usage = "docker|containerd|podman|cri-o|k3s",
+    .summary = "print which file to put where so that an engine pulls through this node",
+    .where = COMMAND_BOTH,
+    .run = run,
+};

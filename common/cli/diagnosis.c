@@ -1,0 +1,413 @@
+/* One function a check, in one table, in order. Thread: main. */
+#include "common/cli/diagnosis.h"
+
+#include "common/core/buf.h"
+#include "common/core/clock.h"
+#include "common/admin/control_client.h"
+#include "common/cli/doctor_net.h"
+#include "common/cli/puller.h"
+#include "common/cli/print.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+/* Wrong by more than this breaks certificates and tokens (design.md: five minutes are tolerated). */
+enum { SKEW_WARN_S = 30, SKEW_FAIL_S = 300 };
+/* 2025-01-01: no clock of a machine that runs this is earlier. */
+#define EARLIEST_CLOCK 1735689600
+
+const char *doctor_verdict_word(enum doctor_verdict v) {
+    static const char *const words[] = {"ok", "warn", "FAIL", "skip"};
+    return words[v];
+}
+
+static void say(struct doctor_check *c, enum doctor_verdict v, const char *fmt, ...) printf_like(3, 4);
+static void say(struct doctor_check *c, enum doctor_verdict v, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    c->verdict = v;
+    vsnprintf(c->message, sizeof(c->message), fmt, ap);
+    va_end(ap);
+    text_tame(c->message);
+}
+
+static void todo(struct doctor_check *c, const char *fmt, ...) printf_like(2, 3);
+static void todo(struct doctor_check *c, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(c->todo, sizeof(c->todo), fmt, ap);
+    va_end(ap);
+    text_tame(c->todo);
+}
+
+/* True, and said, when an earlier check this one needs has failed. */
+static bool needs(struct doctor_check *c, bool met, const char *what) {
+    if (!met) say(c, DOCTOR_SKIP, "not checked, because %s", what);
+    return !met;
+}
+
+static void check_config(struct doctor *d, struct doctor_check *c) {
+    const struct node_config *n = d->node;
+    char file[400];
+    snprintf(file, sizeof(file), "%.300s", n->config_file ? n->config_file : "defaults, no file");
+    size_t len = strlen(file);
+    if (n->n_sets) snprintf(file + len, sizeof(file) - len, ", and %zu --set", n->n_sets);
+    if (n->n_no_effect == 0) {
+        say(c, DOCTOR_OK, "%s", file);
+        return;
+    }
+    say(c, DOCTOR_WARN, "%s: %s%s has no effect in this version", file, n->no_effect[0],
+        n->n_no_effect > 1 ? " (and others)" : "");
+    todo(c, "take it out, or update; `%s serve --check` lists all", n->program);
+}
+
+static void check_daemon(struct doctor *d, struct doctor_check *c) {
+    struct error err = {0};
+    _cleanup_(control_closep) struct control *ctl = NULL;
+    if (control_open(&ctl, d->node, &err) < 0 || control_json(ctl, "GET", "/api/status", &d->status, &err) < 0) {
+        say(c, DOCTOR_FAIL, "%s", err.msg);
+        todo(c, "%s", err.hint[0] ? err.hint : "look at the daemon's log");
+        return;
+    }
+    struct error ignored = {0};
+    if (control_json(ctl, "GET", "/api/doctor", &d->doctor, &ignored) < 0) d->doctor = NULL;
+    client_facts_told(&d->facts, d->status);
+    if (json_is_true(json_object_get(d->status, "ready"))) {
+        say(c, DOCTOR_OK, "%s %s runs, process %lld", d->node->program, json_text(d->status, "version", "?"),
+            (long long)json_int(d->status, "pid", 0));
+        return;
+    }
+    const json_t *first = json_array_get(json_object_get(d->status, "reasons"), 0);
+    say(c, DOCTOR_FAIL, "%s runs, process %lld, but is not ready: %s", d->node->program,
+        (long long)json_int(d->status, "pid", 0), json_text(first, "reason", "?"));
+    todo(c, "if it stays so, look at the daemon's log");
+}
+
+static void check_data(struct doctor *d, struct doctor_check *c) {
+    const char *data = d->node->data;
+    struct stat st;
+    struct statvfs fs;
+    char free_text[SIZE_TEXT_MAX], want[SIZE_TEXT_MAX];
+    if (stat(data, &st) < 0 || statvfs(data, &fs) < 0) {
+        bool fresh = errno == ENOENT && !d->status;
+        say(c, fresh ? DOCTOR_WARN : DOCTOR_FAIL, "%s: %s", data, strerror(errno));
+        todo(c, fresh ? "it is made by the first start" : "make the folder, owned by the user the daemon runs as");
+        return;
+    }
+    char limit_text[SIZE_TEXT_MAX];
+    int64_t room = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize, all = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
+    const json_t *store = json_object_get(d->status, "store");
+    int64_t limit = json_int(store, "limit", -1); /* as the store has it; unknown without a daemon */
+    size_text(room, free_text);
+    if (!S_ISDIR(st.st_mode)) {
+        say(c, DOCTOR_FAIL, "%s is not a folder", data);
+        todo(c, "move it away, or set the key data to another path");
+    } else if (access(data, R_OK | W_OK | X_OK) < 0) {
+        say(c, DOCTOR_FAIL, "%s may not be written by this user (it belongs to user %u)", data, (unsigned)st.st_uid);
+        todo(c, "run this as the daemon's user, or: chown -R that user %s", data);
+    } else if (fs.f_flag & ST_RDONLY) {
+        say(c, DOCTOR_FAIL, "%s is on a file system mounted read-only", data);
+        todo(c, "look for disk errors in the kernel's log, then mount it for writing");
+    } else if (json_is_true(json_object_get(d->doctor, "hosted_unknown"))) {
+        say(c, DOCTOR_WARN, "index and catalogue in %s were both lost or damaged: images that were hosted may be gone",
+            data);
+        todo(c, "load them again with `%s load`, then restart it", d->node->program);
+    } else if (json_int(d->doctor, "hosted_incomplete", 0) > 0) {
+        say(c, DOCTOR_WARN, "%s has lost parts of %lld hosted images (hosted_incomplete in its log)", data,
+            (long long)json_int(d->doctor, "hosted_incomplete", 0));
+        todo(c, "load them again with `%s load`, then restart it", d->node->program);
+    } else if (limit < 0) {
+        say(c, DOCTOR_OK, "%s is writable, %s free on its file system", data, free_text);
+    } else if (limit == 0) {
+        say(c, DOCTOR_FAIL,
+            "nothing can be kept in %s: %s are free, and store.min_free keeps %s free; pulls are passed "
+            "through",
+            data, free_text, size_text(d->node->store_min_free, want));
+        todo(c, "free space, give it a larger file system, or lower store.min_free");
+    } else if (limit < all / 50) {
+        say(c, DOCTOR_WARN, "the store in %s may take only %s (%s free, of which store.min_free keeps %s)", data,
+            size_text(limit, limit_text), free_text, size_text(d->node->store_min_free, want));
+        todo(c, "beyond that what is least used is evicted, and what is larger is passed through; give it more room");
+    } else {
+        say(c, DOCTOR_OK, "%s is writable; the store may take %s, %s free on its file system", data,
+            size_text(limit, limit_text), free_text);
+    }
+}
+
+/* The largest clock_skew_s (ours minus theirs) among the facts. */
+static bool worst_skew(const struct doctor *d, int64_t *skew, const char **whose) {
+    const json_t *u, *list = json_object_get(d->doctor, "upstreams"), *central = json_object_get(d->doctor, "central");
+    bool found = false;
+    size_t i;
+    *skew = 0;
+    json_array_foreach(list, i, u) {
+        const json_t *v = json_object_get(u, "clock_skew_s");
+        if (!json_is_number(v)) continue;
+        int64_t s = (int64_t)json_number_value(v);
+        if (!found || llabs(s) > llabs(*skew)) {
+            *skew = s;
+            *whose = json_text(u, "name", "an upstream");
+        }
+        found = true;
+    }
+    const json_t *v = json_object_get(central, "clock_skew_s");
+    if (json_is_number(v) && (!found || llabs((long long)json_number_value(v)) > llabs(*skew))) {
+        *skew = (int64_t)json_number_value(v);
+        *whose = "central";
+        found = true;
+    }
+    return found;
+}
+
+static void check_clock(struct doctor *d, struct doctor_check *c) {
+    int64_t skew;
+    const char *whose = "";
+    if (clock_wall_s() < EARLIEST_CLOCK) {
+        say(c, DOCTOR_FAIL, "this machine's clock is years behind");
+        todo(c, "set it, and run a time service (systemd-timesyncd, chrony)");
+    } else if (!worst_skew(d, &skew, &whose)) {
+        say(c, DOCTOR_OK, "plausible; nobody has answered yet whose clock it could be compared with");
+    } else if (llabs(skew) > SKEW_WARN_S) {
+        say(c, llabs(skew) > SKEW_FAIL_S ? DOCTOR_FAIL : DOCTOR_WARN, "%lld s %s the clock of %s",
+            llabs((long long)skew), skew > 0 ? "ahead of" : "behind", whose);
+        todo(c, "run a time service (systemd-timesyncd, chrony): certificates and tokens depend on the time");
+    } else {
+        say(c, DOCTOR_OK, "within %lld s of %s", llabs((long long)skew), whose);
+    }
+}
+
+/* The other checks go by the address alone, so that a name missing in DNS hides nothing. */
+static void check_names(struct doctor *d, struct doctor_check *c) {
+    char why[200];
+    d->resolved = net_resolves(d->facts.host, why, sizeof(why));
+    const char *name = d->resolved ? NULL : d->facts.host, *key = "address";
+    for (size_t i = 0; i < d->node->n_registry_names && !name; i++) {
+        if (net_resolves(d->node->registry_names[i], why, sizeof(why))) continue;
+        name = d->node->registry_names[i];
+        key = "registry.names";
+    }
+    if (name) {
+        say(c, DOCTOR_FAIL, "%s cannot be resolved here: %s", name, why);
+        todo(c, "add it to DNS (or /etc/hosts), or correct %s", key);
+        return;
+    }
+    say(c, DOCTOR_OK, "%s%s resolve%s", d->facts.host, d->node->n_registry_names ? " and registry.names" : "",
+        d->node->n_registry_names ? "" : "s");
+}
+
+static void check_tcp(struct doctor *d, struct doctor_check *c) {
+    char why[200];
+    if (needs(c, d->resolved, "the node's name cannot be resolved") || needs(c, d->status != NULL, "no daemon runs"))
+        return;
+    d->connected = net_connects(d->facts.host, why, sizeof(why));
+    if (d->connected) {
+        say(c, DOCTOR_OK, "%s accepts connections", d->facts.host);
+        return;
+    }
+    say(c, DOCTOR_FAIL, "%s: %s", d->facts.host, why);
+    todo(c, "look at registry.listen, address and this machine's firewall");
+}
+
+/* GET /v2/ by the address clients use. */
+static int ask_v2(const struct doctor *d, bool insecure, struct error *err) {
+    char base[CLIENT_HOST_MAX + 16];
+    snprintf(base, sizeof(base), "%s://%s", d->facts.tls ? "https" : "http", d->facts.host);
+    _cleanup_(control_closep) struct control *ctl = NULL;
+    struct control_request rq = {.method = "GET", .path = "/v2/", .max_body = 4096, .timeout_ms = 10000};
+    int r = control_open_url(&ctl, d->node, base, insecure, err);
+    return r < 0 ? r : control_ask(ctl, &rq, NULL, err);
+}
+
+static void check_tls(struct doctor *d, struct doctor_check *c) {
+    struct error err = {0}, without = {0};
+    if (needs(c, d->connected, "the registry port was not reached")) return;
+    d->tls_ok = true;
+    if (!d->facts.tls) {
+        say(c, DOCTOR_OK, "off: clients must be told that this registry speaks plain HTTP%s",
+            d->facts.loopback ? " (not for loopback)" : "; client-config does so");
+        return;
+    }
+    int r = ask_v2(d, false, &err);
+    if (r == 0 || r == ERR_DENIED) {
+        say(c, DOCTOR_OK, "the certificate is valid for %s", d->facts.host);
+        return;
+    }
+    r = ask_v2(d, true, &without);
+    if (r == 0 || r == ERR_DENIED) {
+        d->insecure = true;
+        say(c, DOCTOR_WARN, "this machine does not trust the certificate: %s", err.msg);
+        todo(c, "with a CA of your own every client needs its certificate (see client-config); else renew it, with the "
+                "name "
+                "clients use in it");
+        return;
+    }
+    d->tls_ok = false;
+    say(c, DOCTOR_FAIL, "no TLS session with %s: %s", d->facts.host, err.msg);
+    todo(c, "look at registry.cert_file and registry.key_file");
+}
+
+static void check_v2(struct doctor *d, struct doctor_check *c) {
+    struct error err = {0};
+    if (needs(c, d->tls_ok, "the registry port was not reached, or speaks no TLS")) return;
+    int r = ask_v2(d, d->insecure, &err);
+    d->v2_ok = r == 0 || r == ERR_DENIED;
+    if (d->v2_ok) {
+        say(c, DOCTOR_OK, "the registry API answers at %s", d->facts.host);
+        return;
+    }
+    say(c, DOCTOR_FAIL, "GET /v2/ at %s: %s", d->facts.host, err.msg);
+    todo(c, "is it this node that listens there, or another program or proxy? Look at the daemon's log");
+}
+
+static void check_auth(struct doctor *d, struct doctor_check *c) {
+    struct error err = {0};
+    if (needs(c, d->v2_ok, "the registry API does not answer")) return;
+    if (ask_v2(d, d->insecure, &err) == ERR_DENIED) {
+        say(c, DOCTOR_OK, "clients must log in");
+    } else {
+        say(c, DOCTOR_OK, "none asked for: anyone who reaches this node may pull");
+    }
+}
+
+static void check_central(struct doctor *d, struct doctor_check *c) {
+    const json_t *central = json_object_get(d->doctor, "central");
+    if (!central) central = json_object_get(d->status, "central");
+    if (d->node->kind == NODE_CENTRAL) {
+        say(c, DOCTOR_OK, "this is central");
+        d->central_ok = true;
+        return;
+    }
+    if (needs(c, d->status != NULL, "no daemon runs")) return;
+    if (needs(c, central != NULL, "the daemon has not said how it stands with central")) return;
+    if (json_is_true(json_object_get(central, "reachable"))) {
+        say(c, DOCTOR_OK, "%s answers", json_text(central, "url", "?"));
+        d->central_ok = true;
+        return;
+    }
+    say(c, DOCTOR_FAIL, "%s: %s", json_text(central, "url", "?"), json_text(central, "message", "not reachable"));
+    todo(c, "what is held is still served. Check that central runs, the key central, and the link to it");
+}
+
+/* "NAME (76 of 100 pulls left)", or "NAME: why not", appended to a list. */
+static void list_upstream(struct buf *list, const json_t *u, bool good) {
+    int64_t left = json_int(u, "rate_remaining", -1), limit = json_int(u, "rate_limit", -1);
+    int r = buf_printf(list, "%s%s", list->len ? ", " : "", json_text(u, "name", "?"));
+    if (r == 0 && left >= 0) r = buf_printf(list, " (%lld of %lld pulls left)", (long long)left, (long long)limit);
+    if (r == 0 && !good && left != 0) r = buf_printf(list, ": %s", json_text(u, "message", "not reachable"));
+    if (r < 0) abort();
+}
+
+/* One line for all upstreams; the worst decides, and the one that bare names mean counts most. */
+static void check_upstreams(struct doctor *d, struct doctor_check *c) {
+    const json_t *list = json_object_get(d->doctor, "upstreams"), *u;
+    if (needs(c, d->status != NULL, "no daemon runs")) return;
+    if (needs(c, list || d->central_ok, "central does not answer")) return;
+    if (json_array_size(list) == 0) {
+        say(c, DOCTOR_SKIP,
+            !list && d->node->kind == NODE_EDGE ? "central asks the upstreams and did not tell; run doctor there"
+                                                : "no upstream is configured");
+        return;
+    }
+    /* An edge has central's word for it, as of its last requests; central has just asked them all. */
+    bool told = d->node->kind == NODE_EDGE;
+    const char *whose = told ? "of central: " : "";
+    struct buf well, bad, unasked;
+    buf_init(&well, 0);
+    buf_init(&bad, 0);
+    buf_init(&unasked, 0);
+    size_t i;
+    const char *bare = json_text(d->status, "default_upstream", "");
+    bool bare_is_bad = false;
+    json_array_foreach(list, i, u) {
+        bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "rate_remaining", -1) != 0;
+        bool nothing = told && good && json_int(u, "requests", -1) == 0;
+        bare_is_bad = bare_is_bad || (!good && strcmp(json_text(u, "name", ""), bare) == 0);
+        list_upstream(!good ? &bad : nothing ? &unasked : &well, u, good);
+    }
+    char others[400] = "";
+    if (unasked.len > 0)
+        snprintf(others, sizeof(others), "%s%snot known, for central has not needed them since its start: %s",
+                 well.len ? well.data : "", well.len ? "; " : "", unasked.data);
+    else if (well.len > 0)
+        snprintf(others, sizeof(others), "%s", well.data);
+    if (bad.len == 0) {
+        say(c, well.len ? DOCTOR_OK : DOCTOR_SKIP, "%s%s", whose, others);
+        if (unasked.len > 0) todo(c, "to have them asked now, run `entrepot-central doctor` on central");
+    } else {
+        say(c, others[0] && !bare_is_bad ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data,
+            others[0] ? "; others: " : "", others);
+        todo(c,
+             "what is held is still served. Check DNS, the way out (https_proxy), ca_file and credentials of those; a "
+             "used-up rate limit rises with a username of that upstream");
+    }
+    buf_fini(&well);
+    buf_fini(&bad);
+    buf_fini(&unasked);
+}
+
+static void check_pull(struct doctor *d, struct doctor_check *c) {
+    const json_t *named = json_object_get(d->doctor, "test_image");
+    if (needs(c, d->v2_ok, "the registry API does not answer")) return;
+    if (json_is_null(named)) {
+        say(c, DOCTOR_SKIP, "this node has no sample image");
+        return;
+    }
+    const char *image = json_is_string(named) ? json_string_value(named) : "sample/hello:latest";
+    char base[CLIENT_HOST_MAX + 16], size[SIZE_TEXT_MAX];
+    snprintf(base, sizeof(base), "%s://%s", d->facts.tls ? "https" : "http", d->facts.host);
+    struct pull_options o = {.node = d->node, .base = base, .insecure = d->insecure};
+    pull_platform(&o.os, &o.arch, &o.variant);
+    struct pull_result r;
+    struct error err = {0};
+    int code = pull_image(&o, image, &r, &err);
+    if (code == 0) {
+        say(c, DOCTOR_OK, "%s, %s in %lld ms", image, size_text(r.bytes, size), (long long)r.ms);
+    } else if (code == ERR_NOT_FOUND) {
+        say(c, DOCTOR_WARN, "%s: %s", image, err.msg);
+        todo(c,
+             "`%s pull REF` of any image tells as much; to have this one, load a layout on central: "
+             "`entrepot-central load LAYOUT sample/hello:latest`",
+             d->node->program);
+    } else {
+        say(c, DOCTOR_FAIL, "%s: %s", image, err.msg);
+        todo(c, "%s", err.hint[0] ? err.hint : "repair what failed above, then look at the daemon's log");
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(struct doctor *d, struct doctor_check *c);
+} checks[] = {
+    {"config", check_config},
+    {"daemon", check_daemon},
+    {"data folder", check_data},
+    {"clock", check_clock},
+    {"names", check_names},
+    {"TCP", check_tcp},
+    {"TLS", check_tls},
+    {"/v2/", check_v2},
+    {"auth", check_auth},
+    {"central", check_central},
+    {"upstreams", check_upstreams},
+    {"test pull", check_pull},
+};
+_Static_assert(ARRAY_LEN(checks) <= ARRAY_LEN(((struct doctor *)0)->checks), "every check has room");
+
+void doctor_run(struct doctor *d, const struct node_config *node, void (*each)(const struct doctor_check *c)) {
+    memset(d, 0, sizeof(*d));
+    d->node = node;
+    client_facts_find(&d->facts, node);
+    for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
+        struct doctor_check *c = &d->checks[d->n++];
+        c->name = checks[i].name;
+        checks[i].fn(d, c);
+        if (each) each(c);
+    }
+    json_decref(d->status);
+    json_decref(d->doctor);
+    d->status = d->doctor = NULL;
+}

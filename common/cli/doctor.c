@@ -1,0 +1,62 @@
+/* `doctor`: checks in the order a person would, and says for each failure what to do. A check that needs an earlier one
+ * which failed is not run, and says so. Thread: main. */
+#include "common/cli/command.h"
+
+#include "common/cli/diagnosis.h"
+#include "common/cli/print.h"
+
+#include <string.h>
+
+static json_t *checks_json(const struct doctor *d) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < d->n; i++) {
+        const struct doctor_check *c = &d->checks[i];
+        json_t *o = json_object(), *message = json_string(c->message);
+        json_object_set_new(o, "check", json_string(c->name));
+        json_object_set_new(o, "result", json_string(doctor_verdict_word(c->verdict)));
+        json_object_set_new(o, "message", message ? message : json_string("?"));
+        json_object_set_new(o, "what_to_do", json_string(c->todo));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static void print_check(const struct doctor_check *c) {
+    printf("%-4s  %-14s  %s\n", doctor_verdict_word(c->verdict), c->name, c->message);
+    if (c->todo[0]) printf("%-4s  %-14s  -> %s\n", "", "", c->todo);
+    fflush(stdout);
+}
+
+static int run(const struct command_context *ctx) {
+    if (ctx->argc > 0) return print_no_arguments(ctx, &command_doctor);
+    struct doctor d;
+    doctor_run(&d, ctx->node, ctx->json ? NULL : print_check);
+    size_t failed = 0, warned = 0, skipped = 0;
+    for (size_t i = 0; i < d.n; i++) {
+        failed += d.checks[i].verdict == DOCTOR_FAIL;
+        warned += d.checks[i].verdict == DOCTOR_WARN;
+        skipped += d.checks[i].verdict == DOCTOR_SKIP;
+    }
+    int status = failed ? EXIT_FAILED : EXIT_DONE;
+    if (ctx->json) {
+        json_t *doc = json_object();
+        json_object_set_new(doc, "ok", json_boolean(failed == 0));
+        json_object_set_new(doc, "checks", checks_json(&d));
+        return print_json(doc) == EXIT_DONE ? status : EXIT_FAILED;
+    }
+    if (failed) {
+        printf("\n%zu check%s failed\n", failed, failed == 1 ? "" : "s");
+    } else {
+        printf("\n%s%s\n", skipped ? "nothing failed, but not all could be checked" : "all is well",
+               warned ? skipped ? "; see the warnings, too" : ", but see the warnings" : "");
+    }
+    return status;
+}
+
+const struct command command_doctor = {
+    .name = "doctor",
+    .usage = "",
+    .summary = "check everything a pull depends on, in order, and say what to do",
+    .where = COMMAND_BOTH,
+    .run = run,
+};

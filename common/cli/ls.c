@@ -1,0 +1,114 @@
+/* `ls [REPO]`: the repositories held, or the tags of one. Asks the daemon, or reads the store itself when none runs.
+ * Thread: main. */
+#include "common/cli/command.h"
+
+#include "common/core/clock.h"
+#include "common/admin/control_client.h"
+#include "common/admin/store_alone.h"
+#include "common/cli/print.h"
+
+#include <string.h>
+
+static void print_repositories(const json_t *list) {
+    struct table t;
+    char size[SIZE_TEXT_MAX];
+    table_init(&t, 4, 1u << 1 | 1u << 2 | 1u << 3);
+    table_cell(&t, "REPOSITORY");
+    table_cell(&t, "TAGS");
+    table_cell(&t, "MANIFESTS");
+    table_cell(&t, "MANIFEST BYTES");
+    size_t i;
+    const json_t *r;
+    json_array_foreach(list, i, r) {
+        table_cell(&t, json_text(r, "repository", "?"));
+        table_cellf(&t, "%lld", (long long)json_int(r, "tags", 0));
+        table_cellf(&t, "%lld", (long long)json_int(r, "manifests", 0));
+        table_cell(&t, size_text(json_int(r, "manifest_bytes", 0), size));
+    }
+    table_print(&t, stdout);
+    table_fini(&t);
+}
+
+/* No repository is known: after an index was lost, blobs may be held all the same. */
+static void print_nothing(const struct node_config *node) {
+    struct error ignored = {0};
+    char size[SIZE_TEXT_MAX];
+    json_t *doc = NULL;
+    int64_t blobs = store_df(node, &doc, &ignored) < 0 ? 0 : json_int(doc, "blobs", 0);
+    if (blobs > 0)
+        printf("no repository is known; %lld blobs are held, %s, and whose they are is found out as they are pulled\n",
+               (long long)blobs, size_text(json_int(doc, "bytes", 0), size));
+    else
+        puts("nothing is held yet");
+    json_decref(doc);
+}
+
+static void print_tags(const json_t *list) {
+    struct table t;
+    char text[SIZE_TEXT_MAX];
+    table_init(&t, 5, 1u << 2);
+    table_cell(&t, "TAG");
+    table_cell(&t, "DIGEST");
+    table_cell(&t, "MANIFEST");
+    table_cell(&t, "CHECKED");
+    table_cell(&t, "COMPLETE");
+    size_t i;
+    const json_t *r;
+    int64_t now = clock_wall_s();
+    json_array_foreach(list, i, r) {
+        int64_t size = json_int(r, "size", -1), at = json_int(r, "checked_at", 0);
+        table_cell(&t, json_text(r, "tag", "?"));
+        table_cell(&t, json_text(r, "digest", "?"));
+        table_cell(&t, size < 0 ? "?" : size_text(size, text));
+        if (at > 0) {
+            table_cellf(&t, "%s ago", time_text(now - at, text));
+        } else {
+            table_cell(&t, "-");
+        }
+        table_cellf(&t, "%s%s", json_is_true(json_object_get(r, "complete")) ? "yes" : "no",
+                    json_is_true(json_object_get(r, "deleted")) ? ", deleted at its source" : "");
+    }
+    table_print(&t, stdout);
+    table_fini(&t);
+}
+
+static int not_held(const struct command_context *ctx, const char *repo, json_t *doc) {
+    struct error err = {0};
+    error_set(&err, ERR_NOT_FOUND, "no tag of %.300s is held here", repo);
+    error_hint(&err, "`%s ls` lists the repositories", ctx->node->program);
+    if (ctx->json)
+        print_json(doc);
+    else
+        json_decref(doc);
+    return print_failure(ctx, &err);
+}
+
+static int run(const struct command_context *ctx) {
+    if (ctx->argc > 1 || (ctx->argc == 1 && ctx->argv[0][0] == '-'))
+        return print_usage(ctx, &command_ls, "takes at most one repository");
+    struct error err = {0};
+    const char *repo = ctx->argc ? ctx->argv[0] : NULL;
+    json_t *doc = NULL;
+    if (store_list(ctx->node, repo, &doc, &err) < 0) return print_failure(ctx, &err);
+    const json_t *tags = json_object_get(doc, "tags");
+    if (repo && json_array_size(tags) == 0) return not_held(ctx, repo, doc);
+    if (ctx->json) return print_json(doc);
+    const json_t *repositories = json_object_get(doc, "repositories");
+    if (repo)
+        print_tags(tags);
+    else if (json_array_size(repositories) > 0)
+        print_repositories(repositories);
+    else
+        print_nothing(ctx->node);
+    if (json_is_true(json_object_get(doc, "truncated"))) fprintf(stderr, "(more are held; the list was cut)\n");
+    json_decref(doc);
+    return EXIT_DONE;
+}
+
+const struct command command_ls = {
+    .name = "ls",
+    .usage = "[REPO]",
+    .summary = "the repositories held, or the tags of one",
+    .where = COMMAND_BOTH,
+    .run = run,
+};

@@ -1,0 +1,124 @@
+/* Columns, quantities and JSON on a terminal. Thread: main. */
+#include "common/cli/print.h"
+
+#include "common/cli/cli.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+void table_init(struct table *t, unsigned columns, unsigned right) {
+    *t = (struct table){.columns = columns, .right = right};
+}
+
+char *text_tame(char *s) {
+    for (char *c = s; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+    }
+    return s;
+}
+
+void table_cell(struct table *t, const char *text) {
+    char **cells = reallocarray(t->cells, t->n + 1, sizeof(*cells));
+    if (!cells) abort();
+    t->cells = cells;
+    cells[t->n] = strdup(text);
+    if (!cells[t->n]) abort();
+    text_tame(cells[t->n++]);
+}
+
+void table_cellf(struct table *t, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    _cleanup_(freep) char *text = NULL;
+    if (vasprintf(&text, fmt, ap) < 0) abort();
+    va_end(ap);
+    table_cell(t, text);
+}
+
+void table_print(const struct table *t, FILE *out) {
+    size_t width[TABLE_COLUMNS_MAX] = {0};
+    for (size_t i = 0; i < t->n; i++) {
+        size_t len = strlen(t->cells[i]), c = i % t->columns;
+        if (len > width[c]) width[c] = len;
+    }
+    for (size_t i = 0; i < t->n; i++) {
+        unsigned c = (unsigned)(i % t->columns);
+        bool last = c == t->columns - 1, right = (t->right >> c & 1) && t->cells[i][0];
+        if (right) {
+            fprintf(out, "%*s", (int)width[c], t->cells[i]);
+        } else {
+            fprintf(out, "%-*s", last ? 0 : (int)width[c], t->cells[i]);
+        }
+        fputs(last ? "\n" : "  ", out);
+    }
+}
+
+void table_fini(struct table *t) {
+    for (size_t i = 0; i < t->n; i++)
+        free(t->cells[i]);
+    free(t->cells);
+}
+
+char *size_text(int64_t bytes, char out[SIZE_TEXT_MAX]) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double v = (double)bytes;
+    size_t u = 0;
+    while ((v >= 1024 || v <= -1024) && u < ARRAY_LEN(units) - 1) {
+        v /= 1024;
+        u++;
+    }
+    snprintf(out, SIZE_TEXT_MAX, u == 0 || v >= 100 ? "%.0f %s" : "%.1f %s", v, units[u]);
+    return out;
+}
+
+char *time_text(int64_t s, char out[SIZE_TEXT_MAX]) {
+    if (s < 0) s = 0;
+    long long v = (long long)s;
+    if (v < 60) {
+        snprintf(out, SIZE_TEXT_MAX, "%lld s", v);
+    } else if (v < 3600) {
+        snprintf(out, SIZE_TEXT_MAX, "%lld min %lld s", v / 60, v % 60);
+    } else if (v < 86400) {
+        snprintf(out, SIZE_TEXT_MAX, "%lld h %lld min", v / 3600, v / 60 % 60);
+    } else {
+        snprintf(out, SIZE_TEXT_MAX, "%lld d %lld h", v / 86400, v / 3600 % 24);
+    }
+    return out;
+}
+
+int print_json(json_t *doc) {
+    int r = json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+    json_decref(doc);
+    return r == 0 && putchar('\n') != EOF && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+int print_failure(const struct command_context *ctx, const struct error *err) {
+    fflush(stdout);
+    cli_print_error(ctx->node->program, err);
+    return EXIT_FAILED;
+}
+
+int print_usage(const struct command_context *ctx, const struct command *c, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fprintf(stderr, "%s %s: ", ctx->node->program, c->name);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\nusage: %s %s %s\n", ctx->node->program, c->name, c->usage);
+    return EXIT_USAGE;
+}
+
+int print_no_arguments(const struct command_context *ctx, const struct command *c) {
+    if (ctx->argv[0][0] == '-') return print_usage(ctx, c, "unknown option %s", ctx->argv[0]);
+    return print_usage(ctx, c, "takes no arguments");
+}
+
+int64_t json_int(const json_t *o, const char *key, int64_t fallback) {
+    const json_t *v = json_object_get(o, key);
+    return json_is_integer(v) ? json_integer_value(v) : fallback;
+}
+
+const char *json_text(const json_t *o, const char *key, const char *fallback) {
+    const char *v = json_string_value(json_object_get(o, key));
+    return v ? v : fallback;
+}

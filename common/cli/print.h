@@ -1,0 +1,46 @@
+/* What commands print: aligned columns, sizes and ages for people, JSON for programs. Thread: main. */
+#ifndef ENTREPOT_CLI_PRINT_H
+#define ENTREPOT_CLI_PRINT_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "common/core/error.h"
+#include "common/cli/command.h"
+
+#define TABLE_COLUMNS_MAX 8
+
+struct table {
+    unsigned columns, right; /* right: a bit for each column that is aligned right */
+    char **cells;
+    size_t n;
+};
+
+void table_init(struct table *t, unsigned columns, unsigned right);
+/* The next cell, row by row. Text from elsewhere may hold anything: control characters are shown as '?'. */
+void table_cell(struct table *t, const char *text);
+void table_cellf(struct table *t, const char *fmt, ...) printf_like(2, 3);
+void table_print(const struct table *t, FILE *out);
+void table_fini(struct table *t);
+
+/* "1.5 GiB", "12 B". Returns out. */
+#define SIZE_TEXT_MAX 32
+char *size_text(int64_t bytes, char out[SIZE_TEXT_MAX]);
+/* "3 d 4 h", "12 s". Returns out. */
+char *time_text(int64_t seconds, char out[SIZE_TEXT_MAX]);
+/* Replaces control characters in place; returns s. */
+char *text_tame(char *s);
+
+/* Prints doc and a line feed to standard output; takes doc. EXIT_DONE, or EXIT_FAILED if it could not be written. */
+int print_json(json_t *doc);
+/* Prints err under the program's name; EXIT_FAILED. */
+int print_failure(const struct command_context *ctx, const struct error *err);
+/* Prints "usage: PROGRAM NAME USAGE" after what is wrong; EXIT_USAGE. */
+int print_usage(const struct command_context *ctx, const struct command *c, const char *fmt, ...) printf_like(3, 4);
+/* For a command that takes none and was given some. */
+int print_no_arguments(const struct command_context *ctx, const struct command *c);
+/* Members of an object, with a fallback for those that are missing. */
+int64_t json_int(const json_t *o, const char *key, int64_t fallback);
+const char *json_text(const json_t *o, const char *key, const char *fallback);
+
+#endif

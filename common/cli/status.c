@@ -1,0 +1,150 @@
+/* `status`: what the running daemon is doing. Thread: main. */
+#include "common/cli/command.h"
+
+#include "common/core/clock.h"
+#include "common/admin/control_client.h"
+#include "common/cli/print.h"
+
+#include <string.h>
+
+static void row(struct table *t, const char *name, const char *value) {
+    table_cell(t, name);
+    table_cell(t, value);
+}
+
+static void row_state(struct table *t, const json_t *doc) {
+    if (json_is_true(json_object_get(doc, "ready"))) {
+        row(t, "state", "ready");
+        return;
+    }
+    size_t i;
+    const json_t *r;
+    json_array_foreach(json_object_get(doc, "reasons"), i, r) {
+        table_cell(t, i == 0 ? "state" : "");
+        table_cellf(t, "not ready: %s: %s", json_text(r, "condition", ""), json_text(r, "reason", ""));
+    }
+}
+
+static void row_held(struct table *t, const json_t *s) {
+    char bytes[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], text[SIZE_TEXT_MAX];
+    int64_t cap = json_int(s, "limit", 0);
+    table_cell(t, "held");
+    table_cellf(t, "%lld blobs, %s of %s%s; %lld manifests, %lld tags", (long long)json_int(s, "blobs", 0),
+                size_text(json_int(s, "bytes", 0), bytes), size_text(cap > 0 ? cap : 0, limit),
+                cap > 0 ? "" : " (nothing can be kept)", (long long)json_int(s, "manifests", 0),
+                (long long)json_int(s, "tags", 0));
+    row(t, "disk free", size_text(json_int(s, "disk_free", 0), text));
+    if (json_int(s, "evictions", 0) == 0) return;
+    table_cell(t, "evicted");
+    table_cellf(t, "%lld blobs, %s since start", (long long)json_int(s, "evictions", 0),
+                size_text(json_int(s, "evicted_bytes", 0), text));
+}
+
+static void row_pulls(struct table *t, const json_t *p) {
+    char disk[SIZE_TEXT_MAX], fill[SIZE_TEXT_MAX];
+    const json_t *ratio = json_object_get(p, "hit_ratio");
+    table_cell(t, "requests");
+    if (json_is_number(ratio)) {
+        table_cellf(t, "%lld from the store, %lld not (hit ratio %.1f %%), %lld joined a fill",
+                    (long long)json_int(p, "hits", 0), (long long)json_int(p, "misses", 0),
+                    json_number_value(ratio) * 100, (long long)json_int(p, "joined", 0));
+    } else {
+        table_cell(t, "none yet");
+    }
+    table_cell(t, "sent");
+    table_cellf(t, "%s from the store, %s behind fills", size_text(json_int(p, "hit_bytes", 0), disk),
+                size_text(json_int(p, "fill_bytes", 0), fill));
+}
+
+static void row_fills(struct table *t, const json_t *f) {
+    table_cell(t, "fills");
+    table_cellf(t, "%lld running; %lld completed, %lld failed, %lld with wrong bytes",
+                (long long)json_int(f, "running", 0), (long long)json_int(f, "completed", 0),
+                (long long)json_int(f, "failed", 0), (long long)json_int(f, "mismatches", 0));
+    int64_t passed = json_int(f, "passed_through", 0);
+    if (passed == 0) return;
+    table_cell(t, "");
+    table_cellf(t, "%lld of them passed through without being kept: there was no room", (long long)passed);
+}
+
+static void rows_sources(struct table *t, const json_t *doc) {
+    const json_t *central = json_object_get(doc, "central"), *u;
+    if (json_is_object(central)) {
+        const char *url = json_text(central, "url", "?"), *why = json_text(central, "message", "");
+        table_cell(t, "central");
+        if (json_is_true(json_object_get(central, "reachable"))) { /* the last failure is over: it is in the log */
+            table_cellf(t, "%s: reachable", url);
+        } else {
+            char age[SIZE_TEXT_MAX];
+            int64_t since = clock_wall_s() - json_int(central, "since", 0);
+            table_cellf(t, "%s: not reachable for %s%s%s", url, time_text(since > 0 ? since : 0, age), *why ? ": " : "",
+                        why);
+        }
+    }
+    const json_t *list = json_object_get(doc, "upstreams");
+    size_t i;
+    if (!json_object_get(json_array_get(list, 0), "result")) { /* an edge knows their names alone */
+        json_array_foreach(list, i, u) {
+            row(t, i == 0 ? "upstreams" : "", json_text(u, "name", "?"));
+        }
+        return;
+    }
+    json_array_foreach(list, i, u) {
+        int64_t left = json_int(u, "rate_remaining", -1), cap = json_int(u, "rate_limit", -1);
+        table_cell(t, i == 0 ? "upstreams" : "");
+        table_cellf(t, "%s: %s", json_text(u, "name", "?"),
+                    json_int(u, "requests", -1) == 0 ? "not asked yet" : json_text(u, "result", "?"));
+        if (left < 0) continue;
+        table_cell(t, "");
+        table_cellf(t, "  %lld of %lld pulls left in its window", (long long)left, (long long)cap);
+    }
+}
+
+static void print_status(const json_t *doc) {
+    struct table t;
+    char up[SIZE_TEXT_MAX];
+    const json_t *a = json_object_get(doc, "addresses");
+    table_init(&t, 2, 0);
+    table_cell(&t, json_text(doc, "program", "?"));
+    table_cellf(&t, "%s, process %lld, up %s", json_text(doc, "version", "?"), (long long)json_int(doc, "pid", 0),
+                time_text(json_int(doc, "uptime_s", 0), up));
+    row_state(&t, doc);
+    table_cell(&t, "registry");
+    table_cellf(&t, "%s://%s (listens on %s)", json_is_true(json_object_get(a, "tls")) ? "https" : "http",
+                json_text(doc, "client_address", "?"), json_text(a, "registry", "?"));
+    row(&t, "admin", json_text(a, "admin", "?"));
+    row(&t, "data", json_text(doc, "data", "?"));
+    row(&t, "config", json_text(doc, "config_file", "defaults, no file"));
+    const json_t *part;
+    if ((part = json_object_get(doc, "store"))) row_held(&t, part);
+    if ((part = json_object_get(doc, "pulls"))) row_pulls(&t, part);
+    if ((part = json_object_get(doc, "fills"))) row_fills(&t, part);
+    if ((part = json_object_get(doc, "connections"))) {
+        table_cell(&t, "connections");
+        table_cellf(&t, "%lld open", (long long)json_int(part, "open", 0));
+    }
+    rows_sources(&t, doc);
+    table_print(&t, stdout);
+    table_fini(&t);
+}
+
+static int run(const struct command_context *ctx) {
+    if (ctx->argc > 0) return print_no_arguments(ctx, &command_status);
+    struct error err = {0};
+    _cleanup_(control_closep) struct control *c = NULL;
+    json_t *doc = NULL;
+    if (control_open(&c, ctx->node, &err) < 0 || control_json(c, "GET", "/api/status", &doc, &err) < 0)
+        return print_failure(ctx, &err);
+    if (ctx->json) return print_json(doc);
+    print_status(doc);
+    json_decref(doc);
+    return EXIT_DONE;
+}
+
+const struct command command_status = {
+    .name = "status",
+    .usage = "",
+    .summary = "what the running daemon holds and does",
+    .where = COMMAND_BOTH,
+    .run = run,
+};

@@ -1,0 +1,265 @@
+/* The example file and the reference page, written from a schema. Thread: main. */
+#include "common/config/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/config/config_tree.h"
+
+/* --- small parts --- */
+
+static const char *type_words(const struct config_key *k, char out[160]) {
+    static const char *const names[] = {[CONFIG_STRING] = "string", [CONFIG_PATH] = "path",
+                                        [CONFIG_FILE] = "path",     [CONFIG_STRINGS] = "list of strings",
+                                        [CONFIG_SIZE] = "size",     [CONFIG_DURATION] = "time",
+                                        [CONFIG_RATE] = "rate",     [CONFIG_BOOL] = "true or false",
+                                        [CONFIG_GROUP] = "mapping", [CONFIG_ITEMS] = "list of mappings"};
+    if (k->type == CONFIG_INT) {
+        snprintf(out, 160, "number %lld to %lld", (long long)k->min, (long long)k->max);
+    } else if (k->type == CONFIG_WORD) {
+        size_t len = 0;
+        for (int i = 0; k->words[i] && len < 150; i++)
+            len += (size_t)snprintf(out + len, 160 - len, "%s%s", i ? ", " : "", k->words[i]);
+    } else {
+        snprintf(out, 160, "%s", names[k->type]);
+    }
+    return out;
+}
+
+/* A scalar as it must be written in YAML: bare if nothing in it could mean something else. */
+static int scalar_write(struct buf *out, const char *s) {
+    bool bare = *s && (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/", *s) != NULL);
+    for (const char *p = s; *p && bare; p++)
+        bare =
+            (unsigned char)*p > ' ' && !strchr("{}[],&*#?|<>=!%@`\"'\\", *p) && !(*p == ':' && (!p[1] || p[1] == ' '));
+    if (bare) return buf_add_str(out, s);
+    int r = buf_add(out, "\"", 1);
+    for (const char *p = s; *p && r == 0; p++) {
+        if (*p == '"' || *p == '\\') r = buf_add(out, "\\", 1);
+        if (r == 0) r = buf_add(out, p, 1);
+    }
+    return r < 0 ? r : buf_add(out, "\"", 1);
+}
+
+/* A tree in flow style, on one line. */
+static int flow_write(struct buf *out, const struct config_node *n) {
+    if (n->kind == CONFIG_NODE_SCALAR) return scalar_write(out, n->text);
+    int r = buf_add_str(out, n->kind == CONFIG_NODE_LIST ? "[" : "{ ");
+    for (size_t i = 0; i < n->n && r == 0; i++) {
+        if (i) r = buf_add_str(out, ", ");
+        if (r == 0 && n->keys) r = buf_printf(out, "%s: ", n->keys[i].name);
+        if (r == 0) r = flow_write(out, n->items[i]);
+    }
+    return r < 0 ? r : buf_add_str(out, n->kind == CONFIG_NODE_LIST ? "]" : " }");
+}
+
+/* The schema's own YAML, written out afresh so that all of it looks alike. */
+static int yaml_write(struct buf *out, const struct config_key *k, const char *yaml) {
+    if (k->type != CONFIG_STRINGS && k->type != CONFIG_ITEMS) return scalar_write(out, yaml);
+    struct config_place builtin = {0};
+    _cleanup_(config_tree_freep) struct config_node *n = NULL;
+    int r = config_tree_parse(yaml, strlen(yaml), &builtin, &n, NULL);
+    return r < 0 ? r : flow_write(out, n);
+}
+
+/* --- the example file --- */
+
+#define EXAMPLE_WIDTH 100
+
+/* Prose behind "##", wrapped. */
+static int prose_write(struct buf *out, int indent, const char *text) {
+    int r = 0;
+    while (*text && r == 0) {
+        size_t room = (size_t)(EXAMPLE_WIDTH - indent - 3), len = strlen(text);
+        if (len > room) {
+            for (len = room; len > 0 && text[len] != ' ';)
+                len--;
+            if (len == 0) len = strcspn(text, " ");
+        }
+        r = buf_printf(out, "## %*s%.*s\n", indent, "", (int)len, text);
+        text += len + (text[len] == ' ');
+    }
+    return r;
+}
+
+static int key_prose(struct buf *out, int indent, const struct config_key *k) {
+    char type[160], text[1200];
+    const char *effect = k->no_effect ? " Has no effect in this version." : "";
+    if (k->type == CONFIG_GROUP) {
+        snprintf(text, sizeof text, "%s%s", k->doc, effect);
+    } else if (k->required) {
+        snprintf(text, sizeof text, "%s%s (%s; must be given)", k->doc, effect, type_words(k, type));
+    } else {
+        const char *none = k->type == CONFIG_ITEMS && k->fallback ? "as shown" : k->shown ? k->shown : k->fallback;
+        snprintf(text, sizeof text, "%s%s (%s; default: %s)", k->doc, effect, type_words(k, type),
+                 none ? none : "none");
+    }
+    return prose_write(out, indent, text);
+}
+
+static int example_keys(struct buf *out, const struct config_schema *schema, int indent, bool off);
+
+/* A list of mappings: its entries one below the other, then what else an entry may hold. */
+static int example_items(struct buf *out, const struct config_key *k, int indent) {
+    struct config_place builtin = {0};
+    _cleanup_(config_tree_freep) struct config_node *list = NULL;
+    const char *yaml = k->fallback ? k->fallback : k->example;
+    int r = config_tree_parse(yaml, strlen(yaml), &builtin, &list, NULL);
+    if (r == 0) r = buf_printf(out, "#%*s%s:\n", indent, "", k->name);
+    for (size_t i = 0; r == 0 && list && i < list->n; i++) {
+        const struct config_node *item = list->items[i];
+        for (size_t j = 0; j < item->n && r == 0; j++) {
+            r = buf_printf(out, "#%*s%s%s: ", indent + 2, "", j ? "  " : "- ", item->keys[j].name);
+            if (r == 0) r = flow_write(out, item->items[j]);
+            if (r == 0) r = buf_add_str(out, "\n");
+        }
+    }
+    if (r == 0) r = prose_write(out, indent + 2, "Each entry may hold:");
+    for (size_t i = 0; i < k->inner->n && r == 0; i++) {
+        const struct config_key *in = &k->inner->keys[i];
+        r = key_prose(out, indent + 4, in);
+        if (r == 0) r = buf_printf(out, "## %*s%s: ", indent + 4, "", in->name);
+        if (r == 0) r = yaml_write(out, in, in->fallback ? in->fallback : in->example);
+        if (r == 0) r = buf_add_str(out, "\n");
+    }
+    return r;
+}
+
+static int example_key(struct buf *out, const struct config_key *k, int indent, bool off) {
+    int r = key_prose(out, indent, k);
+    if (r < 0) return r;
+    if (k->type == CONFIG_ITEMS) return example_items(out, k, indent);
+    if (k->type == CONFIG_GROUP) {
+        /* Left switched on: empty it means nothing, and one '#' less has to go to set a key in it. */
+        off = off || k->no_effect;
+        r = buf_printf(out, "%s%*s%s:\n", off ? "#" : "", indent, "", k->name);
+        return r < 0 ? r : example_keys(out, k->inner, indent + 2, off);
+    }
+    /* A default of nothing shows nothing: then the example is more help. */
+    bool empty = !k->fallback || !strcmp(k->fallback, "[]");
+    r = buf_printf(out, "#%*s%s: ", indent, "", k->name);
+    if (r == 0) r = yaml_write(out, k, empty ? k->example : k->fallback);
+    return r < 0 ? r : buf_add_str(out, "\n");
+}
+
+static int example_keys(struct buf *out, const struct config_schema *schema, int indent, bool off) {
+    int r = 0;
+    for (size_t i = 0; i < schema->n && r == 0; i++) {
+        if (indent == 0) r = buf_add_str(out, "\n");
+        if (r == 0) r = example_key(out, &schema->keys[i], indent, off);
+    }
+    return r;
+}
+
+int config_docs_example(const struct config_schema *schema, const char *program, const char *file, struct buf *out) {
+    int r = buf_printf(
+        out,
+        "## Configuration of %s, normally %s. Made by `%s config-docs example`.\n"
+        "##\n"
+        "## Every key is here, switched off: behind \"##\" is its comment, behind \"#\" its default, or an example\n"
+        "## where there is none. Take the \"#\" off a line to set it. Check the result with\n"
+        "## `%s serve --check`. Sizes take KiB MiB GiB TiB, times ms s m h d, rates Mbit/s or MiB/s.\n",
+        program, file, program, program);
+    return r < 0 ? r : example_keys(out, schema, 0, false);
+}
+
+/* --- the reference page --- */
+
+static int cell_write(struct buf *out, const char *s) {
+    int r = 0;
+    for (; *s && r == 0; s++) {
+        if (*s == '|') r = buf_add(out, "\\", 1);
+        if (r == 0) r = buf_add(out, s, 1);
+    }
+    return r;
+}
+
+static int markdown_default(struct buf *out, const struct config_key *k) {
+    if (k->required) return buf_add_str(out, "must be given");
+    if (k->shown) return cell_write(out, k->shown);
+    if (k->type == CONFIG_ITEMS && k->fallback) return buf_add_str(out, "see below");
+    if (!k->fallback) return buf_add_str(out, "none");
+    int r = buf_add_str(out, "`");
+    if (r == 0) r = yaml_write(out, k, k->fallback);
+    return r < 0 ? r : buf_add_str(out, "`");
+}
+
+static int markdown_keys(struct buf *out, const struct config_schema *schema, const char *where);
+
+static int markdown_key(struct buf *out, const struct config_key *k, const char *where) {
+    char path[200], type[160];
+    snprintf(path, sizeof path, "%s%s", where, k->name);
+    if (k->type == CONFIG_GROUP) {
+        snprintf(path, sizeof path, "%s%s.", where, k->name);
+        return markdown_keys(out, k->inner, path);
+    }
+    int r = buf_printf(out, "| `%s` | %s | ", path, type_words(k, type));
+    if (r == 0) r = markdown_default(out, k);
+    if (r == 0) r = buf_add_str(out, " | ");
+    if (r == 0) r = cell_write(out, k->doc);
+    if (r == 0 && k->no_effect) r = buf_add_str(out, " **Has no effect in this version.**");
+    if (r == 0 && k->example && k->type != CONFIG_ITEMS) {
+        r = buf_add_str(out, " Example: `");
+        if (r == 0) r = yaml_write(out, k, k->example);
+        if (r == 0) r = buf_add_str(out, "`");
+    }
+    if (r == 0) r = buf_add_str(out, " |\n");
+    if (r < 0 || k->type != CONFIG_ITEMS) return r;
+    snprintf(path, sizeof path, "%s%s[].", where, k->name);
+    return markdown_keys(out, k->inner, path);
+}
+
+static int markdown_keys(struct buf *out, const struct config_schema *schema, const char *where) {
+    int r = 0;
+    for (size_t i = 0; i < schema->n && r == 0; i++)
+        r = markdown_key(out, &schema->keys[i], where);
+    return r;
+}
+
+int config_docs_markdown(const struct config_schema *schema, const char *program, const char *file, struct buf *out) {
+    int r = buf_printf(out, "\n## %s\n\nDefault file: `%s`.\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
+                       program, file);
+    if (r == 0) r = markdown_keys(out, schema, "");
+    for (size_t i = 0; i < schema->n && r == 0; i++) {
+        const struct config_key *k = &schema->keys[i];
+        if (k->type != CONFIG_ITEMS || !k->fallback) continue;
+        r = buf_printf(out, "\nThe default of `%s`:\n\n```yaml\n%s: ", k->name, k->name);
+        if (r == 0) r = yaml_write(out, k, k->fallback);
+        if (r == 0) r = buf_add_str(out, "\n```\n");
+    }
+    return r;
+}
+
+int config_docs_intro(struct buf *out) {
+    return buf_add_str(
+        out,
+        "# Configuration\n\n"
+        "This page is made from the programs' own tables (`entrepot-central config-docs markdown`); do not edit it.\n\n"
+        "Each node reads one YAML file: `--config FILE`, else its default file, which may be absent: every key has a "
+        "default or\n"
+        "may be left out. `serve --check` reads it, looks whether the files it names can be read, and ends. Examples "
+        "with every\n"
+        "key are in `deploy/central.yaml` and `deploy/edge.yaml`, installed in `/usr/share/doc/entrepot/examples`.\n\n"
+        "An unknown key, a wrong type, a bad unit or a key given twice is an error that names the file, and the line "
+        "and column where\n"
+        "it stands, or the `--set` it came from; a key that is not known also the nearest there is, if one is near. "
+        "All errors are told\n"
+        "at once, but those between keys (a port twice, an upstream that is not there) only when every value is good "
+        "by "
+        "itself. A key\n"
+        "left empty, or `null`, is as if it were not there.\n\n"
+        "| kind | written as |\n|---|---|\n"
+        "| size | a number with `KiB` `MiB` `GiB` `TiB`, or bytes: `500GiB`, `1.5TiB`, `4096` |\n"
+        "| time | numbers with `ms` `s` `m` `h` `d`: `60s`, `1h30m`, `7d` |\n"
+        "| rate | a number with `kbit/s` `Mbit/s` `Gbit/s` (thousands), or `KiB/s` `MiB/s` `GiB/s` (1024): `20Mbit/s` "
+        "|\n"
+        "| path | absolute |\n\n"
+        "The file is YAML without anchors, aliases and tags, in UTF-8, one document of at most 1 MiB.\n"
+        "Secrets are never in it: keys that need one end in `_file` and name a file.\n\n"
+        "`--set KEY=VALUE` sets one key over the file and repeats; the last one wins. A list's entries are reached by "
+        "number or by\n"
+        "name: `--set upstreams[docker.io].fresh_for=5m`, `--set upstreams.0.fresh_for=5m`. Lists and mappings are "
+        "written in YAML's\n"
+        "one-line form: `--set 'upstreams=[{name: docker.io, endpoints: [\"http://127.0.0.1:5999\"]}]'`.\n\n"
+        "SIGHUP reads the certificates again. Changes in the file take effect at the next start.\n");
+}

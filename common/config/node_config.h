@@ -1,0 +1,47 @@
+/* What both nodes' configurations have in common, as plain values, and what commands need to know of the node they are
+ * about. Thread: any (immutable once loaded). */
+#ifndef ENTREPOT_CONFIG_NODE_CONFIG_H
+#define ENTREPOT_CONFIG_NODE_CONFIG_H
+
+#include "common/core/base.h"
+#include "common/core/log.h"
+
+enum node_kind { NODE_CENTRAL, NODE_EDGE };
+
+/* Embedded first in struct central_config and struct edge_config. Strings are owned by it. */
+struct node_config {
+    enum node_kind kind;
+    const char *program;                          /* "entrepot-central" / "entrepot-edge" */
+    char *config_file;                            /* the file read, NULL if none was there */
+    size_t n_sets;                                /* --set arguments */
+    char *data;                                   /* data folder, absolute */
+    char *registry_listen;                        /* ":5000" / ":5050" */
+    char *registry_cert_file, *registry_key_file; /* both or none: TLS on the registry port */
+    char **registry_names;                        /* the names clients know this service by */
+    size_t n_registry_names;
+    char *node_listen;  /* fleet.listen; NULL on an edge, where peers.listen has no effect yet */
+    char *admin_listen; /* 127.0.0.1:5002 / :5052 */
+    int64_t store_limit, store_min_free;
+    char *address; /* what clients reach it by; NULL: found out */
+    enum log_level log_level;
+    enum log_format log_format;
+    bool access_log;
+    unsigned serving_loops; /* 0: one a core */
+    unsigned fetch_loops;   /* default 1 */
+    int64_t drain_ms;       /* grace on SIGTERM */
+    int64_t stale_for_ms;   /* how long a tag is served after its source was last heard */
+    unsigned conns_per_addr, conns;
+    int64_t head_ms, idle_ms, send_stall_ms;
+    int64_t body_rate_bytes_per_s;
+    int64_t head_bytes;
+    char **no_effect; /* keys that were set but that nothing uses yet */
+    size_t n_no_effect;
+    struct node_config_file {
+        char *where; /* "FILE:LINE:COLUMN: key" */
+        char *path;
+    } * files; /* that the configuration names */
+    size_t n_files;
+    const char *note; /* what is right but should be known; NULL: nothing */
+};
+
+#endif

@@ -1,0 +1,136 @@
+/* The groups of keys that both nodes have. Thread: any (constant). */
+#include "common/config/node_schema.h"
+
+#include <limits.h>
+#include <sys/stat.h>
+
+#define AT(f) .at = offsetof(struct node_config, f)
+
+static const struct config_key store_keys[] = {
+    {.name = "limit",
+     .type = CONFIG_SIZE,
+     AT(store_limit),
+     .fallback = "0",
+     .example = "500GiB",
+     .doc = "Bytes that blobs may take on disk; the least useful go first when it is reached. 0: whatever the file "
+            "system has, "
+            "less min_free."},
+    {.name = "min_free",
+     .type = CONFIG_SIZE,
+     AT(store_min_free),
+     .fallback = "1GiB",
+     .doc = "Bytes of the file system that are always left free."},
+};
+const struct config_schema node_store_keys = CONFIG_SCHEMA(store_keys);
+
+static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
+static const char *const format_words[] = {"kv", "json", NULL};
+static const struct config_key log_keys[] = {
+    {.name = "level",
+     .type = CONFIG_WORD,
+     AT(log_level),
+     .words = level_words,
+     .fallback = "info",
+     .doc = "The least important events that are written."},
+    {.name = "format",
+     .type = CONFIG_WORD,
+     AT(log_format),
+     .words = format_words,
+     .fallback = "kv",
+     .doc = "Lines of key=value, or one JSON object a line."},
+    {.name = "access", .type = CONFIG_BOOL, AT(access_log), .fallback = "true", .doc = "One line for every request."},
+};
+const struct config_schema node_log_keys = CONFIG_SCHEMA(log_keys);
+
+static const struct config_key limits_keys[] = {
+    {.name = "connections",
+     .type = CONFIG_INT,
+     AT(conns),
+     .fallback = "20000",
+     .min = 1,
+     .max = 1000000,
+     .doc = "Client connections in all. Over it, the one that was idle for longest, or is still sending its head, "
+            "makes room."},
+    {.name = "connections_per_address",
+     .type = CONFIG_INT,
+     AT(conns_per_addr),
+     .fallback = "2048",
+     .max = 1000000,
+     .doc = "Client connections from one address; over it: 503. 0: no limit."},
+    {.name = "head_size",
+     .type = CONFIG_SIZE,
+     AT(head_bytes),
+     .fallback = "32KiB",
+     .min = 1024,
+     .max = MiB,
+     .doc = "Bytes of a request's head; over it: 431."},
+    {.name = "head_time",
+     .type = CONFIG_DURATION,
+     AT(head_ms),
+     .fallback = "10s",
+     .min = 100,
+     .max = 3600000,
+     .doc = "From a request's first byte to the end of its head; over it: 408."},
+    {.name = "idle_time",
+     .type = CONFIG_DURATION,
+     AT(idle_ms),
+     .fallback = "2m",
+     .min = 100,
+     .max = 86400000,
+     .doc = "How long a connection may wait between requests."},
+    {.name = "send_stall",
+     .type = CONFIG_DURATION,
+     AT(send_stall_ms),
+     .fallback = "1m",
+     .min = 100,
+     .max = 86400000,
+     .doc = "A client that takes no byte for so long is cut off."},
+    {.name = "body_rate",
+     .type = CONFIG_RATE,
+     AT(body_rate_bytes_per_s),
+     .fallback = "1KiB/s",
+     .doc = "Request bodies that come slower than this, over 10 s, are answered 408. 0: no limit."},
+};
+const struct config_schema node_limits_keys = CONFIG_SCHEMA(limits_keys);
+
+static const struct config_key threads_keys[] = {
+    {.name = "serving",
+     .type = CONFIG_INT,
+     AT(serving_loops),
+     .fallback = "0",
+     .max = 256,
+     .doc = "Threads that serve clients. 0: one a core."},
+    {.name = "fetch",
+     .type = CONFIG_INT,
+     AT(fetch_loops),
+     .fallback = "1",
+     .min = 1,
+     .max = 64,
+     .doc = "Threads that download, hash and write."},
+};
+const struct config_schema node_threads_keys = CONFIG_SCHEMA(threads_keys);
+
+int node_config_check(struct config_load *load, struct node_config *node, const char *name, struct error *err) {
+    if (!node->registry_cert_file != !node->registry_key_file) {
+        bool have_cert = node->registry_cert_file;
+        return config_load_error(load, have_cert ? "registry.cert_file" : "registry.key_file", err, "needs %s as well",
+                                 have_cert ? "registry.key_file" : "registry.cert_file");
+    }
+    const struct {
+        const char *key, *address;
+    } listen[] = {{"registry.listen", node->registry_listen},
+                  {"admin.listen", node->admin_listen},
+                  {"fleet.listen", node->node_listen}};
+    for (size_t i = 0; i < ARRAY_LEN(listen); i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (!listen[i].address || !listen[j].address || !config_listen_clash(listen[i].address, listen[j].address))
+                continue;
+            return config_load_error(load, listen[i].key, err, "\"%.60s\" is taken by %s (%.60s)", listen[i].address,
+                                     listen[j].key, listen[j].address);
+        }
+    }
+    if (!node->data) return config_default_data(name, &node->data, err);
+    struct stat st;
+    if (stat(node->data, &st) < 0 || S_ISDIR(st.st_mode)) return 0; /* a folder is made at the start */
+    return config_load_error(load, "data", err, "%.300s is not a folder", node->data);
+}

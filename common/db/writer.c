@@ -1,0 +1,331 @@
+/* The thread that owns a SQLite write connection: takes whatever jobs are queued, runs them in one transaction, tells
+ * each how it went. Thread: its own; submit and flush from any other. */
+#include "common/db/writer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/core/log.h"
+
+#define WAITING_MAX 65536 /* jobs that wait for room on the disk; what comes beyond them fails */
+#define FULL_PAUSE_S 1
+
+struct writer {
+    sqlite3 *db; /* the writer thread only, once started */
+    pthread_t thread;
+    char name[16];
+    unsigned batch;
+    int synced_changes;   /* the writer thread's: how many were safe from a power cut at the last sync */
+    int told;             /* the writer thread's: how the last batch ended; a failure that goes on is said once */
+    unsigned n_waiting;   /* the writer thread's: jobs that have found the disk full */
+    pthread_mutex_t lock; /* guards what follows; held for a few instructions */
+    pthread_cond_t some;
+    struct writer_job *first, **last;
+    bool stopping;
+    bool full; /* all that is queued has found the disk full: after a pause */
+    char path[];
+};
+
+bool writer_column_digest(sqlite3_stmt *st, int column, struct digest *d) {
+    const uint8_t *p = sqlite3_column_blob(st, column);
+    int n = sqlite3_column_bytes(st, column);
+    return p && n > 1 && digest_from_bytes(d, p[0], p + 1, (size_t)n - 1) == 0;
+}
+
+int writer_error_code(sqlite3 *db) {
+    switch (sqlite3_errcode(db) & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return 0;
+    case SQLITE_FULL:
+        return ERR_NO_SPACE;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return ERR_CORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ERR_BUSY;
+    case SQLITE_READONLY:
+        return -EROFS;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return -EACCES;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN: {
+        int sys = sqlite3_system_errno(db);
+        if (sys == ENOSPC || sys == EDQUOT || sys == EFBIG) return ERR_NO_SPACE;
+        return sys > 0 && sys < 1000 ? -sys : -EIO;
+    }
+    default:
+        return ERR_INTERNAL;
+    }
+}
+
+int writer_error(sqlite3 *db, struct error *err, const char *doing) {
+    int code = writer_error_code(db);
+    if (code == 0) code = ERR_INTERNAL;
+    error_set(err, code, "%s: %s", doing, sqlite3_errmsg(db));
+    if (code == ERR_NO_SPACE) error_hint(err, "free some space on that disk, or point `data` at another");
+    if (code == -EROFS || code == -EACCES)
+        error_hint(err, "check the folder's owner and that the disk is not read-only");
+    return code;
+}
+
+static int open_db(sqlite3 **out, const char *path, int flags, struct error *err) {
+    int rc = sqlite3_open_v2(path, out, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_extended_result_codes(*out, 1);
+        sqlite3_busy_timeout(*out, 10000);
+        return 0;
+    }
+    int code = *out ? writer_error(*out, err, "opening the index") : error_set(err, -ENOMEM, "opening the index");
+    sqlite3_close(*out);
+    *out = NULL;
+    return code;
+}
+
+/* Under the lock. */
+static void pause_while_full(struct writer *w) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += FULL_PAUSE_S;
+    for (int r = 0; w->full && !w->stopping && r == 0;)
+        r = pthread_cond_timedwait(&w->some, &w->lock, &until);
+}
+
+static struct writer_job *take_batch(struct writer *w) {
+    pthread_mutex_lock(&w->lock);
+    pause_while_full(w);
+    w->full = false;
+    while (!w->first && !w->stopping)
+        pthread_cond_wait(&w->some, &w->lock);
+    struct writer_job *batch = w->first, **end = &w->first;
+    for (unsigned n = 0; *end && n < w->batch; n++)
+        end = &(*end)->next;
+    w->first = *end;
+    if (!w->first) w->last = &w->first;
+    *end = NULL;
+    pthread_mutex_unlock(&w->lock);
+    return batch;
+}
+
+static int begin(struct writer *w) {
+    return sqlite3_exec(w->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK ? 0 : writer_error_code(w->db);
+}
+
+/* A full disk or an I/O error makes SQLite roll the whole transaction back by itself: then all of the batch has failed.
+ */
+static int commit(struct writer *w) {
+    if (!sqlite3_get_autocommit(w->db)) {
+        if (sqlite3_exec(w->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK) return 0;
+    }
+    int code = writer_error_code(w->db);
+    if (!sqlite3_get_autocommit(w->db)) sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
+    return code ? code : -EIO;
+}
+
+/* What was written since the last sync is safe from a power cut after this: the write-ahead log's own sync, which
+ * synchronous=NORMAL leaves out, is all that is missing. */
+static int sync_log(struct writer *w) {
+    int changes = sqlite3_total_changes(w->db);
+    if (changes == w->synced_changes) return 0;
+    sqlite3_file *log = NULL;
+    int rc = sqlite3_file_control(w->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (rc == SQLITE_OK && log && log->pMethods) rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    if (rc != SQLITE_OK) return -EIO;
+    w->synced_changes = changes;
+    return 0;
+}
+
+static void append(struct writer *w, struct writer_job *job) {
+    job->next = NULL;
+    *w->last = job;
+    w->last = &job->next;
+}
+
+/* The disk is full: those that persist go to the end of the queue, where nobody waits behind them. Each writes what is
+ * true when it is run, so their order is free. */
+static bool goes_again(struct writer *w, struct writer_job *job) {
+    pthread_mutex_lock(&w->lock);
+    bool again = job->persists && !w->stopping && (job->waits || w->n_waiting < WAITING_MAX);
+    if (again) {
+        if (!job->waits) w->n_waiting++;
+        job->waits = true;
+        if (!w->first) w->full = true;
+        append(w, job);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return again;
+}
+
+static void finish(struct writer *w, struct writer_job *job, int code) {
+    if (code == ERR_NO_SPACE && goes_again(w, job)) return;
+    if (job->waits) w->n_waiting--;
+    /* What waits for room may have been submitted before it. */
+    if (code == 0 && job->synced && w->n_waiting > 0) code = ERR_NO_SPACE;
+    if (job->after_commit) job->after_commit(job, code);
+}
+
+static void run_batch(struct writer *w, struct writer_job *batch) {
+    bool sync = false;
+    int synced = 0, code = begin(w);
+    for (struct writer_job *j = batch; j && code == 0; j = j->next) {
+        sync = sync || j->synced;
+        j->run(j, w->db);
+        if (sqlite3_get_autocommit(w->db)) {
+            code = writer_error_code(w->db);
+            if (code == 0) code = -EIO;
+        }
+    }
+    if (code == 0) code = commit(w);
+    if (code == 0 && sync) synced = sync_log(w);
+    if (synced) log_error("index_sync_failed", KV_S("path", w->path), KV_S("why", error_name(synced)));
+    if (code && code != w->told) log_error("index_write_failed", KV_S("path", w->path), KV_S("why", error_name(code)));
+    w->told = code;
+    for (struct writer_job *j = batch, *next; j; j = next) {
+        next = j->next;
+        finish(w, j, code == 0 && j->synced ? synced : code);
+    }
+}
+
+static void *thread_main(void *arg) {
+    struct writer *w = arg;
+    pthread_setname_np(pthread_self(), w->name);
+    for (struct writer_job *batch; (batch = take_batch(w));)
+        run_batch(w, batch);
+    return NULL;
+}
+
+void writer_keep_log(sqlite3 *db) {
+    int keep = 1;
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+}
+
+static bool has_schema(sqlite3 *db) {
+    sqlite3_stmt *st = NULL;
+    sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_master", -1, &st, NULL);
+    bool has = st && sqlite3_step(st) == SQLITE_ROW;
+    sqlite3_finalize(st);
+    return has;
+}
+
+static int prepare_db(struct writer *w, const char *schema_sql, struct error *err) {
+    int r = open_db(&w->db, w->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
+    if (r < 0) return r;
+    /* NORMAL in WAL mode: a killed process loses nothing; a power cut loses what came after the last writer_sync, at
+     * most, and never the file. */
+    const char *pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
+                          "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF;";
+    writer_keep_log(w->db);
+    if (sqlite3_exec(w->db, pragmas, NULL, NULL, NULL) == SQLITE_OK) {
+        if (sqlite3_exec(w->db, schema_sql, NULL, NULL, NULL) == SQLITE_OK) return 0;
+        /* On a full disk what was made before will do. */
+        if (writer_error_code(w->db) == ERR_NO_SPACE && has_schema(w->db)) return 0;
+    }
+    r = writer_error(w->db, err, "preparing the index");
+    sqlite3_close(w->db);
+    return r;
+}
+
+int writer_open(struct writer **out, const char *path, const char *thread, const char *schema_sql, unsigned batch,
+                struct error *err) {
+    struct writer *w = calloc(1, sizeof(*w) + strlen(path) + 1);
+    if (!w) abort();
+    memcpy(w->path, path, strlen(path) + 1);
+    snprintf(w->name, sizeof(w->name), "%s", thread);
+    w->batch = batch ? batch : 1;
+    w->last = &w->first;
+    int r = prepare_db(w, schema_sql, err);
+    if (r < 0) {
+        free(w);
+        return r;
+    }
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->some, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&w->thread, NULL, thread_main, w) != 0) abort();
+    *out = w;
+    return 0;
+}
+
+void writer_submit(struct writer *w, struct writer_job *job) {
+    pthread_mutex_lock(&w->lock);
+    append(w, job);
+    w->full = false;
+    pthread_cond_signal(&w->some);
+    pthread_mutex_unlock(&w->lock);
+}
+
+struct barrier {
+    struct writer_job job;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool reached;
+    int code;
+};
+
+static void barrier_run(struct writer_job *job, sqlite3 *db) {
+    (void)job;
+    (void)db;
+}
+
+static void barrier_reached(struct writer_job *job, int code) {
+    struct barrier *b = container_of(job, struct barrier, job);
+    pthread_mutex_lock(&b->lock);
+    b->reached = true;
+    b->code = code;
+    pthread_cond_signal(&b->cond);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static int wait_for_all(struct writer *w, bool synced) {
+    assert(!pthread_equal(pthread_self(), w->thread));
+    struct barrier b = {.job = {.run = barrier_run, .after_commit = barrier_reached, .synced = synced}};
+    pthread_mutex_init(&b.lock, NULL);
+    pthread_cond_init(&b.cond, NULL);
+    writer_submit(w, &b.job);
+    pthread_mutex_lock(&b.lock);
+    while (!b.reached)
+        pthread_cond_wait(&b.cond, &b.lock);
+    pthread_mutex_unlock(&b.lock);
+    pthread_cond_destroy(&b.cond);
+    pthread_mutex_destroy(&b.lock);
+    return b.code;
+}
+
+void writer_flush(struct writer *w) {
+    (void)wait_for_all(w, false);
+}
+
+int writer_sync(struct writer *w) {
+    return wait_for_all(w, true);
+}
+
+int writer_reader(struct writer *w, sqlite3 **out, struct error *err) {
+    return open_db(out, w->path, SQLITE_OPEN_READONLY, err);
+}
+
+void writer_close(struct writer *w) {
+    if (!w) return;
+    pthread_mutex_lock(&w->lock);
+    w->stopping = true;
+    pthread_cond_signal(&w->some);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    for (sqlite3_stmt *st; (st = sqlite3_next_stmt(w->db, NULL));)
+        sqlite3_finalize(st);
+    sqlite3_close(w->db);
+    pthread_cond_destroy(&w->some);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}

@@ -1,0 +1,226 @@
+/* The breaker, its probe, and the suspicion that begins when nothing is heard. Thread: the fetch loop. */
+#include "edge/link/breaker.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/wire/upstreams.h"
+#include "common/wire/wire.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define CONNECT_MS 2000
+/* A restart takes a tenth of a second: the first probes are close together. */
+#define PROBE_FIRST_MS 100
+#define PROBE_MAX_MS 5000
+/* Somebody wants what only central has: the next probe comes so soon after the last one. */
+#define PROBE_WANTED_MS 250
+/* It is answered from memory. */
+#define PROBE_HEAD_MS 3000
+/* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? A probe
+ * that hears nothing for the second time makes the silence, before the patience with a known tag (3 s) is over. */
+#define SUSPECT_MS 2000
+#define SILENT_MS 800
+
+struct breaker {
+    struct breaker_config cfg;
+    struct timer probe, suspect, silence, opened;
+    bool silent;
+    void (*found)(void *arg); /* NULL: nobody wants to know */
+    void *found_arg;
+    unsigned awaiting; /* requests whose answer has not begun */
+    struct http_call *call;
+    const char *stranger; /* what the probe's answer has wrong, in why; NULL: nothing */
+    char why[160];
+    int64_t probe_ms, probed_ms, probe_due_ms; /* how long until the next, when the last went out and the next will */
+    pthread_mutex_t lock;                      /* guards state, for a few instructions */
+    struct central_state state;
+};
+
+/* --- open or closed --- */
+
+bool breaker_is_open(struct breaker *b) {
+    pthread_mutex_lock(&b->lock);
+    bool open = !b->state.reachable;
+    pthread_mutex_unlock(&b->lock);
+    return open;
+}
+
+bool breaker_is_silent(const struct breaker *b) {
+    return b->silent;
+}
+
+void breaker_state(struct breaker *b, struct central_state *out) {
+    pthread_mutex_lock(&b->lock);
+    *out = b->state;
+    pthread_mutex_unlock(&b->lock);
+}
+
+void breaker_heard(struct breaker *b) {
+    timer_clear(&b->silence);
+    b->silent = false;
+}
+
+static void probe_in(struct breaker *b, int64_t ms) {
+    b->probe_due_ms = clock_mono_ms() + ms;
+    timer_set(&b->probe, ms);
+}
+
+void breaker_wanted(struct breaker *b) {
+    int64_t now = clock_mono_ms(), wait = b->probed_ms + PROBE_WANTED_MS - now;
+    if (wait < 0) wait = 0;
+    if (!b->call && now + wait < b->probe_due_ms) probe_in(b, wait);
+}
+
+void breaker_set(struct breaker *b, bool reachable, const char *why) {
+    if (reachable) breaker_heard(b);
+    pthread_mutex_lock(&b->lock);
+    bool changed = b->state.reachable != reachable;
+    b->state.reachable = reachable;
+    if (changed) b->state.since_s = clock_wall_s();
+    if (!reachable) {
+        b->state.failures++;
+        snprintf(b->state.last_error, sizeof(b->state.last_error), "%s", why);
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (!changed) return;
+    if (reachable) {
+        log_info("central_reachable", KV_S("url", b->cfg.url));
+        if (b->found) b->found(b->found_arg);
+    } else {
+        log_warn("central_unreachable", KV_S("url", b->cfg.url), KV_S("why", why));
+        b->probe_ms = PROBE_FIRST_MS;
+        probe_in(b, b->probe_ms);
+        timer_set(&b->opened, 0);
+    }
+}
+
+static void on_opened(void *arg) {
+    struct breaker *b = arg;
+    b->cfg.opened(b->cfg.arg);
+}
+
+void breaker_on_found(struct breaker *b, void (*found)(void *arg), void *arg) {
+    b->found = found;
+    b->found_arg = arg;
+}
+
+/* --- what answers --- */
+
+static bool is_type(const char *content_type, const char *wanted) {
+    size_t n = content_type ? strcspn(content_type, "; ") : 0;
+    return n == strlen(wanted) && strncasecmp(content_type, wanted, n) == 0;
+}
+
+const char *breaker_not_central(int status, const char *content_type, char why[160]) {
+    bool good = status == 200 && is_type(content_type, WIRE_CONTENT_TYPE);
+    bool cannot =
+        status == 413 || status == 500 || status == 503 || (status == 400 && is_type(content_type, "text/plain"));
+    if (good || cannot) return NULL;
+    /* The same words for the probe's GET and a POST. */
+    if (status == 404 || status == 405)
+        snprintf(why, 160, "this is not central's fleet port (5001 by default): it does not know what edges ask");
+    else
+        snprintf(why, 160, "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask",
+                 status, status == 200 ? ", but no protobuf," : "");
+    return why;
+}
+
+/* --- suspicion --- */
+
+void breaker_await(struct breaker *b) {
+    if (b->awaiting++ == 0) timer_set(&b->suspect, SUSPECT_MS);
+}
+
+void breaker_await_over(struct breaker *b, bool alive) {
+    b->awaiting--;
+    if (b->awaiting == 0)
+        timer_clear(&b->suspect);
+    else if (alive)
+        timer_set(&b->suspect, SUSPECT_MS);
+}
+
+static void on_silence(void *arg) {
+    struct breaker *b = arg;
+    b->silent = true;
+    log_warn("central_silent", KV_S("url", b->cfg.url));
+    b->cfg.silent(b->cfg.arg);
+}
+
+/* --- the probe --- */
+
+static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct breaker *b = arg;
+    b->stranger = breaker_not_central(a->status, a->header(a, "content-type"), b->why);
+    return true;
+}
+
+static void probe_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct breaker *b = arg;
+    b->call = NULL;
+    if (r->status > 0 && !b->stranger) {
+        breaker_set(b, true, NULL);
+        if (b->awaiting > 0) timer_set(&b->suspect, SUSPECT_MS);
+        return;
+    }
+    breaker_set(b, false, r->status > 0 ? b->stranger : r->msg);
+    b->probe_ms = b->probe_ms * 2 < PROBE_MAX_MS ? b->probe_ms * 2 : PROBE_MAX_MS;
+    probe_in(b, b->probe_ms);
+}
+
+static const struct http_call_events probe_events = {.head = probe_head, .done = probe_done};
+
+static void send_probe(struct breaker *b) {
+    if (b->call) return;
+    b->probed_ms = clock_mono_ms();
+    char url[1024];
+    snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, b->cfg.url);
+    struct http_call_spec spec = {.method = "GET",
+                                  .url = url,
+                                  .insecure_tls = b->cfg.insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = PROBE_HEAD_MS,
+                                  .total_ms = CONNECT_MS + PROBE_HEAD_MS,
+                                  .max_body = WIRE_MAX_UPSTREAMS};
+    b->call = http_call_start(b->cfg.client, &spec, &probe_events, b);
+}
+
+static void on_probe(void *arg) {
+    send_probe(arg);
+}
+
+static void on_suspect(void *arg) {
+    struct breaker *b = arg;
+    send_probe(b);
+    timer_set(&b->silence, SILENT_MS);
+}
+
+/* --- its life --- */
+
+struct breaker *breaker_new(const struct breaker_config *cfg) {
+    struct breaker *b = calloc(1, sizeof(*b));
+    if (!b) abort();
+    b->cfg = *cfg;
+    b->state.reachable = true; /* until shown otherwise */
+    pthread_mutex_init(&b->lock, NULL);
+    timer_init(&b->probe, cfg->loop, on_probe, b);
+    timer_init(&b->suspect, cfg->loop, on_suspect, b);
+    timer_init(&b->silence, cfg->loop, on_silence, b);
+    timer_init(&b->opened, cfg->loop, on_opened, b);
+    return b;
+}
+
+void breaker_free(struct breaker *b) {
+    if (!b) return;
+    if (b->call) http_call_cancel(b->call);
+    timer_fini(&b->probe);
+    timer_fini(&b->suspect);
+    timer_fini(&b->silence);
+    timer_fini(&b->opened);
+    pthread_mutex_destroy(&b->lock);
+    free(b);
+}

@@ -1,0 +1,192 @@
+/* Central's settings as this edge has them. A new version is a new immutable value behind an atomic pointer; the old
+ * ones stay until the end, since readers hold no references and changes are rare. Thread: as the header says. */
+#include "edge/link/settings.h"
+
+#include "common/core/digest.h"
+#include "common/core/file.h"
+#include "common/core/log.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_FRESH_MS 60000
+/* The file: the SHA-256 of a message as central would send it, then the message. One flipped bit in a name would have
+ * the edge refuse what it holds. */
+#define SUM_BYTES 32
+
+struct version {
+    struct wire_settings ws;
+    struct name_rules rules;
+    const char **upstreams, **own;
+    struct version *older;
+};
+
+struct settings {
+    char path[4096];
+    struct own_names own;
+    _Atomic(struct version *) current;
+};
+
+static void *xcalloc(size_t n, size_t size) {
+    void *p = calloc(n ? n : 1, size);
+    if (!p) abort();
+    return p;
+}
+
+static char *xstrdup(const char *s) {
+    char *copy = strdup(s);
+    if (!copy) abort();
+    return copy;
+}
+
+static struct version *version_new(struct settings *s, struct wire_settings *ws) {
+    struct version *v = xcalloc(1, sizeof(*v));
+    v->ws = *ws;
+    memset(ws, 0, sizeof(*ws));
+    v->upstreams = xcalloc(v->ws.n_upstreams, sizeof(*v->upstreams));
+    for (size_t i = 0; i < v->ws.n_upstreams; i++)
+        v->upstreams[i] = v->ws.upstreams[i].name;
+    size_t n_own = v->ws.n_own_names + s->own.n_names;
+    v->own = xcalloc(n_own, sizeof(*v->own));
+    for (size_t i = 0; i < v->ws.n_own_names; i++)
+        v->own[i] = v->ws.own_names[i];
+    for (size_t i = 0; i < s->own.n_names; i++)
+        v->own[v->ws.n_own_names + i] = s->own.names[i];
+    v->rules = (struct name_rules){
+        .upstreams = v->upstreams,
+        .n_upstreams = v->ws.n_upstreams,
+        .default_upstream = v->ws.default_upstream,
+        .hosted = (const char *const *)v->ws.hosted,
+        .n_hosted = v->ws.n_hosted,
+        .own_names = v->own,
+        .n_own_names = n_own,
+        .addresses = (const char *const *)s->own.addresses,
+        .n_addresses = s->own.n_addresses,
+    };
+    return v;
+}
+
+static void adopt(struct settings *s, struct wire_settings *ws) {
+    struct version *v = version_new(s, ws);
+    v->older = atomic_load_explicit(&s->current, memory_order_relaxed);
+    atomic_store_explicit(&s->current, v, memory_order_release);
+}
+
+/* What central has when nothing is configured there. */
+static void defaults(struct settings *s) {
+    static const char *const names[] = {"docker.io",       "ghcr.io", "quay.io",
+                                        "registry.k8s.io", "gcr.io",  "mcr.microsoft.com"};
+    struct wire_settings ws = {0};
+    ws.n_upstreams = ARRAY_LEN(names);
+    ws.upstreams = xcalloc(ws.n_upstreams, sizeof(*ws.upstreams));
+    for (size_t i = 0; i < ws.n_upstreams; i++) {
+        snprintf(ws.upstreams[i].name, sizeof(ws.upstreams[i].name), "%s", names[i]);
+        ws.upstreams[i].fresh_for_ms = DEFAULT_FRESH_MS;
+    }
+    ws.default_upstream = xstrdup("docker.io");
+    ws.hosted = xcalloc(1, sizeof(*ws.hosted));
+    ws.hosted[0] = xstrdup("sample/**");
+    ws.n_hosted = 1;
+    adopt(s, &ws);
+}
+
+static int unseal(struct wire_response *rs, const char *data, size_t len, struct error *err) {
+    struct digest sum;
+    if (len < SUM_BYTES) return error_set(err, ERR_INVALID, "it is cut short");
+    digest_of(&sum, DIGEST_SHA256, data + SUM_BYTES, len - SUM_BYTES);
+    if (memcmp(sum.bytes, data, SUM_BYTES) != 0) return error_set(err, ERR_INVALID, "its checksum does not match");
+    return wire_response_decode(rs, data + SUM_BYTES, len - SUM_BYTES, err);
+}
+
+static bool load(struct settings *s) {
+    char *data;
+    size_t len;
+    struct error err = {0};
+    struct wire_response rs = {0};
+    int r = file_read_all(s->path, SUM_BYTES + WIRE_MAX_RESPONSE, &data, &len, &err);
+    if (r == -ENOENT) return false;
+    if (r == 0) {
+        r = unseal(&rs, data, len, &err);
+        free(data);
+    }
+    bool good = r == 0 && rs.settings;
+    if (good)
+        adopt(s, rs.settings);
+    else
+        log_warn("settings_unreadable", KV_S("path", s->path), KV_S("why", err.msg));
+    wire_response_fini(&rs);
+    return good;
+}
+
+struct settings *settings_new(const char *data, const struct own_names *own) {
+    struct settings *s = xcalloc(1, sizeof(*s));
+    snprintf(s->path, sizeof(s->path), "%s/settings.pb", data);
+    s->own = *own;
+    if (!load(s)) defaults(s);
+    return s;
+}
+
+void settings_free(struct settings *s) {
+    if (!s) return;
+    for (struct version *v = atomic_load(&s->current), *older; v; v = older) {
+        older = v->older;
+        wire_settings_fini(&v->ws);
+        free(v->upstreams);
+        free(v->own);
+        free(v);
+    }
+    free(s);
+}
+
+static void save(const struct settings *s, struct wire_settings *ws) {
+    struct wire_response rs = {.version = WIRE_VERSION, .settings = ws};
+    _cleanup_(freep) uint8_t *message = NULL;
+    _cleanup_(freep) uint8_t *data = NULL;
+    size_t len;
+    struct digest sum;
+    struct error err = {0};
+    int r = wire_response_encode(&rs, &message, &len, &err);
+    if (r == 0) {
+        data = xcalloc(SUM_BYTES + len, 1);
+        digest_of(&sum, DIGEST_SHA256, message, len);
+        memcpy(data, sum.bytes, SUM_BYTES);
+        memcpy(data + SUM_BYTES, message, len);
+        r = file_write_atomic(s->path, 0600, data, SUM_BYTES + len, &err);
+    }
+    if (r < 0) log_warn("settings_not_saved", KV_S("why", err.msg));
+}
+
+void settings_apply(struct settings *s, struct wire_settings *ws) {
+    save(s, ws);
+    log_info("settings_from_central", KV_I("upstreams", ws->n_upstreams), KV_I("version", ws->version));
+    adopt(s, ws);
+}
+
+static const struct version *current(const struct settings *s) {
+    return atomic_load_explicit(&s->current, memory_order_acquire);
+}
+
+uint64_t settings_version(const struct settings *s) {
+    return current(s)->ws.version;
+}
+
+bool settings_known(const struct settings *s) {
+    return settings_version(s) != 0; /* the defaults have none */
+}
+
+const struct name_rules *settings_rules(const struct settings *s) {
+    return &current(s)->rules;
+}
+
+bool settings_upstream(const struct settings *s, const char *name, int64_t *fresh_for_ms, bool *per_repository) {
+    const struct version *v = current(s);
+    for (size_t i = 0; i < v->ws.n_upstreams; i++) {
+        if (strcmp(v->ws.upstreams[i].name, name) != 0) continue;
+        *fresh_for_ms = v->ws.upstreams[i].fresh_for_ms;
+        *per_repository = v->ws.upstreams[i].per_repository;
+        return true;
+    }
+    return false;
+}

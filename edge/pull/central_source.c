@@ -1,0 +1,546 @@
+/* Fetching from central. Thread: the fetch loop.
+ *
+ * While the breaker is open (breaker.h) requests fail at once. While central is silent, questions for tags known here
+ * do. When it opens, all that wait for an answer are told: nobody waits for his own time-out. */
+#include "edge/pull/central_source.h"
+
+#include "common/core/clock.h"
+#include "common/fill/wire_http.h"
+#include "common/serve/doubt.h"
+#include "common/wire/wire.h"
+#include "edge/link/breaker.h"
+#include "edge/pull/tag.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONNECT_MS 2000
+/* Central itself waits for its upstream; it answers within its own limits or says why. */
+#define HEAD_MS 20000
+#define STALL_MS 20000
+#define ERROR_BODY_MAX 8192
+#define POST_ANSWER_MAX (16 * MiB)
+
+struct central_source {
+    struct source source;
+    const struct settings *settings;
+    const char *url;
+    bool insecure;
+    struct loop *loop;
+    struct http_client *client;
+    struct breaker *breaker;
+    struct timer refuse;
+    bool (*knows)(const struct repo_name *repo, const char *tag, void *arg);
+    void *knows_arg;
+    struct central_fetch *fetches;
+    struct central_post *posts;
+};
+
+struct central_fetch {
+    struct fetch fetch; /* first */
+    bool waiting;       /* counted in awaiting */
+    struct central_source *c;
+    const struct fetch_events *ev;
+    void *arg;
+    struct http_call *call;
+    struct timer start; /* fails it from the loop when the breaker is open */
+    struct fetch_request rq;
+    bool refused; /* an error document is being collected */
+    int status;
+    char retry_after[64];
+    struct buf error_body;
+    int64_t skip;              /* bytes of a 200 before the offset asked for */
+    int64_t left;              /* bytes still wanted, -1 to the end */
+    struct central_post *post; /* a tag is asked for by lookup */
+    bool in_callback, cancelled;
+    struct central_fetch *next;
+};
+
+static bool asks_known_tag(const struct central_source *c, const struct fetch_request *rq) {
+    bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
+    return by_tag && c->knows && c->knows(&rq->repo, rq->ref.tag, c->knows_arg);
+}
+
+static void on_silent(void *arg) {
+    struct central_source *c = arg;
+    for (struct central_fetch *f = c->fetches; f; f = f->next) {
+        if (f->post && asks_known_tag(c, &f->rq)) timer_set(&f->start, 0);
+    }
+}
+
+/* --- posts --- */
+
+struct central_post {
+    bool waiting; /* counted in awaiting */
+    struct central_source *c;
+    struct http_call *call;
+    void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
+    void *arg;
+    struct buf body;
+    char why[160]; /* it is not central that answers; "": it is */
+    struct timer refuse;
+    struct central_post *next;
+};
+
+static void post_free(struct central_post *p) {
+    for (struct central_post **link = &p->c->posts; *link; link = &(*link)->next) {
+        if (*link != p) continue;
+        *link = p->next;
+        break;
+    }
+    if (p->waiting) breaker_await_over(p->c->breaker, false);
+    timer_fini(&p->refuse);
+    buf_fini(&p->body);
+    free(p);
+}
+
+static int64_t seconds_since(const struct central_state *s) {
+    int64_t age = clock_wall_s() - s->since_s;
+    return age > 0 ? age : 0; /* the clock may have been set */
+}
+
+bool central_source_untold(struct central_source *c, char *why, size_t cap) {
+    struct central_state s;
+    if (settings_known(c->settings)) return false;
+    central_source_state(c, &s);
+    int n = snprintf(why, cap, "central at %s has not yet told this edge which upstreams it has", c->url);
+    if (!s.reachable && n > 0 && (size_t)n < cap)
+        snprintf(why + n, cap - (size_t)n, ": it cannot be reached for %lld s (%s)", (long long)seconds_since(&s),
+                 s.last_error);
+    return true;
+}
+
+static void unreachable(struct central_source *c, struct fetch_end *e) {
+    struct central_state s;
+    char why[sizeof(e->msg)];
+    central_source_state(c, &s);
+    if (central_source_untold(c, why, sizeof(why))) /* the name may have been guessed wrong, and nothing can be held */
+        fetch_end_set(e, ERR_BUSY, "%s", why);
+    else
+        fetch_end_set(e, ERR_UNREACHABLE,
+                      "central at %s cannot be reached for %lld s (%s); what this edge holds is served", c->url,
+                      (long long)seconds_since(&s), s.last_error);
+    e->unasked = true;
+}
+
+static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct central_post *p = arg;
+    const char *wrong = breaker_not_central(a->status, a->header(a, "content-type"), p->why);
+    breaker_set(p->c->breaker, !wrong, wrong);
+    p->waiting = false;
+    breaker_await_over(p->c->breaker, true);
+    return true;
+}
+
+static bool post_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct central_post *p = arg;
+    if (buf_add(&p->body, data, len) == 0) return true;
+    struct fetch_end e;
+    fetch_end_set(&e, ERR_TOO_BIG, "central's answer is too large");
+    if (p->done) p->done(&e, NULL, 0, p->arg);
+    post_free(p);
+    return false;
+}
+
+static void post_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct central_post *p = arg;
+    struct fetch_end e = {.code = 0, .status = r->status};
+    if (p->why[0]) {
+        unreachable(p->c, &e);
+    } else if (r->code != 0) {
+        fetch_end_set(&e, r->code, "central: %s", r->msg);
+        if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(p->c->breaker, false, r->msg);
+    } else if (r->status != 200) {
+        fetch_end_from_status(&e, "central", r->status, NULL, p->body.data, p->body.len);
+    }
+    if (p->done) p->done(&e, p->body.data, p->body.len, p->arg);
+    post_free(p);
+}
+
+static const struct http_call_events post_events = {.head = post_head, .data = post_data, .done = post_done};
+
+static void post_refused(void *arg) {
+    struct central_post *p = arg;
+    struct fetch_end e;
+    unreachable(p->c, &e);
+    if (p->done) p->done(&e, NULL, 0, p->arg);
+    post_free(p);
+}
+
+static struct central_post *
+post_start(struct central_source *c, const char *path, const char *request_id, const char *content_type,
+           const void *body, size_t len,
+           void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
+    struct central_post *p = calloc(1, sizeof(*p));
+    if (!p) abort();
+    *p = (struct central_post){.c = c, .done = done, .arg = arg, .next = c->posts};
+    c->posts = p;
+    buf_init(&p->body, (size_t)POST_ANSWER_MAX);
+    timer_init(&p->refuse, c->loop, post_refused, p);
+    if (breaker_is_open(c->breaker)) {
+        timer_set(&p->refuse, 0);
+        return p;
+    }
+    char url[1024], type[128], id[96];
+    snprintf(url, sizeof(url), "%s%s", c->url, path);
+    snprintf(type, sizeof(type), "Content-Type: %s", content_type);
+    snprintf(id, sizeof(id), "X-Request-Id: %s", request_id);
+    const char *headers[] = {type, request_id[0] ? id : NULL, NULL};
+    struct http_call_spec spec = {.method = "POST",
+                                  .url = url,
+                                  .headers = headers,
+                                  .body = body,
+                                  .body_len = len,
+                                  .insecure_tls = c->insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = HEAD_MS,
+                                  .total_ms = 60000,
+                                  .max_body = POST_ANSWER_MAX};
+    p->call = http_call_start(c->client, &spec, &post_events, p);
+    p->waiting = true;
+    breaker_await(c->breaker);
+    return p;
+}
+
+void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
+    post_start(c, path, "", content_type, body, len, done, arg);
+}
+
+/* --- fetches --- */
+
+static void fetch_free(struct central_fetch *f) {
+    for (struct central_fetch **link = &f->c->fetches; *link; link = &(*link)->next) {
+        if (*link != f) continue;
+        *link = f->next;
+        break;
+    }
+    if (f->waiting) breaker_await_over(f->c->breaker, false);
+    timer_fini(&f->start);
+    buf_fini(&f->error_body);
+    if (f->post) f->post->done = NULL;
+    free(f);
+}
+
+/* The last word to whoever asked. */
+static void end(struct central_fetch *f, const struct fetch_end *e) {
+    f->call = NULL;
+    f->in_callback = true;
+    f->ev->done(&f->fetch, e, f->arg);
+    fetch_free(f);
+}
+
+static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    breaker_heard(f->c->breaker);
+    f->waiting = false;
+    breaker_await_over(f->c->breaker, true);
+    f->status = a->status;
+    const char *retry = a->header(a, "retry-after");
+    if (retry) snprintf(f->retry_after, sizeof(f->retry_after), "%s", retry);
+    if (a->status != 200 && a->status != 206) {
+        f->refused = true;
+        return true;
+    }
+    struct fetch_head h;
+    struct fetch_end e;
+    if (fetch_head_from_answer(&h, &f->skip, &e, "central", a, f->rq.offset, f->rq.length) < 0) {
+        end(f, &e);
+        return false;
+    }
+    h.origin = "central";
+    f->in_callback = true;
+    f->ev->head(&f->fetch, &h, f->arg);
+    f->in_callback = false;
+    if (!f->cancelled) return true;
+    fetch_free(f);
+    return false;
+}
+
+static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    if (f->refused) {
+        int r = buf_add(&f->error_body, data, len);
+        (void)r; /* what does not fit is not shown */
+        return true;
+    }
+    const char *p = data;
+    if (f->skip > 0) {
+        size_t n = (int64_t)len < f->skip ? len : (size_t)f->skip;
+        f->skip -= (int64_t)n;
+        p += n;
+        len -= n;
+    }
+    if (f->left >= 0 && (int64_t)len > f->left) len = (size_t)f->left;
+    if (f->left >= 0) f->left -= (int64_t)len;
+    if (len == 0) return true;
+    f->in_callback = true;
+    f->ev->data(&f->fetch, p, len, f->arg);
+    f->in_callback = false;
+    if (f->cancelled) {
+        fetch_free(f);
+        return false;
+    }
+    if (f->left != 0) return true;
+    /* A 200 to a ranged request goes on beyond the range: enough. */
+    struct fetch_end e = {.code = 0, .status = f->status};
+    end(f, &e);
+    return false;
+}
+
+static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    struct fetch_end e = {.code = 0, .status = r->status};
+    if (f->refused) {
+        fetch_end_from_status(&e, "central", f->status, f->retry_after, f->error_body.data, f->error_body.len);
+        if (f->status == 400) e.code = ERR_INVALID;
+    } else if (r->code != 0) {
+        fetch_end_set(&e, r->code, "central: %s", r->msg);
+        e.status = r->status;
+        if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(f->c->breaker, false, r->msg);
+    }
+    end(f, &e);
+}
+
+static bool on_lull(struct http_call *call, void *arg) {
+    (void)call;
+    struct central_fetch *f = arg;
+    if (f->refused || !f->ev->lull) return true;
+    f->in_callback = true;
+    f->ev->lull(&f->fetch, f->arg);
+    f->in_callback = false;
+    if (!f->cancelled) return true;
+    fetch_free(f);
+    return false;
+}
+
+static const struct http_call_events call_events = {on_head, on_data, on_done, on_lull};
+
+/* The breaker is open, or central silent: says so, from the loop. */
+static void on_refuse(void *arg) {
+    struct central_fetch *f = arg;
+    struct fetch_end e;
+    if (breaker_is_open(f->c->breaker))
+        unreachable(f->c, &e);
+    else
+        fetch_end_set(&e, ERR_TIMEOUT, "central at %s does not answer; what this edge holds is served", f->c->url);
+    end(f, &e);
+}
+
+/* The breaker has opened: whoever waits for an answer hears of it. What is on its way may still come. */
+static void refuse_waiting(void *arg) {
+    struct central_source *c = arg;
+    struct central_post *p = c->posts;
+    struct central_fetch *f = c->fetches;
+    while (p && !p->waiting)
+        p = p->next;
+    while (f && !f->waiting)
+        f = f->next;
+    if ((!p && !f) || !breaker_is_open(c->breaker)) return;
+    timer_set(&c->refuse, 0); /* the next one: who is told may start and end others */
+    if (p) {
+        http_call_cancel(p->call);
+        post_refused(p);
+    } else {
+        http_call_cancel(f->call);
+        on_refuse(f);
+    }
+}
+
+/* The answer to a lookup of a tag. */
+static void on_tag(const struct fetch_end *e, const char *body, size_t len, void *arg) {
+    struct central_fetch *f = arg;
+    struct tag_reply reply;
+    f->post = NULL;
+    if (e->code == 0)
+        tag_reply_read(&reply, body, len);
+    else
+        reply.end = *e;
+    if (reply.end.code == 0) {
+        f->in_callback = true;
+        f->ev->head(&f->fetch, &reply.head, f->arg);
+        f->in_callback = false;
+        if (f->cancelled) {
+            fetch_free(f);
+            return;
+        }
+    }
+    end(f, &reply.end);
+}
+
+static void send_tag(struct central_fetch *f) {
+    uint8_t *body = NULL;
+    size_t len = 0;
+    struct error err = {0};
+    if (tag_question(&f->rq, settings_version(f->c->settings), &body, &len, &err) < 0) {
+        timer_set(&f->start, 0);
+        return;
+    }
+    f->post = post_start(f->c, "/fleet/v1/lookup", f->rq.request_id, WIRE_CONTENT_TYPE, body, len, on_tag, f);
+    free(body);
+}
+
+static void send_request(struct central_fetch *f) {
+    struct central_source *c = f->c;
+    const struct fetch_request *rq = &f->rq;
+    struct buf url;
+    buf_init(&url, 16384);
+    char range[80] = "", id[96], accept[256];
+    bool ok = buf_add_str(&url, c->url) == 0 && fetch_target(&url, rq, true) == 0;
+    if (rq->length > 0) {
+        snprintf(range, sizeof(range), "Range: bytes=%lld-%lld", (long long)rq->offset,
+                 (long long)(rq->offset + rq->length - 1));
+    } else if (rq->offset > 0) {
+        snprintf(range, sizeof(range), "Range: bytes=%lld-", (long long)rq->offset);
+    }
+    snprintf(id, sizeof(id), "X-Request-Id: %s", rq->request_id);
+    snprintf(accept, sizeof(accept), "Accept: %s", MANIFEST_ACCEPT);
+    const char *headers[5] = {NULL};
+    unsigned n = 0;
+    if (rq->request_id[0]) headers[n++] = id;
+    if (range[0]) headers[n++] = range;
+    if (rq->doubted) headers[n++] = DOUBT_HEADER ": " DOUBT_MISMATCH;
+    if (rq->kind == FETCH_MANIFEST || rq->kind == FETCH_MANIFEST_HEAD) headers[n++] = accept;
+    bool is_head = rq->kind == FETCH_MANIFEST_HEAD || rq->kind == FETCH_BLOB_HEAD;
+    struct http_call_spec spec = {.method = is_head ? "HEAD" : "GET",
+                                  .url = ok ? url.data : "",
+                                  .headers = headers,
+                                  .insecure_tls = c->insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = HEAD_MS,
+                                  .stall_ms = STALL_MS,
+                                  .max_body = rq->max_body};
+    f->call = http_call_start(c->client, &spec, &call_events, f);
+    f->waiting = true;
+    breaker_await(c->breaker);
+    buf_fini(&url);
+}
+
+static struct fetch *start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
+    struct central_source *c = container_of(s, struct central_source, source);
+    struct central_fetch *f = calloc(1, sizeof(*f));
+    if (!f) abort();
+    *f = (struct central_fetch){.fetch = {.source = s},
+                                .c = c,
+                                .ev = ev,
+                                .arg = arg,
+                                .rq = *rq,
+                                .left = rq->length > 0 ? rq->length : -1,
+                                .next = c->fetches};
+    c->fetches = f;
+    buf_init(&f->error_body, ERROR_BODY_MAX + 1);
+    timer_init(&f->start, c->loop, on_refuse, f);
+    bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
+    if (breaker_is_open(c->breaker)) {
+        breaker_wanted(c->breaker);
+        timer_set(&f->start, 0);
+    } else if (breaker_is_silent(c->breaker) && asks_known_tag(c, rq)) {
+        timer_set(&f->start, 0);
+    } else if (by_tag) {
+        send_tag(f);
+    } else {
+        send_request(f);
+    }
+    f->rq.query = NULL; /* was borrowed */
+    return &f->fetch;
+}
+
+static void cancel(struct fetch *fetch) {
+    struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
+    if (f->in_callback) {
+        f->cancelled = true;
+        return;
+    }
+    if (f->call) http_call_cancel(f->call);
+    fetch_free(f);
+}
+
+static void pause_fetch(struct fetch *fetch) {
+    struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
+    if (f->call) http_call_pause(f->call);
+}
+
+static void resume_fetch(struct fetch *fetch) {
+    struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
+    if (f->call) http_call_resume(f->call);
+}
+
+static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch};
+
+/* --- the source --- */
+
+bool central_is_fleet_port(int status, const char *content_type, char why[160]) {
+    const char *wrong = breaker_not_central(status, content_type, why);
+    if (!wrong && status != 200) snprintf(why, 160, "it answers %d", status);
+    return !wrong && status == 200;
+}
+
+bool central_is_loopback(const char *url) {
+    struct http_url u;
+    return http_url_parse(url, &u) && http_host_class(u.host) == HTTP_ADDR_LOOPBACK;
+}
+
+struct central_source *central_source_new(const char *url, const struct settings *settings, struct loop *l,
+                                          struct http_client *client) {
+    struct central_source *c = calloc(1, sizeof(*c));
+    if (!c) abort();
+    c->source.ops = &ops;
+    snprintf(c->source.name, sizeof(c->source.name), "central");
+    c->url = url;
+    c->settings = settings;
+    c->loop = l;
+    c->client = client;
+    c->insecure = central_is_loopback(url);
+    c->breaker = breaker_new(&(struct breaker_config){.url = url,
+                                                      .insecure = c->insecure,
+                                                      .loop = l,
+                                                      .client = client,
+                                                      .opened = refuse_waiting,
+                                                      .silent = on_silent,
+                                                      .arg = c});
+    timer_init(&c->refuse, l, refuse_waiting, c);
+    return c;
+}
+
+void central_source_free(struct central_source *c) {
+    if (!c) return;
+    while (c->fetches)
+        cancel(&c->fetches->fetch);
+    while (c->posts) {
+        if (c->posts->call) http_call_cancel(c->posts->call);
+        post_free(c->posts);
+    }
+    timer_fini(&c->refuse);
+    breaker_free(c->breaker);
+    free(c);
+}
+
+void central_source_fallback(struct central_source *c,
+                             bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg) {
+    c->knows = knows;
+    c->knows_arg = arg;
+}
+
+void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg) {
+    breaker_on_found(c->breaker, found, arg);
+}
+
+void central_source_found(void *arg) {
+    struct central_source *c = arg;
+    breaker_set(c->breaker, true, NULL);
+}
+
+struct source *central_source(struct central_source *c) {
+    return &c->source;
+}
+
+void central_source_state(struct central_source *c, struct central_state *out) {
+    breaker_state(c->breaker, out);
+}

@@ -1,0 +1,48 @@
+/* Central as a source of fills and answers: the registry API on its fleet port, with a breaker. When central cannot be
+ * reached, requests fail at once and a probe in the background finds out when it is back; nobody waits for a time-out
+ * twice. When it is merely silent, that holds for tags that are known here. Thread: the fetch loop, but for what is
+ * marked. */
+#ifndef ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
+#define ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
+
+#include "common/fill/source.h"
+#include "common/http/client.h"
+#include "edge/link/settings.h"
+
+struct central_source;
+
+/* url: "http(s)://host:port", borrowed for ever, as settings is. Over https to a loopback address the certificate is
+ * not checked: until the fleet has identity there is nothing to check it against, and whoever can listen there is on
+ * this machine. */
+struct central_source *central_source_new(const char *url, const struct settings *settings, struct loop *l,
+                                          struct http_client *client);
+/* Whether there is an answer for a tag if central has none in time: then it is not waited for in vain. */
+void central_source_fallback(struct central_source *c,
+                             bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
+/* found is called whenever central is there again after it was not. */
+void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg);
+/* Somebody else's probe has found central: as if its own had. arg: the source. */
+void central_source_found(void *arg);
+/* Whether an answer to a call of the fleet's is central's, and good; else why says what it is. Pure. */
+bool central_is_fleet_port(int status, const char *content_type, char why[160]);
+/* Whether a URL of central leads to this machine itself. Pure. */
+bool central_is_loopback(const char *url);
+void central_source_free(struct central_source *c);
+struct source *central_source(struct central_source *c);
+/* POST to the fleet port; the answer's body (at most 16 MiB) is borrowed. done is called exactly once unless
+ * central_source_free comes first. */
+void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg);
+
+/* Any thread. */
+struct central_state {
+    bool reachable;
+    int64_t since_s; /* wall clock of the last change, 0 if none */
+    int64_t failures;
+    char last_error[256];
+};
+void central_source_state(struct central_source *c, struct central_state *out);
+/* Central has told no settings yet, in this life or an earlier one, so what a name means is not known: why says so. */
+bool central_source_untold(struct central_source *c, char *why, size_t cap);
+
+#endif

@@ -1,0 +1,215 @@
+/* Questions to the catalogue, gathered and sent. Thread: the fetch loop. */
+#include "edge/pull/lookups.h"
+
+#include "common/core/log.h"
+#include "common/core/map.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SETTINGS_EVERY_MS 5000
+/* While there are none at all. */
+#define SETTINGS_AGAIN_MS 500
+#define SETTINGS_PATIENCE_MS 3000
+/* Sizes learned from manifests' descriptors, so that a layer's size is known when its pull begins. */
+#define SIZES_MAX 100000
+
+struct waiting {
+    struct fill *fill;
+    struct wire_query query;
+    struct waiting *next;
+};
+
+struct lookups {
+    struct loop *loop;
+    struct central_source *central;
+    struct settings *settings;
+    bool told; /* central has answered in this life: until then its settings are asked for whatever version is kept */
+    struct waiting *waiting, **last;
+    size_t n_waiting;
+    struct timer send, settings_due, patience;
+    void (*ready)(void *arg); /* NULL: called */
+    void *ready_arg;
+    struct map *sizes; /* digest -> int64_t */
+    struct batch *batches;
+};
+
+/* One message under way. */
+struct batch {
+    struct lookups *lookups;
+    struct waiting *waiting;
+    struct batch *next;
+};
+
+static void remember_sizes(struct lookups *k, const struct manifest *m) {
+    if (map_len(k->sizes) + m->n_children > SIZES_MAX) {
+        map_free(k->sizes);
+        k->sizes = map_new(free);
+    }
+    for (size_t i = 0; i < m->n_children && i < SIZES_MAX; i++) {
+        if (m->children[i].size < 0) continue;
+        int64_t *size = malloc(sizeof(*size));
+        if (!size) abort();
+        *size = m->children[i].size;
+        map_set(k->sizes, &m->children[i].digest, sizeof(struct digest), size);
+    }
+}
+
+/* What one answer says of the fill that asked; NULL: nothing. */
+static void advise(struct lookups *k, struct waiting *w, const struct wire_answer *a) {
+    int64_t *learned = map_get(k->sizes, &w->query.digest, sizeof(w->query.digest));
+    struct fill_advice advice = {.size = learned ? *learned : -1, .claimed = true};
+    if (a && a->status == WIRE_KNOWN) {
+        if (a->manifest) remember_sizes(k, &a->manifest->doc);
+        if (a->blob && a->blob->size >= 0) {
+            advice.size = a->blob->size;
+            advice.claimed = a->blob->claimed;
+        }
+        size_t len = digest_len(w->query.digest.alg);
+        /* The list must be as long as the size says, or it is none. */
+        int64_t size = advice.claimed ? 0 : advice.size;
+        if (a->proofs_len && size > 0 && a->proofs_len == (size_t)((size - 1) / PIECE_SIZE) * len) {
+            advice.proofs = a->proofs;
+            advice.n_proofs = a->proofs_len / len;
+        }
+    }
+    fill_advise(w->fill, &advice);
+}
+
+static void batch_free(struct batch *b) {
+    for (struct batch **link = &b->lookups->batches; *link; link = &(*link)->next) {
+        if (*link != b) continue;
+        *link = b->next;
+        break;
+    }
+    free(b);
+}
+
+static void be_ready(void *arg) {
+    struct lookups *k = arg;
+    void (*ready)(void *) = k->ready;
+    k->ready = NULL;
+    timer_clear(&k->patience);
+    if (ready) ready(k->ready_arg);
+}
+
+static void on_answer(const struct fetch_end *end, const char *body, size_t len, void *arg) {
+    struct batch *b = arg;
+    struct lookups *k = b->lookups;
+    struct wire_response rs = {0};
+    struct error err = {0};
+    bool good = end->code == 0 && wire_response_decode(&rs, body, len, &err) == 0;
+    if (end->code == 0 && !good) log_warn("lookup_unreadable", KV_S("why", err.msg));
+    k->told = k->told || good;
+    if (good && rs.settings) settings_apply(k->settings, rs.settings);
+    size_t i = 0;
+    for (struct waiting *w = b->waiting, *next; w; w = next, i++) {
+        next = w->next;
+        advise(k, w, good && i < rs.n_answers ? &rs.answers[i] : NULL);
+        free(w);
+    }
+    wire_response_fini(&rs);
+    batch_free(b);
+    be_ready(k);
+}
+
+/* Sends what is waiting; with nothing waiting, a question for settings alone. */
+static void send_batch(struct lookups *k) {
+    struct batch *b = calloc(1, sizeof(*b));
+    if (!b) abort();
+    struct wire_query *queries = calloc(k->n_waiting + 1, sizeof(*queries));
+    if (!queries) abort();
+    *b = (struct batch){.lookups = k, .waiting = k->waiting, .next = k->batches};
+    k->batches = b;
+    size_t n = 0;
+    for (struct waiting *w = k->waiting; w; w = w->next)
+        queries[n++] = w->query;
+    k->waiting = NULL;
+    k->last = &k->waiting;
+    k->n_waiting = 0;
+    struct wire_request rq = {.version = WIRE_VERSION,
+                              .settings_version = k->told ? settings_version(k->settings) : 0,
+                              .queries = queries,
+                              .n_queries = n};
+    uint8_t *data = NULL;
+    size_t len = 0;
+    struct error err = {0};
+    int r = wire_request_encode(&rq, &data, &len, &err);
+    free(queries);
+    if (r < 0) {
+        struct fetch_end end;
+        fetch_end_set(&end, r, "%s", err.msg);
+        on_answer(&end, NULL, 0, b);
+    } else {
+        central_post(k->central, n ? "/fleet/v1/lookup" : "/fleet/v1/lookup?for=settings", WIRE_CONTENT_TYPE, data, len,
+                     on_answer, b);
+    }
+    free(data);
+}
+
+static void on_send(void *arg) {
+    send_batch(arg);
+}
+
+static void on_settings_due(void *arg) {
+    struct lookups *k = arg;
+    if (k->n_waiting == 0 && !k->batches) send_batch(k); /* what is under way brings them, too */
+    timer_set(&k->settings_due, settings_known(k->settings) ? SETTINGS_EVERY_MS : SETTINGS_AGAIN_MS);
+}
+
+void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec) {
+    struct waiting *w = calloc(1, sizeof(*w));
+    if (!w) abort();
+    w->fill = f;
+    w->query = (struct wire_query){
+        .kind = WIRE_QUERY_BLOB, .repo = spec->repo, .digest = spec->digest, .want_proofs = !spec->manifest};
+    *k->last = w;
+    k->last = &w->next;
+    k->n_waiting++;
+    if (k->n_waiting >= WIRE_MAX_QUERIES)
+        send_batch(k);
+    else
+        timer_set(&k->send, 0);
+}
+
+void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg) {
+    k->ready = ready;
+    k->ready_arg = arg;
+    timer_set(&k->settings_due, 0);
+    timer_set(&k->patience, settings_known(k->settings) ? 0 : SETTINGS_PATIENCE_MS);
+}
+
+struct lookups *lookups_new(struct loop *l, struct central_source *central, struct settings *settings) {
+    struct lookups *k = calloc(1, sizeof(*k));
+    if (!k) abort();
+    *k = (struct lookups){.loop = l, .central = central, .settings = settings, .sizes = map_new(free)};
+    k->last = &k->waiting;
+    timer_init(&k->send, l, on_send, k);
+    timer_init(&k->settings_due, l, on_settings_due, k);
+    timer_init(&k->patience, l, be_ready, k);
+    return k;
+}
+
+static void forget_waiting(struct lookups *k, struct waiting *w) {
+    for (struct waiting *next; w; w = next) {
+        next = w->next;
+        advise(k, w, NULL);
+        free(w);
+    }
+}
+
+void lookups_free(struct lookups *k) {
+    if (!k) return;
+    forget_waiting(k, k->waiting);
+    while (k->batches) {
+        struct batch *b = k->batches;
+        forget_waiting(k, b->waiting);
+        batch_free(b);
+    }
+    timer_fini(&k->send);
+    timer_fini(&k->settings_due);
+    timer_fini(&k->patience);
+    map_free(k->sizes);
+    free(k);
+}
