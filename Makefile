@@ -113,7 +113,7 @@ $(B)/libunit.a: $(EVICTION_O)
 # A unit test is one file with its own main; it may use everything but the two mains.
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunit.a
 	$(call say,LD,$@)
-	@mkdir -p $(@D)
+	@[ -d $(@D) ] || rm -f $(@D); mkdir -p $(@D)  # a test of that name may have stood where a folder of tests is now
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS) -lcmocka
 $(B)/libunit.a: $(COMMON_O) $(CENTRAL_LIB_O) $(EDGE_LIB_O)
 	@rm -f $@; mkdir -p $(@D)

@@ -1,7 +1,7 @@
 /* entrepot-central: the core datacenter's node. Thread: main. */
 #include "central/central.h"
 #include "central/cmd_load.h"
-#include "central/config.h"
+#include "central/config/central_config.h"
 #include "common/cli/cli.h"
 #include "common/admin/engine_files.h"
 

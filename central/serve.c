@@ -4,7 +4,7 @@
 
 #include "central/catalog/catalog.h"
 #include "central/catalog/relearn.h"
-#include "central/config.h"
+#include "central/config/central_config.h"
 #include "central/fleet/lookup.h"
 #include "central/upstream/upstream.h"
 #include "central/warehouse/load.h"

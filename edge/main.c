@@ -1,6 +1,6 @@
 /* entrepot-edge: the branch's cache. Thread: main. */
 #include "common/cli/cli.h"
-#include "edge/config.h"
+#include "edge/config/edge_config.h"
 #include "edge/edge.h"
 
 static const struct command *const commands[] = {

@@ -6,7 +6,7 @@
 #include "common/node/runtime.h"
 #include "common/metrics/metrics.h"
 #include "common/wire/upstreams.h"
-#include "edge/config.h"
+#include "edge/config/edge_config.h"
 #include "edge/pull/lookups.h"
 
 #include <stdio.h>

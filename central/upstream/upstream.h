@@ -4,7 +4,7 @@
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_UPSTREAM_H
 #define ENTREPOT_CENTRAL_UPSTREAM_UPSTREAM_H
 
-#include "central/config.h"
+#include "central/config/central_config.h"
 #include "common/fill/source.h"
 #include "common/http/client.h"
 

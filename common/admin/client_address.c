@@ -3,7 +3,7 @@
 #include "common/admin/engine_files.h"
 
 #include "common/config/config.h"
-#include "common/cli/print.h"
+#include "common/core/json.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>

@@ -2,6 +2,7 @@
 #include "common/cli/command.h"
 
 #include "common/admin/store_alone.h"
+#include "common/core/json.h"
 #include "common/cli/print.h"
 
 static void row(struct table *t, const char *what, int64_t count, int64_t bytes) {

@@ -3,6 +3,7 @@
 
 #include "common/core/buf.h"
 #include "common/core/clock.h"
+#include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/cli/doctor_net.h"
 #include "common/cli/puller.h"

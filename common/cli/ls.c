@@ -3,6 +3,7 @@
 #include "common/cli/command.h"
 
 #include "common/core/clock.h"
+#include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/admin/store_alone.h"
 #include "common/cli/print.h"

@@ -39,8 +39,5 @@ int print_failure(const struct command_context *ctx, const struct error *err);
 int print_usage(const struct command_context *ctx, const struct command *c, const char *fmt, ...) printf_like(3, 4);
 /* For a command that takes none and was given some. */
 int print_no_arguments(const struct command_context *ctx, const struct command *c);
-/* Members of an object, with a fallback for those that are missing. */
-int64_t json_int(const json_t *o, const char *key, int64_t fallback);
-const char *json_text(const json_t *o, const char *key, const char *fallback);
 
 #endif

@@ -1,6 +1,7 @@
 /* `prune`: evicts what may be evicted, down to a size. Thread: main. */
 #include "common/cli/command.h"
 
+#include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/admin/store_alone.h"
 #include "common/cli/print.h"

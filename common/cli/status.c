@@ -2,6 +2,7 @@
 #include "common/cli/command.h"
 
 #include "common/core/clock.h"
+#include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/cli/print.h"
 

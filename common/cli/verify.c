@@ -3,6 +3,7 @@
 #include "common/cli/command.h"
 
 #include "common/oci/manifest.h"
+#include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/admin/node_stats.h"
 #include "common/cli/progress.h"

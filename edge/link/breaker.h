@@ -18,7 +18,6 @@
 
 #include "common/core/loop.h"
 #include "common/http/client.h"
-#include "edge/pull/central_source.h"
 
 struct breaker;
 
@@ -49,6 +48,13 @@ void breaker_wanted(struct breaker *b);
 /* A request waits for its answer; later, once: the answer has begun (alive), or it has ended without. */
 void breaker_await(struct breaker *b);
 void breaker_await_over(struct breaker *b, bool alive);
+/* What is known of central. */
+struct central_state {
+    bool reachable;
+    int64_t since_s; /* wall clock of the last change, 0 if none */
+    int64_t failures;
+    char last_error[256];
+};
 /* Any thread. */
 void breaker_state(struct breaker *b, struct central_state *out);
 

@@ -7,6 +7,7 @@
 
 #include "common/fill/source.h"
 #include "common/http/client.h"
+#include "edge/link/breaker.h"
 #include "edge/link/settings.h"
 
 struct central_source;
@@ -35,12 +36,6 @@ void central_post(struct central_source *c, const char *path, const char *conten
                   void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg);
 
 /* Any thread. */
-struct central_state {
-    bool reachable;
-    int64_t since_s; /* wall clock of the last change, 0 if none */
-    int64_t failures;
-    char last_error[256];
-};
 void central_source_state(struct central_source *c, struct central_state *out);
 /* Central has told no settings yet, in this life or an earlier one, so what a name means is not known: why says so. */
 bool central_source_untold(struct central_source *c, char *why, size_t cap);

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "central/config.h"
+#include "central/config/central_config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "edge/config.h"
+#include "edge/config/edge_config.h"
 
 static struct {
     bool json;

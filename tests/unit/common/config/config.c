@@ -8,11 +8,11 @@
 
 #include <cmocka.h>
 
-#include "central/config.h"
+#include "central/config/central_config.h"
 #include "common/core/clock.h"
 #include "common/core/file.h"
 #include "common/config/config_tree.h"
-#include "edge/config.h"
+#include "edge/config/edge_config.h"
 
 static const struct config_place base = {.origin = "f", .line = 1, .column = 1};
 

@@ -1,6 +1,6 @@
 /* An edge's configuration as plain values. Thread: any (immutable once loaded). */
-#ifndef ENTREPOT_EDGE_CONFIG_H
-#define ENTREPOT_EDGE_CONFIG_H
+#ifndef ENTREPOT_EDGE_CONFIG_EDGE_CONFIG_H
+#define ENTREPOT_EDGE_CONFIG_EDGE_CONFIG_H
 
 #include "common/config/config.h"
 

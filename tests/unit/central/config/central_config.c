@@ -1,5 +1,5 @@
 /* Central's configuration: what it accepts, what it makes of it, and what it says when it refuses. */
-#include "central/config.h"
+#include "central/config/central_config.h"
 
 #include <errno.h>
 #include <setjmp.h>

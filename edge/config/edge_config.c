@@ -1,5 +1,5 @@
 /* The edge's schema, and what must hold between its keys. Thread: main. */
-#include "edge/config.h"
+#include "edge/config/edge_config.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* An edge's configuration: defaults, central's URL, keys not built yet. */
-#include "edge/config.h"
+#include "edge/config/edge_config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Central's configuration as plain values. Thread: any (immutable once loaded). */
-#ifndef ENTREPOT_CENTRAL_CONFIG_H
-#define ENTREPOT_CENTRAL_CONFIG_H
+#ifndef ENTREPOT_CENTRAL_CONFIG_CENTRAL_CONFIG_H
+#define ENTREPOT_CENTRAL_CONFIG_CENTRAL_CONFIG_H
 
 #include "common/config/config.h"
 

@@ -1,5 +1,5 @@
 /* Central's schema, and what must hold between its keys. Thread: main. */
-#include "central/config.h"
+#include "central/config/central_config.h"
 
 #include <ctype.h>
 #include <stdio.h>
