@@ -1,28 +1,33 @@
 # Entrepot. `make` builds, `make run` starts both nodes, `make check` runs every test; `make help` lists the rest.
-# Everything made lands in build/<variant>/; SAN=address,undefined or SAN=thread chooses a variant of its own.
+# Everything made lands in build/<variant>/; SAN=address,undefined, SAN=thread or COVERAGE=1 chooses a variant of its own.
 
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 SAN ?=
+COVERAGE ?=
 FUZZ_SECONDS ?= 5
 PREFIX ?= /usr
 
 comma := ,
-B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),release)$(if $(findstring clang,$(CC)),-clang)
+B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,release))$(if $(findstring clang,$(CC)),-clang)
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
-	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common
+	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git
 BENCH_PACKAGES := varnish
 LINT_PACKAGES := cppcheck clang-tidy
+COVERAGE_PACKAGES := gcovr
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
 HARDEN := -fstack-protector-strong -fPIE
 CPPFLAGS_ALL = -I. -I$(B)/gen -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x10100000L $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
-ifeq ($(SAN),)
+ifneq ($(COVERAGE),)
+CFLAGS_ALL = -std=gnu11 -O1 -g --coverage -fprofile-update=atomic $(WARN) -fPIE $(CFLAGS)
+LDFLAGS_ALL = -pie --coverage $(LDFLAGS)
+else ifeq ($(SAN),)
 CFLAGS_ALL = -std=gnu11 -O2 -g -D_FORTIFY_SOURCE=2 $(WARN) $(HARDEN) $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 else
@@ -40,6 +45,7 @@ EDGE_C := $(wildcard edge/*.c edge/*/*.c)
 UNIT_C := $(wildcard tests/unit/*/*.c tests/unit/*/*/*.c)
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 EVICTION_C := $(wildcard tests/bench/eviction/*.c)
+ALL_C := $(COMMON_C) $(CENTRAL_C) $(EDGE_C) $(UNIT_C) $(FUZZ_C) $(EVICTION_C)
 o = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 COMMON_O := $(call o,$(COMMON_C)) $(GEN_C:.c=.o)
@@ -57,6 +63,15 @@ NOW = $(MAKE) $(if $(V),,-s) --no-print-directory $(if $(findstring -j,$(MAKEFLA
 
 all: $(B)/entrepot-central $(B)/entrepot-edge
 
+# Editors' language servers look for it in build/. It changes when a file comes or goes.
+ifeq ($(B),build/release)
+all: build/compile_commands.json
+endif
+build/compile_commands.json: Makefile $(sort $(dir $(ALL_C)))
+	@mkdir -p $(@D)
+	@{ echo '['; printf '{"directory": "$(CURDIR)", "file": "%s", "command": "$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c %s"},\n' \
+		$(foreach f,$(ALL_C),$(f) $(f)) | sed '$$s/,$$//'; echo ']'; } >$@
+
 ## (nothing)    build both programs
 help:
 	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
@@ -72,6 +87,12 @@ demo: test-deps
 ## check        every test: units, sanitizers, fuzzers, real clients end to end
 check: test-deps
 	@tests/check
+## test         T=name: one unit test (serve/blob), one end-to-end file or test, one fuzzer, or a suite (units, threads, fuzz, e2e, ...)
+test: test-deps
+	@tests/one $(T)
+## coverage     which lines the unit tests run (T=all: the end-to-end tests, too): build/coverage/index.html
+coverage: coverage-deps
+	@tests/coverage $(T)
 ## bench        measure beside the peers (QUICK=1: under three minutes)
 bench: bench-deps
 	@+$(NOW) all
@@ -89,6 +110,8 @@ test-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 bench-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
+coverage-deps:
+	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(COVERAGE_PACKAGES)
 lint-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(LINT_PACKAGES)
 sample: build/sample/index.json
@@ -125,6 +148,11 @@ $(B)/obj/%.o: %.c | $(GEN_H)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+# Written anew only when it says something else.
+$(B)/obj/common/core/version.o: $(B)/gen/version_made.h
+$(B)/gen/version_made.h: FORCE
+	@mkdir -p $(@D)
+	@deploy/version header >$@.$$$$ && { cmp -s $@.$$$$ $@ && rm $@.$$$$ || mv $@.$$$$ $@; }
 # Generated code is not held to our warnings.
 $(B)/gen/proto/%.pb-c.o: $(B)/gen/proto/%.pb-c.c
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(filter-out $(WARN),$(CFLAGS_ALL)) -c -o $@ $<
@@ -143,8 +171,8 @@ build/fuzz/%: tests/fuzz/%.c build/fuzz/lib/libunit.a
 		build/fuzz/lib/libunit.a $(LIBS) -lhttp_parser
 build/fuzz/lib/libunit.a: FORCE
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build/fuzz/lib SAN=fuzzer-no-link,address,undefined lib
-FORCE:
 endif
+FORCE:
 
 ## install      DESTDIR= and PREFIX=/usr
 install: all
@@ -178,7 +206,7 @@ format:
 ## lint         clang-tidy and cppcheck
 lint: lint-deps
 	@+$(NOW) lint-only
-lint-only: $(GEN_H)
+lint-only: $(GEN_H) $(B)/gen/version_made.h
 	@cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --suppressions-list=tests/cppcheck-suppressions \
 		--enable=warning,portability -D__CPPCHECK__ -D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, i = 0)))' \
 		-D'json_object_foreach(o,k,v)=while ((v = json_object_get(o, k = next_key(o))))' -I. common central edge
@@ -186,5 +214,6 @@ lint-only: $(GEN_H)
 		xargs -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check bench bench-eviction fuzz deps test-deps bench-deps lint-deps sample unit fuzzers install docs clean format lint lint-only FORCE
+.PHONY: all help run demo check test coverage bench bench-eviction fuzz deps test-deps bench-deps coverage-deps lint-deps sample unit fuzzers install docs \
+	clean format lint lint-only FORCE
 .SECONDARY:

@@ -2,7 +2,7 @@
 #include "common/admin/node_stats.h"
 
 #include "common/core/clock.h"
-#include "common/cli/cli.h"
+#include "common/core/version.h"
 #include "common/admin/engine_files.h"
 #include "common/admin/store_alone.h"
 
@@ -74,7 +74,7 @@ json_t *node_status(const struct node_parts *p) {
     json_t *o = json_object();
     put_s(o, "program", p->node->program);
     put_s(o, "node", p->node->kind == NODE_CENTRAL ? "central" : "edge");
-    put_s(o, "version", ENTREPOT_VERSION);
+    put_s(o, "version", entrepot_version);
     put(o, "pid", getpid());
     put(o, "started_at", p->started_at);
     int64_t up = clock_wall_s() - p->started_at;
@@ -145,7 +145,7 @@ static void collect_server(struct metric_page *page, const struct http_server *s
 
 void node_collect(struct metric_page *page, void *arg) {
     const struct node_parts *p = arg;
-    metric_label_set(page, FAMILY_BUILD_INFO, ENTREPOT_VERSION, p->node->kind == NODE_CENTRAL ? "central" : "edge", 1);
+    metric_label_set(page, FAMILY_BUILD_INFO, entrepot_version, p->node->kind == NODE_CENTRAL ? "central" : "edge", 1);
     if (p->health) metric_set(page, METRIC_READY, health_ready(p->health) ? 1 : 0);
     if (p->store) collect_store(page, p->store);
     if (p->fills) collect_fills(page, p->fills);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/core/version.h"
 #include "common/http/tls.h"
 #include "common/config/nearest.h"
 
@@ -54,7 +55,7 @@ static void help_options(FILE *out, const struct cli_program *p) {
             "  --set KEY=VALUE     set one key over the file, for example --set log.level=debug; repeats\n"
             "  --json              print tables as JSON\n"
             "  --help, -h          this, or help for the command\n"
-            "  --version           print the version\n",
+            "  --version           print the version and the commit it was built from\n",
             p->config_file);
 }
 
@@ -261,7 +262,7 @@ static int run_command(const struct cli *cli, const struct command *c) {
 
 static int dispatch(const struct cli *cli) {
     if (cli->version) {
-        printf("%s %s\n", cli->program->name, ENTREPOT_VERSION);
+        printf("%s %s (commit %s)\n", cli->program->name, entrepot_version, entrepot_commit);
         return EXIT_DONE;
     }
     if (!cli->command) {

@@ -5,10 +5,6 @@
 #include "common/cli/command.h"
 #include "common/config/config.h"
 
-#ifndef ENTREPOT_VERSION
-#define ENTREPOT_VERSION "0.1.0"
-#endif
-
 /* A program as its main knows it. */
 struct cli_program {
     const char *name; /* "entrepot-edge" */

@@ -1,6 +1,7 @@
 """What `make install` puts in place: programs that run, units that systemd accepts, documents whose links lead somewhere."""
 
 import re
+import shutil
 
 import pytest
 
@@ -16,9 +17,45 @@ def root(tmp_path_factory):
 
 def test_programs_run(root):
     for node in ("central", "edge"):
-        assert run(root / f"usr/bin/entrepot-{node}", "--version").stdout.startswith(f"entrepot-{node} ")
+        said = run(root / f"usr/bin/entrepot-{node}", "--version").stdout
+        assert re.fullmatch(rf"entrepot-{node} \d+\.\d+\.\d+\S* \(commit ([0-9a-f]{{40}}|unknown)\)\n", said)
         example = root / f"usr/share/doc/entrepot/examples/{node}.yaml"
         assert "valid" in run(root / f"usr/bin/entrepot-{node}", "serve", "--check", "--config", example).stdout
+
+
+def test_version_comes_from_the_tag_and_the_commit_also_in_an_archive(tmp_path):
+    tree, unpacked = tmp_path / "tree", tmp_path / "unpacked"
+    (tree / "deploy").mkdir(parents=True)
+    unpacked.mkdir()
+    for name in ("version", ".gitattributes"):
+        shutil.copy(REPO / "deploy" / name, tree / "deploy" / name)
+
+    def git(*args):
+        who = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
+        return run("git", *who, "-C", tree, *args).stdout.strip()
+
+    def version(folder, *args):
+        return run(folder / "deploy/version", *args).stdout.strip()
+
+    def archived(*args):
+        run("sh", "-c", f"git -C {tree} archive HEAD | tar -x -C {unpacked}")
+        return version(unpacked, *args)
+
+    assert (version(tree), version(tree, "commit")) == ("0.1.0", "unknown")  # no git at all
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "one")
+    assert re.fullmatch(r"0\.1\.0\+git\d{14}\.[0-9a-f]{7}", version(tree))
+    assert archived() == version(tree)
+    assert archived("commit") == version(tree, "commit") == git("rev-parse", "HEAD")
+    git("tag", "v1.2.3")
+    assert version(tree) == archived() == "1.2.3"
+    (tree / "deploy/more").write_text("more")
+    git("add", ".")
+    assert re.fullmatch(r"1\.2\.3\+git\d{14}\.[0-9a-f]{7}\.modified", version(tree))
+    git("commit", "-q", "-m", "two")
+    assert re.fullmatch(r"1\.2\.3\+git\d{14}\.[0-9a-f]{7}", version(tree))
+    assert archived() == version(tree)
 
 
 def test_folders_that_root_makes_above_the_data_let_the_service_pass(bench):
