@@ -1,9 +1,11 @@
-/* Central's own subcommands. Thread: main. */
+/* The program entrepot-central. Thread: main. */
 #ifndef ENTREPOT_CENTRAL_CENTRAL_H
 #define ENTREPOT_CENTRAL_CENTRAL_H
 
-#include "common/cli/command.h"
+#include "common/cli/cli.h"
 
-extern const struct command command_central_serve;
+extern const struct cli_program central_program;
+/* Runs the node until it is told to stop; the exit status. */
+int central_serve(const struct command_context *ctx);
 
 #endif

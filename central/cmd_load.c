@@ -11,8 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-static int run(const struct command_context *ctx) {
-    if (ctx->argc != 2) return print_usage(ctx, &command_load, "give a folder and a name");
+static int run_load(const struct command_context *ctx) {
     struct error err = {0};
     /* The daemon has another working folder. */
     _cleanup_(freep) char *layout = realpath(ctx->argv[0], NULL), *a = NULL, *b = NULL, *path = NULL;
@@ -42,10 +41,22 @@ static int run(const struct command_context *ctx) {
     return EXIT_DONE;
 }
 
+static const struct command_example examples[] = {
+    {"load ./layout acme/app:v1", "load the image of ./layout as acme/app:v1"},
+};
+
 const struct command command_load = {
     .name = "load",
     .usage = "LAYOUT REPOSITORY:TAG",
     .summary = "bring an OCI layout into a hosted repository",
+    .description = "A layout is a folder with index.json and blobs, as `skopeo copy ... oci:FOLDER:TAG` makes it. The "
+                   "daemon reads it,\n"
+                   "so its user must be able to.",
+    .n_min = 2,
+    .n_max = 2,
+    .wanted = "give a folder and a name",
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_CENTRAL,
-    .run = run,
+    .run = run_load,
 };

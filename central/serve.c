@@ -473,14 +473,6 @@ static const struct runtime_tier tier = {
     .not_with = "settings.pb",
 };
 
-static int serve(const struct command_context *ctx) {
+int central_serve(const struct command_context *ctx) {
     return runtime_serve(ctx, &tier);
 }
-
-const struct command command_central_serve = {
-    .name = "serve",
-    .usage = "[--check]",
-    .summary = "run central until it is told to stop",
-    .where = COMMAND_CENTRAL,
-    .run = serve,
-};

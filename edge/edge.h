@@ -1,9 +1,11 @@
-/* The edge's own parts, and how they fit into a node. Thread: as runtime.h says of each callback. */
+/* The program entrepot-edge. Thread: main. */
 #ifndef ENTREPOT_EDGE_EDGE_H
 #define ENTREPOT_EDGE_EDGE_H
 
-#include "common/cli/command.h"
+#include "common/cli/cli.h"
 
-extern const struct command command_edge_serve;
+extern const struct cli_program edge_program;
+/* Runs the node until it is told to stop; the exit status. */
+int edge_serve(const struct command_context *ctx);
 
 #endif

@@ -206,14 +206,6 @@ static const struct runtime_tier tier = {
     .not_with = "catalog.db",
 };
 
-static int serve(const struct command_context *ctx) {
+int edge_serve(const struct command_context *ctx) {
     return runtime_serve(ctx, &tier);
 }
-
-const struct command command_edge_serve = {
-    .name = "serve",
-    .usage = "[--check]",
-    .summary = "run the edge until it is told to stop",
-    .where = COMMAND_EDGE,
-    .run = serve,
-};

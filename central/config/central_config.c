@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/oci/resolve.h"
+#include "common/oci/usual.h"
 #include "common/config/node_schema.h"
 
 static int hosted_check(const char *value, struct error *err) {
@@ -167,6 +168,7 @@ static const struct config_schema dns_schema = CONFIG_SCHEMA(dns_keys);
 static const char *const deleted_words[] = {[DELETED_SERVE] = "serve", [DELETED_HIDE] = "hide", NULL};
 
 #define AT(f) .at = offsetof(struct central_config, f)
+#define ITEM(name) ", {name: " name "}"
 static const struct config_key central_keys[] = {
     {.name = "upstreams",
      .type = CONFIG_ITEMS,
@@ -175,8 +177,7 @@ static const struct config_key central_keys[] = {
      .inner = &upstream_schema,
      .item_size = sizeof(struct upstream_config),
      .item_name = "name",
-     .fallback = "[{name: docker.io, endpoints: [\"https://registry-1.docker.io\"]}, {name: ghcr.io}, {name: quay.io}, "
-                 "{name: registry.k8s.io}, {name: gcr.io}, {name: mcr.microsoft.com}]",
+     .fallback = "[{name: " USUAL_HUB ", endpoints: [\"https://" USUAL_HUB_HOST "\"]}" USUAL_OTHERS(ITEM) "]",
      .doc = "The registries that are mirrored. A list given here replaces the default one; a registry that is not in "
             "it is not "
             "asked."},
@@ -184,7 +185,7 @@ static const struct config_key central_keys[] = {
      .type = CONFIG_STRING,
      AT(default_upstream),
      .check = default_upstream_check,
-     .fallback = "docker.io",
+     .fallback = USUAL_HUB,
      .doc = "The upstream that a bare name such as `nginx` means. \"\": bare names are unknown."},
     {.name = "hosted",
      .type = CONFIG_STRINGS,
@@ -252,9 +253,8 @@ static void upstream_complete(struct upstream_config *u) {
     }
     if (u->n_endpoints) return;
     u->endpoints = calloc(1, sizeof *u->endpoints);
-    if (!u->endpoints ||
-        asprintf(&u->endpoints[0], "https://%s", strcmp(u->name, "docker.io") ? u->name : "registry-1.docker.io") < 0)
-        abort();
+    if (!u->endpoints) abort();
+    if (asprintf(&u->endpoints[0], "https://%s", strcmp(u->name, USUAL_HUB) ? u->name : USUAL_HUB_HOST) < 0) abort();
     u->n_endpoints = 1;
 }
 

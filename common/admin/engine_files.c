@@ -2,30 +2,17 @@
  * containerd's docs/hosts.md, containers-registries.conf(5), k3s's private registry page. Thread: main. */
 #include "common/admin/engine_files.h"
 
+#include "common/oci/usual.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-const char CLIENT_CONFIG_KINDS[] = "docker, containerd, podman, cri-o, k3s";
-const char *const CLIENT_DEFAULT_UPSTREAMS[] = {"docker.io",       "ghcr.io", "quay.io",
-                                                "registry.k8s.io", "gcr.io",  "mcr.microsoft.com"};
-const size_t CLIENT_N_DEFAULT_UPSTREAMS = ARRAY_LEN(CLIENT_DEFAULT_UPSTREAMS);
-
-static void (*offline)(const struct node_config *node, struct client_upstreams *out);
-
-void client_config_set_offline(void (*fn)(const struct node_config *node, struct client_upstreams *out)) {
-    offline = fn;
-}
-
-void client_config_offline(const struct node_config *node, struct client_upstreams *out) {
+void client_default_upstreams(struct client_upstreams *out) {
     memset(out, 0, sizeof(*out));
-    if (offline) {
-        offline(node, out);
-        return;
-    }
-    for (; out->n < CLIENT_N_DEFAULT_UPSTREAMS; out->n++)
-        out->names[out->n] = CLIENT_DEFAULT_UPSTREAMS[out->n];
-    out->default_upstream = "docker.io";
+    for (; out->n < usual_n_upstreams; out->n++)
+        out->names[out->n] = usual_upstreams[out->n];
+    out->default_upstream = USUAL_HUB;
 }
 
 /* Text is small and bounded by the number of upstreams: failing to add it is being out of memory. */
@@ -101,7 +88,7 @@ static void docker_others(const struct client_facts *f, bool mirror, struct clie
     buf_init(&names, 0);
     for (size_t i = 0; i < f->n_upstreams; i++) {
         const char *u = f->upstreams[i];
-        if (strchr(u, ':') || (mirror && strcmp(u, "docker.io") == 0)) continue;
+        if (strchr(u, ':') || (mirror && strcmp(u, USUAL_HUB) == 0)) continue;
         say(&names, "%s%s", names.len ? ", " : "", u);
     }
     if (names.len > 0)
@@ -115,7 +102,7 @@ static void docker_others(const struct client_facts *f, bool mirror, struct clie
 static void docker(const struct client_facts *f, struct client_files *out) {
     struct buf b;
     buf_init(&b, 0);
-    bool mirror = is_default(f, "docker.io"), insecure = !f->tls && !f->loopback;
+    bool mirror = is_default(f, USUAL_HUB), insecure = !f->tls && !f->loopback;
     say(&b, "{");
     if (mirror) say(&b, "\n  \"registry-mirrors\": [\"%s://%s\"]%s", scheme(f), f->host, insecure ? "," : "");
     if (insecure) say(&b, "\n  \"insecure-registries\": [\"%s\"]", f->host);
@@ -134,7 +121,7 @@ static void docker(const struct client_facts *f, struct client_files *out) {
 
 /* Where containerd goes when this node does not answer. */
 static const char *upstream_server(const char *upstream) {
-    return strcmp(upstream, "docker.io") == 0 ? "registry-1.docker.io" : upstream;
+    return strcmp(upstream, USUAL_HUB) == 0 ? USUAL_HUB_HOST : upstream;
 }
 
 static void hosts_toml(const struct client_facts *f, const char *host, const char *server, struct client_files *out) {

@@ -44,22 +44,15 @@ struct client_files {
 int client_config_files(const char *kind, const struct client_facts *facts, struct client_files *out,
                         struct error *err) must_check;
 void client_files_fini(struct client_files *f);
-/* "docker, containerd, …" */
-extern const char CLIENT_CONFIG_KINDS[];
+#define CLIENT_CONFIG_KINDS "docker, containerd, podman, cri-o, k3s"
 
-/* The upstreams a node has unless configured. */
-extern const char *const CLIENT_DEFAULT_UPSTREAMS[];
-extern const size_t CLIENT_N_DEFAULT_UPSTREAMS;
-
-/* For central's main, before a command runs: how to read the configured upstreams when no daemon can be asked. names
- * are borrowed from the configuration, the array is the caller's. */
+/* Which upstreams there are when no daemon can be asked. names are borrowed, the array is the caller's. */
 struct client_upstreams {
     const char *names[64];
     size_t n;
     const char *default_upstream;
 };
-void client_config_set_offline(void (*fn)(const struct node_config *node, struct client_upstreams *out));
-/* Fills out with what fn gives, or the defaults. */
-void client_config_offline(const struct node_config *node, struct client_upstreams *out);
+/* Those a node has unless configured. */
+void client_default_upstreams(struct client_upstreams *out);
 
 #endif

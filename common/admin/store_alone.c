@@ -2,6 +2,7 @@
 #include "common/admin/store_alone.h"
 
 #include "common/oci/resolve.h"
+#include "common/oci/usual.h"
 #include "common/admin/control_client.h"
 
 #include <stdio.h>
@@ -93,7 +94,7 @@ static int ask_daemon(const struct node_config *node, const char *path, json_t *
 
 /* What a name that is not canonical means where nobody says otherwise. */
 static bool usual_name(const char *given, char out[REPO_STR_MAX]) {
-    static const char *const hub[] = {"docker.io"};
+    static const char *const hub[] = {USUAL_HUB};
     const struct name_rules rules = {.upstreams = hub, .n_upstreams = 1, .default_upstream = hub[0]};
     struct repo_name repo;
     if (resolve_repo(&rules, NULL, given, strlen(given), &repo, NULL) < 0) return false;

@@ -1,10 +1,11 @@
 /* `client-config KIND`: what to put where so that a container engine pulls through this node. Thread: main. */
-#include "common/cli/command.h"
+#include "common/cli/cli.h"
 
 #include "common/admin/engine_files.h"
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/cli/print.h"
+#include "common/oci/usual.h"
 
 #include <string.h>
 
@@ -21,10 +22,10 @@ static bool upstreams_from(const json_t *doc, struct client_upstreams *out) {
         if (!name || out->n == ARRAY_LEN(out->names)) continue;
         out->names[out->n++] = name;
         said = said || json_object_get(u, "default");
-        has_hub = has_hub || strcmp(name, "docker.io") == 0;
+        has_hub = has_hub || strcmp(name, USUAL_HUB) == 0;
         if (!out->default_upstream && json_is_true(json_object_get(u, "default"))) out->default_upstream = name;
     }
-    if (!said && has_hub) out->default_upstream = "docker.io";
+    if (!said && has_hub) out->default_upstream = USUAL_HUB;
     return out->n > 0;
 }
 
@@ -69,9 +70,15 @@ static void print_files(const struct client_files *files) {
     }
 }
 
-static int run(const struct command_context *ctx) {
-    if (ctx->argc != 1)
-        return print_usage(ctx, &command_client_config, "name one kind of client: %s", CLIENT_CONFIG_KINDS);
+static void upstreams_offline(const struct command_context *ctx, struct client_upstreams *out) {
+    memset(out, 0, sizeof(*out));
+    if (ctx->program->upstreams)
+        ctx->program->upstreams(ctx->node, out);
+    else
+        client_default_upstreams(out);
+}
+
+static int run_client_config(const struct command_context *ctx) {
     struct client_facts facts;
     struct client_upstreams upstreams;
     struct client_files files;
@@ -79,7 +86,7 @@ static int run(const struct command_context *ctx) {
     client_facts_find(&facts, ctx->node);
     json_t *status = ask_status(ctx->node);
     client_facts_told(&facts, status);
-    if (!upstreams_from(status, &upstreams)) client_config_offline(ctx->node, &upstreams);
+    if (!upstreams_from(status, &upstreams)) upstreams_offline(ctx, &upstreams);
     facts.upstreams = upstreams.names;
     facts.n_upstreams = upstreams.n;
     facts.default_upstream = upstreams.default_upstream;
@@ -97,10 +104,22 @@ static int run(const struct command_context *ctx) {
     return exit_status;
 }
 
+static const char *const words[] = {"docker", "containerd", "podman", "cri-o", "k3s", NULL};
+
+static const struct command_example examples[] = {
+    {"client-config containerd", "the files that make containerd pull through this node"},
+};
+
 const struct command command_client_config = {
     .name = "client-config",
     .usage = "docker|containerd|podman|cri-o|k3s",
     .summary = "print which file to put where so that an engine pulls through this node",
+    .n_min = 1,
+    .n_max = 1,
+    .wanted = "name one kind of client: " CLIENT_CONFIG_KINDS,
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
+    .words = words,
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_client_config,
 };

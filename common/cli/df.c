@@ -36,8 +36,7 @@ static void print_df(const json_t *u) {
     table_fini(&t);
 }
 
-static int run(const struct command_context *ctx) {
-    if (ctx->argc > 0) return print_no_arguments(ctx, &command_df);
+static int run_df(const struct command_context *ctx) {
     struct error err = {0};
     json_t *doc = NULL;
     if (store_df(ctx->node, &doc, &err) < 0) return print_failure(ctx, &err);
@@ -47,10 +46,16 @@ static int run(const struct command_context *ctx) {
     return EXIT_DONE;
 }
 
+static const struct command_example examples[] = {
+    {"df", "blobs, tags, unfinished downloads, the limit and what is free"},
+};
+
 const struct command command_df = {
     .name = "df",
     .usage = "",
     .summary = "how much is stored, and how much room is left",
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_df,
 };

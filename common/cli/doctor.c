@@ -27,8 +27,7 @@ static void print_check(const struct doctor_check *c) {
     fflush(stdout);
 }
 
-static int run(const struct command_context *ctx) {
-    if (ctx->argc > 0) return print_no_arguments(ctx, &command_doctor);
+static int run_doctor(const struct command_context *ctx) {
     struct doctor d;
     doctor_run(&d, ctx->node, ctx->json ? NULL : print_check);
     size_t failed = 0, warned = 0, skipped = 0;
@@ -53,10 +52,18 @@ static int run(const struct command_context *ctx) {
     return status;
 }
 
+static const struct command_example examples[] = {
+    {"doctor", "check this node and what it depends on"},
+};
+
 const struct command command_doctor = {
     .name = "doctor",
     .usage = "",
     .summary = "check everything a pull depends on, in order, and say what to do",
+    .description =
+        "Each check says ok, warn, FAIL or skip; a failed one says what to do. The exit status is 1 if one failed.",
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_doctor,
 };

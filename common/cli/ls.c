@@ -84,9 +84,7 @@ static int not_held(const struct command_context *ctx, const char *repo, json_t 
     return print_failure(ctx, &err);
 }
 
-static int run(const struct command_context *ctx) {
-    if (ctx->argc > 1 || (ctx->argc == 1 && ctx->argv[0][0] == '-'))
-        return print_usage(ctx, &command_ls, "takes at most one repository");
+static int run_ls(const struct command_context *ctx) {
     struct error err = {0};
     const char *repo = ctx->argc ? ctx->argv[0] : NULL;
     json_t *doc = NULL;
@@ -106,10 +104,19 @@ static int run(const struct command_context *ctx) {
     return EXIT_DONE;
 }
 
+static const struct command_example examples[] = {
+    {"ls", "all repositories"},
+    {"ls docker.io/library/nginx", "the tags of one"},
+};
+
 const struct command command_ls = {
     .name = "ls",
     .usage = "[REPO]",
     .summary = "the repositories held, or the tags of one",
+    .n_max = 1,
+    .wanted = "takes at most one repository",
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_ls,
 };

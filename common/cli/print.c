@@ -94,21 +94,17 @@ int print_json(json_t *doc) {
 
 int print_failure(const struct command_context *ctx, const struct error *err) {
     fflush(stdout);
-    cli_print_error(ctx->node->program, err);
+    cli_print_error(ctx->program->name, err);
     return EXIT_FAILED;
 }
 
-int print_usage(const struct command_context *ctx, const struct command *c, const char *fmt, ...) {
+int print_usage(const struct command_context *ctx, const char *fmt, ...) {
+    const struct command *c = ctx->command;
     va_list ap;
     va_start(ap, fmt);
-    fprintf(stderr, "%s %s: ", ctx->node->program, c->name);
+    fprintf(stderr, "%s %s: ", ctx->program->name, c->name);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "\nusage: %s %s %s\n", ctx->node->program, c->name, c->usage);
+    fprintf(stderr, "\nusage: %s %s%s%s\n", ctx->program->name, c->name, *c->usage ? " " : "", c->usage);
     return EXIT_USAGE;
-}
-
-int print_no_arguments(const struct command_context *ctx, const struct command *c) {
-    if (ctx->argv[0][0] == '-') return print_usage(ctx, c, "unknown option %s", ctx->argv[0]);
-    return print_usage(ctx, c, "takes no arguments");
 }

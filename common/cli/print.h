@@ -36,8 +36,6 @@ int print_json(json_t *doc);
 /* Prints err under the program's name; EXIT_FAILED. */
 int print_failure(const struct command_context *ctx, const struct error *err);
 /* Prints "usage: PROGRAM NAME USAGE" after what is wrong; EXIT_USAGE. */
-int print_usage(const struct command_context *ctx, const struct command *c, const char *fmt, ...) printf_like(3, 4);
-/* For a command that takes none and was given some. */
-int print_no_arguments(const struct command_context *ctx, const struct command *c);
+int print_usage(const struct command_context *ctx, const char *fmt, ...) printf_like(2, 3);
 
 #endif

@@ -35,23 +35,16 @@ static int prune(const struct command_context *ctx, int64_t target, json_t **out
     return r == ERR_UNREACHABLE ? prune_alone(ctx, target, out, err) : r;
 }
 
-/* The SIZE of `--to SIZE` or `--to=SIZE`; NULL: neither is given. */
-static const char *size_given(const struct command_context *ctx) {
-    if (ctx->argc == 2 && strcmp(ctx->argv[0], "--to") == 0) return ctx->argv[1];
-    return ctx->argc == 1 && strncmp(ctx->argv[0], "--to=", 5) == 0 ? ctx->argv[0] + 5 : NULL;
-}
-
-static int run(const struct command_context *ctx) {
+static int run_prune(const struct command_context *ctx) {
     struct error err = {0};
     int64_t target = -1;
-    const char *to = size_given(ctx);
-    if (ctx->argc == 1 && strcmp(ctx->argv[0], "--all") == 0) {
+    const char *to = command_option_value(ctx, "--to");
+    bool all = command_option_given(ctx, "--all");
+    if (all == (to != NULL)) return print_usage(ctx, "say how much may stay, for example --to 10GiB");
+    if (all)
         target = 0;
-    } else if (to) {
-        if (size_parse(to, &target, &err) < 0) return print_usage(ctx, &command_prune, "%s", err.msg);
-    } else {
-        return print_usage(ctx, &command_prune, "say how much may stay, for example --to 10GiB");
-    }
+    else if (size_parse(to, &target, &err) < 0)
+        return print_usage(ctx, "%s", err.msg);
     json_t *doc = NULL;
     if (prune(ctx, target, &doc, &err) < 0) return print_failure(ctx, &err);
     if (ctx->json) return print_json(doc);
@@ -66,10 +59,25 @@ static int run(const struct command_context *ctx) {
     return EXIT_DONE;
 }
 
+static const struct command_option options[] = {
+    {"--to", "SIZE", "how much may stay, for example 10GiB"},
+    {"--all", NULL, "evict all that may be evicted, as --to 0"},
+};
+
+static const struct command_example examples[] = {
+    {"prune --to 10GiB", "evict until at most 10 GiB are held"},
+    {"prune --all", "evict all that may be evicted"},
+};
+
 const struct command command_prune = {
     .name = "prune",
     .usage = "--to SIZE | --all",
     .summary = "evict until at most SIZE is held (hosted content and what is in use stay)",
+    .description = "Blobs and unfinished downloads go, what was used least first. Give one of the two options.",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_prune,
 };

@@ -10,8 +10,6 @@
 struct arguments {
     char platform[100];
     struct pull_options pull;
-    char **refs;
-    int n_refs;
 };
 
 /* "os/arch" or "os/arch/variant", split in place. */
@@ -28,28 +26,6 @@ static bool take_platform(struct arguments *a, const char *text) {
     a->pull.arch = arch;
     a->pull.variant = variant;
     return true;
-}
-
-/* 0, or an exit status. */
-static int take_arguments(const struct command_context *ctx, struct arguments *a) {
-    a->pull.node = ctx->node;
-    pull_platform(&a->pull.os, &a->pull.arch, &a->pull.variant);
-    for (int i = 0; i < ctx->argc; i++) {
-        const char *s = ctx->argv[i];
-        if (strcmp(s, "--all") == 0) {
-            a->pull.all = true;
-        } else if (strcmp(s, "--platform") == 0 || strncmp(s, "--platform=", 11) == 0) {
-            const char *v = s[10] ? s + 11 : i + 1 < ctx->argc ? ctx->argv[++i] : "";
-            if (!take_platform(a, v))
-                return print_usage(ctx, &command_pull, "--platform wants OS/ARCH, as linux/arm64");
-        } else if (s[0] == '-') {
-            return print_usage(ctx, &command_pull, "unknown option %s", s);
-        } else {
-            a->refs[a->n_refs++] = ctx->argv[i];
-        }
-    }
-    return a->n_refs ? 0
-                     : print_usage(ctx, &command_pull, "name at least one image, as docker.io/library/nginx:latest");
 }
 
 static json_t *result_json(const char *ref, const struct pull_result *r, const struct error *err) {
@@ -125,16 +101,15 @@ static int pull_one(const struct command_context *ctx, struct arguments *a, cons
     return r;
 }
 
-static int run(const struct command_context *ctx) {
-    struct arguments a = {0};
-    _cleanup_(freep) char **refs = calloc((size_t)ctx->argc + 1, sizeof(*refs));
-    if (!refs) abort();
-    a.refs = refs;
-    int status = take_arguments(ctx, &a);
-    if (status) return status;
+static int run_pull(const struct command_context *ctx) {
+    struct arguments a = {.pull.node = ctx->node, .pull.all = command_option_given(ctx, "--all")};
+    const char *platform = command_option_value(ctx, "--platform");
+    int status = EXIT_DONE;
+    pull_platform(&a.pull.os, &a.pull.arch, &a.pull.variant);
+    if (platform && !take_platform(&a, platform)) return print_usage(ctx, "--platform wants OS/ARCH, as linux/arm64");
     json_t *list = ctx->json ? json_array() : NULL;
-    for (int i = 0; i < a.n_refs; i++) {
-        int r = pull_one(ctx, &a, refs[i], list);
+    for (int i = 0; i < ctx->argc; i++) {
+        int r = pull_one(ctx, &a, ctx->argv[i], list);
         if (r < 0) status = EXIT_FAILED;
         if (r == ERR_UNREACHABLE && !list) break; /* no daemon: it will not come for the next */
     }
@@ -142,10 +117,27 @@ static int run(const struct command_context *ctx) {
     return status;
 }
 
+static const struct command_option options[] = {
+    {"--platform", "OS/ARCH", "pull this platform of an image, for example linux/arm64; default: this machine's"},
+    {"--all", NULL, "pull every platform of an image"},
+};
+
+static const struct command_example examples[] = {
+    {"pull docker.io/library/nginx:latest", "pull an image for this machine's platform"},
+    {"pull --platform linux/arm64 alpine:3.20 redis:7", "pull two for another platform"},
+};
+
 const struct command command_pull = {
     .name = "pull",
     .usage = "[--platform OS/ARCH | --all] REF…",
     .summary = "pull images through this node and say where each byte came from",
+    .n_min = 1,
+    .n_max = COMMAND_ANY,
+    .wanted = "name at least one image, as docker.io/library/nginx:latest",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_pull,
 };

@@ -129,8 +129,7 @@ static void print_status(const json_t *doc) {
     table_fini(&t);
 }
 
-static int run(const struct command_context *ctx) {
-    if (ctx->argc > 0) return print_no_arguments(ctx, &command_status);
+static int run_status(const struct command_context *ctx) {
     struct error err = {0};
     _cleanup_(control_closep) struct control *c = NULL;
     json_t *doc = NULL;
@@ -142,10 +141,17 @@ static int run(const struct command_context *ctx) {
     return EXIT_DONE;
 }
 
+static const struct command_example examples[] = {
+    {"status", "state, what is held, requests, fills and sources"},
+    {"status --json", "the same for programs"},
+};
+
 const struct command command_status = {
     .name = "status",
     .usage = "",
     .summary = "what the running daemon holds and does",
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_status,
 };

@@ -155,9 +155,8 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
     return status;
 }
 
-static int run(const struct command_context *ctx) {
-    bool again = ctx->argc == 1 && strcmp(ctx->argv[0], "--rebuild") == 0;
-    if (ctx->argc > 0 && !again) return print_usage(ctx, &command_verify, "unknown argument %s", ctx->argv[0]);
+static int run_verify(const struct command_context *ctx) {
+    bool again = command_option_given(ctx, "--rebuild");
     struct error err = {0};
     struct progress progress;
     json_t *doc = NULL;
@@ -168,10 +167,26 @@ static int run(const struct command_context *ctx) {
     return r < 0 ? print_failure(ctx, &err) : print_report(ctx, doc, again);
 }
 
+static const struct command_option options[] = {
+    {"--rebuild", NULL, "make the index anew from the folder; the daemon must be stopped"},
+};
+
+static const struct command_example examples[] = {
+    {"verify", "check every blob"},
+    {"verify --rebuild", "make the index anew from the folder, while the daemon is stopped"},
+};
+
 const struct command command_verify = {
     .name = "verify",
     .usage = "[--rebuild]",
     .summary = "check every blob's digest; --rebuild: make the index anew (daemon stopped)",
+    .description =
+        "Bad blobs go to the folder quarantine/. The exit status is 1 if there are any. Without a running daemon the\n"
+        "store's folder is read.",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
+    .examples = examples,
+    .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,
-    .run = run,
+    .run = run_verify,
 };

@@ -5,6 +5,7 @@
 #include "common/core/digest.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
+#include "common/oci/usual.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -76,16 +77,14 @@ static void adopt(struct settings *s, struct wire_settings *ws) {
 
 /* What central has when nothing is configured there. */
 static void defaults(struct settings *s) {
-    static const char *const names[] = {"docker.io",       "ghcr.io", "quay.io",
-                                        "registry.k8s.io", "gcr.io",  "mcr.microsoft.com"};
     struct wire_settings ws = {0};
-    ws.n_upstreams = ARRAY_LEN(names);
+    ws.n_upstreams = usual_n_upstreams;
     ws.upstreams = xcalloc(ws.n_upstreams, sizeof(*ws.upstreams));
     for (size_t i = 0; i < ws.n_upstreams; i++) {
-        snprintf(ws.upstreams[i].name, sizeof(ws.upstreams[i].name), "%s", names[i]);
+        snprintf(ws.upstreams[i].name, sizeof(ws.upstreams[i].name), "%s", usual_upstreams[i]);
         ws.upstreams[i].fresh_for_ms = DEFAULT_FRESH_MS;
     }
-    ws.default_upstream = xstrdup("docker.io");
+    ws.default_upstream = xstrdup(USUAL_HUB);
     ws.hosted = xcalloc(1, sizeof(*ws.hosted));
     ws.hosted[0] = xstrdup("sample/**");
     ws.n_hosted = 1;

@@ -8,12 +8,16 @@
 
 #include <cmocka.h>
 
+#include "central/central.h"
 #include "edge/config/edge_config.h"
+#include "edge/edge.h"
 
 static struct {
     bool json;
     int argc, calls;
     char argv[4][32];
+    char depth[32];
+    bool tall;
     char listen[64];
 } seen;
 
@@ -24,17 +28,31 @@ static int run_seen(const struct command_context *ctx) {
     for (int i = 0; i < ctx->argc && i < 4; i++)
         snprintf(seen.argv[i], sizeof seen.argv[i], "%s", ctx->argv[i]);
     assert_null(ctx->argv[ctx->argc]);
+    if (ctx->command->n_options > 0) {
+        const char *depth = command_option_value(ctx, "--depth");
+        snprintf(seen.depth, sizeof seen.depth, "%s", depth ? depth : "none");
+        seen.tall = command_option_given(ctx, "--tall");
+    }
     snprintf(seen.listen, sizeof seen.listen, "%s", ctx->node->registry_listen);
     return EXIT_DONE;
 }
 
-static const struct command serve = {
-    .name = "serve", .usage = "", .summary = "run it", .where = COMMAND_BOTH, .run = run_seen};
-static const struct command ls = {
-    .name = "ls", .usage = "[REPO]", .summary = "list what is held", .where = COMMAND_BOTH, .run = run_seen};
+static const struct command_option ls_options[] = {
+    {"--depth", "N", "how deep to look"},
+    {"--tall", NULL, "a line each"},
+};
+static const struct command ls = {.name = "ls",
+                                  .usage = "[--depth N] [--tall] [REPO]",
+                                  .summary = "list what is held",
+                                  .options = ls_options,
+                                  .n_options = ARRAY_LEN(ls_options),
+                                  .n_max = 3,
+                                  .wanted = "takes at most three repositories",
+                                  .where = COMMAND_BOTH,
+                                  .run = run_seen};
 static const struct command mirror = {
     .name = "mirror", .usage = "REF...", .summary = "central's own", .where = COMMAND_CENTRAL, .run = run_seen};
-static const struct command *const commands[] = {&serve, &ls, &mirror};
+static const struct command *const commands[] = {&command_serve, &ls, &mirror, &command_help, &command_config_docs};
 static const struct cli_program program = {
     .name = "entrepot-edge",
     .kind = NODE_EDGE,
@@ -42,6 +60,7 @@ static const struct cli_program program = {
     .schema = &edge_config_schema,
     .load = edge_config_load,
     .unload = edge_config_free,
+    .serve = run_seen,
     .commands = commands,
     .n_commands = ARRAY_LEN(commands),
 };
@@ -83,14 +102,46 @@ static void options_stand_before_or_after_the_command(void **state) {
     assert_true(seen.json);
     assert_int_equal(seen.argc, 1);
     assert_string_equal(seen.listen, ":1");
-    assert_int_equal(RUN("ls", "a", "--json", "--set=registry.listen=:2", "--long", "b"), EXIT_DONE);
+    assert_int_equal(RUN("ls", "a", "--json", "--set=registry.listen=:2", "b"), EXIT_DONE);
     assert_true(seen.json);
-    assert_int_equal(seen.argc, 3);
-    assert_string_equal(seen.argv[1], "--long");
+    assert_int_equal(seen.argc, 2);
+    assert_string_equal(seen.argv[1], "b");
     assert_string_equal(seen.listen, ":2");
     assert_int_equal(RUN("ls", "--", "--json"), EXIT_DONE);
     assert_false(seen.json);
     assert_string_equal(seen.argv[0], "--json");
+}
+
+static void a_command_takes_the_options_of_its_table(void **state) {
+    (void)state;
+    assert_int_equal(RUN("ls", "a", "--depth", "3", "b"), EXIT_DONE);
+    assert_string_equal(seen.depth, "3");
+    assert_false(seen.tall);
+    assert_int_equal(seen.argc, 2);
+    assert_int_equal(RUN("ls", "--tall", "--depth=1", "--depth=2"), EXIT_DONE);
+    assert_string_equal(seen.depth, "2");
+    assert_true(seen.tall);
+    assert_int_equal(RUN("ls", "--", "--depth", "--tall"), EXIT_DONE);
+    assert_string_equal(seen.depth, "none");
+    assert_int_equal(seen.argc, 2);
+}
+
+static void what_a_table_does_not_have_is_wrong_usage(void **state) {
+    (void)state;
+    assert_int_equal(RUN("ls", "--long"), EXIT_USAGE);
+    says("entrepot-edge ls: unknown option --long");
+    says("usage: entrepot-edge ls [--depth N] [--tall] [REPO]");
+    assert_int_equal(RUN("ls", "--dept", "1"), EXIT_USAGE);
+    assert_int_equal(RUN("ls", "--depth"), EXIT_USAGE);
+    says("--depth needs a value");
+    assert_int_equal(RUN("ls", "--tall=1"), EXIT_USAGE);
+    says("--tall takes no value");
+    assert_int_equal(RUN("--tall", "ls"), EXIT_USAGE);
+    assert_int_equal(RUN("ls", "a", "b", "c", "d"), EXIT_USAGE);
+    says("takes at most three repositories");
+    assert_int_equal(RUN("serve", "now"), EXIT_USAGE);
+    says("takes no arguments");
+    assert_int_equal(seen.calls, 0);
 }
 
 static void the_last_set_wins(void **state) {
@@ -113,9 +164,13 @@ static void no_arguments_print_help_and_are_wrong_usage(void **state) {
 static void help_speaks_of_one_command(void **state) {
     (void)state;
     assert_int_equal(RUN("help", "ls"), EXIT_DONE);
-    says("Usage: entrepot-edge ls [REPO]");
+    says("Usage: entrepot-edge ls [--depth N] [--tall] [REPO]");
     assert_int_equal(RUN("ls", "--help"), EXIT_DONE);
-    says("Usage: entrepot-edge ls [REPO]");
+    says("Usage: entrepot-edge ls [--depth N] [--tall] [REPO]");
+    says("--depth N           how deep to look");
+    assert_int_equal(RUN("serve", "--help"), EXIT_DONE);
+    says("--check");
+    says("entrepot-edge serve --check");
     assert_int_equal(seen.calls, 0);
     assert_int_equal(RUN("help", "lss"), EXIT_USAGE);
     assert_int_equal(RUN("--version"), EXIT_DONE);
@@ -172,9 +227,58 @@ static void config_docs_needs_one_known_word(void **state) {
     assert_int_equal(RUN("config-docs", "nope"), EXIT_USAGE);
 }
 
+/* Every word of an example that looks like an option is one. */
+static bool has_option(const struct command *c, const char *word, size_t len) {
+    for (size_t i = 0; i < c->n_options; i++)
+        if (strlen(c->options[i].name) == len && !strncmp(c->options[i].name, word, len)) return true;
+    for (size_t i = 0; i < cli_n_options; i++)
+        if (strlen(cli_options[i].name) == len && !strncmp(cli_options[i].name, word, len)) return true;
+    return false;
+}
+
+static void check_example(const struct command *c, const struct command_example *e) {
+    size_t len = strlen(c->name);
+    if (strncmp(e->line, c->name, len) || (e->line[len] && e->line[len] != ' '))
+        fail_msg("%s: the example \"%s\" is of another command", c->name, e->line);
+    for (const char *p = e->line; (p = strstr(p, " --")); p++) {
+        if (!has_option(c, p + 1, strcspn(p + 1, " ="))) fail_msg("%s: no option is \"%s\"", c->name, p + 1);
+    }
+}
+
+static void check_table(const struct command *c) {
+    assert_true(c->name[0] && c->summary[0] && c->usage && c->run && c->where);
+    assert_true(c->n_options <= COMMAND_OPTIONS_MAX);
+    assert_true(c->n_max == 0 || c->wanted);
+    assert_true(c->n_max == COMMAND_ANY || c->n_max >= c->n_min);
+    assert_true(c->n_examples > 0);
+    for (size_t i = 0; i < c->n_examples; i++)
+        check_example(c, &c->examples[i]);
+    for (size_t i = 0; i < c->n_options; i++) {
+        const struct command_option *o = &c->options[i];
+        if (strncmp(o->name, "--", 2) || !strstr(c->usage, o->name)) fail_msg("%s: usage lacks %s", c->name, o->name);
+        for (size_t k = 0; k < cli_n_options; k++)
+            assert_string_not_equal(o->name, cli_options[k].name);
+    }
+    for (size_t i = 0; c->words && c->words[i]; i++)
+        if (!strstr(c->usage, c->words[i])) fail_msg("%s: usage lacks %s", c->name, c->words[i]);
+}
+
+static void every_command_s_table_is_whole(void **state) {
+    (void)state;
+    static const struct cli_program *const programs[] = {&central_program, &edge_program};
+    for (size_t p = 0; p < ARRAY_LEN(programs); p++) {
+        assert_true(programs[p]->n_commands >= 10);
+        for (size_t i = 0; i < programs[p]->n_commands; i++)
+            check_table(programs[p]->commands[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_stand_before_or_after_the_command),
+        cmocka_unit_test(a_command_takes_the_options_of_its_table),
+        cmocka_unit_test(what_a_table_does_not_have_is_wrong_usage),
+        cmocka_unit_test(every_command_s_table_is_whole),
         cmocka_unit_test(the_last_set_wins),
         cmocka_unit_test(no_arguments_print_help_and_are_wrong_usage),
         cmocka_unit_test(help_speaks_of_one_command),

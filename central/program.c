@@ -1,0 +1,33 @@
+/* What the command line of entrepot-central knows. Thread: main. */
+#include "central/central.h"
+#include "central/cmd_load.h"
+#include "central/config/central_config.h"
+#include "common/cli/cli.h"
+
+static const struct command *const commands[] = {
+    &command_serve, &command_status, &command_doctor, &command_load,          &command_pull, &command_ls,
+    &command_df,    &command_prune,  &command_verify, &command_client_config, &command_help, &command_config_docs,
+};
+
+/* For client-config while no daemon runs. */
+static void configured_upstreams(const struct node_config *node, struct client_upstreams *out) {
+    const struct central_config *cfg = (const struct central_config *)(const void *)node;
+    for (out->n = 0; out->n < cfg->n_upstreams && out->n < ARRAY_LEN(out->names); out->n++) {
+        out->names[out->n] = cfg->upstreams[out->n].name;
+    }
+    out->default_upstream = cfg->default_upstream;
+}
+
+const struct cli_program central_program = {
+    .name = "entrepot-central",
+    .summary = "mirrors upstream registries and serves the edges of a company",
+    .kind = NODE_CENTRAL,
+    .config_file = CENTRAL_CONFIG_FILE,
+    .schema = &central_config_schema,
+    .load = central_config_load,
+    .unload = central_config_free,
+    .serve = central_serve,
+    .upstreams = configured_upstreams,
+    .commands = commands,
+    .n_commands = ARRAY_LEN(commands),
+};
