@@ -68,13 +68,10 @@ static bool per_repository(const struct upstream_config *u) {
     return u->username != NULL;
 }
 
-static uint32_t scope(const struct repo_name *repo, void *rt) {
+static const char *scope(const struct repo_name *repo, char out[REPO_STR_MAX], void *rt) {
     struct central *c = central_of(rt);
-    char name[REPO_STR_MAX];
     long i = repo->upstream[0] ? upstream_index(c, repo->upstream) : -1;
-    const char *what = i >= 0 && !per_repository(&c->cfg->upstreams[i]) ? repo->upstream : repo_name_str(repo, name);
-    uint32_t id = 0;
-    return store_scope(c->rt->store, what, &id) == 0 ? id : 0;
+    return i >= 0 && !per_repository(&c->cfg->upstreams[i]) ? repo->upstream : repo_name_str(repo, out);
 }
 
 static int64_t fresh_for_ms(const struct repo_name *repo, void *rt) {

@@ -37,15 +37,12 @@ static bool names_unsettled(char *why, size_t cap, void *rt) {
     return central_source_untold(edge_of(rt)->central, why, cap);
 }
 
-static uint32_t scope(const struct repo_name *repo, void *rt) {
+static const char *scope(const struct repo_name *repo, char out[REPO_STR_MAX], void *rt) {
     struct edge *e = edge_of(rt);
-    char name[REPO_STR_MAX];
     int64_t fresh;
     bool per_repository = true;
     bool known = repo->upstream[0] && settings_upstream(e->settings, repo->upstream, &fresh, &per_repository);
-    uint32_t id = 0;
-    const char *what = known && !per_repository ? repo->upstream : repo_name_str(repo, name);
-    return store_scope(e->store, what, &id) == 0 ? id : 0;
+    return known && !per_repository ? repo->upstream : repo_name_str(repo, out);
 }
 
 /* What central hosts may move at any time, and central answers from memory. */

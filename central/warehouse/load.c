@@ -187,7 +187,11 @@ static int target_of(struct load *l, const char *ref, struct reference *tag, str
         return ERR_DENIED;
     }
     repo_name_str(&l->repo, l->repo_str);
-    return store_scope(l->target->store, l->repo_str, &l->scope);
+    r = store_scope(l->target->store, l->repo_str, &l->scope);
+    if (r == 0) return 0;
+    error_set(err, r, "the store tells too many repositories apart to take %s too", l->repo_str);
+    error_hint(err, "free some: `entrepot-central prune`, and try again half a minute later");
+    return r;
 }
 
 static void set_tag(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type) {

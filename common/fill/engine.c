@@ -139,10 +139,21 @@ static void fail_reader(struct fill_shard *sh, struct fill_reader *r, const stru
     join_only(r, fill_of_error(sh, &r->spec, end));
 }
 
-static uint32_t scope_of(struct fill_shard *sh, const struct fill_spec *spec) {
-    uint32_t scopes[4] = {0};
+static const char *scope_of(struct fill_shard *sh, const struct fill_spec *spec, char out[REPO_STR_MAX]) {
     const struct fill_engine_config *cfg = &sh->engine->cfg;
-    return cfg->scopes && cfg->scopes(spec, scopes, cfg->arg) > 0 ? scopes[0] : 0;
+    return cfg->scope(spec, out, cfg->arg);
+}
+
+/* The right to it is known already, or is settled by the fill that this reader starts. */
+static bool needs_no_claim(struct fill_shard *sh, const struct fill_spec *spec) {
+    struct store *store = sh->engine->cfg.store;
+    struct fill *f = map_get(sh->table, &spec->digest, sizeof(spec->digest));
+    struct blob_info info;
+    char buf[REPO_STR_MAX];
+    const char *scope = scope_of(sh, spec, buf);
+    if (f && fill_has_scope(f, scope)) return true;
+    if (!store_lookup(store, &spec->digest, &info)) return !f;
+    return store_lookup_in(store, &spec->digest, store_scope_find(store, scope), &info);
 }
 
 /* Joins, opens or starts, the right to it being settled. */
@@ -173,10 +184,12 @@ static void on_claimed(struct fill_shard *sh, struct fill_reader *r, const struc
         fail_reader(sh, r, end);
         return;
     }
-    uint32_t scope = scope_of(sh, &r->spec);
-    if (store_lookup(sh->engine->cfg.store, &r->spec.digest, &(struct blob_info){0})) {
-        store_add_scope(sh->engine->cfg.store, &r->spec.digest, scope);
-    }
+    struct store *store = sh->engine->cfg.store;
+    char buf[REPO_STR_MAX];
+    const char *scope = scope_of(sh, &r->spec, buf);
+    uint32_t id;
+    if (store_lookup(store, &r->spec.digest, &(struct blob_info){0}) && store_scope(store, scope, &id) == 0)
+        store_add_scope(store, &r->spec.digest, id);
     struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
     if (f) fill_add_scope(f, scope);
     admit(sh, r);
@@ -191,13 +204,7 @@ static void on_attach(struct loop_task *task) {
         fail_reader(sh, r, &end);
         return;
     }
-    uint32_t scope = scope_of(sh, &r->spec);
-    struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
-    struct blob_info info;
-    bool held = store_lookup(sh->engine->cfg.store, &r->spec.digest, &info);
-    bool known = scope == 0 || (held && store_lookup_in(sh->engine->cfg.store, &r->spec.digest, scope, &info)) ||
-                 (f && fill_has_scope(f, scope)) || (!held && !f);
-    if (known)
+    if (needs_no_claim(sh, &r->spec))
         admit(sh, r);
     else
         claim_start(sh, r, on_claimed);

@@ -35,6 +35,8 @@ void fill_unref(struct fill *f) {
     open_file_unref(f->disk);
     open_file_unref(atomic_load_explicit(&f->window, memory_order_relaxed));
     aside_file_free(atomic_load_explicit(&f->aside_file, memory_order_relaxed));
+    for (unsigned i = 0; i < f->n_scopes; i++)
+        free(f->scopes[i]);
     free(f->proofs);
     free(f->advised);
     free(f);
@@ -109,15 +111,18 @@ struct fill *fill_of_error(struct fill_shard *sh, const struct fill_spec *spec, 
     return f;
 }
 
-bool fill_has_scope(const struct fill *f, uint32_t scope) {
+bool fill_has_scope(const struct fill *f, const char *scope) {
     for (unsigned i = 0; i < f->n_scopes; i++) {
-        if (f->scopes[i] == scope) return true;
+        if (strcmp(f->scopes[i], scope) == 0) return true;
     }
     return false;
 }
 
-void fill_add_scope(struct fill *f, uint32_t scope) {
-    if (scope && !fill_has_scope(f, scope) && f->n_scopes < ARRAY_LEN(f->scopes)) f->scopes[f->n_scopes++] = scope;
+void fill_add_scope(struct fill *f, const char *scope) {
+    if (f->n_scopes == ARRAY_LEN(f->scopes) || fill_has_scope(f, scope)) return;
+    char *copy = strdup(scope);
+    if (!copy) abort();
+    f->scopes[f->n_scopes++] = copy;
 }
 
 /* --- readers --- */
@@ -520,8 +525,13 @@ void fill_fetch(struct fill *f) {
     if (absorb(f)) return;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (size >= 0 && f->written == size && (!fill_size_is_claimed(f) || fill_digest_fits(f))) {
-        fill_finish(f);
-        return;
+        /* Whose part file it was is not known: the source of this repository must have it, too. */
+        bool only_left = size > 0 && atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
+        if (!only_left) {
+            fill_finish(f);
+            return;
+        }
+        fill_rewind(f, piece_start(size - 1));
     }
     struct fetch_request rq = {
         .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
@@ -572,7 +582,8 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
     atomic_fetch_add_explicit(&f->engine->running, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&f->engine->started, 1, memory_order_relaxed);
     const struct fill_engine_config *cfg = &f->engine->cfg;
-    f->n_scopes = cfg->scopes ? cfg->scopes(spec, f->scopes, cfg->arg) : 0;
+    char scope[REPO_STR_MAX];
+    fill_add_scope(f, cfg->scope(spec, scope, cfg->arg));
     f->n_sources = cfg->sources(spec, f->sources, cfg->arg);
     timer_set(&f->tick, TICK_MS);
     if (cfg->ask_catalogue) {

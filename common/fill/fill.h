@@ -44,8 +44,8 @@ struct fill_engine_config {
      * Borrowed. data is the body for manifests, else NULL. NULL: nobody wants to know. */
     void (*learned)(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
                     size_t n_proofs, const void *data, size_t len, void *arg);
-    /* Fetch loop: the scopes a finished fill may be served in; writes at most 4 and returns how many. */
-    unsigned (*scopes)(const struct fill_spec *spec, uint32_t out[4], void *arg);
+    /* Fetch loop: the name of the scope (store.h) its repository's content is served in; in out, or longer-lived. */
+    const char *(*scope)(const struct fill_spec *spec, char out[REPO_STR_MAX], void *arg);
     /* Fetch loop: bytes came from a source, for counting. NULL: nobody counts. */
     void (*received)(const char *source, int64_t bytes, void *arg);
     void *arg;

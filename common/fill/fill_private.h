@@ -125,7 +125,7 @@ struct fill {
     unsigned n_asides;
     unsigned aside_failures;
     bool aside_lied; /* the catalogue has disproved a piece fetched aside */
-    uint32_t scopes[4];
+    char *scopes[4]; /* names: there is a number only for what was found */
     unsigned n_scopes;
     unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */
     struct loop_task consumed_task, committed;
@@ -192,8 +192,8 @@ struct fill *fill_of_error(struct fill_shard *sh, const struct fill_spec *spec, 
 bool fill_can_serve_from(const struct fill *f, int64_t pos);
 void fill_reader_joins(struct fill *f, struct fill_reader *r);
 void fill_reader_leaves(struct fill *f, struct fill_reader *r);
-void fill_add_scope(struct fill *f, uint32_t scope);
-bool fill_has_scope(const struct fill *f, uint32_t scope);
+void fill_add_scope(struct fill *f, const char *scope);
+bool fill_has_scope(const struct fill *f, const char *scope);
 /* Closes, keeping the part file; readers are told ERR_CANCELLED. */
 void fill_stop(struct fill *f);
 void fill_unref(struct fill *f);

@@ -23,13 +23,17 @@ static void commit_done(int code, void *arg) {
 
 static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m) {
     char repo[REPO_STR_MAX];
+    uint32_t scopes[ARRAY_LEN(f->scopes)];
     struct commit_info info = {
         .size = size,
-        .scopes = f->scopes,
-        .n_scopes = f->n_scopes,
+        .scopes = scopes,
         .uses = f->from_start > 1 ? f->from_start - 1 : 0,
     };
     struct digest *children = NULL;
+    /* In a scope that cannot be remembered the source is asked again each time. */
+    for (unsigned i = 0; i < f->n_scopes; i++) {
+        if (store_scope(f->engine->cfg.store, f->scopes[i], &scopes[info.n_scopes]) == 0) info.n_scopes++;
+    }
     if (f->spec.manifest) {
         info.flags |= BLOB_MANIFEST;
         info.media_type = f->media_type;

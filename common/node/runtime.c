@@ -88,10 +88,9 @@ static unsigned fill_sources(const struct fill_spec *spec, struct source *out[FI
     return n->tier->sources(&spec->repo, out, arg);
 }
 
-static unsigned fill_scopes(const struct fill_spec *spec, uint32_t out[4], void *arg) {
+static const char *fill_scope(const struct fill_spec *spec, char out[REPO_STR_MAX], void *arg) {
     struct node_run *n = arg;
-    out[0] = n->tier->scope(&spec->repo, arg);
-    return out[0] ? 1 : 0;
+    return n->tier->scope(&spec->repo, out, arg);
 }
 
 static void on_received(const char *source, int64_t bytes, void *arg) {
@@ -207,7 +206,7 @@ static void make_parts(struct node_run *n) {
         .sources = fill_sources,
         .ask_catalogue = t->ask_catalogue,
         .learned = t->learned,
-        .scopes = fill_scopes,
+        .scope = fill_scope,
         .received = on_received,
         .arg = rt,
     };

@@ -50,7 +50,7 @@ struct runtime_tier {
     void (*blob_change)(const struct digest *d, bool held, void *rt);
     /* Of struct registry_config and struct fill_engine_config, which say when and where. */
     const struct name_rules *(*rules)(void *rt);
-    uint32_t (*scope)(const struct repo_name *repo, void *rt);
+    const char *(*scope)(const struct repo_name *repo, char out[REPO_STR_MAX], void *rt);
     bool (*names_unsettled)(char *why, size_t cap, void *rt);
     int64_t (*fresh_for_ms)(const struct repo_name *repo, void *rt);
     unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *rt);

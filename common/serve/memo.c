@@ -20,6 +20,7 @@ struct memo {
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
     uint32_t scope;
+    uint64_t scope_epoch;
     bool uses_ns;
 };
 
@@ -47,6 +48,7 @@ bool memo_find(struct exchange *x, const struct name_rules *rules, const char *t
     const struct memo *m = place_of(target, len);
     if (m->registry != x->registry->serial || m->rules != rules || m->len != len || memcmp(m->target, target, len) != 0)
         return false;
+    if (m->scope_epoch != store_scope_epoch(x->registry->cfg.store)) return false;
     x->asked = m->asked;
     x->repo = m->repo;
     memcpy(x->repo_str, m->repo_str, sizeof(x->repo_str));
@@ -67,5 +69,6 @@ void memo_keep(const struct exchange *x, const struct name_rules *rules, const c
     m->repo = x->repo;
     memcpy(m->repo_str, x->repo_str, sizeof(m->repo_str));
     m->scope = x->scope;
+    m->scope_epoch = x->scope_epoch;
     m->uses_ns = x->uses_ns;
 }

@@ -164,7 +164,9 @@ static bool resolve(struct exchange *x, const struct name_rules *rules) {
     int r = resolve_repo(rules, ns, x->asked.path, strlen(x->asked.path), &x->repo, &err);
     if (r == 0) {
         repo_name_str(&x->repo, x->repo_str);
-        x->scope = g->cfg.scope(&x->repo, g->cfg.arg);
+        char scope[REPO_STR_MAX];
+        x->scope_epoch = store_scope_epoch(g->cfg.store);
+        x->scope = store_scope_find(g->cfg.store, g->cfg.scope(&x->repo, scope, g->cfg.arg));
         return true;
     }
     tell_namespace(x);

@@ -24,8 +24,8 @@ struct registry_config {
     const struct name_rules *(*rules)(void *arg);
     /* Any thread: a name that is not known may be known soon; why, for a person. NULL: what the rules say is final. */
     bool (*names_unsettled)(char *why, size_t cap, void *arg);
-    /* Any thread: the scope (store.h) a repository's content is served in. */
-    uint32_t (*scope)(const struct repo_name *repo, void *arg);
+    /* Any thread: the name of the scope (store.h) a repository's content is served in; in out, or longer-lived. */
+    const char *(*scope)(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg);
     /* Any thread: how long a tag of this repository is fresh, ms; INT64_MAX: always (hosted). */
     int64_t (*fresh_for_ms)(const struct repo_name *repo, void *arg);
     /* Fetch loop: whom to ask about a repository, in order. 0: nobody (hosted here). */

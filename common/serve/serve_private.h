@@ -29,7 +29,8 @@ struct exchange {
     struct oci_request asked;
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
-    uint32_t scope; /* the repository's */
+    uint32_t scope;       /* the repository's; 0: nothing was ever found in it */
+    uint64_t scope_epoch; /* before it was looked up */
     bool is_head;
     bool uses_ns;         /* ?ns= has decided which repository is meant */
     bool from_node;       /* another node of ours asks */

@@ -110,15 +110,14 @@ int64_t held_discard(struct store *s, const struct digest *d, const char *to) {
 struct name_job {
     struct writer_job job;
     struct store *store;
-    bool scope;
+    int (*put)(struct index *ix, sqlite3 *db, uint32_t id, const char *name);
     uint32_t id;
     char name[];
 };
 
 static void name_run(struct writer_job *job, sqlite3 *db) {
     struct name_job *n = container_of(job, struct name_job, job);
-    struct index *ix = &n->store->index;
-    int r = n->scope ? index_put_scope(ix, db, n->id, n->name) : index_put_media(ix, db, n->id, n->name);
+    int r = n->put(&n->store->index, db, n->id, n->name);
     if (r < 0) log_error("index_name_failed", KV_S("name", n->name), KV_S("why", error_name(r)));
 }
 
@@ -127,32 +126,91 @@ static void name_done(struct writer_job *job, int code) {
     free(container_of(job, struct name_job, job));
 }
 
-static uint32_t number_of(struct store *s, struct intern *set, const char *name) {
+/* Under names_lock. */
+static void queue_name(struct store *s, int (*put)(struct index *ix, sqlite3 *db, uint32_t id, const char *name),
+                       uint32_t id, const char *name) {
+    struct name_job *n = calloc(1, sizeof(*n) + strlen(name) + 1);
+    if (!n) abort();
+    n->job = (struct writer_job){.run = name_run, .after_commit = name_done, .persists = true};
+    n->store = s;
+    n->put = put;
+    n->id = id;
+    memcpy(n->name, name, strlen(name) + 1);
+    writer_submit(s->writer, &n->job);
+}
+
+static uint32_t media_number(struct store *s, const char *name) {
     bool is_new;
     pthread_mutex_lock(&s->names_lock);
-    uint32_t id = intern_get(set, name, &is_new);
-    if (is_new) {
-        struct name_job *n = calloc(1, sizeof(*n) + strlen(name) + 1);
-        if (!n) abort();
-        n->job = (struct writer_job){.run = name_run, .after_commit = name_done, .persists = true};
-        n->store = s;
-        n->scope = set == s->scopes;
-        n->id = id;
-        memcpy(n->name, name, strlen(name) + 1);
-        writer_submit(s->writer, &n->job);
-    }
+    uint32_t id = intern_get(s->media, name, &is_new);
+    if (is_new) queue_name(s, index_put_media, id, name);
     pthread_mutex_unlock(&s->names_lock);
     return id;
 }
 
 uint32_t held_media(struct store *s, const char *name) {
-    uint32_t id = number_of(s, s->media, name);
-    return id ? id : number_of(s, s->media, INTERN_MEDIA_ANY);
+    uint32_t id = media_number(s, name);
+    return id ? id : media_number(s, INTERN_MEDIA_ANY);
+}
+
+/* --- scopes --- */
+
+uint32_t store_scope_find(struct store *s, const char *name) {
+    return scopes_find(s->scopes, name);
+}
+
+uint64_t store_scope_epoch(const struct store *s) {
+    return scopes_epoch(s->scopes);
 }
 
 int store_scope(struct store *s, const char *name, uint32_t *id) {
-    *id = number_of(s, s->scopes, name);
+    bool is_new;
+    pthread_mutex_lock(&s->names_lock);
+    *id = scopes_make(s->scopes, name, &is_new);
+    if (is_new) queue_name(s, index_put_scope, *id, name);
+    pthread_mutex_unlock(&s->names_lock);
     return *id ? 0 : ERR_BUSY;
+}
+
+struct unname_job {
+    struct writer_job job;
+    struct store *store;
+    uint32_t *ids;
+    size_t n;
+};
+
+static void unname_run(struct writer_job *job, sqlite3 *db) {
+    struct unname_job *u = container_of(job, struct unname_job, job);
+    int r = 0;
+    for (size_t i = 0; i < u->n && r == 0; i++)
+        r = index_drop_scope(&u->store->index, db, u->ids[i]);
+    /* The rows left behind are those of scopes without content: the next start drops them. */
+    if (r < 0) log_warn("index_drop_failed", KV_S("why", error_name(r)));
+}
+
+static void unname_done(struct writer_job *job, int code) {
+    struct unname_job *u = container_of(job, struct unname_job, job);
+    (void)code;
+    free(u->ids);
+    free(u);
+}
+
+static void note_used(uint32_t scope, void *used) {
+    scopes_use(used, scope);
+}
+
+void held_sweep_scopes(struct store *s) {
+    struct scopes_used *used = calloc(1, sizeof(*used));
+    struct unname_job *u = calloc(1, sizeof(*u));
+    if (!used || !u) abort();
+    table_each_scope(s->table, note_used, used);
+    *u = (struct unname_job){.job = {.run = unname_run, .after_commit = unname_done}, .store = s};
+    u->n = scopes_sweep(s->scopes, used, &u->ids);
+    free(used);
+    if (u->n)
+        writer_submit(s->writer, &u->job);
+    else
+        unname_done(&u->job, 0);
 }
 
 /* --- changes of a held blob's row --- */

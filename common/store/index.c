@@ -37,6 +37,7 @@ enum statement {
     DROP_REPO,
     PUT_MEDIA,
     PUT_SCOPE,
+    DROP_SCOPE,
     PUT_TAG,
     DROP_TAG,
     N_STATEMENTS
@@ -57,6 +58,7 @@ static const char *const sql[N_STATEMENTS] = {
     [DROP_REPO] = "DELETE FROM repo_manifests WHERE digest=?1",
     [PUT_MEDIA] = "INSERT OR REPLACE INTO media_types VALUES(?1,?2)",
     [PUT_SCOPE] = "INSERT OR REPLACE INTO scopes VALUES(?1,?2)",
+    [DROP_SCOPE] = "DELETE FROM scopes WHERE id=?1",
     [PUT_TAG] = "INSERT OR REPLACE INTO tags VALUES(?1,?2,?3,?4,?5,?6,?7)",
     [DROP_TAG] = "DELETE FROM tags WHERE repo=?1 AND tag=?2",
 };
@@ -178,6 +180,12 @@ int index_put_media(struct index *ix, sqlite3 *db, uint32_t id, const char *name
 
 int index_put_scope(struct index *ix, sqlite3 *db, uint32_t id, const char *name) {
     return put_name(ix, db, PUT_SCOPE, id, name);
+}
+
+int index_drop_scope(struct index *ix, sqlite3 *db, uint32_t id) {
+    sqlite3_stmt *st = statement(ix, db, DROP_SCOPE);
+    if (st) sqlite3_bind_int64(st, 1, id);
+    return run(db, st);
 }
 
 int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag, const struct tag_record *rec) {

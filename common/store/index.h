@@ -32,6 +32,7 @@ int index_put_used(struct index *ix, sqlite3 *db, const struct digest *d, int64_
 int index_drop_blob(struct index *ix, sqlite3 *db, const struct digest *d, bool manifest);
 int index_put_media(struct index *ix, sqlite3 *db, uint32_t id, const char *name);
 int index_put_scope(struct index *ix, sqlite3 *db, uint32_t id, const char *name);
+int index_drop_scope(struct index *ix, sqlite3 *db, uint32_t id);
 int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag, const struct tag_record *rec);
 int index_drop_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag);
 

@@ -25,7 +25,7 @@ struct intern {
     _Atomic(_Atomic(char *) *) chunks[];
 };
 
-struct intern *intern_new(uint32_t limit) {
+static struct intern *intern_new(uint32_t limit) {
     struct intern *in = calloc(1, sizeof(*in) + (limit / CHUNK + 1) * sizeof(in->chunks[0]));
     if (!in) abort();
     pthread_mutex_init(&in->lock, NULL);

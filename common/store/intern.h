@@ -1,4 +1,4 @@
-/* A bounded set of strings numbered from 1: media types and scopes, so that a table entry holds a number. Strings live
+/* A bounded set of strings numbered from 1: media types, so that a table entry holds a number. Strings live
  * as long as the set. Thread: any (intern_name without locks). */
 #ifndef ENTREPOT_STORE_INTERN_H
 #define ENTREPOT_STORE_INTERN_H
@@ -7,8 +7,7 @@
 
 struct intern;
 
-struct intern *intern_new(uint32_t limit);
-/* Of media types: a thousand, which nobody needs, and always room for those in general use. */
+/* A thousand, which nobody needs, and always room for those in general use. */
 struct intern *intern_new_media(void);
 #define INTERN_MEDIA_ANY "application/octet-stream" /* one of them */
 void intern_free(struct intern *in);

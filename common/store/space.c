@@ -21,7 +21,7 @@
 #define QUICK_VICTIMS 8
 #define QUICK_VETOES 32
 #define OLD_PART_S (24 * 3600)
-#define PERIOD_S 30 /* use is written out, the index synced, the disk looked at */
+#define PERIOD_S 30 /* use is written out, the index synced, the disk looked at, unused scopes dropped */
 /* Without min_free, too, the index needs room for what it writes: so much is kept free, or a hundredth of the disk. */
 #define INDEX_ROOM (4 * MiB)
 #define FRUITLESS_S 1
@@ -166,7 +166,8 @@ static size_t vetoes_max(struct store *s, unsigned flags) {
     pthread_mutex_lock(&s->evict_lock);
     size_t n = evict_len(s->evict);
     pthread_mutex_unlock(&s->evict_lock);
-    return 2 * n; /* a manifest once in its turn, and once more until what all of them wait for is looked at */
+    return 2 * n; /* a manifest once in its turn, and once more until what all of them wait for is looked at, unused
+                     scopes dropped */
 }
 
 /* In bulk, as long a rest as the work took: unlinking a hundred thousand files keeps a processor and the file system's
@@ -320,6 +321,14 @@ static bool wait_for_work(struct evictor *e, bool fruitless) {
     return go_on;
 }
 
+/* Until then blobs may come back into the scopes they had. */
+static bool is_reconciled(struct store *s) {
+    pthread_mutex_lock(&s->idle_lock);
+    bool reconciled = s->reconciled;
+    pthread_mutex_unlock(&s->idle_lock);
+    return reconciled;
+}
+
 static void *evictor_main(void *arg) {
     struct store *s = arg;
     pthread_setname_np(pthread_self(), "evictor");
@@ -338,6 +347,7 @@ static void *evictor_main(void *arg) {
             held_flush_use(s);
             int r = writer_sync(s->writer); /* a power cut costs what was learned since, at most */
             (void)r;                        /* the writer has logged it */
+            if (scopes_crowded(s->scopes) && is_reconciled(s)) held_sweep_scopes(s);
             flushed = clock_mono_ms();
         }
     } while (wait_for_work(&s->evictor, fruitless));

@@ -16,7 +16,6 @@
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
-#define SCOPES_MAX ((1u << 24) - 1)
 #define FILES_MAX 4096
 
 /* --- paths --- */
@@ -151,7 +150,7 @@ static bool on_media(uint32_t id, const char *name, void *arg) {
 }
 
 static bool on_scope(uint32_t id, const char *name, void *arg) {
-    return intern_put(((struct store *)arg)->scopes, id, name) == 0;
+    return scopes_put(((struct store *)arg)->scopes, id, name);
 }
 
 static void on_count(int64_t blobs, void *arg) {
@@ -161,9 +160,8 @@ static void on_count(int64_t blobs, void *arg) {
 static bool on_blob(const struct digest *d, struct table_value *v, uint32_t used_at, unsigned freq, void *arg) {
     struct store *s = arg;
     bool existed;
-    for (unsigned i = 0; i < TABLE_SCOPES; i++) {
-        if (v->scopes[i] && !intern_name(s->scopes, v->scopes[i])) intern_reserve(s->scopes, v->scopes[i]);
-    }
+    for (unsigned i = 0; i < TABLE_SCOPES; i++)
+        scopes_reserve(s->scopes, v->scopes[i]);
     /* Its media type's row was lost on a full disk: left out, its file is adopted and looked into again. */
     if (v->media && !intern_name(s->media, v->media)) {
         intern_reserve(s->media, v->media);
@@ -182,7 +180,7 @@ static void on_scope_of(const struct digest *d, uint32_t scope, void *arg) {
     struct table_value v;
     bool existed;
     uint32_t id = table_find(s->table, d, &v);
-    if (!intern_name(s->scopes, scope)) intern_reserve(s->scopes, scope);
+    scopes_reserve(s->scopes, scope);
     if (id && table_scope_add(s->table, d, &v, scope)) table_put(s->table, d, &v, 0, &existed);
 }
 
@@ -193,14 +191,14 @@ static void on_tag(const char *repo, const char *tag, const struct tag_record *r
 static void memory_new(struct store *s) {
     s->table = table_new();
     s->media = intern_new_media();
-    s->scopes = intern_new(SCOPES_MAX);
+    s->scopes = scopes_new(s->cfg.scopes_max);
     s->tags = tags_new();
     s->blobs = s->bytes = s->manifests = 0;
 }
 
 static void memory_free(struct store *s) {
     tags_free(s->tags);
-    intern_free(s->scopes);
+    scopes_free(s->scopes);
     intern_free(s->media);
     table_free(s->table);
 }
@@ -295,7 +293,10 @@ static int open_index(struct store *s, bool fresh, struct error *err) {
         if (err) *err = why;
         return r;
     }
-    if (rebuilt) salvage(s, path);
+    if (rebuilt)
+        salvage(s, path);
+    else
+        held_sweep_scopes(s);
     return writer_reader(s->writer, &s->children_db, err);
 }
 

@@ -20,6 +20,7 @@ struct store_config {
     /* Bytes of blobs, part files and quarantine together; 0: whatever the file system has, less min_free. */
     int64_t limit;
     int64_t min_free;      /* leave this much of the file system free; 0: none */
+    size_t scopes_max;     /* names of scopes at a time; 0: a million */
     struct workpool *pool; /* borrowed: sync, deletion, reconciliation */
     /* Any may be NULL. held: became available; else lost (evicted, deleted, found missing or corrupt). */
     void (*on_change)(const struct digest *d, bool held, void *arg);
@@ -44,8 +45,15 @@ void store_wait_reconciled(struct store *s);
 /* --- scopes: in which repository a digest may be served (design.md: "served in a repository only if it is known to
  * refer to them"). A scope is a name: an upstream ("docker.io") where any repository will do, or a whole canonical
  * repository. --- */
-/* Any thread: the number of a scope, made if new (persistent). 0 is never a scope. At most 2^24; ERR_BUSY beyond. */
+/* A scope is made when something was found for it, never because somebody asked, and dropped some time after the last
+ * blob in it is gone. 0 is never a scope: nothing is served by it. */
+/* Any thread: the number of a scope, 0 if there is none of that name. */
+uint32_t store_scope_find(struct store *s, const char *name);
+/* Any thread: the same, made if new (persistent), for content that was found. ERR_BUSY: no more can be told apart
+ * (scopes_max), so this one is not remembered. */
 int store_scope(struct store *s, const char *name, uint32_t *id) must_check;
+/* Any thread: what was found is to be found again when this has changed. */
+uint64_t store_scope_epoch(const struct store *s);
 
 /* --- the table. Any thread, lock-free. --- */
 enum { BLOB_MANIFEST = 1, BLOB_PINNED = 2, BLOB_HOSTED = 4 };

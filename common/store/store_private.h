@@ -15,6 +15,7 @@
 #include "common/store/files.h"
 #include "common/store/index.h"
 #include "common/store/intern.h"
+#include "common/store/scopes.h"
 #include "common/store/store.h"
 #include "common/store/table.h"
 #include "common/store/tags.h"
@@ -41,7 +42,8 @@ struct store {
     struct index index; /* index writer */
 
     struct table *table;
-    struct intern *media, *scopes;
+    struct intern *media;
+    struct scopes *scopes;
     struct tags *tags;
     struct files *files;
     pthread_mutex_t stripes[STRIPES];
@@ -103,6 +105,8 @@ void held_queue_row(struct store *s, const struct digest *d, uint32_t scope);
 void held_flush_use(struct store *s);
 /* The number of a media type, its row queued if it is new; with too many of them, that of INTERN_MEDIA_ANY. */
 uint32_t held_media(struct store *s, const char *name);
+/* Drops the scopes that no blob is in any more. Blocks for a walk through the table: evictor, or at open. */
+void held_sweep_scopes(struct store *s);
 /* Flags and table entry to struct blob_info. */
 void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
 

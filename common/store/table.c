@@ -463,7 +463,8 @@ bool table_scope_add(struct table *t, const struct digest *d, struct table_value
     struct scope_list *l = map_take(t->more, d, sizeof(*d));
     size_t n = l ? l->n : 0, at = lower_bound(l, scope);
     bool found = at < n && l->v[at] == scope;
-    if (!found) {
+    bool full = n >= TABLE_SCOPES_MAX - TABLE_SCOPES;
+    if (!found && !full) {
         l = realloc(l, sizeof(*l) + (n + 1) * sizeof(l->v[0]));
         if (!l) abort();
         memmove(l->v + at + 1, l->v + at, (n - at) * sizeof(l->v[0]));
@@ -473,7 +474,37 @@ bool table_scope_add(struct table *t, const struct digest *d, struct table_value
     map_set(t->more, d, sizeof(*d), l);
     pthread_rwlock_unlock(&t->more_lock);
     v->more = true;
-    return !found;
+    return !found && !full;
+}
+
+struct each_scope {
+    void (*fn)(uint32_t scope, void *arg);
+    void *arg;
+};
+
+static bool each_listed(const void *key, size_t len, void *value, void *arg) {
+    const struct each_scope *e = arg;
+    const struct scope_list *l = value;
+    (void)key;
+    (void)len;
+    for (size_t i = 0; i < l->n; i++)
+        e->fn(l->v[i], e->arg);
+    return true;
+}
+
+void table_each_scope(const struct table *t, void (*fn)(uint32_t scope, void *arg), void *arg) {
+    struct each_scope e = {fn, arg};
+    for (uint32_t id = 1, end = table_end(t); id < end; id++) {
+        struct digest d;
+        struct table_value v;
+        if (!table_get(t, id, &d, &v)) continue;
+        for (unsigned i = 0; i < TABLE_SCOPES; i++) {
+            if (v.scopes[i]) fn(v.scopes[i], arg);
+        }
+    }
+    pthread_rwlock_rdlock((pthread_rwlock_t *)&t->more_lock);
+    map_each(t->more, each_listed, &e);
+    pthread_rwlock_unlock((pthread_rwlock_t *)&t->more_lock);
 }
 
 /* --- use --- */

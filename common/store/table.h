@@ -13,6 +13,8 @@ struct table;
 
 #define TABLE_SIZE_MAX ((1LL << 48) - 1)
 #define TABLE_SCOPES 2 /* kept in the entry; more go to a list beside the table */
+/* More are not remembered of one entry, so that a blob that everybody refers to cannot grow without end. */
+#define TABLE_SCOPES_MAX 4096
 #define TABLE_FREQ_MAX 3
 
 struct table_value {
@@ -42,9 +44,12 @@ uint32_t table_put(struct table *t, const struct digest *d, const struct table_v
 uint32_t table_remove(struct table *t, const struct digest *d);
 void table_release(struct table *t, uint32_t id);
 
-/* Adds a scope to v (and to the list beside the table when v is full). False if it was there. v is not stored. */
+/* Adds a scope to v (and to the list beside the table when v is full). False if it was there, or there are
+ * TABLE_SCOPES_MAX. v is not stored. */
 bool table_scope_add(struct table *t, const struct digest *d, struct table_value *v, uint32_t scope);
 bool table_scope_has(const struct table *t, const struct digest *d, const struct table_value *v, uint32_t scope);
+/* fn for every scope of every entry, some more than once. What changes meanwhile may be left out. */
+void table_each_scope(const struct table *t, void (*fn)(uint32_t scope, void *arg), void *arg);
 
 /* --- use: hints for eviction, each atomic by itself --- */
 /* One use more. apart: only if the last that counted is TABLE_APART_S ago, else it belongs to that. */

@@ -255,6 +255,110 @@ static void fill_asks_whether_another_repository_may_have_it(void **state) {
     free(data);
 }
 
+/* What was asked for and not found leaves nothing behind. */
+static void fill_makes_a_scope_only_for_what_was_found(void **state) {
+    (void)state;
+    const int64_t size = 1 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    struct taker t;
+    for (int held = 0; held < 2; held++) {
+        s.refuse = ERR_NOT_FOUND;
+        taker_start(&t, 0, &d, size, "nothing", 0, 0);
+        assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
+        free(t.got);
+        s.refuse = 0;
+        taker_start(&t, 0, &d, size, held ? "claims" : "has", 0, 0);
+        assert_int_equal(taker_wait(&t), 0);
+        free(t.got);
+        wait_until_held(&d);
+    }
+    assert_true(store_scope_find(world.store, "up/has") && store_scope_find(world.store, "up/claims"));
+    assert_int_equal(store_scope_find(world.store, "up/nothing"), 0);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+/* When no more scopes can be remembered, whoever is in none of those asks his own source, each time. */
+static void fill_serves_nobody_unasked_when_scopes_are_used_up(void **state) {
+    (void)state;
+    const int64_t size = 1 * MB;
+    struct digest d, e;
+    unsigned char *data = random_data(size, &d), *other = random_data(size + 1, &e);
+    struct script s, o;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1, .scopes_max = 1};
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    free(t.got);
+    wait_until_held(&d);
+    for (int i = 1; i <= 2; i++) {
+        taker_start(&t, 0, &d, size, "b", 0, 0);
+        assert_int_equal(taker_wait(&t), 0);
+        assert_memory_equal(t.got, data, (size_t)size);
+        free(t.got);
+        assert_int_equal(atomic_load(&s.heads), i);
+    }
+    assert_int_equal(store_scope_find(world.store, "up/b"), 0);
+    s.refuse = ERR_NOT_FOUND;
+    taker_start(&t, 0, &d, size, "b", 0, 0);
+    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
+    free(t.got);
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    free(t.got);
+    /* What is found meanwhile is in no scope at all. */
+    script_init(&o, "one", other, size + 1);
+    world.sources[0] = &o;
+    taker_start(&t, 0, &e, size + 1, "c", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    free(t.got);
+    wait_until_held(&e);
+    o.refuse = ERR_NOT_FOUND;
+    for (int i = 0; i < 2; i++) {
+        taker_start(&t, 0, &e, size + 1, i ? "d" : "c", 0, 0);
+        assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
+        free(t.got);
+    }
+    world_stop();
+    world_clean();
+    free(data);
+    free(other);
+}
+
+/* All of a blob is in a part file that another repository's pull has left. */
+static void fill_asks_its_own_source_before_it_serves_a_whole_part_file(void **state) {
+    (void)state;
+    const int64_t size = 6 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size};
+    leave_part(data, size, &d);
+    s.refuse = ERR_NOT_FOUND;
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "b", 0, 0);
+    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
+    free(t.got);
+    s.refuse = 0;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got, data, (size_t)size);
+    free(t.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fill_keeps_what_a_cut_source_sent_and_goes_on_from_there),
@@ -266,6 +370,9 @@ int main(void) {
         cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
         cmocka_unit_test(fill_takes_an_error_that_is_an_answer_for_final),
         cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
+        cmocka_unit_test(fill_makes_a_scope_only_for_what_was_found),
+        cmocka_unit_test(fill_serves_nobody_unasked_when_scopes_are_used_up),
+        cmocka_unit_test(fill_asks_its_own_source_before_it_serves_a_whole_part_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,6 +192,7 @@ static struct {
     size_t n_proofs;
     int64_t advise_size;
     bool claimed;
+    size_t scopes_max; /* as in struct store_config */
     sem_t stopped;
 } world;
 
@@ -205,10 +206,9 @@ static inline unsigned world_sources(const struct fill_spec *spec, struct source
     return world.n_sources;
 }
 
-static inline unsigned world_scopes(const struct fill_spec *spec, uint32_t out[4], void *arg) {
+static inline const char *world_scope(const struct fill_spec *spec, char out[REPO_STR_MAX], void *arg) {
     (void)arg;
-    char repo[REPO_STR_MAX];
-    return store_scope(world.store, repo_name_str(&spec->repo, repo), &out[0]) == 0 ? 1 : 0;
+    return repo_name_str(&spec->repo, out);
 }
 
 static inline void world_ask(struct fill *f, const struct fill_spec *spec, void *arg) {
@@ -225,7 +225,7 @@ static inline void world_start(int64_t limit) {
         assert_non_null(mkdtemp(world.dir));
     }
     world.pool = workpool_new("pool", 2);
-    struct store_config sc = {.dir = world.dir, .limit = limit, .pool = world.pool};
+    struct store_config sc = {.dir = world.dir, .limit = limit, .pool = world.pool, .scopes_max = world.scopes_max};
     if (store_open(&world.store, &sc, &err) != 0) fail_msg("%s", err.msg);
     fetch_loop = loop_new("fetch");
     for (int i = 0; i < SERVING; i++)
@@ -235,7 +235,7 @@ static inline void world_start(int64_t limit) {
                                     .store = world.store,
                                     .pool = world.pool,
                                     .sources = world_sources,
-                                    .scopes = world_scopes,
+                                    .scope = world_scope,
                                     .ask_catalogue = world_ask};
     world.engine = fill_engine_new(&ec);
     loop_start(fetch_loop);
