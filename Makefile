@@ -126,7 +126,7 @@ $(B)/entrepot-edge: $(call o,edge/main.c) $(EDGE_LIB_O) $(COMMON_O)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-$(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(call o,common/store/evict.c)
+$(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(call o,common/store/evict.c common/core/alloc.c)
 	$(call say,LD,$@)
 	@mkdir -p build/bench
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm

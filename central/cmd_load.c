@@ -2,6 +2,7 @@
  * central. Thread: main. */
 #include "common/cli/command.h"
 
+#include "common/core/alloc.h"
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/cli/print.h"
@@ -28,7 +29,7 @@ static int run_load(const struct command_context *ctx) {
     }
     a = control_escape(layout);
     b = control_escape(ctx->argv[1]);
-    if (asprintf(&path, "/api/load?layout=%s&ref=%s", a, b) < 0) abort();
+    path = xasprintf("/api/load?layout=%s&ref=%s", a, b);
     _cleanup_(control_closep) struct control *c = NULL;
     json_t *doc = NULL;
     if (control_open(&c, ctx->node, &err) < 0 || control_json(c, "POST", path, &doc, &err) < 0)

@@ -2,6 +2,7 @@
  * but for the counters. */
 #include "central/catalog/catalog_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
 
@@ -144,12 +145,10 @@ int catalog_open(struct catalog **out, const char *path, unsigned readers, struc
     if (!err) err = &local;
     int r = check_file(path, err);
     if (r < 0) return r;
-    struct catalog *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+    struct catalog *c = xcalloc(1, sizeof(*c));
     if (readers == 0) readers = 1;
-    c->path = strdup(path);
-    c->readers = calloc(readers, sizeof(*c->readers));
-    if (!c->path || !c->readers) abort();
+    c->path = xstrdup(path);
+    c->readers = xcalloc(readers, sizeof(*c->readers));
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->some, NULL);
     r = open_all(c, readers, err);

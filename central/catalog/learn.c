@@ -3,6 +3,7 @@
  * writer. */
 #include "central/catalog/catalog_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/wire/wire.h"
@@ -79,8 +80,7 @@ static sqlite3_stmt *statement(struct catalog *c, sqlite3 *db, enum write_stmt w
         WRITE_STATEMENTS(X)
 #undef X
     };
-    if (!c->stmts) c->stmts = calloc(1, sizeof(*c->stmts));
-    if (!c->stmts) abort();
+    if (!c->stmts) c->stmts = xcalloc(1, sizeof(*c->stmts));
     sqlite3_stmt **st = &c->stmts->st[which];
     if (!*st && sqlite3_prepare_v3(db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) *st = NULL;
     return *st; /* NULL makes every bind and step below fail with SQLITE_MISUSE */
@@ -304,8 +304,7 @@ static struct fact *fact_new(struct catalog *c, enum change kind, const struct d
                      KV_S("then", "facts are dropped until the disk keeps up"));
         return NULL;
     }
-    struct fact *f = calloc(1, sizeof(*f));
-    if (!f) abort();
+    struct fact *f = xcalloc(1, sizeof(*f));
     *f = (struct fact){.job = {.run = apply, .after_commit = applied}, .catalog = c, .kind = kind, .bytes = bytes};
     if (d) f->digest = *d;
     return f;
@@ -325,8 +324,7 @@ void catalog_learn_blob(struct catalog *c, const struct digest *d, int64_t size,
     f->size = size;
     f->held = held;
     if (proofs_len) {
-        f->proofs = malloc(proofs_len);
-        if (!f->proofs) abort();
+        f->proofs = xmalloc(proofs_len);
         memcpy(f->proofs, proofs, proofs_len);
         f->proofs_len = proofs_len;
     }
@@ -342,8 +340,7 @@ void catalog_learn_manifest(struct catalog *c, const struct digest *d, const cha
     f->size = size;
     media_type_clean(media_type && *media_type ? media_type : m->media_type, f->manifest.media_type);
     if (bytes) {
-        f->manifest.children = malloc(bytes);
-        if (!f->manifest.children) abort();
+        f->manifest.children = xmalloc(bytes);
         memcpy(f->manifest.children, m->children, bytes);
         f->manifest.n_children = m->n_children;
     }

@@ -1,6 +1,7 @@
 /* Answers from catalog.db by a few read-only connections. Thread: work pool; catalog_query_submit on the asker's loop.
  */
 #include "central/catalog/catalog_private.h"
+#include "common/core/alloc.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -95,8 +96,7 @@ static int read_children(struct reader *r, struct catalog_fact *f, size_t *left)
         *left -= sizeof(*m->children);
         if (m->n_children == cap) {
             cap = cap ? 2 * cap : 16;
-            m->children = realloc(m->children, cap * sizeof(*m->children));
-            if (!m->children) abort();
+            m->children = xrealloc(m->children, cap, sizeof(*m->children));
         }
         int bad = read_child(r->st[READ_CHILDREN], &m->children[m->n_children]);
         if (bad) {
@@ -145,8 +145,7 @@ static int read_proofs(struct reader *r, struct catalog_fact *f, size_t *left) {
         /* Proofs are a help, not an answer: without room for them the rest still stands. */
         if (len && len <= *left) {
             *left -= len;
-            f->proofs = malloc(len);
-            if (!f->proofs) abort();
+            f->proofs = xmalloc(len);
             memcpy(f->proofs, sqlite3_column_blob(r->st[READ_PROOFS], 0), len);
             f->proofs_len = len;
         }

@@ -1,6 +1,8 @@
 /* Central's schema, and what must hold between its keys. Thread: main. */
 #include "central/config/central_config.h"
 
+#include "common/core/alloc.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -241,8 +243,7 @@ static void upstream_complete(struct upstream_config *u) {
         *p = (char)tolower((unsigned char)*p);
     const char *alias = upstream_alias(u->name);
     if (strcmp(alias, u->name)) {
-        char *name = strdup(alias);
-        if (!name) abort();
+        char *name = xstrdup(alias);
         free(u->name);
         u->name = name;
     }
@@ -252,9 +253,8 @@ static void upstream_complete(struct upstream_config *u) {
             u->endpoints[i][--len] = '\0';
     }
     if (u->n_endpoints) return;
-    u->endpoints = calloc(1, sizeof *u->endpoints);
-    if (!u->endpoints) abort();
-    if (asprintf(&u->endpoints[0], "https://%s", strcmp(u->name, USUAL_HUB) ? u->name : USUAL_HUB_HOST) < 0) abort();
+    u->endpoints = xcalloc(1, sizeof *u->endpoints);
+    u->endpoints[0] = xasprintf("https://%s", strcmp(u->name, USUAL_HUB) ? u->name : USUAL_HUB_HOST);
     u->n_endpoints = 1;
 }
 
@@ -293,8 +293,7 @@ static int default_upstream_resolve(struct config_load *load, struct central_con
     const char *name = upstream_alias(c->default_upstream);
     for (size_t i = 0; i < c->n_upstreams; i++) {
         if (strcasecmp(c->upstreams[i].name, name)) continue;
-        char *copy = strdup(c->upstreams[i].name);
-        if (!copy) abort();
+        char *copy = xstrdup(c->upstreams[i].name);
         free(c->default_upstream);
         c->default_upstream = copy;
         return 0;
@@ -329,8 +328,7 @@ static int central_check(struct config_load *load, struct node_config *node, str
 }
 
 int central_config_load(const struct config_source *src, struct node_config **out, struct error *err) {
-    struct central_config *c = calloc(1, sizeof *c);
-    if (!c) abort();
+    struct central_config *c = xcalloc(1, sizeof *c);
     c->node.kind = NODE_CENTRAL;
     c->node.program = "entrepot-central";
     struct config_source own = *src;

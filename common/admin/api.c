@@ -2,6 +2,7 @@
  * loops, job bodies in the work pool. */
 #include "common/admin/api_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/admin/store_alone.h"
 #include "common/config/units.h"
@@ -31,7 +32,7 @@ json_t *api_error_json(const char *message, const char *hint) {
 void api_reply_json(struct http_req *req, int status, json_t *doc) {
     char *text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
-    if (!text) abort();
+    if (!text) out_of_memory();
     http_reply_ref(req, status, "application/json", text, strlen(text), free, text);
 }
 
@@ -152,14 +153,13 @@ static struct job *job_start(struct api *a, struct http_req *req, void (*run)(st
         api_reply_error(req, 503, "too many requests at once", "ask again in a moment");
         return NULL;
     }
-    struct job *j = calloc(1, sizeof(*j));
-    if (!j) abort();
+    struct job *j = xcalloc(1, sizeof(*j));
     j->api = a;
     j->req = req;
     j->loop = http_req_loop(req);
     j->run = run;
-    j->a = pa ? strdup(pa) : NULL;
-    j->b = pb ? strdup(pb) : NULL;
+    j->a = pa ? xstrdup(pa) : NULL;
+    j->b = pb ? xstrdup(pb) : NULL;
     j->number = number;
     j->type = "application/json";
     j->status = 500;
@@ -370,8 +370,7 @@ void api_handle_control(struct http_req *req, void *arg) {
 }
 
 struct api *api_new(const struct api_hooks *hooks) {
-    struct api *a = calloc(1, sizeof(*a));
-    if (!a) abort();
+    struct api *a = xcalloc(1, sizeof(*a));
     a->hooks = *hooks;
     if (!a->hooks.parts.started_at) a->hooks.parts.started_at = clock_wall_s();
     metrics_collect(node_collect, &a->hooks.parts);

@@ -2,6 +2,7 @@
  * at a time. Its life: started → (progress)* → ended; it is freed when it has both ended and its request is closed.
  * Thread: serving loop; check_progress and verify_work run in the work pool. */
 #include "common/admin/api_private.h"
+#include "common/core/alloc.h"
 #include "common/admin/node_stats.h"
 
 #include "common/core/clock.h"
@@ -35,7 +36,7 @@ static void verify_free(struct verify *v) {
 static void write_line(struct verify *v, json_t *doc) {
     char *text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
-    if (!text) abort();
+    if (!text) out_of_memory();
     http_body_mem(v->req, text, strlen(text));
     http_body_mem(v->req, "\n", 1);
     free(text);
@@ -103,8 +104,7 @@ void api_verify(struct api *a, struct http_req *req) {
         api_reply_error(req, 409, "a verify is already running", "wait for it to end");
         return;
     }
-    struct verify *v = calloc(1, sizeof(*v));
-    if (!v) abort();
+    struct verify *v = xcalloc(1, sizeof(*v));
     v->api = a;
     v->req = req;
     v->loop = http_req_loop(req);

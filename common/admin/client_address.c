@@ -2,6 +2,7 @@
  * connect only asks the routing table). */
 #include "common/admin/engine_files.h"
 
+#include "common/core/alloc.h"
 #include "common/config/config.h"
 #include "common/core/json.h"
 
@@ -110,10 +111,10 @@ size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRES
     client_facts_find(&facts, node);
     listen_split(node->registry_listen ? node->registry_listen : ":5050", host, sizeof(host), &port);
     if (strcmp(port, "0") == 0) return 0;
-    if (!(out[n++] = strdup(facts.host))) abort();
+    out[n++] = xstrdup(facts.host);
     static const char *const loopback[] = {"127.0.0.1", "localhost", "[::1]"};
     for (size_t i = 0; i < ARRAY_LEN(loopback) && (is_any(host) || is_loopback(host)); i++) {
-        if (asprintf(&out[n++], "%s:%s", loopback[i], port) < 0) abort();
+        out[n++] = xasprintf("%s:%s", loopback[i], port);
     }
     return n;
 }

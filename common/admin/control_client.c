@@ -1,6 +1,7 @@
 /* libcurl's easy interface over a UNIX socket (or, for doctor, TCP). Thread: one at a time for each session. */
 #include "common/admin/control_client.h"
 
+#include "common/core/alloc.h"
 #include "common/admin/api.h"
 
 #include <curl/curl.h>
@@ -38,8 +39,8 @@ static void init_curl(void) {
 static struct control *control_new(const struct node_config *node) {
     static pthread_once_t once = PTHREAD_ONCE_INIT; /* pull opens sessions in several threads */
     pthread_once(&once, init_curl);
-    struct control *c = calloc(1, sizeof(*c));
-    if (!c || !(c->easy = curl_easy_init())) abort();
+    struct control *c = xcalloc(1, sizeof(*c));
+    if (!(c->easy = curl_easy_init())) out_of_memory();
     c->node = node;
     return c;
 }
@@ -77,8 +78,7 @@ void control_closep(struct control **c) {
 
 char *control_escape(const char *s) {
     static const char digits[] = "0123456789ABCDEF";
-    char *out = malloc(strlen(s) * 3 + 1), *o = out;
-    if (!out) abort();
+    char *out = xmalloc(strlen(s) * 3 + 1), *o = out;
     for (; *s; s++) {
         unsigned char ch = (unsigned char)*s;
         if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || strchr("-._~/", ch)) {

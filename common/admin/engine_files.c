@@ -2,6 +2,7 @@
  * containerd's docs/hosts.md, containers-registries.conf(5), k3s's private registry page. Thread: main. */
 #include "common/admin/engine_files.h"
 
+#include "common/core/alloc.h"
 #include "common/oci/usual.h"
 
 #include <stdarg.h>
@@ -21,15 +22,14 @@ static void say(struct buf *b, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     char *text;
-    if (vasprintf(&text, fmt, ap) < 0 || buf_add_str(b, text) < 0) abort();
+    if (vasprintf(&text, fmt, ap) < 0 || buf_add_str(b, text) < 0) out_of_memory();
     va_end(ap);
     free(text);
 }
 
 static char *text_of(struct buf *b) {
     char *s = buf_steal(b, NULL);
-    if (!s) s = strdup("");
-    if (!s) abort();
+    if (!s) s = xstrdup("");
     return s;
 }
 
@@ -40,10 +40,9 @@ static void file_add(struct client_files *out, const char *path, struct buf *con
         return;
     }
     struct client_file *f = &out->items[out->n++];
-    f->path = strdup(path);
+    f->path = xstrdup(path);
     f->content = text_of(content);
-    f->note = strdup(note);
-    if (!f->path || !f->note) abort();
+    f->note = xstrdup(note);
 }
 
 static void note_set(struct client_files *out, const char *fmt, ...) printf_like(2, 3);
@@ -51,13 +50,13 @@ static void note_set(struct client_files *out, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     char *more, *both;
-    if (vasprintf(&more, fmt, ap) < 0) abort();
+    if (vasprintf(&more, fmt, ap) < 0) out_of_memory();
     va_end(ap);
     if (!out->note) {
         out->note = more;
         return;
     }
-    if (asprintf(&both, "%s\n%s", out->note, more) < 0) abort();
+    both = xasprintf("%s\n%s", out->note, more);
     free(more);
     free(out->note);
     out->note = both;

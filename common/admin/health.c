@@ -1,6 +1,8 @@
 /* The list of conditions. Thread: any; one lock, held for a few comparisons. */
 #include "common/admin/health.h"
 
+#include "common/core/alloc.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,8 +20,7 @@ struct health {
 };
 
 struct health *health_new(void) {
-    struct health *h = calloc(1, sizeof(*h));
-    if (!h) abort();
+    struct health *h = xcalloc(1, sizeof(*h));
     pthread_mutex_init(&h->lock, NULL);
     return h;
 }

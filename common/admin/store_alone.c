@@ -1,6 +1,7 @@
 /* Lists of what a store holds, through the daemon or without one. Thread: as the header says. */
 #include "common/admin/store_alone.h"
 
+#include "common/core/alloc.h"
 #include "common/oci/resolve.h"
 #include "common/oci/usual.h"
 #include "common/admin/control_client.h"
@@ -104,7 +105,7 @@ static bool usual_name(const char *given, char out[REPO_STR_MAX]) {
 
 int store_list(const struct node_config *node, const char *repo, json_t **out, struct error *err) {
     _cleanup_(freep) char *escaped = repo ? control_escape(repo) : NULL, *path = NULL;
-    if (asprintf(&path, "/api/ls%s%s", repo ? "?repo=" : "", repo ? escaped : "") < 0) abort();
+    path = xasprintf("/api/ls%s%s", repo ? "?repo=" : "", repo ? escaped : "");
     int r = ask_daemon(node, path, out, err);
     if (r <= 0) return r;
     struct store_alone a;

@@ -1,6 +1,8 @@
 /* Options and the way to a command. Thread: main. */
 #include "common/cli/cli.h"
 
+#include "common/core/alloc.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -208,8 +210,7 @@ static int dispatch(struct cli *cli) {
 
 int cli_main(int argc, char **argv, const struct cli_program *program) {
     struct cli cli = {.ctx.program = program};
-    cli.ctx.argv = calloc((size_t)argc + 1, sizeof *cli.ctx.argv);
-    if (!cli.ctx.argv) abort();
+    cli.ctx.argv = xcalloc((size_t)argc + 1, sizeof *cli.ctx.argv);
     int status = arguments_take(&cli, argv);
     if (status == EXIT_DONE) status = dispatch(&cli);
     free(cli.ctx.argv);

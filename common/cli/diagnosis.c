@@ -1,6 +1,7 @@
 /* One function a check, in one table, in order. Thread: main. */
 #include "common/cli/diagnosis.h"
 
+#include "common/core/alloc.h"
 #include "common/core/buf.h"
 #include "common/core/clock.h"
 #include "common/core/json.h"
@@ -299,7 +300,7 @@ static void list_upstream(struct buf *list, const json_t *u, bool good) {
     int r = buf_printf(list, "%s%s", list->len ? ", " : "", json_text(u, "name", "?"));
     if (r == 0 && left >= 0) r = buf_printf(list, " (%lld of %lld pulls left)", (long long)left, (long long)limit);
     if (r == 0 && !good && left != 0) r = buf_printf(list, ": %s", json_text(u, "message", "not reachable"));
-    if (r < 0) abort();
+    if (r < 0) out_of_memory();
 }
 
 /* One line for all upstreams; the worst decides, and the one that bare names mean counts most. */

@@ -1,6 +1,7 @@
 /* Columns, quantities and JSON on a terminal. Thread: main. */
 #include "common/cli/print.h"
 
+#include "common/core/alloc.h"
 #include "common/cli/cli.h"
 
 #include <stdarg.h>
@@ -18,11 +19,9 @@ char *text_tame(char *s) {
 }
 
 void table_cell(struct table *t, const char *text) {
-    char **cells = reallocarray(t->cells, t->n + 1, sizeof(*cells));
-    if (!cells) abort();
+    char **cells = xrealloc(t->cells, t->n + 1, sizeof(*cells));
     t->cells = cells;
-    cells[t->n] = strdup(text);
-    if (!cells[t->n]) abort();
+    cells[t->n] = xstrdup(text);
     text_tame(cells[t->n++]);
 }
 
@@ -30,7 +29,7 @@ void table_cellf(struct table *t, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     _cleanup_(freep) char *text = NULL;
-    if (vasprintf(&text, fmt, ap) < 0) abort();
+    if (vasprintf(&text, fmt, ap) < 0) out_of_memory();
     va_end(ap);
     table_cell(t, text);
 }

@@ -2,6 +2,7 @@
  * Thread: main, and its download threads, which share struct pull under its lock. */
 #include "common/cli/puller.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
 #include "common/oci/manifest.h"
@@ -137,8 +138,7 @@ static int want_blob(struct pull *p, const struct manifest_child *child, struct 
     if (map_get(p->seen, &child->digest, sizeof(child->digest))) return 0;
     map_set(p->seen, &child->digest, sizeof(child->digest), p);
     if (p->n_blobs == BLOBS_MAX) return error_set(err, ERR_TOO_BIG, "more than %d blobs", BLOBS_MAX);
-    struct wanted *more = reallocarray(p->blobs, p->n_blobs + 1, sizeof(*more));
-    if (!more) abort();
+    struct wanted *more = xrealloc(p->blobs, p->n_blobs + 1, sizeof(*more));
     p->blobs = more;
     more[p->n_blobs++] = (struct wanted){.digest = child->digest, .size = child->size};
     if (child->size > 0) p->total += child->size;

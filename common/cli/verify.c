@@ -2,6 +2,7 @@
  * makes the index anew from the folder. Thread: main. */
 #include "common/cli/command.h"
 
+#include "common/core/alloc.h"
 #include "common/oci/manifest.h"
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
@@ -96,8 +97,7 @@ static int parse_children(const void *data, size_t len, char media_type[256], st
     if (r == 0) {
         snprintf(media_type, 256, "%s", m.media_type);
         *n = 0;
-        *children = calloc(m.n_children + 1, sizeof(**children));
-        if (!*children) abort();
+        *children = xcalloc(m.n_children + 1, sizeof(**children));
         for (size_t i = 0; i < m.n_children; i++) {
             if (m.children[i].kind != CHILD_SUBJECT && !m.children[i].foreign)
                 (*children)[(*n)++] = m.children[i].digest;

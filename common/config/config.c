@@ -1,6 +1,8 @@
 /* Reading a configuration by its schema: tree, --set, then every value into its field. Thread: main. */
 #include "common/config/config.h"
 
+#include "common/core/alloc.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -106,11 +108,11 @@ static int number_parse(const struct config_key *key, const char *text, int64_t 
 /* For config_check_files: the file, and where it is named. */
 static void file_note(struct node_config *node, const char *path, const struct config_node *n) {
     struct error at = {0};
-    node->files = reallocarray(node->files, node->n_files + 1, sizeof *node->files);
-    if (!node->files) abort();
+    node->files = xrealloc(node->files, node->n_files + 1, sizeof *node->files);
     struct node_config_file *f = &node->files[node->n_files++];
     config_error(&at, &n->place, "%s", path);
-    if (!(f->where = strdup(at.msg)) || !(f->path = strdup(n->text))) abort();
+    f->where = xstrdup(at.msg);
+    f->path = xstrdup(n->text);
 }
 
 /* base NULL: only checked. */
@@ -142,7 +144,7 @@ static int scalar_bind(const struct config_key *key, const char *text, void *bas
         return r;
     default:
         r = string_check(key, text, err);
-        if (r == 0 && base && !(*(char **)field(base, key->at) = strdup(text))) abort();
+        if (r == 0 && base) *(char **)field(base, key->at) = xstrdup(text);
         return r;
     }
 }
@@ -157,7 +159,7 @@ static int strings_bind(struct config_load *load, const struct config_key *key, 
     if (n->kind != CONFIG_NODE_LIST) return type_error(key, path, n, err);
     char **list = NULL;
     if (base && n->n) {
-        if (!(list = calloc(n->n, sizeof *list))) abort();
+        list = xcalloc(n->n, sizeof *list);
         *(char ***)field(base, key->at) = list;
         *(size_t *)field(base, key->count_at) = n->n;
     }
@@ -168,8 +170,8 @@ static int strings_bind(struct config_load *load, const struct config_key *key, 
             r = type_error(key, path, item, err);
         } else if (string_check(key, item->text, err) < 0) {
             r = value_error(err, path, &item->place);
-        } else if (list && !(list[i] = strdup(item->text))) {
-            abort();
+        } else if (list) {
+            list[i] = xstrdup(item->text);
         }
         if (r < 0) r = config_load_wrong(load, err);
         if (r < 0) return r;
@@ -182,7 +184,7 @@ static int items_bind(struct config_load *load, const struct config_key *key, co
     if (n->kind != CONFIG_NODE_LIST) return type_error(key, path, n, err);
     char *items = NULL;
     if (base && n->n) {
-        if (!(items = calloc(n->n, key->item_size))) abort();
+        items = xcalloc(n->n, key->item_size);
         *(void **)field(base, key->at) = items;
         *(size_t *)field(base, key->count_at) = n->n;
     }
@@ -231,9 +233,8 @@ static int default_bind(struct config_load *load, const struct config_key *key, 
 }
 
 static void no_effect_note(struct node_config *node, const char *path) {
-    node->no_effect = reallocarray(node->no_effect, node->n_no_effect + 1, sizeof *node->no_effect);
-    if (!node->no_effect) abort();
-    if (!(node->no_effect[node->n_no_effect++] = strdup(path))) abort();
+    node->no_effect = xrealloc(node->no_effect, node->n_no_effect + 1, sizeof *node->no_effect);
+    node->no_effect[node->n_no_effect++] = xstrdup(path);
 }
 
 static int key_bind(struct config_load *load, const struct config_key *key, const struct config_node *map,
@@ -286,7 +287,7 @@ static int file_load(const struct config_source *src, struct config_load *load, 
     if (r == ERR_TOO_BIG)
         error_set(err, r, "%s is longer than a configuration may be (%zu bytes)", file, CONFIG_TEXT_MAX);
     if (r < 0) return r;
-    if (!(load->node->config_file = strdup(file))) abort();
+    load->node->config_file = xstrdup(file);
     struct config_place base = {.origin = load->node->config_file, .line = 1, .column = 1};
     r = config_tree_parse_all(text, len, &base, &load->root, src->each ? tell : NULL, load, err);
     if (r < 0) return r;

@@ -1,6 +1,7 @@
 /* What a well-formed address, host, URL or data folder is, for schema tables. Pure but for the data folder. Thread:
  * main. */
 #include "common/config/config.h"
+#include "common/core/alloc.h"
 
 #include <arpa/inet.h>
 #include <pwd.h>
@@ -171,6 +172,6 @@ int config_default_data(const char *node, char **out, struct error *err) {
         }
         n = asprintf(out, "%s/.local/share/entrepot/%s", home, node);
     }
-    if (n < 0) abort();
+    if (n < 0) out_of_memory();
     return 0;
 }

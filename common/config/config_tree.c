@@ -1,6 +1,8 @@
 /* YAML text to a tree with places, from libyaml's events. Thread: main. */
 #include "common/config/config_tree.h"
 
+#include "common/core/alloc.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,11 +10,10 @@
 #include <yaml.h>
 
 struct config_node *config_node_new(enum config_node_kind kind, const struct config_place *place, const char *text) {
-    struct config_node *n = calloc(1, sizeof *n);
-    if (!n) abort();
+    struct config_node *n = xcalloc(1, sizeof *n);
     n->kind = kind;
     n->place = *place;
-    if (text && !(n->text = strdup(text))) abort();
+    if (text) n->text = xstrdup(text);
     return n;
 }
 
@@ -49,17 +50,14 @@ void config_node_add(struct config_node *parent, const char *key, const struct c
                      struct config_node *value) {
     if ((parent->n & (parent->n - 1)) == 0) { /* full at every power of two */
         size_t cap = parent->n ? parent->n * 2 : 1;
-        parent->items = reallocarray(parent->items, cap, sizeof *parent->items);
-        if (!parent->items) abort();
+        parent->items = xrealloc(parent->items, cap, sizeof *parent->items);
         if (key) {
-            parent->keys = reallocarray(parent->keys, cap, sizeof *parent->keys);
-            if (!parent->keys) abort();
+            parent->keys = xrealloc(parent->keys, cap, sizeof *parent->keys);
         }
     }
     if (key) {
         struct config_entry_key *k = &parent->keys[parent->n];
-        *k = (struct config_entry_key){.name = strdup(key), .place = *key_place};
-        if (!k->name) abort();
+        *k = (struct config_entry_key){.name = xstrdup(key), .place = *key_place};
     }
     parent->items[parent->n++] = value;
 }
@@ -263,7 +261,7 @@ static int reader_run(struct reader *rd) {
     for (;;) {
         yaml_event_t ev;
         if (!yaml_parser_parse(&rd->yaml, &ev)) {
-            if (rd->yaml.error == YAML_MEMORY_ERROR) abort();
+            if (rd->yaml.error == YAML_MEMORY_ERROR) out_of_memory();
             struct config_place at = place_at(rd->base, &rd->yaml.problem_mark);
             return config_error(rd->err, &at, "not valid YAML: %s%s%s",
                                 rd->yaml.problem ? rd->yaml.problem : "unreadable", rd->yaml.context ? ", " : "",
@@ -287,7 +285,7 @@ int config_tree_parse_all(const char *text, size_t len, const struct config_plac
     int r = config_text_check(text, len, base, err);
     if (r < 0) return r;
     struct reader rd = {.base = base, .err = err, .each = each, .arg = arg};
-    if (!yaml_parser_initialize(&rd.yaml)) abort();
+    if (!yaml_parser_initialize(&rd.yaml)) out_of_memory();
     yaml_parser_set_encoding(&rd.yaml, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&rd.yaml, (const unsigned char *)text, len);
     r = reader_run(&rd);

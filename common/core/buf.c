@@ -1,6 +1,7 @@
 /* Growable byte buffer. Thread: owned by its user. */
 #include "common/core/buf.h"
 
+#include "common/core/alloc.h"
 #include "common/core/error.h"
 
 #include <stdarg.h>
@@ -30,8 +31,7 @@ static int buf_reserve(struct buf *b, size_t len) {
     size_t cap = b->cap ? b->cap : 256;
     while (cap < need)
         cap *= 2;
-    char *data = realloc(b->data, cap);
-    if (!data) abort();
+    char *data = xrealloc(b->data, cap, 1);
     b->data = data;
     b->cap = cap;
     return 0;
@@ -67,7 +67,7 @@ int buf_printf(struct buf *b, const char *fmt, ...) {
 }
 
 char *buf_steal(struct buf *b, size_t *len) {
-    if (buf_reserve(b, 0) < 0) abort();
+    if (buf_reserve(b, 0) < 0) out_of_memory();
     b->data[b->len] = '\0';
     char *data = b->data;
     if (len) *len = b->len;

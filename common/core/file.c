@@ -1,6 +1,8 @@
 /* Whole-file and folder operations. Thread: any that may block. */
 #include "common/core/file.h"
 
+#include "common/core/alloc.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,14 +21,12 @@ int file_read_all(const char *path, size_t limit, char **data, size_t *len, stru
     if (fstat(fd, &st) < 0) return error_errno(err, "reading %s", path);
     if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a file", path);
     size_t cap = limit < 65536 ? limit + 1 : 65536, n = 0;
-    _cleanup_(freep) char *buf = malloc(cap + 1);
-    if (!buf) abort();
+    _cleanup_(freep) char *buf = xmalloc(cap + 1);
     for (;;) {
         if (n == cap) {
             if (n > limit) return error_set(err, ERR_TOO_BIG, "%s is larger than %zu bytes", path, limit);
             cap = cap * 2 > limit + 1 ? limit + 1 : cap * 2;
-            char *more = realloc(buf, cap + 1);
-            if (!more) abort();
+            char *more = xrealloc(buf, cap + 1, 1);
             buf = more;
         }
         ssize_t r = read(fd, buf + n, cap - n);

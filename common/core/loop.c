@@ -3,6 +3,7 @@
  * says. */
 #include "common/core/loop.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/thread.h"
 
@@ -114,12 +115,11 @@ static void init_threads(void) {
 struct loop *loop_new(const char *name) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_threads);
-    struct loop *l = calloc(1, sizeof(*l));
-    if (!l) abort();
+    struct loop *l = xcalloc(1, sizeof(*l));
     /* No lock inside the base: everything crosses threads by the mailbox. No precise timers: they would cost a
      * timerfd_settime a pass, and nothing here needs more than milliseconds. */
     struct event_config *cfg = event_config_new();
-    if (!cfg) abort();
+    if (!cfg) out_of_memory();
     event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
     l->base = event_base_new_with_config(cfg);
     event_config_free(cfg);
@@ -227,8 +227,7 @@ static void run_call(struct loop_task *task) {
 }
 
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg) {
-    struct call *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+    struct call *c = xcalloc(1, sizeof(*c));
     c->task.fn = run_call;
     c->fn = fn;
     c->arg = arg;
@@ -264,7 +263,7 @@ void timer_init(struct timer *t, struct loop *l, void (*fn)(void *arg), void *ar
     t->fn = fn;
     t->arg = arg;
     t->ev = evtimer_new(l->base, on_timer, t);
-    if (!t->ev) abort();
+    if (!t->ev) out_of_memory();
 }
 
 void timer_set(struct timer *t, int64_t ms) {

@@ -1,6 +1,8 @@
 /* Chained hash table with SipHash-2-4 under a key made at process start. Thread: owned by its user. */
 #include "common/core/map.h"
 
+#include "common/core/alloc.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
@@ -71,12 +73,6 @@ uint64_t map_hash(const void *key, size_t key_len) {
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-static void *xcalloc(size_t n, size_t size) {
-    void *p = calloc(n, size);
-    if (!p) abort();
-    return p;
-}
-
 struct map *map_new(void (*free_value)(void *)) {
     struct map *m = xcalloc(1, sizeof(*m));
     m->n_buckets = 16;
@@ -140,8 +136,7 @@ void map_set(struct map *m, const void *key, size_t key_len, void *value) {
         (*link)->value = value;
         return;
     }
-    struct entry *e = malloc(sizeof(*e) + key_len);
-    if (!e) abort();
+    struct entry *e = xmalloc(sizeof(*e) + key_len);
     *e = (struct entry){.hash = hash, .value = value, .key_len = key_len};
     memcpy(e->key, key, key_len);
     *link = e;

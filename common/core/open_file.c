@@ -1,6 +1,8 @@
 /* Counted open files. Thread: any. */
 #include "common/core/open_file.h"
 
+#include "common/core/alloc.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +19,7 @@ struct open_file {
 static _Atomic size_t contents; /* bytes of all that are kept */
 
 struct open_file *open_file_new(int fd) {
-    struct open_file *f = calloc(1, sizeof(*f));
-    if (!f) abort();
+    struct open_file *f = xcalloc(1, sizeof(*f));
     atomic_init(&f->refs, 1);
     f->fd = fd;
     return f;

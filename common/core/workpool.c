@@ -1,6 +1,8 @@
 /* A fixed number of threads over one queue. Thread: any for submit. */
 #include "common/core/workpool.h"
 
+#include "common/core/alloc.h"
+
 #include <pthread.h>
 
 struct workpool {
@@ -41,8 +43,7 @@ static void *thread_main(void *arg) {
 }
 
 struct workpool *workpool_new(const char *name, unsigned threads) {
-    struct workpool *p = calloc(1, sizeof(*p) + threads * sizeof(p->threads[0]));
-    if (!p) abort();
+    struct workpool *p = xcalloc(1, sizeof(*p) + threads * sizeof(p->threads[0]));
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->some, NULL);
     pthread_cond_init(&p->idle, NULL);

@@ -2,6 +2,8 @@
  * each how it went. Thread: its own; submit and flush from any other. */
 #include "common/db/writer.h"
 
+#include "common/core/alloc.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -236,8 +238,7 @@ static int prepare_db(struct writer *w, const char *schema_sql, struct error *er
 
 int writer_open(struct writer **out, const char *path, const char *thread, const char *schema_sql, unsigned batch,
                 struct error *err) {
-    struct writer *w = calloc(1, sizeof(*w) + strlen(path) + 1);
-    if (!w) abort();
+    struct writer *w = xcalloc(1, sizeof(*w) + strlen(path) + 1);
     memcpy(w->path, path, strlen(path) + 1);
     snprintf(w->name, sizeof(w->name), "%s", thread);
     w->batch = batch ? batch : 1;

@@ -1,6 +1,7 @@
 /* Bytes that are not in the page cache are read by a work pool before the serving loop sends them, so that no disk
  * keeps the loop's other connections waiting. Thread: serving loop; reading in the work pool. */
 #include "common/http/server_private.h"
+#include "common/core/alloc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,8 +70,7 @@ bool ahead_ready(struct http_conn *c, struct seg *s) {
         s->warm_end = end;
         return true;
     }
-    struct ahead *a = calloc(1, sizeof(*a));
-    if (!a) abort();
+    struct ahead *a = xcalloc(1, sizeof(*a));
     *a = (struct ahead){.work.fn = run,
                         .back.fn = on_back,
                         .loop = c->share->loop,

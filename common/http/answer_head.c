@@ -1,14 +1,15 @@
 /* Header lines of an answer. Thread: owned by its user. */
 #include "common/http/answer_head.h"
 
+#include "common/core/alloc.h"
+
 #include <string.h>
 #include <strings.h>
 
 bool answer_head_add(struct answer_head *h, const char *name, size_t name_len, const char *value, size_t value_len) {
     size_t need = name_len + value_len + 2;
     if (h->n >= ANSWER_HEADERS_MAX || memchr(value, '\0', value_len) || memchr(name, '\0', name_len)) return false;
-    char *text = realloc(h->text, h->len + need);
-    if (!text) abort();
+    char *text = xrealloc(h->text, h->len + need, 1);
     h->text = text;
     memcpy(text + h->len, name, name_len);
     text[h->len + name_len] = '\0';

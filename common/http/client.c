@@ -5,6 +5,7 @@
  * returned false, or http_call_cancel. libcurl forbids removing a handle from within its own callbacks, so calls ended
  * there are marked and reaped afterwards. */
 #include "common/http/client.h"
+#include "common/core/alloc.h"
 #include "common/http/answer_head.h"
 
 #include "common/core/clock.h"
@@ -367,11 +368,10 @@ static int on_watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, vo
     }
     short events = (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
     if (!w) {
-        w = calloc(1, sizeof(*w));
-        if (!w) abort();
+        w = xcalloc(1, sizeof(*w));
         curl_multi_assign(client->multi, fd, w);
         w->ev = event_new(loop_base(client->loop), fd, events, on_socket, client);
-        if (!w->ev) abort();
+        if (!w->ev) out_of_memory();
     } else {
         event_del(w->ev);
         event_assign(w->ev, loop_base(client->loop), fd, events, on_socket, client);
@@ -487,8 +487,7 @@ static void set_method(struct http_call *c, const struct http_call_spec *spec) {
         c->is_head = true;
         set(curl_easy_setopt(c->easy, CURLOPT_NOBODY, 1L));
     } else if (strcmp(spec->method, "POST") == 0) {
-        c->body = malloc(spec->body_len + 1);
-        if (!c->body) abort();
+        c->body = xmalloc(spec->body_len + 1);
         if (spec->body_len) memcpy(c->body, spec->body, spec->body_len);
         set(curl_easy_setopt(c->easy, CURLOPT_POST, 1L));
         set(curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body_len));
@@ -567,14 +566,13 @@ static bool set_headers(struct http_call *c, const struct http_call_spec *spec) 
 
 static struct http_call *call_new(struct http_client *client, const struct http_call_spec *spec,
                                   const struct http_call_events *ev, void *arg) {
-    struct http_call *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+    struct http_call *c = xcalloc(1, sizeof(*c));
     c->client = client;
     c->ev = ev;
     c->arg = arg;
-    c->url = strdup(spec->url);
+    c->url = xstrdup(spec->url);
     c->easy = curl_easy_init();
-    if (!c->url || !c->easy) abort();
+    if (!c->easy) out_of_memory();
     c->reach = spec->unix_socket ? HTTP_REACH_ANY : spec->reach;
     c->head_ms = spec->head_ms ? spec->head_ms : 30000;
     c->stall_ms = spec->stall_ms ? spec->stall_ms : 5000;
@@ -634,12 +632,11 @@ static void init_libcurl(void) {
 struct http_client *http_client_new(struct loop *l) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_libcurl);
-    struct http_client *client = calloc(1, sizeof(*client));
-    if (!client) abort();
+    struct http_client *client = xcalloc(1, sizeof(*client));
     client->loop = l;
     client->multi = curl_multi_init();
     client->share = curl_share_init();
-    if (!client->multi || !client->share) abort();
+    if (!client->multi || !client->share) out_of_memory();
     curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     timer_init(&client->timer, l, on_timer, client);
     timer_init(&client->chores, l, on_chores, client);

@@ -7,6 +7,7 @@
  * left. */
 #include "common/http/server_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 
 #include <arpa/inet.h>
@@ -68,8 +69,7 @@ static struct http_req *req_new(struct http_conn *c) {
         memset((char *)r + offsetof(struct http_req, id), 0, sizeof(*r) - offsetof(struct http_req, id));
         r->extra = extra;
     } else {
-        r = calloc(1, sizeof(*r));
-        if (!r) abort();
+        r = xcalloc(1, sizeof(*r));
         buf_init(&r->extra, 64 * 1024);
     }
     r->conn = c;
@@ -213,8 +213,7 @@ static bool grow_input(struct http_conn *c) {
     if (c->req || c->in_cap >= limit) return false; /* a request holds pointers into it */
     size_t cap = c->in_cap ? c->in_cap * 2 : IN_FIRST;
     if (cap > limit) cap = limit;
-    char *in = realloc(c->in, cap + 1);
-    if (!in) abort();
+    char *in = xrealloc(c->in, cap + 1, 1);
     c->in = in;
     c->in_cap = cap;
     return true;
@@ -231,8 +230,7 @@ static void drop_consumed(struct http_conn *c) {
 /* Bytes of the next request that were read along with a body. */
 static void add_input(struct http_conn *c, const char *data, size_t len) {
     if (c->in_len + len > c->in_cap) {
-        char *in = realloc(c->in, c->in_len + len + 1);
-        if (!in) abort();
+        char *in = xrealloc(c->in, c->in_len + len + 1, 1);
         c->in = in;
         c->in_cap = c->in_len + len;
     }
@@ -633,8 +631,7 @@ static void name_remote(struct http_conn *c, const struct sockaddr *sa) {
 }
 
 void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr) {
-    struct http_conn *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+    struct http_conn *c = xcalloc(1, sizeof(*c));
     c->share = sh;
     c->fd = fd;
     STAILQ_INIT(&c->out);

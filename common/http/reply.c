@@ -4,6 +4,7 @@
  * A small answer to a request whose connection has nothing queued leaves in one send without an allocation. */
 #include "common/http/server_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 
 #include <assert.h>
@@ -53,8 +54,7 @@ static const char *joined(struct http_req *r, const struct head_field *first) {
     size_t room = 1;
     for (const struct head_field *f = first; f < end; f++)
         room += f->value_len + 2;
-    struct joined *j = malloc(sizeof(*j) + room);
-    if (!j) abort();
+    struct joined *j = xmalloc(sizeof(*j) + room);
     char *to = j->text;
     for (const struct head_field *f = first; f < end; f++) {
         if (!same_name(r, f, first)) continue;
@@ -120,8 +120,7 @@ void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool c
 /* --- the queue --- */
 
 static struct seg *seg_new(size_t own) {
-    struct seg *s = malloc(sizeof(*s) + own);
-    if (!s) abort();
+    struct seg *s = xmalloc(sizeof(*s) + own);
     memset(s, 0, sizeof(*s));
     s->cap = own;
     return s;

@@ -1,6 +1,7 @@
 /* Request bodies: framing, limits, back-pressure, 100-continue. Thread: the connection's serving loop. */
 #include "common/http/server_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/error.h"
 
 #include <assert.h>
@@ -132,8 +133,7 @@ static void keep_unwanted(struct http_conn *c, const char *data, size_t len) {
         return;
     }
     struct http_req *r = c->req;
-    r->spill = malloc(len);
-    if (!r->spill) abort();
+    r->spill = xmalloc(len);
     memcpy(r->spill, data, len);
     r->spill_len = len;
     r->spill_pos = 0;

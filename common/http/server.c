@@ -2,6 +2,7 @@
  * serving loop. */
 #include "common/http/server_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
 
@@ -399,8 +400,7 @@ void http_server_drain(struct http_server *s, int64_t grace_ms, void (*done)(voi
 }
 
 static struct loop_share *share_new(struct http_server *s, struct loop *l, unsigned index) {
-    struct loop_share *sh = calloc(1, sizeof(*sh));
-    if (!sh) abort();
+    struct loop_share *sh = xcalloc(1, sizeof(*sh));
     sh->server = s;
     sh->loop = l;
     sh->index = index;
@@ -439,15 +439,13 @@ static void on_finish(struct loop_task *task) {
 }
 
 int http_server_new(struct http_server **out, const struct http_server_config *cfg, struct error *err) {
-    struct http_server *s = calloc(1, sizeof(*s));
-    if (!s) abort();
+    struct http_server *s = xcalloc(1, sizeof(*s));
     s->cfg = *cfg;
     const char *path = strncmp(cfg->address, "unix:", 5) == 0 ? cfg->address + 5 : NULL;
     s->n_loops = path ? 1 : cfg->n_loops;
     pthread_mutex_init(&s->addr_lock, NULL);
     s->addrs = map_new(NULL);
-    s->shares = calloc(s->n_loops, sizeof(*s->shares));
-    if (!s->shares) abort();
+    s->shares = xcalloc(s->n_loops, sizeof(*s->shares));
     for (unsigned i = 0; i < s->n_loops; i++)
         s->shares[i] = share_new(s, cfg->loops[i], i);
     int r = path ? listen_unix(s, path, err) : listen_tcp(s, err);

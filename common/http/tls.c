@@ -1,6 +1,7 @@
 /* Server TLS contexts, read again when their files change. Thread: as the header says. */
 #include "common/http/tls.h"
 
+#include "common/core/alloc.h"
 #include "common/core/file.h"
 
 #include <openssl/err.h>
@@ -67,7 +68,7 @@ static BIO *open_pem(const char *what, const char *file, struct error *err) {
         return NULL;
     }
     BIO *pem = BIO_new(BIO_s_mem());
-    if (!pem || (len > 0 && BIO_write(pem, data, (int)len) != (int)len)) abort();
+    if (!pem || (len > 0 && BIO_write(pem, data, (int)len) != (int)len)) out_of_memory();
     OPENSSL_cleanse(data, len);
     free(data);
     return pem;
@@ -111,7 +112,7 @@ static int load_key(SSL_CTX *ctx, const char *file, struct error *err) {
 
 static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    if (!ctx) abort();
+    if (!ctx) out_of_memory();
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                  SSL_OP_PRIORITIZE_CHACHA | SSL_OP_ENABLE_KTLS | SSL_OP_IGNORE_UNEXPECTED_EOF);
@@ -133,12 +134,10 @@ static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
 }
 
 int tls_server_new(struct tls_server **out, const char *cert_file, const char *key_file, struct error *err) {
-    struct tls_server *t = calloc(1, sizeof(*t));
-    if (!t) abort();
-    t->cert_file = strdup(cert_file);
-    t->key_file = strdup(key_file);
+    struct tls_server *t = xcalloc(1, sizeof(*t));
+    t->cert_file = xstrdup(cert_file);
+    t->key_file = xstrdup(key_file);
     pthread_mutex_init(&t->lock, NULL);
-    if (!t->cert_file || !t->key_file) abort();
     int r = tls_server_reload(t, err);
     if (r < 0) {
         tls_server_free(t);
@@ -201,7 +200,7 @@ void tls_server_free(struct tls_server *t) {
 
 static bool add_names(X509 *x, const char *const *names, size_t n) {
     GENERAL_NAMES *alt = GENERAL_NAMES_new();
-    if (!alt) abort();
+    if (!alt) out_of_memory();
     for (size_t i = 0; i < n; i++) {
         GENERAL_NAME *g = GENERAL_NAME_new();
         ASN1_OCTET_STRING *ip = a2i_IPADDRESS(names[i]);
@@ -221,7 +220,7 @@ static bool add_names(X509 *x, const char *const *names, size_t n) {
 
 static X509 *make_cert(EVP_PKEY *key, const char *const *names, size_t n) {
     X509 *x = X509_new();
-    if (!x) abort();
+    if (!x) out_of_memory();
     X509_set_version(x, 2);
     BIGNUM *serial = BN_new();
     bool ok = serial && BN_rand(serial, 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) &&
@@ -256,7 +255,7 @@ int tls_make_self_signed(const char *cert_file, const char *key_file, const char
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = key ? make_cert(key, names, n_names) : NULL;
     BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem());
-    if (!key_pem || !cert_pem) abort();
+    if (!key_pem || !cert_pem) out_of_memory();
     int r = ERR_INTERNAL;
     if (cert && PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL) == 1 &&
         PEM_write_bio_X509(cert_pem, cert) == 1) {

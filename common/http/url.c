@@ -1,5 +1,6 @@
 /* URLs as far as a client needs them, and which addresses the other side may name. Pure. Thread: any. */
 #include "common/http/client.h"
+#include "common/core/alloc.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -141,7 +142,7 @@ static bool take_apart(CURLU *u, struct http_url *out) {
 bool http_url_parse(const char *url, struct http_url *out) {
     memset(out, 0, sizeof(*out));
     CURLU *u = curl_url();
-    if (!u) abort();
+    if (!u) out_of_memory();
     bool ok = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && take_apart(u, out);
     curl_url_cleanup(u);
     if (!ok) return false;
@@ -153,14 +154,13 @@ bool http_url_parse(const char *url, struct http_url *out) {
 
 char *http_url_join(const char *base, const char *location) {
     CURLU *u = curl_url();
-    if (!u) abort();
+    if (!u) out_of_memory();
     char *joined = NULL, *copy = NULL;
     struct http_url parsed;
     if (curl_url_set(u, CURLUPART_URL, base, 0) == CURLUE_OK &&
         curl_url_set(u, CURLUPART_URL, location, 0) == CURLUE_OK &&
         curl_url_get(u, CURLUPART_URL, &joined, 0) == CURLUE_OK && http_url_parse(joined, &parsed)) {
-        copy = strdup(joined);
-        if (!copy) abort();
+        copy = xstrdup(joined);
     }
     curl_free(joined);
     curl_url_cleanup(u);

@@ -3,6 +3,7 @@
  * numbers included. Thread: any. */
 #include "common/metrics/metrics.h"
 
+#include "common/core/alloc.h"
 #include "common/metrics/metrics_process.h"
 
 #include <assert.h>
@@ -99,7 +100,7 @@ static struct slot *slot_take(void) {
     if (!s) {
         size_t size = (sizeof(*s) + 63) / 64 * 64;
         s = aligned_alloc(64, size);
-        if (!s) abort();
+        if (!s) out_of_memory();
         memset(s, 0, size);
         atomic_store_explicit(&s->taken, true, memory_order_relaxed);
         s->next = atomic_load_explicit(&slots, memory_order_relaxed);
@@ -152,8 +153,7 @@ static bool label_is(const struct label *l, const char *a, const char *b) {
 }
 
 static char *copy(const char *s) {
-    char *c = strdup(s);
-    if (!c) abort();
+    char *c = xstrdup(s);
     return c;
 }
 
@@ -388,8 +388,7 @@ static void run_collectors(struct metric_page *p) {
 }
 
 int metrics_render(struct buf *out) {
-    _cleanup_(freep) struct metric_page *p = calloc(1, sizeof(*p));
-    if (!p) abort();
+    _cleanup_(freep) struct metric_page *p = xcalloc(1, sizeof(*p));
     p->out = out;
     run_collectors(p);
     for (unsigned m = 0; m < METRIC_COUNT; m++)

@@ -1,6 +1,8 @@
 /* Reads references out of manifests and indexes with jansson, within bounds. Thread: any. */
 #include "common/oci/manifest.h"
 
+#include "common/core/alloc.h"
+
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -117,8 +119,7 @@ static int add_child(struct manifest *m, const json_t *desc, enum child_kind kin
     }
     if ((m->n_children & (m->n_children - 1)) == 0) {
         size_t cap = m->n_children ? 2 * m->n_children : 1;
-        m->children = realloc(m->children, cap * sizeof(*m->children));
-        if (!m->children) abort();
+        m->children = xrealloc(m->children, cap, sizeof(*m->children));
     }
     m->children[m->n_children++] = c;
     return 0;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "common/core/clock.h"
+#include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
@@ -36,21 +37,19 @@ struct commit {
 };
 
 static void *copy(const void *data, size_t len) {
-    void *p = malloc(len + 1);
-    if (!p) abort();
+    void *p = xmalloc(len + 1);
     if (len) memcpy(p, data, len);
     return p;
 }
 
 static struct commit *commit_new(struct store *s, const struct digest *d, const struct commit_info *info) {
-    struct commit *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+    struct commit *c = xcalloc(1, sizeof(*c));
     c->store = s;
     c->digest = *d;
     c->value = (struct table_value){.size = info->size, .flags = info->flags};
     c->scopes = copy(info->scopes, info->n_scopes * sizeof(*info->scopes));
     c->n_scopes = info->n_scopes;
-    c->repository = info->repository ? strdup(info->repository) : NULL;
+    c->repository = info->repository ? xstrdup(info->repository) : NULL;
     c->children = copy(info->children, info->n_children * sizeof(*info->children));
     c->n_children = info->n_children;
     c->uses = info->uses;

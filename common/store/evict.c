@@ -2,6 +2,8 @@
  * user. */
 #include "common/store/evict.h"
 
+#include "common/core/alloc.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -51,8 +53,7 @@ struct evict {
 };
 
 struct evict *evict_new(const struct evict_ops *ops, void *arg) {
-    struct evict *e = calloc(1, sizeof(*e));
-    if (!e) abort();
+    struct evict *e = xcalloc(1, sizeof(*e));
     e->ops = *ops;
     e->arg = arg;
     return e;
@@ -79,9 +80,8 @@ static void grow(struct evict *e, uint32_t id) {
     size_t cap = e->cap ? e->cap : 1024;
     while (cap <= id)
         cap += cap / 4; /* gently: at a million blobs a doubling would be 9 MB of nothing */
-    e->nodes = reallocarray(e->nodes, cap, sizeof(*e->nodes));
-    e->queue = realloc(e->queue, cap);
-    if (!e->nodes || !e->queue) abort();
+    e->nodes = xrealloc(e->nodes, cap, sizeof(*e->nodes));
+    e->queue = xrealloc(e->queue, cap, 1);
     memset(e->queue + e->cap, 0, cap - e->cap);
     e->cap = cap;
 }
@@ -152,8 +152,7 @@ static void ghosts_fit(struct evict *e) {
     if (want == e->n_ghosts) return;
     struct ghost *old = e->ghosts;
     uint32_t n_old = e->n_ghosts;
-    e->ghosts = calloc(want, sizeof(*e->ghosts));
-    if (!e->ghosts) abort();
+    e->ghosts = xcalloc(want, sizeof(*e->ghosts));
     e->n_ghosts = want;
     for (uint32_t i = 0; i < n_old; i++) {
         if (!ghost_dead(e, &old[i])) ghost_put(e, old[i]);

@@ -2,6 +2,8 @@
  * any. */
 #include "common/store/files.h"
 
+#include "common/core/alloc.h"
+
 #include <pthread.h>
 #include <string.h>
 
@@ -28,8 +30,7 @@ struct files {
 };
 
 struct files *files_new(unsigned max) {
-    struct files *f = calloc(1, sizeof(*f));
-    if (!f) abort();
+    struct files *f = xcalloc(1, sizeof(*f));
     f->per_shard = max / SHARDS ? max / SHARDS : 1;
     unsigned heads = 1;
     while (heads < f->per_shard)
@@ -38,9 +39,8 @@ struct files *files_new(unsigned max) {
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *sh = &f->shards[i];
         pthread_mutex_init(&sh->lock, NULL);
-        sh->slots = calloc(f->per_shard, sizeof(*sh->slots));
-        sh->heads = malloc(heads * sizeof(*sh->heads));
-        if (!sh->slots || !sh->heads) abort();
+        sh->slots = xcalloc(f->per_shard, sizeof(*sh->slots));
+        sh->heads = xmalloc(heads * sizeof(*sh->heads));
         memset(sh->heads, 0xff, heads * sizeof(*sh->heads));
     }
     return f;

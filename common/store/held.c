@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/core/clock.h"
+#include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
@@ -85,8 +86,7 @@ bool held_remove(struct store *s, const struct digest *d, struct table_value *wa
     pthread_mutex_unlock(&s->evict_lock);
     count(s, was, -1);
     files_drop(s->files, d);
-    struct drop *p = calloc(1, sizeof(*p));
-    if (!p) abort();
+    struct drop *p = xcalloc(1, sizeof(*p));
     *p = (struct drop){.job = {.run = drop_run, .after_commit = drop_done},
                        .store = s,
                        .digest = *d,
@@ -129,8 +129,7 @@ static void name_done(struct writer_job *job, int code) {
 /* Under names_lock. */
 static void queue_name(struct store *s, int (*put)(struct index *ix, sqlite3 *db, uint32_t id, const char *name),
                        uint32_t id, const char *name) {
-    struct name_job *n = calloc(1, sizeof(*n) + strlen(name) + 1);
-    if (!n) abort();
+    struct name_job *n = xcalloc(1, sizeof(*n) + strlen(name) + 1);
     n->job = (struct writer_job){.run = name_run, .after_commit = name_done, .persists = true};
     n->store = s;
     n->put = put;
@@ -200,9 +199,8 @@ static void note_used(uint32_t scope, void *used) {
 }
 
 void held_sweep_scopes(struct store *s) {
-    struct scopes_used *used = calloc(1, sizeof(*used));
-    struct unname_job *u = calloc(1, sizeof(*u));
-    if (!used || !u) abort();
+    struct scopes_used *used = xcalloc(1, sizeof(*used));
+    struct unname_job *u = xcalloc(1, sizeof(*u));
     table_each_scope(s->table, note_used, used);
     *u = (struct unname_job){.job = {.run = unname_run, .after_commit = unname_done}, .store = s};
     u->n = scopes_sweep(s->scopes, used, &u->ids);
@@ -239,8 +237,7 @@ static void row_done(struct writer_job *job, int code) {
 }
 
 void held_queue_row(struct store *s, const struct digest *d, uint32_t scope) {
-    struct row_job *j = calloc(1, sizeof(*j));
-    if (!j) abort();
+    struct row_job *j = xcalloc(1, sizeof(*j));
     *j = (struct row_job){{.run = row_run, .after_commit = row_done, .persists = true}, s, *d, scope};
     writer_submit(s->writer, &j->job);
 }
@@ -306,8 +303,7 @@ void held_flush_use(struct store *s) {
         struct digest d;
         if (!table_take_dirty(s->table, id) || !table_get(s->table, id, &d, NULL)) continue;
         if (!j) {
-            j = calloc(1, sizeof(*j));
-            if (!j) abort();
+            j = xcalloc(1, sizeof(*j));
             j->job = (struct writer_job){.run = use_run, .after_commit = use_done};
             j->store = s;
         }

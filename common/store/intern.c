@@ -2,6 +2,8 @@
  * Thread: any. */
 #include "common/store/intern.h"
 
+#include "common/core/alloc.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -26,8 +28,7 @@ struct intern {
 };
 
 static struct intern *intern_new(uint32_t limit) {
-    struct intern *in = calloc(1, sizeof(*in) + (limit / CHUNK + 1) * sizeof(in->chunks[0]));
-    if (!in) abort();
+    struct intern *in = xcalloc(1, sizeof(*in) + (limit / CHUNK + 1) * sizeof(in->chunks[0]));
     pthread_mutex_init(&in->lock, NULL);
     in->ids = map_new(NULL);
     in->limit = limit;
@@ -58,12 +59,10 @@ void intern_free(struct intern *in) {
 static void set(struct intern *in, uint32_t id, const char *s) {
     _Atomic(char *) *chunk = in->chunks[id / CHUNK];
     if (!chunk) {
-        chunk = calloc(CHUNK, sizeof(*chunk));
-        if (!chunk) abort();
+        chunk = xcalloc(CHUNK, sizeof(*chunk));
         atomic_store_explicit(&in->chunks[id / CHUNK], chunk, memory_order_release);
     }
-    char *copy = strdup(s);
-    if (!copy) abort();
+    char *copy = xstrdup(s);
     atomic_store_explicit(&chunk[id % CHUNK], copy, memory_order_release);
     map_set_s(in->ids, s, (void *)(uintptr_t)id);
     if (id >= in->next) in->next = id + 1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/store/store_private.h"
+#include "common/core/alloc.h"
 
 #define COMPLETE_DEPTH 4 /* index, manifest, layers; and one to spare */
 
@@ -34,8 +35,7 @@ static void tag_done(struct writer_job *job, int code) {
 
 static void submit(struct store *s, const char *repo, const char *tag) {
     size_t repo_len = strlen(repo), tag_len = strlen(tag);
-    struct tag_job *j = calloc(1, sizeof(*j) + repo_len + tag_len + 2);
-    if (!j) abort();
+    struct tag_job *j = xcalloc(1, sizeof(*j) + repo_len + tag_len + 2);
     j->job = (struct writer_job){.run = tag_run, .after_commit = tag_done, .persists = true};
     j->store = s;
     memcpy(j->repo, repo, repo_len);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "common/core/clock.h"
+#include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
@@ -23,8 +24,7 @@
 #define RESERVE_FREE_MIN (2 * GiB)
 
 static struct part *part_new(struct store *s, const struct digest *d) {
-    struct part *p = calloc(1, sizeof(*p));
-    if (!p) abort();
+    struct part *p = xcalloc(1, sizeof(*p));
     p->store = s;
     p->digest = *d;
     return p;
@@ -36,8 +36,7 @@ static int claim(struct store *s, const struct digest *d, int64_t *len) {
     pthread_mutex_lock(&s->parts_lock);
     struct part_record *rec = map_get(s->parts, d, sizeof(*d));
     if (!rec && map_len(s->parts) < PARTS_MAX) {
-        rec = calloc(1, sizeof(*rec));
-        if (!rec) abort();
+        rec = xcalloc(1, sizeof(*rec));
         map_set(s->parts, d, sizeof(*d), rec);
         s->n_parts++;
     }
@@ -280,8 +279,7 @@ static void note(struct store *s, int fills_fd, const char *name) {
         return;
     }
     if (st.st_blocks * 512LL >= st.st_size + MiB) give_back(fills_fd, name, st.st_size);
-    struct part_record *rec = calloc(1, sizeof(*rec));
-    if (!rec) abort();
+    struct part_record *rec = xcalloc(1, sizeof(*rec));
     *rec = (struct part_record){.len = st.st_size, .mtime = st.st_mtime};
     map_set(s->parts, &d, sizeof(d), rec);
     s->part_bytes += st.st_size;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "common/core/clock.h"
+#include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
@@ -131,8 +132,7 @@ static void drop_missing(struct pass *p) {
 void reconcile(struct store *s, int64_t *missing, int64_t *adopted) {
     int64_t began = clock_mono_ms();
     struct pass p = {.store = s, .end = table_end(s->table)};
-    p.seen = calloc(p.end / 8 + 1, 1);
-    if (!p.seen) abort();
+    p.seen = xcalloc(p.end / 8 + 1, 1);
     walk(&p, DIGEST_SHA256);
     walk(&p, DIGEST_SHA512);
     drop_missing(&p);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/store/store_private.h"
+#include "common/core/alloc.h"
 
 /* The caller finalizes. NULL: that table cannot be read. */
 static sqlite3_stmt *query(sqlite3 *db, const char *sql) {
@@ -44,8 +45,7 @@ static void salvaged_free(void *p) {
 static struct salvaged *of(struct store *s, const struct digest *d) {
     struct salvaged *v = map_get(s->salvaged, d, sizeof(*d));
     if (v) return v;
-    v = calloc(1, sizeof(*v));
-    if (!v) abort();
+    v = xcalloc(1, sizeof(*v));
     map_set(s->salvaged, d, sizeof(*d), v);
     return v;
 }
@@ -71,8 +71,7 @@ static void scope_names(struct store *s, sqlite3 *db, struct numbers *m) {
         const char *name = text(st, 1);
         if (!name || id <= 0 || id > 0xffffff) continue;
         if ((size_t)id >= m->n) {
-            m->now = realloc(m->now, ((size_t)id + 1) * sizeof(*m->now));
-            if (!m->now) abort();
+            m->now = xrealloc(m->now, (size_t)id + 1, sizeof(*m->now));
             memset(m->now + m->n, 0, ((size_t)id + 1 - m->n) * sizeof(*m->now));
             m->n = (size_t)id + 1;
         }
@@ -103,8 +102,8 @@ static void blobs(struct store *s, sqlite3 *db, const struct numbers *m) {
         const char *repo = text(st, 1);
         if (!repo || !writer_column_digest(st, 0, &d)) continue;
         struct salvaged *v = of(s, &d);
-        v->repositories = reallocarray(v->repositories, v->n_repositories + 1, sizeof(char *));
-        if (!v->repositories || !(v->repositories[v->n_repositories++] = strdup(repo))) abort();
+        v->repositories = xrealloc(v->repositories, v->n_repositories + 1, sizeof(char *));
+        v->repositories[v->n_repositories++] = xstrdup(repo);
     }
     sqlite3_finalize(st);
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/core/clock.h"
+#include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/core/thread.h"
 #include "common/store/store_private.h"
@@ -267,8 +268,7 @@ static int by_use(const void *a, const void *b) {
 /* All entries, those used longest ago first; the caller frees. */
 static struct loaded *all_by_use(struct store *s, size_t *n) {
     uint32_t end = table_end(s->table);
-    struct loaded *all = calloc(end + 1, sizeof(*all));
-    if (!all) abort();
+    struct loaded *all = xcalloc(end + 1, sizeof(*all));
     *n = 0;
     for (uint32_t id = 1; id < end; id++) {
         struct digest d;
@@ -376,8 +376,7 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
     struct loaded *all = all_by_use(s, &n);
     int64_t freed = 0;
     free(s->cleared);
-    s->cleared = calloc(n + 1, sizeof(*s->cleared));
-    if (!s->cleared) abort();
+    s->cleared = xcalloc(n + 1, sizeof(*s->cleared));
     s->n_cleared = 0;
     /* What was used only once goes first. */
     for (unsigned used_more = 0; used_more < 2; used_more++) {

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 
 #include "common/core/clock.h"
+#include "common/core/alloc.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
 #include "common/store/store_private.h"
@@ -310,10 +311,9 @@ static unsigned files_max(void) {
 }
 
 static struct store *store_new(const struct store_config *cfg) {
-    struct store *s = calloc(1, sizeof(*s));
-    if (!s) abort();
+    struct store *s = xcalloc(1, sizeof(*s));
     s->cfg = *cfg;
-    s->dir = strdup(cfg->dir);
+    s->dir = xstrdup(cfg->dir);
     s->dir_fd = s->lock_fd = -1;
     if (!cfg->pool) s->own_pool = workpool_new("store", 2);
     s->pool = cfg->pool ? cfg->pool : s->own_pool;

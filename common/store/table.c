@@ -10,6 +10,8 @@
  * end (together less than the newest), so whatever a late reader follows is still memory of ours. */
 #include "common/store/table.h"
 
+#include "common/core/alloc.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -86,15 +88,14 @@ static size_t stride(unsigned words) {
 }
 
 static struct slots *slots_new(uint32_t n) {
-    struct slots *p = calloc(1, sizeof(*p) + n * sizeof(p->v[0]));
-    if (!p) abort();
+    struct slots *p = xcalloc(1, sizeof(*p) + n * sizeof(p->v[0]));
     p->mask = n - 1;
     return p;
 }
 
 struct table *table_new(void) {
     struct table *t = aligned_alloc(64, (sizeof(*t) + 63) & ~(size_t)63);
-    if (!t) abort();
+    if (!t) out_of_memory();
     memset(t, 0, offsetof(struct table, chunks));
     for (unsigned i = 0; i < CHUNKS_MAX; i++)
         atomic_init(&t->chunks[i], NULL);
@@ -263,7 +264,7 @@ static struct chunk *chunk_add(struct table *t, unsigned words) {
      * small store only begins to fill, does without. */
     size_t align = 2 * MiB;
     char *p = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (!c || p == MAP_FAILED) abort();
+    if (!c || p == MAP_FAILED) out_of_memory();
     size_t lead = (align - (uintptr_t)p % align) % align;
     if (lead) munmap(p, lead);
     if (align - lead) munmap(p + lead + size, align - lead);
@@ -465,8 +466,7 @@ bool table_scope_add(struct table *t, const struct digest *d, struct table_value
     bool found = at < n && l->v[at] == scope;
     bool full = n >= TABLE_SCOPES_MAX - TABLE_SCOPES;
     if (!found && !full) {
-        l = realloc(l, sizeof(*l) + (n + 1) * sizeof(l->v[0]));
-        if (!l) abort();
+        l = xrealloc(l, sizeof(*l) + (n + 1) * sizeof(l->v[0]), 1);
         memmove(l->v + at + 1, l->v + at, (n - at) * sizeof(l->v[0]));
         l->v[at] = scope;
         l->n = n + 1;

@@ -1,6 +1,8 @@
 /* The tag map: shards of repositories, each with its tags in an array sorted by name. Thread: any. */
 #include "common/store/tags.h"
 
+#include "common/core/alloc.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -44,8 +46,7 @@ static void repo_free(void *arg) {
 }
 
 struct tags *tags_new(void) {
-    struct tags *t = calloc(1, sizeof(*t));
-    if (!t) abort();
+    struct tags *t = xcalloc(1, sizeof(*t));
     t->media = intern_new_media();
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_rwlock_init(&t->shards[i].lock, NULL);
@@ -106,8 +107,7 @@ bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_reco
 }
 
 static struct tag *tag_new(struct tags *t, const char *name, const struct tag_record *rec) {
-    struct tag *g = calloc(1, sizeof(*g) + strlen(name) + 1);
-    if (!g) abort();
+    struct tag *g = xcalloc(1, sizeof(*g) + strlen(name) + 1);
     memcpy(g->name, name, strlen(name) + 1);
     g->digest = rec->digest;
     g->checked_at = rec->checked_at;
@@ -121,8 +121,7 @@ static struct tag *tag_new(struct tags *t, const char *name, const struct tag_re
 static void insert(struct repo *r, size_t at, struct tag *g) {
     if (r->n == r->cap) {
         r->cap = r->cap ? 2 * r->cap : 4;
-        r->sorted = reallocarray(r->sorted, r->cap, sizeof(struct tag *));
-        if (!r->sorted) abort();
+        r->sorted = xrealloc(r->sorted, r->cap, sizeof(struct tag *));
     }
     memmove(r->sorted + at + 1, r->sorted + at, (r->n - at) * sizeof(struct tag *));
     r->sorted[at] = g;
@@ -136,8 +135,7 @@ void tags_set(struct tags *t, const char *repo, const char *tag, const struct ta
     pthread_rwlock_wrlock(&sh->lock);
     struct repo *r = map_get_s(sh->repos, repo);
     if (!r) {
-        r = calloc(1, sizeof(*r));
-        if (!r) abort();
+        r = xcalloc(1, sizeof(*r));
         map_set_s(sh->repos, repo, r);
     }
     size_t at = place_of(r, tag, &found);
@@ -179,11 +177,9 @@ size_t tags_list(struct tags *t, const char *repo, const char *last, size_t max,
     if (r) {
         size_t at = place_of(r, last, &found) + (found ? 1 : 0);
         n = r->n - at < max ? r->n - at : max;
-        *out = calloc(n + 1, sizeof(char *));
-        if (!*out) abort();
+        *out = xcalloc(n + 1, sizeof(char *));
         for (size_t i = 0; i < n; i++) {
-            (*out)[i] = strdup(r->sorted[at + i]->name);
-            if (!(*out)[i]) abort();
+            (*out)[i] = xstrdup(r->sorted[at + i]->name);
         }
     }
     pthread_rwlock_unlock(&sh->lock);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/core/log.h"
+#include "common/core/alloc.h"
 #include "common/store/store_private.h"
 
 #define READ_SIZE MiB
@@ -66,8 +67,7 @@ static struct quarantined *list_quarantine(DIR *dir, size_t *n) {
         if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)) continue;
         if (*n == cap) {
             cap = cap ? 2 * cap : QUARANTINE_FILES + 1;
-            all = reallocarray(all, cap, sizeof(*all));
-            if (!all) abort();
+            all = xrealloc(all, cap, sizeof(*all));
         }
         all[*n] = (struct quarantined){st.st_ctim, st.st_size, ""}; /* ctime: since it was moved there */
         snprintf(all[(*n)++].name, sizeof(all->name), "%s", e->d_name);

@@ -2,6 +2,7 @@
  * two-byte fields cannot become a hundred of memory. Thread: any. */
 #include "common/wire/wire.h"
 
+#include "common/core/alloc.h"
 #include "proto/catalog.pb-c.h"
 
 #include <stdio.h>
@@ -85,8 +86,7 @@ static int get_request(struct wire_request *rq, const Entrepot__V1__LookupReques
     rq->version = p->version;
     rq->settings_version = p->settings_version;
     get_request_id(rq->request_id, p->request_id);
-    rq->queries = calloc(p->n_queries ? p->n_queries : 1, sizeof(*rq->queries));
-    if (!rq->queries) abort();
+    rq->queries = xcalloc(p->n_queries ? p->n_queries : 1, sizeof(*rq->queries));
     rq->n_queries = p->n_queries;
     for (size_t i = 0; i < p->n_queries; i++)
         rq->queries[i].refused = get_query(&rq->queries[i], p->queries[i]);
@@ -129,8 +129,7 @@ static int get_manifest(struct wire_manifest *m, const Entrepot__V1__Manifest *p
     media_type_clean(p->media_type, m->doc.media_type);
     m->doc.is_index =
         strcmp(m->doc.media_type, MEDIA_OCI_INDEX) == 0 || strcmp(m->doc.media_type, MEDIA_DOCKER_LIST) == 0;
-    m->doc.children = calloc(p->n_children ? p->n_children : 1, sizeof(*m->doc.children));
-    if (!m->doc.children) abort();
+    m->doc.children = xcalloc(p->n_children ? p->n_children : 1, sizeof(*m->doc.children));
     for (size_t i = 0; i < p->n_children; i++) {
         /* A kind of child of a newer central is left out. */
         if (get_child(&m->doc.children[m->doc.n_children], p->children[i]) == 0) m->doc.n_children++;
@@ -152,8 +151,7 @@ static int get_tag(struct wire_tag *t, const Entrepot__V1__Tag *p) {
 }
 
 static void *new_zero(size_t size) {
-    void *p = calloc(1, size);
-    if (!p) abort();
+    void *p = xcalloc(1, size);
     return p;
 }
 
@@ -193,8 +191,7 @@ static int get_strings(char ***out, size_t *n_out, char *const *in, size_t n) {
     if (n > SETTINGS_MAX) return ERR_INVALID;
     *out = new_zero((n ? n : 1) * sizeof(**out));
     for (; *n_out < n; (*n_out)++) {
-        (*out)[*n_out] = strdup(in[*n_out]);
-        if (!(*out)[*n_out]) abort();
+        (*out)[*n_out] = xstrdup(in[*n_out]);
     }
     return 0;
 }
@@ -213,8 +210,7 @@ static int get_settings(struct wire_settings *s, const Entrepot__V1__Settings *p
     }
     if (p->default_upstream[0]) {
         if (host_check(p->default_upstream, strlen(p->default_upstream)) < 0) return ERR_INVALID;
-        s->default_upstream = strdup(p->default_upstream);
-        if (!s->default_upstream) abort();
+        s->default_upstream = xstrdup(p->default_upstream);
     }
     if (get_strings(&s->hosted, &s->n_hosted, p->hosted, p->n_hosted) < 0) return ERR_INVALID;
     return get_strings(&s->own_names, &s->n_own_names, p->own_names, p->n_own_names);

@@ -2,6 +2,7 @@
  */
 #include "common/wire/wire.h"
 
+#include "common/core/alloc.h"
 #include "proto/catalog.pb-c.h"
 
 #include <string.h>
@@ -20,8 +21,7 @@ static void *take(struct arena *a, size_t n) {
     n = (n + 15) & ~(size_t)15;
     if (!a->blocks || a->blocks->cap - a->blocks->used < n) {
         size_t cap = n > 16384 ? n : 16384;
-        struct block *b = malloc(sizeof(*b) + cap);
-        if (!b) abort();
+        struct block *b = xmalloc(sizeof(*b) + cap);
         *b = (struct block){.next = a->blocks, .cap = cap};
         a->blocks = b;
     }
@@ -170,8 +170,7 @@ static int pack(const ProtobufCMessage *m, size_t limit, const char *what, uint8
                 struct error *err) {
     size_t n = protobuf_c_message_get_packed_size(m);
     if (n > limit) return error_set(err, ERR_TOO_BIG, "the %s takes %zu bytes; the limit is %zu", what, n, limit);
-    *out = malloc(n + 1);
-    if (!*out) abort();
+    *out = xmalloc(n + 1);
     *len = protobuf_c_message_pack(m, *out);
     return 0;
 }

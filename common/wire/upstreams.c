@@ -1,6 +1,7 @@
 /* The states of central's upstreams on the wire. Thread: any. */
 #include "common/wire/upstreams.h"
 
+#include "common/core/alloc.h"
 #include "common/wire/wire.h"
 #include "proto/catalog.pb-c.h"
 
@@ -9,8 +10,7 @@
 #define UPSTREAMS_MAX 10000
 
 int wire_upstreams_encode(const struct wire_upstream_state *states, size_t n, uint8_t **out, size_t *len) {
-    Entrepot__V1__UpstreamState *rows = calloc(n + 1, sizeof(*rows)), **list = calloc(n + 1, sizeof(*list));
-    if (!rows || !list) abort();
+    Entrepot__V1__UpstreamState *rows = xcalloc(n + 1, sizeof(*rows)), **list = xcalloc(n + 1, sizeof(*list));
     for (size_t i = 0; i < n; i++) {
         const struct wire_upstream_state *s = &states[i];
         entrepot__v1__upstream_state__init(list[i] = &rows[i]);
@@ -29,8 +29,7 @@ int wire_upstreams_encode(const struct wire_upstream_state *states, size_t n, ui
     all.n_upstreams = n;
     *len = entrepot__v1__upstream_states__get_packed_size(&all);
     int r = *len > WIRE_MAX_UPSTREAMS ? ERR_TOO_BIG : 0;
-    *out = r == 0 ? malloc(*len + 1) : NULL;
-    if (r == 0 && !*out) abort();
+    *out = r == 0 ? xmalloc(*len + 1) : NULL;
     if (r == 0) entrepot__v1__upstream_states__pack(&all, *out);
     free(rows);
     free(list);
@@ -56,8 +55,7 @@ int wire_upstreams_decode(const void *data, size_t len, struct wire_upstream_sta
             : all->n_upstreams > UPSTREAMS_MAX               ? ERR_TOO_BIG
                                                              : 0;
     if (r == 0) {
-        *states = calloc(all->n_upstreams + 1, sizeof(**states));
-        if (!*states) abort();
+        *states = xcalloc(all->n_upstreams + 1, sizeof(**states));
         *n = all->n_upstreams;
         for (size_t i = 0; i < *n; i++)
             get_state(&(*states)[i], all->upstreams[i]);
