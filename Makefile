@@ -8,6 +8,7 @@ SAN ?=
 COVERAGE ?=
 FUZZ_SECONDS ?= 5
 PREFIX ?= /usr
+UNITS ?= /usr/lib/systemd/system
 
 comma := ,
 B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,release))$(if $(findstring clang,$(CC)),-clang)
@@ -15,7 +16,7 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,rele
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
-	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git
+	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git groff-base
 BENCH_PACKAGES := varnish
 LINT_PACKAGES := cppcheck clang-tidy
 COVERAGE_PACKAGES := gcovr
@@ -178,15 +179,18 @@ FORCE:
 install: all
 	install -D -m 0755 $(B)/entrepot-central $(DESTDIR)$(PREFIX)/bin/entrepot-central
 	install -D -m 0755 $(B)/entrepot-edge $(DESTDIR)$(PREFIX)/bin/entrepot-edge
-	install -D -m 0644 deploy/systemd/entrepot-central.service $(DESTDIR)/usr/lib/systemd/system/entrepot-central.service
-	install -D -m 0644 deploy/systemd/entrepot-edge.service $(DESTDIR)/usr/lib/systemd/system/entrepot-edge.service
+	install -D -m 0644 -t $(DESTDIR)$(UNITS) deploy/systemd/entrepot-*
 	install -D -m 0644 deploy/sysusers.d/entrepot.conf $(DESTDIR)/usr/lib/sysusers.d/entrepot.conf
 	install -D -m 0644 deploy/central.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/central.yaml
 	install -D -m 0644 deploy/edge.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/examples/edge.yaml
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	for p in entrepot-central entrepot-edge; do \
+		$(B)/$$p command-docs man >$(DESTDIR)$(PREFIX)/share/man/man1/$$p.1 && \
+		$(B)/$$p command-docs bash-completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p || exit 1; done
 	install -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/entrepot/
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/entrepot/docs docs/*.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/entrepot/proto $(PROTOS)
-	sed -i 's|/usr/bin/|$(PREFIX)/bin/|g; s|/usr/share/|$(PREFIX)/share/|g' $(DESTDIR)/usr/lib/systemd/system/entrepot-*.service
+	sed -i 's|/usr/bin/|$(PREFIX)/bin/|g; s|/usr/share/|$(PREFIX)/share/|g' $(DESTDIR)$(UNITS)/entrepot-*.service
 
 ## docs         write the example files and docs/configuration.md anew from the schema
 docs: all

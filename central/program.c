@@ -5,8 +5,9 @@
 #include "common/cli/cli.h"
 
 static const struct command *const commands[] = {
-    &command_serve, &command_status, &command_doctor, &command_load,          &command_pull, &command_ls,
-    &command_df,    &command_prune,  &command_verify, &command_client_config, &command_help, &command_config_docs,
+    &command_serve, &command_status,      &command_doctor,       &command_load,   &command_pull,
+    &command_ls,    &command_df,          &command_prune,        &command_verify, &command_client_config,
+    &command_help,  &command_config_docs, &command_command_docs,
 };
 
 /* For client-config while no daemon runs. */

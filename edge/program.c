@@ -4,7 +4,7 @@
 
 static const struct command *const commands[] = {
     &command_serve, &command_status, &command_doctor,        &command_pull, &command_ls,          &command_df,
-    &command_prune, &command_verify, &command_client_config, &command_help, &command_config_docs,
+    &command_prune, &command_verify, &command_client_config, &command_help, &command_config_docs, &command_command_docs,
 };
 
 const struct cli_program edge_program = {

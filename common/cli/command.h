@@ -67,6 +67,6 @@ static inline bool command_option_given(const struct command_context *ctx, const
 
 /* Each in its own file common/cli/NAME.c (or central/, edge/ for those of one tier only). */
 extern const struct command command_serve, command_status, command_doctor, command_ls, command_df, command_prune,
-    command_verify, command_client_config, command_pull, command_help, command_config_docs;
+    command_verify, command_client_config, command_pull, command_help, command_config_docs, command_command_docs;
 
 #endif

@@ -23,6 +23,45 @@ def test_programs_run(root):
         assert "valid" in run(root / f"usr/bin/entrepot-{node}", "serve", "--check", "--config", example).stdout
 
 
+def completed(root, node, *words):
+    """What bash offers when the last of the words is being typed."""
+    script = root / f"usr/share/bash-completion/completions/entrepot-{node}"
+    line = " ".join(f"'{w}'" for w in (f"entrepot-{node}", *words))
+    ask = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _entrepot_{node}; echo ${{COMPREPLY[@]}}"
+    return run("bash", "-c", ask).stdout.split()
+
+
+def test_completion_knows_commands_options_words_and_keys(root):
+    for node in ("central", "edge"):
+        assert completed(root, node, "pr") == ["prune"]
+        assert {"serve", "pull", "ls", "help"} <= set(completed(root, node, ""))
+        assert ("load" in completed(root, node, "")) == (node == "central")
+        assert "config-docs" not in completed(root, node, "")
+        assert completed(root, node, "--set", "log.level=debug", "--config", "/etc/hosts", "verify", "--r") == ["--rebuild"]
+        assert completed(root, node, "--config", "=", "/etc/hosts", "prune", "") == ["--to", "--all"]
+        assert completed(root, node, "client-config", "pod") == ["podman"]
+        assert completed(root, node, "help", "doc") == ["doctor"]
+        assert completed(root, node, "pull", "--platform", "linux/arm64", "--a") == ["--all"]
+        assert completed(root, node, "--set", "log.l") == ["log.level="]
+        assert set(completed(root, node, "--config", "/etc/host")) == set(completed(root, node, "--config", "=", "/etc/host"))
+
+
+def test_man_page_says_every_command_and_option_without_a_warning(root):
+    for node in ("central", "edge"):
+        page = root / f"usr/share/man/man1/entrepot-{node}.1"
+        shown = run("groff", "-man", "-Tutf8", "-k", "-ww", "-rLL=200n", page)
+        assert not shown.stderr
+        # Bold is a letter struck twice, or an escape sequence.
+        text = re.sub(".\b|\x1b\\[[0-9;]*m", "", shown.stdout).replace("\N{MINUS SIGN}", "-")
+        program = root / f"usr/bin/entrepot-{node}"
+        commands = set(completed(root, node, ""))
+        for said in [run(program, "help")] + [run(program, "help", c) for c in commands]:
+            for line in said.stdout.splitlines():
+                if re.match(r"  \S", line):
+                    assert line.split()[0] in text, line
+        assert f"entrepot-{node} - " in text and "EXIT STATUS" in text
+
+
 def test_version_comes_from_the_tag_and_the_commit_also_in_an_archive(tmp_path):
     tree, unpacked = tmp_path / "tree", tmp_path / "unpacked"
     (tree / "deploy").mkdir(parents=True)
