@@ -16,9 +16,10 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,rele
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
-	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git groff-base
+	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
 BENCH_PACKAGES := varnish
 LINT_PACKAGES := cppcheck clang-tidy
+DEB_PACKAGES := dpkg-dev debhelper fakeroot
 COVERAGE_PACKAGES := gcovr
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
@@ -111,6 +112,8 @@ test-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 bench-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
+deb-deps:
+	@deploy/local/packages $(BUILD_PACKAGES) $(DEB_PACKAGES)
 coverage-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(COVERAGE_PACKAGES)
 lint-deps:
@@ -192,6 +195,10 @@ install: all
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/entrepot/proto $(PROTOS)
 	sed -i 's|/usr/bin/|$(PREFIX)/bin/|g; s|/usr/share/|$(PREFIX)/share/|g' $(DESTDIR)$(UNITS)/entrepot-*.service
 
+## deb          Debian packages entrepot-central and entrepot-edge in build/deb
+deb: deb-deps
+	@deploy/debian/build
+
 ## docs         write the example files and docs/configuration.md anew from the schema
 docs: all
 	$(B)/entrepot-central config-docs example > deploy/central.yaml
@@ -218,6 +225,6 @@ lint-only: $(GEN_H) $(B)/gen/version_made.h
 		xargs -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check test coverage bench bench-eviction fuzz deps test-deps bench-deps coverage-deps lint-deps sample unit fuzzers install docs \
+.PHONY: all help run demo check test coverage bench bench-eviction fuzz deps test-deps bench-deps deb-deps coverage-deps lint-deps sample unit fuzzers install deb docs \
 	clean format lint lint-only FORCE
 .SECONDARY:

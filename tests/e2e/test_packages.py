@@ -1,0 +1,137 @@
+"""The Debian packages: built in two versions, found clean by lintian, installed, upgraded, removed and purged in an overlay of this root."""
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lab.base import REPO, run
+from lab.overlay import Overlay
+
+NODES = ("central", "edge")
+OLD, NEW = "1.0.0", "1.0.1+git20300101000000.abcdef0"
+
+
+def build(version):
+    """The packages of this tree as that version. The second build finds the first one's objects."""
+    folder = REPO / "build/test-packages"
+    run(REPO / "deploy/debian/build", folder, timeout=900,
+        env={"ENTREPOT_VERSION": version, "DEB_BUILD_OPTIONS": "noautodbgsym", "MAKEFLAGS": ""})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """Version -> {node: .deb}."""
+    made = {}
+    for version in (OLD, NEW):
+        kept = tmp_path_factory.mktemp("packages")
+        for deb in build(version).glob("*.deb"):
+            shutil.copy(deb, kept)
+        made[version] = {node: next(kept.glob(f"entrepot-{node}_*.deb")) for node in NODES}
+    return made
+
+
+@pytest.fixture
+def root(tmp_path):
+    overlay = Overlay(tmp_path / "overlay").start()
+    known = [Path(f"/var/lib/dpkg/info/entrepot-{node}.list") for node in NODES]
+    before = [p.exists() for p in known]
+    try:
+        # The machine may have used the packages or `make run`; not in here.
+        overlay.run("dpkg", "--purge", "entrepot-central", "entrepot-edge", check=False)
+        overlay.run("userdel", "entrepot", check=False)
+        overlay.run("rm", "-rf", "/etc/entrepot", "/var/lib/entrepot")
+        yield overlay
+    finally:
+        overlay.stop()
+        assert [p.exists() for p in known] == before  # of the machine itself
+
+
+def dpkg(root, *args):
+    # Nobody is asked: a conffile that was changed stays as it is.
+    return root.run("dpkg", "--force-confold", *args, env={"DEBIAN_FRONTEND": "noninteractive"})
+
+
+def install(root, debs):
+    inside = []
+    for deb in debs:
+        shutil.copy(deb, root.path("root/tmp"))
+        inside.append(f"/tmp/{deb.name}")
+    return dpkg(root, "--install", *inside)
+
+
+def files_of(deb):
+    with tarfile.open(fileobj=io.BytesIO(run("dpkg-deb", "--fsys-tarfile", deb, text=False).stdout)) as tar:
+        return {member.name.lstrip(".") for member in tar if not member.isdir()}
+
+
+# Serves until `status` gets an answer.
+A_MOMENT = """
+$1 serve & daemon=$!
+until $1 status >/dev/null 2>&1; do kill -0 $daemon || exit 1; sleep 0.1; done
+kill $daemon
+wait $daemon
+"""
+
+
+def as_service(root, node, *command):
+    """As its unit would run it: the service's account, and its data folder made for it."""
+    account = ("--reuid", "entrepot", "--regid", "entrepot", "--clear-groups")
+    root.run("install", "-d", "-m", "0755", "/var/lib/entrepot")
+    root.run("install", "-d", "-m", "0700", "-o", "entrepot", "-g", "entrepot", f"/var/lib/entrepot/{node}")
+    return root.run("setpriv", *account, *command, env={"STATE_DIRECTORY": f"/var/lib/entrepot/{node}"})
+
+
+def test_lintian_finds_nothing(packages):
+    for node in NODES:
+        said = run("lintian", "--allow-root", "--fail-on", "error,warning", packages[NEW][node], check=False, timeout=300)
+        assert (said.returncode, said.stdout) == (0, ""), said.stdout + said.stderr
+
+
+def test_packages_hold_what_a_service_needs_and_share_no_file(packages):
+    files = {node: files_of(packages[NEW][node]) for node in NODES}
+    for node in NODES:
+        for name in (f"/usr/bin/entrepot-{node}", f"/etc/entrepot/{node}.yaml", f"/lib/systemd/system/entrepot-{node}.service",
+                     f"/lib/systemd/system/entrepot-{node}-verify.timer", f"/usr/lib/sysusers.d/entrepot-{node}.conf",
+                     f"/usr/share/man/man1/entrepot-{node}.1.gz", f"/usr/share/bash-completion/completions/entrepot-{node}",
+                     f"/usr/share/doc/entrepot-{node}/examples/{node}.yaml", f"/usr/share/doc/entrepot-{node}/copyright"):
+            assert name in files[node]
+    assert not files["central"] & files["edge"]
+
+
+def test_install_upgrade_remove_purge(packages, root):
+    install(root, packages[OLD].values())
+    assert root.run("id", "-un", "entrepot").stdout.strip() == "entrepot"
+    for node in NODES:
+        assert f"entrepot-{node} {OLD} " in root.run(f"entrepot-{node}", "--version").stdout
+        assert "valid" in as_service(root, node, f"entrepot-{node}", "serve", "--check").stdout
+        as_service(root, node, "sh", "-c", A_MOMENT, "sh", f"entrepot-{node}")
+        for wanted_by, unit in (("multi-user", f"entrepot-{node}.service"), ("timers", f"entrepot-{node}-verify.timer")):
+            link = root.run("readlink", f"/etc/systemd/system/{wanted_by}.target.wants/{unit}").stdout.strip()
+            assert link == f"/lib/systemd/system/{unit}" and root.exists(link)
+        # What the timer's service runs, where no daemon does.
+        assert "0 blobs checked" in as_service(root, node, f"entrepot-{node}", "verify").stdout
+        config = root.path(f"root/etc/entrepot/{node}.yaml")
+        config.write_text(config.read_text() + "drain: 7s\n")
+
+    install(root, packages[NEW].values())
+    for node in NODES:
+        assert f"entrepot-{node} {NEW} " in root.run(f"entrepot-{node}", "--version").stdout
+        assert "drain: 7s" in root.path(f"root/etc/entrepot/{node}.yaml").read_text()
+
+    dpkg(root, "--remove", "entrepot-central", "entrepot-edge")
+    for node in NODES:
+        assert not root.exists(f"/usr/bin/entrepot-{node}")
+        assert root.exists(f"/var/lib/entrepot/{node}")
+        assert root.exists(f"/etc/entrepot/{node}.yaml")
+    assert root.run("id", "-un", "entrepot").stdout.strip() == "entrepot"
+
+    dpkg(root, "--purge", "entrepot-edge")
+    assert root.exists("/var/lib/entrepot/central") and not root.exists("/var/lib/entrepot/edge")
+    dpkg(root, "--purge", "entrepot-central")
+    assert root.run("dpkg-query", "-W", "entrepot-*", check=False).returncode != 0
+    left = root.run("find", "/etc", "/lib/systemd", "/usr", "/var/lib", "/var/log", "-xdev", "-name", "*entrepot*").stdout.split()
+    assert not left
