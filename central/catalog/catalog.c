@@ -72,7 +72,7 @@ static void examine(const char *path, bool suspect, char why[256]) {
     char got[256];
     why[0] = '\0';
     int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL);
-    if (rc == SQLITE_OK) writer_keep_log(db);
+    if (rc == SQLITE_OK) db_keep_log(db);
     if (rc == SQLITE_OK) rc = text_of(db, "PRAGMA user_version", got, sizeof(got));
     if (rc == SQLITE_OK && strcmp(got, "0") != 0 && atoi(got) != SCHEMA_VERSION)
         snprintf(why, 256, "it was made by another version of this program (schema %.20s)", got);

@@ -7,12 +7,6 @@
 
 #include <pthread.h>
 
-/* A digest as a key: the algorithm's byte, then its raw bytes. */
-#define DIGEST_KEY_MAX (1 + DIGEST_MAX_BYTES)
-static inline int digest_key_len(const struct digest *d) {
-    return 1 + (int)digest_len(d->alg);
-}
-
 enum read_stmt { READ_BLOB, READ_MANIFEST, READ_CHILDREN, READ_CLAIMED, READ_PROOFS, READ_TAGS, READ_COUNT };
 /* A read-only connection; used by one thread at a time. */
 struct reader {

@@ -86,10 +86,6 @@ static sqlite3_stmt *statement(struct catalog *c, sqlite3 *db, enum write_stmt w
     return *st; /* NULL makes every bind and step below fail with SQLITE_MISUSE */
 }
 
-static void bind_digest(sqlite3_stmt *st, int at, const struct digest *d) {
-    sqlite3_bind_blob(st, at, d, digest_key_len(d), SQLITE_STATIC);
-}
-
 static void bind_text(sqlite3_stmt *st, int at, const char *s) {
     sqlite3_bind_text(st, at, s, -1, SQLITE_STATIC);
 }
@@ -132,21 +128,21 @@ static int log_change(struct fact *f, sqlite3 *db, const void *key, int key_len,
 
 static int put_blob(struct fact *f, sqlite3 *db, int64_t size, bool held) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_BLOB);
-    bind_digest(st, 1, &f->digest);
+    db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_int64(st, 2, size);
     sqlite3_bind_int(st, 3, held);
     int rc = run_stmt(st);
     if (rc) return rc;
     struct wire_blob blob = {.digest = f->digest, .size = size, .held = held};
     struct wire_answer state = {.status = WIRE_KNOWN, .blob = &blob};
-    return log_change(f, db, &f->digest, digest_key_len(&f->digest), &state);
+    return log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
 }
 
 /* SQLITE_ROW and what is known, SQLITE_DONE if nothing is. */
 static int get_blob(struct fact *f, sqlite3 *db, int64_t *size, bool *held) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_GET_BLOB);
     if (!st) return SQLITE_MISUSE;
-    bind_digest(st, 1, &f->digest);
+    db_bind_digest(st, 1, &f->digest);
     int rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {
         *size = sqlite3_column_int64(st, 0);
@@ -165,7 +161,7 @@ static int apply_blob(struct fact *f, sqlite3 *db) {
     rc = news ? put_blob(f, db, f->size, f->held) : SQLITE_OK;
     if (rc || !f->proofs_len) return rc;
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_PROOFS);
-    bind_digest(st, 1, &f->digest);
+    db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_blob64(st, 2, f->proofs, f->proofs_len, SQLITE_STATIC);
     return run_stmt(st);
 }
@@ -181,9 +177,9 @@ static int apply_lost(struct fact *f, sqlite3 *db) {
 static int put_child(struct fact *f, sqlite3 *db, size_t position) {
     const struct manifest_child *m = &f->manifest.children[position];
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_CHILD);
-    bind_digest(st, 1, &f->digest);
+    db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_int64(st, 2, (int64_t)position);
-    bind_digest(st, 3, &m->digest);
+    db_bind_digest(st, 3, &m->digest);
     sqlite3_bind_int64(st, 4, m->size);
     sqlite3_bind_int(st, 5, (int)m->kind);
     sqlite3_bind_int(st, 6, m->foreign);
@@ -196,7 +192,7 @@ static int put_child(struct fact *f, sqlite3 *db, size_t position) {
 /* A digest names bytes: what its manifest refers to never changes, so the first time is the only one. */
 static int apply_manifest(struct fact *f, sqlite3 *db) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_MANIFEST);
-    bind_digest(st, 1, &f->digest);
+    db_bind_digest(st, 1, &f->digest);
     bind_text(st, 2, f->manifest.media_type);
     sqlite3_bind_int64(st, 3, f->size);
     int rc = run_stmt(st);
@@ -207,16 +203,15 @@ static int apply_manifest(struct fact *f, sqlite3 *db) {
     struct wire_manifest state_of = {.digest = f->digest, .size = f->size};
     memcpy(state_of.doc.media_type, f->manifest.media_type, sizeof(state_of.doc.media_type));
     struct wire_answer state = {.status = WIRE_KNOWN, .manifest = &state_of};
-    return log_change(f, db, &f->digest, digest_key_len(&f->digest), &state);
+    return log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
 }
 
 /* True if the row on which st stands says the same as the fact. */
 static bool same_tag(sqlite3_stmt *st, const struct catalog_tag *t) {
     const char *type = (const char *)sqlite3_column_text(st, 2);
-    return sqlite3_column_bytes(st, 0) == digest_key_len(&t->digest) &&
-           memcmp(sqlite3_column_blob(st, 0), &t->digest, (size_t)digest_key_len(&t->digest)) == 0 &&
-           sqlite3_column_int64(st, 1) == t->size && type && strcmp(type, t->media_type) == 0 &&
-           (sqlite3_column_int(st, 3) != 0) == t->deleted;
+    struct digest was;
+    return db_column_digest(st, 0, &was) && digest_eq(&was, &t->digest) && sqlite3_column_int64(st, 1) == t->size &&
+           type && strcmp(type, t->media_type) == 0 && (sqlite3_column_int(st, 3) != 0) == t->deleted;
 }
 
 static int log_tag(struct fact *f, sqlite3 *db, const char *repo) {
@@ -247,7 +242,7 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
     st = statement(f->catalog, db, WRITE_PUT_TAG);
     bind_text(st, 1, repo);
     bind_text(st, 2, f->tag);
-    bind_digest(st, 3, &t->digest);
+    db_bind_digest(st, 3, &t->digest);
     sqlite3_bind_int64(st, 4, t->size);
     bind_text(st, 5, t->media_type);
     sqlite3_bind_int(st, 6, t->deleted);

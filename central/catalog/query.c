@@ -55,7 +55,7 @@ static void give_reader(struct catalog *c, struct reader *r) {
 
 /* Binds the digest and takes the first row. */
 static int first_row(struct reader *r, enum read_stmt which, const struct digest *d) {
-    sqlite3_bind_blob(r->st[which], 1, d, digest_key_len(d), SQLITE_STATIC);
+    db_bind_digest(r->st[which], 1, d);
     return sqlite3_step(r->st[which]);
 }
 
@@ -71,7 +71,7 @@ static void column_string(sqlite3_stmt *st, int col, char *out, size_t cap) {
 
 static int read_child(sqlite3_stmt *st, struct manifest_child *c) {
     *c = (struct manifest_child){0};
-    if (!writer_column_digest(st, 0, &c->digest)) return SQLITE_CORRUPT;
+    if (!db_column_digest(st, 0, &c->digest)) return SQLITE_CORRUPT;
     int kind = sqlite3_column_int(st, 2);
     if (kind < CHILD_CONFIG || kind > CHILD_SUBJECT) return SQLITE_CORRUPT;
     c->size = sqlite3_column_int64(st, 1);
@@ -213,7 +213,7 @@ int catalog_each_tag(struct catalog *c,
                                 .checked_at = sqlite3_column_int64(st, 5),
                                 .deleted = sqlite3_column_int(st, 6) != 0};
         column_string(st, 4, t.media_type, sizeof(t.media_type));
-        if (repo && tag && writer_column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
+        if (repo && tag && db_column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
     }
     done_with(r, READ_TAGS);
     give_reader(c, r);

@@ -32,67 +32,6 @@ struct writer {
     char path[];
 };
 
-bool writer_column_digest(sqlite3_stmt *st, int column, struct digest *d) {
-    const uint8_t *p = sqlite3_column_blob(st, column);
-    int n = sqlite3_column_bytes(st, column);
-    return p && n > 1 && digest_from_bytes(d, p[0], p + 1, (size_t)n - 1) == 0;
-}
-
-int writer_error_code(sqlite3 *db) {
-    switch (sqlite3_errcode(db) & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_ROW:
-    case SQLITE_DONE:
-        return 0;
-    case SQLITE_FULL:
-        return ERR_NO_SPACE;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return ERR_CORRUPT;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return ERR_BUSY;
-    case SQLITE_READONLY:
-        return -EROFS;
-    case SQLITE_NOMEM:
-        return -ENOMEM;
-    case SQLITE_PERM:
-    case SQLITE_AUTH:
-        return -EACCES;
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN: {
-        int sys = sqlite3_system_errno(db);
-        if (sys == ENOSPC || sys == EDQUOT || sys == EFBIG) return ERR_NO_SPACE;
-        return sys > 0 && sys < 1000 ? -sys : -EIO;
-    }
-    default:
-        return ERR_INTERNAL;
-    }
-}
-
-int writer_error(sqlite3 *db, struct error *err, const char *doing) {
-    int code = writer_error_code(db);
-    if (code == 0) code = ERR_INTERNAL;
-    error_set(err, code, "%s: %s", doing, sqlite3_errmsg(db));
-    if (code == ERR_NO_SPACE) error_hint(err, "free some space on that disk, or point `data` at another");
-    if (code == -EROFS || code == -EACCES)
-        error_hint(err, "check the folder's owner and that the disk is not read-only");
-    return code;
-}
-
-static int open_db(sqlite3 **out, const char *path, int flags, struct error *err) {
-    int rc = sqlite3_open_v2(path, out, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_extended_result_codes(*out, 1);
-        sqlite3_busy_timeout(*out, 10000);
-        return 0;
-    }
-    int code = *out ? writer_error(*out, err, "opening the index") : error_set(err, -ENOMEM, "opening the index");
-    sqlite3_close(*out);
-    *out = NULL;
-    return code;
-}
-
 /* Under the lock. */
 static void pause_while_full(struct writer *w) {
     struct timespec until;
@@ -119,7 +58,7 @@ static struct writer_job *take_batch(struct writer *w) {
 }
 
 static int begin(struct writer *w) {
-    return sqlite3_exec(w->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK ? 0 : writer_error_code(w->db);
+    return sqlite3_exec(w->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error_code(w->db);
 }
 
 /* A full disk or an I/O error makes SQLite roll the whole transaction back by itself: then all of the batch has failed.
@@ -128,7 +67,7 @@ static int commit(struct writer *w) {
     if (!sqlite3_get_autocommit(w->db)) {
         if (sqlite3_exec(w->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK) return 0;
     }
-    int code = writer_error_code(w->db);
+    int code = db_error_code(w->db);
     if (!sqlite3_get_autocommit(w->db)) sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
     return code ? code : -EIO;
 }
@@ -182,7 +121,7 @@ static void run_batch(struct writer *w, struct writer_job *batch) {
         sync = sync || j->synced;
         j->run(j, w->db);
         if (sqlite3_get_autocommit(w->db)) {
-            code = writer_error_code(w->db);
+            code = db_error_code(w->db);
             if (code == 0) code = -EIO;
         }
     }
@@ -205,11 +144,6 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-void writer_keep_log(sqlite3 *db) {
-    int keep = 1;
-    sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-}
-
 static bool has_schema(sqlite3 *db) {
     sqlite3_stmt *st = NULL;
     sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_master", -1, &st, NULL);
@@ -219,19 +153,19 @@ static bool has_schema(sqlite3 *db) {
 }
 
 static int prepare_db(struct writer *w, const char *schema_sql, struct error *err) {
-    int r = open_db(&w->db, w->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
+    int r = db_open(&w->db, w->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (r < 0) return r;
     /* NORMAL in WAL mode: a killed process loses nothing; a power cut loses what came after the last writer_sync, at
      * most, and never the file. */
     const char *pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
                           "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF;";
-    writer_keep_log(w->db);
+    db_keep_log(w->db);
     if (sqlite3_exec(w->db, pragmas, NULL, NULL, NULL) == SQLITE_OK) {
         if (sqlite3_exec(w->db, schema_sql, NULL, NULL, NULL) == SQLITE_OK) return 0;
         /* On a full disk what was made before will do. */
-        if (writer_error_code(w->db) == ERR_NO_SPACE && has_schema(w->db)) return 0;
+        if (db_error_code(w->db) == ERR_NO_SPACE && has_schema(w->db)) return 0;
     }
-    r = writer_error(w->db, err, "preparing the index");
+    r = db_error(w->db, err, "preparing the index");
     sqlite3_close(w->db);
     return r;
 }
@@ -313,7 +247,7 @@ int writer_sync(struct writer *w) {
 }
 
 int writer_reader(struct writer *w, sqlite3 **out, struct error *err) {
-    return open_db(out, w->path, SQLITE_OPEN_READONLY, err);
+    return db_open(out, w->path, SQLITE_OPEN_READONLY, err);
 }
 
 void writer_close(struct writer *w) {

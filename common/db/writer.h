@@ -3,10 +3,7 @@
 #ifndef ENTREPOT_DB_WRITER_H
 #define ENTREPOT_DB_WRITER_H
 
-#include <sqlite3.h>
-
-#include "common/core/digest.h"
-#include "common/core/error.h"
+#include "common/db/db.h"
 
 struct writer;
 
@@ -35,18 +32,7 @@ void writer_flush(struct writer *w);
 int writer_sync(struct writer *w);
 /* Another, read-only connection to the same file; the caller closes it. */
 int writer_reader(struct writer *w, sqlite3 **out, struct error *err) must_check;
-/* For each connection that may be the last to close: the write-ahead log's files stay, and with them the room that
- * opening anew takes, so that it can be done on a full disk. */
-void writer_keep_log(sqlite3 *db);
 /* Runs what is queued, then closes; statements that jobs left prepared are finalised here. */
 void writer_close(struct writer *w);
-
-/* A digest as both databases keep it: the algorithm's byte, then the bytes. False if the column holds none. */
-bool writer_column_digest(sqlite3_stmt *st, int column, struct digest *d);
-
-/* The connection's last failure in our convention: 0 when there is none. Its thread. */
-int writer_error_code(sqlite3 *db);
-/* The same for a person: "doing: what SQLite says", with a hint where there is one. */
-int writer_error(sqlite3 *db, struct error *err, const char *doing);
 
 #endif

@@ -63,11 +63,6 @@ static const char *const sql[N_STATEMENTS] = {
     [DROP_TAG] = "DELETE FROM tags WHERE repo=?1 AND tag=?2",
 };
 
-int index_bind_digest(sqlite3_stmt *st, int at, const struct digest *d) {
-    /* A struct digest is exactly that: the algorithm's byte, then the bytes. */
-    return sqlite3_bind_blob(st, at, d, 1 + (int)digest_len(d->alg), SQLITE_TRANSIENT);
-}
-
 /* NULL: it could not be prepared, and db says why. */
 static sqlite3_stmt *statement(struct index *ix, sqlite3 *db, enum statement which) {
     sqlite3_stmt **st = &ix->statements[which];
@@ -76,7 +71,7 @@ static sqlite3_stmt *statement(struct index *ix, sqlite3 *db, enum statement whi
 }
 
 static int run(sqlite3 *db, sqlite3_stmt *st) {
-    int r = st && sqlite3_step(st) == SQLITE_DONE ? 0 : writer_error_code(db);
+    int r = st && sqlite3_step(st) == SQLITE_DONE ? 0 : db_error_code(db);
     if (st) {
         sqlite3_reset(st);
         sqlite3_clear_bindings(st);
@@ -88,7 +83,7 @@ static int put_blob(struct index *ix, sqlite3 *db, enum statement which, const s
                     const struct table_value *v, int64_t used_at) {
     sqlite3_stmt *st = statement(ix, db, which);
     if (st) {
-        index_bind_digest(st, 1, d);
+        db_bind_digest(st, 1, d);
         sqlite3_bind_int64(st, 2, v->size);
         sqlite3_bind_int64(st, 3, v->flags);
         sqlite3_bind_int64(st, 4, v->media);
@@ -111,14 +106,14 @@ int index_adopt_blob(struct index *ix, sqlite3 *db, const struct digest *d, cons
 /* Statements of a digest and perhaps one number, one text or another digest. */
 static int run_digest(struct index *ix, sqlite3 *db, enum statement which, const struct digest *d) {
     sqlite3_stmt *st = statement(ix, db, which);
-    if (st) index_bind_digest(st, 1, d);
+    if (st) db_bind_digest(st, 1, d);
     return run(db, st);
 }
 
 int index_put_scope_of(struct index *ix, sqlite3 *db, const struct digest *d, uint32_t scope) {
     sqlite3_stmt *st = statement(ix, db, PUT_SCOPE_OF);
     if (st) {
-        index_bind_digest(st, 1, d);
+        db_bind_digest(st, 1, d);
         sqlite3_bind_int64(st, 2, scope);
     }
     return run(db, st);
@@ -130,8 +125,8 @@ int index_put_children(struct index *ix, sqlite3 *db, const struct digest *paren
     for (size_t i = 0; i < n && r == 0; i++) {
         sqlite3_stmt *st = statement(ix, db, PUT_CHILD);
         if (st) {
-            index_bind_digest(st, 1, parent);
-            index_bind_digest(st, 2, &children[i]);
+            db_bind_digest(st, 1, parent);
+            db_bind_digest(st, 2, &children[i]);
         }
         r = run(db, st);
     }
@@ -141,7 +136,7 @@ int index_put_children(struct index *ix, sqlite3 *db, const struct digest *paren
 int index_put_repo(struct index *ix, sqlite3 *db, const char *repo, const struct digest *manifest) {
     sqlite3_stmt *st = statement(ix, db, PUT_REPO);
     if (st) {
-        index_bind_digest(st, 1, manifest);
+        db_bind_digest(st, 1, manifest);
         sqlite3_bind_text(st, 2, repo, -1, SQLITE_TRANSIENT);
     }
     return run(db, st);
@@ -150,7 +145,7 @@ int index_put_repo(struct index *ix, sqlite3 *db, const char *repo, const struct
 int index_put_used(struct index *ix, sqlite3 *db, const struct digest *d, int64_t used_at, unsigned freq) {
     sqlite3_stmt *st = statement(ix, db, PUT_USED);
     if (st) {
-        index_bind_digest(st, 1, d);
+        db_bind_digest(st, 1, d);
         sqlite3_bind_int64(st, 2, used_at);
         sqlite3_bind_int64(st, 3, freq);
     }
@@ -193,7 +188,7 @@ int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *t
     if (st) {
         sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
         sqlite3_bind_text(st, 2, tag, -1, SQLITE_TRANSIENT);
-        index_bind_digest(st, 3, &rec->digest);
+        db_bind_digest(st, 3, &rec->digest);
         sqlite3_bind_int64(st, 4, rec->checked_at);
         sqlite3_bind_int64(st, 5, rec->size);
         sqlite3_bind_text(st, 6, rec->media_type, -1, SQLITE_TRANSIENT);
@@ -218,7 +213,7 @@ static int pragma_int(sqlite3 *db, const char *query, int64_t *out) {
     sqlite3_prepare_v2(db, query, -1, &st, NULL);
     int rc = st ? sqlite3_step(st) : SQLITE_ERROR;
     *out = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
-    int r = rc == SQLITE_ROW ? 0 : writer_error_code(db);
+    int r = rc == SQLITE_ROW ? 0 : db_error_code(db);
     sqlite3_finalize(st);
     return r;
 }
@@ -227,7 +222,7 @@ int index_check(sqlite3 *db, struct error *err) {
     int64_t version = 0, tables = 0;
     int r = pragma_int(db, "SELECT count(*) FROM sqlite_master", &tables);
     if (r == 0) r = pragma_int(db, "PRAGMA user_version", &version);
-    if (r < 0) return writer_error(db, err, "reading the index");
+    if (r < 0) return db_error(db, err, "reading the index");
     if (tables == 0) return 1;
     if (version == INDEX_VERSION) return 0;
     return error_set(err, ERR_CORRUPT, "the index has version %lld, this program knows %d", (long long)version,
@@ -255,7 +250,7 @@ static bool load_blob(sqlite3_stmt *st, const struct index_loader *l) {
     struct digest d;
     int64_t size = sqlite3_column_int64(st, 1), media = sqlite3_column_int64(st, 3);
     int64_t scopes = sqlite3_column_int64(st, 4), used = sqlite3_column_int64(st, 5);
-    if (!writer_column_digest(st, 0, &d) || size < 0 || size > TABLE_SIZE_MAX || media < 0 || media > UINT16_MAX)
+    if (!db_column_digest(st, 0, &d) || size < 0 || size > TABLE_SIZE_MAX || media < 0 || media > UINT16_MAX)
         return false;
     struct table_value v = {.size = size,
                             .flags = sqlite3_column_int(st, 2) & 0xff,
@@ -267,7 +262,7 @@ static bool load_blob(sqlite3_stmt *st, const struct index_loader *l) {
 static bool load_scope_of(sqlite3_stmt *st, const struct index_loader *l) {
     struct digest d;
     int64_t scope = sqlite3_column_int64(st, 1);
-    if (!writer_column_digest(st, 0, &d) || scope <= 0 || scope > 0xffffff) return false;
+    if (!db_column_digest(st, 0, &d) || scope <= 0 || scope > 0xffffff) return false;
     l->scope_of(&d, (uint32_t)scope, l->arg);
     return true;
 }
@@ -278,7 +273,7 @@ static bool load_tag(sqlite3_stmt *st, const struct index_loader *l) {
     struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
                              .size = sqlite3_column_int64(st, 4),
                              .deleted = sqlite3_column_int(st, 6)};
-    if (!repo || !tag || !media || !writer_column_digest(st, 2, &rec.digest)) return false;
+    if (!repo || !tag || !media || !db_column_digest(st, 2, &rec.digest)) return false;
     snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
     l->tag(repo, tag, &rec, l->arg);
     return true;
@@ -308,5 +303,5 @@ int index_load(sqlite3 *db, const struct index_loader *l, struct error *err) {
         sqlite3_finalize(st);
         if (!sane) return error_set(err, ERR_CORRUPT, "the index holds a row that makes no sense");
     }
-    return rc == SQLITE_DONE ? 0 : writer_error(db, err, "reading the index");
+    return rc == SQLITE_DONE ? 0 : db_error(db, err, "reading the index");
 }

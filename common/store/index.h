@@ -49,6 +49,4 @@ struct index_loader {
 };
 int index_load(sqlite3 *db, const struct index_loader *l, struct error *err) must_check;
 
-int index_bind_digest(sqlite3_stmt *st, int at, const struct digest *d);
-
 #endif

@@ -68,13 +68,13 @@ static int open_query(struct store *s, const char *query, sqlite3 **db, sqlite3_
     int r = writer_reader(s->writer, db, err);
     if (r < 0) return r;
     if (sqlite3_prepare_v2(*db, query, -1, st, NULL) == SQLITE_OK) return 0;
-    r = writer_error(*db, err, "reading the index");
+    r = db_error(*db, err, "reading the index");
     sqlite3_close(*db);
     return r;
 }
 
 static int close_query(sqlite3 *db, sqlite3_stmt *st, int rc, struct error *err) {
-    int r = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : writer_error(db, err, "reading the index");
+    int r = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : db_error(db, err, "reading the index");
     sqlite3_finalize(st);
     sqlite3_close(db);
     return r;
@@ -108,11 +108,11 @@ static bool complete(struct store *s, sqlite3 *db, const struct digest *d, int d
     if (!(v.flags & BLOB_MANIFEST) || depth == COMPLETE_DEPTH) return true;
     sqlite3_stmt *st;
     if (sqlite3_prepare_v2(db, "SELECT child FROM children WHERE parent=?1", -1, &st, NULL) != SQLITE_OK) return false;
-    index_bind_digest(st, 1, d);
+    db_bind_digest(st, 1, d);
     bool all = true;
     struct digest child;
     while (all && sqlite3_step(st) == SQLITE_ROW)
-        all = writer_column_digest(st, 0, &child) && complete(s, db, &child, depth + 1);
+        all = db_column_digest(st, 0, &child) && complete(s, db, &child, depth + 1);
     sqlite3_finalize(st);
     return all;
 }
@@ -144,9 +144,9 @@ int store_each_parent(struct store *s, const char *repo, const struct digest *ch
     int r = open_query(s, query, &db, &st, err), rc;
     if (r < 0) return r;
     sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
-    index_bind_digest(st, 2, child);
+    db_bind_digest(st, 2, child);
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-        if (writer_column_digest(st, 0, &d) && !fn(&d, arg)) break;
+        if (db_column_digest(st, 0, &d) && !fn(&d, arg)) break;
     }
     return close_query(db, st, rc, err);
 }

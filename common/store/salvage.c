@@ -25,7 +25,7 @@ static void tags(struct store *s, sqlite3 *db) {
         struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
                                  .size = sqlite3_column_int64(st, 4),
                                  .deleted = sqlite3_column_int(st, 6)};
-        if (!repo || !tag || !media || !writer_column_digest(st, 2, &rec.digest)) continue;
+        if (!repo || !tag || !media || !db_column_digest(st, 2, &rec.digest)) continue;
         snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
         store_tag_set(s, repo, tag, &rec);
     }
@@ -84,7 +84,7 @@ static void blobs(struct store *s, sqlite3 *db, const struct numbers *m) {
     struct digest d;
     sqlite3_stmt *st = query(db, "SELECT digest, flags, scopes FROM blobs");
     while (st && sqlite3_step(st) == SQLITE_ROW) {
-        if (!writer_column_digest(st, 0, &d)) continue;
+        if (!db_column_digest(st, 0, &d)) continue;
         int64_t scopes = sqlite3_column_int64(st, 2);
         struct salvaged *v = of(s, &d);
         v->flags = (unsigned)sqlite3_column_int(st, 1) & (BLOB_PINNED | BLOB_HOSTED);
@@ -94,13 +94,13 @@ static void blobs(struct store *s, sqlite3 *db, const struct numbers *m) {
     sqlite3_finalize(st);
     st = query(db, "SELECT digest, scope FROM more_scopes");
     while (st && sqlite3_step(st) == SQLITE_ROW) {
-        if (writer_column_digest(st, 0, &d)) add_scope(of(s, &d), renumbered(m, sqlite3_column_int64(st, 1)));
+        if (db_column_digest(st, 0, &d)) add_scope(of(s, &d), renumbered(m, sqlite3_column_int64(st, 1)));
     }
     sqlite3_finalize(st);
     st = query(db, "SELECT digest, repo FROM repo_manifests");
     while (st && sqlite3_step(st) == SQLITE_ROW) {
         const char *repo = text(st, 1);
-        if (!repo || !writer_column_digest(st, 0, &d)) continue;
+        if (!repo || !db_column_digest(st, 0, &d)) continue;
         struct salvaged *v = of(s, &d);
         v->repositories = xrealloc(v->repositories, v->n_repositories + 1, sizeof(char *));
         v->repositories[v->n_repositories++] = xstrdup(repo);

@@ -116,10 +116,10 @@ static bool child_held(struct store *s, const struct digest *manifest) {
     if (!s->children_of)
         sqlite3_prepare_v2(s->children_db, "SELECT child FROM children WHERE parent=?1", -1, &s->children_of, NULL);
     if (s->children_of) {
-        index_bind_digest(s->children_of, 1, manifest);
+        db_bind_digest(s->children_of, 1, manifest);
         struct digest child;
         while (!held && sqlite3_step(s->children_of) == SQLITE_ROW)
-            held = writer_column_digest(s->children_of, 0, &child) && table_find(s->table, &child, NULL);
+            held = db_column_digest(s->children_of, 0, &child) && table_find(s->table, &child, NULL);
         sqlite3_reset(s->children_of);
     }
     pthread_mutex_unlock(&s->children_lock);

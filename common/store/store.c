@@ -208,10 +208,9 @@ static void memory_free(struct store *s) {
  * room on the disk (the write-ahead log's index is kept in memory), but nobody else may read meanwhile. */
 static int load_from(struct store *s, const char *path, bool alone, struct error *err) {
     sqlite3 *db = NULL;
-    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    int r = rc == SQLITE_OK ? 0 : db ? writer_error(db, err, "opening the index") : error_set(err, -ENOMEM, "index");
+    int r = db_open(&db, path, SQLITE_OPEN_READWRITE, err);
     if (r == 0) {
-        writer_keep_log(db);
+        db_keep_log(db);
         if (alone) sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
         sqlite3_exec(db, "PRAGMA mmap_size=1073741824", NULL, NULL, NULL);
         r = index_check(db, err);
