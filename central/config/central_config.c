@@ -347,3 +347,14 @@ void central_config_free(struct node_config *node) {
     config_free(&central_config_schema, node);
     free(node);
 }
+
+long central_upstream_index(const struct central_config *cfg, const char *name) {
+    for (size_t i = 0; i < cfg->n_upstreams; i++) {
+        if (strcmp(cfg->upstreams[i].name, name) == 0) return (long)i;
+    }
+    return -1;
+}
+
+bool upstream_is_per_repository(const struct upstream_config *u) {
+    return u->username != NULL;
+}

@@ -28,6 +28,11 @@ struct central_config {
     enum deleted_tags deleted;
 };
 
+/* The number of an upstream by its name, or -1. */
+long central_upstream_index(const struct central_config *cfg, const char *name);
+/* Content got with credentials is served only in the repositories that refer to it. */
+bool upstream_is_per_repository(const struct upstream_config *u);
+
 extern const struct config_schema central_config_schema;
 #define CENTRAL_CONFIG_FILE "/etc/entrepot/central.yaml"
 

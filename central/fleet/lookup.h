@@ -47,7 +47,7 @@ typedef void lookup_finish_fn(void *arg, int code, const void *response, size_t 
 void lookup_run(struct lookup *l, const void *body, size_t len, const char *request_id, lookup_finish_fn *finish,
                 void *arg);
 
-/* The HTTP handler: the path has been matched, all else is checked here. */
+/* The HTTP handler: path and method have been matched, all else is checked here. */
 void lookup_handle(struct lookup *l, struct http_req *r);
 
 #endif

@@ -68,12 +68,6 @@ void lookup_handle(struct lookup *l, struct http_req *r) {
     struct error err;
     const char *type = http_req_header(r, "Content-Type");
     size_t n = type ? strcspn(type, "; \t") : 0;
-    if (http_req_method(r) != HTTP_POST) {
-        error_set(&err, ERR_UNSUPPORTED, "a lookup is a POST");
-        http_reply_header(r, "Allow", "POST");
-        say(r, 405, &err);
-        return;
-    }
     if (n != strlen(WIRE_CONTENT_TYPE) || strncasecmp(type, WIRE_CONTENT_TYPE, n) != 0) {
         error_set(&err, ERR_UNSUPPORTED, "a lookup is sent as Content-Type: " WIRE_CONTENT_TYPE);
         say(r, 415, &err);

@@ -5,12 +5,13 @@
  *   GET  /healthz /readyz /metrics /api/status /api/ls[?repo=NAME] /api/df            both
  *   GET  /api/doctor                                                                  socket
  *   POST /api/verify   (a line of JSON now and then, the last has "done" or "error")  socket
- *   POST /api/prune?target=BYTES   POST /api/load?layout=PATH&ref=REPO:TAG            socket
+ *   POST /api/prune?target=BYTES                                                       socket
  *   /v2/…                                                                             socket
  * Failures are {"error":{"message","hint"}}. Thread: handlers run on serving loops. */
 #ifndef ENTREPOT_ADMIN_API_H
 #define ENTREPOT_ADMIN_API_H
 
+#include "common/access/route.h"
 #include "common/admin/node_stats.h"
 
 struct api;
@@ -18,15 +19,14 @@ struct api;
 struct api_hooks {
     struct node_parts parts;
     struct workpool *pool;
-    /* Work pool; may be NULL. An object whose keys are laid over /api/status: "upstreams", "central". */
-    json_t *(*status)(void *arg);
-    /* Work pool; may be NULL. The facts of /api/doctor; see control_client.h for its shape. */
-    json_t *(*doctor)(void *arg);
+    /* Gets the api's own rows, too; a path it has none for is a 404. */
+    struct route_table *routes;
+    /* Work pool; may be NULL. Lays its keys over /api/status: "upstreams", "central". */
+    void (*status)(json_t *into, void *arg);
+    /* Work pool; may be NULL. Adds the facts of /api/doctor; see control_client.h for their shape. */
+    void (*doctor)(json_t *into, void *arg);
     /* Serving loop: /v2/ on the control socket. May be NULL. */
     void (*v2)(struct http_req *req, void *arg);
-    /* Work pool: brings an OCI layout into a hosted repository; NULL on an edge. *result: what was loaded (may stay
-     * NULL). */
-    int (*load)(const char *layout, const char *ref, json_t **result, struct error *err, void *arg);
     void *arg;
 };
 

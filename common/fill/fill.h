@@ -12,14 +12,12 @@
 #define ENTREPOT_FILL_FILL_H
 
 #include "common/core/loop.h"
-#include "common/fill/source.h"
+#include "common/fill/supply.h"
 #include "common/store/store.h"
 
 struct fill_engine;
 struct fill;
 struct fill_reader;
-
-#define FILL_SOURCES_MAX 8
 
 /* What is wanted. Copied. */
 struct fill_spec {

@@ -111,7 +111,8 @@ void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const stru
 }
 
 bool serve_is_hosted(const struct exchange *x) {
-    return x->registry->cfg.fresh_for_ms(&x->repo, x->registry->cfg.arg) == INT64_MAX;
+    const struct policy *p = x->registry->cfg.policy;
+    return p->fresh_for_ms(&x->repo, p->arg) == INT64_MAX;
 }
 
 /* --- _catalog: read from the index in the work pool --- */

@@ -69,6 +69,11 @@ static void say_too_old(struct tag_check *c) {
              (long long)age, (long long)c->registry->cfg.stale_for_s);
 }
 
+static void tell_ledger(const struct registry *g, const struct tag_check *c) {
+    const struct ledger *l = g->cfg.ledger;
+    if (l && l->learned_tag) l->learned_tag(&c->repo, c->tag, &c->answer.record, l->arg);
+}
+
 static void answer_gone(struct tag_check *c) {
     struct registry *g = c->registry;
     struct blob_info info;
@@ -76,9 +81,9 @@ static void answer_gone(struct tag_check *c) {
     if (held && !c->answer.record.deleted) {
         c->answer.record.deleted = true;
         store_tag_set(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
-        if (g->cfg.learned_tag) g->cfg.learned_tag(&c->repo, c->tag, &c->answer.record, g->cfg.arg);
+        tell_ledger(g, c);
     }
-    if (held && !g->cfg.hide_deleted) {
+    if (held && !g->cfg.policy->hide_deleted) {
         c->answer.code = 0;
         c->answer.stale = true;
         snprintf(c->answer.warning, sizeof(c->answer.warning), "deleted: its source no longer has this tag");
@@ -107,7 +112,7 @@ static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
     c->answer.code = 0;
     c->answer.record = rec;
     store_tag_set(g->cfg.store, c->repo_str, c->tag, &rec);
-    if (g->cfg.learned_tag) g->cfg.learned_tag(&c->repo, c->tag, &rec, g->cfg.arg);
+    tell_ledger(g, c);
 }
 
 /* Registries that leave the digest out of the answer to a HEAD, or do not know HEAD: the manifest itself tells. */
@@ -181,7 +186,7 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
     c->arg = arg;
     c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
     timer_init(&c->timer, loop_current(), on_timer, c);
-    int64_t fresh_ms = g->cfg.fresh_for_ms(repo, g->cfg.arg);
+    int64_t fresh_ms = g->cfg.policy->fresh_for_ms(repo, g->cfg.policy->arg);
     if ((c->known && is_fresh(&c->answer.record, fresh_ms)) || fresh_ms == INT64_MAX) {
         if (!c->known)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
@@ -233,7 +238,7 @@ void serve_manifest(struct exchange *x) {
     }
     /* The common case without a detour: known, fresh and held. */
     struct tag_record rec;
-    int64_t fresh_ms = g->cfg.fresh_for_ms(&x->repo, g->cfg.arg);
+    int64_t fresh_ms = g->cfg.policy->fresh_for_ms(&x->repo, g->cfg.policy->arg);
     if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && is_fresh(&rec, fresh_ms)) {
         serve_tagged(x, &rec);
         return;

@@ -157,7 +157,7 @@ static void tell_namespace(struct exchange *x) {
 
 /* Resolves the repository; on failure the request is answered. */
 static bool resolve(struct exchange *x, const struct name_rules *rules) {
-    struct registry *g = x->registry;
+    const struct policy *policy = x->registry->cfg.policy;
     struct error err = {0};
     const char *ns = x->asked.has_ns ? x->asked.ns : NULL;
     x->uses_ns = ns && !resolve_is_own(rules, ns);
@@ -165,13 +165,14 @@ static bool resolve(struct exchange *x, const struct name_rules *rules) {
     if (r == 0) {
         repo_name_str(&x->repo, x->repo_str);
         char scope[REPO_STR_MAX];
-        x->scope_epoch = store_scope_epoch(g->cfg.store);
-        x->scope = store_scope_find(g->cfg.store, g->cfg.scope(&x->repo, scope, g->cfg.arg));
+        struct store *store = x->registry->cfg.store;
+        x->scope_epoch = store_scope_epoch(store);
+        x->scope = store_scope_find(store, policy->scope(&x->repo, scope, policy->arg));
         return true;
     }
     tell_namespace(x);
     char why[512];
-    if (r == ERR_NOT_FOUND && g->cfg.names_unsettled && g->cfg.names_unsettled(why, sizeof(why), g->cfg.arg)) {
+    if (r == ERR_NOT_FOUND && policy->names_unsettled && policy->names_unsettled(why, sizeof(why), policy->arg)) {
         http_reply_header(x->req, "Retry-After", "1");
         serve_error_status(x->req, 503, REGERR_UNAVAILABLE, why);
         return false;
@@ -267,6 +268,10 @@ static void answer_elsewhere(struct http_req *req, const char *target) {
     http_reply(req, status, "text/plain; charset=utf-8", text, sizeof(text) - 1);
 }
 
+static const struct name_rules *rules_of(const struct registry *g) {
+    return g->cfg.policy->rules(g->cfg.policy->arg);
+}
+
 static void handle(struct registry *g, struct http_req *req, bool from_node) {
     enum http_method method = http_req_method(req);
     const char *target = http_req_target(req);
@@ -281,7 +286,7 @@ static void handle(struct registry *g, struct http_req *req, bool from_node) {
     x->from_node = from_node;
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
-    const struct name_rules *rules = g->cfg.rules(g->cfg.arg);
+    const struct name_rules *rules = rules_of(g);
     bool readable = method == HTTP_GET || method == HTTP_HEAD;
     if (readable && memo_find(x, rules, target)) {
         answer(x);
@@ -330,7 +335,7 @@ struct registry *registry_new(const struct registry_config *cfg) {
     g->cfg = *cfg;
     g->hit_line_len = (size_t)snprintf(g->hit_line, sizeof(g->hit_line), "Cache-Status: %s; hit\r\n", cfg->name);
     make_boundary(g->boundary);
-    g->asker = asker_new(cfg->fetch_loop, cfg->negative_ms, cfg->sources, cfg->arg);
+    g->asker = asker_new(cfg->fetch_loop, cfg->policy->negative_ms, cfg->supply->sources, cfg->supply->arg);
     struct doubts_config dc = {.loop = cfg->fetch_loop, .pool = cfg->pool, .recheck = recheck, .arg = cfg->store};
     g->doubts = doubts_new(&dc);
     return g;
@@ -342,7 +347,7 @@ void registry_cancel(struct registry *g) {
 
 int registry_canonical(const struct registry *g, const char *name, char out[REPO_STR_MAX]) {
     struct repo_name repo;
-    int r = resolve_repo(g->cfg.rules(g->cfg.arg), NULL, name, strlen(name), &repo, NULL);
+    int r = resolve_repo(rules_of(g), NULL, name, strlen(name), &repo, NULL);
     if (r == 0) repo_name_str(&repo, out);
     return r;
 }

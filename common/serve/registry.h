@@ -4,8 +4,10 @@
 #define ENTREPOT_SERVE_REGISTRY_H
 
 #include "common/fill/fill.h"
+#include "common/fill/ledger.h"
+#include "common/fill/supply.h"
 #include "common/http/server.h"
-#include "common/oci/resolve.h"
+#include "common/serve/policy.h"
 #include "common/store/store.h"
 
 struct registry;
@@ -18,21 +20,10 @@ struct registry_config {
     struct workpool *reads;  /* for opening files that a client waits for */
     struct loop *fetch_loop; /* where questions to sources are asked from */
     int64_t stale_for_s;     /* tags are served so long after their last check when their source cannot be asked */
-    int64_t negative_ms;     /* how long a "no" is remembered */
-    bool hide_deleted;       /* a tag its source has deleted is a 404, not a marked answer */
-    /* Any thread. The rules in force; what it returned stays valid for the life of the process. */
-    const struct name_rules *(*rules)(void *arg);
-    /* Any thread: a name that is not known may be known soon; why, for a person. NULL: what the rules say is final. */
-    bool (*names_unsettled)(char *why, size_t cap, void *arg);
-    /* Any thread: the name of the scope (store.h) a repository's content is served in; in out, or longer-lived. */
-    const char *(*scope)(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg);
-    /* Any thread: how long a tag of this repository is fresh, ms; INT64_MAX: always (hosted). */
-    int64_t (*fresh_for_ms)(const struct repo_name *repo, void *arg);
-    /* Fetch loop: whom to ask about a repository, in order. 0: nobody (hosted here). */
-    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg);
-    /* Serving or fetch loop: a tag was learned or confirmed; NULL: nobody wants to know. */
-    void (*learned_tag)(const struct repo_name *repo, const char *tag, const struct tag_record *rec, void *arg);
-    void *arg;
+    /* Borrowed; they outlive the registry. */
+    const struct policy *policy;
+    const struct supply *supply;
+    const struct ledger *ledger; /* NULL: nobody wants to know what was learned */
 };
 
 struct registry *registry_new(const struct registry_config *cfg);

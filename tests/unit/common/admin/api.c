@@ -9,7 +9,10 @@
 
 #include <cmocka.h>
 
+#include "common/access/query.h"
+#include "common/admin/answer.h"
 #include "common/admin/control_client.h"
+#include "common/admin/job.h"
 #include "tests/unit/support/folder.h"
 
 struct fixture {
@@ -19,14 +22,15 @@ struct fixture {
     struct workpool *pool;
     struct store *store;
     struct health *health;
+    struct route_table routes;
     struct api *api;
     struct http_server *tcp, *unix_server;
 };
 static struct fixture fx;
 
-static json_t *more_status(void *arg) {
+static void more_status(json_t *into, void *arg) {
     (void)arg;
-    return json_pack("{s:[{s:s}],s:s}", "upstreams", "name", "docker.io", "default_upstream", "docker.io");
+    json_object_set_new(into, "default_upstream", json_string("docker.io"));
 }
 
 static void v2(struct http_req *req, void *arg) {
@@ -35,12 +39,34 @@ static void v2(struct http_req *req, void *arg) {
     http_reply(req, 200, "application/json", "{}", 2);
 }
 
-static int load(const char *layout, const char *ref, json_t **result, struct error *err, void *arg) {
-    (void)arg;
-    if (strcmp(layout, "/lay out") != 0) return error_set(err, ERR_NOT_FOUND, "no layout at %s", layout);
-    *result = json_pack("{s:s}", "loaded", ref);
-    return 0;
+/* A route as a part of a node brings it. */
+static void run_load(struct job *j) {
+    struct error err = {0};
+    if (strcmp(j->a, "/lay out") == 0) {
+        job_json(j, 200, json_pack("{s:s}", "loaded", j->b));
+        return;
+    }
+    error_set(&err, ERR_NOT_FOUND, "no layout at %s", j->a);
+    job_error(j, &err);
 }
+
+static void post_load(struct http_req *req, void *arg) {
+    (void)arg;
+    char layout[QUERY_PARAM_MAX], ref[QUERY_PARAM_MAX];
+    if (query_param(http_req_target(req), "layout", layout) != 1 || query_param(http_req_target(req), "ref", ref) != 1)
+        api_reply_error(req, 400, "layout and ref are needed", "");
+    else
+        job_start(&(struct job_order){.pool = fx.pool, .run = run_load, .a = layout, .b = ref}, req);
+}
+
+static void never(struct http_req *req, void *arg) {
+    (void)req;
+    (void)arg;
+    fail();
+}
+
+static const struct route part_routes[] = {
+    {"/api/load", METHODS_POST, PORT_CONTROL, post_load}, {"/fleet/v1/lookup", METHODS_POST, PORT_NODE, never}, {0}};
 
 static struct http_server *serve(const char *address, void (*handler)(struct http_req *, void *)) {
     struct http_server *s;
@@ -67,8 +93,10 @@ static int set_up(void **state) {
     struct api_hooks hooks = {.parts = {.node = &fx.node, .health = fx.health, .store = fx.store},
                               .pool = fx.pool,
                               .status = more_status,
-                              .v2 = v2,
-                              .load = load};
+                              .routes = &fx.routes,
+                              .v2 = v2};
+    fx.routes = (struct route_table){0};
+    routes_add(&fx.routes, part_routes, NULL);
     fx.api = api_new(&hooks);
     snprintf(fx.socket, sizeof(fx.socket), "unix:%s/control.sock", fx.dir);
     fx.unix_server = serve(fx.socket, api_handle_control);
@@ -174,6 +202,8 @@ static void changes_go_through_the_socket_alone(void **state) {
     assert_int_equal(status, 405);
     (void)!ask(true, "GET", "/v2/", &status, NULL, &err);
     assert_int_equal(status, 404);
+    (void)!ask(false, "POST", "/fleet/v1/lookup", &status, NULL, &err);
+    assert_int_equal(status, 404);
     (void)!ask(true, "GET", "/api/statusx", &status, NULL, &err);
     assert_int_equal(status, 404);
 }
@@ -241,7 +271,7 @@ static void load_decodes_its_parameters_and_passes_errors_on(void **state) {
     assert_int_equal(ask(false, "POST", "/api/load?layout=/none&ref=a:b", &status, NULL, &err), ERR_NOT_FOUND);
     assert_string_equal(err.msg, "no layout at /none");
     static const char *const bad[] = {"/api/load",
-                                      "/api/load?layout=rel&ref=a",
+                                      "/api/load?layout=%zz&ref=a",
                                       "/api/load?layout=%2&ref=a",
                                       "/api/load?layout=/x%00&ref=a",
                                       "/api/prune",

@@ -1,0 +1,120 @@
+/* Thread: as part.h and ledger.h say of each function. */
+#include "central/catalog/catalogue_part.h"
+
+#include "common/core/alloc.h"
+
+#include "central/catalog/relearn.h"
+#include "central/names/names_part.h"
+
+#include <stdio.h>
+
+#define CATALOG_READERS 4
+
+struct catalogue {
+    struct node *node;
+    struct catalog *catalog;
+    struct ledger ledger;
+    struct work relearn;
+};
+
+static void learned_tag(const struct repo_name *repo, const char *tag, const struct tag_record *rec, void *arg) {
+    struct catalog_tag t = {
+        .digest = rec->digest, .size = rec->size, .checked_at = rec->checked_at, .deleted = rec->deleted};
+    snprintf(t.media_type, sizeof(t.media_type), "%s", rec->media_type);
+    catalog_learn_tag(((struct catalogue *)arg)->catalog, repo, tag, &t);
+}
+
+static void learned(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
+                    size_t n_proofs, const void *data, size_t len, void *arg) {
+    struct catalog *catalog = ((struct catalogue *)arg)->catalog;
+    catalog_learn_blob(catalog, &spec->digest, size, true, proofs, n_proofs * digest_len(spec->digest.alg));
+    if (!spec->manifest) return;
+    struct manifest m;
+    if (manifest_parse(&m, data, len, NULL) == 0) catalog_learn_manifest(catalog, &spec->digest, media_type, size, &m);
+    manifest_fini(&m);
+}
+
+/* A blob's size as it was when it was here, or as manifests claim it: clients have their heads while the upstream is
+ * still silent, and of what was here an upstream that sends another length is found out by the first byte. */
+struct known_size {
+    struct catalog_query query;
+    struct catalog_fact fact;
+    struct fill *fill;
+};
+
+static void on_known_size(struct catalog_query *q) {
+    struct known_size *p = container_of(q, struct known_size, query);
+    struct fill_advice advice = {.size = p->fact.code == 0 ? p->fact.size : -1, .claimed = p->fact.claimed};
+    fill_advise(p->fill, &advice);
+    catalog_fact_fini(&p->fact);
+    free(p);
+}
+
+static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *arg) {
+    struct catalogue *c = arg;
+    struct known_size *p = xcalloc(1, sizeof(*p));
+    p->fill = f;
+    p->fact.digest = spec->digest;
+    p->query = (struct catalog_query){.catalog = c->catalog,
+                                      .facts = &p->fact,
+                                      .n = 1,
+                                      .max_bytes = MiB,
+                                      .loop = c->node->fetch,
+                                      .done = on_known_size};
+    catalog_query_submit(&p->query, c->node->pool);
+}
+
+static void lost(const struct digest *d, void *arg) {
+    catalog_blob_lost(((struct catalogue *)arg)->catalog, d);
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/catalog.db", n->config->data);
+    struct catalogue *c = xcalloc(1, sizeof(*c));
+    int r = catalog_open(&c->catalog, path, CATALOG_READERS, err);
+    if (r < 0) {
+        free(c);
+        return r;
+    }
+    c->node = n;
+    c->ledger = (struct ledger){
+        .ask_catalogue = ask_catalogue, .learned = learned, .learned_tag = learned_tag, .lost = lost, .arg = c};
+    node_ledger(n, &c->ledger);
+    *self = c;
+    return 0;
+}
+
+static void relearn(struct work *w) {
+    struct catalogue *c = container_of(w, struct catalogue, relearn);
+    catalog_relearn(c->catalog, c->node->store, names_rules(c->node));
+}
+
+static void running(void *self) {
+    struct catalogue *c = self;
+    c->relearn.fn = relearn;
+    workpool_submit(c->node->pool, &c->relearn);
+}
+
+static void stop(void *self) {
+    struct catalogue *c = self;
+    node_ledger(c->node, NULL);
+    catalog_close(c->catalog);
+    free(c);
+}
+
+static void status(json_t *into, void *self) {
+    json_object_set_new(into, "sequence",
+                        json_integer((json_int_t)catalog_sequence(((struct catalogue *)self)->catalog)));
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    metric_set(page, METRIC_CATALOGUE_SEQUENCE, (double)catalog_sequence(((struct catalogue *)self)->catalog));
+}
+
+const struct part part_catalogue = {
+    .name = "catalogue", .start = start, .running = running, .stop = stop, .status = status, .metrics = metrics};
+
+struct catalog *catalogue_of(const struct node *n) {
+    return ((struct catalogue *)node_part(n, &part_catalogue))->catalog;
+}

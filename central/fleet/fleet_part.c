@@ -1,0 +1,117 @@
+/* Thread: as part.h and lookup.h say of each function. */
+#include "central/fleet/fleet_part.h"
+
+#include "central/catalog/catalogue_part.h"
+#include "central/fleet/lookup.h"
+#include "central/names/names_part.h"
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/digest.h"
+#include "common/wire/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LOOKUP_PATH "/fleet/v1/lookup"
+
+struct fleet {
+    struct node *node;
+    struct wire_settings settings;
+    struct lookup *lookup;
+};
+
+struct tag_question {
+    void (*done)(void *done_arg, const struct lookup_tag *found);
+    void *done_arg;
+};
+
+static void on_tag(const struct tag_answer *a, void *arg) {
+    struct tag_question *q = arg;
+    int64_t age = clock_wall_s() - a->record.checked_at;
+    struct lookup_tag found = {
+        .code = a->code,
+        .message = a->end.msg[0] ? a->end.msg : NULL,
+        .retry_after_s = a->end.retry_after_s,
+        .digest = a->record.digest,
+        .size = a->record.size,
+        .media_type = a->record.media_type,
+        .age_s = age > 0 ? age : 0,
+        .stale = a->stale,
+        .deleted = a->record.deleted,
+        .warning = a->warning[0] ? a->warning : NULL,
+    };
+    q->done(q->done_arg, &found);
+    free(q);
+}
+
+static void resolve_tag(void *arg, const struct repo_name *repo, const char *tag, const char *request_id,
+                        void (*done)(void *done_arg, const struct lookup_tag *found), void *done_arg) {
+    const struct fleet *f = arg;
+    struct tag_question *q = xcalloc(1, sizeof(*q));
+    *q = (struct tag_question){done, done_arg};
+    registry_resolve_tag(f->node->registry, repo, tag, request_id, on_tag, q);
+}
+
+static void post_lookup(struct http_req *req, void *arg) {
+    lookup_handle(((struct fleet *)arg)->lookup, req);
+}
+
+static const struct route routes[] = {{LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup}, {0}};
+
+/* --- life --- */
+
+/* A version that changes with the content, so that an edge hears of a change and of nothing else. */
+static uint64_t version_of(const struct wire_settings *s) {
+    struct wire_response rs = {.version = WIRE_VERSION, .settings = (struct wire_settings *)(uintptr_t)s};
+    uint8_t *data;
+    size_t len;
+    if (wire_response_encode(&rs, &data, &len, NULL) < 0) return 1;
+    struct digest d;
+    uint64_t version;
+    digest_of(&d, DIGEST_SHA256, data, len);
+    memcpy(&version, d.bytes, sizeof(version));
+    free(data);
+    return version ? version : 1;
+}
+
+/* Everything in it is borrowed from the configuration but the array of upstreams. */
+static void make_settings(struct wire_settings *s, const struct central_config *cfg) {
+    *s = (struct wire_settings){
+        .upstreams = calloc(cfg->n_upstreams + 1, sizeof(*s->upstreams)),
+        .n_upstreams = cfg->n_upstreams,
+        .default_upstream = cfg->default_upstream,
+        .hosted = cfg->hosted,
+        .n_hosted = cfg->n_hosted,
+        .own_names = cfg->node.registry_names,
+        .n_own_names = cfg->node.n_registry_names,
+    };
+    if (!s->upstreams) abort();
+    for (size_t i = 0; i < cfg->n_upstreams; i++) {
+        const struct upstream_config *u = &cfg->upstreams[i];
+        snprintf(s->upstreams[i].name, sizeof(s->upstreams[i].name), "%s", u->name);
+        s->upstreams[i].fresh_for_ms = u->fresh_for_ms;
+        s->upstreams[i].per_repository = upstream_is_per_repository(u);
+    }
+    s->version = version_of(s);
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    (void)err;
+    struct fleet *f = xcalloc(1, sizeof(*f));
+    f->node = n;
+    make_settings(&f->settings, central_config_of(n));
+    struct lookup_config lc = {
+        .catalog = catalogue_of(n), .pool = n->pool, .resolve_tag = resolve_tag, .arg = f, .settings = &f->settings};
+    f->lookup = lookup_new(&lc);
+    *self = f;
+    return 0;
+}
+
+static void stop(void *self) {
+    struct fleet *f = self;
+    lookup_free(f->lookup);
+    free(f->settings.upstreams);
+    free(f);
+}
+
+const struct part part_fleet = {.name = "fleet", .start = start, .stop = stop, .routes = routes};

@@ -1,0 +1,15 @@
+/* Answers of the admin port and the control socket: JSON, and failures as {"error":{"message","hint"}}. Thread: serving
+ * loop, unless said otherwise. */
+#ifndef ENTREPOT_ADMIN_ANSWER_H
+#define ENTREPOT_ADMIN_ANSWER_H
+
+#include <jansson.h>
+
+#include "common/http/server.h"
+
+/* Any thread. hint: what to try; NULL or "" for nothing. */
+json_t *api_error_json(const char *message, const char *hint);
+void api_reply_json(struct http_req *req, int status, json_t *doc); /* takes doc */
+void api_reply_error(struct http_req *req, int status, const char *message, const char *hint);
+
+#endif

@@ -1,0 +1,56 @@
+/* Downloads as a part of a node: sources are the supply's, knowledge goes from and to the ledger. Thread: as part.h
+ * says of each function; what fills call, on the fetch loop. */
+#include "common/node/part.h"
+
+static unsigned sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
+    const struct supply *s = ((struct node *)arg)->supply;
+    return s->sources(&spec->repo, out, s->arg);
+}
+
+static const char *scope(const struct fill_spec *spec, char out[REPO_STR_MAX], void *arg) {
+    const struct policy *p = ((struct node *)arg)->policy;
+    return p->scope(&spec->repo, out, p->arg);
+}
+
+static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *arg) {
+    const struct ledger *l = ((struct node *)arg)->ledger;
+    l->ask_catalogue(f, spec, l->arg);
+}
+
+static void learned(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
+                    size_t n_proofs, const void *data, size_t len, void *arg) {
+    const struct ledger *l = ((struct node *)arg)->ledger;
+    l->learned(spec, size, media_type, proofs, n_proofs, data, len, l->arg);
+}
+
+static void received(const char *source, int64_t bytes, void *arg) {
+    (void)arg;
+    metric_label_add(FAMILY_FETCHED_BYTES, source, bytes);
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    (void)err;
+    struct fill_engine_config fc = {
+        .loops = &n->fetch,
+        .n_loops = 1,
+        .store = n->store,
+        .pool = n->pool,
+        .sources = sources,
+        .ask_catalogue = n->ledger && n->ledger->ask_catalogue ? ask_catalogue : NULL,
+        .learned = n->ledger && n->ledger->learned ? learned : NULL,
+        .scope = scope,
+        .received = received,
+        .arg = n,
+    };
+    n->fills = fill_engine_new(&fc);
+    *self = n;
+    return 0;
+}
+
+static void stop(void *self) {
+    struct node *n = self;
+    fill_engine_free(n->fills);
+    n->fills = NULL;
+}
+
+const struct part part_fills = {.name = "fills", .start = start, .stop = stop};

@@ -1,0 +1,81 @@
+/* Walks over the parts that have started. Thread: as part.h says of each function. */
+#include "common/node/parts.h"
+
+#include "common/core/log.h"
+
+int parts_start(struct node *n, const struct part *const *list, struct error *err) {
+    for (; *list; list++) {
+        const struct part *p = *list;
+        if (n->n_parts == PARTS_MAX) abort();
+        void *self = NULL;
+        int r = p->start(n, &self, err);
+        if (r < 0) {
+            log_debug("part_not_started", KV_S("part", p->name));
+            parts_stop(n);
+            return r;
+        }
+        n->parts[n->n_parts++] = (struct part_started){p, self};
+    }
+    return 0;
+}
+
+void parts_running(struct node *n) {
+    for (size_t i = 0; i < n->n_parts; i++) {
+        const struct part_started *s = &n->parts[i];
+        if (s->part->running) s->part->running(s->self);
+    }
+}
+
+void parts_ending(struct node *n) {
+    for (size_t i = n->n_parts; i-- > 0;) {
+        const struct part_started *s = &n->parts[i];
+        if (s->part->ending) s->part->ending(s->self);
+    }
+}
+
+void parts_stop(struct node *n) {
+    while (n->n_parts > 0) {
+        const struct part_started *s = &n->parts[--n->n_parts];
+        if (s->part->stop) s->part->stop(s->self);
+    }
+}
+
+void parts_routes(const struct node *n, struct route_table *t) {
+    for (size_t i = 0; i < n->n_parts; i++)
+        routes_add(t, n->parts[i].part->routes, n->parts[i].self);
+}
+
+void parts_status(const struct node *n, json_t *into) {
+    for (size_t i = 0; i < n->n_parts; i++) {
+        const struct part_started *s = &n->parts[i];
+        if (s->part->status) s->part->status(into, s->self);
+    }
+}
+
+void parts_doctor(const struct node *n, json_t *into) {
+    for (size_t i = 0; i < n->n_parts; i++) {
+        const struct part_started *s = &n->parts[i];
+        if (s->part->doctor) s->part->doctor(into, s->self);
+    }
+}
+
+void parts_metrics(struct metric_page *page, void *node) {
+    const struct node *n = node;
+    for (size_t i = 0; i < n->n_parts; i++) {
+        const struct part_started *s = &n->parts[i];
+        if (s->part->metrics) s->part->metrics(page, s->self);
+    }
+}
+
+void *node_part(const struct node *n, const struct part *p) {
+    for (size_t i = 0; i < n->n_parts; i++) {
+        if (n->parts[i].part == p) return n->parts[i].self;
+    }
+    abort();
+}
+
+void node_ledger(struct node *n, const struct ledger *l) {
+    pthread_mutex_lock(&n->ledger_lock);
+    n->ledger = l;
+    pthread_mutex_unlock(&n->ledger_lock);
+}

@@ -1,0 +1,19 @@
+/* The parts of a node as a whole: started in order, stopped in the reverse, asked one after the other. Thread: as
+ * part.h says of each function. */
+#ifndef ENTREPOT_NODE_PARTS_H
+#define ENTREPOT_NODE_PARTS_H
+
+#include "common/node/part.h"
+
+/* list: ends with NULL. When one fails, those that have started are stopped before it returns. */
+int parts_start(struct node *n, const struct part *const *list, struct error *err) must_check;
+void parts_running(struct node *n);
+void parts_ending(struct node *n);
+void parts_stop(struct node *n);
+void parts_routes(const struct node *n, struct route_table *t);
+void parts_status(const struct node *n, json_t *into);
+void parts_doctor(const struct node *n, json_t *into);
+/* For metrics_collect; arg: struct node. */
+void parts_metrics(struct metric_page *page, void *node);
+
+#endif

@@ -1,0 +1,293 @@
+/* The servers of a node. Thread: as ports.h says. */
+#include "common/node/ports.h"
+
+#include "common/admin/api.h"
+#include "common/admin/control_client.h"
+#include "common/admin/engine_files.h"
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/file.h"
+#include "common/http/tls.h"
+#include "common/metrics/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SERVERS_MAX 4
+
+struct ports {
+    struct node *node;
+    struct ports_config cfg;
+    struct route_table routes;
+    struct api *api;
+    struct tls_server *tls, *node_tls;
+    struct http_server *servers[SERVERS_MAX];
+    unsigned n_servers, n_draining;
+    unsigned n_public; /* of them: those for clients and nodes. The others tell how it goes until those are drained */
+    int64_t drained_by_ms;
+    void (*drained)(void *arg);
+    void *drained_arg;
+};
+
+/* --- requests --- */
+
+static void on_access(const struct http_access *a, void *arg) {
+    const struct ports *p = arg;
+    metric_http(a->target, a->status, a->first_byte_us, a->duration_us);
+    if (!p->node->config->access_log) return;
+    /* Every edge asks for its settings every few seconds. */
+    if (strcmp(a->target, "/fleet/v1/lookup?for=settings") == 0 && a->status == 200 && !log_enabled(LOG_LEVEL_DEBUG))
+        return;
+    log_info("access", KV_S("remote", a->remote), KV_S("method", a->method), KV_S("target", a->target),
+             KV_I("status", a->status), KV_I("bytes", a->body_bytes_sent),
+             KV_F("seconds", (double)a->duration_us / 1e6), KV_S("cache", a->note), KV_S("request_id", a->request_id),
+             KV_S("agent", a->user_agent), KV_I("aborted", a->aborted),
+             a->about[0] ? KV_S("repository", a->about) : (struct log_kv){0});
+}
+
+static void on_registry_request(struct http_req *req, void *arg) {
+    registry_handle(((struct ports *)arg)->node->registry, req);
+}
+
+static void say(struct http_req *req, int status, const char *text) {
+    http_reply(req, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+static void on_node_request(struct http_req *req, void *arg) {
+    const struct ports *p = arg;
+    struct route_hit hit;
+    char allow[METHODS_TEXT_MAX];
+    if (strncmp(http_req_target(req), "/v2", 3) == 0) {
+        registry_handle_node(p->node->registry, req);
+        return;
+    }
+    switch (routes_find(&p->routes, PORT_NODE, http_req_target(req), http_req_method(req), &hit)) {
+    case ROUTE_FOUND:
+        hit.route->handler(req, hit.arg);
+        return;
+    case ROUTE_OTHER_METHOD:
+        http_reply_header(req, "Allow", methods_text(hit.allowed, allow));
+        say(req, 405, "this call takes another method\n");
+        return;
+    case ROUTE_OTHER_PORT:
+    case ROUTE_NO_PATH:
+        say(req, 404, "no such call on the fleet port\n");
+        return;
+    }
+}
+
+static void on_v2(struct http_req *req, void *arg) {
+    registry_handle(((struct node *)arg)->registry, req);
+}
+
+static void status(json_t *into, void *arg) {
+    parts_status(arg, into);
+}
+
+static void doctor(json_t *into, void *arg) {
+    parts_doctor(arg, into);
+}
+
+/* --- opening --- */
+
+static void set_limits(const struct ports *p, struct http_limits *l) {
+    const struct node_config *node = p->node->config;
+    http_limits_default(l);
+    l->head_bytes = (size_t)node->head_bytes;
+    l->head_ms = node->head_ms;
+    l->idle_ms = node->idle_ms;
+    l->send_stall_ms = node->send_stall_ms;
+    l->body_rate_bytes_per_s = node->body_rate_bytes_per_s;
+    l->conns_per_addr = node->conns_per_addr;
+    l->conns = node->conns < p->cfg.max_connections ? node->conns : p->cfg.max_connections;
+}
+
+static int add_server(struct ports *p, const char *address, enum http_tls_mode mode,
+                      void (*handler)(struct http_req *, void *), void *arg, bool counted, struct error *err) {
+    struct http_server_config cfg = {
+        .address = address,
+        .loops = p->cfg.loops,
+        .n_loops = p->node->n_serving,
+        .tls_mode = mode,
+        .tls = mode == HTTP_TLS_EITHER ? p->node_tls : p->tls,
+        .reads = p->node->reads,
+        .handler = handler,
+        .access = counted ? on_access : NULL,
+        .error_body = registry_error_body,
+        .arg = arg,
+    };
+    set_limits(p, &cfg.limits);
+    int r = http_server_new(&p->servers[p->n_servers], &cfg, err);
+    if (r == 0) p->n_servers++;
+    return r;
+}
+
+static void make_api(struct ports *p) {
+    struct node *n = p->node;
+    struct api_hooks hooks = {
+        .parts = {.node = n->config,
+                  .health = p->cfg.health,
+                  .store = n->store,
+                  .fills = n->fills,
+                  .registry = n->registry,
+                  .registry_server = p->servers[0],
+                  .loops = p->cfg.loops,
+                  .loop_names = p->cfg.loop_names,
+                  .n_loops = p->cfg.n_loops,
+                  .started_at = clock_wall_s()},
+        .pool = n->pool,
+        .routes = &p->routes,
+        .status = status,
+        .doctor = doctor,
+        .v2 = on_v2,
+        .arg = n,
+    };
+    p->api = api_new(&hooks);
+}
+
+static int make_tls(struct ports *p, struct error *err) {
+    const struct node_config *node = p->node->config;
+    if (!node->registry_cert_file) return 0;
+    return tls_server_new(&p->tls, node->registry_cert_file, node->registry_key_file, err);
+}
+
+/* The fleet port speaks TLS as well as plain HTTP while it is bound to loopback: an edge may ask for https from the
+ * first day. */
+static int make_node_tls(struct ports *p, struct error *err) {
+    char dir[4096], cert[4200], key[4200];
+    snprintf(dir, sizeof(dir), "%s/identity", p->node->config->data);
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
+    int r = dir_make_all(dir, 0700, err);
+    if (r == 0) r = tls_make_self_signed(cert, key, names, ARRAY_LEN(names), err);
+    return r < 0 ? r : tls_server_new(&p->node_tls, cert, key, err);
+}
+
+static bool collect(const void *data, size_t len, void *arg) {
+    return buf_add(arg, data, len) == 0;
+}
+
+/* Who has the address that this node should listen on? */
+static bool held_by_entrepot(const struct node_config *node) {
+    struct client_facts facts;
+    struct error ignored = {0};
+    struct buf said;
+    char base[CLIENT_HOST_MAX + 16];
+    client_facts_find(&facts, node);
+    snprintf(base, sizeof(base), "%s://%s", facts.tls ? "https" : "http", facts.host);
+    buf_init(&said, 4096);
+    _cleanup_(control_closep) struct control *c = NULL;
+    struct control_request rq = {.method = "GET", .path = "/", .timeout_ms = 2000, .data = collect, .arg = &said};
+    bool ours = control_open_url(&c, node, base, true, &ignored) == 0 && control_ask(c, &rq, NULL, &ignored) == 0 &&
+                said.data && memmem(said.data, said.len, "Entrepot", strlen("Entrepot"));
+    buf_fini(&said);
+    return ours;
+}
+
+/* With the key whose address it is. */
+static int not_listening(int r, const char *key, const char *more, struct error *err) {
+    if (r == -EADDRINUSE)
+        error_hint(err, "something already listens there: stop it, or choose another address with --set %s=HOST:PORT%s",
+                   key, more);
+    return error_wrap(err, "%s", key);
+}
+
+static int open_all(struct ports *p, struct error *err) {
+    const struct node_config *node = p->node->config;
+    int r = make_tls(p, err);
+    if (r < 0) return r;
+    enum http_tls_mode mode = node->registry_cert_file ? HTTP_TLS_ON : HTTP_TLS_OFF;
+    r = add_server(p, node->registry_listen, mode, on_registry_request, p, true, err);
+    if (r == -EADDRINUSE && held_by_entrepot(node)) {
+        error_hint(err,
+                   "another Entrepot node listens there, maybe another user's: use that one, or stop it, or choose "
+                   "another address with --set registry.listen=:PORT");
+        return error_wrap(err, "registry.listen");
+    }
+    if (r < 0) return not_listening(r, "registry.listen", "", err);
+    if (node->node_listen) {
+        r = make_node_tls(p, err);
+        if (r == 0) r = add_server(p, node->node_listen, HTTP_TLS_EITHER, on_node_request, p, true, err);
+        if (r < 0) return not_listening(r, "fleet.listen", ", and the same in the key central of its edges", err);
+    }
+    p->n_public = p->n_servers;
+    make_api(p);
+    r = add_server(p, node->admin_listen, HTTP_TLS_OFF, api_handle_admin, p->api, false, err);
+    if (r < 0) return not_listening(r, "admin.listen", "", err);
+    char path[CONTROL_PATH_MAX], address[CONTROL_PATH_MAX + 8];
+    r = control_socket_path(node->data, path, err);
+    if (r < 0) return r;
+    snprintf(address, sizeof(address), "unix:%s", path);
+    return add_server(p, address, HTTP_TLS_OFF, api_handle_control, p->api, false, err);
+}
+
+int ports_open(struct ports **out, struct node *n, const struct ports_config *cfg, struct error *err) {
+    struct ports *p = xcalloc(1, sizeof(*p));
+    p->node = n;
+    p->cfg = *cfg;
+    parts_routes(n, &p->routes);
+    int r = open_all(p, err);
+    if (r < 0)
+        ports_free(p);
+    else
+        *out = p;
+    return r;
+}
+
+struct tls_server *ports_tls(struct ports *p) {
+    return p->tls;
+}
+
+/* --- closing --- */
+
+static void drain(struct ports *p, unsigned from, unsigned to);
+
+static void one_drained(void *arg) {
+    struct ports *p = arg;
+    if (--p->n_draining > 0) return;
+    if (p->n_public < p->n_servers) {
+        unsigned from = p->n_public;
+        p->n_public = p->n_servers;
+        drain(p, from, p->n_servers);
+    } else {
+        p->drained(p->drained_arg);
+    }
+}
+
+/* A serving loop: one server has no connections left. */
+static void on_drained(void *arg) {
+    struct ports *p = arg;
+    loop_call(p->node->control, one_drained, p);
+}
+
+static void drain(struct ports *p, unsigned from, unsigned to) {
+    int64_t left = p->drained_by_ms - clock_mono_ms();
+    p->n_draining = to - from;
+    for (unsigned i = from; i < to; i++)
+        http_server_drain(p->servers[i], left > 0 ? left : 0, on_drained, p);
+}
+
+void ports_drain(struct ports *p, int64_t within_ms, void (*done)(void *arg), void *arg) {
+    api_stop(p->api);
+    p->drained = done;
+    p->drained_arg = arg;
+    p->drained_by_ms = clock_mono_ms() + within_ms;
+    drain(p, 0, p->n_public);
+}
+
+void ports_free_servers(struct ports *p) {
+    for (unsigned i = 0; i < p->n_servers; i++)
+        http_server_free(p->servers[i]);
+    p->n_servers = 0;
+}
+
+void ports_free(struct ports *p) {
+    if (!p) return;
+    ports_free_servers(p);
+    if (p->api) api_free(p->api);
+    tls_server_free(p->tls);
+    tls_server_free(p->node_tls);
+    free(p);
+}

@@ -1,0 +1,31 @@
+/* The registry API as a part of a node. Thread: as part.h says of each function. */
+#include "common/node/part.h"
+
+static int start(struct node *n, void **self, struct error *err) {
+    (void)err;
+    struct registry_config rc = {
+        .name = n->config->program,
+        .store = n->store,
+        .fills = n->fills,
+        .pool = n->pool,
+        .reads = n->reads,
+        .fetch_loop = n->fetch,
+        .stale_for_s = n->config->stale_for_ms / 1000,
+        .policy = n->policy,
+        .supply = n->supply,
+        .ledger = n->ledger,
+    };
+    n->registry = registry_new(&rc);
+    *self = n;
+    return 0;
+}
+
+static void stop(void *self) {
+    struct node *n = self;
+    registry_cancel(n->registry);
+    node_settle(n); /* those who asked hear of it */
+    registry_free(n->registry);
+    n->registry = NULL;
+}
+
+const struct part part_registry = {.name = "registry", .start = start, .stop = stop};

@@ -1,0 +1,82 @@
+/* Thread: control loop. */
+#include "common/node/reload.h"
+
+#include "common/config/config_tree.h"
+#include "common/core/alloc.h"
+#include "common/core/digest.h"
+#include "common/core/file.h"
+#include "common/core/log.h"
+
+#define CERTIFICATE_CHECK_MS 10000
+
+struct reload {
+    const struct node_config *node;
+    struct tls_server *tls;
+    struct timer certificates;
+    struct digest config_was; /* of the configuration's file at the start */
+};
+
+/* What became of the certificate, in words. */
+static const char *reload_certificate(struct reload *r) {
+    struct error err = {0};
+    if (!r->tls) return "none configured";
+    int code = tls_server_reload(r->tls, &err);
+    if (code > 0) log_info("certificate_reloaded", KV_I("not_after", tls_server_not_after(r->tls)));
+    if (code < 0) log_error("certificate_not_reloaded", KV_S("why", err.msg));
+    return code > 0 ? "read anew" : code == 0 ? "unchanged" : "refused, the old one stays";
+}
+
+static void on_certificates(void *arg) {
+    struct reload *r = arg;
+    reload_certificate(r);
+    timer_set(&r->certificates, CERTIFICATE_CHECK_MS);
+}
+
+/* False when there is no file, or it cannot be read. */
+static bool config_digest(const struct node_config *node, struct digest *d) {
+    char *text = NULL;
+    size_t len = 0;
+    if (!node->config_file || file_read_all(node->config_file, CONFIG_TEXT_MAX, &text, &len, NULL) < 0) return false;
+    digest_of(d, DIGEST_SHA256, text, len);
+    free(text);
+    return true;
+}
+
+/* SIGHUP: says what was read again, and what was not though it has changed. */
+void reload_now(struct reload *r) {
+    const char *certificate = reload_certificate(r), *config = "unchanged";
+    struct digest now;
+    bool changed = false;
+    if (!r->node->config_file) {
+        config = "no file";
+    } else if (!config_digest(r->node, &now)) {
+        config = "cannot be read now; the node goes on with what it read at its start";
+        changed = true;
+    } else if (!digest_eq(&now, &r->config_was)) {
+        config = "has changed, and is read at a start only: restart to take it over";
+        changed = true;
+    }
+    if (changed)
+        log_warn("reloaded", KV_S("certificate", certificate), KV_S("config", config),
+                 KV_S("file", r->node->config_file));
+    else
+        log_info("reloaded", KV_S("certificate", certificate), KV_S("config", config));
+}
+
+struct reload *reload_new(const struct node_config *node, struct loop *control) {
+    struct reload *r = xcalloc(1, sizeof(*r));
+    r->node = node;
+    timer_init(&r->certificates, control, on_certificates, r);
+    if (!config_digest(node, &r->config_was)) r->config_was = (struct digest){0};
+    return r;
+}
+
+void reload_watch(struct reload *r, struct tls_server *tls) {
+    r->tls = tls;
+    timer_set(&r->certificates, CERTIFICATE_CHECK_MS);
+}
+
+void reload_free(struct reload *r) {
+    timer_fini(&r->certificates);
+    free(r);
+}

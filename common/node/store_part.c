@@ -1,0 +1,96 @@
+/* The blobs on disk as a part of a node: opened first, closed last. Thread: as part.h says of each function. */
+#include "common/node/part.h"
+
+#include "common/core/alloc.h"
+#include "common/core/log.h"
+#include "common/oci/manifest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int inspect_manifest(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n) {
+    struct manifest m;
+    int r = manifest_parse(&m, data, len, NULL);
+    if (r == 0 && !m.media_type[0]) r = ERR_INVALID;
+    if (r == 0) {
+        snprintf(media_type, 256, "%s", m.media_type);
+        *children = xcalloc(m.n_children + 1, sizeof(**children));
+        for (size_t i = 0; i < m.n_children; i++)
+            (*children)[i] = m.children[i].digest;
+        *n = m.n_children;
+    }
+    manifest_fini(&m);
+    return r;
+}
+
+/* Index writer. */
+static void on_change(const struct digest *d, bool held, void *arg) {
+    struct node *n = arg;
+    if (held) return;
+    pthread_mutex_lock(&n->ledger_lock);
+    const struct ledger *l = n->ledger;
+    if (l && l->lost) l->lost(d, l->arg);
+    pthread_mutex_unlock(&n->ledger_lock);
+}
+
+/* Folders above the data folder that root makes are for all to pass: the same machine's service, which is not root, has
+ * its own below them. A user's own stay private, as do the data folders themselves. */
+static int make_parents(const char *data, struct error *err) {
+    char part[4096];
+    size_t len = strlen(data);
+    if (geteuid() != 0 || len >= sizeof(part)) return 0;
+    memcpy(part, data, len + 1);
+    for (char *slash = strchr(part + 1, '/'); slash && slash[1]; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0700) == 0 && chmod(part, 0755) < 0) return error_errno(err, "making folder %s", part);
+        *slash = '/';
+    }
+    return 0; /* what could not be made is told by whoever makes the last */
+}
+
+/* What cannot be kept is passed through, which nobody sees. */
+static void warn_of_no_room(const struct node *n) {
+    struct store_usage u;
+    store_usage(n->store, &u);
+    if (u.limit > 0) return;
+    log_warn(
+        "nothing_can_be_kept", KV_S("data", n->config->data), KV_I("disk_free", u.disk_free),
+        KV_I("disk_total", u.disk_total), KV_I("min_free", n->config->store_min_free),
+        KV_S("why", "store.min_free is to be left free, and the file system has no more: pulls are passed through"));
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    struct store_config sc = {
+        .dir = n->config->data,
+        .limit = n->config->store_limit,
+        .min_free = n->config->store_min_free,
+        .pool = n->pool,
+        .on_change = on_change,
+        .inspect = inspect_manifest,
+        .arg = n,
+    };
+    int r = make_parents(n->config->data, err);
+    if (r == 0) r = store_open(&n->store, &sc, err);
+    if ((r == -EACCES || r == -EROFS || r == -EPERM || r == -ENOTDIR) && !err->hint[0]) {
+        error_hint(err, "the data folder must be one that this user may write: the key data, or --set data=FOLDER%s",
+                   getenv("INVOCATION_ID") ? "; under systemd also ReadWritePaths=FOLDER in a drop-in" : "");
+    }
+    if (r < 0) return r;
+    warn_of_no_room(n);
+    *self = n;
+    return 0;
+}
+
+static void ending(void *self) {
+    store_stop_bulk(((struct node *)self)->store);
+}
+
+static void stop(void *self) {
+    struct node *n = self;
+    store_close(n->store);
+    n->store = NULL;
+}
+
+const struct part part_store = {.name = "store", .start = start, .ending = ending, .stop = stop};

@@ -1,0 +1,197 @@
+/* Thread: as part.h, policy.h, supply.h and ledger.h say of each function. */
+#include "edge/pull/pull_part.h"
+
+#include "common/core/alloc.h"
+#include "common/node/probe.h"
+#include "common/wire/upstreams.h"
+#include "edge/config/edge_config.h"
+#include "edge/link/link_part.h"
+#include "edge/pull/lookups.h"
+
+#include <string.h>
+
+/* A "no" is asked again soon: together with central's own memory a new tag must be seen within 10 s. */
+#define NEGATIVE_MS 2000
+#define PROBE_MS 5000
+
+struct pull {
+    struct node *node;
+    const char *url; /* central's */
+    struct settings *settings;
+    struct central_source *central;
+    struct lookups *lookups;
+    struct policy policy;
+    struct supply supply;
+    struct ledger ledger;
+};
+
+static const struct name_rules *rules(void *arg) {
+    return settings_rules(((struct pull *)arg)->settings);
+}
+
+/* A "no" is central's to say. */
+static bool names_unsettled(char *why, size_t cap, void *arg) {
+    return central_source_untold(((struct pull *)arg)->central, why, cap);
+}
+
+static const char *scope(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg) {
+    const struct pull *e = arg;
+    int64_t fresh;
+    bool per_repository = true;
+    bool known = repo->upstream[0] && settings_upstream(e->settings, repo->upstream, &fresh, &per_repository);
+    return known && !per_repository ? repo->upstream : repo_name_str(repo, out);
+}
+
+/* What central hosts may move at any time, and central answers from memory. */
+static int64_t fresh_for_ms(const struct repo_name *repo, void *arg) {
+    int64_t fresh = 0;
+    bool per_repository;
+    if (repo->upstream[0] && settings_upstream(((struct pull *)arg)->settings, repo->upstream, &fresh, &per_repository))
+        return fresh;
+    return 0;
+}
+
+static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg) {
+    (void)repo;
+    out[0] = central_source(((struct pull *)arg)->central);
+    return 1;
+}
+
+static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *arg) {
+    lookups_ask(((struct pull *)arg)->lookups, f, spec);
+}
+
+/* --- for people --- */
+
+static json_t *central_json(const struct pull *e) {
+    struct central_state s;
+    central_source_state(e->central, &s);
+    return json_pack("{s:s, s:b, s:I, s:I, s:s}", "url", e->url, "reachable", s.reachable, "since",
+                     (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "message", s.last_error);
+}
+
+static void status(json_t *into, void *self) {
+    json_object_set_new(into, "central", central_json(self));
+}
+
+/* How central stands with its upstreams, from its own words; NULL if it said none. */
+static json_t *upstream_states_json(const struct buf *said) {
+    struct wire_upstream_state *states;
+    size_t n;
+    if (wire_upstreams_decode(said->data, said->len, &states, &n) < 0) return NULL;
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        const struct wire_upstream_state *s = &states[i];
+        json_t *j = json_pack("{s:s, s:b, s:s, s:I}", "name", s->name, "ok", s->reachable, "message", s->last_error,
+                              "requests", (json_int_t)s->requests);
+        if (s->rate_limit >= 0) {
+            json_object_set_new(j, "rate_limit", json_integer(s->rate_limit));
+            json_object_set_new(j, "rate_remaining", json_integer(s->rate_remaining));
+        }
+        json_array_append_new(list, j);
+    }
+    free(states);
+    return list;
+}
+
+/* The same, with central asked anew, and what it knows of its upstreams. */
+static void doctor(json_t *into, void *self) {
+    struct pull *e = self;
+    bool loopback = central_is_loopback(e->url);
+    struct buf said;
+    buf_init(&said, WIRE_MAX_UPSTREAMS);
+    struct loop *l = e->node->fetch;
+    struct probe p = {.url = e->url, .insecure_tls = loopback, .path = WIRE_UPSTREAMS_PATH, .body = &said};
+    probe_all(l, e->node->client, &p, 1, PROBE_MS);
+    char why[160];
+    bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
+    /* Whoever reads that central answers must not be told next that it cannot be reached. */
+    if (good) loop_call(l, central_source_found, e->central);
+    json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->url, "reachable", good, "message",
+                          good           ? ""
+                          : p.status > 0 ? why
+                                         : p.message);
+    if (p.has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p.skew_s));
+    json_object_set_new(into, "central", j);
+    json_t *list = good ? upstream_states_json(&said) : NULL;
+    if (list) json_object_set_new(into, "upstreams", list);
+    buf_fini(&said);
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    const struct pull *e = self;
+    struct central_state s;
+    central_source_state(e->central, &s);
+    metric_set(page, METRIC_CENTRAL_REACHABLE, s.reachable);
+    metric_label_set(page, FAMILY_BREAKER_OPEN, "central", NULL, s.reachable ? 0 : 1);
+}
+
+/* --- life --- */
+
+static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) {
+    const struct pull *e = arg;
+    char name[REPO_STR_MAX];
+    struct tag_record rec;
+    return store_tag_get(e->node->store, repo_name_str(repo, name), tag, &rec) && !rec.deleted;
+}
+
+/* Fetch loop: what failed may be asked again at once. */
+static void central_is_back(void *arg) {
+    registry_forget_failures(((struct pull *)arg)->node->registry);
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    (void)err;
+    struct pull *e = xcalloc(1, sizeof(*e));
+    e->node = n;
+    e->url = ((const struct edge_config *)(const void *)n->config)->central;
+    e->settings = settings_of(n);
+    e->central = central_source_new(e->url, e->settings, n->fetch, n->client);
+    central_source_fallback(e->central, knows_tag, e);
+    central_source_on_found(e->central, central_is_back, e);
+    e->lookups = lookups_new(n->fetch, e->central, e->settings);
+    e->policy = (struct policy){
+        .negative_ms = NEGATIVE_MS,
+        .hide_deleted = true, /* whether a deleted tag is still shown is central's to decide: its "no" is final */
+        .rules = rules,
+        .names_unsettled = names_unsettled,
+        .scope = scope,
+        .fresh_for_ms = fresh_for_ms,
+        .arg = e,
+    };
+    e->supply = (struct supply){.sources = sources, .arg = e};
+    e->ledger = (struct ledger){.ask_catalogue = ask_catalogue, .arg = e};
+    n->policy = &e->policy;
+    n->supply = &e->supply;
+    node_ledger(n, &e->ledger);
+    node_hold(n);
+    *self = e;
+    return 0;
+}
+
+static void on_ready(void *arg) {
+    node_release(arg);
+}
+
+static void running(void *self) {
+    struct pull *e = self;
+    lookups_begin(e->lookups, on_ready, e->node);
+}
+
+static void stop(void *self) {
+    struct pull *e = self;
+    node_ledger(e->node, NULL);
+    lookups_free(e->lookups);
+    central_source_free(e->central);
+    free(e);
+}
+
+const struct part part_pull = {
+    .name = "pull",
+    .start = start,
+    .running = running,
+    .stop = stop,
+    .status = status,
+    .doctor = doctor,
+    .metrics = metrics,
+};
