@@ -53,7 +53,10 @@ static const struct config_key upstream_keys[] = {
      .check = config_check_url,
      .shown = "https://NAME",
      .example = "[https://registry-1.docker.io]",
-     .doc = "URLs it is reached by. With several, health and speed decide which is asked first."},
+     .doc = "URLs it is reached by. With several, health and speed decide which is asked first. The API is below /v2/ "
+            "of each; one with /v2 in its path is a project of a registry: https://harbor.example/v2/hub-proxy is "
+            "asked for "
+            "/v2/hub-proxy/library/nginx/."},
     {.name = "username",
      .type = CONFIG_STRING,
      UP(username),

@@ -1,4 +1,5 @@
-/* Checks of a wanted answer: acceptable in itself, and the same as an earlier try's. Pure. Thread: any. */
+/* Checks of a wanted answer: acceptable in itself, and the same as an earlier try's. Thread: the fetch loop. */
+#include "central/upstream/link.h"
 #include "central/upstream/request.h"
 #include "common/fill/wire_http.h"
 
@@ -11,12 +12,31 @@ static int check_same(const struct up_request *r, const struct fetch_head *h, st
                          r->f.u->cfg->name);
 }
 
-int up_answer_check(const struct up_request *r, const struct http_answer *a, struct fetch_head *h, int64_t *skip,
+/* Lists: where they go on, in the one form that those who ask know. */
+static int check_link(struct up_request *r, const struct http_answer *a, struct fetch_head *h, struct fetch_end *end) {
+    h->link = NULL;
+    if (r->rq.kind != FETCH_TAGS && r->rq.kind != FETCH_REFERRERS) return 0;
+    struct error err = {0};
+    struct buf url;
+    buf_init(&url, 16384);
+    int code = r->url ? buf_add_str(&url, r->url) : endpoint_target(r->e, &r->rq, &url);
+    free(r->link);
+    r->link = NULL;
+    if (code == 0) code = link_next(a, url.data, &r->link, &err);
+    buf_fini(&url);
+    h->link = r->link;
+    return code < 0 ? fetch_end_set(end, ERR_UPSTREAM, "%.80s %.160s", r->f.u->cfg->name, err.msg) : 0;
+}
+
+int up_answer_check(struct up_request *r, const struct http_answer *a, struct fetch_head *h, int64_t *skip,
                     struct fetch_end *end) {
-    /* A HEAD asked as a GET wants the first byte alone. */
-    int64_t offset = r->head_by_get ? 0 : r->rq.offset, length = r->head_by_get ? 1 : r->rq.length;
+    /* A HEAD of a blob asked as a GET wants the first byte alone. */
+    int64_t offset = r->head_by_get ? 0 : r->rq.offset, length = r->rq.length;
+    if (r->head_by_get) length = r->rq.kind == FETCH_BLOB_HEAD;
     int code = fetch_head_from_answer(h, skip, end, r->f.u->cfg->name, a, offset, length);
     if (code < 0) return code;
+    if (check_link(r, a, h, end) < 0) return end->code;
     h->origin = r->e->url;
+    h->age_s = 0; /* a cache in front of the registry says nothing of our own check */
     return check_same(r, h, end);
 }

@@ -101,6 +101,7 @@ bool up_tell_head(struct up_request *r, const struct http_answer *a) {
         if (!up_survives(r)) return false;
     }
     if (!r->head_by_get) return true;
+    up_head_came_by_get(r);
     r->call = NULL;
     up_finish(r, &(struct fetch_end){.status = a->status});
     return false;

@@ -10,12 +10,43 @@
 #include "central/upstream/upstream_private.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/fill/wire_http.h"
 
 #define SOUR_MS 10000
 /* Long enough that a slow body which goes on elsewhere does not come back before its slowness has become what is usual
  * there (SPEED_SAMPLES): two slow endpoints do not pass it to and fro. */
 #define AVOID_MS 60000
 #define DOWN_FAILURES 2
+
+/* --- its URLs --- */
+
+/* Behind the first "/v2" that is a whole part of the path, as a registry's project is written: .../v2/PROJECT. */
+static int find_below_v2(const char *url) {
+    const char *path = strstr(url, "://");
+    path = path ? strchr(path + 3, '/') : NULL;
+    for (; path; path = strchr(path + 1, '/')) {
+        if (strncmp(path, "/v2", 3) == 0 && (path[3] == '/' || path[3] == '\0')) return (int)(path + 3 - url);
+    }
+    return -1;
+}
+
+int endpoint_target(const struct endpoint *e, const struct fetch_request *rq, struct buf *out) {
+    struct buf path;
+    buf_init(&path, 16384);
+    int r = fetch_target(&path, rq, false);
+    if (r == 0) r = buf_add_str(out, e->url);
+    if (r == 0) r = buf_add_str(out, e->below_v2 >= 0 ? path.data + strlen("/v2") : path.data);
+    buf_fini(&path);
+    return r;
+}
+
+void endpoint_repository(const struct endpoint *e, const char *path, char *out, size_t cap) {
+    const char *project = e->below_v2 >= 0 ? e->url + e->below_v2 : "";
+    if (*project == '/') project++;
+    snprintf(out, cap, "%s%s%s", project, *project ? "/" : "", path);
+}
+
+/* --- which is asked --- */
 
 /* a is a better choice than b; ties go to the order of the configuration, and so do differences of a quarter, lest two
  * equal ones take turns. */
@@ -113,6 +144,8 @@ bool endpoint_another(const struct endpoint *e, unsigned without) {
 }
 
 void endpoint_show_limit(struct endpoint *e) {
+    atomic_store_explicit(&e->shown_until_ms, ratelimit_until_ms(&e->limit), memory_order_relaxed);
+    if (!e->limit.known) return;
     atomic_store_explicit(&e->shown_limit, e->limit.limit, memory_order_relaxed);
     atomic_store_explicit(&e->shown_remaining, e->limit.remaining, memory_order_relaxed);
     atomic_store_explicit(&e->shown_window_s, e->limit.window_s, memory_order_relaxed);
@@ -145,7 +178,8 @@ static void on_probe(void *arg) {
     struct upstream *u = e->u;
     if (e->probe_call) return;
     char url[1024];
-    snprintf(url, sizeof(url), "%s/v2/", e->url);
+    int end = e->below_v2 >= 0 ? e->below_v2 - (int)strlen("/v2") : (int)strlen(e->url);
+    snprintf(url, sizeof(url), "%.*s/v2/", end, e->url);
     struct http_call_spec spec = {.method = "GET",
                                   .url = url,
                                   .ca_file = u->cfg->ca_file,
@@ -173,6 +207,7 @@ void endpoints_measure(void *upstream) {
 void endpoint_init(struct endpoint *e, struct upstream *u, const char *url, unsigned i) {
     *e = (struct endpoint){.u = u, .url = url, .bit = 1U << i};
     e->usable = http_url_parse(url, &e->parts);
+    e->below_v2 = find_below_v2(url);
     e->reach = HTTP_REACH_PUBLIC;
     atomic_init(&e->shown_limit, -1);
     atomic_init(&e->shown_remaining, -1);

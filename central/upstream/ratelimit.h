@@ -1,29 +1,47 @@
-/* Docker Hub's limit on pulls as its answers tell it ("ratelimit-remaining: 76;w=21600"), and whether a manifest GET is
- * worth sending now. Thread: the fetch loop; times are given. */
+/* A registry's limit on pulls as its answers tell it, and whether a manifest GET is worth sending now. Thread: the
+ * fetch loop; times are given. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_RATELIMIT_H
 #define ENTREPOT_CENTRAL_UPSTREAM_RATELIMIT_H
 
 #include "common/core/base.h"
 
+/* The headers of one answer, each NULL if it is not there. Docker Hub: `ratelimit-remaining: 76;w=21600`. IETF drafts
+ * up to 06, GitLab: RateLimit-Limit, -Remaining, -Reset. Draft 07: `RateLimit: limit=100, remaining=0, reset=30`. Later
+ * drafts: `RateLimit: "default";r=0;t=30` with `RateLimit-Policy: "default";q=100;w=60`. */
+struct ratelimit_headers {
+    const char *limit, *remaining, *reset, *together, *policy;
+    int64_t date_s; /* the answer's own time; a Reset may be a Unix time */
+};
+
+/* What they say; -1: nothing. Of several limits, the one with the least left. */
+struct ratelimit_told {
+    int64_t limit, remaining;
+    int64_t window_s;
+    int64_t reset_s; /* from now until there are more */
+};
+/* What is not of these forms, is negative or is more than a day counts as not said. */
+void ratelimit_read(const struct ratelimit_headers *h, struct ratelimit_told *out);
+
 struct ratelimit {
     bool known;
     int64_t limit, remaining; /* pulls a window; what is left of them */
-    int64_t window_s;
-    int64_t began_ms;     /* when this window was first seen */
-    int64_t not_until_ms; /* a 429's Retry-After; 0: none, or it has been got over */
+    int64_t window_s;         /* 0: unknown */
+    int64_t began_ms;         /* when this window was first seen */
+    int64_t reset_ms;         /* when there are more; 0: unknown */
+    int64_t not_until_ms;     /* a 429's Retry-After; 0: none, or it has been got over */
+    bool any;                 /* that 429 was for a request that is no pull: any other answer ends the wait */
 };
 
-/* "100;w=21600". False if it is not of that form; *window_s 0 if not given. */
-bool ratelimit_parse(const char *value, int64_t *count, int64_t *window_s);
-/* An answer's two headers; either may be NULL. */
-void ratelimit_seen(struct ratelimit *r, const char *limit, const char *remaining, int64_t now_ms);
-/* A 429 said to wait; 0: it did not say how long. */
-void ratelimit_refused(struct ratelimit *r, int64_t retry_after_s, int64_t now_ms);
+void ratelimit_seen(struct ratelimit *r, const struct ratelimit_told *told, int64_t now_ms);
+/* A 429 said to wait; 0: it did not say how long. counts: it was for a pull. */
+void ratelimit_refused(struct ratelimit *r, int64_t retry_after_s, bool counts, int64_t now_ms);
 /* A GET that counts is sent now: after a 429's wait it is the only one until it is answered, or for a few seconds. */
 void ratelimit_asks(struct ratelimit *r, int64_t now_ms);
-/* Such a GET was answered, and not by a 429. */
-void ratelimit_granted(struct ratelimit *r);
-/* Seconds until a GET that counts may be sent; 0: now. */
+/* A request was answered, and not by a 429. */
+void ratelimit_granted(struct ratelimit *r, bool counts);
+/* When a GET that counts may be sent; now or before: at once. */
+int64_t ratelimit_until_ms(const struct ratelimit *r);
+/* Seconds until then; 0: now. */
 int64_t ratelimit_wait_s(const struct ratelimit *r, int64_t now_ms);
 
 #endif

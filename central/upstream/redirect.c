@@ -5,7 +5,7 @@
 #include <strings.h>
 
 bool redirect_is(int status) {
-    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+    return status == 300 || status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
 bool origin_same(const struct http_url *a, const struct http_url *b) {

@@ -1,5 +1,5 @@
-/* One logical request to an upstream while it runs. Private to request.c, body.c, sign_in.c and answer.c. Thread: the
- * fetch loop. */
+/* One logical request to an upstream while it runs. Private to request.c, call.c, refusal.c, body.c, sign_in.c and
+ * answer.c. Thread: the fetch loop. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_REQUEST_H
 #define ENTREPOT_CENTRAL_UPSTREAM_REQUEST_H
 
@@ -14,6 +14,14 @@ enum up_step {
     UP_RESTING,  /* before the next round over the endpoints */
     UP_WAITING,  /* as long as the endpoint asked for, to ask it again */
 };
+
+struct up_token {
+    struct challenge challenge; /* what it answers */
+    char *text;                 /* NULL: none */
+    bool fresh;                 /* fetched for this try */
+};
+
+#define UP_REFUSAL_SHOWN_MAX 8192
 
 struct up_request {
     struct up_fetch f; /* first */
@@ -37,22 +45,25 @@ struct up_request {
 
     /* Where this try goes, if not straight to the endpoint. */
     char *url;
-    bool away; /* another origin: no credentials */
+    bool away; /* another origin: no credentials of the account's */
     unsigned redirects;
-    bool restarted;   /* once already, because a signed URL had run out */
-    bool head_by_get; /* where HEAD is not allowed at the redirect's target */
+    bool restarted;    /* once already, because a signed URL had run out */
+    bool head_by_get;  /* HEAD was refused, or is known to be */
+    bool head_refused; /* by other words than 404 */
     enum http_reach reach;
 
     /* Sign-in. */
-    struct challenge challenge; /* that token answers */
-    char *token;
-    bool fresh, basic, foreseen; /* token was fetched for this try; Basic goes along; nobody has asked for one yet */
-    unsigned sign_ins;
+    struct up_token own,
+        there;            /* at the endpoint; where it sent us (another registry's, fetched without the account) */
+    bool basic, foreseen; /* Basic goes along; nobody has asked for a token yet */
+    bool renewed;         /* a token died before its time, in this try */
+    unsigned sign_ins, there_sign_ins;
 
     /* An answer other than the wanted one. */
     int status;
-    char retry_after[64];
+    int64_t retry_after_s;
     char *location;
+    enum http_reach refused_reach; /* what who refused may name */
     struct challenge asked;
     size_t refusal_bytes;
     bool refusal;
@@ -61,17 +72,26 @@ struct up_request {
     /* The wanted answer. */
     bool told;
     struct fetch_head head;    /* total and digest of the one that was told */
+    char *link;                /* of it, as head tells it */
     int64_t given, skip, left; /* bytes told; still to pass over; still wanted, -1: to the end */
     bool flows;                /* a blob's body, counted as one of its endpoint's */
     struct stretch stretch;
 };
 
+/* The head is all that is wanted. */
+bool up_wants_head(const struct up_request *r);
+/* And it is asked for as such. */
 bool up_is_head(const struct up_request *r);
 /* A manifest GET is what registries count. */
 bool up_counts(const struct up_request *r);
 
-/* request.c: the steps others lead to. */
+/* call.c: sends what is to be sent now. */
 void up_ask(struct up_request *r);
+
+/* request.c: the steps others lead to. Everything that is under way for this try ends. */
+void up_stop_try(struct up_request *r);
+/* Back to the registry itself. */
+void up_forget_target(struct up_request *r);
 /* The endpoint has failed; it, or another, may be asked again. */
 void up_failed(struct up_request *r, const struct fetch_end *end);
 /* The endpoint has said no; only another may be asked. */
@@ -93,13 +113,25 @@ void up_body_over(struct up_request *r);
 /* sign_in.c */
 void up_sign(struct up_request *r);
 void up_unauthorized(struct up_request *r);
-void up_forget_token(struct up_request *r);
+/* A token that may have died before its time was refused with this status: true if a fresh one is tried, once. */
+bool up_renews_token(struct up_request *r, int status) must_check;
+void up_forget_token(struct up_token *t);
 /* Trimmed first line of the password file; freed by the caller. NULL: no account is configured. ERR_UPSTREAM with
  * words: it is no verdict on what was asked for. */
 int up_password(const struct upstream *u, char **out, struct fetch_end *end) must_check;
 
-/* answer.c: is this what was asked for? Fills h and what is to be passed over; or says what is wrong. Pure. */
-int up_answer_check(const struct up_request *r, const struct http_answer *a, struct fetch_head *h, int64_t *skip,
+/* refusal.c: an answer other than the wanted one begins; part of its body has come (false: enough of it); it is over.
+ */
+void up_take_refusal(struct up_request *r, const struct http_answer *a);
+bool up_refusal_data(struct up_request *r, const char *data, size_t len) must_check;
+void up_refusal_over(struct up_request *r);
+/* Asks again by GET, where HEAD was refused with this status (0: without an answer). False: that would tell no more. */
+bool up_asks_by_get(struct up_request *r, int status) must_check;
+/* GET has brought the head. */
+void up_head_came_by_get(struct up_request *r);
+
+/* answer.c: is this what was asked for? Fills h and what is to be passed over; or says what is wrong. */
+int up_answer_check(struct up_request *r, const struct http_answer *a, struct fetch_head *h, int64_t *skip,
                     struct fetch_end *end) must_check;
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "central/upstream/redirect.h"
 #include "central/upstream/request.h"
+#include "common/core/alloc.h"
 #include "common/core/file.h"
 
 #define PASSWORD_FILE_MAX (16 * 1024)
@@ -26,34 +27,72 @@ int up_password(const struct upstream *u, char **out, struct fetch_end *end) {
     return 0;
 }
 
-static void default_scope(const struct up_request *r, char out[SCOPE_MAX + 1]) {
-    snprintf(out, SCOPE_MAX + 1, "repository:%s:pull", r->rq.repo.path);
+/* Where the request goes now. */
+static struct up_token *token_here(struct up_request *r) {
+    return r->away ? &r->there : &r->own;
 }
 
-static struct token_ask ask_of(const struct up_request *r) {
+static void origin_here(const struct up_request *r, struct http_url *out) {
+    if (!r->away || !http_url_parse(r->url, out)) *out = r->e->parts;
+}
+
+/* What another registry calls the repository, as its URL says: /v2/NAME/manifests/… */
+static void repository_there(const struct up_request *r, char *out, size_t cap) {
+    static const char *const ends[] = {"/manifests/", "/blobs/", "/tags/", "/referrers/"};
+    const char *name = strstr(r->url, "/v2/");
+    snprintf(out, cap, "%s", r->rq.repo.path);
+    for (size_t i = 0; name && i < ARRAY_LEN(ends); i++) {
+        const char *end = strstr(name, ends[i]);
+        if (!end || end < name + 4) continue;
+        snprintf(out, cap, "%.*s", (int)(end - name - 4), name + 4);
+        return;
+    }
+}
+
+static void default_scope(const struct up_request *r, char out[SCOPE_MAX + 1]) {
+    char name[SCOPE_MAX - 32];
+    if (r->away)
+        repository_there(r, name, sizeof(name));
+    else
+        endpoint_repository(r->e, r->rq.repo.path, name, sizeof(name));
+    snprintf(out, SCOPE_MAX + 1, "repository:%s:pull", name);
+}
+
+/* Where the token service may be: with who names it, or no nearer to us than that one, and no nearer than who sent us
+ * there. */
+static enum http_reach reach_of_realm(const struct up_request *r, const char *text) {
+    struct http_url realm, here;
+    origin_here(r, &here);
+    bool own = http_url_parse(text, &realm) && origin_same(&realm, &here);
+    if (!r->away) return own ? HTTP_REACH_ANY : r->e->reach;
+    if (own || r->reach == HTTP_REACH_ANY) return r->reach;
+    return r->refused_reach < r->reach ? r->refused_reach : r->reach;
+}
+
+/* The account goes to the token service that the configured endpoint names, and to no other. */
+static struct token_ask ask_of(struct up_request *r) {
     const struct upstream *u = r->f.u;
-    struct http_url realm;
-    bool own = http_url_parse(r->challenge.realm, &realm) && origin_same(&realm, &r->e->parts);
-    return (struct token_ask){.realm = r->challenge.realm,
-                              .service = r->challenge.service,
-                              .scope = r->challenge.scope,
-                              .username = u->cfg->username,
+    const struct challenge *c = &token_here(r)->challenge;
+    return (struct token_ask){.realm = c->realm,
+                              .service = c->service,
+                              .scope = c->scope,
+                              .username = r->away ? NULL : u->cfg->username,
                               .ca_file = u->cfg->ca_file,
                               .request_id = r->rq.request_id,
-                              .reach = own ? HTTP_REACH_ANY : r->e->reach};
+                              .reach = reach_of_realm(r, c->realm)};
 }
 
-void up_forget_token(struct up_request *r) {
-    free(r->token);
-    r->token = NULL;
-    r->fresh = false;
+void up_forget_token(struct up_token *t) {
+    free(t->text);
+    t->text = NULL;
+    t->fresh = false;
 }
 
-static void use_token(struct up_request *r, const char *token, bool fresh) {
-    up_forget_token(r);
-    r->token = strdup(token);
-    if (!r->token) abort();
-    r->fresh = fresh;
+static void use_token(struct up_request *r, const char *text, bool fresh) {
+    struct up_token *t = token_here(r);
+    up_forget_token(t);
+    t->text = xstrdup(text);
+    t->fresh = fresh;
     up_ask(r);
 }
 
@@ -76,7 +115,7 @@ static void on_token(const char *token, const struct fetch_end *end, void *arg) 
     }
 }
 
-/* Gets the token that r->challenge asks for. */
+/* Gets the token that the challenge of here asks for. */
 static void get_token(struct up_request *r) {
     struct upstream *u = r->f.u;
     struct token_ask ask = ask_of(r);
@@ -86,8 +125,8 @@ static void get_token(struct up_request *r) {
         return;
     }
     struct fetch_end end;
-    char *password;
-    if (up_password(u, &password, &end) < 0) {
+    char *password = NULL;
+    if (ask.username && up_password(u, &password, &end) < 0) {
         up_refused(r, &end);
         return;
     }
@@ -101,7 +140,7 @@ static void get_token(struct up_request *r) {
 
 void up_sign(struct up_request *r) {
     struct endpoint *e = r->e;
-    up_forget_token(r);
+    up_forget_token(&r->own);
     r->basic = e->knows_basic;
     r->foreseen = e->knows_bearer && !r->basic;
     r->sign_ins = r->foreseen;
@@ -109,60 +148,95 @@ void up_sign(struct up_request *r) {
         up_ask(r);
         return;
     }
-    r->challenge = e->challenge;
-    default_scope(r, r->challenge.scope);
+    r->own.challenge = e->challenge;
+    default_scope(r, r->own.challenge.scope);
     get_token(r);
+}
+
+static void drop_token(struct up_request *r) {
+    struct up_token *t = token_here(r);
+    struct token_ask ask = ask_of(r);
+    if (t->text) token_drop(r->f.u->tokens, &ask, t->text);
+}
+
+/* Some registries answer a token that has died before its time by 400 or 403, or by a 401 that asks for nothing. */
+bool up_renews_token(struct up_request *r, int status) {
+    struct up_token *t = token_here(r);
+    if (!t->text || t->fresh || r->renewed || (status != 400 && status != 401 && status != 403)) return false;
+    r->renewed = true;
+    drop_token(r);
+    up_forget_token(t);
+    get_token(r);
+    return true;
 }
 
 static void denied(struct up_request *r, const char *why) {
     struct fetch_end end;
-    fetch_end_set(&end, ERR_DENIED, "%.80s answered 401 for %.80s: %s", r->f.u->cfg->name, r->rq.repo.path, why);
+    struct http_url here;
+    origin_here(r, &here);
+    if (r->away)
+        fetch_end_set(&end, ERR_DENIED, "%.80s sent us to %.80s, which answered 401: %s", r->f.u->cfg->name, here.host,
+                      why);
+    else
+        fetch_end_set(&end, ERR_DENIED, "%.80s answered 401 for %.80s: %s", r->f.u->cfg->name, r->rq.repo.path, why);
     end.status = 401;
     up_refused(r, &end);
 }
 
+static const char *why_refused(const struct up_request *r) {
+    if (r->away) return "it does not exist there, or needs an account, and the account is not sent to other hosts";
+    return r->f.u->cfg->username ? "the account may not pull it, or it does not exist"
+                                 : "it does not exist, or needs an account (username, password_file)";
+}
+
+static void learn_challenge(struct endpoint *e, const struct challenge *asked, const char *usual) {
+    e->knows_basic = false;
+    /* Other repositories' tokens are fetched ahead only if the scope is what can be foreseen. */
+    e->knows_bearer = strcmp(asked->scope, usual) == 0;
+    e->challenge = *asked;
+}
+
 static void answer_bearer(struct up_request *r) {
-    struct endpoint *e = r->e;
+    struct up_token *t = token_here(r);
     struct challenge asked = r->asked;
+    struct http_url here;
     char usual[SCOPE_MAX + 1];
+    origin_here(r, &here);
     default_scope(r, usual);
     if (!asked.scope[0]) snprintf(asked.scope, sizeof(asked.scope), "%s", usual);
-    bool same = r->token && strcmp(asked.realm, r->challenge.realm) == 0 &&
-                strcmp(asked.service, r->challenge.service) == 0 && strcmp(asked.scope, r->challenge.scope) == 0;
-    if (same && r->fresh) {
-        denied(r, r->f.u->cfg->username ? "the account may not pull it, or it does not exist"
-                                        : "it does not exist, or needs an account (username, password_file)");
+    bool same = t->text && strcmp(asked.realm, t->challenge.realm) == 0 &&
+                strcmp(asked.service, t->challenge.service) == 0 && strcmp(asked.scope, t->challenge.scope) == 0;
+    if (same && t->fresh) {
+        denied(r, why_refused(r));
         return;
     }
-    if (!realm_is_usable(&e->parts, asked.realm)) {
+    if (!realm_is_usable(&here, asked.realm)) {
         struct fetch_end end;
         fetch_end_set(&end, ERR_UPSTREAM, "%.80s names an unusable token service (%.100s)", r->f.u->cfg->name,
                       asked.realm);
         up_refused(r, &end);
         return;
     }
-    if (r->sign_ins++ >= SIGN_INS_MAX) {
+    unsigned *sign_ins = r->away ? &r->there_sign_ins : &r->sign_ins;
+    if ((*sign_ins)++ >= SIGN_INS_MAX) {
         denied(r, "it asks for one token after another");
         return;
     }
-    e->knows_basic = r->basic = false;
-    /* Other repositories' tokens are fetched ahead only if the scope is what can be foreseen. */
-    e->knows_bearer = strcmp(asked.scope, usual) == 0;
-    e->challenge = asked;
-    r->challenge = asked;
+    if (!r->away) {
+        r->basic = false;
+        learn_challenge(r->e, &asked, usual);
+    }
+    t->challenge = asked;
     r->foreseen = false;
     get_token(r);
 }
 
 void up_unauthorized(struct up_request *r) {
-    if (r->token) {
-        struct token_ask ask = ask_of(r);
-        token_drop(r->f.u->tokens, &ask, r->token);
-    }
+    drop_token(r);
     if (r->asked.bearer) {
         answer_bearer(r);
-    } else if (!r->asked.basic) {
-        denied(r, "without saying how to sign in");
+    } else if (r->away || !r->asked.basic) {
+        denied(r, r->away ? why_refused(r) : "without saying how to sign in");
     } else if (!r->f.u->cfg->username) {
         denied(r, "it needs an account (username, password_file)");
     } else if (r->basic) {

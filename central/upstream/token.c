@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/core/alloc.h"
 #include "common/core/buf.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
@@ -38,7 +39,7 @@ struct token_entry {
     struct token_wait *waits;
     char host[300]; /* of the realm, for messages */
     int status;
-    char retry_after[64];
+    int64_t retry_after_s;
     struct buf body;
     struct token_entry *next, *prev; /* newest first */
 };
@@ -94,9 +95,9 @@ static void make_room(struct token_cache *c) {
 
 static struct token_entry *entry_new(struct token_cache *c, const struct token_ask *ask) {
     make_room(c);
-    struct token_entry *e = calloc(1, sizeof(*e));
+    struct token_entry *e = xcalloc(1, sizeof(*e));
     struct buf key;
-    if (!e || key_of(&key, ask) < 0) abort(); /* parts are bounded: a challenge's, a configured name's */
+    if (key_of(&key, ask) < 0) out_of_memory(); /* parts are bounded: a challenge's, a configured name's */
     e->cache = c;
     e->key = buf_steal(&key, &e->key_len);
     buf_init(&e->body, TOKEN_BODY_MAX);
@@ -134,8 +135,7 @@ static void tell(struct token_entry *e, const struct fetch_end *end) {
     e->call = NULL;
     buf_clear(&e->body);
     /* A copy: a callback may drop the entry. */
-    char *token = end->code == 0 ? strdup(e->token) : NULL;
-    if (end->code == 0 && !token) abort();
+    char *token = end->code == 0 ? xstrdup(e->token) : NULL;
     if (!e->token) entry_free(e);
     while (waits) {
         struct token_wait *w = waits;
@@ -173,8 +173,7 @@ static int take_document(struct token_entry *e, struct fetch_end *end) {
         int64_t early = life * 1000 / 4 < EARLY_MAX_MS ? life * 1000 / 4 : EARLY_MAX_MS;
         e->good_until_ms = clock_mono_ms() + life * 1000 - early;
         free(e->token);
-        e->token = strdup(token);
-        if (!e->token) abort();
+        e->token = xstrdup(token);
     }
     json_decref(doc);
     return r;
@@ -183,8 +182,7 @@ static int take_document(struct token_entry *e, struct fetch_end *end) {
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct token_entry *e = arg;
-    const char *retry = a->header(a, "retry-after");
-    snprintf(e->retry_after, sizeof(e->retry_after), "%s", retry ? retry : "");
+    e->retry_after_s = answer_retry_after_s(a);
     e->status = a->status;
     return true;
 }
@@ -207,7 +205,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
         fetch_end_set(&end, r->code == ERR_DENIED || r->code == ERR_INVALID ? ERR_UPSTREAM : r->code,
                       "token service: %.220s", r->msg);
     } else if (e->status != 200) {
-        fetch_end_from_status(&end, who, e->status, e->retry_after, e->body.data, e->body.len);
+        fetch_end_from_status(&end, who, e->status, e->retry_after_s, e->body.data, e->body.len);
         /* A service that does not know its own realm says nothing about the content asked for. */
         if (end.code == ERR_NOT_FOUND) end.code = ERR_UPSTREAM;
     } else {
@@ -273,8 +271,7 @@ static void send_request(struct token_entry *e, const struct token_ask *ask) {
 
 struct token_wait *token_fetch(struct token_cache *c, const struct token_ask *ask,
                                void (*done)(const char *token, const struct fetch_end *end, void *arg), void *arg) {
-    struct token_wait *w = calloc(1, sizeof(*w));
-    if (!w) abort();
+    struct token_wait *w = xcalloc(1, sizeof(*w));
     struct token_entry *e = find(c, ask);
     if (!e) e = entry_new(c, ask);
     *w = (struct token_wait){.entry = e, .done = done, .arg = arg, .next = e->waits, .link = &e->waits};
@@ -301,8 +298,7 @@ int64_t token_fetches(const struct token_cache *c) {
 }
 
 struct token_cache *token_cache_new(struct http_client *client) {
-    struct token_cache *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+    struct token_cache *c = xcalloc(1, sizeof(*c));
     c->client = client;
     c->map = map_new(NULL);
     return c;

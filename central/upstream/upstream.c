@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "central/upstream/upstream_private.h"
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
 
 const struct upstream_limits upstream_limits_default = {
     .connect_ms = 4000,
@@ -85,8 +87,7 @@ static const struct source_ops ops = {up_fetch_start, up_fetch_cancel, up_fetch_
 
 struct upstream *upstream_new(const struct upstream_config *cfg, const struct upstream_limits *limits, struct loop *l,
                               struct http_client *client) {
-    struct upstream *u = calloc(1, sizeof(*u));
-    if (!u) abort();
+    struct upstream *u = xcalloc(1, sizeof(*u));
     u->source.ops = &ops;
     snprintf(u->source.name, sizeof(u->source.name), "%s", cfg->name);
     u->cfg = cfg;
@@ -145,8 +146,11 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
                                    .limit = -1,
                                    .remaining = -1,
                                    .window_s = -1};
+    int64_t until = INT64_MAX; /* the first endpoint that may be asked counts */
     for (unsigned i = 0; i < u->n_endpoints; i++) {
         const struct endpoint *e = &u->endpoints[i];
+        int64_t wait_until = LOAD(e->shown_until_ms);
+        if (e->usable && wait_until < until) until = wait_until;
         int64_t remaining = LOAD(e->shown_remaining);
         out->reachable = out->reachable || (e->usable && !LOAD(e->shown_down));
         out->answers = out->answers || (e->usable && !LOAD(e->shown_failing));
@@ -155,6 +159,8 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
         out->limit = LOAD(e->shown_limit);
         out->window_s = LOAD(e->shown_window_s);
     }
+    int64_t left_ms = until == INT64_MAX ? 0 : until - clock_mono_ms();
+    out->wait_s = left_ms > 0 ? (left_ms + 999) / 1000 : 0;
 }
 
 unsigned upstream_endpoints(struct upstream *u, struct upstream_endpoint_state *out) {

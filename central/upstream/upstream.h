@@ -47,6 +47,7 @@ struct upstream_stats {
     int64_t rate_limited; /* ended with ERR_RATE_LIMITED */
     int64_t active, waiting;
     int64_t limit, remaining, window_s; /* the registry's own pull limit: the least any endpoint has left; -1 unknown */
+    int64_t wait_s;                     /* until it may be asked for a pull: a 429 said so, or its limit is used up */
     bool reachable;                     /* an endpoint is not down: it would be asked */
     bool answers;                       /* an endpoint could be reached when it was last tried, or was not tried yet */
 };

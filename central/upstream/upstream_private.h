@@ -18,6 +18,7 @@ struct endpoint {
     struct http_url parts;
     unsigned bit; /* its place in masks */
     bool usable;  /* the URL parses */
+    int below_v2; /* where the path after its "/v2/" begins in url; -1: the URL has no such part */
     /* Health. */
     bool down;
     unsigned failures; /* to reach it, in a row */
@@ -34,12 +35,14 @@ struct endpoint {
     /* Sign-in, as its last 401 told. */
     bool knows_bearer, knows_basic;
     struct challenge challenge;
-    enum http_reach reach; /* what it may name */
+    enum http_reach reach;       /* what it may name */
+    int64_t no_head_until_ms[2]; /* manifests, blobs: HEAD is refused where GET works */
     struct ratelimit limit;
     /* Any thread: mirrors. */
     atomic_bool shown_down, shown_failing;
     _Atomic int64_t shown_latency_us, shown_failures, shown_limit, shown_remaining, shown_window_s;
-    char last_error[256]; /* guarded by u->lock */
+    _Atomic int64_t shown_until_ms; /* no pull is asked for before */
+    char last_error[256];           /* guarded by u->lock */
 };
 
 struct up_queue {
@@ -67,6 +70,10 @@ struct upstream {
 };
 
 /* endpoint.c */
+/* Appends the URL that rq has here. */
+int endpoint_target(const struct endpoint *e, const struct fetch_request *rq, struct buf *out) must_check;
+/* The repository as the registry itself names it: one below /v2/PROJECT is PROJECT/path. */
+void endpoint_repository(const struct endpoint *e, const char *path, char *out, size_t cap);
 void endpoint_init(struct endpoint *e, struct upstream *u, const char *url, unsigned i);
 void endpoint_fini(struct endpoint *e);
 /* The best of those not in the mask that may be asked; counts: the request counts as a pull. NULL: none. */

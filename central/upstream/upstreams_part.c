@@ -41,8 +41,11 @@ static void upstream_state(struct upstreams *c, size_t i, struct wire_upstream_s
     struct upstream_endpoint_state states[UPSTREAM_ENDPOINTS_MAX];
     upstream_stats(u, &s);
     unsigned n = upstream_endpoints(u, states);
-    *out = (struct wire_upstream_state){
-        .reachable = s.answers, .requests = s.requests, .rate_limit = s.limit, .rate_remaining = s.remaining};
+    *out = (struct wire_upstream_state){.reachable = s.answers,
+                                        .requests = s.requests,
+                                        .rate_limit = s.limit,
+                                        .rate_remaining = s.remaining,
+                                        .wait_s = s.wait_s};
     snprintf(out->name, sizeof(out->name), "%s", upstream_config(u)->name);
     for (unsigned k = 0; k < n; k++) {
         if (!states[k].answers) snprintf(out->last_error, sizeof(out->last_error), "%s", states[k].last_error);
@@ -98,6 +101,7 @@ static json_t *upstream_json(struct upstreams *c, size_t i) {
     json_t *j = json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", name, "default", is_default, "ok", s.reachable,
                           "result", s.reachable ? "ok" : message, "message", message, "requests",
                           (json_int_t)s.requests, "failures", (json_int_t)counts.failures);
+    json_object_set_new(j, "wait_s", json_integer(s.wait_s));
     if (s.rate_limit >= 0) {
         json_object_set_new(j, "rate_limit", json_integer(s.rate_limit));
         json_object_set_new(j, "rate_remaining", json_integer(s.rate_remaining));
@@ -146,6 +150,7 @@ static void collect_upstream(struct upstream *u, struct metric_page *page) {
     metric_label_set(page, FAMILY_UPSTREAM_REQUESTS, name, "failed", (double)s.failures);
     metric_label_set(page, FAMILY_TOKEN_FETCHES, name, NULL, (double)s.tokens);
     metric_label_set(page, FAMILY_BREAKER_OPEN, name, NULL, s.reachable ? 0 : 1);
+    metric_label_set(page, FAMILY_UPSTREAM_WAIT, name, NULL, (double)s.wait_s);
     if (s.limit < 0) return;
     metric_label_set(page, FAMILY_RATE_LIMIT, name, NULL, (double)s.limit);
     metric_label_set(page, FAMILY_RATE_REMAINING, name, NULL, (double)s.remaining);

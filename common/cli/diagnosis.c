@@ -297,9 +297,12 @@ static void check_central(struct doctor *d, struct doctor_check *c) {
 /* "NAME (76 of 100 pulls left)", or "NAME: why not", appended to a list. */
 static void list_upstream(struct buf *list, const json_t *u, bool good) {
     int64_t left = json_int(u, "rate_remaining", -1), limit = json_int(u, "rate_limit", -1);
+    int64_t wait = json_int(u, "wait_s", 0);
     int r = buf_printf(list, "%s%s", list->len ? ", " : "", json_text(u, "name", "?"));
-    if (r == 0 && left >= 0) r = buf_printf(list, " (%lld of %lld pulls left)", (long long)left, (long long)limit);
-    if (r == 0 && !good && left != 0) r = buf_printf(list, ": %s", json_text(u, "message", "not reachable"));
+    if (r == 0 && left >= 0 && limit > 0)
+        r = buf_printf(list, " (%lld of %lld pulls left)", (long long)left, (long long)limit);
+    if (r == 0 && wait > 0) r = buf_printf(list, ": asks to wait %lld s before the next pull", (long long)wait);
+    if (r == 0 && !good && wait == 0) r = buf_printf(list, ": %s", json_text(u, "message", "not reachable"));
     if (r < 0) out_of_memory();
 }
 
@@ -325,7 +328,7 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     const char *bare = json_text(d->status, "default_upstream", "");
     bool bare_is_bad = false;
     json_array_foreach(list, i, u) {
-        bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "rate_remaining", -1) != 0;
+        bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "wait_s", 0) == 0;
         bool nothing = told && good && json_int(u, "requests", -1) == 0;
         bare_is_bad = bare_is_bad || (!good && strcmp(json_text(u, "name", ""), bare) == 0);
         list_upstream(!good ? &bad : nothing ? &unasked : &well, u, good);

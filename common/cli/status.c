@@ -95,9 +95,17 @@ static void rows_sources(struct table *t, const json_t *doc) {
         table_cell(t, i == 0 ? "upstreams" : "");
         table_cellf(t, "%s: %s", json_text(u, "name", "?"),
                     json_int(u, "requests", -1) == 0 ? "not asked yet" : json_text(u, "result", "?"));
-        if (left < 0) continue;
-        table_cell(t, "");
-        table_cellf(t, "  %lld of %lld pulls left in its window", (long long)left, (long long)cap);
+        int64_t wait = json_int(u, "wait_s", 0);
+        if (left >= 0) {
+            table_cell(t, "");
+            table_cellf(t, cap > 0 ? "  %lld of %lld pulls left in its window" : "  %lld pulls left in its window",
+                        (long long)left, (long long)cap);
+        }
+        if (wait > 0) {
+            char text[SIZE_TEXT_MAX];
+            table_cell(t, "");
+            table_cellf(t, "  asks to wait %s before the next pull", time_text(wait, text));
+        }
     }
 }
 

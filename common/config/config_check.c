@@ -99,6 +99,11 @@ int config_check_host_port(const char *value, struct error *err) {
 
 int config_check_url(const char *value, struct error *err) {
     const char *rest = !strncmp(value, "https://", 8) ? value + 8 : !strncmp(value, "http://", 7) ? value + 7 : NULL;
+    if (strchr(value, '@')) { /* not shown: it may hold a password */
+        error_set(err, ERR_INVALID, "credentials do not belong in a URL");
+        error_hint(err, "use username and password_file");
+        return ERR_INVALID;
+    }
     if (!rest) {
         error_set(err, ERR_INVALID, "\"%.100s\" must begin with https:// or http://", value);
         if (!strstr(value, "://") && *value) error_hint(err, "http://%.100s or https://%.100s", value, value);
@@ -107,11 +112,6 @@ int config_check_url(const char *value, struct error *err) {
     if (strlen(value) > URL_TEXT_MAX) return error_set(err, ERR_INVALID, "a URL longer than %d bytes", URL_TEXT_MAX);
     char authority[HOST_TEXT_MAX + 16];
     size_t len = strcspn(rest, "/?#");
-    if (memchr(rest, '@', len)) {
-        error_set(err, ERR_INVALID, "credentials do not belong in a URL");
-        error_hint(err, "use username and password_file");
-        return ERR_INVALID;
-    }
     if (strpbrk(rest, "?#")) return error_set(err, ERR_INVALID, "\"%.100s\" must not have a query or fragment", value);
     for (const char *p = rest; *p; p++) {
         if (*p <= ' ' || *p > '~' || strchr("\"<>\\^`{|}", *p))

@@ -1,5 +1,6 @@
 /* Filling and wrapping struct error. Thread: any. */
 #include "common/core/error.h"
+#include "common/core/hide.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@ int error_set(struct error *e, int code, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     va_end(ap);
+    hide_users(e->msg);
     return code;
 }
 
@@ -27,6 +29,8 @@ int error_errno(struct error *e, const char *fmt, ...) {
     va_start(ap, fmt);
     int n = vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     va_end(ap);
+    hide_users(e->msg);
+    n = n < 0 ? n : (int)strlen(e->msg);
     if (n >= 0 && (size_t)n < sizeof(e->msg)) {
         snprintf(e->msg + n, sizeof(e->msg) - (size_t)n, ": %s", strerror(saved));
     }
@@ -40,6 +44,7 @@ int error_wrap(struct error *e, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(context, sizeof(context), fmt, ap);
     va_end(ap);
+    hide_users(context);
     char inner[sizeof(e->msg)];
     memcpy(inner, e->msg, sizeof(inner));
     size_t n = strnlen(context, sizeof(e->msg) - 1);
@@ -54,6 +59,7 @@ void error_hint(struct error *e, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(e->hint, sizeof(e->hint), fmt, ap);
     va_end(ap);
+    hide_users(e->hint);
 }
 
 const char *error_name(int code) {

@@ -1,5 +1,6 @@
 /* Log lines, made in a stack buffer and written with one write(2). Thread: any. */
 #include "common/core/log.h"
+#include "common/core/hide.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -74,6 +75,20 @@ static bool is_plain(const char *s) {
     return true;
 }
 
+/* Without the users of URLs in it. */
+static void put_text(struct line *l, const char *s) {
+    char clean[LINE_MAX_BYTES];
+    if (strstr(s, "://")) {
+        snprintf(clean, sizeof(clean), "%s", s);
+        hide_users(clean);
+        s = clean;
+    }
+    if (log_format != LOG_FORMAT_JSON && is_plain(s))
+        put_s(l, s);
+    else
+        put_quoted(l, s);
+}
+
 static void put_pair(struct line *l, const struct log_kv *kv) {
     bool json = log_format == LOG_FORMAT_JSON;
     char num[64];
@@ -89,14 +104,9 @@ static void put_pair(struct line *l, const struct log_kv *kv) {
         put(l, "=", 1);
     }
     switch (kv->kind) {
-    case LOG_KIND_STR: {
-        const char *s = kv->str ? kv->str : "";
-        if (!json && is_plain(s))
-            put_s(l, s);
-        else
-            put_quoted(l, s);
+    case LOG_KIND_STR:
+        put_text(l, kv->str ? kv->str : "");
         break;
-    }
     case LOG_KIND_INT:
         snprintf(num, sizeof(num), "%lld", kv->num);
         put_s(l, num);

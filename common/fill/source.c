@@ -1,6 +1,8 @@
 /* Words for how a fetch ended. Thread: any. */
 #include "common/fill/source.h"
 
+#include "common/core/hide.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -10,6 +12,7 @@ int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     va_end(ap);
+    hide_users(e->msg);
     return code;
 }
 

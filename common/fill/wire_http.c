@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define RETRY_AFTER_MAX_S 86400
+#define AGE_MAX_S 86400
 #define SHOWN_MAX 160
 
 int fetch_target(struct buf *out, const struct fetch_request *rq, bool canonical) {
@@ -55,20 +56,38 @@ bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_
     return number(&p, total) && *p == '\0' && *total >= *end;
 }
 
-int64_t retry_after_parse(const char *value) {
+/* The three forms of RFC 9110 section 5.6.7; -1: none of them. */
+static int64_t date_parse(const char *value) {
+    static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
+                                        "%a %b %d %H:%M:%S %Y"};
+    for (size_t i = 0; value && i < ARRAY_LEN(forms); i++) {
+        struct tm tm = {0};
+        if (strptime(value, forms[i], &tm)) return (int64_t)timegm(&tm);
+    }
+    return -1;
+}
+
+int64_t answer_date_s(const struct http_answer *a) {
+    int64_t date = date_parse(a->header(a, "date"));
+    return date > 0 ? date : clock_wall_s();
+}
+
+int64_t retry_after_parse(const char *value, int64_t date_s) {
     if (!value) return 0;
     while (*value == ' ')
         value++;
     const char *p = value;
     int64_t seconds = 0;
     if (!number(&p, &seconds) || *p) {
-        struct tm tm = {0};
-        const char *rest = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        if (!rest) return 0;
-        seconds = (int64_t)timegm(&tm) - clock_wall_s();
+        int64_t when = date_parse(value);
+        seconds = when > 0 ? when - date_s : 0;
     }
     if (seconds < 0) return 0;
     return seconds > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : seconds;
+}
+
+int64_t answer_retry_after_s(const struct http_answer *a) {
+    return retry_after_parse(a->header(a, "retry-after"), answer_date_s(a));
 }
 
 /* The first message of a registry error document, control bytes taken out; "" if there is none. */
@@ -105,13 +124,20 @@ static int code_of(int status) {
     }
 }
 
-void fetch_end_from_status(struct fetch_end *e, const char *who, int status, const char *retry_after, const char *body,
+void fetch_end_from_status(struct fetch_end *e, const char *who, int status, int64_t retry_after_s, const char *body,
                            size_t len) {
     char shown[SHOWN_MAX];
     message_of(body, len, shown);
     fetch_end_set(e, code_of(status), "%s answered %d%s%s", who, status, shown[0] ? ": " : "", shown);
     e->status = status;
-    e->retry_after_s = retry_after_parse(retry_after);
+    e->retry_after_s = retry_after_s;
+}
+
+/* Seconds; 0: none, or no number. */
+static int64_t age_parse(const char *value) {
+    int64_t age = 0;
+    if (!value || !number(&value, &age) || *value) return 0;
+    return age > AGE_MAX_S ? AGE_MAX_S : age;
 }
 
 static int unacceptable(struct fetch_end *e, const char *who, int status, const char *what) {
@@ -155,6 +181,6 @@ int fetch_head_from_answer(struct fetch_head *h, int64_t *skip, struct fetch_end
     if (wrong) return unacceptable(e, who, a->status, wrong);
     media_type_clean(type ? type : "", h->media_type);
     h->has_digest = digest && digest_parse(&h->digest, digest, strlen(digest)) == 0;
-    h->age_s = age ? retry_after_parse(age) : 0;
+    h->age_s = age_parse(age);
     return 0;
 }

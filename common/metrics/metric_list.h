@@ -68,6 +68,8 @@ METRIC_FAMILY(RATE_LIMIT, GAUGE, "entrepot_upstream_rate_limit", "upstream", NUL
               "Pulls an upstream allows in its window, as it last said.")
 METRIC_FAMILY(RATE_REMAINING, GAUGE, "entrepot_upstream_rate_limit_remaining", "upstream", NULL,
               "Pulls an upstream still allows in its window, as it last said.")
+METRIC_FAMILY(UPSTREAM_WAIT, GAUGE, "entrepot_upstream_wait_seconds", "upstream", NULL,
+              "Seconds until an upstream is asked for a pull again, as a 429 or its limit says; 0: now.")
 METRIC_FAMILY(BREAKER_OPEN, GAUGE, "entrepot_source_breaker_open", "source", NULL,
               "1 while a source is left alone because it failed, 0.5 while it is probed, else 0.")
 METRIC(CENTRAL_REACHABLE, GAUGE, "entrepot_central_reachable", "1 if central answered last, else 0.")

@@ -1,19 +1,22 @@
-/* tags/list. A source's list is taken whole, put in order and paged here, for not every registry pages or keeps the
- * order the specification asks for; when it cannot be asked, what is known here is listed and marked. Lists may have
- * 100,000 tags: they are read, sorted and written in the work pool. Thread: serving loop, but for what is marked.
+/* Lists of tags. Thread: serving loop; what takes long is done in the work pool.
  *
- *   ask ─▶ one page (pool) ─▶ ask for the next … ─▶ last page: sort, write (pool) ─▶ reply
- *    └ cannot be asked ─▶ what the store knows (pool) ─▶ reply, marked */
+ * A list is asked for page by page. Of a short one the answer is made when all is here: in order, with a length, and
+ * with an error status when the source fails. One that takes longer than PATIENCE_MS is passed on as its pages come, so
+ * that no client's or edge's time-out strikes; it is cut when a page cannot be had. Another node gets page by page,
+ * each as its source has it: so every tier passes on what it has, and only the last one makes the list. */
 #include "common/serve/serve_private.h"
 
-#include "common/core/workpool.h"
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/serve/tag_set.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-#define TAGS_MAX 100000
-#define TAG_PAGES_MAX 200
+#define PATIENCE_MS 3000
+#define IDLE_PAGES_MAX 3 /* in a row that bring nothing new, though the source says that there is more */
 #define LISTS_MAX 64     /* on their way, answers that a client is slow to take included; a long one takes megabytes */
 #define STORE_BATCH 2000 /* tags of the store at a time: its lock is held meanwhile */
 
@@ -23,31 +26,25 @@ struct tag_list {
     struct work work;
     struct loop_task back;
     struct loop *loop;
-    char **tags;
-    size_t n, cap;
-    unsigned pages;
+    struct tag_set set;
+    int64_t began_ms;
+    unsigned idle_pages;
+    bool one_page; /* for another node, as the source has it */
     struct fetch_end end;
     /* The page to be read. */
     struct ask_answer *page;
-    char query[2048];
+    char query[2048]; /* of the next one */
     bool has_next, from_store;
-    /* The answer; NULL: there is nothing to list. */
+    bool streams, begun; /* passed on as pages come; a tag has left */
+    /* The answer, or the next piece of it; NULL: there is nothing to list. */
     char *text;
     char *last; /* the page ends with this one, and more follow; NULL: it is the last page */
     size_t page_max;
 };
 
-static void forget_tags(struct tag_list *l) {
-    for (size_t i = 0; i < l->n; i++)
-        free(l->tags[i]);
-    free(l->tags);
-    l->tags = NULL;
-    l->n = l->cap = 0;
-}
-
 static void list_free(struct tag_list *l) {
     atomic_fetch_sub_explicit(&l->registry->tag_lists, 1, memory_order_relaxed);
-    forget_tags(l);
+    tag_set_fini(&l->set);
     ask_answer_unref(l->page);
     free(l->text);
     free(l->last);
@@ -56,91 +53,80 @@ static void list_free(struct tag_list *l) {
 
 /* --- work pool --- */
 
-static void add(struct tag_list *l, char *tag) {
-    if (l->n == l->cap) {
-        l->cap = l->cap ? l->cap * 2 : 64;
-        l->tags = realloc(l->tags, l->cap * sizeof(*l->tags));
-        if (!l->tags) abort();
-    }
-    l->tags[l->n++] = tag;
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* In order, each once. */
-static void sort(struct tag_list *l) {
-    if (l->n == 0) return;
-    qsort(l->tags, l->n, sizeof(*l->tags), by_name);
-    size_t kept = 1;
-    for (size_t i = 1; i < l->n; i++) {
-        if (strcmp(l->tags[i], l->tags[kept - 1]) == 0)
-            free(l->tags[i]);
-        else
-            l->tags[kept++] = l->tags[i];
-    }
-    l->n = kept;
-}
-
 /* The page that was asked for, of the sorted list, which is then no longer needed. */
 static void write_page(struct tag_list *l) {
     const struct oci_request *asked = &l->x->asked;
+    const struct tag_set *s = &l->set;
     size_t i = 0;
-    l->page_max = asked->n < 0 ? l->n : serve_page_size(asked);
+    l->page_max = asked->n < 0 ? s->n : serve_page_size(asked);
     json_t *list = json_array();
-    while (asked->has_last && i < l->n && strcmp(l->tags[i], asked->last) <= 0)
+    while (asked->has_last && i < s->n && strcmp(s->tags[i], asked->last) <= 0)
         i++;
-    for (; i < l->n && json_array_size(list) < l->page_max; i++)
-        json_array_append_new(list, json_string(l->tags[i]));
-    if (i > 0 && i < l->n && !(l->last = strdup(l->tags[i - 1]))) abort();
+    for (; i < s->n && json_array_size(list) < l->page_max; i++)
+        json_array_append_new(list, json_string(s->tags[i]));
+    if (i > 0 && i < s->n) l->last = xstrdup(s->tags[i - 1]);
     json_t *doc = json_pack("{s:s, s:o}", "name", asked->path, "tags", list);
     l->text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
-    forget_tags(l);
+    tag_set_fini(&l->set);
 }
 
-/* One page into the list; false if it is not one. */
-static bool read_page(struct tag_list *l) {
-    json_t *doc = json_loadb(l->page->body, l->page->body_len, 0, NULL), *list = json_object_get(doc, "tags"), *tag;
-    bool good = json_is_object(doc) && (!list || json_is_array(list) || json_is_null(list));
-    size_t i;
-    json_array_foreach(list, i, tag) {
-        const char *text = json_string_value(tag);
-        if (!text || tag_check(text, strlen(text)) < 0 || l->n == TAGS_MAX) continue;
-        char *copy = strdup(text);
-        if (!copy) abort();
-        add(l, copy);
-    }
-    json_decref(doc);
-    return good;
+/* One page into the list. */
+static void read_page(struct tag_list *l) {
+    size_t added;
+    const char *source = l->page->source;
+    int r = tag_set_read(&l->set, l->page->body, l->page->body_len, &added);
+    l->idle_pages = added > 0 ? 0 : l->idle_pages + 1;
+    if (r == ERR_TOO_BIG)
+        fetch_end_set(&l->end, ERR_UPSTREAM, "%s has more tags there than fit in %lld MiB", source,
+                      (long long)(TAG_SET_BYTES_MAX / MiB));
+    else if (r < 0)
+        fetch_end_set(&l->end, ERR_UPSTREAM, "%s sends a list of tags that is not readable", source);
+    else if (l->has_next && l->idle_pages > IDLE_PAGES_MAX)
+        fetch_end_set(&l->end, ERR_UPSTREAM, "%s goes round in circles: page after page of its list of tags is known",
+                      source);
 }
 
 static void run_page(struct work *w) {
     struct tag_list *l = container_of(w, struct tag_list, work);
-    bool good = read_page(l);
-    if (!good) {
-        fetch_end_set(&l->end, ERR_UPSTREAM, "%s sends a list of tags that is not readable", l->page->source);
-    } else if (!l->has_next) {
-        sort(l);
-        write_page(l);
+    read_page(l);
+    if (l->end.code == 0 && (l->streams || !l->has_next)) {
+        tag_set_sort(&l->set);
+        if (l->streams)
+            l->text = tag_set_take(&l->set, !l->begun);
+        else
+            write_page(l);
     }
     loop_post(l->loop, &l->back);
+}
+
+static int add_stored(struct tag_list *l, char **some, size_t n) {
+    int r = 0;
+    bool added;
+    for (size_t i = 0; i < n; i++) {
+        if (r == 0) r = tag_set_add(&l->set, some[i], &added);
+        free(some[i]);
+    }
+    free(some);
+    return r;
 }
 
 static void run_store(struct work *w) {
     struct tag_list *l = container_of(w, struct tag_list, work);
     struct store *store = l->x->registry->cfg.store;
     size_t got = STORE_BATCH;
-    forget_tags(l); /* of a source that then failed */
-    while (got == STORE_BATCH && l->n < TAGS_MAX) {
-        char **some = NULL;
-        got = store_tags(store, l->x->repo_str, l->n ? l->tags[l->n - 1] : "", STORE_BATCH, &some);
-        for (size_t i = 0; i < got; i++)
-            add(l, some[i]);
-        free(some);
+    tag_set_fini(&l->set); /* of a source that then failed */
+    while (got == STORE_BATCH) {
+        char **some = NULL, last[TAG_MAX + 1];
+        snprintf(last, sizeof(last), "%s", l->set.n ? l->set.tags[l->set.n - 1] : "");
+        got = store_tags(store, l->x->repo_str, last, STORE_BATCH, &some);
+        if (add_stored(l, some, got) == 0) continue;
+        fetch_end_set(&l->end, ERR_TOO_BIG, "there are more tags than fit in %lld MiB",
+                      (long long)(TAG_SET_BYTES_MAX / MiB));
+        tag_set_fini(&l->set);
+        break;
     }
-    if (l->n > 0) write_page(l);
+    if (l->set.n > 0) write_page(l);
     loop_post(l->loop, &l->back);
 }
 
@@ -174,12 +160,15 @@ static void reply(struct tag_list *l) {
     http_reply_ref(x->req, 200, "application/json", l->text, strlen(l->text), release, l);
 }
 
+static void fail_page(struct tag_list *l) {
+    serve_fetch_end(l->x->req, &l->end, REGERR_NAME_UNKNOWN);
+    list_free(l);
+}
+
 /* What is known here, if anything is, stands in for what could not be asked. */
 static void fall_back(struct tag_list *l) {
-    struct exchange *x = l->x;
     if (l->end.code == ERR_NOT_FOUND || l->end.code == ERR_DENIED) {
-        serve_fetch_end(x->req, &l->end, REGERR_NAME_UNKNOWN);
-        list_free(l);
+        fail_page(l);
         return;
     }
     l->from_store = true;
@@ -204,6 +193,52 @@ static void reply_from_store(struct tag_list *l) {
     list_free(l);
 }
 
+static void body_text(struct http_req *req, const char *text) {
+    http_body_mem(req, text, strlen(text));
+}
+
+/* The next piece leaves; after the last one the list is complete. */
+static void pass_on(struct tag_list *l) {
+    struct http_req *req = l->x->req;
+    if (!http_reply_started(req)) {
+        serve_common_headers(l->x);
+        http_reply_begin(req, 200, "application/json", -1);
+        body_text(req, "{\"name\":\"");
+        body_text(req, l->x->asked.path); /* a name holds no character that JSON would escape */
+        body_text(req, "\",\"tags\":[");
+    }
+    if (l->text) {
+        l->begun = true; /* the next tag is behind a comma */
+        body_text(req, l->text);
+    }
+    free(l->text);
+    l->text = NULL;
+    if (l->has_next) {
+        ask_page(l, l->query);
+        return;
+    }
+    body_text(req, "]}");
+    http_reply_end(req);
+    list_free(l);
+}
+
+/* No complete list leaves that is not whole. */
+static void break_off(struct tag_list *l) {
+    log_warn("tag_list_cut", KV_S("repository", l->x->repo_str), KV_S("request", http_req_id(l->x->req)),
+             KV_S("why", l->end.msg));
+    http_reply_abort(l->x->req);
+    list_free(l);
+}
+
+static void failed(struct tag_list *l) {
+    if (http_reply_started(l->x->req))
+        break_off(l);
+    else if (l->one_page && l->query[0])
+        fail_page(l);
+    else
+        fall_back(l);
+}
+
 static void on_worked(struct loop_task *task) {
     struct tag_list *l = container_of(task, struct tag_list, back);
     if (!exchange_back(l->x)) {
@@ -211,7 +246,9 @@ static void on_worked(struct loop_task *task) {
     } else if (l->from_store) {
         reply_from_store(l);
     } else if (l->end.code != 0) {
-        fall_back(l);
+        failed(l);
+    } else if (l->streams) {
+        pass_on(l);
     } else if (l->has_next) {
         ask_page(l, l->query);
     } else if (l->text) {
@@ -220,6 +257,20 @@ static void on_worked(struct loop_task *task) {
         serve_error(l->x->req, REGERR_UNKNOWN, NULL, NULL);
         list_free(l);
     }
+}
+
+static void release_page(void *page) {
+    ask_answer_unref(page);
+}
+
+/* As the source has it: another node makes a list of it. */
+static void reply_page(struct tag_list *l, const struct ask_answer *a) {
+    struct exchange *x = l->x;
+    char next[sizeof(l->query)];
+    serve_common_headers(x);
+    if (serve_query_of_link(a->link, next, sizeof(next))) serve_link_next(x, "tags/list", next);
+    http_reply_ref(x->req, 200, "application/json", a->body, a->body_len, release_page, ask_answer_ref(a));
+    list_free(l);
 }
 
 static void on_page(const struct ask_answer *a, void *arg) {
@@ -233,13 +284,26 @@ static void on_page(const struct ask_answer *a, void *arg) {
     if (a->warning) snprintf(x->warning, sizeof(x->warning), "%s", a->warning);
     l->end = a->end;
     if (a->end.code != 0) {
-        fall_back(l);
+        failed(l);
+        return;
+    }
+    if (l->one_page) {
+        reply_page(l, a);
         return;
     }
     ask_answer_unref(l->page);
     l->page = ask_answer_ref(a);
-    l->has_next = ++l->pages < TAG_PAGES_MAX && serve_query_of_link(a->link, l->query, sizeof(l->query));
+    l->has_next = serve_query_of_link(a->link, l->query, sizeof(l->query));
+    bool whole = x->asked.n < 0 && !x->asked.has_last;
+    if (whole && l->has_next && clock_mono_ms() - l->began_ms >= PATIENCE_MS) l->streams = true;
     submit(l, run_page);
+}
+
+/* The page that another node asks for, in the words of the source's own Link; "" for the first. */
+static void query_of_node(const struct exchange *x, char *out, size_t cap) {
+    const char *query = strchr(http_req_target(x->req), '?');
+    size_t len = query ? strlen(query + 1) : 0;
+    if (len > 0 && len < cap) memcpy(out, query + 1, len + 1);
 }
 
 void serve_tags(struct exchange *x) {
@@ -249,17 +313,19 @@ void serve_tags(struct exchange *x) {
         serve_error(x->req, REGERR_TOOMANYREQUESTS, "too many lists of tags are being made", NULL);
         return;
     }
-    struct tag_list *l = calloc(1, sizeof(*l));
-    if (!l) abort();
+    struct tag_list *l = xcalloc(1, sizeof(*l));
     l->registry = x->registry;
     l->x = x;
     l->loop = http_req_loop(x->req);
     l->back.fn = on_worked;
+    l->began_ms = clock_mono_ms();
     l->from_store = serve_is_hosted(x);
+    l->one_page = x->from_node && !l->from_store;
     if (l->from_store) {
         http_req_answer_is_near(x->req);
         submit(l, run_store);
     } else {
-        ask_page(l, NULL);
+        if (l->one_page) query_of_node(x, l->query, sizeof(l->query));
+        ask_page(l, l->query[0] ? l->query : NULL);
     }
 }

@@ -21,6 +21,7 @@ int wire_upstreams_encode(const struct wire_upstream_state *states, size_t n, ui
         rows[i].rate_known = s->rate_limit >= 0;
         rows[i].rate_limit = s->rate_limit;
         rows[i].rate_remaining = s->rate_remaining;
+        rows[i].wait_s = s->wait_s;
     }
     Entrepot__V1__UpstreamStates all;
     entrepot__v1__upstream_states__init(&all);
@@ -40,6 +41,7 @@ static void get_state(struct wire_upstream_state *s, const Entrepot__V1__Upstrea
     snprintf(s->name, sizeof(s->name), "%s", p->name);
     snprintf(s->last_error, sizeof(s->last_error), "%s", p->last_error);
     s->reachable = p->reachable;
+    s->wait_s = p->wait_s < 0 ? 0 : p->wait_s;
     s->requests = p->requests < 0 ? 0 : p->requests;
     s->rate_limit = p->rate_known && p->rate_limit >= 0 ? p->rate_limit : -1;
     s->rate_remaining = s->rate_limit >= 0 && p->rate_remaining >= 0 ? p->rate_remaining : -1;

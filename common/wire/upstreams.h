@@ -15,6 +15,7 @@ struct wire_upstream_state {
     int64_t requests;     /* and doctor's probes, since central's start */
     int64_t rate_limit;   /* -1: not known */
     int64_t rate_remaining;
+    int64_t wait_s; /* until it is asked for a pull again; 0: now */
 };
 
 /* *out is malloc'ed and the caller's. ERR_TOO_BIG. */

@@ -48,7 +48,7 @@ struct central_fetch {
     struct fetch_request rq;
     bool refused; /* an error document is being collected */
     int status;
-    char retry_after[64];
+    int64_t retry_after_s;
     struct buf error_body;
     int64_t skip;              /* bytes of a 200 before the offset asked for */
     int64_t left;              /* bytes still wanted, -1 to the end */
@@ -155,7 +155,7 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(p->c->breaker, false, r->msg);
     } else if (r->status != 200) {
-        fetch_end_from_status(&e, "central", r->status, NULL, p->body.data, p->body.len);
+        fetch_end_from_status(&e, "central", r->status, 0, p->body.data, p->body.len);
     }
     if (p->done) p->done(&e, p->body.data, p->body.len, p->arg);
     post_free(p);
@@ -241,8 +241,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     f->waiting = false;
     breaker_await_over(f->c->breaker, true);
     f->status = a->status;
-    const char *retry = a->header(a, "retry-after");
-    if (retry) snprintf(f->retry_after, sizeof(f->retry_after), "%s", retry);
+    f->retry_after_s = answer_retry_after_s(a);
     if (a->status != 200 && a->status != 206) {
         f->refused = true;
         return true;
@@ -299,7 +298,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     struct central_fetch *f = arg;
     struct fetch_end e = {.code = 0, .status = r->status};
     if (f->refused) {
-        fetch_end_from_status(&e, "central", f->status, f->retry_after, f->error_body.data, f->error_body.len);
+        fetch_end_from_status(&e, "central", f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
         if (f->status == 400) e.code = ERR_INVALID;
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);

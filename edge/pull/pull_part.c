@@ -84,6 +84,7 @@ static json_t *upstream_states_json(const struct buf *said) {
         const struct wire_upstream_state *s = &states[i];
         json_t *j = json_pack("{s:s, s:b, s:s, s:I}", "name", s->name, "ok", s->reachable, "message", s->last_error,
                               "requests", (json_int_t)s->requests);
+        json_object_set_new(j, "wait_s", json_integer(s->wait_s));
         if (s->rate_limit >= 0) {
             json_object_set_new(j, "rate_limit", json_integer(s->rate_limit));
             json_object_set_new(j, "rate_remaining", json_integer(s->rate_remaining));

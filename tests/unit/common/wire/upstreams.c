@@ -11,9 +11,9 @@
 static void states_come_back_as_they_were(void **state) {
     (void)state;
     const struct wire_upstream_state sent[] = {
-        {"docker.io", true, "", 12, 100, 76},
-        {"ghcr.io", false, "connect: refused", 3, -1, -1},
-        {"quay.io", true, "", 0, 0, 0},
+        {"docker.io", true, "", 12, 100, 76, 0},
+        {"ghcr.io", false, "connect: refused", 3, -1, -1, 17},
+        {"quay.io", true, "", 0, 0, 0, 0},
     };
     struct wire_upstream_state *got;
     uint8_t *bytes;
@@ -28,6 +28,7 @@ static void states_come_back_as_they_were(void **state) {
         assert_int_equal(got[i].requests, sent[i].requests);
         assert_int_equal(got[i].rate_limit, sent[i].rate_limit);
         assert_int_equal(got[i].rate_remaining, sent[i].rate_remaining);
+        assert_int_equal(got[i].wait_s, sent[i].wait_s);
     }
     free(got);
     for (size_t cut = 1; cut < len; cut++) { /* a shorter one is another message or none, never a crash */

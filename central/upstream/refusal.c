@@ -1,0 +1,183 @@
+/* Answers other than the wanted one: what each means for the request. Thread: the fetch loop.
+ *
+ *   a redirect ──▶ asked there, without the account      401, or a token that died early ──▶ a token, then asked again
+ *   HEAD refused ──▶ asked by GET                        Retry-After, and it is short ──▶ waited for, then asked again
+ *   a signed URL that ran out ──▶ again from the registry
+ *   5xx, 408 ──▶ up_failed: tried again later             anything else ──▶ up_refused: another endpoint, or the end */
+#include "central/upstream/request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "central/upstream/redirect.h"
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/fill/wire_http.h"
+
+#define REFUSAL_BYTES_MAX (64 * 1024) /* read on, to keep the connection, up to here */
+#define REFUSAL_MS 3000
+#define WAITS_MAX 2
+#define NO_HEAD_MS (10 * 60 * 1000) /* so long HEAD is not tried again where it was refused and GET was not */
+
+static void refusal_end(struct up_request *r, struct fetch_end *end) {
+    char who[160];
+    snprintf(who, sizeof(who), "%.150s", r->f.u->cfg->name);
+    fetch_end_from_status(end, who, r->status, r->retry_after_s, r->refusal_body.data, r->refusal_body.len);
+}
+
+/* Asks the same endpoint again once it may be asked. False if that is too long to wait. */
+static bool wait_as_told(struct up_request *r) {
+    const struct upstream_limits *limits = r->f.u->limits;
+    int64_t s = r->retry_after_s;
+    int64_t spent = clock_mono_ms() - r->began_ms;
+    if (s < 1 || s > limits->retry_after_s || r->waits >= WAITS_MAX || spent + s * 1000 >= limits->budget_ms)
+        return false;
+    r->waits++;
+    up_forget_target(r);
+    r->step = UP_WAITING;
+    timer_set(&r->timer, s * 1000 + (int64_t)arc4random_uniform(100));
+    atomic_fetch_add_explicit(&r->f.u->retries, 1, memory_order_relaxed);
+    return true;
+}
+
+static void follow(struct up_request *r) {
+    struct fetch_end end;
+    struct redirect to = {0};
+    struct error err = {0};
+    const char *from = r->url;
+    struct buf own;
+    buf_init(&own, 16384);
+    if (!from) from = endpoint_target(r->e, &r->rq, &own) == 0 ? own.data : "";
+    int code = redirect_follow(from, r->location, &to, &err);
+    buf_fini(&own);
+    if (code == 0 && ++r->redirects > REDIRECTS_MAX) code = error_set(&err, ERR_UPSTREAM, "sends us on and on");
+    if (code < 0) {
+        free(to.url);
+        fetch_end_set(&end, code, "%.80s %.160s", r->f.u->cfg->name, err.msg);
+        end.status = r->status;
+        up_refused(r, &end);
+        return;
+    }
+    free(r->url);
+    r->url = to.url;
+    if (!to.same_origin) {
+        r->away = true;
+        r->there_sign_ins = 0;
+        up_forget_token(&r->there);
+    }
+    atomic_fetch_add_explicit(&r->f.u->redirects, 1, memory_order_relaxed);
+    up_ask(r);
+}
+
+/* A signed URL that ran out between two requests, or does not allow HEAD: once more from the registry. */
+static void restart(struct up_request *r) {
+    up_forget_target(r);
+    atomic_fetch_add_explicit(&r->f.u->retries, 1, memory_order_relaxed);
+    up_sign(r);
+}
+
+bool up_asks_by_get(struct up_request *r, int status) {
+    static const int refusals[] = {0, 400, 403, 404, 405, 501};
+    if (!up_is_head(r)) return false;
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        if (refusals[i] != status) continue;
+        /* A tag that is missing is asked for twice each time: only GET can tell that it is. */
+        r->head_refused = status != 404;
+        r->head_by_get = true;
+        if (up_counts(r) && ratelimit_wait_s(&r->e->limit, clock_mono_ms()) > 0) return false;
+        up_stop_try(r);
+        restart(r);
+        return true;
+    }
+    return false;
+}
+
+void up_head_came_by_get(struct up_request *r) {
+    if (!r->head_refused) return;
+    r->e->no_head_until_ms[r->rq.kind == FETCH_BLOB_HEAD] = clock_mono_ms() + NO_HEAD_MS;
+    r->head_refused = false;
+}
+
+static void limited(struct up_request *r, struct fetch_end *end) {
+    if (wait_as_told(r)) return;
+    int64_t now = clock_mono_ms();
+    if (!r->away) {
+        ratelimit_refused(&r->e->limit, end->retry_after_s, up_counts(r), now);
+        if (up_counts(r) && end->retry_after_s == 0) end->retry_after_s = ratelimit_wait_s(&r->e->limit, now);
+        endpoint_show_limit(r->e);
+    }
+    up_refused(r, end);
+}
+
+/* Another origin refuses: another registry wants a token of its own; a signed URL has run out. */
+static bool mend_away(struct up_request *r) {
+    if (!r->away) return false;
+    if (r->status == 401 && r->asked.bearer) {
+        up_unauthorized(r);
+        return true;
+    }
+    bool may_have_run_out = r->status == 401 || r->status == 403;
+    if (!may_have_run_out || r->restarted) return false;
+    r->restarted = true;
+    r->head_by_get = up_wants_head(r);
+    restart(r);
+    return true;
+}
+
+static void server_failed(struct up_request *r, const struct fetch_end *end) {
+    if (wait_as_told(r)) return;
+    if (end->retry_after_s > r->f.u->limits->retry_after_s)
+        up_refused(r, end);
+    else
+        up_failed(r, end);
+}
+
+void up_refusal_over(struct up_request *r) {
+    struct fetch_end end;
+    up_stop_try(r);
+    refusal_end(r, &end);
+    if (redirect_is(r->status) && (r->status != 300 || r->location)) {
+        follow(r);
+    } else if (up_asks_by_get(r, r->status) || mend_away(r)) {
+        return;
+    } else if (!(r->status == 401 && r->asked.bearer) && up_renews_token(r, r->status)) {
+        return;
+    } else if (r->status == 401) {
+        up_unauthorized(r);
+    } else if (r->status == 429) {
+        limited(r, &end);
+    } else if (r->status == 408 || (r->status >= 500 && r->status != 501)) {
+        server_failed(r, &end);
+    } else {
+        up_refused(r, &end);
+    }
+}
+
+void up_take_refusal(struct up_request *r, const struct http_answer *a) {
+    r->refusal = true;
+    r->status = a->status;
+    r->refusal_bytes = 0;
+    r->refused_reach = a->reach;
+    r->retry_after_s = answer_retry_after_s(a);
+    r->asked = (struct challenge){0};
+    buf_clear(&r->refusal_body);
+    const char *location = a->header(a, "location"), *line;
+    free(r->location);
+    r->location = location ? xstrdup(location) : NULL;
+    for (unsigned i = 0; (line = a->header_at(a, "www-authenticate", i)); i++)
+        challenge_add(&r->asked, line);
+    timer_set(&r->timer, REFUSAL_MS);
+    if (r->paused) http_call_resume(r->call); /* it is for us alone */
+}
+
+bool up_refusal_data(struct up_request *r, const char *data, size_t len) {
+    r->refusal_bytes += len;
+    if (r->refusal_bytes > REFUSAL_BYTES_MAX) {
+        r->call = NULL;
+        up_refusal_over(r);
+        return false;
+    }
+    size_t room = UP_REFUSAL_SHOWN_MAX - r->refusal_body.len;
+    if (buf_add(&r->refusal_body, data, len < room ? len : room) < 0) return true; /* shown less of */
+    return true;
+}

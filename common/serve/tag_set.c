@@ -1,0 +1,79 @@
+/* The tags of one list. Thread: one at a time. */
+#include "common/serve/tag_set.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "common/core/alloc.h"
+#include "common/core/buf.h"
+#include "common/core/map.h"
+#include "common/oci/name.h"
+
+#define ENTRY_BYTES 160 /* what a tag costs beside its text, twice over: here and among those seen */
+
+static void forget(struct tag_set *s) {
+    for (size_t i = 0; i < s->n; i++)
+        free(s->tags[i]);
+    free(s->tags);
+    s->tags = NULL;
+    s->n = s->cap = 0;
+}
+
+void tag_set_fini(struct tag_set *s) {
+    forget(s);
+    if (s->seen) map_free(s->seen);
+    *s = (struct tag_set){0};
+}
+
+int tag_set_add(struct tag_set *s, const char *tag, bool *added) {
+    size_t len = strlen(tag);
+    *added = false;
+    if (!s->seen) s->seen = map_new(NULL);
+    if (tag_check(tag, len) < 0 || map_get(s->seen, tag, len)) return 0;
+    s->bytes += 2 * len + ENTRY_BYTES;
+    if (s->bytes > TAG_SET_BYTES_MAX) return ERR_TOO_BIG;
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 64;
+        s->tags = xrealloc(s->tags, s->cap, sizeof(*s->tags));
+    }
+    s->tags[s->n++] = xstrdup(tag);
+    map_set(s->seen, tag, len, s);
+    *added = true;
+    return 0;
+}
+
+int tag_set_read(struct tag_set *s, const char *page, size_t len, size_t *added) {
+    json_t *doc = json_loadb(page, len, 0, NULL), *list = json_object_get(doc, "tags"), *tag;
+    int r = json_is_object(doc) && (!list || json_is_array(list) || json_is_null(list)) ? 0 : ERR_INVALID;
+    size_t i;
+    *added = 0;
+    json_array_foreach(list, i, tag) {
+        const char *text = json_string_value(tag);
+        bool fresh = false;
+        if (text && r == 0) r = tag_set_add(s, text, &fresh);
+        *added += fresh;
+    }
+    json_decref(doc);
+    return r;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void tag_set_sort(struct tag_set *s) {
+    if (s->n > 0) qsort(s->tags, s->n, sizeof(*s->tags), by_name);
+}
+
+char *tag_set_take(struct tag_set *s, bool first) {
+    struct buf b;
+    buf_init(&b, 2 * TAG_SET_BYTES_MAX);
+    for (size_t i = 0; i < s->n; i++) {
+        /* A tag holds no character that JSON would escape. */
+        if (buf_printf(&b, "%s\"%s\"", i > 0 || !first ? "," : "", s->tags[i]) < 0) out_of_memory();
+    }
+    forget(s);
+    if (b.len > 0) return buf_steal(&b, NULL);
+    buf_fini(&b);
+    return NULL;
+}
