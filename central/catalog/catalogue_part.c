@@ -34,8 +34,8 @@ static void learned(const struct fill_spec *spec, int64_t size, const char *medi
     manifest_fini(&m);
 }
 
-/* A blob's size as it was when it was here, or as manifests claim it: clients have their heads while the upstream is
- * still silent, and of what was here an upstream that sends another length is found out by the first byte. */
+/* A blob's size as it was when it was here, or as manifests claim it: room is planned by it, and of what was here an
+ * upstream that sends another length is found out by the first byte. */
 struct known_size {
     struct catalog_query query;
     struct catalog_fact fact;

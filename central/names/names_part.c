@@ -5,6 +5,7 @@
 
 /* Together with an edge's own memory of a "no" a new tag must be seen within 10 s. */
 #define NEGATIVE_MS 4000
+#define ANSWER_WITHIN_MS 6000
 
 struct names {
     const struct central_config *cfg;
@@ -54,6 +55,7 @@ static int start(struct node *n, void **self, struct error *err) {
     make_rules(s, n);
     s->policy = (struct policy){
         .negative_ms = NEGATIVE_MS,
+        .answer_within_ms = ANSWER_WITHIN_MS,
         .hide_deleted = s->cfg->deleted == DELETED_HIDE,
         .rules = rules,
         .scope = scope,

@@ -74,6 +74,15 @@ void fill_reader_takes_part(struct fill_reader *r) {
     r->takes_part = true;
 }
 
+const struct fetch_end *fill_reader_trouble(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    return f ? atomic_load_explicit(&f->trouble, memory_order_acquire) : NULL;
+}
+
+void fill_reader_wants_it_later(struct fill_reader *r) {
+    r->wants_it_later = true;
+}
+
 /* Of what is contiguous from the start: in the part file, or in the window. */
 static struct open_file *file_at(const struct fill *f, int64_t pos, int64_t *n) {
     struct open_file *window = atomic_load_explicit(&f->window, memory_order_acquire);
@@ -102,6 +111,17 @@ int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, stru
     }
     if (n > 0 && pos + n > r->handed) r->handed = pos + n;
     return n;
+}
+
+bool fill_reader_sees(const struct fill_reader *r, int64_t pos) {
+    struct fill *f = fill_of(r);
+    struct open_file *file = NULL;
+    int64_t at;
+    if (!f) return false;
+    if (pos < atomic_load_explicit(&f->visible, memory_order_acquire)) return true;
+    bool ahead = aside_find(f, pos, true, &file, &at) > 0;
+    open_file_unref(file);
+    return ahead;
 }
 
 void fill_reader_consumed(struct fill_reader *r, int64_t pos) {

@@ -39,6 +39,7 @@ void fill_unref(struct fill *f) {
         free(f->scopes[i]);
     free(f->proofs);
     free(f->advised);
+    free(atomic_load_explicit(&f->trouble, memory_order_relaxed));
     free(f);
 }
 
@@ -155,15 +156,21 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
         f->readers.n--;
         break;
     }
+    f->wanted_later = f->wanted_later || r->wants_it_later;
     if (f->step != STEP_OVER && f->readers.n == 0) timer_set(&f->linger, FILL_LINGER_MS);
     if (f->paused) fill_poke(f);
 }
 
-/* The last reader has been gone for a while: go on only if more than half is in (design.md "Fill"). */
+/* The last reader has been gone for a while: go on only if more than half is in (design.md "Fill"), or if it left
+ * because the source takes so long to answer. */
 static void on_linger(void *arg) {
     struct fill *f = arg;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (f->readers.n > 0 || f->step == STEP_COMMITTING) return;
+    if (f->wanted_later && !f->has_flowed) {
+        timer_set(&f->linger, FILL_LINGER_MS);
+        return;
+    }
     bool worth_it = size >= 0 && f->written * 2 > size && !atomic_load_explicit(&f->window, memory_order_relaxed);
     if (!worth_it) fill_stop(f);
 }
@@ -177,8 +184,7 @@ bool fill_size_is_claimed(const struct fill *f) {
 void fill_set_size(struct fill *f, int64_t size, enum size_word word) {
     f->size_word = word;
     atomic_store_explicit(&f->size, size, memory_order_release);
-    int64_t settled = word == SIZE_DOUBTED ? FILL_SIZE_DOUBTED : word == SIZE_CLAIMED ? -1 : size;
-    atomic_store_explicit(&f->settled_size, settled, memory_order_release);
+    atomic_store_explicit(&f->settled_size, word == SIZE_CLAIMED ? -1 : size, memory_order_release);
 }
 
 /* --- what is visible --- */
@@ -245,6 +251,12 @@ static int weight(int code) {
 }
 
 static void note_failure(struct fill *f, const struct fetch_end *end) {
+    if (!f->worst.code) {
+        struct fetch_end *first = malloc(sizeof(*first));
+        if (!first) abort();
+        *first = *end;
+        atomic_store_explicit(&f->trouble, first, memory_order_release);
+    }
     if (!f->worst.code || weight(end->code) >= weight(f->worst.code)) f->worst = *end;
 }
 
@@ -266,8 +278,7 @@ static int64_t jittered(int64_t ms) {
  * wait a little rather than be cut. Nobody who has seen nothing yet waits. */
 static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
     /* What an earlier life has left is nothing that anybody has seen. */
-    bool flows = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_FLOWING;
-    bool shown = flows && atomic_load_explicit(&f->visible, memory_order_relaxed) > 0 && f->readers.n > 0;
+    bool shown = f->has_flowed && atomic_load_explicit(&f->visible, memory_order_relaxed) > 0 && f->readers.n > 0;
     if (end->code != ERR_UNREACHABLE || !shown) return false;
     int64_t now = clock_mono_ms();
     if (f->gone_since_ms == 0) f->gone_since_ms = now;
@@ -276,8 +287,15 @@ static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
     return true;
 }
 
+/* The source that had agreed has failed: readers that have not begun wait for the next one's word. */
+static void nobody_sends(struct fill *f) {
+    if (atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_FLOWING)
+        atomic_store_explicit(&f->state, FILL_STARTING, memory_order_release);
+}
+
 /* The current source has failed: which one next, and when. */
 static void source_failed(struct fill *f, const struct fetch_end *end) {
+    nobody_sends(f);
     /* A manifest is fetched whole each time: some of it is no progress. */
     bool got_bytes = f->written > f->fetch_from && !f->spec.manifest;
     unsigned s = f->source;
@@ -288,7 +306,7 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
     note_failure(f, end);
     /* Of its answer nothing is kept, so its length binds nobody; whoever was told it may still turn out to be right. */
     if (f->written == 0 && f->size_word == SIZE_SENT)
-        fill_set_size(f, atomic_load_explicit(&f->size, memory_order_relaxed), SIZE_DOUBTED);
+        fill_set_size(f, atomic_load_explicit(&f->size, memory_order_relaxed), SIZE_CLAIMED);
     f->step = STEP_WAITING;
     if (f->n_sources == 1 && wait_for_return(f, end)) return;
     if (end->code == ERR_MISMATCH) f->lies[s]++;
@@ -326,6 +344,7 @@ void fill_source_lied(struct fill *f, const char *what) {
     atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
+    nobody_sends(f);
     f->liar = f->origin;
     /* What it sent before stays, as far as it is not known to be wrong. */
     if (!intake_flush(f)) return;
@@ -399,10 +418,10 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     if (h->total >= 0 && f->size_word < SIZE_SENT) fill_set_size(f, h->total, SIZE_SENT);
     fill_make_part(f);
     if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
-    bool first = atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
     if (f->spec.manifest) snprintf(f->media_type, sizeof(f->media_type), "%s", h->media_type);
     atomic_store_explicit(&f->source_name, f->sources[f->source]->name, memory_order_relaxed);
-    if (first) atomic_store_explicit(&f->state, FILL_FLOWING, memory_order_release);
+    f->has_flowed = true;
+    atomic_store_explicit(&f->state, FILL_FLOWING, memory_order_release);
     fill_publish(f);
     fill_notify_readers(f);
 }
@@ -508,6 +527,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct fill *f = arg;
     f->fetch = NULL;
+    if (e->code != 0) nobody_sends(f);
     if (!intake_flush(f)) return;
     fill_tell(f);
     f->last = *e;

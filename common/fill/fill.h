@@ -56,8 +56,8 @@ void fill_engine_stop(struct fill_engine *e, void (*done)(void *arg), void *arg)
 void fill_engine_free(struct fill_engine *e);
 
 enum fill_state {
-    FILL_STARTING, /* nothing known yet */
-    FILL_FLOWING,  /* a source has answered; size may be known */
+    FILL_STARTING, /* no source has agreed to send it, or the one that had has failed since */
+    FILL_FLOWING,  /* a source has agreed to send; size may be known */
     FILL_PROVED,   /* every byte may be read */
     FILL_FAILED,   /* see fill_reader_error; what was readable stays so unless it is taken back */
 };
@@ -73,9 +73,7 @@ enum fill_state fill_reader_state(const struct fill_reader *r);
 /* -1 unknown yet. It may change until FILL_PROVED, where a manifest's claim or a source was wrong: whoever has told it
  * to a client looks again after fill_reader_bytes, and hands nothing over if it is another. */
 int64_t fill_reader_size(const struct fill_reader *r);
-/* The same, but -1 while it is only claimed, and FILL_SIZE_DOUBTED while it is one that nobody should be told any more.
- */
-#define FILL_SIZE_DOUBTED (-2)
+/* The same, but -1 while it is only claimed, by a manifest or by a source of whose answer nothing was kept. */
 int64_t fill_reader_settled_size(const struct fill_reader *r);
 const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, at FILL_PROVED; before it "" */
 const char *fill_reader_source(const struct fill_reader *r);     /* who answers; "" before FILL_FLOWING */
@@ -86,8 +84,14 @@ void fill_reader_takes_part(struct fill_reader *r);
 /* Bytes from pos on that may be read now, at most `want`: they are at *at in *file (reference given to the caller).
  * Returns how many; 0: wait. */
 int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, struct open_file **file, int64_t *at);
+/* There are some at pos, perhaps still to be proved before this reader may have them. */
+bool fill_reader_sees(const struct fill_reader *r, int64_t pos);
 /* Where this reader has got to, so that a pass-through fill (disk full) knows what may be dropped. */
 void fill_reader_consumed(struct fill_reader *r, int64_t pos);
+/* Before FILL_FAILED: how the first source that has failed has done so; NULL: none has. Valid until detach. */
+const struct fetch_end *fill_reader_trouble(const struct fill_reader *r);
+/* Before fill_detach: whoever leaves will ask again. The source is given the time to answer, though nobody waits. */
+void fill_reader_wants_it_later(struct fill_reader *r);
 /* FILL_FAILED: why. Valid until detach. */
 const struct fetch_end *fill_reader_error(const struct fill_reader *r);
 

@@ -29,8 +29,7 @@ enum fill_step {
 
 /* Whose word the size is. A later one outranks those before it. */
 enum size_word {
-    SIZE_CLAIMED, /* a manifest's, which anyone can write */
-    SIZE_DOUBTED, /* a source's of whose answer nothing is kept */
+    SIZE_CLAIMED, /* a manifest's, which anyone can write, or a source's of whose answer nothing is kept */
     SIZE_SENT,    /* the source's that is sending */
     SIZE_KNOWN,   /* the catalogue's, of a digest that was proved once */
 };
@@ -78,6 +77,7 @@ struct fill {
     _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
     char media_type[MEDIA_TYPE_MAX + 1]; /* manifests: settled before state becomes FILL_PROVED */
     struct fetch_end end;                /* set once, before state becomes FILL_FAILED */
+    _Atomic(struct fetch_end *) trouble; /* set once: the first failure of a source */
     struct open_file *disk;              /* set once, before anything is visible; NULL: all in the window */
     _Atomic(struct open_file *) window;  /* set once: a memory file with the same offsets, from window_from on */
     _Atomic int64_t window_from;
@@ -87,7 +87,9 @@ struct fill {
     /* Fetch loop only. */
     enum fill_step step;
     bool in_table;
-    bool part_due; /* there is no part file yet */
+    bool part_due;     /* there is no part file yet */
+    bool has_flowed;   /* a source has agreed to send, if only for a while */
+    bool wanted_later; /* by a reader that has left */
     enum size_word size_word;
     bool reopened; /* what an earlier life has left in the part file is not hashed yet */
     struct part *part;
@@ -144,7 +146,7 @@ struct fill_reader {
     _Atomic int64_t consumed;
     struct loop_task attach, detach, notify, gone;
     /* Serving loop. */
-    bool detached, poisoned, strict, takes_part;
+    bool detached, poisoned, strict, takes_part, wants_it_later;
     int64_t handed; /* end of what was handed out */
     unsigned rewinds_seen;
     /* Fetch loop. */

@@ -47,7 +47,7 @@ struct fetch_end {
     int code;   /* 0: all bytes asked for have come (length checked). Else enum err: NOT_FOUND, DENIED, RATE_LIMITED,
                    UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY, INVALID (such a thing cannot be asked for) */
     int status; /* HTTP status behind it, 0 if none */
-    int64_t retry_after_s; /* RATE_LIMITED: 0 if unknown */
+    int64_t retry_after_s; /* RATE_LIMITED, TIMEOUT: 0 if unknown */
     bool unasked;          /* nobody was asked, since nobody would have answered: to ask again costs nothing */
     char msg[256];         /* for a person, names the other side */
 };
@@ -56,6 +56,8 @@ struct fetch_end {
 int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) printf_like(3, 4);
 /* There is nobody to ask. */
 int fetch_end_no_source(struct fetch_end *e);
+/* No source has answered yet; whoever waited is told so now. */
+int fetch_end_no_word(struct fetch_end *e, const char *repo, int64_t waited_ms);
 
 struct fetch;
 struct fetch_events {

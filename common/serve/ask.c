@@ -15,10 +15,7 @@
 #define REMEMBERED_MAX 1000
 
 struct asker {
-    struct loop *loop;
-    int64_t negative_ms;
-    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg);
-    void *arg;
+    struct asker_config cfg;
     struct map *running;    /* key -> question */
     struct map *remembered; /* key -> memory */
 };
@@ -32,13 +29,16 @@ struct waiter {
     void *arg;
     struct ask_answer *answer;
     struct loop_task task;
+    /* Fetch loop, while it waits. */
+    struct question *question;
+    struct timer deadline;
     struct waiter *next;
 };
 
 struct question {
     struct asker *asker;
     char *key;
-    struct fetch_request rq; /* query is owned by the first waiter */
+    struct fetch_request rq; /* query is owned by the first waiter, who then has no deadline */
     struct waiter *waiters;
     struct source *sources[FILL_SOURCES_MAX];
     unsigned n_sources, source;
@@ -104,7 +104,9 @@ static void deliver(struct loop_task *task) {
     free(w);
 }
 
+/* It is in no list any more. */
 static void answer_waiter(struct waiter *w, struct ask_answer *a) {
+    if (w->question) timer_fini(&w->deadline);
     w->answer = ask_answer_ref(a);
     w->task.fn = deliver;
     loop_post(w->loop, &w->task);
@@ -146,7 +148,7 @@ static int64_t lifetime_ms(const struct question *q) {
     case ERR_NOT_FOUND:
     case ERR_DENIED:
         /* What central hosts costs no upstream anything to ask for, and who has just loaded it pulls it next. */
-        return q->rq.repo.upstream[0] ? q->asker->negative_ms : 0;
+        return q->rq.repo.upstream[0] ? q->asker->cfg.negative_ms : 0;
     default:
         return q->answer->end.unasked ? 0 : FAILURE_MS;
     }
@@ -241,6 +243,32 @@ static void ask_one(struct question *q) {
     q->fetch = fetch_start(q->sources[q->source], &q->rq, &events, q);
 }
 
+/* The question goes on: its answer is for those who come later. */
+static void on_deadline(void *arg) {
+    struct waiter *w = arg, **link = &w->question->waiters;
+    char repo[REPO_STR_MAX];
+    while (*link != w)
+        link = &(*link)->next;
+    *link = w->next;
+    struct ask_answer *a = answer_new();
+    fetch_end_no_word(&a->end, repo_name_str(&w->rq.repo, repo), w->asker->cfg.answer_within_ms);
+    answer_waiter(w, a);
+    ask_answer_unref(a);
+}
+
+/* Lists may be long, and no engine waits for their head. */
+static bool has_deadline(const struct waiter *w) {
+    return w->asker->cfg.answer_within_ms > 0 && w->rq.kind != FETCH_TAGS && w->rq.kind != FETCH_REFERRERS;
+}
+
+static void wait_for(struct waiter *w, struct question *q) {
+    w->question = q;
+    w->next = q->waiters;
+    q->waiters = w;
+    timer_init(&w->deadline, w->asker->cfg.loop, on_deadline, w);
+    if (has_deadline(w)) timer_set(&w->deadline, w->asker->cfg.answer_within_ms);
+}
+
 static void on_ask(struct loop_task *task) {
     struct waiter *w = container_of(task, struct waiter, task);
     struct asker *a = w->asker;
@@ -253,17 +281,17 @@ static void on_ask(struct loop_task *task) {
     }
     struct question *q = map_get_s(a->running, key);
     if (q) {
-        w->next = q->waiters;
-        q->waiters = w;
+        wait_for(w, q);
         free(key);
         return;
     }
     q = calloc(1, sizeof(*q));
     if (!q) abort();
-    *q = (struct question){.asker = a, .key = key, .rq = w->rq, .waiters = w, .answer = answer_new()};
+    *q = (struct question){.asker = a, .key = key, .rq = w->rq, .answer = answer_new()};
     buf_init(&q->body, BODY_MAX);
     map_set_s(a->running, key, q);
-    q->n_sources = a->sources(&q->rq.repo, q->sources, a->arg);
+    wait_for(w, q);
+    q->n_sources = a->cfg.sources(&q->rq.repo, q->sources, a->cfg.arg);
     if (q->n_sources) {
         ask_one(q);
         return;
@@ -285,19 +313,13 @@ void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const str
     w->done = done;
     w->arg = arg;
     w->task.fn = on_ask;
-    loop_post(a->loop, &w->task);
+    loop_post(a->cfg.loop, &w->task);
 }
 
-struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
-                        unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX],
-                                            void *arg),
-                        void *arg) {
+struct asker *asker_new(const struct asker_config *cfg) {
     struct asker *a = calloc(1, sizeof(*a));
     if (!a) abort();
-    a->loop = fetch_loop;
-    a->negative_ms = negative_ms;
-    a->sources = sources;
-    a->arg = arg;
+    a->cfg = *cfg;
     a->running = map_new(NULL);
     a->remembered = map_new(memory_free);
     return a;

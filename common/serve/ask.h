@@ -28,10 +28,15 @@ void ask_answer_unref(struct ask_answer *a);
 /* For use after the callback. */
 struct ask_answer *ask_answer_ref(const struct ask_answer *a);
 
-struct asker *asker_new(struct loop *fetch_loop, int64_t negative_ms,
-                        unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX],
-                                            void *arg),
-                        void *arg);
+/* As in struct registry_config. */
+struct asker_config {
+    struct loop *loop; /* fetch loop */
+    int64_t negative_ms;
+    int64_t answer_within_ms; /* who asks for a manifest or a blob is told ERR_TIMEOUT then; the question goes on */
+    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg);
+    void *arg;
+};
+struct asker *asker_new(const struct asker_config *cfg);
 /* The fetch loop no longer runs: ends every question with ERR_CANCELLED, posted to the waiters' loops. */
 void asker_cancel(struct asker *a);
 /* After asker_cancel, when the waiters have heard. */

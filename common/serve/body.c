@@ -1,7 +1,7 @@
 /* Sends a blob, or parts of it, from a committed file or from behind a fill as it grows. Thread: serving loop.
  *
- *   waiting for size ─▶ head sent ─▶ pumping ⇄ waiting for bytes ─▶ ended
- *          │ failed: an error document        │ failed: the connection is cut */
+ *   waiting for a source's word ─▶ head sent ─▶ pumping ⇄ waiting for bytes ─▶ ended
+ *          │ failed, or no word for too long: an error     │ failed: the connection is cut */
 #include "common/serve/serve_private.h"
 
 #include <stdio.h>
@@ -11,9 +11,6 @@
  * much. */
 #define AHEAD (4 * MiB)
 #define LOW_WATER (1 * MiB)
-/* The size is known from the catalogue but no source has answered yet: wait so long for it to say no, then send the
- * head. */
-#define HEAD_PATIENCE_MS 500
 
 struct body {
     struct exchange *x;
@@ -21,7 +18,8 @@ struct body {
     int64_t size;           /* -1: not known yet */
     char media_type[MEDIA_TYPE_MAX + 1];
     struct fill_reader *reader;
-    bool begun, ended, impatient;
+    bool begun, ended;
+    bool impatient; /* it has waited for a head as long as an answer may take */
     struct timer patience;
     bool has_patience;
     struct http_range ranges[HTTP_RANGES_MAX];
@@ -30,7 +28,7 @@ struct body {
     bool multipart, part_open;
     bool wants_all;  /* no range is asked for, or one that may as well be answered by the whole */
     bool as_whole;   /* whatever range was asked for */
-    bool lengthless; /* sent as it comes: its length is told by nobody who can be held to it */
+    bool lengthless; /* sent as it comes: nobody who can be held to it has told its length */
 };
 
 static void pump(struct body *b);
@@ -287,6 +285,18 @@ static void fail(struct body *b) {
         serve_fetch_end(x->req, &end, x->is_manifest ? REGERR_MANIFEST_UNKNOWN : REGERR_BLOB_UNKNOWN);
 }
 
+/* What was asked for first is there. That it is beyond the end is not known before the end is proved. */
+static bool sees_start(const struct body *b) {
+    struct http_range ranges[HTTP_RANGES_MAX];
+    struct etag etag;
+    unsigned n = 0;
+    make_etag(b->x, &etag);
+    const char *range = b->as_whole ? NULL : range_asked(b->x, &etag);
+    enum http_range_result r = http_range_parse(range, b->size, ranges, &n);
+    if (r == HTTP_RANGE_UNSATISFIABLE) return false;
+    return fill_reader_sees(b->reader, r == HTTP_RANGE_PARTIAL ? ranges[0].start : 0);
+}
+
 static bool may_begin(struct body *b, enum fill_state state) {
     struct exchange *x = b->x;
     b->size = fill_reader_size(b->reader);
@@ -295,16 +305,31 @@ static bool may_begin(struct body *b, enum fill_state state) {
         if (x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
         return true;
     }
-    /* Where the head is the whole answer, or the type is part of it, it waits for the digest. */
-    if (x->is_manifest || x->is_head || b->size == 0) return false;
-    /* What is only claimed must not decide that a range is no part of it, nor become another node's knowledge: a node
-     * gets all of it as it comes, and skips what it has. */
-    int64_t settled = fill_reader_settled_size(b->reader);
-    b->as_whole = settled < 0 || settled != b->size;
-    b->lengthless = b->as_whole && x->from_node;
-    if (b->lengthless) return state == FILL_FLOWING;
-    if (b->as_whole && (!b->wants_all || settled == FILL_SIZE_DOUBTED)) return false;
-    return b->size >= 0 && (state == FILL_FLOWING || b->impatient);
+    /* Engines go on to their next host when they get an error status, never after a body that was cut: 200 and 206 wait
+     * for a source that agrees to send, and while there is time for its first bytes, too. Where the head is the whole
+     * answer, or the type is part of it, it waits for the digest. */
+    if (state != FILL_FLOWING || x->is_manifest || x->is_head || b->size == 0) return false;
+    /* What manifests claim of its length stands in no head and decides no range. All of it is sent as it comes; a
+     * client that wants a part waits for the length first. Another node skips what it has. */
+    b->as_whole = b->lengthless = fill_reader_settled_size(b->reader) < 0 || b->size < 0;
+    if (b->impatient) return true;
+    return (!b->lengthless || b->wants_all || x->from_node) && sees_start(b);
+}
+
+/* Nobody has agreed to send it for so long that the client would soon give up. The fill goes on: who asks again may
+ * find that it has got somewhere. */
+static void give_up(struct body *b) {
+    struct exchange *x = b->x;
+    struct fetch_end end;
+    const struct fetch_end *trouble = fill_reader_trouble(b->reader);
+    bool no = trouble && (trouble->code == ERR_NOT_FOUND || trouble->code == ERR_DENIED);
+    b->ended = true;
+    fetch_end_no_word(&end, x->repo_str, x->registry->cfg.policy->answer_within_ms);
+    /* A "no" counts only when all have said it. */
+    if (trouble && !no) end = *trouble;
+    fill_reader_wants_it_later(b->reader);
+    leave_fill(b);
+    serve_fetch_end(x->req, &end, REGERR_UNKNOWN);
 }
 
 static void advance(struct body *b) {
@@ -321,6 +346,10 @@ static void advance(struct body *b) {
         return;
     }
     if (!b->begun) {
+        if (b->impatient && state == FILL_STARTING) {
+            give_up(b);
+            return;
+        }
         if (!may_begin(b, state)) return;
         bool joined = fill_reader_joined(b->reader);
         http_req_note(b->x->req, joined ? "join" : "miss");
@@ -371,8 +400,7 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
     snprintf(spec.request_id, sizeof(spec.request_id), "%s", http_req_id(x->req));
     timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
     b->has_patience = true;
-    /* A node of ours has the size from the catalogue: to it, why there is nothing is worth more than an early head. */
-    if (!x->from_node) timer_set(&b->patience, HEAD_PATIENCE_MS);
+    timer_set(&b->patience, x->registry->cfg.policy->answer_within_ms);
     counter_add(&x->registry->misses, 1);
     b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }

@@ -34,6 +34,7 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
         serve_error(req, REGERR_TOOMANYREQUESTS, end->msg, NULL);
         return;
     case ERR_TIMEOUT:
+        if (end->retry_after_s > 0) http_reply_headerf(req, "Retry-After", "%lld", (long long)end->retry_after_s);
         serve_error_status(req, 504, REGERR_UNAVAILABLE, end->msg);
         return;
     case ERR_INVALID:
@@ -335,7 +336,11 @@ struct registry *registry_new(const struct registry_config *cfg) {
     g->cfg = *cfg;
     g->hit_line_len = (size_t)snprintf(g->hit_line, sizeof(g->hit_line), "Cache-Status: %s; hit\r\n", cfg->name);
     make_boundary(g->boundary);
-    g->asker = asker_new(cfg->fetch_loop, cfg->policy->negative_ms, cfg->supply->sources, cfg->supply->arg);
+    g->asker = asker_new(&(struct asker_config){.loop = cfg->fetch_loop,
+                                                .negative_ms = cfg->policy->negative_ms,
+                                                .answer_within_ms = cfg->policy->answer_within_ms,
+                                                .sources = cfg->supply->sources,
+                                                .arg = cfg->supply->arg});
     struct doubts_config dc = {.loop = cfg->fetch_loop, .pool = cfg->pool, .recheck = recheck, .arg = cfg->store};
     g->doubts = doubts_new(&dc);
     return g;

@@ -12,6 +12,7 @@
 
 /* A "no" is asked again soon: together with central's own memory a new tag must be seen within 10 s. */
 #define NEGATIVE_MS 2000
+#define ANSWER_WITHIN_MS 8000
 #define PROBE_MS 5000
 
 struct pull {
@@ -153,6 +154,7 @@ static int start(struct node *n, void **self, struct error *err) {
     e->lookups = lookups_new(n->fetch, e->central, e->settings);
     e->policy = (struct policy){
         .negative_ms = NEGATIVE_MS,
+        .answer_within_ms = ANSWER_WITHIN_MS,
         .hide_deleted = true, /* whether a deleted tag is still shown is central's to decide: its "no" is final */
         .rules = rules,
         .names_unsettled = names_unsettled,

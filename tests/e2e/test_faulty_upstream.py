@@ -156,16 +156,6 @@ def test_a_stall_is_ended_and_what_came_is_kept(case):
     assert last.range and last.range[0] > 0
 
 
-def test_a_head_that_goes_out_before_anybody_has_answered_names_nobody(case):
-    assert raw.manifest(case.edge.port, case.name, "v1").status == 200  # it tells the size
-    case.upstream.always(case.blob_path, Fault(stall_head=True))
-    with raw.Wire(case.edge.port) as wire:
-        wire.ask("GET", f"/v2/{case.name}/blobs/{case.blob.digest}")
-        status, headers = wire.head()
-    assert status == 200 and headers["cache-status"] == "entrepot-edge; fwd=miss", headers
-    case.upstream.release()
-
-
 def test_a_stall_for_ever_ends_in_an_error(case):
     know(case)
     case.upstream.always(case.blob_path, Fault(stall_after=0))
@@ -223,8 +213,7 @@ def test_500_for_ever_is_a_502_with_a_registry_error(case):
     know(case)
     case.upstream.always(case.blob_path, Fault(status=500))
     reply = raw.blob(case.edge.port, case.name, case.blob.digest)
-    # The head may have left already, the size being known: then the connection is cut.
-    assert not reply.whole or (reply.status in (502, 503, 504) and reply.error_code)
+    assert (reply.status, reply.error_code) == (502, "UNAVAILABLE"), reply
 
 
 @pytest.mark.parametrize("status, answer", [(500, 502), (504, 504)])

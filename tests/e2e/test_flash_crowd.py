@@ -107,20 +107,6 @@ def test_headers_arrive_while_the_body_stalls(slow):
     assert down.join(60).good and late.join(60).good
 
 
-def test_headers_arrive_by_the_manifests_size_before_the_upstream_answers(bench):
-    up = bench.faulty()
-    blob = images.noise_blob(MiB, "mute")
-    up.put("library/mute", images.single_blob(blob), "v1")
-    up.on(f"/blobs/{blob.digest}", Fault(stall_head=True))
-    made = bench.chain(("docker.io", up.url))
-    assert raw.manifest(made.edge.port, "library/mute", "v1").status == 200
-    down = raw.Download(made.edge.port, "library/mute", blob.digest, blob.data).start()
-    wait_until(lambda: down.head_s is not None, "a head", 5)
-    assert down.size == blob.size
-    up.release()
-    assert down.join(60).good
-
-
 def test_a_client_that_gives_up_stops_nobody(slow):
     def get(**how):
         return raw.Download(slow.edge.port, "library/slow", slow.blob.digest, slow.blob.data, **how).start()

@@ -37,6 +37,7 @@ class Fault:
     length: object = None  # a Content-Length of our own invention
     stall_after: object = None  # after so many bytes nothing more comes, and nothing closes, until the server stops or release()
     stall_head: bool = False  # not even a head comes
+    hang_up: bool = False  # the connection is closed instead of an answer
     head_after: float = 0  # seconds
     reset_after: object = None  # after so many bytes: RST
     digest: object = None  # another Docker-Content-Digest
@@ -291,6 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.stall_head:
             self.owner.let_go.wait(600)
         time.sleep(fault.head_after)
+        if fault.hang_up:
+            self.close_connection = True
+            return
         answer = self._shape(seen, fault)
         length = answer.length + fault.extra if fault.length is None else fault.length
         head = {"Docker-Distribution-Api-Version": "registry/2.0", **answer.headers, "Content-Length": length, **fault.headers}

@@ -359,6 +359,73 @@ static void fill_asks_its_own_source_before_it_serves_a_whole_part_file(void **s
     free(data);
 }
 
+/* Nobody begins to wait behind a source that has failed, though the one before it had agreed: its word is due again. */
+static void fill_promises_nothing_while_no_source_has_agreed(void **state) {
+    (void)state;
+    const int64_t size = 6 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script a, b;
+    script_init(&a, "a", data, size);
+    script_init(&b, "b", data, size);
+    a.cut_at = 2 * MB;
+    atomic_store(&b.head_gate, 1);
+    world = (typeof(world)){.sources = {&a, &b}, .n_sources = 2, .advise_size = size, .claimed = true};
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    while (atomic_load(&b.starts) == 0)
+        sched_yield();
+    struct taker_look seen = taker_look(&t, taker_look_run, false);
+    assert_int_equal(seen.state, FILL_STARTING);
+    assert_string_equal(seen.trouble, "a: scripted");
+    atomic_store(&b.head_gate, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    assert_memory_equal(t.got, data, (size_t)size);
+    free(t.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+/* The source is slow to answer, its client has gone and will be back. */
+static void fill_goes_on_for_a_reader_that_wants_it_later(void **state) {
+    (void)state;
+    const int64_t size = 1 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "slow", data, size);
+    atomic_store(&s.head_gate, 1);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    struct taker t;
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    while (atomic_load(&s.starts) == 0)
+        sched_yield();
+    taker_look(&t, taker_leave_run, true);
+    free(t.got);
+    /* Longer than a fill stays without readers: the other one, without that wish, is over by then. */
+    struct digest other;
+    unsigned char *more = random_data(size + 1, &other);
+    taker_start(&t, 0, &other, size + 1, "a", 0, 0);
+    while (atomic_load(&s.starts) == 1)
+        sched_yield();
+    taker_look(&t, taker_leave_run, false);
+    free(t.got);
+    struct fill_stats stats;
+    do {
+        sched_yield();
+        fill_engine_stats(world.engine, &stats);
+    } while (stats.running > 1);
+    atomic_store(&s.head_gate, 0);
+    wait_until_held(&d);
+    world_stop();
+    world_clean();
+    free(data);
+    free(more);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fill_keeps_what_a_cut_source_sent_and_goes_on_from_there),
@@ -373,6 +440,8 @@ int main(void) {
         cmocka_unit_test(fill_makes_a_scope_only_for_what_was_found),
         cmocka_unit_test(fill_serves_nobody_unasked_when_scopes_are_used_up),
         cmocka_unit_test(fill_asks_its_own_source_before_it_serves_a_whole_part_file),
+        cmocka_unit_test(fill_promises_nothing_while_no_source_has_agreed),
+        cmocka_unit_test(fill_goes_on_for_a_reader_that_wants_it_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

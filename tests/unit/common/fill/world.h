@@ -29,6 +29,7 @@ struct script {
     int64_t cut_at;       /* the first fetch ends here with ERR_UPSTREAM; -1 */
     _Atomic int64_t gate; /* nothing beyond this offset is sent until it is raised */
     int refuse, status;   /* enum err: every fetch ends with it, and with this HTTP status */
+    atomic_int head_gate; /* 1: it does not answer */
     bool hide_size;
     bool gate_first; /* the gate is the first fetch's alone */
     int64_t part;    /* bytes handed over at a time; 0: all there is */
@@ -87,6 +88,10 @@ static inline void script_step(void *arg) {
     struct script *s = f->s;
     if (s->refuse) {
         script_end(f, s->refuse);
+        return;
+    }
+    if (!f->head_sent && atomic_load(&s->head_gate)) {
+        timer_set(&f->timer, 1);
         return;
     }
     if (!f->head_sent) {
@@ -355,6 +360,38 @@ static inline void taker_start(struct taker *t, int loop, const struct digest *d
                                int64_t start, int64_t end) {
     taker_init(t, loop, d, size, repo, start, end);
     taker_go(t);
+}
+
+/* Looks and acts on its own loop. */
+struct taker_look {
+    struct taker *t;
+    enum fill_state state;
+    char trouble[256];
+    bool wants_it_later;
+    sem_t done;
+};
+
+static inline void taker_look_run(void *arg) {
+    struct taker_look *l = arg;
+    const struct fetch_end *trouble = fill_reader_trouble(l->t->r);
+    l->state = fill_reader_state(l->t->r);
+    if (trouble) snprintf(l->trouble, sizeof(l->trouble), "%s", trouble->msg);
+    sem_post(&l->done);
+}
+
+static inline struct taker_look taker_look(struct taker *t, void (*run)(void *arg), bool wants_it_later) {
+    struct taker_look l = {.t = t, .wants_it_later = wants_it_later};
+    sem_init(&l.done, 0, 0);
+    loop_call(t->loop, run, &l);
+    sem_wait(&l.done);
+    return l;
+}
+
+static inline void taker_leave_run(void *arg) {
+    struct taker_look *l = arg;
+    if (l->wants_it_later) fill_reader_wants_it_later(l->t->r);
+    taker_leave(l->t, ERR_CANCELLED);
+    sem_post(&l->done);
 }
 
 static inline int taker_wait(struct taker *t) {

@@ -31,7 +31,8 @@ static struct {
     struct asker *asker;
     struct refuser refuser;
     struct fetch_request rq;
-    bool unasked; /* so it refuses */
+    bool unasked;       /* so it refuses */
+    atomic_bool silent; /* it does not answer */
     int code;
     sem_t answered;
 } world;
@@ -39,6 +40,10 @@ static struct {
 static void refuse(void *arg) {
     struct refusal *f = arg;
     struct fetch_end e;
+    if (atomic_load(&world.silent)) {
+        timer_set(&f->timer, 1);
+        return;
+    }
     fetch_end_set(&e, world.refuser.code, "scripted");
     e.unasked = world.unasked;
     f->ev->done(&f->fetch, &e, f->arg);
@@ -67,16 +72,26 @@ static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SO
     return 1;
 }
 
-static int start(void **state) {
-    (void)state;
+static int start_with(int64_t answer_within_ms) {
     memset(&world, 0, sizeof(world));
     clock_set_fake(1000000, 1000);
     world.refuser = (struct refuser){.source = {.ops = &ops, .name = "source"}, .code = ERR_NOT_FOUND};
     sem_init(&world.answered, 0, 0);
     world.loop = loop_new("fetch");
-    world.asker = asker_new(world.loop, NEGATIVE_MS, sources, NULL);
+    world.asker = asker_new(&(struct asker_config){
+        .loop = world.loop, .negative_ms = NEGATIVE_MS, .answer_within_ms = answer_within_ms, .sources = sources});
     loop_start(world.loop);
     return 0;
+}
+
+static int start(void **state) {
+    (void)state;
+    return start_with(0);
+}
+
+static int start_hasty(void **state) {
+    (void)state;
+    return start_with(20);
 }
 
 static int stop(void **state) {
@@ -144,12 +159,37 @@ static void a_refusal_that_cost_nothing_is_not_remembered(void **state) {
     assert_int_equal(asked_after("docker.io", "library/b", FETCH_MANIFEST_HEAD), 3);
 }
 
+/* Whoever waits is told in time; the answer, when it comes, is for who asks next. */
+static void a_silent_source_is_a_timeout_and_is_asked_on(void **state) {
+    (void)state;
+    atomic_store(&world.silent, true);
+    world.rq = (struct fetch_request){.kind = FETCH_BLOB_HEAD, .repo = {.upstream = "docker.io", .path = "library/a"}};
+    for (int i = 0; i < 2; i++) {
+        loop_call(world.loop, put, NULL);
+        sem_wait(&world.answered);
+        assert_int_equal(world.code, ERR_TIMEOUT);
+        assert_int_equal(atomic_load(&world.refuser.asked), 1);
+    }
+    /* A list has no such limit: it waits for the source. */
+    world.rq.kind = FETCH_TAGS;
+    loop_call(world.loop, put, NULL);
+    atomic_store(&world.silent, false);
+    sem_wait(&world.answered);
+    assert_int_equal(world.code, ERR_NOT_FOUND);
+    world.rq.kind = FETCH_BLOB_HEAD;
+    loop_call(world.loop, put, NULL);
+    sem_wait(&world.answered);
+    assert_int_equal(world.code, ERR_NOT_FOUND);
+    assert_int_equal(atomic_load(&world.refuser.asked), 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_upstreams_no_is_remembered_for_a_while, start, stop),
         cmocka_unit_test_setup_teardown(what_is_hosted_is_asked_for_anew_after_a_no, start, stop),
         cmocka_unit_test_setup_teardown(that_central_does_not_answer_is_remembered_of_what_is_hosted_too, start, stop),
         cmocka_unit_test_setup_teardown(a_refusal_that_cost_nothing_is_not_remembered, start, stop),
+        cmocka_unit_test_setup_teardown(a_silent_source_is_a_timeout_and_is_asked_on, start_hasty, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
