@@ -20,6 +20,7 @@ TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-par
 BENCH_PACKAGES := varnish
 LINT_PACKAGES := cppcheck clang-tidy
 DEB_PACKAGES := dpkg-dev debhelper fakeroot
+IMAGE_PACKAGES := umoci skopeo
 COVERAGE_PACKAGES := gcovr
 
 PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
@@ -114,6 +115,8 @@ bench-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
 deb-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(DEB_PACKAGES)
+image-deps:
+	@deploy/local/packages $(IMAGE_PACKAGES)
 coverage-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(COVERAGE_PACKAGES)
 lint-deps:
@@ -198,6 +201,9 @@ install: all
 ## deb          Debian packages entrepot-central and entrepot-edge in build/deb
 deb: deb-deps
 	@deploy/debian/build
+## image        OCI images of both from those packages, in build/image; the same digest for the same commit
+image: image-deps deb
+	@deploy/image/build
 
 ## docs         write the example files and docs/configuration.md anew from the schema
 docs: all
@@ -225,6 +231,6 @@ lint-only: $(GEN_H) $(B)/gen/version_made.h
 		xargs -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check test coverage bench bench-eviction fuzz deps test-deps bench-deps deb-deps coverage-deps lint-deps sample unit fuzzers install deb docs \
+.PHONY: all help run demo check test coverage bench bench-eviction fuzz deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit fuzzers install deb image docs \
 	clean format lint lint-only FORCE
 .SECONDARY:

@@ -1,13 +1,15 @@
-"""The Debian packages: built in two versions, found clean by lintian, installed, upgraded, removed and purged in an overlay of this root."""
+"""The Debian packages: built in two versions, found clean by lintian, installed, upgraded, removed and purged in an overlay of this root.
+The images made from them: the same digest each time, loaded and run by engines."""
 
 import io
+import json
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from lab.base import REPO, run
+from lab.base import REPO, run, wait_until
 from lab.overlay import Overlay
 
 NODES = ("central", "edge")
@@ -44,6 +46,8 @@ def root(tmp_path):
         overlay.run("dpkg", "--purge", "entrepot-central", "entrepot-edge", check=False)
         overlay.run("userdel", "entrepot", check=False)
         overlay.run("rm", "-rf", "/etc/entrepot", "/var/lib/entrepot")
+        # Else each step indexes all man pages of the machine anew.
+        overlay.run("rm", "-f", "/var/lib/man-db/auto-update")
         yield overlay
     finally:
         overlay.stop()
@@ -135,3 +139,49 @@ def test_install_upgrade_remove_purge(packages, root):
     assert root.run("dpkg-query", "-W", "entrepot-*", check=False).returncode != 0
     left = root.run("find", "/etc", "/lib/systemd", "/usr", "/var/lib", "/var/log", "-xdev", "-name", "*entrepot*").stdout.split()
     assert not left
+
+
+@pytest.fixture(scope="module")
+def images(packages, tmp_path_factory):
+    """The folder with the images of the newer packages."""
+    folder = tmp_path_factory.mktemp("images")
+    run(REPO / "deploy/image/build", packages[NEW]["edge"].parent, folder)
+    return folder
+
+
+def test_an_image_made_again_is_the_same_byte_by_byte(packages, images, tmp_path):
+    run(REPO / "deploy/image/build", packages[NEW]["edge"].parent, tmp_path, "edge")
+    first, second = (
+        {p.relative_to(top): p.read_bytes() for p in (top / "entrepot-edge").rglob("*") if p.is_file()} for top in (images, tmp_path)
+    )
+    assert len(first) >= 5 and first == second
+
+
+def test_docker_loads_and_runs_the_images(images, bench):
+    docker = bench.docker()
+    for node in NODES:
+        loaded = docker("load", "-q", "-i", images / f"entrepot-{node}.tar").stdout
+        name = loaded.strip().removeprefix("Loaded image: ")
+        assert name == f"entrepot-{node}:" + NEW.replace("+", "-")
+        assert docker("run", "--rm", "--network", "none", name, "--version").stdout.startswith(f"entrepot-{node} {NEW} ")
+        # As its own user, on a volume that the engine makes.
+        box = docker("run", "-d", "--network", "none", name).stdout.strip()
+        status = ("exec", box, f"entrepot-{node}", "status", "--json")
+        wait_until(lambda: docker(*status, check=False).returncode == 0, lambda: docker("logs", box).stderr)
+        told = json.loads(docker(*status).stdout)
+        assert (told["version"], told["data"]) == (NEW, f"/var/lib/entrepot/{node}")
+        docker("stop", box)
+        assert docker("inspect", "-f", "{{.State.ExitCode}}", box).stdout.strip() == "0"
+
+
+def test_podman_loads_the_images(images, bench):
+    podman = bench.podman()
+    for node in NODES:
+        loaded = podman("load", "-q", "-i", images / f"entrepot-{node}.tar").stdout
+        name = loaded.strip().removeprefix("Loaded image: ")
+        assert name.endswith(f"/entrepot-{node}:" + NEW.replace("+", "-"))
+        (found,) = json.loads(podman("image", "inspect", name).stdout)
+        assert found["Config"]["Entrypoint"] == [f"/usr/bin/entrepot-{node}"]
+        assert found["Labels"]["org.opencontainers.image.version"] == NEW
+        # The layout as it is, too.
+        podman.pull(f"oci:{images}/entrepot-{node}")
