@@ -5,6 +5,7 @@
 
 #include "central/catalog/relearn.h"
 #include "central/names/names_part.h"
+#include "common/store/tag.h"
 
 #include <stdio.h>
 

@@ -3,6 +3,8 @@
 
 #include "common/core/buf.h"
 #include "common/core/log.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,6 +6,7 @@
 #include "common/core/file.h"
 #include "common/core/log.h"
 #include "common/core/map.h"
+#include "common/store/tag.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -10,6 +10,7 @@
 #include "common/core/clock.h"
 #include "common/admin/store_alone.h"
 #include "common/config/units.h"
+#include "common/store/report.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,6 +7,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/store/report.h"
 
 #include <pthread.h>
 #include <string.h>

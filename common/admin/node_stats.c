@@ -5,6 +5,7 @@
 #include "common/core/version.h"
 #include "common/admin/engine_files.h"
 #include "common/admin/store_alone.h"
+#include "common/store/report.h"
 
 #include <string.h>
 

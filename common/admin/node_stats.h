@@ -11,6 +11,7 @@
 #include "common/metrics/metrics.h"
 #include "common/config/node_config.h"
 #include "common/serve/registry.h"
+#include "common/store/report.h"
 #include "common/store/store.h"
 
 /* All borrowed; any but node may be NULL. */

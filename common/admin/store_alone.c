@@ -5,6 +5,8 @@
 #include "common/oci/resolve.h"
 #include "common/oci/usual.h"
 #include "common/admin/control_client.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 #include <stdio.h>
 #include <string.h>

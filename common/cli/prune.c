@@ -6,6 +6,7 @@
 #include "common/admin/store_alone.h"
 #include "common/cli/print.h"
 #include "common/config/units.h"
+#include "common/store/report.h"
 
 #include <string.h>
 

@@ -10,6 +10,7 @@
 #include "common/cli/progress.h"
 #include "common/admin/store_alone.h"
 #include "common/cli/print.h"
+#include "common/store/report.h"
 
 #include <string.h>
 

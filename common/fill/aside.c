@@ -5,6 +5,7 @@
  *
  * A place is written once: readers may be sending from it for as long as the fill lives. */
 #include "common/fill/fill_private.h"
+#include "common/store/part.h"
 
 #include <assert.h>
 #include <string.h>

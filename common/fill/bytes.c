@@ -2,6 +2,7 @@
  * same offsets whose consumed part is given back (pass-through). Thread: fetch loop; fill_bytes_read: any that knows
  * the bytes to be there. */
 #include "common/fill/fill_private.h"
+#include "common/store/part.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,6 +14,7 @@
 #include "common/fill/fill_private.h"
 
 #include "common/core/clock.h"
+#include "common/store/part.h"
 
 #include <assert.h>
 #include <stdio.h>

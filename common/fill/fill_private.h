@@ -5,6 +5,7 @@
 #include "common/core/log.h"
 #include "common/core/map.h"
 #include "common/fill/fill.h"
+#include "common/store/part.h"
 
 /* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. */
 #define FILL_WINDOW (16 * MiB)

@@ -1,6 +1,7 @@
 /* The end of a fill whose bytes are all there: the digest is compared, readers get the last piece, the part file goes
  * into the store. Thread: fetch loop. */
 #include "common/fill/fill_private.h"
+#include "common/store/part.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,6 +5,7 @@
 #define ENTREPOT_FILL_LEDGER_H
 
 #include "common/fill/fill.h"
+#include "common/store/tag.h"
 
 struct ledger {
     /* Fetch loop; see fill_engine_config.ask_catalogue: fill_advise must follow exactly once. */

@@ -2,6 +2,7 @@
  * an earlier life has left in it is hashed again, by the same hasher as all that follows, and the fill goes on from
  * there. Thread: fetch loop. */
 #include "common/fill/fill_private.h"
+#include "common/store/part.h"
 
 #include <string.h>
 

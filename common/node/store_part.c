@@ -4,6 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/oci/manifest.h"
+#include "common/store/report.h"
 
 #include <errno.h>
 #include <stdio.h>

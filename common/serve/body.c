@@ -3,6 +3,7 @@
  *   waiting for a source's word ─▶ head sent ─▶ pumping ⇄ waiting for bytes ─▶ ended
  *          │ failed, or no word for too long: an error     │ failed: the connection is cut */
 #include "common/serve/serve_private.h"
+#include "common/store/tag.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* Lists: repositories of this node, and what all lists share. Thread: serving loop, but for what is marked. */
 #include "common/serve/serve_private.h"
+#include "common/store/report.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -5,6 +5,7 @@
 
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/store/tag.h"
 
 #include <assert.h>
 #include <stdio.h>

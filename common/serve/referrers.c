@@ -6,6 +6,8 @@
 #include "common/core/log.h"
 #include "common/core/workpool.h"
 #include "common/oci/manifest.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* Takes a request apart, finds out which repository it means, and hands it to the file that answers its kind. Thread:
  * serving loop. */
 #include "common/serve/serve_private.h"
+#include "common/store/report.h"
 
 #include <pthread.h>
 #include <stdio.h>

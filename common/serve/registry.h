@@ -9,6 +9,7 @@
 #include "common/http/server.h"
 #include "common/serve/policy.h"
 #include "common/store/store.h"
+#include "common/store/tag.h"
 
 struct registry;
 

@@ -10,6 +10,7 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/serve/tag_set.h"
+#include "common/store/tag.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -106,14 +106,14 @@ static int put_row(struct commit *c, sqlite3 *db) {
 
 static void commit_run(struct writer_job *job, sqlite3 *db) {
     struct commit *c = container_of(job, struct commit, job);
-    store_dirs_sync(c->store);
+    folder_sync(c->store);
     c->code = put_row(c, db);
 }
 
 /* Under the stripe: the file may have been deleted since it was moved in. */
 static int enter(struct commit *c, bool *is_new) {
     char path[STORE_PATH_MAX];
-    store_blob_path(&c->digest, path);
+    folder_blob_path(&c->digest, path);
     if (faccessat(c->store->dir_fd, path, F_OK, 0) < 0) return ERR_NOT_FOUND;
     struct table_value v;
     merge(c, &v);
@@ -145,7 +145,7 @@ static int enter(struct commit *c, bool *is_new) {
 static int back_out(struct commit *c, int code) {
     if (table_find(c->store->table, &c->digest, NULL)) return 0;
     char path[STORE_PATH_MAX];
-    store_blob_path(&c->digest, path);
+    folder_blob_path(&c->digest, path);
     if (!c->part) return code;
     fchmod(open_file_fd(c->part->file), 0600);
     if (renameat(c->store->dir_fd, path, c->store->dir_fd, c->part->path) < 0)
@@ -162,7 +162,7 @@ static void commit_done(struct writer_job *job, int code) {
         writer_submit(s->writer, &c->job);
         return;
     }
-    pthread_mutex_t *stripe = store_stripe(s, &c->digest);
+    pthread_mutex_t *stripe = folder_stripe(s, &c->digest);
     pthread_mutex_lock(stripe);
     code = code == 0 ? enter(c, &is_new) : back_out(c, code);
     pthread_mutex_unlock(stripe);
@@ -191,9 +191,9 @@ static void commit_work(struct work *w) {
     int r = sync_file(c);
     if (r == ERR_NO_SPACE && space_evict(c->store, c->value.size + MiB, SPACE_QUICK) > 0) r = sync_file(c);
     if (r == 0) {
-        pthread_mutex_t *stripe = store_stripe(c->store, &c->digest);
+        pthread_mutex_t *stripe = folder_stripe(c->store, &c->digest);
         pthread_mutex_lock(stripe);
-        r = store_move_in(c->store, c->part->path, &c->digest);
+        r = folder_move_in(c->store, c->part->path, &c->digest);
         if (r == 0) submit(c);
         pthread_mutex_unlock(stripe);
         if (r == 0) return;
@@ -233,7 +233,7 @@ static void adopt(struct commit *c, const struct commit_info *info) {
         commit_end(c, r);
         return;
     }
-    pthread_mutex_t *stripe = store_stripe(c->store, &c->digest);
+    pthread_mutex_t *stripe = folder_stripe(c->store, &c->digest);
     pthread_mutex_lock(stripe);
     submit(c);
     pthread_mutex_unlock(stripe);
@@ -287,7 +287,7 @@ static int commit_and_wait(struct part *p, const struct commit_info *info) {
 int store_adopt(struct store *s, const struct digest *d, const struct commit_info *info) {
     char path[STORE_PATH_MAX];
     struct stat st;
-    store_blob_path(d, path);
+    folder_blob_path(d, path);
     if (fstatat(s->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? ERR_NOT_FOUND : -errno;
     if (!S_ISREG(st.st_mode)) return ERR_NOT_FOUND;
     struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};

@@ -99,7 +99,7 @@ int64_t held_discard(struct store *s, const struct digest *d, const char *to) {
     struct table_value was;
     if (!held_remove(s, d, &was)) return -1;
     char path[STORE_PATH_MAX];
-    store_blob_path(d, path);
+    folder_blob_path(d, path);
     int r = to ? renameat(s->dir_fd, path, s->dir_fd, to) : unlinkat(s->dir_fd, path, 0);
     if (r < 0 && errno != ENOENT) log_warn("blob_unlink_failed", KV_S("path", path), KV_S("why", error_name(-errno)));
     return was.size;
@@ -246,7 +246,7 @@ void store_add_scope(struct store *s, const struct digest *d, uint32_t scope) {
     struct table_value v;
     uint32_t id = table_find(s->table, d, &v);
     if (!id || scope == 0 || table_scope_has(s->table, d, &v, scope)) return;
-    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     id = table_find(s->table, d, &v);
     if (id && table_scope_add(s->table, d, &v, scope)) {
@@ -257,7 +257,7 @@ void store_add_scope(struct store *s, const struct digest *d, uint32_t scope) {
 }
 
 void store_set_pinned(struct store *s, const struct digest *d, bool pinned) {
-    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     struct table_value v;
     if (table_find(s->table, d, &v)) {

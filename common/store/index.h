@@ -5,7 +5,7 @@
 
 #include <sqlite3.h>
 
-#include "common/store/store.h"
+#include "common/store/tag.h"
 #include "common/store/table.h"
 
 #define INDEX_VERSION 1

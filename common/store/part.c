@@ -1,19 +1,15 @@
-/* Part files: bytes on their way in, kept over restarts until they are whole or in the way. Threads: a part has one
- * user at a time (its fill); the record of all of them is under one lock. */
+/* A part file: bytes on their way in, written by one user at a time (its fill). Thread: its user's. */
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/core/clock.h"
 #include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
-#define PARTS_MAX 65536
 /* Place is taken on the disk so much ahead: ext4 then has nothing to allocate page by page, which is a third of what
  * writing costs (100 MB: 27 ms, 18 with place taken). */
 #define RESERVE_STEP (16 * MiB)
@@ -28,38 +24,6 @@ static struct part *part_new(struct store *s, const struct digest *d) {
     p->store = s;
     p->digest = *d;
     return p;
-}
-
-/* Marks d's part as ours. *len: bytes it had. ERR_BUSY if somebody has it open, or there are far too many. */
-static int claim(struct store *s, const struct digest *d, int64_t *len) {
-    int r = ERR_BUSY;
-    pthread_mutex_lock(&s->parts_lock);
-    struct part_record *rec = map_get(s->parts, d, sizeof(*d));
-    if (!rec && map_len(s->parts) < PARTS_MAX) {
-        rec = xcalloc(1, sizeof(*rec));
-        map_set(s->parts, d, sizeof(*d), rec);
-        s->n_parts++;
-    }
-    if (rec && !rec->open) {
-        rec->open = true;
-        *len = rec->len;
-        r = 0;
-    }
-    pthread_mutex_unlock(&s->parts_lock);
-    return r;
-}
-
-/* Gives it back: kept with `len` bytes, or (-1) gone. */
-static void unclaim(struct store *s, const struct digest *d, int64_t len) {
-    pthread_mutex_lock(&s->parts_lock);
-    struct part_record *rec = map_get(s->parts, d, sizeof(*d));
-    if (rec && len < 0) {
-        map_del(s->parts, d, sizeof(*d));
-        s->n_parts--;
-    } else if (rec) {
-        *rec = (struct part_record){.len = len, .mtime = clock_wall_s()};
-    }
-    pthread_mutex_unlock(&s->parts_lock);
 }
 
 static int try_open(struct part *p, int flags) {
@@ -83,26 +47,17 @@ static int64_t contiguous(const struct part *p) {
     return hole < 0 || hole > p->len ? p->len : hole;
 }
 
-/* --- one of them --- */
-
-bool part_exists(struct store *s, const struct digest *d) {
-    pthread_mutex_lock(&s->parts_lock);
-    bool known = map_get(s->parts, d, sizeof(*d)) != NULL;
-    pthread_mutex_unlock(&s->parts_lock);
-    return known;
-}
-
 int part_open(struct store *s, const struct digest *d, struct part **out, int64_t *have, struct error *err) {
     int64_t known = 0;
-    int r = claim(s, d, &known);
+    int r = parts_claim(s, d, &known);
     if (r < 0) return error_set(err, r, "this blob is being written already");
     struct part *p = part_new(s, d);
-    store_part_path(d, p->path);
+    folder_part_path(d, p->path);
     r = open_file_of(p, 0, err);
     struct stat st = {0};
     if (r == 0 && fstat(open_file_fd(p->file), &st) < 0) r = error_errno(err, "reading the size of %s", p->path);
     if (r < 0) {
-        unclaim(s, d, known ? known : -1);
+        parts_unclaim(s, d, known ? known : -1);
         open_file_unref(p->file);
         free(p);
         return r;
@@ -221,7 +176,7 @@ void part_discard(struct part *p) {
     if (unlinkat(p->store->dir_fd, p->path, 0) < 0 && errno != ENOENT)
         log_warn("part_unlink_failed", KV_S("path", p->path), KV_S("why", error_name(-errno)));
     p->store->part_bytes -= p->len;
-    if (!p->temp) unclaim(p->store, &p->digest, -1);
+    if (!p->temp) parts_unclaim(p->store, &p->digest, -1);
     part_free(p);
 }
 
@@ -232,7 +187,7 @@ void part_close(struct part *p) {
         return;
     }
     trim(p);
-    unclaim(p->store, &p->digest, p->len);
+    parts_unclaim(p->store, &p->digest, p->len);
     part_free(p);
 }
 
@@ -242,97 +197,4 @@ void part_moved(struct part *p) {
         part_close(p);
     else
         part_discard(p);
-}
-
-/* --- all of them --- */
-
-/* "sha256-<hex>.part" */
-static bool parse_name(const char *name, struct digest *d) {
-    char s[DIGEST_STR_MAX];
-    size_t len = strlen(name);
-    if (len < 12 || len - 5 >= sizeof(s) || strcmp(name + len - 5, ".part") != 0) return false;
-    memcpy(s, name, len - 5);
-    s[len - 5] = '\0';
-    if (s[6] != '-') return false;
-    s[6] = ':';
-    return digest_parse(d, s, len - 5) == 0;
-}
-
-/* What a killed process had taken ahead. */
-static void give_back(int fills_fd, const char *name, int64_t len) {
-    _cleanup_(closep) int fd = openat(fills_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && ftruncate(fd, len) < 0)
-        log_warn("part_trim_failed", KV_S("path", name), KV_S("why", error_name(-errno)));
-}
-
-static void note(struct store *s, int fills_fd, const char *name) {
-    struct digest d;
-    struct stat st;
-    size_t len = strlen(name);
-    if (len > 4 && strcmp(name + len - 4, ".tmp") == 0) {
-        unlinkat(fills_fd, name, 0);
-        return;
-    }
-    if (!parse_name(name, &d) || fstatat(fills_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode)) return;
-    if (st.st_size == 0) {
-        unlinkat(fills_fd, name, 0);
-        return;
-    }
-    if (st.st_blocks * 512LL >= st.st_size + MiB) give_back(fills_fd, name, st.st_size);
-    struct part_record *rec = xcalloc(1, sizeof(*rec));
-    *rec = (struct part_record){.len = st.st_size, .mtime = st.st_mtime};
-    map_set(s->parts, &d, sizeof(d), rec);
-    s->part_bytes += st.st_size;
-    s->n_parts++;
-}
-
-int parts_scan(struct store *s, struct error *err) {
-    int fd = openat(s->dir_fd, "fills", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int r = error_errno(err, "reading %s/fills", s->dir);
-        closep(&fd);
-        return r;
-    }
-    for (struct dirent *e; (e = readdir(dir));) {
-        if (e->d_name[0] != '.') note(s, fd, e->d_name);
-    }
-    closedir(dir);
-    return 0;
-}
-
-struct oldest {
-    const void *key;
-    int64_t mtime;
-};
-
-static bool look_at(const void *key, size_t key_len, void *value, void *arg) {
-    const struct part_record *rec = value;
-    struct oldest *o = arg;
-    (void)key_len;
-    if (!rec->open && (!o->key || rec->mtime < o->mtime)) *o = (struct oldest){key, rec->mtime};
-    return true;
-}
-
-int64_t parts_drop_oldest(struct store *s, int64_t before) {
-    struct oldest o = {0};
-    struct digest d;
-    int64_t len = -1;
-    pthread_mutex_lock(&s->parts_lock);
-    map_each(s->parts, look_at, &o);
-    if (o.key && o.mtime < before) {
-        memcpy(&d, o.key, sizeof(d));
-        struct part_record *rec = map_get(s->parts, &d, sizeof(d));
-        rec->open = true; /* ours, until it is gone */
-        len = rec->len;
-    }
-    pthread_mutex_unlock(&s->parts_lock);
-    if (len < 0) return -1;
-    char path[STORE_PATH_MAX];
-    store_part_path(&d, path);
-    if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT)
-        log_warn("part_unlink_failed", KV_S("path", path), KV_S("why", error_name(-errno)));
-    s->part_bytes -= len;
-    unclaim(s, &d, -1);
-    return len;
 }

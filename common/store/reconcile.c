@@ -119,8 +119,8 @@ static void drop_missing(struct pass *p) {
         struct digest d;
         char path[STORE_PATH_MAX];
         if (p->seen[id / 8] & (1u << id % 8) || !table_get(s->table, id, &d, NULL)) continue;
-        store_blob_path(&d, path);
-        pthread_mutex_t *stripe = store_stripe(s, &d);
+        folder_blob_path(&d, path);
+        pthread_mutex_t *stripe = folder_stripe(s, &d);
         pthread_mutex_lock(stripe);
         bool gone = faccessat(s->dir_fd, path, F_OK, 0) < 0 && errno == ENOENT;
         struct table_value was;

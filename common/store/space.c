@@ -133,7 +133,7 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
     bool manifest = v.flags & BLOB_MANIFEST;
     bool veto = manifest && ((flags & SPACE_QUICK) || child_held(s, d));
     int64_t freed = 0;
-    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     if (table_find(s->table, d, &v) == id && !(v.flags & (BLOB_PINNED | BLOB_HOSTED))) {
         if (!veto && !files_in_use(s->files, d)) freed = held_discard(s, d, NULL);
@@ -387,7 +387,7 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
             uint32_t id = all[i].id;
             if ((table_freq(s->table, id) > 0) != used_more || !table_get(s->table, id, &d, &v) || !is_clearable(&v))
                 continue;
-            store_blob_path(&d, path);
+            folder_blob_path(&d, path);
             if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
             s->cleared[s->n_cleared++] = d;
             freed += v.size;
@@ -420,7 +420,7 @@ int64_t space_clear(struct store *s) {
 static void forget_cleared(struct store *s) {
     for (size_t i = 0; i < s->n_cleared; i++) {
         struct table_value was;
-        pthread_mutex_t *stripe = store_stripe(s, &s->cleared[i]);
+        pthread_mutex_t *stripe = folder_stripe(s, &s->cleared[i]);
         pthread_mutex_lock(stripe);
         if (held_remove(s, &s->cleared[i], &was)) {
             s->evictions++;

@@ -5,144 +5,16 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/statvfs.h>
 
 #include "common/core/clock.h"
 #include "common/core/alloc.h"
-#include "common/core/file.h"
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
 #define FILES_MAX 4096
-
-/* --- paths --- */
-
-void store_blob_path(const struct digest *d, char out[STORE_PATH_MAX]) {
-    char hex[DIGEST_STR_MAX];
-    digest_hex(d, hex);
-    snprintf(out, STORE_PATH_MAX, "blobs/%s/%.2s/%s", digest_alg_name(d->alg), hex, hex);
-}
-
-void store_part_path(const struct digest *d, char out[STORE_PATH_MAX]) {
-    char hex[DIGEST_STR_MAX];
-    snprintf(out, STORE_PATH_MAX, "fills/%s-%s.part", digest_alg_name(d->alg), digest_hex(d, hex));
-}
-
-pthread_mutex_t *store_stripe(struct store *s, const struct digest *d) {
-    return &s->stripes[(d->bytes[8] ^ d->bytes[9]) % STRIPES];
-}
-
-static int sync_dir(const struct store *s, const char *path) {
-    _cleanup_(closep) int fd = openat(s->dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-static int make_blob_dir(struct store *s, const struct digest *d) {
-    char path[STORE_PATH_MAX];
-    snprintf(path, sizeof(path), "blobs/%s/%02x", digest_alg_name(d->alg), d->bytes[0]);
-    if (mkdirat(s->dir_fd, path, 0700) < 0 && errno != EEXIST) return -errno;
-    snprintf(path, sizeof(path), "blobs/%s", digest_alg_name(d->alg));
-    return sync_dir(s, path);
-}
-
-int store_move_in(struct store *s, const char *from, const struct digest *d) {
-    char to[STORE_PATH_MAX];
-    store_blob_path(d, to);
-    int r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 ? -errno : 0;
-    if (r == -ENOENT && (r = make_blob_dir(s, d)) == 0) r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 ? -errno : 0;
-    if (r == -ENOSPC || r == -EDQUOT) r = ERR_NO_SPACE;
-    if (r == 0) atomic_fetch_or(&s->dirty_dirs[d->alg == DIGEST_SHA512][d->bytes[0] / 32], 1u << d->bytes[0] % 32);
-    return r;
-}
-
-void store_dirs_sync(struct store *s) {
-    for (unsigned a = 0; a < 2; a++) {
-        for (unsigned w = 0; w < 8; w++) {
-            uint32_t bits = atomic_load(&s->dirty_dirs[a][w]) ? atomic_exchange(&s->dirty_dirs[a][w], 0) : 0;
-            for (; bits; bits &= bits - 1) {
-                char path[STORE_PATH_MAX];
-                unsigned byte = w * 32 + (unsigned)__builtin_ctz(bits);
-                snprintf(path, sizeof(path), "blobs/%s/%02x", digest_alg_name(a ? DIGEST_SHA512 : DIGEST_SHA256), byte);
-                int r = sync_dir(s, path);
-                if (r < 0) log_warn("folder_sync_failed", KV_S("path", path), KV_S("why", error_name(r)));
-            }
-        }
-    }
-}
-
-void store_work_begin(struct store *s) {
-    pthread_mutex_lock(&s->idle_lock);
-    s->in_flight++;
-    pthread_mutex_unlock(&s->idle_lock);
-}
-
-void store_work_end(struct store *s) {
-    pthread_mutex_lock(&s->idle_lock);
-    s->in_flight--;
-    pthread_cond_broadcast(&s->idle);
-    pthread_mutex_unlock(&s->idle_lock);
-}
-
-/* --- the folder --- */
-
-static int lock_dir(struct store *s, struct error *err) {
-    s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0) {
-        int r = error_errno(err, "opening %s/lock", s->dir);
-        error_hint(err, "the data folder must be writable for the user the daemon runs as, and its disk not full");
-        return r;
-    }
-    char pid[32] = "";
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        ssize_t n = errno == EWOULDBLOCK ? pread(s->lock_fd, pid, sizeof(pid) - 1, 0) : 0;
-        pid[strspn(pid, "0123456789")] = '\0';
-        int r = error_set(err, ERR_BUSY, "%s is in use by another process%s%s%s", s->dir, n > 0 ? " (pid " : "", pid,
-                          n > 0 ? ")" : "");
-        error_hint(err, "stop the other one, or give this one a `data` folder of its own");
-        return r;
-    }
-    int len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
-    if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, pid, (size_t)len, 0) < 0)
-        log_warn("lock_pid_not_written", KV_S("path", s->dir), KV_S("why", error_name(-errno)));
-    return 0;
-}
-
-/* What stands there may be another user's, or its file system read-only: said here, before somebody finds that
- * something of it cannot be replaced. */
-static int check_writable(struct store *s, struct error *err) {
-    static const struct {
-        const char *name;
-        int mode;
-    } must[] = {{".", W_OK | X_OK}, {"index.db", R_OK | W_OK}, {"blobs", W_OK | X_OK}, {"fills", W_OK | X_OK}};
-    for (size_t i = 0; i < ARRAY_LEN(must); i++) {
-        if (faccessat(s->dir_fd, must[i].name, must[i].mode, AT_EACCESS) == 0 || errno == ENOENT) continue;
-        int r = i == 0 ? error_errno(err, "data folder %s: cannot write", s->dir)
-                       : error_errno(err, "data folder %s: cannot write %s", s->dir, must[i].name);
-        error_hint(err, "make it and all in it writable for user %u (chown -R)", (unsigned)geteuid());
-        return r;
-    }
-    return 0;
-}
-
-static int make_dirs(struct store *s, struct error *err) {
-    int r = dir_make_all(s->dir, 0700, err);
-    if (r < 0) return r;
-    s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->dir_fd < 0) return error_errno(err, "opening %s", s->dir);
-    r = check_writable(s, err);
-    if (r == 0) r = lock_dir(s, err);
-    if (r < 0) return r;
-    static const char *const dirs[] = {"blobs", "blobs/sha256", "blobs/sha512", "fills"};
-    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
-        if (mkdirat(s->dir_fd, dirs[i], 0700) < 0 && errno != EEXIST)
-            return error_errno(err, "making %s/%s", s->dir, dirs[i]);
-    }
-    return 0;
-}
 
 /* --- the index --- */
 
@@ -351,7 +223,7 @@ static void store_free(struct store *s) {
 
 int store_open_with(struct store **out, const struct store_config *cfg, bool fresh, struct error *err) {
     struct store *s = store_new(cfg);
-    int r = make_dirs(s, err);
+    int r = folder_open(s, err);
     if (r == 0) r = parts_scan(s, err);
     if (r == 0) quarantine_bound(s);
     if (r == 0) r = open_index(s, fresh, err);
@@ -367,13 +239,6 @@ int store_open_with(struct store **out, const struct store_config *cfg, bool fre
 
 int store_open(struct store **out, const struct store_config *cfg, struct error *err) {
     return store_open_with(out, cfg, false, err);
-}
-
-void store_wait_reconciled(struct store *s) {
-    pthread_mutex_lock(&s->idle_lock);
-    while (!s->reconciled)
-        pthread_cond_wait(&s->idle, &s->idle_lock);
-    pthread_mutex_unlock(&s->idle_lock);
 }
 
 void store_close(struct store *s) {
@@ -407,7 +272,7 @@ bool store_lookup_in(const struct store *s, const struct digest *d, uint32_t sco
 /* The table says we hold it; the folder says no. */
 static int lost(struct store *s, const struct digest *d, const char *why) {
     char name[DIGEST_STR_MAX];
-    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     int64_t size = held_discard(s, d, NULL);
     pthread_mutex_unlock(stripe);
@@ -432,7 +297,7 @@ static int open_path(const struct store *s, const char *path, bool now) {
 
 static int open_fresh(struct store *s, const struct digest *d, int64_t size, bool now, struct open_file **out) {
     char path[STORE_PATH_MAX];
-    store_blob_path(d, path);
+    folder_blob_path(d, path);
     int fd = open_path(s, path, now);
     if (fd < 0 && fd != -ENOENT) return fd;
     if (fd < 0)
@@ -532,7 +397,7 @@ int store_sync(struct store *s) {
 }
 
 void store_delete(struct store *s, const struct digest *d) {
-    pthread_mutex_t *stripe = store_stripe(s, d);
+    pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     held_discard(s, d, NULL);
     pthread_mutex_unlock(stripe);

@@ -98,30 +98,6 @@ void store_recall_done(struct store *s);
 /* Any thread, queued: forgets and unlinks. */
 void store_delete(struct store *s, const struct digest *d);
 
-/* --- part files: one writer each (the fill); thread: one at a time --- */
-struct part;
-/* Opens or continues the part file of d. *have: bytes from the start that may be trusted to be contiguous (not yet to
- * be right), up to the first hole. ERR_BUSY if that digest has an open part already, ERR_NO_SPACE, -errno. */
-int part_open(struct store *s, const struct digest *d, struct part **out, int64_t *have, struct error *err) must_check;
-/* One that nobody continues: it is gone when it is discarded, or with the process. */
-int part_new_temp(struct store *s, const struct digest *d, struct part **out, struct error *err) must_check;
-/* Has d a part file already? Any thread. */
-bool part_exists(struct store *s, const struct digest *d);
-/* The file, for reading what has been written (reference given to the caller). */
-struct open_file *part_file(struct part *p);
-/* It will be `size` bytes long, as far as is known now, and is written on from `from`: room is taken on the disk ahead
- * of the writes, where there is plenty. */
-void part_expect(struct part *p, int64_t from, int64_t size);
-/* Writes at an offset (pwrite until done). ERR_NO_SPACE: the disk is full or the limit is reached and nothing more
- * could be evicted; -errno otherwise. Accounts the space and wakes eviction early enough that a fill seldom waits for
- * it. May block on disk: fetch loop or work pool. */
-int part_write(struct part *p, int64_t offset, const void *data, size_t len) must_check;
-int part_truncate(struct part *p, int64_t len) must_check;
-/* Closes, keeping the bytes, if there are any, for later. */
-void part_close(struct part *p);
-/* Closes and removes. */
-void part_discard(struct part *p);
-
 /* What is known of a finished blob. Everything is copied. */
 struct commit_info {
     int64_t size;
@@ -134,11 +110,6 @@ struct commit_info {
     size_t n_children;
     unsigned uses; /* by others than the one it was got for: it comes in used so often */
 };
-/* The bytes are all there and proved by the caller. Syncs in the work pool, renames, adds the row and the table entry,
- * closes p (p must not be used after the call; references from part_file stay good). done(code, arg) runs on the work
- * pool or index writer: 0 once lookups find the blob; on failure (ERR_NO_SPACE, -EIO) the part is kept unless it cannot
- * be. ERR_NOT_FOUND: it was deleted or evicted again at the same moment. */
-void part_commit(struct part *p, const struct commit_info *info, void (*done)(int code, void *arg), void *arg);
 /* A small whole blob from memory (manifests, imports): checked against d here, written, synced, committed as above. Any
  * thread that may block. */
 int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
@@ -147,75 +118,6 @@ int store_put(struct store *s, const struct digest *d, const void *data, size_t 
  * it is held; info's size is not looked at. 0, ERR_NOT_FOUND: there is no such file; or what the index said. */
 int store_adopt(struct store *s, const struct digest *d, const struct commit_info *info) must_check;
 
-/* --- tags: (canonical repository, tag) -> digest. In memory and in the index. Any thread. --- */
-struct tag_record {
-    struct digest digest;
-    int64_t checked_at; /* wall seconds of the last check at its source */
-    int64_t size;       /* of the manifest, -1 unknown */
-    char media_type[256];
-    bool deleted; /* its source has said it is gone; still served while held */
-};
-bool store_tag_get(const struct store *s, const char *repo, const char *tag, struct tag_record *out);
-/* In memory at once, on disk soon (batched). */
-void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_record *rec);
-void store_tag_forget(struct store *s, const char *repo, const char *tag);
-/* Tags of one repository in ASCII order, after `last` ("" : from the start), at most max. Names are copied to out
- * (caller frees each and the array). */
-size_t store_tags(const struct store *s, const char *repo, const char *last, size_t max, char ***out);
-
-/* --- for people: blocking reads through a connection of their own. Work pool or control thread. --- */
-struct store_usage {
-    int64_t blobs, bytes; /* committed */
-    int64_t manifests, tags;
-    int64_t parts, part_bytes; /* in flight or waiting to be continued */
-    int64_t quarantined, quarantine_bytes;
-    int64_t limit; /* in force: configured, or what the file system allows; 0: nothing can be kept */
-    int64_t disk_free, disk_total;
-    int64_t evictions, evicted_bytes; /* since start */
-};
-/* Any thread, cheap. */
-void store_usage(const struct store *s, struct store_usage *out);
-/* Repositories (repo "" ) in ASCII order with their number of tags, manifests and bytes of manifests; */
-int store_each_repo(struct store *s,
-                    bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg,
-                    struct error *err) must_check;
-/* Tags of one repository, with whether the manifest and all its children are held. */
-int store_each_tag(struct store *s, const char *repo,
-                   bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
-                   struct error *err) must_check;
-/* Manifests of one repository that refer to `child`, in the order of their digests. */
-int store_each_parent(struct store *s, const char *repo, const struct digest *child,
-                      bool (*fn)(const struct digest *parent, void *arg), void *arg, struct error *err) must_check;
-/* Every held blob; fn may not call the store. */
-int store_each_blob(struct store *s,
-                    bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),
-                    void *arg, struct error *err) must_check;
-
-#define VERIFY_NAMED_MAX 64
-struct verify_report {
-    int64_t checked, bytes, bad, missing, adopted;
-    struct digest named[VERIFY_NAMED_MAX]; /* the first of the bad ones */
-};
-/* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/, which keeps the newest
- * sixteen and 1 GiB, and forgotten. progress may be NULL; return false from it to stop. Work pool or a command without
- * a daemon. */
-int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),
-                 void *arg, struct verify_report *out, struct error *err) must_check;
-/* Work pool: reads one held blob again. 0: it is right. ERR_MISMATCH: it was wrong or cannot be read, and is held no
- * more: what is hosted goes to quarantine/, the rest goes, for it can be had again. ERR_NOT_FOUND, ERR_CANCELLED (the
- * process is about to stop), -errno: nothing was found out. */
-int store_recheck(struct store *s, const struct digest *d) must_check;
-/* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
- * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
- * index.db.old; tags, scopes and what is pinned or hosted are carried over as far as it can still be read. */
-int store_rebuild(const char *dir,
-                  int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
-                                 size_t *n),
-                  struct verify_report *out, struct error *err) must_check;
 /* Any thread, when the process is about to stop: eviction in bulk and store_prune end soon. */
 void store_stop_bulk(struct store *s);
-/* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. Returns bytes
- * freed. */
-int64_t store_prune(struct store *s, int64_t target);
-
 #endif

@@ -15,9 +15,12 @@
 #include "common/store/files.h"
 #include "common/store/index.h"
 #include "common/store/intern.h"
+#include "common/store/part.h"
+#include "common/store/report.h"
 #include "common/store/scopes.h"
 #include "common/store/store.h"
 #include "common/store/table.h"
+#include "common/store/tag.h"
 #include "common/store/tags.h"
 #include "common/db/writer.h"
 
@@ -80,16 +83,23 @@ struct store {
     struct map *salvaged;    /* until reconciliation is over: digest to struct salvaged; NULL: the index was good */
 };
 
-/* --- paths, relative to dir_fd --- */
-void store_blob_path(const struct digest *d, char out[STORE_PATH_MAX]);
-void store_part_path(const struct digest *d, char out[STORE_PATH_MAX]);
+/* --- folder.c: paths are relative to dir_fd --- */
+/* Makes and locks it, and says what of it cannot be written. Control thread. */
+int folder_open(struct store *s, struct error *err) must_check;
+void folder_blob_path(const struct digest *d, char out[STORE_PATH_MAX]);
+void folder_part_path(const struct digest *d, char out[STORE_PATH_MAX]);
 /* rename into blobs/, making the folder if need be; marks it for dirs_sync. -errno. */
-int store_move_in(struct store *s, const char *from, const struct digest *d);
+int folder_move_in(struct store *s, const char *from, const struct digest *d);
 /* Syncs the folders that were renamed into. Index writer. */
-void store_dirs_sync(struct store *s);
-pthread_mutex_t *store_stripe(struct store *s, const struct digest *d);
+void folder_sync(struct store *s);
+pthread_mutex_t *folder_stripe(struct store *s, const struct digest *d);
+
+/* --- jobs.c --- */
 void store_work_begin(struct store *s);
 void store_work_end(struct store *s);
+
+/* --- store.c --- */
+/* fresh: the index is made anew. */
 int store_open_with(struct store **out, const struct store_config *cfg, bool fresh, struct error *err) must_check;
 
 /* --- held.c: the one door through which blobs become held or cease to be. Under d's stripe. --- */
@@ -115,10 +125,6 @@ void held_info(const struct store *s, const struct table_value *v, struct blob_i
 void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info);
 
 /* --- part.c --- */
-struct part_record {
-    int64_t len, mtime;
-    bool open;
-};
 struct part {
     struct store *store;
     struct digest digest;
@@ -129,12 +135,22 @@ struct part {
     bool temp;        /* store_put's: has no record, cannot be continued */
     char path[STORE_PATH_MAX];
 };
+/* The file is in blobs/ now, or back in fills/: p is gone. */
+void part_moved(struct part *p);
+
+/* --- parts.c --- */
+struct part_record {
+    int64_t len, mtime;
+    bool open;
+};
 /* At open: notes the part files and removes stray temporary ones. */
 int parts_scan(struct store *s, struct error *err) must_check;
 /* Removes the oldest closed part file not touched since `before`. Returns its bytes, -1 if there is none. */
 int64_t parts_drop_oldest(struct store *s, int64_t before);
-/* The file is in blobs/ now, or back in fills/: p is gone. */
-void part_moved(struct part *p);
+/* Marks d's part as the caller's. *len: bytes it had. ERR_BUSY if somebody has it open, or there are far too many. */
+int parts_claim(struct store *s, const struct digest *d, int64_t *len) must_check;
+/* Gives it back: kept with `len` bytes, or (-1) gone. */
+void parts_unclaim(struct store *s, const struct digest *d, int64_t len);
 
 /* --- space.c --- */
 enum { SPACE_QUICK = 1 }; /* a fetch loop asks: few victims, nothing that needs the index */
@@ -165,9 +181,11 @@ struct salvaged {
 /* The index has been made anew and the old one is beside it: tags are taken over, and s->salvaged is filled. */
 void salvage(struct store *s, const char *path);
 
-/* --- verify.c --- */
+/* --- quarantine.c --- */
 /* Counts what is in quarantine/; of what is too much there the oldest goes. */
 void quarantine_bound(struct store *s);
+/* Moves the file of a held blob there; it is held no more. */
+int quarantine_take(struct store *s, const struct digest *d, struct error *err) must_check;
 
 /* --- reconcile.c --- */
 /* Compares folder and table; *missing and *adopted are added to. Work pool or a command. */

@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_STORE_TAGS_H
 #define ENTREPOT_STORE_TAGS_H
 
-#include "common/store/store.h"
+#include "common/store/tag.h"
 
 struct tags;
 

@@ -7,6 +7,7 @@
 #include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
 #include "edge/pull/lookups.h"
+#include "common/store/tag.h"
 
 #include <string.h>
 

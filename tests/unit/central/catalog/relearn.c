@@ -2,6 +2,7 @@
 #include "tests/unit/common/store/fixture.h"
 
 #include "central/catalog/relearn.h"
+#include "common/store/tag.h"
 
 static char dir[256];
 static struct store *store;

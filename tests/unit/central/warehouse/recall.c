@@ -2,6 +2,8 @@
 #include "tests/unit/common/store/fixture.h"
 
 #include "central/warehouse/recall.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 #include <unistd.h>
 

@@ -14,6 +14,7 @@
 #include "common/core/file.h"
 #include "common/fill/fill.h"
 #include "tests/unit/support/folder.h"
+#include "common/store/part.h"
 
 #define MB ((int64_t)1024 * 1024)
 #define CHUNK ((int64_t)128 * 1024)

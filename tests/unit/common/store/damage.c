@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 
 #include "common/core/file.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 static void damage_index(const char *bytes, size_t len) {
     char path[512];

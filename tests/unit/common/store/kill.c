@@ -8,6 +8,9 @@
 #include <sys/wait.h>
 
 #include "common/core/log.h"
+#include "common/store/part.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 #define ROUNDS 20
 #define BLOBS_MAX 100000u

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include "common/core/log.h"
+#include "common/store/tag.h"
 
 static char dir[256];
 static struct store *store;

@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 
 #include "common/core/log.h"
+#include "common/store/part.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 static char dir[256];
 static struct store *store;

@@ -7,6 +7,9 @@
 #include <sys/wait.h>
 
 #include "common/core/file.h"
+#include "common/store/part.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 static void a_committed_part_is_found_and_survives_reopening(void **state) {
     (void)state;

@@ -7,6 +7,8 @@
 
 #include "common/core/log.h"
 #include "common/store/table.h"
+#include "common/store/report.h"
+#include "common/store/tag.h"
 
 #define READERS 3
 

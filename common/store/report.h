@@ -1,0 +1,60 @@
+/* What a person asks a store: how full it is, what it holds, whether that is right, and to make room. Blocking reads go
+ * through a connection of their own. Thread: work pool, or a command, unless said otherwise. */
+#ifndef ENTREPOT_STORE_REPORT_H
+#define ENTREPOT_STORE_REPORT_H
+
+#include "common/store/tag.h"
+
+struct store_usage {
+    int64_t blobs, bytes; /* committed */
+    int64_t manifests, tags;
+    int64_t parts, part_bytes; /* in flight or waiting to be continued */
+    int64_t quarantined, quarantine_bytes;
+    int64_t limit; /* in force: configured, or what the file system allows; 0: nothing can be kept */
+    int64_t disk_free, disk_total;
+    int64_t evictions, evicted_bytes; /* since start */
+};
+/* Any thread, cheap. */
+void store_usage(const struct store *s, struct store_usage *out);
+/* Repositories (repo "" ) in ASCII order with their number of tags, manifests and bytes of manifests; */
+int store_each_repo(struct store *s,
+                    bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg,
+                    struct error *err) must_check;
+/* Tags of one repository, with whether the manifest and all its children are held. */
+int store_each_tag(struct store *s, const char *repo,
+                   bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
+                   struct error *err) must_check;
+/* Manifests of one repository that refer to `child`, in the order of their digests. */
+int store_each_parent(struct store *s, const char *repo, const struct digest *child,
+                      bool (*fn)(const struct digest *parent, void *arg), void *arg, struct error *err) must_check;
+/* Every held blob; fn may not call the store. */
+int store_each_blob(struct store *s,
+                    bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),
+                    void *arg, struct error *err) must_check;
+
+#define VERIFY_NAMED_MAX 64
+struct verify_report {
+    int64_t checked, bytes, bad, missing, adopted;
+    struct digest named[VERIFY_NAMED_MAX]; /* the first of the bad ones */
+};
+/* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/, which keeps the newest
+ * sixteen and 1 GiB, and forgotten. progress may be NULL; return false from it to stop. Work pool or a command without
+ * a daemon. */
+int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),
+                 void *arg, struct verify_report *out, struct error *err) must_check;
+/* Work pool: reads one held blob again. 0: it is right. ERR_MISMATCH: it was wrong or cannot be read, and is held no
+ * more: what is hosted goes to quarantine/, the rest goes, for it can be had again. ERR_NOT_FOUND, ERR_CANCELLED (the
+ * process is about to stop), -errno: nothing was found out. */
+int store_recheck(struct store *s, const struct digest *d) must_check;
+/* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
+ * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
+ * index.db.old; tags, scopes and what is pinned or hosted are carried over as far as it can still be read. */
+int store_rebuild(const char *dir,
+                  int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
+                                 size_t *n),
+                  struct verify_report *out, struct error *err) must_check;
+/* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. Returns bytes
+ * freed. */
+int64_t store_prune(struct store *s, int64_t target);
+
+#endif
