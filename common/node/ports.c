@@ -47,7 +47,7 @@ static void on_access(const struct http_access *a, void *arg) {
 }
 
 static void on_registry_request(struct http_req *req, void *arg) {
-    registry_handle(((struct ports *)arg)->node->registry, req);
+    registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){CALLER_CLIENT});
 }
 
 static void say(struct http_req *req, int status, const char *text) {
@@ -59,7 +59,7 @@ static void on_node_request(struct http_req *req, void *arg) {
     struct route_hit hit;
     char allow[METHODS_TEXT_MAX];
     if (strncmp(http_req_target(req), "/v2", 3) == 0) {
-        registry_handle_node(p->node->registry, req);
+        registry_handle(p->node->registry, req, &(struct caller){CALLER_NODE});
         return;
     }
     switch (routes_find(&p->routes, PORT_NODE, http_req_target(req), http_req_method(req), &hit)) {
@@ -78,7 +78,7 @@ static void on_node_request(struct http_req *req, void *arg) {
 }
 
 static void on_v2(struct http_req *req, void *arg) {
-    registry_handle(((struct node *)arg)->registry, req);
+    registry_handle(((struct node *)arg)->registry, req, &(struct caller){CALLER_SOCKET});
 }
 
 static void status(json_t *into, void *arg) {

@@ -314,7 +314,7 @@ static bool may_begin(struct body *b, enum fill_state state) {
      * client that wants a part waits for the length first. Another node skips what it has. */
     b->as_whole = b->lengthless = fill_reader_settled_size(b->reader) < 0 || b->size < 0;
     if (b->impatient) return true;
-    return (!b->lengthless || b->wants_all || x->from_node) && sees_start(b);
+    return (!b->lengthless || b->wants_all || x->caller.kind == CALLER_NODE) && sees_start(b);
 }
 
 /* Nobody has agreed to send it for so long that the client would soon give up. The fill goes on: who asks again may

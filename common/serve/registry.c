@@ -118,7 +118,7 @@ struct exchange *exchange_new(void) {
         x = malloc(sizeof(*x));
         if (!x) abort();
     }
-    x->waiting = x->is_manifest = x->is_head = x->from_node = false;
+    x->waiting = x->is_manifest = x->is_head = false;
     x->warning[0] = '\0';
     x->body = NULL;
     x->age_s = -1;
@@ -184,63 +184,14 @@ static bool resolve(struct exchange *x, const struct name_rules *rules) {
     return false;
 }
 
-#define PUSHES "this node does not take pushes or deletions"
-
-static void refuse_method(struct http_req *req, const char *allow, const char *why) {
-    http_reply_header(req, "Allow", allow);
-    serve_error(req, REGERR_UNSUPPORTED, why, NULL);
-}
-
-/* Neither GET nor HEAD. */
-static void refuse_unreadable(struct exchange *x, enum http_method method) {
-    bool changes = method == HTTP_POST || method == HTTP_PUT || method == HTTP_PATCH || method == HTTP_DELETE;
-    refuse_method(x->req, x->asked.endpoint == OCI_UPLOADS ? "" : "GET, HEAD",
-                  changes ? PUSHES : "only GET and HEAD are answered here");
-}
-
-/* What needs no repository. */
-static bool answer_without_repository(struct exchange *x) {
-    switch (x->asked.endpoint) {
-    case OCI_BASE:
-        http_reply_header(x->req, "Docker-Distribution-Api-Version", "registry/2.0");
-        http_reply(x->req, 200, "application/json", "{}", 2);
-        return true;
-    case OCI_CATALOG:
-        serve_catalog(x);
-        return true;
-    case OCI_UPLOADS:
-        refuse_method(x->req, "", PUSHES);
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void answer_kind(struct exchange *x) {
-    switch (x->asked.endpoint) {
-    case OCI_BLOB:
-        serve_blob(x);
-        return;
-    case OCI_MANIFEST:
-        serve_manifest(x);
-        return;
-    case OCI_TAGS:
-        serve_tags(x);
-        return;
-    default:
-        serve_referrers(x);
-        return;
-    }
-}
-
 static void on_rechecked(void *arg) {
     struct exchange *x = arg;
-    if (exchange_back(x)) answer_kind(x);
+    if (exchange_back(x)) x->row->answer(x);
 }
 
 /* Another node got bytes of it that are wrong, and we would serve the same again. */
 static bool is_doubted(const struct exchange *x) {
-    if (!x->from_node || x->is_head || !x->ref.is_digest) return false;
+    if (x->caller.kind != CALLER_NODE || x->is_head || !x->ref.is_digest) return false;
     const char *word = http_req_header(x->req, DOUBT_HEADER);
     return word && strcmp(word, DOUBT_MISMATCH) == 0 &&
            store_lookup_in(x->registry->cfg.store, &x->ref.digest, x->scope, &(struct blob_info){0});
@@ -251,7 +202,7 @@ static void answer(struct exchange *x) {
     http_req_about(x->req, x->repo_str);
     tell_namespace(x);
     if (!is_doubted(x)) {
-        answer_kind(x);
+        x->row->answer(x);
         return;
     }
     x->waiting = true;
@@ -274,7 +225,7 @@ static const struct name_rules *rules_of(const struct registry *g) {
     return g->cfg.policy->rules(g->cfg.policy->arg);
 }
 
-static void handle(struct registry *g, struct http_req *req, bool from_node) {
+void registry_handle(struct registry *g, struct http_req *req, const struct caller *caller) {
     enum http_method method = http_req_method(req);
     const char *target = http_req_target(req);
     if (strncmp(target, "/v2", 3) != 0 || (target[3] && target[3] != '/' && target[3] != '?')) {
@@ -285,12 +236,13 @@ static void handle(struct registry *g, struct http_req *req, bool from_node) {
     x->registry = g;
     x->req = req;
     x->is_head = method == HTTP_HEAD;
-    x->from_node = from_node;
+    x->caller = *caller;
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
     const struct name_rules *rules = rules_of(g);
-    bool readable = method == HTTP_GET || method == HTTP_HEAD;
-    if (readable && memo_find(x, rules, target)) {
+    bool reads = METHODS_READ & METHOD_SET(method);
+    if (reads && memo_find(x, rules, target)) {
+        x->row = endpoint_find(x->asked.endpoint, method);
         answer(x);
         return;
     }
@@ -299,13 +251,15 @@ static void handle(struct registry *g, struct http_req *req, bool from_node) {
         serve_error_status(req, no.status, regerror_by_code(no.code), no.msg);
         return;
     }
-    if (!readable) {
-        refuse_unreadable(x, method);
-        return;
+    x->row = endpoint_find(x->asked.endpoint, method);
+    if (!x->row || !x->row->answer) {
+        endpoint_refuse(req, x->asked.endpoint, x->row);
+    } else if (!x->row->in_repository) {
+        x->row->answer(x);
+    } else if (resolve(x, rules)) {
+        if (reads) memo_keep(x, rules, target);
+        answer(x);
     }
-    if (answer_without_repository(x) || !resolve(x, rules)) return;
-    memo_keep(x, rules, target);
-    answer(x);
 }
 
 /* Between the parts of an answer to several ranges. Were it known beforehand, content could hold it on purpose. */
@@ -313,14 +267,6 @@ static void make_boundary(char out[33]) {
     uint64_t random[2];
     if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) abort();
     snprintf(out, 33, "%016llx%016llx", (unsigned long long)random[0], (unsigned long long)random[1]);
-}
-
-void registry_handle(struct registry *g, struct http_req *req) {
-    handle(g, req, false);
-}
-
-void registry_handle_node(struct registry *g, struct http_req *req) {
-    handle(g, req, true);
 }
 
 static int recheck(const struct digest *d, void *store) {

@@ -3,6 +3,7 @@
 #ifndef ENTREPOT_SERVE_REGISTRY_H
 #define ENTREPOT_SERVE_REGISTRY_H
 
+#include "common/access/caller.h"
 #include "common/fill/fill.h"
 #include "common/fill/ledger.h"
 #include "common/fill/supply.h"
@@ -31,10 +32,9 @@ struct registry *registry_new(const struct registry_config *cfg);
 /* The loops have been joined: ends what is still being asked; those who asked hear of it by messages. */
 void registry_cancel(struct registry *g);
 void registry_free(struct registry *g);
-/* Serving loop: answers one request whose target begins with /v2 (or is anything else: 404). */
-void registry_handle(struct registry *g, struct http_req *req);
-/* The same for another node of ours: when it doubts what it got (doubt.h), that is looked into. */
-void registry_handle_node(struct registry *g, struct http_req *req);
+/* Serving loop: answers one request whose target begins with /v2 (or is anything else: 404). When another node of ours
+ * doubts what it got (doubt.h), that is looked into. */
+void registry_handle(struct registry *g, struct http_req *req, const struct caller *caller);
 /* Any thread: the canonical name of what a client would call so. */
 int registry_canonical(const struct registry *g, const char *name, char out[REPO_STR_MAX]) must_check;
 /* Fetch loop: a source is there again; what failed, or was a no, is asked anew. */

@@ -7,6 +7,7 @@
 #include "common/oci/request.h"
 #include "common/serve/ask.h"
 #include "common/serve/doubt.h"
+#include "common/serve/endpoints.h"
 #include "common/serve/registry.h"
 
 struct registry {
@@ -26,14 +27,15 @@ struct exchange {
     struct exchange *next_free;
     struct registry *registry;
     struct http_req *req; /* NULL once closed while an answer is still awaited */
+    struct caller caller;
     struct oci_request asked;
+    const struct endpoint_row *row; /* who answers it */
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
     uint32_t scope;       /* the repository's; 0: nothing was ever found in it */
     uint64_t scope_epoch; /* before it was looked up */
     bool is_head;
     bool uses_ns;         /* ?ns= has decided which repository is meant */
-    bool from_node;       /* another node of ours asks */
     bool waiting;         /* a callback with this exchange is still to come */
     struct reference ref; /* what is served: a tag becomes its digest */
     char warning[300];    /* Warning header, "" for none */

@@ -321,7 +321,7 @@ void serve_tags(struct exchange *x) {
     l->back.fn = on_worked;
     l->began_ms = clock_mono_ms();
     l->from_store = serve_is_hosted(x);
-    l->one_page = x->from_node && !l->from_store;
+    l->one_page = x->caller.kind == CALLER_NODE && !l->from_store;
     if (l->from_store) {
         http_req_answer_is_near(x->req);
         submit(l, run_store);
