@@ -184,8 +184,9 @@ static const struct config_key central_keys[] = {
      .item_name = "name",
      .fallback = "[{name: " USUAL_HUB ", endpoints: [\"https://" USUAL_HUB_HOST "\"]}" USUAL_OTHERS(ITEM) "]",
      .doc = "The registries that are mirrored. A list given here replaces the default one; a registry that is not in "
-            "it is not "
-            "asked."},
+            "it is not asked. A proxy is set by the environment: https_proxy, http_proxy and no_proxy (Operating, "
+            "Behind a "
+            "proxy)."},
     {.name = "default_upstream",
      .type = CONFIG_STRING,
      AT(default_upstream),

@@ -3,6 +3,8 @@
 #include "central/upstream/request.h"
 #include "common/fill/wire_http.h"
 
+#include <string.h>
+
 static int check_same(const struct up_request *r, const struct fetch_head *h, struct fetch_end *end) {
     const struct fetch_head *before = &r->head;
     bool size_differs = before->total >= 0 && h->total >= 0 && before->total != h->total;
@@ -28,13 +30,23 @@ static int check_link(struct up_request *r, const struct http_answer *a, struct 
     return code < 0 ? fetch_end_set(end, ERR_UPSTREAM, "%.80s %.160s", r->f.u->cfg->name, err.msg) : 0;
 }
 
+/* A proxy's sign-in page, or its refusal with status 200. */
+static bool is_page(const struct up_request *r, const struct fetch_head *h) {
+    bool blob = r->rq.kind == FETCH_BLOB || r->rq.kind == FETCH_BLOB_HEAD; /* these may be of any type */
+    return r->proxy[0] && !blob && strcmp(h->media_type, "text/html") == 0;
+}
+
 int up_answer_check(struct up_request *r, const struct http_answer *a, struct fetch_head *h, int64_t *skip,
                     struct fetch_end *end) {
     /* A HEAD of a blob asked as a GET wants the first byte alone. */
     int64_t offset = r->head_by_get ? 0 : r->rq.offset, length = r->rq.length;
     if (r->head_by_get) length = r->rq.kind == FETCH_BLOB_HEAD;
-    int code = fetch_head_from_answer(h, skip, end, r->f.u->cfg->name, a, offset, length);
+    char who[UP_WHO_MAX];
+    int code = fetch_head_from_answer(h, skip, end, up_who(r, who), a, offset, length);
     if (code < 0) return code;
+    if (is_page(r, h))
+        return fetch_end_set(end, ERR_UPSTREAM, "%s sent a page (text/html) instead of what was asked for",
+                             up_who(r, who));
     if (check_link(r, a, h, end) < 0) return end->code;
     h->origin = r->e->url;
     h->age_s = 0; /* a cache in front of the registry says nothing of our own check */

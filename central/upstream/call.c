@@ -30,6 +30,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     (void)call;
     struct up_request *r = arg;
     struct endpoint *e = r->e;
+    snprintf(r->proxy, sizeof(r->proxy), "%s", a->proxy ? a->proxy : "");
     if (!r->away) {
         endpoint_answered(e, a->status, clock_mono_us() - r->sent_us);
         e->reach = r->reach = a->reach;

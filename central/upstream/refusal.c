@@ -20,9 +20,8 @@
 #define NO_HEAD_MS (10 * 60 * 1000) /* so long HEAD is not tried again where it was refused and GET was not */
 
 static void refusal_end(struct up_request *r, struct fetch_end *end) {
-    char who[160];
-    snprintf(who, sizeof(who), "%.150s", r->f.u->cfg->name);
-    fetch_end_from_status(end, who, r->status, r->retry_after_s, r->refusal_body.data, r->refusal_body.len);
+    char who[UP_WHO_MAX];
+    fetch_end_from_status(end, up_who(r, who), r->status, r->retry_after_s, r->refusal_body.data, r->refusal_body.len);
 }
 
 /* Asks the same endpoint again once it may be asked. False if that is too long to wait. */
@@ -41,6 +40,7 @@ static bool wait_as_told(struct up_request *r) {
 }
 
 static void follow(struct up_request *r) {
+    char who[UP_WHO_MAX];
     struct fetch_end end;
     struct redirect to = {0};
     struct error err = {0};
@@ -53,7 +53,7 @@ static void follow(struct up_request *r) {
     if (code == 0 && ++r->redirects > REDIRECTS_MAX) code = error_set(&err, ERR_UPSTREAM, "sends us on and on");
     if (code < 0) {
         free(to.url);
-        fetch_end_set(&end, code, "%.80s %.160s", r->f.u->cfg->name, err.msg);
+        fetch_end_set(&end, code, "%.150s %.160s", up_who(r, who), err.msg);
         end.status = r->status;
         up_refused(r, &end);
         return;

@@ -30,6 +30,11 @@ bool up_counts(const struct up_request *r) {
     return r->rq.kind == FETCH_MANIFEST || (r->rq.kind == FETCH_MANIFEST_HEAD && r->head_by_get);
 }
 
+const char *up_who(const struct up_request *r, char out[UP_WHO_MAX]) {
+    snprintf(out, UP_WHO_MAX, r->proxy[0] ? "%.60s (by proxy %.150s)" : "%.200s", r->f.u->cfg->name, r->proxy);
+    return out;
+}
+
 /* --- ending --- */
 
 /* Everything that is under way for this try. */

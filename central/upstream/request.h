@@ -45,7 +45,8 @@ struct up_request {
 
     /* Where this try goes, if not straight to the endpoint. */
     char *url;
-    bool away; /* another origin: no credentials of the account's */
+    char proxy[160]; /* who may have answered in its stead, "" if nobody */
+    bool away;       /* another origin: no credentials of the account's */
     unsigned redirects;
     bool restarted;    /* once already, because a signed URL had run out */
     bool head_by_get;  /* HEAD was refused, or is known to be */
@@ -84,6 +85,10 @@ bool up_wants_head(const struct up_request *r);
 bool up_is_head(const struct up_request *r);
 /* A manifest GET is what registries count. */
 bool up_counts(const struct up_request *r);
+
+/* Who answers, for people: "docker.io", "docker.io (by proxy 10.0.0.1:3128)". */
+#define UP_WHO_MAX 240
+const char *up_who(const struct up_request *r, char out[UP_WHO_MAX]);
 
 /* call.c: sends what is to be sent now. */
 void up_ask(struct up_request *r);

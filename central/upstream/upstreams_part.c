@@ -165,7 +165,8 @@ static void metrics(struct metric_page *page, void *self) {
 /* --- life --- */
 
 static int start(struct node *n, void **self, struct error *err) {
-    (void)err;
+    int r = http_proxies_check(err);
+    if (r < 0) return r;
     struct upstreams *c = xcalloc(1, sizeof(*c));
     c->node = n;
     c->cfg = central_config_of(n);

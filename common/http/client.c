@@ -10,6 +10,7 @@
 
 #include "common/core/clock.h"
 #include "common/core/file.h"
+#include "common/core/hide.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -53,7 +54,8 @@ struct http_call {
     char *url;
     void *body;
     enum http_reach reach;
-    bool proxied; /* the address connected to is the proxy's */
+    char *proxy; /* "host:port": the address connected to is the proxy's; NULL: none */
+    bool proxy_user;
     enum call_end end;
     struct http_result result; /* CALL_FAILED: why */
     char error_text[CURL_ERROR_SIZE];
@@ -95,6 +97,7 @@ static void call_free(struct http_call *c) {
     timer_fini(&c->watch);
     free(c->url);
     free(c->body);
+    free(c->proxy);
     answer_head_fini(&c->head);
     free(c);
 }
@@ -164,7 +167,8 @@ static void fail(struct http_call *c, int code, const char *msg) {
     if (c->end != CALL_RUNNING) return;
     char place[280];
     c->result.code = code;
-    snprintf(c->result.msg, sizeof(c->result.msg), "%.150s %.100s", place_of(c, place), msg);
+    snprintf(c->result.msg, sizeof(c->result.msg), "%.90s %.160s", place_of(c, place), msg);
+    hide_users(c->result.msg);
     mark(c, CALL_FAILED);
 }
 
@@ -218,6 +222,32 @@ static const char *header_at(const struct http_answer *a, const char *name, unsi
     return answer_head_at(&container_of(a, struct http_call, answer)->head, name, i);
 }
 
+/* What a proxy answered instead of the server: 407 wants a password. */
+static void say_refused_by_proxy(struct http_call *c, long status, const char *place) {
+    char *msg = c->result.msg;
+    const size_t cap = sizeof(c->result.msg);
+    if (status == 407)
+        snprintf(msg, cap, "proxy %.100s %s (407)", c->proxy,
+                 c->proxy_user ? "does not accept the user and password given" : "wants a password");
+    else
+        snprintf(msg, cap, "proxy %.100s answered %ld and does not lead to %.80s", c->proxy, status, place);
+}
+
+/* A proxy asked for plain http answers in the server's place when it refuses: by 407, or by an error page, which no
+ * registry and no node of ours sends. The call fails then. */
+static bool is_proxys_own(struct http_call *c) {
+    char place[280];
+    int status = c->answer.status;
+    const char *type = find_header(&c->answer, "content-type");
+    bool page = status >= 400 && status != 404 && type && strncasecmp(type, "text/html", strlen("text/html")) == 0;
+    if (!c->answer.proxy || (status != 407 && !page) || c->end != CALL_RUNNING) return false;
+    c->result.code = ERR_UNREACHABLE;
+    c->answer.status = 0; /* there is no answer */
+    say_refused_by_proxy(c, status, place_of(c, place));
+    mark(c, CALL_FAILED);
+    return true;
+}
+
 /* The empty line after a head; that of a 1xx is not the last. */
 static bool head_complete(struct http_call *c) {
     long status = 0, port = 0;
@@ -233,15 +263,18 @@ static bool head_complete(struct http_call *c) {
     curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_PORT, &port);
     snprintf(c->remote, sizeof(c->remote), strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip, port);
     struct http_url u = {0};
-    enum http_addr_class at = http_host_class(c->proxied && http_url_parse(c->url, &u) ? u.host : ip);
+    enum http_addr_class at = http_host_class(c->proxy && http_url_parse(c->url, &u) ? u.host : ip);
     c->answer = (struct http_answer){.status = (int)status,
                                      .content_length = length,
                                      .header = find_header,
                                      .header_at = header_at,
                                      .remote = c->remote,
                                      .reach = http_reach_from(at)};
+    bool plain = http_url_parse(c->url, &u) && strcmp(u.scheme, "http") == 0;
+    if (c->proxy && plain) c->answer.proxy = c->proxy;
     c->head_done = true;
     c->progress_ms = clock_mono_ms();
+    if (is_proxys_own(c)) return false;
     if (!c->is_head && c->max_body > 0 && length > c->max_body) {
         fail(c, ERR_TOO_BIG, "sent an answer larger than is allowed");
         return false;
@@ -316,7 +349,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
     struct http_call *c = arg;
-    if (!c->proxied && address->family != AF_UNIX && !http_reach_allows(c->reach, http_addr_class(&address->addr))) {
+    if (!c->proxy && address->family != AF_UNIX && !http_reach_allows(c->reach, http_addr_class(&address->addr))) {
         c->denied = true;
         return CURL_SOCKET_BAD;
     }
@@ -329,7 +362,7 @@ static int on_before_request(void *arg, char *ip, char *local_ip, int port, int 
     (void)port;
     (void)local_port;
     struct http_call *c = arg;
-    if (c->proxied || http_reach_allows(c->reach, http_host_class(ip))) return CURL_PREREQFUNC_OK;
+    if (c->proxy || http_reach_allows(c->reach, http_host_class(ip))) return CURL_PREREQFUNC_OK;
     c->denied = true;
     return CURL_PREREQFUNC_ABORT;
 }
@@ -414,6 +447,35 @@ static int code_of(CURLcode r) {
 
 #define TOO_LARGE 100 /* CURLE_TOO_LARGE, since libcurl 8.6 */
 
+/* False: it is not the proxy's doing, or there is none. */
+static bool describe_proxy(struct http_call *c, CURLcode r, const char *place, long os_error) {
+    char *msg = c->result.msg;
+    const size_t cap = sizeof(c->result.msg);
+    long status = 0;
+    if (!c->proxy || r == CURLE_OK) return false;
+    curl_easy_getinfo(c->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    if (status != 0 && status / 100 != 2) {
+        c->result.code = ERR_UNREACHABLE;
+        say_refused_by_proxy(c, status, place);
+    } else if (r == CURLE_COULDNT_RESOLVE_PROXY) {
+        snprintf(msg, cap, "proxy %.150s: its name cannot be resolved", c->proxy);
+    } else if (r == CURLE_COULDNT_CONNECT) {
+        snprintf(msg, cap, "connect to proxy %.100s: %.100s", c->proxy,
+                 os_error ? strerror((int)os_error) : "it cannot be reached");
+    } else if (r == CURLE_OPERATION_TIMEDOUT) {
+        snprintf(msg, cap, "connect to %.100s by proxy %.100s: timed out", place, c->proxy);
+    } else if (r == CURLE_GOT_NOTHING) {
+        snprintf(msg, cap, "proxy %.100s closed the connection without an answer of %.100s", c->proxy, place);
+    } else if (r != CURLE_PARTIAL_FILE) {
+        snprintf(msg, cap, "%.80s by proxy %.80s: %.80s", place, c->proxy,
+                 c->error_text[0] ? c->error_text : curl_easy_strerror(r));
+    } else {
+        return false;
+    }
+    hide_users(msg);
+    return true;
+}
+
 /* What happened, for a person. */
 static void describe(struct http_call *c, CURLcode r) {
     char place[280], *msg = c->result.msg;
@@ -425,6 +487,8 @@ static void describe(struct http_call *c, CURLcode r) {
         snprintf(msg, cap,
                  "%.100s is a loopback, private or otherwise special address, where the other side may not send us",
                  place);
+    } else if (describe_proxy(c, r, place, os_error)) {
+        return;
     } else if (r == CURLE_COULDNT_CONNECT && os_error) {
         snprintf(msg, cap, "connect to %.150s: %.90s", place, strerror((int)os_error));
     } else if (r == CURLE_OPERATION_TIMEDOUT) {
@@ -544,11 +608,21 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
 
 /* libcurl is told which proxy, and that there is none, rather than left to read the environment: only so is it known
  * whose address it connects to. */
-static void set_proxy(struct http_call *c, const struct http_call_spec *spec, const struct http_url *u) {
-    const char *proxy = spec->use_proxy_env && !spec->unix_socket ? http_proxy_for(u) : NULL;
-    c->proxied = proxy != NULL;
-    set(curl_easy_setopt(c->easy, CURLOPT_PROXY, proxy ? proxy : ""));
+static int set_proxy(struct http_call *c, const struct http_call_spec *spec, const struct http_url *u,
+                     struct error *err) {
+    const char *variable, *value = spec->use_proxy_env && !spec->unix_socket ? http_proxy_for(u, &variable) : NULL;
+    struct http_proxy proxy = {0};
+    int r = value ? http_proxy_read(variable, value, &proxy, err) : 0;
     set(curl_easy_setopt(c->easy, CURLOPT_NOPROXY, ""));
+    set(curl_easy_setopt(c->easy, CURLOPT_PROXY, proxy.url));
+    if (r == 0 && value) c->proxy = xstrdup(proxy.place);
+    if (r == 0 && proxy.user) {
+        c->proxy_user = true;
+        set(curl_easy_setopt(c->easy, CURLOPT_PROXYUSERNAME, proxy.user));
+        set(curl_easy_setopt(c->easy, CURLOPT_PROXYPASSWORD, proxy.password));
+    }
+    http_proxy_fini(&proxy);
+    return r;
 }
 
 /* Header lines as given, but for any that would end the line early. False if there was one. */
@@ -590,6 +664,7 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
                                   const struct http_call_events *ev, void *arg) {
     struct http_call *c = call_new(client, spec, ev, arg);
     struct http_url u;
+    struct error err = {0};
     char why[100];
     set_options(c, spec);
     if (!set_headers(c, spec)) {
@@ -604,8 +679,10 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
         describe(c, CURLE_OK);
         c->result.code = ERR_DENIED;
         mark(c, CALL_FAILED);
+    } else if (set_proxy(c, spec, &u, &err) < 0) {
+        fail(c, ERR_UNREACHABLE, "cannot be asked");
+        snprintf(c->result.msg, sizeof(c->result.msg), "%.255s", err.msg);
     } else {
-        set_proxy(c, spec, &u);
         if (client->depth == 0)
             add(c);
         else

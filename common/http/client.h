@@ -52,13 +52,14 @@ struct http_answer {
     /* The i-th of that name, or NULL. */
     const char *(*header_at)(const struct http_answer *a, const char *name, unsigned i);
     const char *remote;    /* "ip:port"; behind a proxy, the proxy's */
+    const char *proxy;     /* "host:port" of a proxy that may itself have made this answer (plain http); NULL: none */
     enum http_reach reach; /* what it may name, by its address; behind a proxy by the URL's host, else PUBLIC */
 };
 
 /* How it ended. code 0: the answer is complete and of the length promised. Borrowed for the callback. */
 struct http_result {
     int code;      /* 0, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM (reset, short, protocol), ERR_TOO_BIG, ERR_DENIED
-                      (address refused by reach) */
+                      (address refused by reach). A proxy that refuses or cannot be reached is ERR_UNREACHABLE. */
     int status;    /* HTTP status if a head came, else 0 */
     char msg[256]; /* for a person: "connect to 127.0.0.1:5001: connection refused" */
     int64_t body_bytes;
@@ -115,8 +116,19 @@ struct http_url {
 };
 bool http_url_parse(const char *url, struct http_url *out);
 /* The proxy the environment names for u: http_proxy, https_proxy, all_proxy, but for no_proxy, and their upper-case
- * forms. Borrowed from the environment; NULL: none. */
-const char *http_proxy_for(const struct http_url *u);
+ * forms. Borrowed from the environment; NULL: none. *variable: which of them it is. */
+const char *http_proxy_for(const struct http_url *u, const char **variable);
+/* A proxy's URL taken apart, so that nothing but libcurl's own options ever holds its password. */
+struct http_proxy {
+    char url[300];         /* without its user: "http://proxy:3128" */
+    char place[280];       /* "proxy:3128", for people */
+    char *user, *password; /* decoded; NULL: none */
+};
+/* variable: the name its value came by, for messages, which never show the value. ERR_INVALID: no such URL. */
+int http_proxy_read(const char *variable, const char *value, struct http_proxy *out, struct error *err) must_check;
+void http_proxy_fini(struct http_proxy *p);
+/* All that the environment names can be read. */
+int http_proxies_check(struct error *err) must_check;
 /* A is the URL that gave B (maybe relative) as Location. Result is freed by the caller; NULL if B is not usable. */
 char *http_url_join(const char *base, const char *location);
 

@@ -6,6 +6,7 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 struct probe_run {
@@ -28,6 +29,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     struct probe *p = ((struct probe_call *)arg)->probe;
     struct tm tm = {0};
     p->status = a->status;
+    snprintf(p->proxy, sizeof(p->proxy), "%s", a->proxy ? a->proxy : "");
     const char *date = a->header(a, "date"), *type = a->header(a, "content-type");
     if (type) snprintf(p->content_type, sizeof(p->content_type), "%s", type);
     if (date && strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm)) {
@@ -44,15 +46,30 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
     return true;
 }
 
+static bool is_page(const struct probe *p) {
+    return strncasecmp(p->content_type, "text/html", strlen("text/html")) == 0;
+}
+
+/* A proxy that is asked for plain http can answer in the registry's place: with a page, a refusal, or a redirect to
+ * where one signs in. Registries answer 200, 401 or 429 here. */
+static bool is_proxys(const struct probe *p) {
+    return p->proxy[0] &&
+           ((p->status != 200 && p->status != 401 && p->status != 404 && p->status != 429) || is_page(p));
+}
+
 static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct probe_call *c = arg;
     struct probe_run *run = c->run;
-    c->probe->ok = r->status > 0 && r->status < 500;
-    if (!c->probe->ok && r->status > 0)
-        snprintf(c->probe->message, sizeof(c->probe->message), "it answers %d", r->status);
-    else if (!c->probe->ok)
-        snprintf(c->probe->message, sizeof(c->probe->message), "%.255s", r->msg);
+    struct probe *p = c->probe;
+    p->ok = r->status > 0 && r->status < 500 && !is_proxys(p);
+    if (!p->ok && p->proxy[0] && r->status > 0)
+        snprintf(p->message, sizeof(p->message), "proxy %.150s answers %d%s in its stead, or passes that on", p->proxy,
+                 r->status, is_page(p) ? " with a page" : "");
+    else if (!p->ok && r->status > 0)
+        snprintf(p->message, sizeof(p->message), "it answers %d", r->status);
+    else if (!p->ok)
+        snprintf(p->message, sizeof(p->message), "%.255s", r->msg);
     free(c);
     if (--run->left == 0) sem_post(&run->over);
 }

@@ -13,8 +13,9 @@ struct probe {
     const char *path; /* NULL: /v2/; borrowed */
     struct buf *body; /* NULL, or where the body of a 200 goes, as far as it has room */
     /* Answered: */
-    bool ok;    /* any HTTP answer: a 401 is a registry, too */
-    int status; /* 0: none */
+    bool ok;         /* any HTTP answer: a 401 is a registry, too */
+    int status;      /* 0: none */
+    char proxy[160]; /* that may have answered itself; "": none */
     char content_type[64];
     char message[256];
     bool has_skew;
