@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOKUP_PATH "/fleet/v1/lookup"
-
 struct fleet {
     struct node *node;
     struct wire_settings settings;
@@ -56,7 +54,7 @@ static void post_lookup(struct http_req *req, void *arg) {
     lookup_handle(((struct fleet *)arg)->lookup, req);
 }
 
-static const struct route routes[] = {{LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup}, {0}};
+static const struct route routes[] = {{WIRE_LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup}, {0}};
 
 /* --- life --- */
 

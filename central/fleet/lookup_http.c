@@ -2,6 +2,7 @@
  * loop. */
 #include "central/fleet/lookup.h"
 
+#include "common/http/status.h"
 #include "common/http/server.h"
 
 #include <stdio.h>
@@ -19,20 +20,6 @@ static void say(struct http_req *r, int status, const struct error *err) {
     char text[sizeof(err->msg) + 2];
     int len = snprintf(text, sizeof(text), "%s\n", err->msg);
     http_reply(r, status, "text/plain; charset=utf-8", text, (size_t)len);
-}
-
-static int status_of(int code) {
-    switch (code) {
-    case ERR_INVALID:
-    case ERR_UNSUPPORTED:
-        return 400;
-    case ERR_TOO_BIG:
-        return 413;
-    case ERR_BUSY:
-        return 503;
-    default:
-        return 500;
-    }
 }
 
 static void on_close(struct http_req *r, bool cut) {
@@ -55,7 +42,7 @@ static void finish(void *arg, int code, const void *response, size_t len, const 
         return;
     }
     if (code == ERR_BUSY) http_reply_header(r, "Retry-After", "1");
-    say(r, status_of(code), err);
+    say(r, http_error_status(code), err);
 }
 
 static void on_body(struct http_req *r, const char *body, size_t len) {

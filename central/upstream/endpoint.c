@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "central/upstream/upstream_private.h"
+#include "common/oci/request.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/fill/wire_http.h"
@@ -25,7 +26,7 @@ static int find_below_v2(const char *url) {
     const char *path = strstr(url, "://");
     path = path ? strchr(path + 3, '/') : NULL;
     for (; path; path = strchr(path + 1, '/')) {
-        if (strncmp(path, "/v2", 3) == 0 && (path[3] == '/' || path[3] == '\0')) return (int)(path + 3 - url);
+        if (oci_is_api(path)) return (int)(path + 3 - url);
     }
     return -1;
 }

@@ -2,6 +2,7 @@
  * loops, job bodies in the work pool. */
 #include "common/admin/api_private.h"
 
+#include "common/oci/request.h"
 #include "common/access/query.h"
 #include "common/admin/answer.h"
 #include "common/admin/job.h"
@@ -196,7 +197,7 @@ void api_handle_admin(struct http_req *req, void *arg) {
 void api_handle_control(struct http_req *req, void *arg) {
     struct api *a = arg;
     const char *target = http_req_target(req);
-    if (a->hooks.v2 && strncmp(target, "/v2", 3) == 0) {
+    if (a->hooks.v2 && oci_is_api(target)) {
         if (atomic_load(&a->stopping))
             refuse_stopping(a, req);
         else

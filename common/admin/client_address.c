@@ -2,6 +2,7 @@
  * connect only asks the routing table). */
 #include "common/admin/engine_files.h"
 
+#include "common/core/host_port.h"
 #include "common/core/alloc.h"
 #include "common/config/config.h"
 #include "common/core/json.h"
@@ -14,16 +15,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Splits "HOST:PORT", "[V6]:PORT", ":PORT"; host without brackets. */
-static void listen_split(const char *listen, char *host, size_t cap, const char **port) {
-    const char *colon = strrchr(listen, ':');
-    size_t len = colon ? (size_t)(colon - listen) : strlen(listen);
-    *port = colon ? colon + 1 : "";
-    if (len >= 2 && listen[0] == '[' && listen[len - 1] == ']') {
-        listen++;
-        len -= 2;
-    }
-    snprintf(host, cap, "%.*s", (int)len, listen);
+/* Where the registry listens. The configuration has checked it. */
+static struct host_port listens(const struct node_config *node) {
+    struct host_port hp;
+    if (!host_port_parse(&hp, node->registry_listen ? node->registry_listen : ":5050"))
+        hp = (struct host_port){.port = 0};
+    return hp;
 }
 
 /* The address the kernel would send from towards far; documentation addresses, never sent to. */
@@ -71,24 +68,24 @@ static bool is_any(const char *host) {
 }
 
 static bool has_port(const char *name) {
-    const char *colon = strrchr(name, ':');
-    return colon && (name[0] != '[' ? strchr(name, ':') == colon : colon[-1] == ']');
+    struct host_port hp;
+    return host_port_parse(&hp, name) && hp.port >= 0;
 }
 
 void client_facts_find(struct client_facts *f, const struct node_config *node) {
     memset(f, 0, sizeof(*f));
-    char listen_host[256], found[INET6_ADDRSTRLEN];
-    const char *port, *host;
-    listen_split(node->registry_listen ? node->registry_listen : ":5050", listen_host, sizeof(listen_host), &port);
+    char found[INET6_ADDRSTRLEN];
+    const char *host;
+    const struct host_port listen = listens(node);
     f->tls = node->registry_cert_file != NULL;
     if (node->address && *node->address) {
         host = node->address;
     } else if (f->tls && node->n_registry_names > 0) {
         host = node->registry_names[0];
-    } else if (is_loopback(listen_host)) {
-        host = strcmp(listen_host, "::1") == 0 ? "::1" : "127.0.0.1";
-    } else if (!is_any(listen_host)) {
-        host = listen_host;
+    } else if (is_loopback(listen.host)) {
+        host = strcmp(listen.host, "::1") == 0 ? "::1" : "127.0.0.1";
+    } else if (!is_any(listen.host)) {
+        host = listen.host;
     } else {
         primary_address(found);
         host = found;
@@ -97,24 +94,22 @@ void client_facts_find(struct client_facts *f, const struct node_config *node) {
     if (has_port(host)) {
         snprintf(f->host, sizeof(f->host), "%s", host);
     } else if (strchr(host, ':') && host[0] != '[') {
-        snprintf(f->host, sizeof(f->host), "[%s]:%s", host, port);
+        snprintf(f->host, sizeof(f->host), "[%s]:%d", host, listen.port);
     } else {
-        snprintf(f->host, sizeof(f->host), "%s:%s", host, port);
+        snprintf(f->host, sizeof(f->host), "%s:%d", host, listen.port);
     }
 }
 
 size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]) {
     struct client_facts facts;
-    char host[256];
-    const char *port;
+    const struct host_port listen = listens(node);
     size_t n = 0;
     client_facts_find(&facts, node);
-    listen_split(node->registry_listen ? node->registry_listen : ":5050", host, sizeof(host), &port);
-    if (strcmp(port, "0") == 0) return 0;
+    if (listen.port == 0) return 0;
     out[n++] = xstrdup(facts.host);
     static const char *const loopback[] = {"127.0.0.1", "localhost", "[::1]"};
-    for (size_t i = 0; i < ARRAY_LEN(loopback) && (is_any(host) || is_loopback(host)); i++) {
-        out[n++] = xasprintf("%s:%s", loopback[i], port);
+    for (size_t i = 0; i < ARRAY_LEN(loopback) && (is_any(listen.host) || is_loopback(listen.host)); i++) {
+        out[n++] = xasprintf("%s:%d", loopback[i], listen.port);
     }
     return n;
 }

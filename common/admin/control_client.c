@@ -1,6 +1,7 @@
 /* libcurl's easy interface over a UNIX socket (or, for doctor, TCP). Thread: one at a time for each session. */
 #include "common/admin/control_client.h"
 
+#include "common/http/status.h"
 #include "common/core/alloc.h"
 #include "common/admin/api.h"
 
@@ -195,14 +196,7 @@ static void error_words(const struct transfer *t, char out[300], char hint[256])
 static int refused(const struct transfer *t, struct error *err) {
     char words[300], hint[256];
     error_words(t, words, hint);
-    int s = t->answer.status;
-    int code = s == 404               ? ERR_NOT_FOUND
-               : s == 401 || s == 403 ? ERR_DENIED
-               : s == 429             ? ERR_RATE_LIMITED
-               : s == 504             ? ERR_TIMEOUT
-               : s == 409             ? ERR_BUSY
-               : s == 400             ? ERR_INVALID
-                                      : ERR_UPSTREAM;
+    int code = http_status_error(t->answer.status);
     error_set(err, code, "%s", words);
     error_hint(err, "%s", hint);
     return code;

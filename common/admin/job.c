@@ -2,6 +2,7 @@
  * it calls, the work pool. */
 #include "common/admin/job.h"
 
+#include "common/http/status.h"
 #include "common/admin/answer.h"
 #include "common/core/alloc.h"
 
@@ -59,7 +60,8 @@ void job_json(struct job *j, int status, json_t *doc) {
 }
 
 void job_error(struct job *j, const struct error *err) {
-    int status = err->code == ERR_NOT_FOUND ? 404 : err->code == ERR_INVALID ? 400 : err->code == ERR_BUSY ? 409 : 500;
+    /* Busy is the node with what was asked for, not with requests: the same again will not do. */
+    int status = err->code == ERR_BUSY ? 409 : http_error_status(err->code);
     job_json(j, status, api_error_json(err->msg[0] ? err->msg : error_name(err->code), err->hint));
 }
 

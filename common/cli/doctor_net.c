@@ -1,5 +1,6 @@
 /* Resolving and connecting with a time limit. Thread: main. */
 #include "common/cli/doctor_net.h"
+#include "common/core/host_port.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,21 +13,12 @@
 enum { CONNECT_MS = 2000 };
 
 static struct addrinfo *resolve(const char *host_port, char *why, size_t cap) {
-    char host[300];
-    const char *colon = strrchr(host_port, ':'), *port = "80";
-    size_t len = strlen(host_port);
-    bool bracket = host_port[0] == '[';
-    if (colon && (bracket ? colon[-1] == ']' : strchr(host_port, ':') == colon)) {
-        port = colon + 1;
-        len = (size_t)(colon - host_port);
-    }
-    if (bracket && len >= 2) {
-        host_port++;
-        len -= 2;
-    }
-    snprintf(host, sizeof(host), "%.*s", (int)len, host_port);
+    struct host_port hp;
+    char port[12] = "80";
+    bool taken = host_port_parse(&hp, host_port);
+    if (taken && hp.port >= 0) snprintf(port, sizeof(port), "%d", hp.port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-    int r = getaddrinfo(host, port, &hints, &list);
+    int r = getaddrinfo(taken ? hp.host : host_port, port, &hints, &list);
     if (r == 0) return list;
     snprintf(why, cap, "%s", r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
     return NULL;

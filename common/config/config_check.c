@@ -1,6 +1,7 @@
 /* What a well-formed address, host, URL or data folder is, for schema tables. Pure but for the data folder. Thread:
  * main. */
 #include "common/config/config.h"
+#include "common/core/host_port.h"
 #include "common/core/alloc.h"
 
 #include <arpa/inet.h>
@@ -8,39 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HOST_TEXT_MAX 253
 #define URL_TEXT_MAX 1024
-
-/* Splits HOST:PORT, [V6]:PORT, :PORT. port -1: none given. False if it is none of them. */
-static bool host_port_split(const char *s, char host[HOST_TEXT_MAX + 1], int *port) {
-    const char *start = s, *colon;
-    size_t len;
-    if (*s == '[') {
-        const char *close = strchr(s, ']');
-        if (!close || (close[1] && close[1] != ':')) return false;
-        start = s + 1;
-        len = (size_t)(close - start);
-        colon = close[1] ? close + 1 : NULL;
-    } else {
-        colon = strchr(s, ':');
-        len = colon ? (size_t)(colon - s) : strlen(s);
-    }
-    if (len > HOST_TEXT_MAX) return false;
-    memcpy(host, start, len);
-    host[len] = '\0';
-    *port = -1;
-    if (!colon) return true;
-    const char *digits = colon + 1;
-    size_t n = strspn(digits, "0123456789");
-    if (n == 0 || n > 5 || digits[n]) return false;
-    *port = (int)strtol(digits, NULL, 10);
-    return *port <= 65535;
-}
 
 /* A DNS name or IPv4 address: labels of letters, digits, '-' and '_'. */
 static bool name_ok(const char *s) {
     size_t label = 0;
-    if (!*s || strlen(s) > HOST_TEXT_MAX) return false;
+    if (!*s || strlen(s) > HOST_PORT_HOST_MAX) return false;
     for (; *s; s++) {
         bool letter = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || *s == '_';
         if (*s == '.' ? label == 0 : !(letter || (*s == '-' && label > 0))) return false;
@@ -56,11 +30,10 @@ static bool v6_ok(const char *s) {
 }
 
 int config_check_listen(const char *value, struct error *err) {
-    char host[HOST_TEXT_MAX + 1];
-    int port;
-    bool ok = host_port_split(value, host, &port) && port >= 0;
-    if (ok && *value == '[') ok = v6_ok(host);
-    if (ok && *value != '[' && *host) ok = name_ok(host);
+    struct host_port hp;
+    bool ok = host_port_parse(&hp, value) && hp.port >= 0;
+    if (ok && hp.bracketed) ok = v6_ok(hp.host);
+    if (ok && !hp.bracketed && hp.host[0]) ok = name_ok(hp.host);
     if (ok) return 0;
     error_set(err, ERR_INVALID, "\"%.100s\" is not an address to listen on", value);
     error_hint(err, "write HOST:PORT, [IPV6]:PORT, or :PORT for every address");
@@ -90,10 +63,9 @@ int config_check_host(const char *value, struct error *err) {
 }
 
 int config_check_host_port(const char *value, struct error *err) {
-    char host[HOST_TEXT_MAX + 1];
-    int port;
-    bool ok = host_port_split(value, host, &port) && port != 0;
-    if (ok) ok = *value == '[' ? v6_ok(host) : name_ok(host);
+    struct host_port hp;
+    bool ok = host_port_parse(&hp, value) && hp.port != 0;
+    if (ok) ok = hp.bracketed ? v6_ok(hp.host) : name_ok(hp.host);
     return ok ? 0 : error_set(err, ERR_INVALID, "\"%.100s\" is not a host name, alone or with :PORT", value);
 }
 
@@ -110,7 +82,7 @@ int config_check_url(const char *value, struct error *err) {
         return ERR_INVALID;
     }
     if (strlen(value) > URL_TEXT_MAX) return error_set(err, ERR_INVALID, "a URL longer than %d bytes", URL_TEXT_MAX);
-    char authority[HOST_TEXT_MAX + 16];
+    char authority[HOST_PORT_HOST_MAX + 16];
     size_t len = strcspn(rest, "/?#");
     if (strpbrk(rest, "?#")) return error_set(err, ERR_INVALID, "\"%.100s\" must not have a query or fragment", value);
     for (const char *p = rest; *p; p++) {
@@ -126,14 +98,13 @@ int config_check_url(const char *value, struct error *err) {
 }
 
 bool config_listen_is_loopback(const char *listen) {
-    char host[HOST_TEXT_MAX + 1];
-    int port;
+    struct host_port hp;
     struct in_addr v4;
     struct in6_addr v6;
-    if (!host_port_split(listen, host, &port)) return false;
-    if (!strcmp(host, "localhost")) return true;
-    if (inet_pton(AF_INET, host, &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+    if (!host_port_parse(&hp, listen)) return false;
+    if (!strcmp(hp.host, "localhost")) return true;
+    if (inet_pton(AF_INET, hp.host, &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+    return inet_pton(AF_INET6, hp.host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 /* Every address contains each; 0.0.0.0 and [::] each of their family. */
@@ -144,10 +115,9 @@ static bool covers(const char *host, const char *other) {
 }
 
 bool config_listen_clash(const char *a, const char *b) {
-    char host_a[HOST_TEXT_MAX + 1], host_b[HOST_TEXT_MAX + 1];
-    int port_a, port_b;
-    if (!host_port_split(a, host_a, &port_a) || !host_port_split(b, host_b, &port_b)) return false;
-    return port_a > 0 && port_a == port_b && (covers(host_a, host_b) || covers(host_b, host_a));
+    struct host_port x, y;
+    if (!host_port_parse(&x, a) || !host_port_parse(&y, b)) return false;
+    return x.port > 0 && x.port == y.port && (covers(x.host, y.host) || covers(y.host, x.host));
 }
 
 int config_default_data(const char *node, char **out, struct error *err) {

@@ -1,6 +1,7 @@
 /* Requests and answers of the registry API as sources see them. Thread: any. */
 #include "common/fill/wire_http.h"
 
+#include "common/http/status.h"
 #include "common/core/clock.h"
 
 #include <ctype.h>
@@ -106,24 +107,11 @@ static void message_of(const char *body, size_t len, char out[SHOWN_MAX]) {
     json_decref(doc);
 }
 
+/* A source that refuses our request as malformed, or as out of turn, has failed: what clients asked for was right. */
 static int code_of(int status) {
-    switch (status) {
-    case 404:
-    case 410:
-        return ERR_NOT_FOUND;
-    case 401:
-    case 403:
-        return ERR_DENIED;
-    case 429:
-        return ERR_RATE_LIMITED;
-    case 408:
-    case 504:
-        return ERR_TIMEOUT;
-    default:
-        return ERR_UPSTREAM;
-    }
+    int code = http_status_error(status);
+    return code == ERR_INVALID || code == ERR_BUSY ? ERR_UPSTREAM : code;
 }
-
 void fetch_end_from_status(struct fetch_end *e, const char *who, int status, int64_t retry_after_s, const char *body,
                            size_t len) {
     char shown[SHOWN_MAX];

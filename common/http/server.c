@@ -2,6 +2,7 @@
  * serving loop. */
 #include "common/http/server_private.h"
 
+#include "common/core/host_port.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
@@ -39,27 +40,21 @@ void http_limits_default(struct http_limits *l) {
 
 /* "host:port", ":port", "[v6]:port" to a socket address. */
 static int resolve_listen(const char *address, struct sockaddr_storage *out, socklen_t *len, struct error *err) {
-    char host[256];
-    const char *colon = strrchr(address, ':');
-    if (!colon || (size_t)(colon - address) >= sizeof(host))
+    struct host_port hp;
+    if (!host_port_parse(&hp, address) || hp.port < 0)
         return error_set(err, ERR_INVALID, "%s: an address is HOST:PORT", address);
-    size_t n = (size_t)(colon - address);
-    memcpy(host, address, n);
-    host[n] = '\0';
-    char *name = host;
-    if (n >= 2 && host[0] == '[' && host[n - 1] == ']') {
-        host[n - 1] = '\0';
-        name = host + 1;
-    }
+    char port[12];
+    const char *name = hp.host;
+    snprintf(port, sizeof(port), "%d", hp.port);
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
                     *found = NULL;
     if (!*name) hints.ai_family = AF_INET6;
-    int r = getaddrinfo(*name ? name : NULL, colon + 1, &hints, &found);
+    int r = getaddrinfo(*name ? name : NULL, port, &hints, &found);
     if (r != 0 && !*name) {
         hints.ai_family = AF_INET;
-        r = getaddrinfo(NULL, colon + 1, &hints, &found);
+        r = getaddrinfo(NULL, port, &hints, &found);
     }
     if (r != 0) return error_set(err, ERR_INVALID, "%s: %s", address, gai_strerror(r));
     memcpy(out, found->ai_addr, found->ai_addrlen);

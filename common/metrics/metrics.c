@@ -3,6 +3,7 @@
  * numbers included. Thread: any. */
 #include "common/metrics/metrics.h"
 
+#include "common/oci/request.h"
 #include "common/core/alloc.h"
 #include "common/metrics/metrics_process.h"
 
@@ -202,7 +203,7 @@ static bool part_is(const char *part, size_t len, const char *word) {
 
 /* Reads from the end: .../manifests/REF, .../blobs/DIGEST, .../blobs/uploads/ID, .../tags/list. */
 enum metric_endpoint metric_endpoint_of(const char *target) {
-    if (strncmp(target, "/v2", 3) != 0 || (target[3] && target[3] != '/' && target[3] != '?')) return ENDPOINT_OTHER;
+    if (!oci_is_api(target)) return ENDPOINT_OTHER;
     size_t len = strcspn(target, "?");
     if (len <= 4) return ENDPOINT_BASE;
     if (part_is(target + 4, len - 4, "_catalog")) return ENDPOINT_CATALOG;

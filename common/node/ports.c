@@ -1,6 +1,8 @@
 /* The servers of a node. Thread: as ports.h says. */
 #include "common/node/ports.h"
 
+#include "common/wire/wire.h"
+#include "common/oci/request.h"
 #include "common/admin/api.h"
 #include "common/admin/control_client.h"
 #include "common/admin/engine_files.h"
@@ -37,8 +39,7 @@ static void on_access(const struct http_access *a, void *arg) {
     metric_http(a->target, a->status, a->first_byte_us, a->duration_us);
     if (!p->node->config->access_log) return;
     /* Every edge asks for its settings every few seconds. */
-    if (strcmp(a->target, "/fleet/v1/lookup?for=settings") == 0 && a->status == 200 && !log_enabled(LOG_LEVEL_DEBUG))
-        return;
+    if (strcmp(a->target, WIRE_SETTINGS_PATH) == 0 && a->status == 200 && !log_enabled(LOG_LEVEL_DEBUG)) return;
     log_info("access", KV_S("remote", a->remote), KV_S("method", a->method), KV_S("target", a->target),
              KV_I("status", a->status), KV_I("bytes", a->body_bytes_sent),
              KV_F("seconds", (double)a->duration_us / 1e6), KV_S("cache", a->note), KV_S("request_id", a->request_id),
@@ -58,7 +59,7 @@ static void on_node_request(struct http_req *req, void *arg) {
     const struct ports *p = arg;
     struct route_hit hit;
     char allow[METHODS_TEXT_MAX];
-    if (strncmp(http_req_target(req), "/v2", 3) == 0) {
+    if (oci_is_api(http_req_target(req))) {
         registry_handle(p->node->registry, req, &(struct caller){CALLER_NODE});
         return;
     }

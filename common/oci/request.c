@@ -209,6 +209,10 @@ static int take_query(struct oci_request *out, const char *q, struct oci_refusal
     return 0;
 }
 
+bool oci_is_api(const char *target) {
+    return strncmp(target, "/v2", 3) == 0 && (!target[3] || target[3] == '/' || target[3] == '?');
+}
+
 int oci_request_parse(struct oci_request *out, const char *target, struct oci_refusal *no) {
     memset(out, 0, sizeof(*out));
     memset(no, 0, sizeof(*no));
@@ -220,7 +224,7 @@ int oci_request_parse(struct oci_request *out, const char *target, struct oci_re
     if (r == ERR_TOO_BIG) return refuse(no, 400, "NAME_INVALID", "the path is too long");
     if (r < 0) return refuse(no, 400, "NAME_INVALID", "the path holds a bad escape or byte");
     bool base = strcmp(path, "/v2") == 0;
-    if (!base && strncmp(path, "/v2/", 4) != 0) return refuse(no, 404, "UNSUPPORTED", "only /v2/ is served here");
+    if (!oci_is_api(path)) return refuse(no, 404, "UNSUPPORTED", "only /v2/ is served here");
     size_t start = base ? 3 : 4;
     assert(len >= start);
     struct part rest = {path + start, len - start};

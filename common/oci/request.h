@@ -35,6 +35,8 @@ struct oci_refusal {
     char msg[256];
 };
 
+/* Whether a request target is the registry API's: /v2, /v2/… or /v2?…. */
+bool oci_is_api(const char *target);
 /* target: raw request target. 0, or ERR_INVALID / ERR_NOT_FOUND with *no filled. Unknown query keys are ignored. */
 int oci_request_parse(struct oci_request *out, const char *target, struct oci_refusal *no) must_check;
 

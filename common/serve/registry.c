@@ -1,6 +1,7 @@
 /* Takes a request apart, finds out which repository it means, and hands it to the file that answers its kind. Thread:
  * serving loop. */
 #include "common/serve/serve_private.h"
+#include "common/oci/request.h"
 #include "common/store/report.h"
 
 #include <pthread.h>
@@ -75,7 +76,7 @@ static enum regerror error_of(int status) {
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
                            struct http_error_form *form) {
     /* A request nobody could read, or waited for, was one of the API's for all we know. */
-    if (target[0] && strncmp(target, "/v2", 3) != 0) {
+    if (target[0] && !oci_is_api(target)) {
         *form = (struct http_error_form){"text/plain; charset=utf-8", ""};
         int n = snprintf(buf, cap, "%s\n", msg);
         return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
@@ -228,7 +229,7 @@ static const struct name_rules *rules_of(const struct registry *g) {
 void registry_handle(struct registry *g, struct http_req *req, const struct caller *caller) {
     enum http_method method = http_req_method(req);
     const char *target = http_req_target(req);
-    if (strncmp(target, "/v2", 3) != 0 || (target[3] && target[3] != '/' && target[3] != '?')) {
+    if (!oci_is_api(target)) {
         answer_elsewhere(req, target);
         return;
     }

@@ -8,6 +8,9 @@
 
 #define WIRE_VERSION 1
 #define WIRE_CONTENT_TYPE "application/x-protobuf"
+/* Where a lookup is posted on the fleet port, and how one that asks for settings alone says so. */
+#define WIRE_LOOKUP_PATH "/fleet/v1/lookup"
+#define WIRE_SETTINGS_PATH WIRE_LOOKUP_PATH "?for=settings"
 #define WIRE_MAX_QUERIES 1000
 #define WIRE_MAX_REQUEST ((size_t)MiB)
 #define WIRE_MAX_RESPONSE ((size_t)(16 * MiB))

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/core/host_port.h"
 #include "common/http/client.h"
 #include "common/config/node_schema.h"
 
@@ -69,10 +70,10 @@ const struct config_schema edge_config_schema = CONFIG_SCHEMA(edge_keys);
 static const char *note_on(const char *central) {
     struct http_url u;
     if (!http_url_parse(central, &u)) return NULL;
-    const char *authority = strstr(central, "://") + 3, *colon = strrchr(authority, ':');
     if (u.path[0])
         return "central's URL has a path: what edges ask is put behind it, and central itself knows no prefix";
-    if (!colon || strchr(colon, ']'))
+    struct host_port hp;
+    if (host_port_parse(&hp, strstr(central, "://") + 3) && hp.port < 0)
         return "central's URL names no port, so it is that of http (80) or https (443); central's fleet port is 5001 "
                "by "
                "default";

@@ -382,7 +382,7 @@ static void send_tag(struct central_fetch *f) {
         timer_set(&f->start, 0);
         return;
     }
-    f->post = post_start(f->c, "/fleet/v1/lookup", f->rq.request_id, WIRE_CONTENT_TYPE, body, len, on_tag, f);
+    f->post = post_start(f->c, WIRE_LOOKUP_PATH, f->rq.request_id, WIRE_CONTENT_TYPE, body, len, on_tag, f);
     free(body);
 }
 

@@ -142,8 +142,7 @@ static void send_batch(struct lookups *k) {
         fetch_end_set(&end, r, "%s", err.msg);
         on_answer(&end, NULL, 0, b);
     } else {
-        central_post(k->central, n ? "/fleet/v1/lookup" : "/fleet/v1/lookup?for=settings", WIRE_CONTENT_TYPE, data, len,
-                     on_answer, b);
+        central_post(k->central, n ? WIRE_LOOKUP_PATH : WIRE_SETTINGS_PATH, WIRE_CONTENT_TYPE, data, len, on_answer, b);
     }
     free(data);
 }

@@ -152,8 +152,15 @@ static void query_keys_are_read_and_unknown_ones_ignored(void **state) {
     assert_string_equal(rq.artifact_type, "application/spdx+json");
 }
 
+static void only_v2_is_the_api(void **state) {
+    (void)state;
+    assert_true(oci_is_api("/v2") && oci_is_api("/v2/") && oci_is_api("/v2?n=1") && oci_is_api("/v2/a/tags/list"));
+    assert_false(oci_is_api("/v2foo") || oci_is_api("/v1/") || oci_is_api("v2/") || oci_is_api("/") || oci_is_api(""));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_v2_is_the_api),
         cmocka_unit_test(endpoints_are_told_apart),
         cmocka_unit_test(odd_targets_are_refused_with_the_right_code),
         cmocka_unit_test(overlong_names_and_paths_are_refused),

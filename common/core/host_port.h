@@ -1,0 +1,18 @@
+/* HOST:PORT as configurations, listeners and people write it. Pure. Thread: any. */
+#ifndef ENTREPOT_CORE_HOST_PORT_H
+#define ENTREPOT_CORE_HOST_PORT_H
+
+#include "common/core/base.h"
+
+#define HOST_PORT_HOST_MAX 253
+
+struct host_port {
+    char host[HOST_PORT_HOST_MAX + 1]; /* without brackets; "": none, as in ":5000" */
+    int port;                          /* 0 to 65535; -1: none given */
+    bool bracketed;                    /* it was written [HOST], as an IPv6 address is */
+};
+/* HOST, HOST:PORT, [HOST], [HOST]:PORT or :PORT. Whether the host is a name or an address is not looked at. False if it
+ * is none of them; *out is then not to be used. */
+bool host_port_parse(struct host_port *out, const char *s);
+
+#endif
