@@ -29,7 +29,7 @@ static void learned(const struct fill_spec *spec, int64_t size, const char *medi
                     size_t n_proofs, const void *data, size_t len, void *arg) {
     struct catalog *catalog = ((struct catalogue *)arg)->catalog;
     catalog_learn_blob(catalog, &spec->digest, size, true, proofs, n_proofs * digest_len(spec->digest.alg));
-    if (!spec->manifest) return;
+    if (!media_type) return;
     struct manifest m;
     if (manifest_parse(&m, data, len, NULL) == 0) catalog_learn_manifest(catalog, &spec->digest, media_type, size, &m);
     manifest_fini(&m);

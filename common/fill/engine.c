@@ -61,6 +61,11 @@ const char *fill_reader_media_type(const struct fill_reader *r) {
     return f && atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED ? f->media_type : "";
 }
 
+bool fill_reader_is_manifest(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    return f && atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED && f->is_manifest;
+}
+
 const char *fill_reader_source(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
     return f ? atomic_load_explicit(&f->source_name, memory_order_relaxed) : "";

@@ -102,6 +102,7 @@ struct fill *fill_of_held(struct fill_shard *sh, const struct fill_spec *spec, s
     atomic_store_explicit(&f->proven, info->size, memory_order_relaxed);
     atomic_store_explicit(&f->source_name, "disk", memory_order_relaxed);
     if (info->media_type) snprintf(f->media_type, sizeof(f->media_type), "%s", info->media_type);
+    f->is_manifest = spec->manifest && info->media_type;
     atomic_store_explicit(&f->state, FILL_PROVED, memory_order_release);
     return f;
 }

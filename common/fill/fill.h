@@ -44,6 +44,8 @@ struct fill_engine_config {
                     size_t n_proofs, const void *data, size_t len, void *arg);
     /* Fetch loop: the name of the scope (store.h) its repository's content is served in; in out, or longer-lived. */
     const char *(*scope)(const struct fill_spec *spec, char out[REPO_STR_MAX], void *arg);
+    /* Fetch loop: a manifest is held from now on. NULL: nobody wants to know. */
+    void (*kept_manifest)(const struct digest *d, void *arg);
     /* Fetch loop: bytes came from a source, for counting. NULL: nobody counts. */
     void (*received)(const char *source, int64_t bytes, void *arg);
     void *arg;
@@ -76,8 +78,10 @@ int64_t fill_reader_size(const struct fill_reader *r);
 /* The same, but -1 while it is only claimed, by a manifest or by a source of whose answer nothing was kept. */
 int64_t fill_reader_settled_size(const struct fill_reader *r);
 const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, at FILL_PROVED; before it "" */
-const char *fill_reader_source(const struct fill_reader *r);     /* who answers; "" before FILL_FLOWING */
-bool fill_reader_joined(const struct fill_reader *r);            /* the fill was already running */
+/* At FILL_PROVED: it was fetched as a manifest, and is one. */
+bool fill_reader_is_manifest(const struct fill_reader *r);
+const char *fill_reader_source(const struct fill_reader *r); /* who answers; "" before FILL_FLOWING */
+bool fill_reader_joined(const struct fill_reader *r);        /* the fill was already running */
 /* What it is for does not begin at the start, so that it can never be a whole body: it may have the end of a blob
  * before all of it is proved, if that was fetched ahead. */
 void fill_reader_takes_part(struct fill_reader *r);

@@ -77,6 +77,7 @@ struct fill {
     atomic_uint rewinds;
     _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
     char media_type[MEDIA_TYPE_MAX + 1]; /* manifests: settled before state becomes FILL_PROVED */
+    bool is_manifest;                    /* settled before state becomes FILL_PROVED */
     struct fetch_end end;                /* set once, before state becomes FILL_FAILED */
     _Atomic(struct fetch_end *) trouble; /* set once: the first failure of a source */
     struct open_file *disk;              /* set once, before anything is visible; NULL: all in the window */

@@ -13,6 +13,8 @@ static void on_committed(struct loop_task *task) {
         log_error("commit_failed", KV_S("digest", digest_str(&f->spec.digest, digest)),
                   KV_S("why", error_name(f->commit_code)));
     }
+    const struct fill_engine_config *cfg = &f->engine->cfg;
+    if (f->commit_code == 0 && f->is_manifest && cfg->kept_manifest) cfg->kept_manifest(&f->spec.digest, cfg->arg);
     fill_over(f);
 }
 
@@ -35,7 +37,7 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
     for (unsigned i = 0; i < f->n_scopes; i++) {
         if (store_scope(f->engine->cfg.store, f->scopes[i], &scopes[info.n_scopes]) == 0) info.n_scopes++;
     }
-    if (f->spec.manifest) {
+    if (f->is_manifest) {
         info.flags |= BLOB_MANIFEST;
         info.media_type = f->media_type;
         info.repository = repo_name_str(&f->spec.repo, repo);
@@ -63,6 +65,7 @@ static void proved(struct fill *f) {
         if (!body) abort();
         int r = fill_bytes_read(f, 0, body, (size_t)size);
         body[size] = '\0';
+        f->is_manifest = r == 0 && manifest_is_one(body, (size_t)size);
         if (r < 0 || manifest_parse(&m, body, (size_t)size, NULL) < 0) manifest_fini(&m), memset(&m, 0, sizeof(m));
         /* One digest has one type, whoever sends it and however: what the document says of itself, then its shape. */
         if (m.media_type[0])
@@ -73,8 +76,8 @@ static void proved(struct fill *f) {
     if (f->engine->cfg.learned) {
         /* Whose size was not known may have a proof at its very end. */
         size_t n = size > 0 ? (size_t)((size - 1) / PIECE_SIZE) : 0;
-        f->engine->cfg.learned(&f->spec, size, f->spec.manifest ? f->media_type : NULL, f->proofs, n, body,
-                               (size_t)size, f->engine->cfg.arg);
+        f->engine->cfg.learned(&f->spec, size, f->is_manifest ? f->media_type : NULL, f->proofs, n, body, (size_t)size,
+                               f->engine->cfg.arg);
     }
     fill_make_part(f); /* of one known to be empty */
     bool keeps = f->part && !atomic_load_explicit(&f->window, memory_order_relaxed);

@@ -23,6 +23,11 @@ static void learned(const struct fill_spec *spec, int64_t size, const char *medi
     l->learned(spec, size, media_type, proofs, n_proofs, data, len, l->arg);
 }
 
+static void kept_manifest(const struct digest *d, void *arg) {
+    const struct node *n = arg;
+    if (n->registry) registry_manifest_kept(n->registry, d);
+}
+
 static void received(const char *source, int64_t bytes, void *arg) {
     (void)arg;
     metric_label_add(FAMILY_FETCHED_BYTES, source, bytes);
@@ -39,6 +44,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .ask_catalogue = n->ledger && n->ledger->ask_catalogue ? ask_catalogue : NULL,
         .learned = n->ledger && n->ledger->learned ? learned : NULL,
         .scope = scope,
+        .kept_manifest = kept_manifest,
         .received = received,
         .arg = n,
     };

@@ -179,6 +179,18 @@ int manifest_parse(struct manifest *m, const void *data, size_t len, struct erro
     return r;
 }
 
+bool manifest_is_one(const void *data, size_t len) {
+    if (len > MANIFEST_MAX_BYTES || check_cost(data, len) < 0) return false;
+    json_t *doc = json_loadb(data, len, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+    char type[MEDIA_TYPE_MAX + 1] = "";
+    if (doc) take_media_type(doc, "mediaType", type);
+    bool image = json_is_object(json_object_get(doc, "config")) && json_is_array(json_object_get(doc, "layers"));
+    bool is_one = type[0] || image || json_is_array(json_object_get(doc, "manifests")) ||
+                  json_is_number(json_object_get(doc, "schemaVersion"));
+    json_decref(doc);
+    return is_one;
+}
+
 void manifest_fini(struct manifest *m) {
     free(m->children);
     m->children = NULL;

@@ -35,6 +35,9 @@ struct manifest {
  * by manifest_fini in any case. */
 int manifest_parse(struct manifest *m, const void *data, size_t len, struct error *err) must_check;
 void manifest_fini(struct manifest *m);
+/* It is a JSON object that says what it is: by a media type, a schema version or its shape. Pages, error documents and
+ * halves of a manifest are none. */
+bool manifest_is_one(const void *data, size_t len);
 /* True for the four manifest media types (parameters ignored). */
 bool media_is_manifest(const char *media_type);
 /* Copies a Content-Type without its parameters; "" if it is not a plausible media type. */

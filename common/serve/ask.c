@@ -173,18 +173,27 @@ static void question_free(struct question *q) {
     free(q);
 }
 
-/* What its source did not say of it follows from its bytes. */
-static void name_manifest(struct ask_answer *a) {
-    if (!a->has_digest) digest_of(&a->digest, DIGEST_SHA256, a->body, a->body_len);
+/* What came for a tag must be a manifest, and the one that its source has named. What that did not say of it follows
+ * from its bytes. */
+static void judge_manifest(struct question *q) {
+    struct ask_answer *a = q->answer;
+    struct digest digest;
+    const char *wrong = NULL;
+    digest_of(&digest, a->has_digest ? a->digest.alg : DIGEST_SHA256, q->body.data, q->body.len);
+    if (!manifest_is_one(q->body.data, q->body.len))
+        wrong = "what is no manifest";
+    else if (a->has_digest && !digest_eq(&digest, &a->digest))
+        wrong = "other bytes than it says";
+    a->digest = digest;
     a->has_digest = true;
-    a->total = (int64_t)a->body_len;
+    a->total = (int64_t)q->body.len;
+    if (wrong) fetch_end_set(&a->end, ERR_UPSTREAM, "%.100s sends %s for the tag %s", a->source, wrong, q->rq.ref.tag);
 }
 
 static void finish(struct question *q) {
     struct asker *a = q->asker;
     map_take(a->running, q->key, strlen(q->key));
     if (q->answer->end.code == 0) q->answer->body = buf_steal(&q->body, &q->answer->body_len);
-    if (q->answer->end.code == 0 && q->rq.kind == FETCH_MANIFEST) name_manifest(q->answer);
     remember(q);
     while (q->waiters) {
         struct waiter *w = q->waiters;
@@ -224,16 +233,18 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct question *q = arg;
     q->fetch = NULL;
-    q->answer->end = *e;
+    struct fetch_end *end = &q->answer->end;
+    *end = *e;
     q->source++;
+    if (end->code == 0 && q->rq.kind == FETCH_MANIFEST) judge_manifest(q);
     /* A "no" from one source is outweighed by another's failure: only all together can say no. */
-    if (e->code != 0 && (!q->worst.code || q->worst.code == ERR_NOT_FOUND)) q->worst = *e;
-    if (e->code != 0 && q->source < q->n_sources) {
+    if (end->code != 0 && (!q->worst.code || q->worst.code == ERR_NOT_FOUND)) q->worst = *end;
+    if (end->code != 0 && q->source < q->n_sources) {
         buf_clear(&q->body);
         ask_one(q);
         return;
     }
-    if (e->code != 0) q->answer->end = q->worst;
+    if (end->code != 0) *end = q->worst;
     finish(q);
 }
 

@@ -266,24 +266,41 @@ static void pump(struct body *b) {
 
 /* --- following a fill --- */
 
-/* The source has named a digest for the tag that it cannot give: its word is not kept, and the tag is not "unknown". */
+static bool is_by_tag(const struct exchange *x) {
+    return x->age_s >= 0;
+}
+
+/* The source has named a digest for the tag that it cannot give: its word is not kept, and the tag is not "unknown".
+ * What is hosted has no source that could be wrong. */
 static void doubt_tag(struct exchange *x, struct fetch_end *end) {
     char digest[DIGEST_STR_MAX];
+    if (serve_is_hosted(x)) return;
     store_tag_forget(x->registry->cfg.store, x->repo_str, x->asked.ref.tag);
     fetch_end_set(end, ERR_UPSTREAM, "the source says %s points to %s, but cannot give that", x->asked.ref.tag,
                   digest_str(&x->ref.digest, digest));
 }
 
-static void fail(struct body *b) {
+/* No head has left: the answer is an error, or by tag what is held. b is gone. */
+static void refuse(struct body *b, struct fetch_end *end) {
     struct exchange *x = b->x;
+    x->body = NULL;
+    body_free(b);
+    if (x->is_manifest && end->code != ERR_CANCELLED) moves_failed(x->registry->moves, &x->ref.digest, end->msg);
+    if (serve_last(x, end)) return;
+    if (is_by_tag(x) && (end->code == ERR_NOT_FOUND || end->code == ERR_MISMATCH)) doubt_tag(x, end);
+    serve_fetch_end(x->req, end, x->is_manifest ? REGERR_MANIFEST_UNKNOWN : REGERR_BLOB_UNKNOWN);
+}
+
+/* b is gone, or the connection is. */
+static void fail(struct body *b) {
     struct fetch_end end = *fill_reader_error(b->reader);
+    if (!b->begun) {
+        refuse(b, &end);
+        return;
+    }
     b->ended = true;
     leave_fill(b);
-    if (x->age_s >= 0 && (end.code == ERR_NOT_FOUND || end.code == ERR_MISMATCH)) doubt_tag(x, &end);
-    if (b->begun)
-        http_reply_abort(x->req);
-    else
-        serve_fetch_end(x->req, &end, x->is_manifest ? REGERR_MANIFEST_UNKNOWN : REGERR_BLOB_UNKNOWN);
+    http_reply_abort(b->x->req);
 }
 
 /* What was asked for first is there. That it is beyond the end is not known before the end is proved. */
@@ -317,20 +334,29 @@ static bool may_begin(struct body *b, enum fill_state state) {
     return (!b->lengthless || b->wants_all || x->caller.kind == CALLER_NODE) && sees_start(b);
 }
 
+static int64_t patience_ms(const struct exchange *x) {
+    return x->has_last ? SERVE_PATIENCE_MS : x->registry->cfg.policy->answer_within_ms;
+}
+
 /* Nobody has agreed to send it for so long that the client would soon give up. The fill goes on: who asks again may
  * find that it has got somewhere. */
 static void give_up(struct body *b) {
-    struct exchange *x = b->x;
     struct fetch_end end;
     const struct fetch_end *trouble = fill_reader_trouble(b->reader);
     bool no = trouble && (trouble->code == ERR_NOT_FOUND || trouble->code == ERR_DENIED);
-    b->ended = true;
-    fetch_end_no_word(&end, x->repo_str, x->registry->cfg.policy->answer_within_ms);
+    fetch_end_no_word(&end, b->x->repo_str, patience_ms(b->x));
     /* A "no" counts only when all have said it. */
     if (trouble && !no) end = *trouble;
     fill_reader_wants_it_later(b->reader);
-    leave_fill(b);
-    serve_fetch_end(x->req, &end, REGERR_UNKNOWN);
+    refuse(b, &end);
+}
+
+/* A tag points to a manifest, whatever its source says. */
+static void refuse_what_is_none(struct body *b) {
+    struct fetch_end end;
+    fetch_end_set(&end, ERR_MISMATCH, "%.100s has what is no manifest for the tag %s", fill_reader_source(b->reader),
+                  b->x->asked.ref.tag);
+    refuse(b, &end);
 }
 
 static void advance(struct body *b) {
@@ -352,6 +378,10 @@ static void advance(struct body *b) {
             return;
         }
         if (!may_begin(b, state)) return;
+        if (is_by_tag(b->x) && !fill_reader_is_manifest(b->reader)) {
+            refuse_what_is_none(b);
+            return;
+        }
         bool joined = fill_reader_joined(b->reader);
         http_req_note(b->x->req, joined ? "join" : "miss");
         if (joined) counter_add(&b->x->registry->joined, 1);
@@ -401,7 +431,7 @@ void body_follow(struct exchange *x, const struct fill_spec *of) {
     snprintf(spec.request_id, sizeof(spec.request_id), "%s", http_req_id(x->req));
     timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
     b->has_patience = true;
-    timer_set(&b->patience, x->registry->cfg.policy->answer_within_ms);
+    timer_set(&b->patience, patience_ms(x));
     counter_add(&x->registry->misses, 1);
     b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }

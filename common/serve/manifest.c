@@ -10,9 +10,11 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
-/* With something to fall back on, the source is given this long. */
-#define PATIENCE_MS 3000
+/* What could not be had is asked for again when the tag is due to be checked, but not sooner, nor later, than this. */
+#define AGAIN_MIN_MS 1000
+#define AGAIN_MAX_MS 10000
 
 struct tag_check {
     struct registry *registry;
@@ -70,9 +72,45 @@ static void say_too_old(struct tag_check *c) {
              (long long)age, (long long)c->registry->cfg.stale_for_s);
 }
 
-static void tell_ledger(const struct registry *g, const struct tag_check *c) {
+/* --- a tag that moves --- */
+
+/* As a manifest, and may be served in this repository. */
+static bool is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo) {
+    const struct policy *policy = g->cfg.policy;
+    struct blob_info info;
+    char name[REPO_STR_MAX];
+    uint32_t scope = store_scope_find(g->cfg.store, policy->scope(repo, name, policy->arg));
+    return scope && store_lookup_in(g->cfg.store, d, scope, &info) && info.media_type;
+}
+
+static void take_over(struct registry *g, const struct repo_name *repo, const char *tag, const struct tag_record *rec) {
+    char name[REPO_STR_MAX];
+    moves_forget(g->moves, repo, tag);
+    store_tag_set(g->cfg.store, repo_name_str(repo, name), tag, rec);
     const struct ledger *l = g->cfg.ledger;
-    if (l && l->learned_tag) l->learned_tag(&c->repo, c->tag, &c->answer.record, l->arg);
+    if (l && l->learned_tag) l->learned_tag(repo, tag, rec, l->arg);
+}
+
+void registry_manifest_kept(struct registry *g, const struct digest *d) {
+    struct move m;
+    while (moves_take(g->moves, d, &m)) {
+        if (is_held(g, d, &m.repo)) take_over(g, &m.repo, m.tag, &m.said);
+    }
+}
+
+static void say_moved(const struct tag_record *to, const char *why, char *out, size_t cap) {
+    char digest[DIGEST_STR_MAX];
+    snprintf(out, cap, "stale: the tag has moved to %.19s, which cannot be had: %.150s",
+             digest_str(&to->digest, digest), why);
+}
+
+/* It has moved from what is held to what is not here. */
+static void answer_moving(struct tag_check *c, const struct tag_record *last, const struct move *m) {
+    c->answer.code = 0;
+    c->answer.last = *last;
+    c->answer.has_last = true;
+    c->answer.has_failed = m->failed_ms != 0;
+    c->answer.record = m->said;
 }
 
 static void answer_gone(struct tag_check *c) {
@@ -81,8 +119,7 @@ static void answer_gone(struct tag_check *c) {
     bool held = c->known && store_lookup(g->cfg.store, &c->answer.record.digest, &info);
     if (held && !c->answer.record.deleted) {
         c->answer.record.deleted = true;
-        store_tag_set(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
-        tell_ledger(g, c);
+        take_over(g, &c->repo, c->tag, &c->answer.record);
     }
     if (held && !g->cfg.policy->hide_deleted) {
         c->answer.code = 0;
@@ -110,15 +147,25 @@ static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
         rec.deleted = strncmp(c->answer.warning, "deleted:", 8) == 0;
         atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
     }
+    struct tag_record last = c->answer.record;
+    bool moves = c->known && !digest_eq(&last.digest, &rec.digest) && is_held(g, &last.digest, &c->repo) &&
+                 !is_held(g, &rec.digest, &c->repo);
+    struct move m = {.said = rec};
+    if (moves) {
+        moves_note(g->moves, &c->repo, c->tag, &rec);
+        if (!moves_get(g->moves, &c->repo, c->tag, &m)) m.said = rec;
+        answer_moving(c, &last, &m);
+        return;
+    }
     c->answer.code = 0;
     c->answer.record = rec;
-    store_tag_set(g->cfg.store, c->repo_str, c->tag, &rec);
-    tell_ledger(g, c);
+    take_over(g, &c->repo, c->tag, &rec);
 }
 
-/* Registries that leave the digest out of the answer to a HEAD, or do not know HEAD: the manifest itself tells. */
+/* Registries that leave the digest out of the answer to a HEAD, or do not know HEAD: the manifest itself tells. So it
+ * does where something else seems to have answered. */
 static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a) {
-    bool unknown = a->end.code == 0 && !a->has_digest;
+    bool unknown = a->end.code == 0 && (!a->has_digest || strncasecmp(a->media_type, "text/", 5) == 0);
     return !c->by_get && (unknown || a->end.status == 405 || a->end.status == 501);
 }
 
@@ -175,6 +222,29 @@ static bool is_fresh(struct tag_record *rec, int64_t fresh_ms) {
     return !rec->deleted && now >= rec->checked_at && (now - rec->checked_at) * 1000 < fresh_ms;
 }
 
+/* What is known of its move already. True: it is the answer. */
+static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
+    struct registry *g = c->registry;
+    struct tag_record last = c->answer.record;
+    struct move m;
+    if (!c->known || !moves_get(g->moves, &c->repo, c->tag, &m)) return false;
+    if (!is_held(g, &last.digest, &c->repo) || is_held(g, &m.said.digest, &c->repo)) {
+        take_over(g, &c->repo, c->tag, &m.said);
+        c->answer.record = m.said;
+        return is_fresh(&c->answer.record, fresh_ms);
+    }
+    int64_t again_ms = fresh_ms < AGAIN_MIN_MS ? AGAIN_MIN_MS : fresh_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : fresh_ms;
+    if (m.failed_ms && clock_mono_ms() - m.failed_ms < again_ms) {
+        c->answer.stale = true;
+        say_moved(&m.said, m.why, c->answer.warning, sizeof(c->answer.warning));
+        atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
+        return true;
+    }
+    if (!is_fresh(&m.said, fresh_ms)) return false;
+    answer_moving(c, &last, &m);
+    return true;
+}
+
 void registry_resolve_tag(struct registry *g, const struct repo_name *repo, const char *tag, const char *request_id,
                           void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
     struct tag_check *c = calloc(1, sizeof(*c));
@@ -188,7 +258,8 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
     c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
     timer_init(&c->timer, loop_current(), on_timer, c);
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(repo, g->cfg.policy->arg);
-    if ((c->known && is_fresh(&c->answer.record, fresh_ms)) || fresh_ms == INT64_MAX) {
+    bool fresh = c->known && is_fresh(&c->answer.record, fresh_ms);
+    if (fresh || fresh_ms == INT64_MAX || answer_by_move(c, fresh_ms)) {
         if (!c->known)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
         c->at_once.fn = on_at_once;
@@ -196,24 +267,51 @@ void registry_resolve_tag(struct registry *g, const struct repo_name *repo, cons
         return;
     }
     snprintf(c->request_id, sizeof(c->request_id), "%s", request_id);
-    if (c->known) timer_set(&c->timer, PATIENCE_MS);
+    if (c->known) timer_set(&c->timer, SERVE_PATIENCE_MS);
     ask_source(c, false);
 }
 
 /* --- requests --- */
 
-static void serve_tagged(struct exchange *x, const struct tag_record *rec) {
-    struct registry *g = x->registry;
-    x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
+static void point_to(struct exchange *x, const struct tag_record *rec) {
     int64_t age = clock_wall_s() - rec->checked_at;
+    x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
     x->age_s = age > 0 ? age : 0;
+}
+
+/* promised: by its source, now. */
+static void serve_tagged(struct exchange *x, const struct tag_record *rec, bool promised) {
+    struct registry *g = x->registry;
     struct blob_info info;
+    point_to(x, rec);
     bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
     /* What its source said of it answers a HEAD. */
-    if (x->is_head && !held && rec->size > 0 && rec->media_type[0])
+    if (x->is_head && !held && promised && rec->size > 0 && rec->media_type[0])
         body_head_unheld(x, "", rec->size, rec->media_type);
     else
         serve_content(x);
+}
+
+static void warn(struct exchange *x, const char *text) {
+    snprintf(x->warning, sizeof(x->warning), "299 - \"%.256s\"", text);
+    for (char *p = x->warning + 7; *p; p++) {
+        if ((*p == '"' && p[1]) || *p == '\\') *p = '\'';
+    }
+}
+
+bool serve_last(struct exchange *x, const struct fetch_end *why) {
+    struct registry *g = x->registry;
+    const struct tag_record said = {.digest = x->ref.digest};
+    char warning[256];
+    if (!x->has_last) return false;
+    x->has_last = false;
+    if (!is_held(g, &x->last.digest, &x->repo)) return false;
+    say_moved(&said, why->msg, warning, sizeof(warning));
+    warn(x, warning);
+    atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
+    point_to(x, &x->last);
+    serve_content(x);
+    return true;
 }
 
 static void on_resolved(const struct tag_answer *a, void *arg) {
@@ -223,11 +321,10 @@ static void on_resolved(const struct tag_answer *a, void *arg) {
         serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
         return;
     }
-    if (a->warning[0]) snprintf(x->warning, sizeof(x->warning), "299 - \"%s\"", a->warning);
-    for (char *p = x->warning[0] ? x->warning + 7 : x->warning; *p; p++) {
-        if ((*p == '"' && p[1]) || *p == '\\') *p = '\'';
-    }
-    serve_tagged(x, &a->record);
+    if (a->warning[0]) warn(x, a->warning);
+    x->has_last = a->has_last;
+    if (a->has_last) x->last = a->last;
+    serve_tagged(x, &a->record, !a->stale && !a->has_failed);
 }
 
 void serve_manifest(struct exchange *x) {
@@ -241,7 +338,7 @@ void serve_manifest(struct exchange *x) {
     struct tag_record rec;
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(&x->repo, g->cfg.policy->arg);
     if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && is_fresh(&rec, fresh_ms)) {
-        serve_tagged(x, &rec);
+        serve_tagged(x, &rec, true);
         return;
     }
     x->waiting = true;

@@ -169,7 +169,7 @@ static void run_hosted(struct work *w) {
 static void run_upstream(struct work *w) {
     struct referrers_job *j = container_of(w, struct referrers_job, work);
     json_t *doc = json_loadb(j->list->body, j->list->body_len, JSON_ALLOW_NUL, NULL);
-    if (json_is_object(doc)) j->text = json_dumps(doc, JSON_COMPACT);
+    if (json_is_array(json_object_get(doc, "manifests"))) j->text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
     loop_post(j->loop, &j->back);
 }

@@ -119,7 +119,7 @@ struct exchange *exchange_new(void) {
         x = malloc(sizeof(*x));
         if (!x) abort();
     }
-    x->waiting = x->is_manifest = x->is_head = false;
+    x->waiting = x->is_manifest = x->is_head = x->has_last = false;
     x->warning[0] = '\0';
     x->body = NULL;
     x->age_s = -1;
@@ -291,6 +291,7 @@ struct registry *registry_new(const struct registry_config *cfg) {
                                                 .arg = cfg->supply->arg});
     struct doubts_config dc = {.loop = cfg->fetch_loop, .pool = cfg->pool, .recheck = recheck, .arg = cfg->store};
     g->doubts = doubts_new(&dc);
+    g->moves = moves_new();
     return g;
 }
 
@@ -313,6 +314,7 @@ void registry_free(struct registry *g) {
     if (!g) return;
     asker_free(g->asker);
     doubts_free(g->doubts);
+    moves_free(g->moves);
     free(g);
 }
 

@@ -39,6 +39,8 @@ void registry_handle(struct registry *g, struct http_req *req, const struct call
 int registry_canonical(const struct registry *g, const char *name, char out[REPO_STR_MAX]) must_check;
 /* Fetch loop: a source is there again; what failed, or was a no, is asked anew. */
 void registry_forget_failures(struct registry *g);
+/* Fetch loop: a manifest is held from now on. Tags that have moved to it point to it. */
+void registry_manifest_kept(struct registry *g, const struct digest *d);
 /* For http_server_config.error_body: registry error documents under /v2/ and where the target is not known, plain text
  * elsewhere. */
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
@@ -48,6 +50,9 @@ size_t registry_error_body(int status, const char *target, const char *msg, char
 struct tag_answer {
     int code; /* 0, or why not: ERR_NOT_FOUND, ERR_RATE_LIMITED, … with end */
     struct tag_record record;
+    bool has_last; /* record is a manifest that is not here, and this one is, which the tag pointed to before: */
+    struct tag_record last;
+    bool has_failed;   /* record's could not be had a moment ago */
     bool stale;        /* its source could not be asked, or has deleted it: warning says so */
     char warning[256]; /* text without `299 - ` and quotes; "" */
     struct fetch_end end;

@@ -8,6 +8,7 @@
 #include "common/serve/ask.h"
 #include "common/serve/doubt.h"
 #include "common/serve/endpoints.h"
+#include "common/serve/moves.h"
 #include "common/serve/registry.h"
 
 struct registry {
@@ -15,6 +16,7 @@ struct registry {
     struct registry_config cfg;
     struct asker *asker;
     struct doubts *doubts;
+    struct moves *moves;
     atomic_uint tag_lists; /* on their way */
     char hit_line[128];    /* the Cache-Status of what is held */
     size_t hit_line_len;
@@ -41,6 +43,8 @@ struct exchange {
     char warning[300];    /* Warning header, "" for none */
     int64_t age_s;        /* since the tag was checked at its source; -1: not by tag */
     bool is_manifest;
+    bool has_last;          /* by tag: if what it points to now cannot be had, there is: */
+    struct tag_record last; /* the one held */
     struct body *body;
 };
 
@@ -66,6 +70,10 @@ void serve_content(struct exchange *x); /* x->ref is a digest */
 void serve_blob(struct exchange *x);
 /* manifest.c */
 void serve_manifest(struct exchange *x);
+/* With something to fall back on, a source is given so long. */
+#define SERVE_PATIENCE_MS 3000
+/* By tag, and what it points to now cannot be had: the manifest held is served, marked. False: there is none. */
+bool serve_last(struct exchange *x, const struct fetch_end *why);
 /* tags.c */
 void serve_tags(struct exchange *x);
 /* referrers.c */

@@ -44,7 +44,9 @@ int tag_set_add(struct tag_set *s, const char *tag, bool *added) {
 
 int tag_set_read(struct tag_set *s, const char *page, size_t len, size_t *added) {
     json_t *doc = json_loadb(page, len, 0, NULL), *list = json_object_get(doc, "tags"), *tag;
-    int r = json_is_object(doc) && (!list || json_is_array(list) || json_is_null(list)) ? 0 : ERR_INVALID;
+    /* Some leave out an empty list. An error document, or any other, has neither. */
+    bool good = list ? json_is_array(list) || json_is_null(list) : json_is_string(json_object_get(doc, "name"));
+    int r = good ? 0 : ERR_INVALID;
     size_t i;
     *added = 0;
     json_array_foreach(list, i, tag) {

@@ -212,6 +212,27 @@ static void media_types_are_cleaned(void **state) {
     assert_false(media_is_manifest(NULL));
 }
 
+static void a_manifest_says_what_it_is(void **state) {
+    (void)state;
+    static const char *const good[] = {
+        "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[]}",
+        "{\"schemaVersion\":1,\"fsLayers\":[]}", "{\"mediaType\":\"application/vnd.acme.thing+json\"}",
+        "{\"config\":{},\"layers\":[]}", "{\"manifests\":[]}"};
+    static const char *const bad[] = {"",
+                                      "{}",
+                                      "[]",
+                                      "<html></html>",
+                                      "{\"errors\":[{\"code\":\"DENIED\"}]}",
+                                      "{\"schemaVersion\":2,\"layers\":[",
+                                      "{\"schemaVersion\":\"2\"}",
+                                      "{\"mediaType\":7}",
+                                      "\"schemaVersion\""};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(manifest_is_one(good[i], strlen(good[i])));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(manifest_is_one(bad[i], strlen(bad[i])));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_image_lists_config_layers_and_subject),
@@ -223,6 +244,7 @@ int main(void) {
         cmocka_unit_test(a_document_that_is_image_and_index_is_refused),
         cmocka_unit_test(size_depth_and_counts_are_bounded),
         cmocka_unit_test(media_types_are_cleaned),
+        cmocka_unit_test(a_manifest_says_what_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
