@@ -91,6 +91,7 @@ static const struct config_schema upstream_schema = CONFIG_SCHEMA(upstream_keys)
 static const struct config_key registry_keys[] = {
     NODE_KEY_LISTEN(":5000", "Address and port of the registry API."),
     NODE_KEY_NAMES,
+    NODE_KEY_TRUSTED_PROXIES,
     NODE_KEY_CERT_FILE,
     NODE_KEY_KEY_FILE,
 };

@@ -1,5 +1,5 @@
 /* Who asks. It is made in one place for each request (node/ports.c), by the port that the request came to; nothing else
- * decides who somebody is. A plain value. Thread: any. */
+ * decides who somebody is. Its address is http_req_remote's. A plain value. Thread: any. */
 #ifndef ENTREPOT_ACCESS_CALLER_H
 #define ENTREPOT_ACCESS_CALLER_H
 

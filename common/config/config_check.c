@@ -3,6 +3,7 @@
 #include "common/config/config.h"
 #include "common/core/host_port.h"
 #include "common/core/alloc.h"
+#include "common/core/network.h"
 
 #include <arpa/inet.h>
 #include <pwd.h>
@@ -41,17 +42,7 @@ int config_check_listen(const char *value, struct error *err) {
 }
 
 int config_check_network(const char *value, struct error *err) {
-    char address[INET6_ADDRSTRLEN], *end;
-    unsigned char bytes[sizeof(struct in6_addr)];
-    const char *slash = strchr(value, '/');
-    size_t len = slash ? (size_t)(slash - value) : 0;
-    int bits = 0;
-    if (len > 0 && len < sizeof address) {
-        memcpy(address, value, len);
-        address[len] = '\0';
-        bits = inet_pton(AF_INET, address, bytes) == 1 ? 32 : inet_pton(AF_INET6, address, bytes) == 1 ? 128 : 0;
-    }
-    if (bits && slash[1] >= '0' && slash[1] <= '9' && strtoul(slash + 1, &end, 10) <= (unsigned)bits && !*end) return 0;
+    if (network_parse(&(struct network){0}, value)) return 0;
     error_set(err, ERR_INVALID, "\"%.100s\" is not a network", value);
     error_hint(err, "write ADDRESS/BITS, as 10.1.0.0/16 or 2001:db8:1::/48");
     return ERR_INVALID;

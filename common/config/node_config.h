@@ -19,6 +19,8 @@ struct node_config {
     char *registry_cert_file, *registry_key_file; /* both or none: TLS on the registry port */
     char **registry_names;                        /* the names clients know this service by */
     size_t n_registry_names;
+    char **trusted_proxies; /* networks whose word on the client's address counts */
+    size_t n_trusted_proxies;
     char *node_listen;  /* fleet.listen; NULL on an edge, where peers.listen has no effect yet */
     char *admin_listen; /* 127.0.0.1:5002 / :5052 */
     int64_t store_limit, store_min_free;

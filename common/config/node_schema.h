@@ -32,6 +32,14 @@ extern const struct config_schema node_store_keys, node_log_keys, node_limits_ke
         .example = "[registry.img.acme.example]",                                                                      \
         .doc = "The names clients know this service by. `?ns=` with one of them counts as none."                       \
     }
+#define NODE_KEY_TRUSTED_PROXIES                                                                                      \
+    {                                                                                                                 \
+        .name = "trusted_proxies", .type = CONFIG_STRINGS, .at = offsetof(struct node_config, trusted_proxies),       \
+        .count_at = offsetof(struct node_config, n_trusted_proxies), .check = config_check_network, .fallback = "[]", \
+        .example = "[10.1.0.0/16]",                                                                                   \
+        .doc = "Networks of proxies before the registry port. A client's own address is taken from their "            \
+               "X-Forwarded-For or Forwarded, and from nobody else's; from neither if a request has both."            \
+    }
 #define NODE_KEY_CERT_FILE                                                                                 \
     {                                                                                                      \
         .name = "cert_file", .type = CONFIG_FILE, .at = offsetof(struct node_config, registry_cert_file),  \

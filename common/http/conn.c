@@ -102,7 +102,7 @@ static void report(struct http_req *r, bool cut) {
     if (!cfg->access) return;
     const char *host = http_req_header(r, "host"), *agent = http_req_header(r, "user-agent");
     struct http_access a = {
-        .remote = c->remote,
+        .remote = http_req_remote(r),
         .method = http_req_method_str(r),
         .target = http_req_target(r),
         .host = host ? host : "",

@@ -78,7 +78,15 @@ const char *http_req_header(const struct http_req *r, const char *name) {
 }
 
 const char *http_req_remote(const struct http_req *r) {
-    return r->conn->remote;
+    return r->remote[0] ? r->remote : r->conn->remote;
+}
+
+bool http_req_peer(const struct http_req *r, struct ip *out) {
+    return ip_parse(out, r->conn->remote, strlen(r->conn->remote));
+}
+
+void http_req_set_remote(struct http_req *r, const struct ip *client) {
+    ip_text(client, r->remote);
 }
 
 bool http_req_is_tls(const struct http_req *r) {

@@ -13,6 +13,7 @@
 
 #include "common/core/error.h"
 #include "common/core/loop.h"
+#include "common/core/network.h"
 #include "common/core/open_file.h"
 
 struct http_server;
@@ -102,6 +103,10 @@ const char *http_req_target(const struct http_req *r);
 const char *http_req_header(const struct http_req *r, const char *name);
 /* The client's address without port, text ("unix" for a UNIX socket). */
 const char *http_req_remote(const struct http_req *r);
+/* Who has connected; false for a UNIX socket. */
+bool http_req_peer(const struct http_req *r, struct ip *out);
+/* For whom the peer speaks, which http_req_remote and the access log tell from now on. */
+void http_req_set_remote(struct http_req *r, const struct ip *client);
 bool http_req_is_tls(const struct http_req *r);
 /* The id that follows the request: the client's X-Request-Id when it is 1–64 of [A-Za-z0-9._-], else a fresh one. */
 const char *http_req_id(const struct http_req *r);

@@ -67,6 +67,7 @@ struct http_req {
     struct http_conn *conn;
     struct head head;
     char id[65];
+    char remote[IP_TEXT_MAX]; /* for whom the peer speaks; "": for itself */
     const char *note, *about;
     void *user;
     void (*on_close)(struct http_req *r, bool cut);

@@ -3,6 +3,7 @@
 
 #include "common/wire/wire.h"
 #include "common/oci/request.h"
+#include "common/access/forwarded.h"
 #include "common/admin/api.h"
 #include "common/admin/control_client.h"
 #include "common/admin/engine_files.h"
@@ -22,6 +23,7 @@ struct ports {
     struct node *node;
     struct ports_config cfg;
     struct route_table routes;
+    struct proxies proxies;
     struct api *api;
     struct tls_server *tls, *node_tls;
     struct http_server *servers[SERVERS_MAX];
@@ -47,7 +49,16 @@ static void on_access(const struct http_access *a, void *arg) {
              a->about[0] ? KV_S("repository", a->about) : (struct log_kv){0});
 }
 
+/* A proxy that is trusted says whose request it is. */
+static void see_through_proxy(const struct proxies *p, struct http_req *req) {
+    struct ip peer, client;
+    if (p->n == 0 || !http_req_peer(req, &peer) || !proxies_have(p, &peer)) return;
+    client = forwarded_client(p, &peer, http_req_header(req, "X-Forwarded-For"), http_req_header(req, "Forwarded"));
+    http_req_set_remote(req, &client);
+}
+
 static void on_registry_request(struct http_req *req, void *arg) {
+    see_through_proxy(&((struct ports *)arg)->proxies, req);
     registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){CALLER_CLIENT});
 }
 
@@ -224,10 +235,18 @@ static int open_all(struct ports *p, struct error *err) {
     return add_server(p, address, HTTP_TLS_OFF, api_handle_control, p->api, false, err);
 }
 
+static void read_proxies(struct ports *p) {
+    const struct node_config *node = p->node->config;
+    p->proxies.networks = xcalloc(node->n_trusted_proxies, sizeof(*p->proxies.networks));
+    for (size_t i = 0; i < node->n_trusted_proxies; i++)
+        if (network_parse(&p->proxies.networks[p->proxies.n], node->trusted_proxies[i])) p->proxies.n++;
+}
+
 int ports_open(struct ports **out, struct node *n, const struct ports_config *cfg, struct error *err) {
     struct ports *p = xcalloc(1, sizeof(*p));
     p->node = n;
     p->cfg = *cfg;
+    read_proxies(p);
     parts_routes(n, &p->routes);
     int r = open_all(p, err);
     if (r < 0)
@@ -290,5 +309,6 @@ void ports_free(struct ports *p) {
     if (p->api) api_free(p->api);
     tls_server_free(p->tls);
     tls_server_free(p->node_tls);
+    free(p->proxies.networks);
     free(p);
 }

@@ -10,6 +10,7 @@
 static const struct config_key registry_keys[] = {
     NODE_KEY_LISTEN(":5050", "Address and port of the registry API."),
     NODE_KEY_NAMES,
+    NODE_KEY_TRUSTED_PROXIES,
     NODE_KEY_CERT_FILE,
     NODE_KEY_KEY_FILE,
 };

@@ -140,6 +140,29 @@ def test_an_access_line_says_what_was_asked_and_sent(chain):
     assert line["status"] == "200" and line["method"] == "GET" and str(layer.size) in line.values()
 
 
+@pytest.mark.parametrize(
+    "trusted, headers, remote",
+    [
+        ("[127.0.0.0/8]", {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}, "203.0.113.7"),
+        ("[127.0.0.0/8]", {"Forwarded": 'for="[2001:db8::5]:4711"'}, "2001:db8::5"),
+        ("[127.0.0.0/8]", {"X-Forwarded-For": "203.0.113.7", "Forwarded": "for=198.51.100.1"}, "127.0.0.1"),
+        ("[10.0.0.0/8]", {"X-Forwarded-For": "203.0.113.7"}, "127.0.0.1"),
+        ("[]", {"X-Forwarded-For": "203.0.113.7"}, "127.0.0.1"),
+    ],
+    ids=["x-forwarded-for", "forwarded", "both", "another proxy", "none trusted"],
+)
+def test_a_trusted_proxy_says_for_whom_it_asks(bench, trusted, headers, remote):
+    up = bench.faulty()
+    made = bench.chain(("docker.io", up.url), edge={"registry.trusted_proxies": trusted})
+    with raw.Wire(made.edge.port) as wire:
+        wire.request("GET", "/v2/?first", headers)
+        wire.request("GET", "/v2/?second")  # the same connection, and nothing said
+    line = wait_until(lambda: made.edge.access("/v2/?first"), "an access line")[-1]
+    assert line["remote"] == remote
+    line = wait_until(lambda: made.edge.access("/v2/?second"), "an access line")[-1]
+    assert line["remote"] == "127.0.0.1"
+
+
 def test_both_daemons_say_at_start_that_anyone_may_pull(chain):
     for node in (chain.central, chain.edge):
         wait_until(lambda n=node: any("anyone" in v for e in n.log() for v in e.values()), "the log says that anyone may pull", 5)
