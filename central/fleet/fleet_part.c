@@ -3,6 +3,7 @@
 
 #include "central/catalog/catalogue_part.h"
 #include "central/fleet/lookup.h"
+#include "central/fleet/watch.h"
 #include "central/names/names_part.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
@@ -47,14 +48,20 @@ static void resolve_tag(void *arg, const struct repo_name *repo, const char *tag
     const struct fleet *f = arg;
     struct tag_question *q = xcalloc(1, sizeof(*q));
     *q = (struct tag_question){done, done_arg};
-    registry_resolve_tag(f->node->registry, repo, tag, request_id, on_tag, q);
+    registry_resolve_tag(f->node->registry, repo, 0, tag, request_id, on_tag, q);
 }
 
 static void post_lookup(struct http_req *req, void *arg) {
     lookup_handle(((struct fleet *)arg)->lookup, req);
 }
 
-static const struct route routes[] = {{WIRE_LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup}, {0}};
+static void get_watch(struct http_req *req, void *arg) {
+    watch_handle(req, ((struct fleet *)arg)->settings.version);
+}
+
+static const struct route routes[] = {{WIRE_LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup},
+                                      {WATCH_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_watch},
+                                      {0}};
 
 /* --- life --- */
 
@@ -98,6 +105,7 @@ static int start(struct node *n, void **self, struct error *err) {
     struct fleet *f = xcalloc(1, sizeof(*f));
     f->node = n;
     make_settings(&f->settings, central_config_of(n));
+    names_set_version(n, f->settings.version);
     struct lookup_config lc = {
         .catalog = catalogue_of(n), .pool = n->pool, .resolve_tag = resolve_tag, .arg = f, .settings = &f->settings};
     f->lookup = lookup_new(&lc);

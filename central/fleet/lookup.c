@@ -69,6 +69,10 @@ struct lookup *lookup_new(const struct lookup_config *cfg) {
     return l;
 }
 
+uint64_t lookup_settings_version(const struct lookup *l) {
+    return l->cfg.settings ? l->cfg.settings->version : 0;
+}
+
 void lookup_free(struct lookup *l) {
     if (!l) return;
     assert(atomic_load(&l->under_way) == 0);
@@ -270,6 +274,14 @@ void lookup_run(struct lookup *l, const void *body, size_t len, const char *requ
     int64_t before = atomic_fetch_add(&l->under_way, (int64_t)n);
     if (b->code == 0 && before + (int64_t)n > QUERIES_UNDER_WAY_MAX)
         b->code = error_set(&b->err, ERR_BUSY, "too many lookups at once: try again in a second");
+    bool outdated = n > 0 && l->cfg.settings && b->request.settings_version != l->cfg.settings->version;
+    if (b->code == 0 && outdated)
+        b->code = error_set(
+            &b->err, ERR_OUTDATED, "%s",
+            b->request.settings_version
+                ? "these questions go by other settings than central's: ask for those first, without a question"
+                : "these questions do not say which settings they go by: ask for those first, without a question, or "
+                  "upgrade entrepot-edge to central's version");
     if (b->code < 0) {
         loop_post(b->loop, &b->task);
         return;

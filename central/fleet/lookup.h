@@ -32,7 +32,7 @@ struct lookup_config {
     void (*resolve_tag)(void *arg, const struct repo_name *repo, const char *tag, const char *request_id,
                         void (*done)(void *done_arg, const struct lookup_tag *found), void *done_arg);
     void *arg;
-    /* Sent to whoever has another version. Immutable while the lookup lives; NULL: never sent. */
+    /* Sent to whoever has another version and asks nothing else. Immutable while the lookup lives; NULL: never sent. */
     const struct wire_settings *settings;
 };
 struct lookup *lookup_new(const struct lookup_config *cfg);
@@ -41,12 +41,14 @@ void lookup_free(struct lookup *l);
 
 /* body: an encoded request. finish is called exactly once, on the calling loop and never before lookup_run returned,
  * with the encoded response (borrowed for the call), or code < 0 and words in err: INVALID, TOO_BIG, UNSUPPORTED (the
- * asker's fault), BUSY, INTERNAL. */
+ * asker's fault), OUTDATED (it goes by other settings; a request without a query never does), BUSY, INTERNAL. */
 typedef void lookup_finish_fn(void *arg, int code, const void *response, size_t len, const struct error *err);
 /* request_id: for the logs of whoever resolves, when the body carries none. */
 void lookup_run(struct lookup *l, const void *body, size_t len, const char *request_id, lookup_finish_fn *finish,
                 void *arg);
 
+/* Of the settings in force; 0: none. */
+uint64_t lookup_settings_version(const struct lookup *l);
 /* The HTTP handler: path and method have been matched, all else is checked here. */
 void lookup_handle(struct lookup *l, struct http_req *r);
 

@@ -4,6 +4,7 @@
 
 #include "common/http/status.h"
 #include "common/http/server.h"
+#include "common/http/settings_header.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +42,10 @@ static void finish(void *arg, int code, const void *response, size_t len, const 
         http_reply(r, 200, WIRE_CONTENT_TYPE, response, len);
         return;
     }
+    char ours[17];
     if (code == ERR_BUSY) http_reply_header(r, "Retry-After", "1");
+    if (code == ERR_OUTDATED)
+        http_reply_header(r, SETTINGS_HEADER, settings_header_format(lookup_settings_version(a->lookup), ours));
     say(r, http_error_status(code), err);
 }
 

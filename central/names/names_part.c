@@ -79,6 +79,10 @@ const struct name_rules *names_rules(const struct node *n) {
     return rules(node_part(n, &part_names));
 }
 
+void names_set_version(const struct node *n, uint64_t version) {
+    ((struct names *)node_part(n, &part_names))->rules.version = version;
+}
+
 const struct central_config *central_config_of(const struct node *n) {
     return (const struct central_config *)(const void *)n->config;
 }

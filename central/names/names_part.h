@@ -9,6 +9,8 @@
 extern const struct part part_names;
 /* Once the part has started. */
 const struct name_rules *names_rules(const struct node *n);
+/* Control thread, before loops run: the version of the settings that edges are told, which these rules are part of. */
+void names_set_version(const struct node *n, uint64_t version);
 /* The whole configuration, of which the node knows the common half. */
 const struct central_config *central_config_of(const struct node *n);
 

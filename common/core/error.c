@@ -96,6 +96,8 @@ const char *error_name(int code) {
         return "unsupported";
     case ERR_INTERNAL:
         return "internal error";
+    case ERR_OUTDATED:
+        return "decided under other settings";
     default:
         return code < 0 && code > -1000 ? strerror(-code) : "unknown error";
     }

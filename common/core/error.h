@@ -23,6 +23,7 @@ enum err {
     ERR_CORRUPT = -1012,      /* our own stored data does not check out */
     ERR_UNSUPPORTED = -1013,
     ERR_INTERNAL = -1014,
+    ERR_OUTDATED = -1015, /* decided under other settings than the other side's: to be decided anew */
 };
 
 /* A failure for a person: what was wrong (msg) and what to try (hint, may be empty). */

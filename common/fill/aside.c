@@ -209,6 +209,7 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const char *
     struct fetch_request rq = {
         .kind = FETCH_BLOB,
         .repo = f->spec.repo,
+        .settings = f->spec.settings,
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = start,
         .length = end - start,

@@ -61,6 +61,7 @@ static void ask(struct claim *c) {
     struct fetch_request rq = {
         .kind = spec->manifest ? FETCH_MANIFEST_HEAD : FETCH_BLOB_HEAD,
         .repo = spec->repo,
+        .settings = spec->settings,
         .ref = {.is_digest = true, .digest = spec->digest},
     };
     memcpy(rq.request_id, spec->request_id, sizeof(rq.request_id));

@@ -548,7 +548,7 @@ void fill_fetch(struct fill *f) {
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
     if (size >= 0 && f->written == size && (!fill_size_is_claimed(f) || fill_digest_fits(f))) {
         /* Whose part file it was is not known: the source of this repository must have it, too. */
-        bool only_left = size > 0 && atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_STARTING;
+        bool only_left = size > 0 && !f->has_flowed;
         if (!only_left) {
             fill_finish(f);
             return;
@@ -558,6 +558,7 @@ void fill_fetch(struct fill *f) {
     struct fetch_request rq = {
         .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
         .repo = f->spec.repo,
+        .settings = f->spec.settings,
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = f->written,
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,

@@ -23,6 +23,7 @@ struct fill_reader;
 struct fill_spec {
     struct digest digest;
     struct repo_name repo;
+    uint64_t settings;  /* as in struct fetch_request */
     bool manifest;      /* fetched as a manifest: size limited, media type and children recorded */
     int64_t start, end; /* the part a reader is after; 0, 0: everything. Tells the fill when a reader is far ahead */
     char request_id[65];

@@ -26,6 +26,7 @@ struct fetch_request {
     const char *query;   /* may be NULL */
     int64_t max_body;    /* over: ERR_TOO_BIG; 0: none */
     const char *liar;    /* whose bytes were wrong just now (fetch_head.origin): rather another's. NULL: nobody's */
+    uint64_t settings;   /* the version of the settings that repo was decided under; 0: it needed none */
     bool doubted;        /* what the other side sent of it before did not match its digest */
     char request_id[65]; /* goes along as X-Request-Id */
 };
@@ -45,7 +46,8 @@ struct fetch_head {
 
 struct fetch_end {
     int code;   /* 0: all bytes asked for have come (length checked). Else enum err: NOT_FOUND, DENIED, RATE_LIMITED,
-                   UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY, INVALID (such a thing cannot be asked for) */
+                   UPSTREAM, TIMEOUT, UNREACHABLE, TOO_BIG, MISMATCH, BUSY, INVALID (such a thing cannot be asked for),
+                   OUTDATED */
     int status; /* HTTP status behind it, 0 if none */
     int64_t retry_after_s; /* RATE_LIMITED, TIMEOUT: 0 if unknown */
     bool unasked;          /* nobody was asked, since nobody would have answered: to ask again costs nothing */

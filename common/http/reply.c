@@ -121,6 +121,13 @@ void *http_req_user(const struct http_req *r) {
     return r->user;
 }
 
+void http_req_on_stop(struct http_req *r, void (*fn)(struct http_req *r)) {
+    if (r->conn->share->draining)
+        fn(r);
+    else
+        r->on_stop = fn;
+}
+
 void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut)) {
     r->on_close = fn;
 }

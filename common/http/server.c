@@ -371,6 +371,19 @@ static void close_listener(struct loop_share *sh) {
     sh->listen_fd = -1;
 }
 
+/* Ends what would not end by itself. */
+static void tell_stop(struct loop_share *sh) {
+    share_enter(sh);
+    for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
+        next = TAILQ_NEXT(c, all_link);
+        void (*fn)(struct http_req *) = c->req ? c->req->on_stop : NULL;
+        if (!fn) continue;
+        c->req->on_stop = NULL;
+        fn(c->req);
+        if (next && next->state == CONN_DEAD) next = TAILQ_FIRST(&sh->all); /* each is told once */
+    }
+}
+
 static void on_drain_task(struct loop_task *task) {
     struct loop_share *sh = container_of(task, struct loop_share, drain);
     sh->draining = true;
@@ -379,6 +392,7 @@ static void on_drain_task(struct loop_task *task) {
     struct http_conn *c;
     while ((c = TAILQ_FIRST(&sh->idle)))
         conn_abort(c);
+    tell_stop(sh);
     conn_free_dead(sh);
     check_drained(sh);
 }

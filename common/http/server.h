@@ -124,6 +124,10 @@ void *http_req_user(const struct http_req *r);
 /* cut: the answer did not leave completely. */
 void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut));
 
+/* For an answer without an end, after http_reply_begin: fn is called once when the server is being drained, at once if
+ * it is already, so that it can be ended. */
+void http_req_on_stop(struct http_req *r, void (*fn)(struct http_req *r));
+
 /* --- request bodies. A handler that wants the body calls http_req_read_body before it returns; otherwise the body is
  * dropped after the answer if it is at most 64 KiB and already here, else the connection closes after the answer.
  * "Expect: 100-continue" is answered only when reading starts. --- */

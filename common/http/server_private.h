@@ -71,6 +71,7 @@ struct http_req {
     const char *note, *about;
     void *user;
     void (*on_close)(struct http_req *r, bool cut);
+    void (*on_stop)(struct http_req *r); /* NULL: nobody wants to know, or it was called */
     int64_t start_us, first_byte_us;
     /* The answer. */
     enum reply_state reply;

@@ -32,6 +32,8 @@ int http_error_status(int code) {
         return 404;
     case ERR_TOO_BIG:
         return 413;
+    case ERR_OUTDATED:
+        return 409;
     case ERR_BUSY:
         return 503;
     default:

@@ -88,6 +88,8 @@ void node_ledger(struct node *n, const struct ledger *l);
  * queues. */
 void node_hold(struct node *n);
 void node_release(struct node *n);
+/* Any thread: a condition of the node's being ready, as health_set says. name: static. */
+void node_condition(struct node *n, const char *name, const char *reason);
 /* Control thread, no loop runs any more: what work pool and loops still have for each other is run to its end. */
 void node_settle(struct node *n);
 

@@ -36,6 +36,10 @@ struct node_run {
 
 /* --- starting --- */
 
+void node_condition(struct node *n, const char *name, const char *reason) {
+    health_set(container_of(n, struct node_run, node)->health, name, reason);
+}
+
 static void make_loops(struct node_run *n) {
     struct node *node = &n->node;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -23,6 +23,7 @@
     X(UNSUPPORTED, 405, "the operation is unsupported")                                         \
     X(TOOMANYREQUESTS, 429, "too many requests")                                                \
     X(UNAVAILABLE, 502, "the source of this content cannot be reached")                         \
+    X(SETTINGS_OUTDATED, 409, "the name was decided under other settings than this node's")     \
     X(UNKNOWN, 500, "unknown error")
 
 enum regerror {

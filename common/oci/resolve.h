@@ -15,6 +15,7 @@ struct name_rules {
     size_t n_own_names;
     const char *const *addresses; /* "host:port" this node is reached by; an upstream of the same name outranks it */
     size_t n_addresses;
+    uint64_t version; /* of the settings they are from; 0: nobody has told any */
 };
 
 /* ns: the decoded value of ?ns=, or NULL. path: the repository as in the URL, decoded. 0 fills out.

@@ -89,9 +89,10 @@ static char *key_of(const struct fetch_request *rq) {
     char repo[REPO_STR_MAX], ref[DIGEST_STR_MAX] = "";
     if (rq->kind != FETCH_TAGS) reference_str(&rq->ref, ref);
     char *key;
-    if (asprintf(&key, "%d %s %s %s", (int)rq->kind, repo_name_str(&rq->repo, repo), ref, rq->query ? rq->query : "") <
-        0)
-        abort();
+    /* Under other settings it is another question, even of the same repository: it may be refused. */
+    int n = asprintf(&key, "%d %llx %s %s %s", (int)rq->kind, (unsigned long long)rq->settings,
+                     repo_name_str(&rq->repo, repo), ref, rq->query ? rq->query : "");
+    if (n < 0) abort();
     return key;
 }
 

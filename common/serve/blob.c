@@ -13,7 +13,8 @@ static const char *media_of(const struct exchange *x, const struct blob_info *in
 }
 
 static void follow(struct exchange *x) {
-    struct fill_spec spec = {.digest = x->ref.digest, .repo = x->repo, .manifest = x->is_manifest};
+    struct fill_spec spec = {
+        .digest = x->ref.digest, .repo = x->repo, .settings = x->settings, .manifest = x->is_manifest};
     body_follow(x, &spec);
 }
 
@@ -103,7 +104,7 @@ void serve_blob(struct exchange *x) {
         serve_content(x);
         return;
     }
-    struct fetch_request rq = {.kind = FETCH_BLOB_HEAD, .repo = x->repo, .ref = x->ref};
+    struct fetch_request rq = {.kind = FETCH_BLOB_HEAD, .repo = x->repo, .settings = x->settings, .ref = x->ref};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     atomic_fetch_add_explicit(&g->misses, 1, memory_order_relaxed);
     x->waiting = true;

@@ -19,6 +19,7 @@
 struct tag_check {
     struct registry *registry;
     struct repo_name repo;
+    uint64_t settings; /* that it was decided under */
     char repo_str[REPO_STR_MAX];
     char tag[TAG_MAX + 1];
     char request_id[65];
@@ -172,7 +173,8 @@ static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a
 static void on_asked(const struct ask_answer *a, void *arg);
 
 static void ask_source(struct tag_check *c, bool by_get) {
-    struct fetch_request rq = {.kind = by_get ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD, .repo = c->repo};
+    struct fetch_request rq = {
+        .kind = by_get ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD, .repo = c->repo, .settings = c->settings};
     snprintf(rq.ref.tag, sizeof(rq.ref.tag), "%s", c->tag);
     memcpy(rq.request_id, c->request_id, sizeof(rq.request_id));
     c->asking = true;
@@ -190,6 +192,8 @@ static void on_asked(const struct ask_answer *a, void *arg) {
     c->answer.end = a->end;
     if (a->end.code == 0) {
         answer_checked(c, a);
+    } else if (a->end.code == ERR_OUTDATED) {
+        c->answer.code = a->end.code; /* what is known here may be another's */
     } else if (a->end.code == ERR_NOT_FOUND) {
         answer_gone(c);
     } else if (!answer_stale(c, a->end.msg)) {
@@ -245,12 +249,13 @@ static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
     return true;
 }
 
-void registry_resolve_tag(struct registry *g, const struct repo_name *repo, const char *tag, const char *request_id,
-                          void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
+void registry_resolve_tag(struct registry *g, const struct repo_name *repo, uint64_t settings, const char *tag,
+                          const char *request_id, void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
     struct tag_check *c = calloc(1, sizeof(*c));
     if (!c) abort();
     c->registry = g;
     c->repo = *repo;
+    c->settings = settings;
     repo_name_str(repo, c->repo_str);
     snprintf(c->tag, sizeof(c->tag), "%s", tag);
     c->done = done;
@@ -303,7 +308,7 @@ bool serve_last(struct exchange *x, const struct fetch_end *why) {
     struct registry *g = x->registry;
     const struct tag_record said = {.digest = x->ref.digest};
     char warning[256];
-    if (!x->has_last) return false;
+    if (!x->has_last || why->code == ERR_OUTDATED) return false; /* it may be what another name means */
     x->has_last = false;
     if (!is_held(g, &x->last.digest, &x->repo)) return false;
     say_moved(&said, why->msg, warning, sizeof(warning));
@@ -342,5 +347,5 @@ void serve_manifest(struct exchange *x) {
         return;
     }
     x->waiting = true;
-    registry_resolve_tag(g, &x->repo, x->ref.tag, http_req_id(x->req), on_resolved, x);
+    registry_resolve_tag(g, &x->repo, x->settings, x->ref.tag, http_req_id(x->req), on_resolved, x);
 }

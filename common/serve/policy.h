@@ -3,7 +3,25 @@
 #ifndef ENTREPOT_SERVE_POLICY_H
 #define ENTREPOT_SERVE_POLICY_H
 
+#include "common/core/loop.h"
 #include "common/oci/resolve.h"
+
+/* Where the rules come from another node, they may not be known, or have changed there. */
+enum names_state {
+    NAMES_SETTLED,
+    NAMES_UNKNOWN,     /* nobody has told any: no name can be decided */
+    NAMES_UNCONFIRMED, /* whether they still hold is being asked */
+};
+struct names_wait {
+    void (*done)(struct names_wait *w);
+    bool outdated; /* set before done: the rules in force are known not to hold, and the others cannot be had yet */
+    /* The callee's. */
+    void *callee;
+    struct loop *loop;
+    struct loop_task task;
+    uint64_t since;
+    struct names_wait *next;
+};
 
 struct policy {
     int64_t negative_ms; /* how long a "no" is remembered */
@@ -13,8 +31,11 @@ struct policy {
     bool hide_deleted; /* a tag its source has deleted is a 404, not a marked answer */
     /* The rules in force; what it returned stays valid while the policy does. */
     const struct name_rules *(*rules)(void *arg);
-    /* A name that is not known may be known soon; why, for a person. NULL: what the rules say is final. */
-    bool (*names_unsettled)(char *why, size_t cap, void *arg);
+    /* Whether the rules in force may decide. why: for a person, when they are not known. NULL: always. */
+    enum names_state (*names)(char *why, size_t cap, void *arg);
+    /* Serving loop, after NAMES_UNCONFIRMED: w->done is called on this loop, later, when names has another answer or
+     * the last known rules have to do. w is the caller's until then. */
+    void (*names_await)(struct names_wait *w, void *arg);
     /* The name of the scope (store.h) a repository's content is served in; in out, or longer-lived. */
     const char *(*scope)(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg);
     /* How long a tag of this repository is fresh, ms; INT64_MAX: always (hosted). */

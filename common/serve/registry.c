@@ -1,6 +1,7 @@
 /* Takes a request apart, finds out which repository it means, and hands it to the file that answers its kind. Thread:
  * serving loop. */
 #include "common/serve/serve_private.h"
+#include "common/http/settings_header.h"
 #include "common/oci/request.h"
 #include "common/store/report.h"
 
@@ -24,7 +25,10 @@ void serve_error_status(struct http_req *req, int status, enum regerror e, const
     error_document(req, status, e, message, NULL);
 }
 
+static bool decide_again(struct http_req *req);
+
 void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum regerror unknown) {
+    if (end->code == ERR_OUTDATED && decide_again(req)) return;
     switch (end->code) {
     case ERR_NOT_FOUND:
     case ERR_DENIED:
@@ -44,6 +48,7 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
         return;
     case ERR_CANCELLED:
     case ERR_BUSY:
+    case ERR_OUTDATED:
         http_reply_header(req, "Retry-After", "1");
         serve_error_status(req, 503, REGERR_UNAVAILABLE, end->msg);
         return;
@@ -119,7 +124,7 @@ struct exchange *exchange_new(void) {
         x = malloc(sizeof(*x));
         if (!x) abort();
     }
-    x->waiting = x->is_manifest = x->is_head = x->has_last = false;
+    x->waiting = x->is_manifest = x->is_head = x->has_last = x->decided_again = x->told_ns = false;
     x->warning[0] = '\0';
     x->body = NULL;
     x->age_s = -1;
@@ -155,7 +160,8 @@ static void on_close(struct http_req *req, bool cut) {
 
 /* Whatever the answer: ns has decided whom it is about. */
 static void tell_namespace(struct exchange *x) {
-    if (x->uses_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
+    if (x->uses_ns && !x->told_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
+    x->told_ns = x->uses_ns;
 }
 
 /* Resolves the repository; on failure the request is answered. */
@@ -164,6 +170,7 @@ static bool resolve(struct exchange *x, const struct name_rules *rules) {
     struct error err = {0};
     const char *ns = x->asked.has_ns ? x->asked.ns : NULL;
     x->uses_ns = ns && !resolve_is_own(rules, ns);
+    x->settings = rules->version;
     int r = resolve_repo(rules, ns, x->asked.path, strlen(x->asked.path), &x->repo, &err);
     if (r == 0) {
         repo_name_str(&x->repo, x->repo_str);
@@ -174,12 +181,6 @@ static bool resolve(struct exchange *x, const struct name_rules *rules) {
         return true;
     }
     tell_namespace(x);
-    char why[512];
-    if (r == ERR_NOT_FOUND && policy->names_unsettled && policy->names_unsettled(why, sizeof(why), policy->arg)) {
-        http_reply_header(x->req, "Retry-After", "1");
-        serve_error_status(x->req, 503, REGERR_UNAVAILABLE, why);
-        return false;
-    }
     serve_error(x->req, r == ERR_NOT_FOUND ? REGERR_NAME_UNKNOWN : REGERR_NAME_INVALID, err.msg,
                 err.hint[0] ? err.hint : NULL);
     return false;
@@ -210,6 +211,95 @@ static void answer(struct exchange *x) {
     doubts_raise(x->registry->doubts, &x->ref.digest, on_rechecked, x);
 }
 
+static const struct name_rules *rules_of(const struct registry *g) {
+    return g->cfg.policy->rules(g->cfg.policy->arg);
+}
+
+/* --- under which settings --- */
+
+/* Another node has decided a name, and what it means to us is another thing if our settings differ. */
+static bool goes_by_ours(struct exchange *x, const struct name_rules *rules) {
+    const char *word = http_req_header(x->req, SETTINGS_HEADER);
+    char ours[17];
+    if (x->caller.kind != CALLER_NODE || rules->version == 0 || settings_header_parse(word) == rules->version)
+        return true;
+    http_reply_header(x->req, SETTINGS_HEADER, settings_header_format(rules->version, ours));
+    serve_error(x->req, REGERR_SETTINGS_OUTDATED,
+                word ? NULL
+                     : "this request does not say which settings its name was decided under (" SETTINGS_HEADER
+                       "): if an edge has sent it, upgrade entrepot-edge to central's version",
+                NULL);
+    return false;
+}
+
+/* By the rules as they are now. */
+static void decide(struct exchange *x) {
+    struct registry *g = x->registry;
+    const struct policy *policy = g->cfg.policy;
+    const struct name_rules *rules = rules_of(g);
+    char why[512];
+    if (policy->names && policy->names(why, sizeof(why), policy->arg) == NAMES_UNKNOWN) {
+        http_reply_header(x->req, "Retry-After", "1");
+        serve_error_status(x->req, 503, REGERR_UNAVAILABLE, why);
+        return;
+    }
+    if (!goes_by_ours(x, rules) || !resolve(x, rules)) return;
+    if (METHODS_READ & METHOD_SET(http_req_method(x->req))) memo_keep(x, rules, http_req_target(x->req));
+    answer(x);
+}
+
+static void on_names(struct names_wait *w) {
+    struct exchange *x = container_of(w, struct exchange, names_wait);
+    if (!exchange_back(x)) return;
+    if (!w->outdated) {
+        decide(x);
+        return;
+    }
+    http_reply_header(x->req, "Retry-After", "1");
+    serve_error_status(x->req, 503, REGERR_UNAVAILABLE,
+                       "central's settings have changed and cannot be had yet: what this name means is not known");
+}
+
+static bool may_decide(const struct registry *g) {
+    char why[512];
+    const struct policy *policy = g->cfg.policy;
+    return !policy->names || policy->names(why, sizeof(why), policy->arg) == NAMES_SETTLED;
+}
+
+/* Asks first whether the rules still hold, where that is not known. */
+static void decide_when_settled(struct exchange *x) {
+    const struct policy *policy = x->registry->cfg.policy;
+    char why[512];
+    if (!policy->names || policy->names(why, sizeof(why), policy->arg) != NAMES_UNCONFIRMED) {
+        decide(x);
+        return;
+    }
+    x->names_wait = (struct names_wait){.done = on_names};
+    x->waiting = true;
+    policy->names_await(&x->names_wait, policy->arg);
+}
+
+static void on_again(struct loop_task *task) {
+    struct exchange *x = container_of(task, struct exchange, again);
+    if (!exchange_back(x)) return;
+    if (x->body) body_free(x->body);
+    x->body = NULL;
+    x->is_manifest = x->has_last = false;
+    x->warning[0] = '\0';
+    x->age_s = -1;
+    decide_when_settled(x);
+}
+
+/* The source goes by other settings: the name is decided anew, once. False: that is over, or an answer has begun. */
+static bool decide_again(struct http_req *req) {
+    struct exchange *x = http_req_user(req);
+    if (x->decided_again || http_reply_started(req)) return false;
+    x->decided_again = x->waiting = true;
+    x->again = (struct loop_task){.fn = on_again};
+    loop_post(http_req_loop(req), &x->again);
+    return true;
+}
+
 /* Not under /v2. */
 static void answer_elsewhere(struct http_req *req, const char *target) {
     static const char text[] = "This is an Entrepot registry; its API is under /v2/.\n";
@@ -220,10 +310,6 @@ static void answer_elsewhere(struct http_req *req, const char *target) {
         status = 405;
     }
     http_reply(req, status, "text/plain; charset=utf-8", text, sizeof(text) - 1);
-}
-
-static const struct name_rules *rules_of(const struct registry *g) {
-    return g->cfg.policy->rules(g->cfg.policy->arg);
 }
 
 void registry_handle(struct registry *g, struct http_req *req, const struct caller *caller) {
@@ -240,11 +326,13 @@ void registry_handle(struct registry *g, struct http_req *req, const struct call
     x->caller = *caller;
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
-    const struct name_rules *rules = rules_of(g);
     bool reads = METHODS_READ & METHOD_SET(method);
-    if (reads && memo_find(x, rules, target)) {
+    bool settled = may_decide(g); /* before the rules are read, which may change in between */
+    const struct name_rules *rules = rules_of(g);
+    if (reads && settled && memo_find(x, rules, target)) {
+        x->settings = rules->version;
         x->row = endpoint_find(x->asked.endpoint, method);
-        answer(x);
+        if (goes_by_ours(x, rules)) answer(x);
         return;
     }
     struct oci_refusal no;
@@ -257,9 +345,8 @@ void registry_handle(struct registry *g, struct http_req *req, const struct call
         endpoint_refuse(req, x->asked.endpoint, x->row);
     } else if (!x->row->in_repository) {
         x->row->answer(x);
-    } else if (resolve(x, rules)) {
-        if (reads) memo_keep(x, rules, target);
-        answer(x);
+    } else {
+        decide_when_settled(x);
     }
 }
 

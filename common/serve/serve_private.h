@@ -36,6 +36,11 @@ struct exchange {
     char repo_str[REPO_STR_MAX];
     uint32_t scope;       /* the repository's; 0: nothing was ever found in it */
     uint64_t scope_epoch; /* before it was looked up */
+    uint64_t settings;    /* the version of those that have decided */
+    struct names_wait names_wait;
+    struct loop_task again;
+    bool decided_again; /* the first decision was under outdated settings */
+    bool told_ns;
     bool is_head;
     bool uses_ns;         /* ?ns= has decided which repository is meant */
     bool waiting;         /* a callback with this exchange is still to come */

@@ -143,7 +143,7 @@ static void on_page(const struct ask_answer *a, void *arg);
 
 static void ask_page(struct tag_list *l, const char *query) {
     struct exchange *x = l->x;
-    struct fetch_request rq = {.kind = FETCH_TAGS, .repo = x->repo, .query = query};
+    struct fetch_request rq = {.kind = FETCH_TAGS, .repo = x->repo, .settings = x->settings, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     x->waiting = true;
     ask(x->registry->asker, &rq, on_page, l);
@@ -168,7 +168,7 @@ static void fail_page(struct tag_list *l) {
 
 /* What is known here, if anything is, stands in for what could not be asked. */
 static void fall_back(struct tag_list *l) {
-    if (l->end.code == ERR_NOT_FOUND || l->end.code == ERR_DENIED) {
+    if (l->end.code == ERR_NOT_FOUND || l->end.code == ERR_DENIED || l->end.code == ERR_OUTDATED) {
         fail_page(l);
         return;
     }

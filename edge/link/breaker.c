@@ -3,6 +3,7 @@
 
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/http/settings_header.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 
@@ -116,8 +117,8 @@ static bool is_type(const char *content_type, const char *wanted) {
 
 const char *breaker_not_central(int status, const char *content_type, char why[160]) {
     bool good = status == 200 && is_type(content_type, WIRE_CONTENT_TYPE);
-    bool cannot =
-        status == 413 || status == 500 || status == 503 || (status == 400 && is_type(content_type, "text/plain"));
+    bool cannot = status == SETTINGS_REFUSED || status == 413 || status == 500 || status == 503 ||
+                  (status == 400 && is_type(content_type, "text/plain"));
     if (good || cannot) return NULL;
     /* The same words for the probe's GET and a POST. */
     if (status == 404 || status == 405)

@@ -5,14 +5,12 @@
 #include "common/core/digest.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
-#include "common/oci/usual.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-#define DEFAULT_FRESH_MS 60000
 /* The file: the SHA-256 of a message as central would send it, then the message. One flipped bit in a name would have
  * the edge refuse what it holds. */
 #define SUM_BYTES 32
@@ -34,12 +32,6 @@ static void *xcalloc(size_t n, size_t size) {
     void *p = calloc(n ? n : 1, size);
     if (!p) abort();
     return p;
-}
-
-static char *xstrdup(const char *s) {
-    char *copy = strdup(s);
-    if (!copy) abort();
-    return copy;
 }
 
 static struct version *version_new(struct settings *s, struct wire_settings *ws) {
@@ -65,6 +57,7 @@ static struct version *version_new(struct settings *s, struct wire_settings *ws)
         .n_own_names = n_own,
         .addresses = (const char *const *)s->own.addresses,
         .n_addresses = s->own.n_addresses,
+        .version = v->ws.version,
     };
     return v;
 }
@@ -73,22 +66,6 @@ static void adopt(struct settings *s, struct wire_settings *ws) {
     struct version *v = version_new(s, ws);
     v->older = atomic_load_explicit(&s->current, memory_order_relaxed);
     atomic_store_explicit(&s->current, v, memory_order_release);
-}
-
-/* What central has when nothing is configured there. */
-static void defaults(struct settings *s) {
-    struct wire_settings ws = {0};
-    ws.n_upstreams = usual_n_upstreams;
-    ws.upstreams = xcalloc(ws.n_upstreams, sizeof(*ws.upstreams));
-    for (size_t i = 0; i < ws.n_upstreams; i++) {
-        snprintf(ws.upstreams[i].name, sizeof(ws.upstreams[i].name), "%s", usual_upstreams[i]);
-        ws.upstreams[i].fresh_for_ms = DEFAULT_FRESH_MS;
-    }
-    ws.default_upstream = xstrdup(USUAL_HUB);
-    ws.hosted = xcalloc(1, sizeof(*ws.hosted));
-    ws.hosted[0] = xstrdup("sample/**");
-    ws.n_hosted = 1;
-    adopt(s, &ws);
 }
 
 static int unseal(struct wire_response *rs, const char *data, size_t len, struct error *err) {
@@ -110,7 +87,7 @@ static bool load(struct settings *s) {
         r = unseal(&rs, data, len, &err);
         free(data);
     }
-    bool good = r == 0 && rs.settings;
+    bool good = r == 0 && rs.settings && rs.settings->version != 0;
     if (good)
         adopt(s, rs.settings);
     else
@@ -123,7 +100,8 @@ struct settings *settings_new(const char *data, const struct own_names *own) {
     struct settings *s = xcalloc(1, sizeof(*s));
     snprintf(s->path, sizeof(s->path), "%s/settings.pb", data);
     s->own = *own;
-    if (!load(s)) defaults(s);
+    /* Without any no name means anything: whatever was assumed, a stranger's image could come under a hosted name. */
+    if (!load(s)) adopt(s, &(struct wire_settings){0});
     return s;
 }
 
@@ -172,7 +150,7 @@ uint64_t settings_version(const struct settings *s) {
 }
 
 bool settings_known(const struct settings *s) {
-    return settings_version(s) != 0; /* the defaults have none */
+    return settings_version(s) != 0;
 }
 
 const struct name_rules *settings_rules(const struct settings *s) {

@@ -14,13 +14,14 @@ struct own_names {
     char *const *names, *const *addresses; /* as in struct name_rules */
     size_t n_names, n_addresses;
 };
-/* Loads DATA/settings.pb if it is there and good, else the built-in defaults. */
+/* Loads DATA/settings.pb if it is there and good, else there are none. */
 struct settings *settings_new(const char *data, const struct own_names *own);
 void settings_free(struct settings *s);
 /* Takes over what *ws holds (which becomes empty), writes it to disk. */
 void settings_apply(struct settings *s, struct wire_settings *ws);
+/* 0: there are none. */
 uint64_t settings_version(const struct settings *s);
-/* Central has told some, in this life or an earlier one: they are not the built-in defaults. */
+/* Central has told some, in this life or an earlier one. */
 bool settings_known(const struct settings *s);
 /* Valid until settings_free. */
 const struct name_rules *settings_rules(const struct settings *s);

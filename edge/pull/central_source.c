@@ -7,6 +7,7 @@
 #include "common/core/clock.h"
 #include "common/fill/wire_http.h"
 #include "common/serve/doubt.h"
+#include "common/http/settings_header.h"
 #include "common/wire/wire.h"
 #include "edge/link/breaker.h"
 #include "edge/pull/tag.h"
@@ -33,6 +34,8 @@ struct central_source {
     struct timer refuse;
     bool (*knows)(const struct repo_name *repo, const char *tag, void *arg);
     void *knows_arg;
+    void (*outdated)(void *arg); /* NULL: nobody wants to know */
+    void *outdated_arg;
     struct central_fetch *fetches;
     struct central_post *posts;
 };
@@ -74,6 +77,7 @@ static void on_silent(void *arg) {
 struct central_post {
     bool waiting; /* counted in awaiting */
     struct central_source *c;
+    uint64_t settings; /* that it goes by */
     struct http_call *call;
     void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
     void *arg;
@@ -124,6 +128,14 @@ static void unreachable(struct central_source *c, struct fetch_end *e) {
     e->unasked = true;
 }
 
+/* What was decided under these settings is refused: central goes by others. */
+static void refused_outdated(struct central_source *c, struct fetch_end *e, uint64_t settings) {
+    fetch_end_set(e, ERR_OUTDATED, "central goes by other settings than this edge: what the name means is being asked");
+    e->status = SETTINGS_REFUSED;
+    e->unasked = true; /* nothing is to be remembered of it */
+    if (settings == settings_version(c->settings) && c->outdated) c->outdated(c->outdated_arg);
+}
+
 static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_post *p = arg;
@@ -154,6 +166,8 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(p->c->breaker, false, r->msg);
+    } else if (r->status == SETTINGS_REFUSED) {
+        refused_outdated(p->c, &e, p->settings);
     } else if (r->status != 200) {
         fetch_end_from_status(&e, "central", r->status, 0, p->body.data, p->body.len);
     }
@@ -172,12 +186,12 @@ static void post_refused(void *arg) {
 }
 
 static struct central_post *
-post_start(struct central_source *c, const char *path, const char *request_id, const char *content_type,
-           const void *body, size_t len,
+post_start(struct central_source *c, const char *path, uint64_t settings, const char *request_id,
+           const char *content_type, const void *body, size_t len,
            void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
     struct central_post *p = calloc(1, sizeof(*p));
     if (!p) abort();
-    *p = (struct central_post){.c = c, .done = done, .arg = arg, .next = c->posts};
+    *p = (struct central_post){.c = c, .settings = settings, .done = done, .arg = arg, .next = c->posts};
     c->posts = p;
     buf_init(&p->body, (size_t)POST_ANSWER_MAX);
     timer_init(&p->refuse, c->loop, post_refused, p);
@@ -208,7 +222,7 @@ post_start(struct central_source *c, const char *path, const char *request_id, c
 
 void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
                   void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
-    post_start(c, path, "", content_type, body, len, done, arg);
+    post_start(c, path, settings_version(c->settings), "", content_type, body, len, done, arg);
 }
 
 /* --- fetches --- */
@@ -297,7 +311,9 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     (void)call;
     struct central_fetch *f = arg;
     struct fetch_end e = {.code = 0, .status = r->status};
-    if (f->refused) {
+    if (f->refused && f->status == SETTINGS_REFUSED) {
+        refused_outdated(f->c, &e, f->rq.settings);
+    } else if (f->refused) {
         fetch_end_from_status(&e, "central", f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
         if (f->status == 400) e.code = ERR_INVALID;
     } else if (r->code != 0) {
@@ -378,11 +394,12 @@ static void send_tag(struct central_fetch *f) {
     uint8_t *body = NULL;
     size_t len = 0;
     struct error err = {0};
-    if (tag_question(&f->rq, settings_version(f->c->settings), &body, &len, &err) < 0) {
+    if (tag_question(&f->rq, &body, &len, &err) < 0) {
         timer_set(&f->start, 0);
         return;
     }
-    f->post = post_start(f->c, WIRE_LOOKUP_PATH, f->rq.request_id, WIRE_CONTENT_TYPE, body, len, on_tag, f);
+    f->post =
+        post_start(f->c, WIRE_LOOKUP_PATH, f->rq.settings, f->rq.request_id, WIRE_CONTENT_TYPE, body, len, on_tag, f);
     free(body);
 }
 
@@ -391,7 +408,7 @@ static void send_request(struct central_fetch *f) {
     const struct fetch_request *rq = &f->rq;
     struct buf url;
     buf_init(&url, 16384);
-    char range[80] = "", id[96], accept[256];
+    char range[80] = "", id[96], accept[256], settings[64], version[17];
     bool ok = buf_add_str(&url, c->url) == 0 && fetch_target(&url, rq, true) == 0;
     if (rq->length > 0) {
         snprintf(range, sizeof(range), "Range: bytes=%lld-%lld", (long long)rq->offset,
@@ -401,8 +418,9 @@ static void send_request(struct central_fetch *f) {
     }
     snprintf(id, sizeof(id), "X-Request-Id: %s", rq->request_id);
     snprintf(accept, sizeof(accept), "Accept: %s", MANIFEST_ACCEPT);
-    const char *headers[5] = {NULL};
-    unsigned n = 0;
+    snprintf(settings, sizeof(settings), SETTINGS_HEADER ": %s", settings_header_format(rq->settings, version));
+    const char *headers[6] = {settings};
+    unsigned n = 1;
     if (rq->request_id[0]) headers[n++] = id;
     if (range[0]) headers[n++] = range;
     if (rq->doubted) headers[n++] = DOUBT_HEADER ": " DOUBT_MISMATCH;
@@ -529,6 +547,11 @@ void central_source_fallback(struct central_source *c,
 
 void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg) {
     breaker_on_found(c->breaker, found, arg);
+}
+
+void central_source_on_outdated(struct central_source *c, void (*outdated)(void *arg), void *arg) {
+    c->outdated = outdated;
+    c->outdated_arg = arg;
 }
 
 void central_source_found(void *arg) {

@@ -22,6 +22,8 @@ void central_source_fallback(struct central_source *c,
                              bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
 /* found is called whenever central is there again after it was not. */
 void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg);
+/* outdated is called when central refuses what was decided under the settings we have. */
+void central_source_on_outdated(struct central_source *c, void (*outdated)(void *arg), void *arg);
 /* Somebody else's probe has found central: as if its own had. arg: the source. */
 void central_source_found(void *arg);
 /* Whether an answer to a call of the fleet's is central's, and good; else why says what it is. Pure. */

@@ -28,6 +28,9 @@ struct lookups {
     bool told; /* central has answered in this life: until then its settings are asked for whatever version is kept */
     struct waiting *waiting, **last;
     size_t n_waiting;
+    bool asking;                         /* for settings alone */
+    void (*heard)(bool good, void *arg); /* NULL: nobody wants to know */
+    void *heard_arg;
     struct timer send, settings_due, patience;
     void (*ready)(void *arg); /* NULL: called */
     void *ready_arg;
@@ -38,7 +41,7 @@ struct lookups {
 /* One message under way. */
 struct batch {
     struct lookups *lookups;
-    struct waiting *waiting;
+    struct waiting *waiting; /* NULL: settings alone are asked for */
     struct batch *next;
 };
 
@@ -103,6 +106,8 @@ static void on_answer(const struct fetch_end *end, const char *body, size_t len,
     if (end->code == 0 && !good) log_warn("lookup_unreadable", KV_S("why", err.msg));
     k->told = k->told || good;
     if (good && rs.settings) settings_apply(k->settings, rs.settings);
+    if (!b->waiting) k->asking = false;
+    if (k->heard && (good || !b->waiting)) k->heard(good, k->heard_arg);
     size_t i = 0;
     for (struct waiting *w = b->waiting, *next; w; w = next, i++) {
         next = w->next;
@@ -128,8 +133,9 @@ static void send_batch(struct lookups *k) {
     k->waiting = NULL;
     k->last = &k->waiting;
     k->n_waiting = 0;
+    k->asking = k->asking || n == 0;
     struct wire_request rq = {.version = WIRE_VERSION,
-                              .settings_version = k->told ? settings_version(k->settings) : 0,
+                              .settings_version = n || k->told ? settings_version(k->settings) : 0,
                               .queries = queries,
                               .n_queries = n};
     uint8_t *data = NULL;
@@ -153,8 +159,19 @@ static void on_send(void *arg) {
 
 static void on_settings_due(void *arg) {
     struct lookups *k = arg;
-    if (k->n_waiting == 0 && !k->batches) send_batch(k); /* what is under way brings them, too */
+    lookups_refresh(k);
     timer_set(&k->settings_due, settings_known(k->settings) ? SETTINGS_EVERY_MS : SETTINGS_AGAIN_MS);
+}
+
+void lookups_refresh(struct lookups *k) {
+    if (k->asking) return;
+    if (k->n_waiting) send_batch(k); /* by themselves: a question is refused when settings differ */
+    send_batch(k);
+}
+
+void lookups_on_heard(struct lookups *k, void (*heard)(bool good, void *arg), void *arg) {
+    k->heard = heard;
+    k->heard_arg = arg;
 }
 
 void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec) {

@@ -15,6 +15,11 @@ void lookups_free(struct lookups *k);
 /* Begins to ask for settings now and every few seconds. Calls ready(arg) once: at once if settings are kept, else when
  * central has told them, cannot be reached or takes too long: without them, names would be guessed at. */
 void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg);
+/* Asks for settings now, unless that is under way. */
+void lookups_refresh(struct lookups *k);
+/* heard is called when central has answered by the settings we have now (good), or when those that were asked for did
+ * not come. */
+void lookups_on_heard(struct lookups *k, void (*heard)(bool good, void *arg), void *arg);
 /* For fill_engine_config.ask_catalogue: fill_advise follows in any case. */
 void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec);
 

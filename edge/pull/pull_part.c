@@ -6,6 +6,7 @@
 #include "common/wire/upstreams.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
+#include "edge/pull/confirm.h"
 #include "edge/pull/lookups.h"
 #include "common/store/tag.h"
 
@@ -22,6 +23,7 @@ struct pull {
     struct settings *settings;
     struct central_source *central;
     struct lookups *lookups;
+    struct confirm *confirm;
     struct policy policy;
     struct supply supply;
     struct ledger ledger;
@@ -31,9 +33,14 @@ static const struct name_rules *rules(void *arg) {
     return settings_rules(((struct pull *)arg)->settings);
 }
 
-/* A "no" is central's to say. */
-static bool names_unsettled(char *why, size_t cap, void *arg) {
-    return central_source_untold(((struct pull *)arg)->central, why, cap);
+static enum names_state names(char *why, size_t cap, void *arg) {
+    struct pull *e = arg;
+    if (central_source_untold(e->central, why, cap)) return NAMES_UNKNOWN;
+    return confirm_is_settled(e->confirm) ? NAMES_SETTLED : NAMES_UNCONFIRMED;
+}
+
+static void names_await(struct names_wait *w, void *arg) {
+    confirm_await(((struct pull *)arg)->confirm, w);
 }
 
 static const char *scope(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg) {
@@ -140,7 +147,43 @@ static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) 
 
 /* Fetch loop: what failed may be asked again at once. */
 static void central_is_back(void *arg) {
-    registry_forget_failures(((struct pull *)arg)->node->registry);
+    struct pull *e = arg;
+    registry_forget_failures(e->node->registry);
+    confirm_doubt(e->confirm);
+}
+
+static void is_outdated(void *arg) {
+    confirm_doubt(((struct pull *)arg)->confirm);
+}
+
+static void ask_for_settings(void *arg) {
+    lookups_refresh(((struct pull *)arg)->lookups);
+}
+
+static void central_answers(void *arg) {
+    central_source_found(((struct pull *)arg)->central);
+}
+
+static void settings_heard(bool good, void *arg) {
+    struct pull *e = arg;
+    if (settings_known(e->settings)) node_condition(e->node, "settings", NULL);
+    confirm_told(e->confirm, good);
+}
+
+static void make_confirm(struct pull *e) {
+    struct confirm_config cfg = {.url = e->url,
+                                 .insecure = central_is_loopback(e->url),
+                                 .loop = e->node->fetch,
+                                 .client = e->node->client,
+                                 .settings = e->settings,
+                                 .ask = ask_for_settings,
+                                 .found = central_answers,
+                                 .arg = e};
+    e->confirm = confirm_new(&cfg);
+    central_source_on_outdated(e->central, is_outdated, e);
+    lookups_on_heard(e->lookups, settings_heard, e);
+    if (!settings_known(e->settings))
+        node_condition(e->node, "settings", "central has not yet told this edge its settings: no name can be decided");
 }
 
 static int start(struct node *n, void **self, struct error *err) {
@@ -153,12 +196,14 @@ static int start(struct node *n, void **self, struct error *err) {
     central_source_fallback(e->central, knows_tag, e);
     central_source_on_found(e->central, central_is_back, e);
     e->lookups = lookups_new(n->fetch, e->central, e->settings);
+    make_confirm(e);
     e->policy = (struct policy){
         .negative_ms = NEGATIVE_MS,
         .answer_within_ms = ANSWER_WITHIN_MS,
         .hide_deleted = true, /* whether a deleted tag is still shown is central's to decide: its "no" is final */
         .rules = rules,
-        .names_unsettled = names_unsettled,
+        .names = names,
+        .names_await = names_await,
         .scope = scope,
         .fresh_for_ms = fresh_for_ms,
         .arg = e,
@@ -180,11 +225,13 @@ static void on_ready(void *arg) {
 static void running(void *self) {
     struct pull *e = self;
     lookups_begin(e->lookups, on_ready, e->node);
+    confirm_begin(e->confirm);
 }
 
 static void stop(void *self) {
     struct pull *e = self;
     node_ledger(e->node, NULL);
+    confirm_free(e->confirm);
     lookups_free(e->lookups);
     central_source_free(e->central);
     free(e);

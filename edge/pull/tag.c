@@ -6,12 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-int tag_question(const struct fetch_request *rq, uint64_t settings_version, uint8_t **out, size_t *len,
-                 struct error *err) {
+int tag_question(const struct fetch_request *rq, uint8_t **out, size_t *len, struct error *err) {
     struct wire_query q = {.kind = WIRE_QUERY_TAG, .repo = rq->repo};
     snprintf(q.tag, sizeof(q.tag), "%s", rq->ref.tag);
-    struct wire_request wr = {
-        .version = WIRE_VERSION, .settings_version = settings_version, .queries = &q, .n_queries = 1};
+    struct wire_request wr = {.version = WIRE_VERSION, .settings_version = rq->settings, .queries = &q, .n_queries = 1};
     snprintf(wr.request_id, sizeof(wr.request_id), "%s", rq->request_id);
     return wire_request_encode(&wr, out, len, err);
 }

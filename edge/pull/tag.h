@@ -4,10 +4,9 @@
 
 #include "common/fill/source.h"
 
-/* The encoded lookup for rq (a FETCH_MANIFEST_HEAD by tag); *out is the caller's to free. settings_version: the one we
- * have, so that they are not sent along: this answer is not where they are taken from. */
-int tag_question(const struct fetch_request *rq, uint64_t settings_version, uint8_t **out, size_t *len,
-                 struct error *err) must_check;
+/* The encoded lookup for rq (a FETCH_MANIFEST_HEAD by tag); *out is the caller's to free. It goes by
+ * the settings that rq does. */
+int tag_question(const struct fetch_request *rq, uint8_t **out, size_t *len, struct error *err) must_check;
 
 struct tag_reply {
     struct fetch_end end;

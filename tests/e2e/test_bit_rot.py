@@ -121,9 +121,10 @@ def test_with_its_upstream_gone_a_rotten_layer_is_refused_and_the_log_says_why(c
 def test_doubts_of_what_is_right_change_nothing(chain):
     blob, _ = offer(chain, 3 * MiB)
     asked = len(chain.upstream.requests(blob.digest, "GET"))
+    said = {**DOUBT, "Entrepot-Settings": raw.settings(chain.central.fleet)}
     for port in (chain.central.fleet, chain.central.port):
         for _ in range(20):
-            assert raw.ask(port, f"/v2/{NAME}/blobs/{blob.digest}", headers=DOUBT).body == blob.data
+            assert raw.ask(port, f"/v2/{NAME}/blobs/{blob.digest}", headers=said).body == blob.data
     assert right(chain.central, blob.digest)
     assert len(chain.upstream.requests(blob.digest, "GET")) == asked
     wait_until(lambda: logged(chain.central, "doubt_unfounded"), "central says that the bytes are right")

@@ -60,8 +60,9 @@ def by_tag(tag):
     return part(1, part(1, part(1, "docker.io") + part(2, NAME)) + part(2, tag))
 
 
-def lookup(central, *queries, version=1):
-    body = number(1, version) + b"".join(part(4, q) for q in queries)
+def lookup(central, *queries, version=1, settings=None):
+    settings = raw.settings(central.fleet) if settings is None else settings
+    body = number(1, version) + number(3, int(settings, 16)) + b"".join(part(4, q) for q in queries)
     with raw.Wire(central.fleet) as wire:
         wire.ask("POST", "/fleet/v1/lookup", {"Content-Type": "application/x-protobuf", "Content-Length": len(body)})
         wire.send(body)
@@ -77,6 +78,20 @@ def of_blob(answer):
     """(size, held)"""
     blob = fields(answer[4][0])
     return blob.get(2, [0])[0], blob.get(3, [0])[0] == 1
+
+
+def test_questions_under_other_settings_are_refused_and_those_settings_are_had_without_one(stocked):
+    ours = raw.settings(stocked.fleet)
+    for settings, words in (("0", "upgrade"), ("1234", "other settings")):
+        for query in (by_tag("v1"), by_digest(stocked.layer.digest)):
+            reply = lookup(stocked, query, settings=settings)
+            assert reply.status == 409 and reply.headers["entrepot-settings"] == ours, reply
+            assert words in reply.body.decode()
+    with raw.Wire(stocked.fleet) as wire:
+        wire.ask("POST", "/fleet/v1/lookup", {"Content-Type": "application/x-protobuf", "Content-Length": 2})
+        wire.send(number(1, 1))
+        (settings,) = fields(wire.reply().body)[3]
+    assert f"{fields(settings)[1][0]:016x}" == ours
 
 
 @pytest.fixture

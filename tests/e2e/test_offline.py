@@ -202,14 +202,18 @@ def test_a_first_start_without_central_tells_the_cause_and_learns_of_it_later(be
     up = bench.registry()
     up.put("team/app", images.small("first"), "v1")
     central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"}, start=False)
-    edge = bench.edge(central.fleet)
+    edge = bench.edge(central.fleet, start=False).spawn()
+    wait_until(lambda: "ready" in [e.get("event") for e in edge.log()], "the edge serves")
+    assert "has not yet told" in raw.ask(edge.admin, "/readyz").body.decode() and not edge.ready()
     layer = images.small("first").layers[0].digest
     asked = [raw.manifest(edge.port, name, "v1") for name in ("registry.example/team/app", "docker.io/team/app", "team/app")]
-    for reply in (*asked, raw.blob(edge.port, "team/app", layer)):
+    asked += [raw.manifest(edge.port, "team/app", "v1", query=f"?ns={ns}") for ns in ("registry.example", "docker.io", HOST)]
+    for reply in (*asked, raw.blob(edge.port, "team/app", layer), raw.ask(edge.port, "/v2/team/app/tags/list")):
         assert (reply.status, reply.json()["errors"][0]["code"], reply.headers["retry-after"]) == (503, "UNAVAILABLE", "1"), reply
         assert str(central.fleet) in reply.message and "has not yet told" in reply.message and "cannot be reached" in reply.message
     central.start()
     wait_until(lambda: raw.manifest(edge.port, "registry.example/team/app", "v1").status == 200, "the name is known", 15, 0.1)
+    assert edge.ready()
     central.stop()
     assert raw.manifest(edge.restart().port, "other.example/team/app", "v1").status == 404
 
@@ -233,15 +237,21 @@ def spoil(path, sealed):
 
 
 def test_settings_that_went_bad_are_left_alone_and_learned_again(chain):
-    for sealed in (False, True):
+    file = chain.edge.data / "settings.pb"
+    for how in ("flipped", "sealed", "cut", "empty"):
         chain.edge.stop()
-        spoil(chain.edge.data / "settings.pb", sealed)
-        if not sealed:
-            chain.central.stop()
-        chain.edge.start()
+        if how in ("flipped", "sealed"):
+            spoil(file, how == "sealed")
+        else:
+            file.write_bytes(file.read_bytes()[: 50 if how == "cut" else 0])
+        chain.central.stop()
+        chain.edge.spawn()
+        wait_until(lambda: "ready" in [e.get("event") for e in chain.edge.log()], "the edge serves")
+        if how != "sealed":  # that counts as written by this edge, until central has spoken
+            held = raw.manifest(chain.edge.port, "docker.io/library/held", "v1")
+            assert held.status == 503 and not chain.edge.ready(), held
+        chain.central.start()
         wait_until(lambda: raw.manifest(chain.edge.port, "docker.io/library/held", "v1").status == 200, "the name is known", 15, 0.1)
-        if not sealed:
-            chain.central.start()
         wait_until(lambda: "settings_from_central" in chain.edge.process.text(), "settings were asked for", 15, 0.1)
     assert cold(chain).status == 200
 

@@ -149,6 +149,15 @@ def ask(port, target, method="GET", headers=None, timeout=60, tls=None):
         return wire.request(method, target, {"Accept": ACCEPT, "Connection": "close", **(headers or {})})
 
 
+def settings(fleet):
+    """The version of the settings that the central behind this fleet port goes by, as its header has it."""
+    with Wire(fleet) as wire:
+        wire.ask("GET", "/fleet/v1/watch")
+        status, headers = wire.head()
+    assert status == 200, status
+    return headers["entrepot-settings"]
+
+
 def manifest(port, repository, ref, method="GET", query="", **headers):
     return ask(port, f"/v2/{repository}/manifests/{ref}{query}", method, {k.replace("_", "-"): v for k, v in headers.items()})
 

@@ -196,6 +196,26 @@ static void settings_go_only_to_who_has_others(void **state) {
     lookup_free(l);
 }
 
+static void who_goes_by_other_settings_is_told_so(void **state) {
+    (void)state;
+    struct wire_settings s = {.version = 4};
+    struct lookup *l = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool, .settings = &s});
+    assert_true(lookup_settings_version(l) == 4);
+    for (uint64_t version = 0; version <= 5; version++) {
+        struct ask a = {.lookup = l};
+        struct wire_query q = {.kind = WIRE_QUERY_BLOB, .digest = digest_n(1)};
+        struct wire_request rq = {.queries = &q, .n_queries = 1, .settings_version = version};
+        uint8_t *body;
+        size_t len;
+        assert_int_equal(wire_request_encode(&rq, &body, &len, NULL), 0);
+        ask_bytes(&a, body, len);
+        assert_int_equal(a.code, version == 4 ? 0 : ERR_OUTDATED);
+        free(body);
+        wire_response_fini(&a.got);
+    }
+    lookup_free(l);
+}
+
 static void tags_are_unavailable_without_a_resolver(void **state) {
     (void)state;
     struct lookup *l = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool});
@@ -255,8 +275,11 @@ static void a_thousand_large_manifests_stay_within_the_limit(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(answers_come_in_the_order_of_the_questions),       TEST(settings_go_only_to_who_has_others),
-        TEST(tags_are_unavailable_without_a_resolver),          TEST(junk_is_refused_and_said),
+        TEST(answers_come_in_the_order_of_the_questions),
+        TEST(settings_go_only_to_who_has_others),
+        TEST(who_goes_by_other_settings_is_told_so),
+        TEST(tags_are_unavailable_without_a_resolver),
+        TEST(junk_is_refused_and_said),
         TEST(a_thousand_large_manifests_stay_within_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

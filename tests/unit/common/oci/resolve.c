@@ -11,9 +11,16 @@ static const char *const upstreams[] = {"docker.io", "ghcr.io", "localhost:5000"
 static const char *const hosted[] = {"acme/**", "sample/*", "tool-*", "deep/**/end", "exact/name"};
 static const char *const own[] = {"registry.img.acme.example", "10.1.0.5:5050", "r.example"};
 static const char *const addresses[] = {"127.0.0.1:5050", "localhost:5000"};
-static const struct name_rules rules = {
-    upstreams, ARRAY_LEN(upstreams), "docker.io", hosted, ARRAY_LEN(hosted), own, ARRAY_LEN(own),
-    addresses, ARRAY_LEN(addresses)};
+static const struct name_rules rules = {upstreams,
+                                        ARRAY_LEN(upstreams),
+                                        "docker.io",
+                                        hosted,
+                                        ARRAY_LEN(hosted),
+                                        own,
+                                        ARRAY_LEN(own),
+                                        addresses,
+                                        ARRAY_LEN(addresses),
+                                        0};
 
 #define NOT_CONFIGURED(host) NULL, "`- name: " host "`"
 static const struct {

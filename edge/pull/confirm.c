@@ -1,0 +1,254 @@
+/* The watch, and who waits for what it says. Thread: the fetch loop. */
+#include "edge/pull/confirm.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/http/settings_header.h"
+#include "edge/link/breaker.h"
+
+#define WATCH_PATH "/fleet/v1/watch"
+#define CONNECT_MS 2000
+#define HEAD_MS 5000
+/* Central gives a sign of life every 4 s. */
+#define SILENT_MS 12000
+/* A try that fails within this is worth waiting for. */
+#define SOON_MS 250
+/* Tries for the sake of names that wait are so far apart, start to start. */
+#define GAP_MS 5
+#define AGAIN_FIRST_MS 100
+#define AGAIN_MAX_MS 2000
+/* While there are no settings at all, and nothing can be answered. */
+#define AGAIN_NONE_MS 250
+/* As for a known tag. */
+#define PATIENCE_MS 2800
+
+struct confirm {
+    struct confirm_config cfg;
+    atomic_bool settled, hopeless;
+    bool begun, stopped, finding;
+    struct http_call *call;
+    uint64_t tries;        /* the number of the last */
+    uint64_t version;      /* central's, by the watch; 0: it has not said */
+    bool told;             /* its settings have been taken over in this life: the file's may have rotted */
+    bool old;              /* it knows no watch */
+    bool away, fails_soon; /* the last try failed, and did so at once */
+    int64_t try_ms, again_ms;
+    struct timer again, patience;
+    struct names_wait *waiting;
+};
+
+/* --- who waits --- */
+
+static void on_released(struct loop_task *task) {
+    struct names_wait *w = container_of(task, struct names_wait, task);
+    w->done(w);
+}
+
+static bool is_outdated(const struct confirm *c) {
+    return c->version != 0 && c->version != settings_version(c->cfg.settings);
+}
+
+/* Those that came before that try. */
+static void release(struct confirm *c, uint64_t before) {
+    struct names_wait **link = &c->waiting;
+    while (*link) {
+        struct names_wait *w = *link;
+        if (w->since >= before) {
+            link = &w->next;
+            continue;
+        }
+        *link = w->next;
+        w->outdated = is_outdated(c);
+        w->task.fn = on_released;
+        loop_post(w->loop, &w->task);
+    }
+    if (!c->waiting) timer_clear(&c->patience);
+}
+
+static void on_patience(void *arg) {
+    release(arg, UINT64_MAX);
+}
+
+static void consider(struct confirm *c) {
+    bool settled = c->told && (c->old || (c->version != 0 && !is_outdated(c)));
+    atomic_store_explicit(&c->settled, settled, memory_order_release);
+    atomic_store_explicit(&c->hopeless, c->away && !c->fails_soon, memory_order_release);
+    if (settled) release(c, UINT64_MAX);
+}
+
+/* --- the watch --- */
+
+static void watch(struct confirm *c);
+
+/* For those that wait. */
+static void try_soon(struct confirm *c) {
+    int64_t gap = clock_mono_ms() - c->try_ms;
+    if (c->call) return;
+    if (gap >= GAP_MS)
+        watch(c);
+    else
+        timer_set(&c->again, GAP_MS - gap);
+}
+
+static void failed(struct confirm *c) {
+    c->version = 0;
+    c->away = true;
+    c->fails_soon = clock_mono_ms() - c->try_ms < SOON_MS;
+    consider(c);
+    if (c->stopped) return;
+    release(c, c->tries);
+    if (c->waiting && c->fails_soon) {
+        try_soon(c);
+        return;
+    }
+    release(c, UINT64_MAX);
+    int64_t most = settings_known(c->cfg.settings) ? AGAIN_MAX_MS : AGAIN_NONE_MS;
+    c->again_ms = c->again_ms * 2 < most ? c->again_ms * 2 : most;
+    timer_set(&c->again, c->again_ms);
+}
+
+static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct confirm *c = arg;
+    char why[160];
+    const char *type = a->header(a, "content-type");
+    uint64_t version = settings_header_parse(a->header(a, SETTINGS_HEADER));
+    bool is_central = a->status == 200 && !breaker_not_central(a->status, type, why);
+    /* A 404 is told apart from a stranger's by the other calls: they decide whether it is central at all. */
+    if (a->status == 404 && !c->old)
+        log_warn("central_is_older", KV_S("url", c->cfg.url),
+                 KV_S("why", "it cannot say when its settings change: upgrade entrepot-central"));
+    c->old = a->status == 404;
+    c->version = is_central ? version : 0;
+    if (is_central && version) {
+        c->away = false;
+        c->again_ms = AGAIN_FIRST_MS / 2;
+        c->finding = true;
+        c->cfg.found(c->cfg.arg);
+        c->finding = false;
+        if (!c->told || version != settings_version(c->cfg.settings)) c->cfg.ask(c->cfg.arg);
+    }
+    consider(c);
+    return true;
+}
+
+static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    (void)r;
+    struct confirm *c = arg;
+    bool was = c->version != 0;
+    c->call = NULL;
+    if (!was) {
+        failed(c);
+        return;
+    }
+    /* Central has stopped, or the line is cut: at once again. */
+    c->version = 0;
+    consider(c);
+    watch(c);
+}
+
+static const struct http_call_events events = {.head = on_head, .done = on_done};
+
+static void watch(struct confirm *c) {
+    if (c->call || c->stopped) return;
+    char url[1024], header[64], ours[17];
+    snprintf(url, sizeof(url), "%s" WATCH_PATH, c->cfg.url);
+    snprintf(header, sizeof(header), SETTINGS_HEADER ": %s",
+             settings_header_format(settings_version(c->cfg.settings), ours));
+    const char *headers[] = {header, NULL};
+    struct http_call_spec spec = {.method = "GET",
+                                  .url = url,
+                                  .headers = headers,
+                                  .insecure_tls = c->cfg.insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = HEAD_MS,
+                                  .stall_ms = SILENT_MS};
+    timer_clear(&c->again);
+    c->tries++;
+    c->try_ms = clock_mono_ms();
+    c->call = http_call_start(c->cfg.client, &spec, &events, c);
+}
+
+static void on_again(void *arg) {
+    watch(arg);
+}
+
+/* --- what others say --- */
+
+void confirm_begin(struct confirm *c) {
+    c->begun = true;
+    watch(c);
+}
+
+void confirm_doubt(struct confirm *c) {
+    if (!c->begun || c->finding) return;
+    if (c->call) http_call_cancel(c->call);
+    c->call = NULL;
+    c->version = 0;
+    c->away = false; /* until the try says so */
+    consider(c);
+    watch(c);
+}
+
+void confirm_told(struct confirm *c, bool good) {
+    c->told = c->told || good;
+    consider(c);
+    if (!is_outdated(c)) return;
+    if (good)
+        confirm_doubt(c); /* another central's, or they have changed in between */
+    else
+        release(c, UINT64_MAX);
+}
+
+bool confirm_is_settled(const struct confirm *c) {
+    return atomic_load_explicit(&c->settled, memory_order_acquire) ||
+           atomic_load_explicit(&c->hopeless, memory_order_acquire);
+}
+
+/* Fetch loop. */
+static void on_arrival(struct loop_task *task) {
+    struct names_wait *w = container_of(task, struct names_wait, task);
+    struct confirm *c = w->callee;
+    w->since = c->tries;
+    w->next = c->waiting;
+    c->waiting = w;
+    if (confirm_is_settled(c) || !c->begun || c->stopped) {
+        release(c, UINT64_MAX);
+        return;
+    }
+    if (!w->next) timer_set(&c->patience, PATIENCE_MS);
+    if (is_outdated(c)) c->cfg.ask(c->cfg.arg);
+    try_soon(c);
+}
+
+void confirm_await(struct confirm *c, struct names_wait *w) {
+    w->callee = c;
+    w->loop = loop_current();
+    w->task.fn = on_arrival;
+    loop_post(c->cfg.loop, &w->task);
+}
+
+/* --- its life --- */
+
+struct confirm *confirm_new(const struct confirm_config *cfg) {
+    struct confirm *c = xcalloc(1, sizeof(*c));
+    c->cfg = *cfg;
+    c->again_ms = AGAIN_FIRST_MS / 2;
+    timer_init(&c->again, cfg->loop, on_again, c);
+    timer_init(&c->patience, cfg->loop, on_patience, c);
+    return c;
+}
+
+void confirm_free(struct confirm *c) {
+    if (!c) return;
+    c->stopped = true;
+    if (c->call) http_call_cancel(c->call);
+    timer_fini(&c->again);
+    timer_fini(&c->patience);
+    free(c);
+}

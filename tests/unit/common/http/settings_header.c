@@ -1,0 +1,43 @@
+/* Versions of settings as text. */
+#include "common/http/settings_header.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+static void a_version_comes_back_as_it_went(void **state) {
+    (void)state;
+    static const uint64_t versions[] = {1, 0xabcdef, UINT64_MAX, 1ULL << 63};
+    char text[17];
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++)
+        assert_true(settings_header_parse(settings_header_format(versions[i], text)) == versions[i]);
+    assert_string_equal(settings_header_format(0xabc, text), "0000000000000abc");
+}
+
+static void what_is_no_version_is_none(void **state) {
+    (void)state;
+    static const char *const odd[] = {"",
+                                      "1",
+                                      "000000000000001",
+                                      "00000000000000001",
+                                      "000000000000000g",
+                                      "0x00000000000001",
+                                      " 00000000000001 ",
+                                      "00000000000000AB",
+                                      "-000000000000001",
+                                      "0000000000000001, 0000000000000001"};
+    assert_true(settings_header_parse(NULL) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+        if (settings_header_parse(odd[i]) != 0) fail_msg("\"%s\"", odd[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_version_comes_back_as_it_went),
+        cmocka_unit_test(what_is_no_version_is_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
