@@ -106,11 +106,14 @@ bench-eviction: $(B)/bench-eviction
 ## fuzz         run the fuzzers longer (FUZZ_SECONDS=60)
 fuzz: test-deps
 	@FUZZ_SECONDS=$(if $(filter 5,$(FUZZ_SECONDS)),60,$(FUZZ_SECONDS)) tests/check fuzz
+## fuzz-grow    run each fuzzer for a minute and keep as seeds what reaches new code (T=range: one)
+fuzz-grow: test-deps
+	@tests/fuzz/grow $(T)
 ## deps         install the packages that building needs
 deps:
 	@deploy/local/packages $(BUILD_PACKAGES)
 test-deps:
-	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
 bench-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
 deb-deps:
@@ -223,14 +226,18 @@ format:
 ## lint         clang-tidy and cppcheck
 lint: lint-deps
 	@+$(NOW) lint-only
-lint-only: $(GEN_H) $(B)/gen/version_made.h
+lint-only: cppcheck tidy
+cppcheck: $(GEN_H) $(B)/gen/version_made.h
 	@cppcheck --quiet --error-exitcode=1 --inline-suppr --suppress=missingInclude --suppressions-list=tests/cppcheck-suppressions \
-		--enable=warning,portability -D__CPPCHECK__ -D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, i = 0)))' \
+		--library=tests/cppcheck.cfg --enable=warning,portability -D__CPPCHECK__ \
+		-D'json_array_foreach(a,i,v)=while ((v = json_array_get(a, i = 0)))' \
 		-D'json_object_foreach(o,k,v)=while ((v = json_object_get(o, k = next_key(o))))' -I. common central edge
-	@printf '%s\n' $(COMMON_C) $(CENTRAL_C) $(EDGE_C) | \
-		xargs -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
+# TIDY= names other files than all.
+TIDY ?= $(COMMON_C) $(CENTRAL_C) $(EDGE_C)
+tidy: $(GEN_H) $(B)/gen/version_made.h
+	@printf '%s\n' $(TIDY) | xargs -r -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check test coverage bench bench-eviction fuzz deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit fuzzers install deb image docs \
-	clean format lint lint-only FORCE
+.PHONY: all help run demo check test coverage bench bench-eviction fuzz fuzz-grow deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit fuzzers install deb image docs \
+	clean format lint lint-only cppcheck tidy FORCE
 .SECONDARY:
