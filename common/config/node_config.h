@@ -29,7 +29,6 @@ struct node_config {
     enum log_format log_format;
     bool access_log;
     unsigned serving_loops; /* 0: one a core */
-    unsigned fetch_loops;   /* default 1 */
     int64_t drain_ms;       /* grace on SIGTERM */
     int64_t stale_for_ms;   /* how long a tag is served after its source was last heard */
     unsigned conns_per_addr, conns;

@@ -100,13 +100,6 @@ static const struct config_key threads_keys[] = {
      .fallback = "0",
      .max = 256,
      .doc = "Threads that serve clients. 0: one a core."},
-    {.name = "fetch",
-     .type = CONFIG_INT,
-     AT(fetch_loops),
-     .fallback = "1",
-     .min = 1,
-     .max = 64,
-     .doc = "Threads that download, hash and write."},
 };
 const struct config_schema node_threads_keys = CONFIG_SCHEMA(threads_keys);
 

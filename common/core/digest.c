@@ -106,10 +106,6 @@ bool digest_eq(const struct digest *a, const struct digest *b) {
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-int digest_cmp(const struct digest *a, const struct digest *b) {
-    return memcmp(a, b, sizeof(*a));
-}
-
 int digest_from_bytes(struct digest *d, enum digest_alg alg, const void *bytes, size_t len) {
     memset(d, 0, sizeof(*d));
     if (!digest_len(alg) || len != digest_len(alg)) return ERR_INVALID;

@@ -27,7 +27,6 @@ char *digest_str(const struct digest *d, char out[DIGEST_STR_MAX]);
 /* Writes lower-case hex and NUL; returns out. */
 char *digest_hex(const struct digest *d, char out[DIGEST_STR_MAX]);
 bool digest_eq(const struct digest *a, const struct digest *b);
-int digest_cmp(const struct digest *a, const struct digest *b);
 /* From a bare algorithm byte and its raw bytes (wire, SQLite). ERR_INVALID on a wrong length. */
 int digest_from_bytes(struct digest *d, enum digest_alg alg, const void *bytes, size_t len) must_check;
 

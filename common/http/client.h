@@ -103,7 +103,6 @@ enum http_addr_class http_addr_class(const struct sockaddr *sa);
 /* As far as a host tells without being resolved: an address by its class, "localhost" as loopback, other names as
  * public. */
 enum http_addr_class http_host_class(const char *host);
-bool http_addr_is_public(const struct sockaddr *sa);
 bool http_reach_allows(enum http_reach reach, enum http_addr_class to);
 /* What one at such an address may name. */
 enum http_reach http_reach_from(enum http_addr_class from);

@@ -66,10 +66,6 @@ enum http_addr_class http_addr_class(const struct sockaddr *sa) {
     return HTTP_ADDR_SPECIAL;
 }
 
-bool http_addr_is_public(const struct sockaddr *sa) {
-    return http_addr_class(sa) == HTTP_ADDR_PUBLIC;
-}
-
 bool http_reach_allows(enum http_reach reach, enum http_addr_class to) {
     switch (to) {
     case HTTP_ADDR_PUBLIC:

@@ -144,18 +144,8 @@ static void observe_us(struct slot *s, enum metric_histogram h, enum metric_endp
     bump(&hs->sum_us, us);
 }
 
-void metric_observe(enum metric_histogram h, enum metric_endpoint endpoint, double seconds) {
-    double us = seconds * 1e6;
-    observe_us(slot_get(), h, endpoint, us >= 1e15 ? (int64_t)1e15 : us > 0 ? (int64_t)us : 0);
-}
-
 static bool label_is(const struct label *l, const char *a, const char *b) {
     return strcmp(l->a, a) == 0 && strcmp(l->b, b) == 0;
-}
-
-static char *copy(const char *s) {
-    char *c = xstrdup(s);
-    return c;
 }
 
 static unsigned label_make(enum metric_family f, const char *a, const char *b) {
@@ -167,8 +157,8 @@ static unsigned label_make(enum metric_family f, const char *a, const char *b) {
         i = METRIC_LABELS_MAX - 1;
     } else if (i == n) {
         bool last = n == METRIC_LABELS_MAX - 1;
-        labels[f][i].a = copy(last ? "other" : a);
-        labels[f][i].b = copy(last ? "other" : b);
+        labels[f][i].a = xstrdup(last ? "other" : a);
+        labels[f][i].b = xstrdup(last ? "other" : b);
         atomic_store_explicit(&n_labels[f], n + 1, memory_order_release);
     }
     pthread_mutex_unlock(&lock);

@@ -43,7 +43,6 @@ enum metric_endpoint {
 #define METRIC_LABELS_MAX 64
 
 void metric_add(enum metric m, int64_t n);
-void metric_observe(enum metric_histogram h, enum metric_endpoint endpoint, double seconds);
 /* Finds the label by comparing words: for paths that are hot, keep what metric_label returns. */
 void metric_label_add(enum metric_family f, const char *label, int64_t n);
 void metric_label2_add(enum metric_family f, const char *a, const char *b, int64_t n);

@@ -78,7 +78,6 @@ static void defaults_are_the_six_public_registries(void **state) {
     assert_string_equal(c->node.admin_listen, "127.0.0.1:5002");
     assert_int_equal(c->node.stale_for_ms, 7 * 86400000LL);
     assert_int_equal(c->node.drain_ms, 30000);
-    assert_int_equal(c->node.fetch_loops, 1);
     assert_int_equal(c->node.log_level, LOG_LEVEL_INFO);
     assert_true(c->node.access_log);
     assert_null(c->node.config_file);
@@ -202,7 +201,7 @@ static void errors_name_file_line_and_the_nearest_key(void **state) {
     refuses("store: 5\n", NULL, "1:8", "store: must be a mapping, not a single value");
     refuses("hosted: acme/**\n", NULL, "1:9", "hosted: must be a list of strings");
     refuses("log: { level: loud }\n", NULL, "1:15", "log.level: \"loud\" is not one of error, warn, info, debug");
-    refuses("threads: { fetch: 0 }\n", NULL, "1:19", "threads.fetch: 0 is out of range");
+    refuses("threads: { serving: 257 }\n", NULL, "1:21", "threads.serving: 257 is out of range");
     refuses("- a\n", NULL, "1:1", "must be a mapping");
 }
 
