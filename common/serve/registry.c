@@ -5,7 +5,6 @@
 #include "common/oci/request.h"
 #include "common/store/report.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -94,59 +93,6 @@ void serve_common_headers(struct exchange *x) {
     http_reply_lines(x->req, API_LINE, sizeof(API_LINE) - 1);
     if (x->warning[0]) http_reply_header(x->req, "Warning", x->warning);
     if (x->age_s >= 0) http_reply_header_number(x->req, "Age", (uint64_t)x->age_s);
-}
-
-/* Kept by each serving loop: most requests are short. */
-#define EXCHANGES_KEPT 64
-static _Thread_local struct exchange *kept;
-static _Thread_local unsigned n_kept;
-static pthread_key_t kept_key; /* its destructor ends what an ending thread has kept */
-
-static void end_kept(void *unused) {
-    (void)unused;
-    while (kept) {
-        struct exchange *x = kept;
-        kept = x->next_free;
-        free(x);
-    }
-}
-
-static void make_kept_key(void) {
-    if (pthread_key_create(&kept_key, end_kept) != 0) abort();
-}
-
-struct exchange *exchange_new(void) {
-    struct exchange *x = kept;
-    if (x) {
-        kept = x->next_free;
-        n_kept--;
-    } else {
-        x = malloc(sizeof(*x));
-        if (!x) abort();
-    }
-    x->waiting = x->is_manifest = x->is_head = x->has_last = x->decided_again = x->told_ns = false;
-    x->warning[0] = '\0';
-    x->body = NULL;
-    x->age_s = -1;
-    return x;
-}
-
-void exchange_free(struct exchange *x) {
-    if (n_kept == EXCHANGES_KEPT) {
-        free(x);
-        return;
-    }
-    if (!kept) pthread_setspecific(kept_key, &kept);
-    x->next_free = kept;
-    kept = x;
-    n_kept++;
-}
-
-bool exchange_back(struct exchange *x) {
-    x->waiting = false;
-    if (x->req) return true;
-    exchange_free(x);
-    return false;
 }
 
 static void on_close(struct http_req *req, bool cut) {
@@ -362,8 +308,7 @@ static int recheck(const struct digest *d, void *store) {
 }
 
 struct registry *registry_new(const struct registry_config *cfg) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_kept_key);
+    exchanges_prepare();
     struct registry *g = calloc(1, sizeof(*g));
     if (!g) abort();
     static _Atomic uint64_t serials;

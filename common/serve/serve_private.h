@@ -53,6 +53,8 @@ struct exchange {
     struct body *body;
 };
 
+/* exchange.c. Before the first exchange of the process. */
+void exchanges_prepare(void);
 /* Fields on which nothing has been said yet are zero or empty; asked, repo and repo_str are not set. */
 struct exchange *exchange_new(void);
 void exchange_free(struct exchange *x);
