@@ -1,7 +1,9 @@
 /* Ranged fetches beside a fill's main one, for readers whose range lies far ahead of it (lazy-pulling snapshotters).
  * They fetch whole pieces into a file of their own, one place after the other, so that the part file is written from
  * its start to its end and nothing else: what is ahead may be lost with the process. A piece that has come is readable
- * at once, and is not fetched again when the main fetch gets there. Thread: the fill's fetch loop, but for aside_find.
+ * at once, but only as a part: it is proved by the catalogue's word at best. When the main fetch gets there, it is
+ * not fetched again but copied, and hashed, as if a source had sent it. Thread: the fill's fetch loop, but for
+ * aside_find.
  *
  * A place is written once: readers may be sending from it for as long as the fill lives. */
 #include "common/fill/fill_private.h"
@@ -54,13 +56,12 @@ int64_t aside_run(const struct fill *f, int64_t piece) {
     return n;
 }
 
-int64_t aside_find(const struct fill *f, int64_t pos, bool last_too, struct open_file **file, int64_t *at) {
+int64_t aside_find(const struct fill *f, int64_t pos, struct open_file **file, int64_t *at) {
     struct aside_file *af = file_of(f);
     int place = place_of(af, pos / PIECE_SIZE);
     if (place < 0) return 0;
     int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed), end = piece_end(pos);
-    int64_t limit = last_too || size <= 0 ? size : piece_start(size - 1);
-    if (end > limit) end = limit;
+    if (end > size) end = size;
     if (end <= pos) return 0;
     *file = open_file_ref(af->file);
     *at = place * PIECE_SIZE + pos % PIECE_SIZE;
@@ -250,10 +251,11 @@ void aside_consider(struct fill *f) {
         atomic_load_explicit(&f->window, memory_order_relaxed))
         return;
     for (struct fill_reader *r = f->readers.first; r && f->n_asides < FILL_ASIDE_MAX; r = r->next) {
-        int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed), end = r->spec.end;
-        if (pos < r->spec.start) pos = r->spec.start;
-        if (end <= 0 || end > size) end = size;
-        if (pos >= end || end - r->spec.start > FILL_ASIDE_BYTES) continue;
+        int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
+        int64_t end = atomic_load_explicit(&r->until, memory_order_relaxed);
+        if (end == INT64_MAX) continue; /* it could be handed nothing of it */
+        if (end > size) end = size;
+        if (pos >= end || end - pos > FILL_ASIDE_BYTES) continue;
         int64_t distance = pos - f->taken;
         if (distance < 2 * PIECE_SIZE || distance < f->rate * FAR_SECONDS) continue;
         int64_t piece = pos / PIECE_SIZE, start = (piece + aside_run(f, piece)) * PIECE_SIZE;

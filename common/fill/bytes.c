@@ -12,7 +12,7 @@
 static int open_window(struct fill *f, int64_t from) {
     int fd = memfd_create("entrepot-fill", MFD_CLOEXEC);
     if (fd < 0) return -errno;
-    f->window_floor = from;
+    atomic_store_explicit(&f->window_floor, from, memory_order_relaxed);
     atomic_store_explicit(&f->window_from, from, memory_order_relaxed);
     atomic_store_explicit(&f->window, open_file_new(fd), memory_order_release);
     atomic_store_explicit(&f->wants_consumed, true, memory_order_release);
@@ -67,32 +67,46 @@ int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
     return 0;
 }
 
-/* The lowest position a reader, or the hasher, still needs. */
-int64_t fill_bytes_slowest(const struct fill *f) {
-    int64_t slowest = f->hashed;
+#define PAGE 4096
+
+/* Whole pages that no reader, nor the hasher, needs any more end here. A manifest is looked at as a whole once it is
+ * proved. */
+static int64_t not_needed_below(const struct fill *f) {
+    int64_t slowest = f->spec.manifest ? 0 : f->hashed;
     for (struct fill_reader *r = f->readers.first; r; r = r->next) {
-        int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
+        int64_t pos = atomic_load_explicit(&r->consumed, memory_order_seq_cst);
         if (pos < slowest) slowest = pos;
     }
-    return slowest;
+    return slowest & ~(int64_t)(PAGE - 1);
 }
 
+/* A reader that turns to lower bytes says so and then looks at the floor (fill_reader_settle); here the floor is raised
+ * first, and then readers are looked at once more. Either it sees that they are gone, or it is seen and they stay. */
 void fill_bytes_drop_consumed(struct fill *f) {
     struct open_file *window = atomic_load_explicit(&f->window, memory_order_relaxed);
     if (!window) return;
-    int64_t to = fill_bytes_slowest(f) & ~(int64_t)4095;
-    if (to <= f->window_floor) return;
-    if (fallocate(open_file_fd(window), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, f->window_floor & ~(int64_t)4095,
-                  to - (f->window_floor & ~(int64_t)4095)) == 0) {
-        f->window_floor = to;
-    }
+    int64_t floor = atomic_load_explicit(&f->window_floor, memory_order_relaxed), to = not_needed_below(f);
+    if (to <= floor) return;
+    atomic_store_explicit(&f->window_floor, to, memory_order_seq_cst);
+    int64_t still = not_needed_below(f), from = floor & ~(int64_t)(PAGE - 1);
+    if (still < to) to = still;
+    bool dropped =
+        to > floor && fallocate(open_file_fd(window), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from) == 0;
+    atomic_store_explicit(&f->window_floor, dropped ? to : floor, memory_order_seq_cst);
+}
+
+bool fill_bytes_dropped(const struct fill *f, int64_t pos) {
+    if (!atomic_load_explicit(&f->window, memory_order_acquire)) return false;
+    int64_t floor = atomic_load_explicit(&f->window_floor, memory_order_seq_cst);
+    return pos < floor && floor > atomic_load_explicit(&f->window_from, memory_order_acquire);
 }
 
 void fill_bytes_truncate(struct fill *f, int64_t len) {
     struct open_file *window = atomic_load_explicit(&f->window, memory_order_relaxed);
     if (window) {
         if (ftruncate(open_file_fd(window), len) < 0) log_warn("window_truncate_failed", KV_I("errno", errno));
-        if (f->window_floor > len) f->window_floor = len;
+        if (atomic_load_explicit(&f->window_floor, memory_order_relaxed) > len)
+            atomic_store_explicit(&f->window_floor, len, memory_order_release);
         if (len < atomic_load_explicit(&f->window_from, memory_order_relaxed)) {
             atomic_store_explicit(&f->window_from, len, memory_order_release);
         }

@@ -246,11 +246,10 @@ void fill_rewind(struct fill *f, int64_t to) {
     if (to < atomic_load_explicit(&f->rewind_floor, memory_order_relaxed)) {
         atomic_store_explicit(&f->rewind_floor, to, memory_order_relaxed);
     }
-    atomic_fetch_add_explicit(&f->rewinds, 1, memory_order_release);
     f->generation++;
     f->written = f->hashed = to;
     intake_drop(f);
-    atomic_store_explicit(&f->visible, to, memory_order_release);
+    fill_hide(f, to);
     if (atomic_load_explicit(&f->proven, memory_order_relaxed) > to) {
         atomic_store_explicit(&f->proven, to, memory_order_release);
     }

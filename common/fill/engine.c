@@ -75,10 +75,6 @@ bool fill_reader_joined(const struct fill_reader *r) {
     return fill_of(r) && r->joined;
 }
 
-void fill_reader_takes_part(struct fill_reader *r) {
-    r->takes_part = true;
-}
-
 const struct fetch_end *fill_reader_trouble(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
     return f ? atomic_load_explicit(&f->trouble, memory_order_acquire) : NULL;
@@ -88,33 +84,63 @@ void fill_reader_wants_it_later(struct fill_reader *r) {
     r->wants_it_later = true;
 }
 
-/* Of what is contiguous from the start: in the part file, or in the window. */
-static struct open_file *file_at(const struct fill *f, int64_t pos, int64_t *n) {
+bool fill_reader_settle(struct fill_reader *r, const struct fill_want *want) {
+    struct fill *f = fill_of(r);
+    int64_t before = atomic_load_explicit(&r->consumed, memory_order_relaxed);
+    r->part = !want->whole;
+    r->told_size = want->size;
+    atomic_store_explicit(&r->until, want->whole ? INT64_MAX : want->end, memory_order_relaxed);
+    /* See fill_bytes_drop_consumed: first this is told, then the floor is looked at. */
+    atomic_store_explicit(&r->consumed, want->start, memory_order_seq_cst);
+    r->lost = want->start < before && (!f || fill_bytes_dropped(f, want->start));
+    return !r->lost;
+}
+
+/* Of what is contiguous from the start: in the part file, or in the window. NULL: r has not said that it needs it, so
+ * that it may be gone. */
+static struct open_file *file_at(const struct fill_reader *r, const struct fill *f, int64_t pos, int64_t *n) {
     struct open_file *window = atomic_load_explicit(&f->window, memory_order_acquire);
     int64_t from = atomic_load_explicit(&f->window_from, memory_order_acquire);
     bool in_window = window && pos >= from;
+    if (in_window && pos < atomic_load_explicit(&r->consumed, memory_order_relaxed)) return NULL;
     if (window && !in_window && *n > from - pos) *n = from - pos;
     assert(in_window || f->disk);
     return open_file_ref(in_window ? window : f->disk);
 }
 
-int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, struct open_file **file, int64_t *at) {
-    struct fill *f = fill_of(r);
-    if (!f || poisoned(r, f)) return 0;
+/* How far r may read what is contiguous from the start. */
+static int64_t limit_for(const struct fill_reader *r, const struct fill *f) {
+    bool proved = atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED;
     int64_t end = atomic_load_explicit(&f->visible, memory_order_acquire);
     int64_t proven = atomic_load_explicit(&f->proven, memory_order_acquire);
     /* A part cannot be checked by whoever asked for it: where pieces have proofs it waits for them. */
-    if (r->strict && proven > 0 && end > proven) end = proven;
-    int64_t n;
+    if (r->part) return proven > 0 && end > proven ? proven : end;
+    /* Whatever the fill shows: a whole is complete when it is proved. */
+    return !proved && r->told_size >= 0 && end >= r->told_size ? r->told_size - 1 : end;
+}
+
+int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, struct open_file **file, int64_t *at) {
+    struct fill *f = fill_of(r);
+    if (!f || poisoned(r, f)) return 0;
+    int64_t end = limit_for(r, f), n = 0;
+    if (r->lost || (r->told_size >= 0 && fill_reader_size(r) != r->told_size)) return FILL_CUT;
     if (pos < end) {
         n = end - pos < want ? end - pos : want;
-        *file = file_at(f, pos, &n);
+        *file = file_at(r, f, pos, &n);
         *at = pos;
-    } else {
-        n = aside_find(f, pos, r->takes_part, file, at);
+        if (!*file) return FILL_CUT;
+    } else if (r->part) {
+        n = aside_find(f, pos, file, at);
         if (n > want) n = want;
     }
-    if (n > 0 && pos + n > r->handed) r->handed = pos + n;
+    if (n == 0) return 0;
+    /* Something was taken back since it was looked at above: what is visible now may be other bytes than what r was
+     * given before. An event follows. */
+    if (atomic_load_explicit(&f->rewinds, memory_order_acquire) != r->rewinds_seen) {
+        open_file_unref(*file);
+        return 0;
+    }
+    if (pos + n > r->handed) r->handed = pos + n;
     return n;
 }
 
@@ -124,7 +150,7 @@ bool fill_reader_sees(const struct fill_reader *r, int64_t pos) {
     int64_t at;
     if (!f) return false;
     if (pos < atomic_load_explicit(&f->visible, memory_order_acquire)) return true;
-    bool ahead = aside_find(f, pos, true, &file, &at) > 0;
+    bool ahead = aside_find(f, pos, &file, &at) > 0;
     open_file_unref(file);
     return ahead;
 }
@@ -195,7 +221,7 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
     }
     struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
     bool of_its_kind = f && (f->spec.manifest || !r->spec.manifest);
-    if (of_its_kind && fill_can_serve_from(f, r->spec.start)) {
+    if (of_its_kind && !fill_bytes_dropped(f, r->spec.start)) {
         join(r, f, true);
         return;
     }
@@ -254,8 +280,9 @@ struct fill_reader *fill_attach(struct fill_engine *e, const struct fill_spec *s
     r->spec = *spec;
     r->event = event;
     r->arg = arg;
-    r->strict = spec->start > 0 || spec->end > 0;
+    r->told_size = -1;
     atomic_init(&r->consumed, spec->start);
+    atomic_init(&r->until, spec->end > 0 ? spec->end : INT64_MAX);
     r->attach.fn = on_attach;
     r->detach.fn = on_detach;
     r->notify.fn = on_notify;

@@ -136,10 +136,6 @@ void fill_notify_readers(struct fill *f) {
         loop_post_once(r->loop, &r->notify);
 }
 
-bool fill_can_serve_from(const struct fill *f, int64_t pos) {
-    return !atomic_load_explicit(&f->window, memory_order_relaxed) || pos >= f->window_floor;
-}
-
 void fill_reader_joins(struct fill *f, struct fill_reader *r) {
     r->next = f->readers.first;
     f->readers.first = r;
@@ -205,6 +201,12 @@ void fill_publish(struct fill *f) {
     /* The first bytes are waited for; later a wake-up is worth some more of them. */
     bool enough = f->told < FILL_TELL || visible - f->told >= FILL_TELL || visible < f->told || visible == limit;
     if (enough) fill_tell(f);
+}
+
+/* Whoever is just taking what was visible before sees by `rewinds` that it is not to be relied on. */
+void fill_hide(struct fill *f, int64_t to) {
+    atomic_fetch_add_explicit(&f->rewinds, 1, memory_order_release);
+    atomic_store_explicit(&f->visible, to, memory_order_release);
 }
 
 void fill_tell(struct fill *f) {
@@ -363,7 +365,7 @@ static bool absorb(struct fill *f) {
     struct open_file *file;
     int64_t at, from = f->written;
     if (from % PIECE_SIZE != 0 || atomic_load_explicit(&f->window, memory_order_relaxed)) return false;
-    int64_t end = from + aside_find(f, from, true, &file, &at);
+    int64_t end = from + aside_find(f, from, &file, &at);
     if (end == from) return false;
     fill_make_part(f);
     bool goes_on = true;
@@ -390,7 +392,7 @@ static void claim_refuted(struct fill *f, int64_t size) {
              KV_I("claimed", atomic_load_explicit(&f->size, memory_order_relaxed)), KV_I("size", size),
              KV_S("request_id", f->spec.request_id));
     aside_forget(f);
-    atomic_store_explicit(&f->visible, 0, memory_order_release);
+    fill_hide(f, 0);
     fill_set_size(f, size, size < 0 ? SIZE_CLAIMED : SIZE_SENT);
     fill_publish(f);
     fill_notify_readers(f);
@@ -432,7 +434,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
 void fill_hold_back(struct fill *f) {
     if (!atomic_load_explicit(&f->window, memory_order_relaxed)) return;
     fill_bytes_drop_consumed(f);
-    bool full = f->written - f->window_floor > FILL_WINDOW;
+    bool full = f->written - atomic_load_explicit(&f->window_floor, memory_order_relaxed) > FILL_WINDOW;
     if (full == f->paused || !f->fetch) return;
     f->paused = full;
     if (full) {
@@ -623,7 +625,7 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
  */
 static void contradicted(struct fill *f, int64_t seen) {
     aside_forget(f);
-    atomic_store_explicit(&f->visible, 0, memory_order_release);
+    fill_hide(f, 0);
     fill_set_size(f, seen, SIZE_KNOWN);
     if (f->taken > seen) fill_rewind(f, 0);
     fill_publish(f);
@@ -654,6 +656,7 @@ void fill_advise(struct fill *f, const struct fill_advice *a) {
         if (!f->advised) abort();
         memcpy(f->advised, a->proofs, a->n_proofs * len);
         f->n_advised = a->n_proofs;
+        aside_forget(f); /* it came unchecked, and could have been checked now */
         check_against_advice(f);
     }
     if (f->step != STEP_OVER) fill_notify_readers(f);

@@ -7,7 +7,8 @@
  * blob sizes.
  *
  * No reader ever gets the whole of a blob whose digest was not proved: the last piece is withheld until then, and if
- * the digest does not match the fill fails and readers cut their connections. */
+ * the digest does not match the fill fails and readers cut their connections. Every byte goes through one door,
+ * fill_reader_bytes, which knows by fill_reader_settle whether it is for a whole or for a part. */
 #ifndef ENTREPOT_FILL_FILL_H
 #define ENTREPOT_FILL_FILL_H
 
@@ -25,7 +26,8 @@ struct fill_spec {
     struct repo_name repo;
     uint64_t settings;  /* as in struct fetch_request */
     bool manifest;      /* fetched as a manifest: size limited, media type and children recorded */
-    int64_t start, end; /* the part a reader is after; 0, 0: everything. Tells the fill when a reader is far ahead */
+    int64_t start, end; /* the lowest byte the reader may ask for, and the end of the highest, as far as is known
+                           before the size is; 0, 0: everything */
     char request_id[65];
 };
 
@@ -73,8 +75,8 @@ struct fill_reader *fill_attach(struct fill_engine *e, const struct fill_spec *s
 void fill_detach(struct fill_reader *r);
 /* Serving loop, between attach and detach. */
 enum fill_state fill_reader_state(const struct fill_reader *r);
-/* -1 unknown yet. It may change until FILL_PROVED, where a manifest's claim or a source was wrong: whoever has told it
- * to a client looks again after fill_reader_bytes, and hands nothing over if it is another. */
+/* -1 unknown yet. It may change until FILL_PROVED, where a manifest's claim or a source was wrong: an answer whose
+ * client was told it is cut then. */
 int64_t fill_reader_size(const struct fill_reader *r);
 /* The same, but -1 while it is only claimed, by a manifest or by a source of whose answer nothing was kept. */
 int64_t fill_reader_settled_size(const struct fill_reader *r);
@@ -83,15 +85,26 @@ const char *fill_reader_media_type(const struct fill_reader *r); /* manifests, a
 bool fill_reader_is_manifest(const struct fill_reader *r);
 const char *fill_reader_source(const struct fill_reader *r); /* who answers; "" before FILL_FLOWING */
 bool fill_reader_joined(const struct fill_reader *r);        /* the fill was already running */
-/* What it is for does not begin at the start, so that it can never be a whole body: it may have the end of a blob
- * before all of it is proved, if that was fetched ahead. */
-void fill_reader_takes_part(struct fill_reader *r);
+/* What a reader is after, once that is decided. */
+struct fill_want {
+    int64_t start, end; /* its lowest byte, and the end of its highest; it asks for bytes in rising order */
+    int64_t size;       /* of the blob, as the client is told; -1: it is not told */
+    bool whole;         /* the client gets every byte of the blob, and may take it for the blob */
+};
+/* Serving loop, before the first byte is asked for, and again if it is decided anew. Until then the reader is taken for
+ * one that wants all from spec.start on. False: the fill has dropped some of it, as it was not told before that it
+ * would be wanted (pass-through): the reader has to detach, and to attach again with a spec that says so. */
+bool fill_reader_settle(struct fill_reader *r, const struct fill_want *want) must_check;
 /* Bytes from pos on that may be read now, at most `want`: they are at *at in *file (reference given to the caller).
- * Returns how many; 0: wait. */
+ * Returns how many; 0: wait; FILL_CUT: the answer cannot be completed, for the size that its client was told has turned
+ * out wrong, or the byte is in memory no more.
+ * For a whole, all but its last byte may come unproved; the last one comes when the digest of all is proved and none of
+ * those before it was taken back. Pieces that were fetched ahead, which nobody has proved, go to parts alone. */
+#define FILL_CUT (-1)
 int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, struct open_file **file, int64_t *at);
 /* There are some at pos, perhaps still to be proved before this reader may have them. */
 bool fill_reader_sees(const struct fill_reader *r, int64_t pos);
-/* Where this reader has got to, so that a pass-through fill (disk full) knows what may be dropped. */
+/* Nothing below pos is needed any more, nor will be: a pass-through fill (disk full) may drop it. */
 void fill_reader_consumed(struct fill_reader *r, int64_t pos);
 /* Before FILL_FAILED: how the first source that has failed has done so; NULL: none has. Valid until detach. */
 const struct fetch_end *fill_reader_trouble(const struct fill_reader *r);

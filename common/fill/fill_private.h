@@ -74,7 +74,7 @@ struct fill {
     _Atomic int64_t visible;      /* bytes from the start any reader may have */
     _Atomic int64_t proven;       /* bytes from the start that are proved piece by piece */
     _Atomic(const char *) source_name;
-    atomic_uint rewinds;
+    atomic_uint rewinds;                 /* times that bytes were hidden again; grows before `visible` falls */
     _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
     char media_type[MEDIA_TYPE_MAX + 1]; /* manifests: settled before state becomes FILL_PROVED */
     bool is_manifest;                    /* settled before state becomes FILL_PROVED */
@@ -83,6 +83,7 @@ struct fill {
     struct open_file *disk;              /* set once, before anything is visible; NULL: all in the window */
     _Atomic(struct open_file *) window;  /* set once: a memory file with the same offsets, from window_from on */
     _Atomic int64_t window_from;
+    _Atomic int64_t window_floor; /* from window_from to here bytes have been dropped; raised before they are */
     _Atomic(struct aside_file *) aside_file; /* set once: pieces that were fetched ahead of their turn */
     atomic_bool wants_consumed;              /* readers tell when they have moved on */
 
@@ -101,10 +102,9 @@ struct fill {
     int64_t hashed;      /* of those, hashed and so far not found wrong */
     unsigned generation; /* grows with every rewind */
     struct check check;
+    bool paused;                  /* the source waits for readers */
     void (*then)(struct fill *f); /* STEP_CHECKING: what comes after it */
     struct fetch_end last;        /* how the fetch ended */
-    int64_t window_floor;         /* bytes below it have been dropped from the window */
-    bool paused;
     struct hasher hasher;
     uint8_t *proofs; /* our own, at the ends of whole pieces */
     size_t n_proofs, cap_proofs;
@@ -145,11 +145,15 @@ struct fill_reader {
     void (*event)(struct fill_reader *r, void *arg);
     void *arg;
     _Atomic(struct fill *) fill; /* holds a reference; set once by the fetch loop */
-    _Atomic int64_t consumed;
+    _Atomic int64_t consumed;    /* the lowest byte it may still ask for */
+    _Atomic int64_t until;       /* the end of the highest; INT64_MAX: of the blob */
     struct loop_task attach, detach, notify, gone;
     /* Serving loop. */
-    bool detached, poisoned, strict, takes_part, wants_it_later;
-    int64_t handed; /* end of what was handed out */
+    bool detached, poisoned, wants_it_later;
+    bool part;         /* fill_want.whole is false */
+    bool lost;         /* fill_reader_settle has said no */
+    int64_t told_size; /* fill_want.size */
+    int64_t handed;    /* end of what was handed out */
     unsigned rewinds_seen;
     /* Fetch loop. */
     bool joined;
@@ -193,7 +197,6 @@ struct fill *fill_of_held(struct fill_shard *sh, const struct fill_spec *spec, s
                           const struct blob_info *info);
 /* As above, failed. */
 struct fill *fill_of_error(struct fill_shard *sh, const struct fill_spec *spec, const struct fetch_end *end);
-bool fill_can_serve_from(const struct fill *f, int64_t pos);
 void fill_reader_joins(struct fill *f, struct fill_reader *r);
 void fill_reader_leaves(struct fill *f, struct fill_reader *r);
 void fill_add_scope(struct fill *f, const char *scope);
@@ -206,6 +209,8 @@ void fill_poke(struct fill *f);
 void fill_notify_readers(struct fill *f);
 /* Shows readers what is written, but for the last piece, which waits for the whole digest. */
 void fill_publish(struct fill *f);
+/* Nothing from `to` on is visible until fill_publish. */
+void fill_hide(struct fill *f, int64_t to);
 /* Readers hear of all that is visible now. */
 void fill_tell(struct fill *f);
 void fill_fail(struct fill *f, const struct fetch_end *end);
@@ -262,7 +267,8 @@ int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t le
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len);
 void fill_bytes_drop_consumed(struct fill *f);
 void fill_bytes_truncate(struct fill *f, int64_t len);
-int64_t fill_bytes_slowest(const struct fill *f);
+/* Any thread: a reader that begins at pos would come to bytes that have been dropped. */
+bool fill_bytes_dropped(const struct fill *f, int64_t pos);
 
 /* aside.c; fetch loop: ranged fetches for readers far ahead. */
 void aside_consider(struct fill *f);
@@ -273,7 +279,7 @@ void aside_file_free(struct aside_file *af);
 int64_t aside_run(const struct fill *f, int64_t piece);
 void aside_forget(struct fill *f);
 /* Any thread: bytes from pos on that were fetched ahead, at *at in *file (reference given to the caller). 0: none. */
-int64_t aside_find(const struct fill *f, int64_t pos, bool last_too, struct open_file **file, int64_t *at);
+int64_t aside_find(const struct fill *f, int64_t pos, struct open_file **file, int64_t *at);
 
 /* claim.c; fetch loop: may this repository have it? Asks the repository's source by HEAD; then answered(r, ok, end). */
 void claim_start(struct fill_shard *sh, struct fill_reader *r,

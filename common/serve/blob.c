@@ -12,12 +12,6 @@ static const char *media_of(const struct exchange *x, const struct blob_info *in
     return x->is_manifest && info->media_type ? info->media_type : "application/octet-stream";
 }
 
-static void follow(struct exchange *x) {
-    struct fill_spec spec = {
-        .digest = x->ref.digest, .repo = x->repo, .settings = x->settings, .manifest = x->is_manifest};
-    body_follow(x, &spec);
-}
-
 /* Opening waits for a disk: not here. */
 struct opening {
     struct work work;
@@ -45,7 +39,7 @@ static void open_back(struct loop_task *task) {
     else if (o->file)
         body_send_held(x, o->file, o->info.size, media_of(x, &o->info));
     else
-        follow(x);
+        body_follow(x);
     free(o);
 }
 
@@ -83,7 +77,7 @@ static bool send_held(struct exchange *x) {
 }
 
 void serve_content(struct exchange *x) {
-    if (!send_held(x)) follow(x);
+    if (!send_held(x)) body_follow(x);
 }
 
 /* A HEAD for a blob that is not held costs one question, not a download. */

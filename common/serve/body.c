@@ -6,6 +6,7 @@
 #include "common/store/tag.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Handed to the connection at a time: enough for sendfile to be busy, little enough that a slow client holds nothing
@@ -23,6 +24,8 @@ struct body {
     bool impatient; /* it has waited for a head as long as an answer may take */
     struct timer patience;
     bool has_patience;
+    /* What is answered, from choose_answer on; behind a fill in rising order. */
+    enum http_range_result kind;
     struct http_range ranges[HTTP_RANGES_MAX];
     unsigned n_ranges, range;
     int64_t pos; /* next byte to hand over */
@@ -138,21 +141,34 @@ static const char *range_asked(const struct exchange *x, const struct etag *etag
     return range && http_if_range(http_req_header(x->req, "if-range"), etag->text) ? range : NULL;
 }
 
-/* The ranges are settled and the head leaves. False: the answer is complete already. */
+static int by_start(const void *a, const void *b) {
+    const struct http_range *x = a, *y = b;
+    return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Decides which bytes are answered, once the size is known. Behind a fill they are answered in the order they come in:
+ * it may drop what is sent, and a client has to look at each part's Content-Range (RFC 9110 section 15.3.7.2). */
+static void choose_answer(struct body *b, const struct etag *etag) {
+    const char *range = b->as_whole ? NULL : range_asked(b->x, etag);
+    b->kind = http_range_parse(range, b->size, b->ranges, &b->n_ranges);
+    if (b->kind == HTTP_RANGE_NONE) {
+        b->ranges[0] = (struct http_range){0, b->lengthless ? INT64_MAX : b->size};
+        b->n_ranges = 1;
+    }
+    if (b->reader) qsort(b->ranges, b->n_ranges, sizeof(b->ranges[0]), by_start);
+}
+
+/* The head leaves. False: the answer is complete already. */
 static bool begin_range(struct body *b, const struct origin *from, const struct etag *etag) {
     struct exchange *x = b->x;
     struct http_req *req = x->req;
-    const char *range = b->as_whole ? NULL : range_asked(x, etag);
-    enum http_range_result r = http_range_parse(range, b->size, b->ranges, &b->n_ranges);
-    if (r == HTTP_RANGE_UNSATISFIABLE) {
+    if (b->kind == HTTP_RANGE_UNSATISFIABLE) {
         http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)b->size);
         serve_error_status(req, 416, REGERR_RANGE_INVALID, "the range begins after the content's end");
         return false;
     }
     entity_headers(x, from, etag);
-    if (r == HTTP_RANGE_NONE) {
-        b->ranges[0] = (struct http_range){0, b->lengthless ? INT64_MAX : b->size};
-        b->n_ranges = 1;
+    if (b->kind == HTTP_RANGE_NONE) {
         http_reply_begin(req, 200, b->media_type, b->lengthless ? -1 : b->size);
         if (b->size == 0 || x->is_head) {
             http_reply_end(req);
@@ -169,20 +185,25 @@ static bool begin_range(struct body *b, const struct origin *from, const struct 
         http_reply_begin(req, 206, type, multipart_length(b));
     }
     b->pos = b->ranges[0].start;
-    bool from_start = false;
-    for (unsigned i = 0; i < b->n_ranges; i++)
-        from_start = from_start || b->ranges[i].start == 0;
-    if (b->reader && !from_start) fill_reader_takes_part(b->reader);
     return true;
 }
 
-/* Conditions and ranges are settled and the head leaves. False: the answer is complete already. */
-static bool begin(struct body *b) {
-    struct etag etag;
+/* Tells the fill what is answered. False: it has dropped some of that. */
+static bool tell_fill(struct body *b) {
+    /* What a client asked for in parts that adjoin is one range here. */
+    struct http_range first = b->ranges[0], last = b->ranges[b->n_ranges - 1];
+    struct fill_want want = {.start = first.start,
+                             .end = last.end,
+                             .size = b->lengthless ? -1 : b->size,
+                             .whole = b->n_ranges == 1 && first.start == 0 && last.end >= b->size};
+    return fill_reader_settle(b->reader, &want);
+}
+
+/* Conditions are settled and the head leaves. False: the answer is complete already. */
+static bool begin(struct body *b, const struct etag *etag) {
     struct origin from = origin_of(b->reader);
-    make_etag(b->x, &etag);
     b->begun = true;
-    return !settled_by_conditions(b->x, &from, &etag) && begin_range(b, &from, &etag);
+    return !settled_by_conditions(b->x, &from, etag) && begin_range(b, &from, etag);
 }
 
 static void on_drain(struct http_req *req) {
@@ -195,17 +216,19 @@ static bool size_has_changed(const struct body *b) {
     return !b->lengthless && fill_reader_size(b->reader) != b->size;
 }
 
-/* Bytes that can be handed over now from pos on, at *at in *file, which gets a reference. 0: none yet. */
+/* Bytes that can be handed over now from pos on, at *at in *file, which gets a reference. 0: none yet; FILL_CUT. */
 static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file, int64_t *at) {
-    if (b->file) {
-        *file = open_file_ref(b->file);
-        *at = b->pos;
-        return want;
-    }
-    int64_t n = fill_reader_bytes(b->reader, b->pos, want, file, at);
-    if (n == 0 || !size_has_changed(b)) return n;
-    open_file_unref(*file); /* advance() cuts */
-    return 0;
+    if (!b->file) return fill_reader_bytes(b->reader, b->pos, want, file, at);
+    *file = open_file_ref(b->file);
+    *at = b->pos;
+    return want;
+}
+
+/* The client sees a short body. */
+static void cut(struct body *b) {
+    b->ended = true;
+    leave_fill(b);
+    http_reply_abort(b->x->req);
 }
 
 static void finish(struct body *b) {
@@ -220,8 +243,8 @@ static void finish(struct body *b) {
     http_reply_end(req);
 }
 
-/* One stretch of the current range. False: wait for more. */
-static bool hand_over(struct body *b) {
+/* One stretch of the current range: how much; 0: wait for more; FILL_CUT. */
+static int64_t hand_over(struct body *b) {
     struct http_req *req = b->x->req;
     const struct http_range *r = &b->ranges[b->range];
     if (b->multipart && !b->part_open) {
@@ -234,7 +257,7 @@ static bool hand_over(struct body *b) {
     int64_t want = b->file || r->end - b->pos < AHEAD ? r->end - b->pos : AHEAD;
     struct open_file *file = NULL;
     int64_t at, n = next_bytes(b, want, &file, &at);
-    if (n <= 0) return false;
+    if (n <= 0) return n;
     if (b->reader)
         http_body_file_fresh(req, file, at, n);
     else
@@ -246,15 +269,31 @@ static bool hand_over(struct body *b) {
         b->pos = b->ranges[b->range].start;
         b->part_open = false;
     }
-    return true;
+    return n;
+}
+
+/* The lowest byte that has not left, or has not been handed over. The heads between ranges count as bytes of theirs:
+ * rather too low. */
+static int64_t lowest_needed(const struct body *b) {
+    int64_t pending = http_body_pending(b->x->req), pos = b->pos;
+    unsigned i = b->range < b->n_ranges ? b->range : b->n_ranges - 1;
+    while (i > 0 && pending > pos - b->ranges[i].start) {
+        pending -= pos - b->ranges[i].start;
+        pos = b->ranges[--i].end;
+    }
+    return pos - pending > b->ranges[i].start ? pos - pending : b->ranges[i].start;
 }
 
 static void pump(struct body *b) {
     struct http_req *req = b->x->req;
     while (b->range < b->n_ranges && http_body_pending(req) < AHEAD) {
-        if (!hand_over(b)) break;
+        int64_t n = hand_over(b);
+        if (n == 0) break;
+        if (n > 0) continue;
+        cut(b);
+        return;
     }
-    if (b->reader) fill_reader_consumed(b->reader, b->pos - http_body_pending(req));
+    if (b->reader) fill_reader_consumed(b->reader, lowest_needed(b));
     bool at_end = b->lengthless && fill_reader_state(b->reader) == FILL_PROVED && b->pos == fill_reader_size(b->reader);
     if (b->range == b->n_ranges || at_end) {
         finish(b);
@@ -303,16 +342,39 @@ static void fail(struct body *b) {
     http_reply_abort(b->x->req);
 }
 
-/* What was asked for first is there. That it is beyond the end is not known before the end is proved. */
-static bool sees_start(const struct body *b) {
-    struct http_range ranges[HTTP_RANGES_MAX];
+static int64_t patience_ms(const struct exchange *x) {
+    return x->has_last ? SERVE_PATIENCE_MS : x->registry->cfg.policy->answer_within_ms;
+}
+
+static void on_event(struct fill_reader *r, void *arg);
+
+/* lowest, end: of the bytes it may ask for, as far as is known; 0, 0: everything. */
+static void follow(struct body *b, int64_t lowest, int64_t end) {
+    struct exchange *x = b->x;
+    struct fill_spec spec = {.digest = x->ref.digest,
+                             .repo = x->repo,
+                             .settings = x->settings,
+                             .manifest = x->is_manifest,
+                             .start = lowest,
+                             .end = end};
+    snprintf(spec.request_id, sizeof(spec.request_id), "%s", http_req_id(x->req));
+    b->size = -1;
+    b->impatient = false;
+    timer_set(&b->patience, patience_ms(x));
+    b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
+}
+
+/* Decides by what is known of the size, and tells the fill before it drops more. False: it has dropped some of what is
+ * wanted, which is lower than it seemed to be; another fill is followed, that begins at the start. */
+static bool settle(struct body *b) {
     struct etag etag;
-    unsigned n = 0;
     make_etag(b->x, &etag);
-    const char *range = b->as_whole ? NULL : range_asked(b->x, &etag);
-    enum http_range_result r = http_range_parse(range, b->size, ranges, &n);
-    if (r == HTTP_RANGE_UNSATISFIABLE) return false;
-    return fill_reader_sees(b->reader, r == HTTP_RANGE_PARTIAL ? ranges[0].start : 0);
+    choose_answer(b, &etag);
+    if (b->x->is_head || b->n_ranges == 0 || tell_fill(b)) return true;
+    b->wants_all = b->wants_all || b->as_whole;
+    leave_fill(b);
+    follow(b, 0, 0);
+    return false;
 }
 
 static bool may_begin(struct body *b, enum fill_state state) {
@@ -321,7 +383,7 @@ static bool may_begin(struct body *b, enum fill_state state) {
     if (state == FILL_PROVED) {
         b->as_whole = b->lengthless = false;
         if (x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
-        return true;
+        return settle(b);
     }
     /* Engines go on to their next host when they get an error status, never after a body that was cut: 200 and 206 wait
      * for a source that agrees to send, and while there is time for its first bytes, too. Where the head is the whole
@@ -330,12 +392,10 @@ static bool may_begin(struct body *b, enum fill_state state) {
     /* What manifests claim of its length stands in no head and decides no range. All of it is sent as it comes; a
      * client that wants a part waits for the length first. Another node skips what it has. */
     b->as_whole = b->lengthless = fill_reader_settled_size(b->reader) < 0 || b->size < 0;
-    if (b->impatient) return true;
-    return (!b->lengthless || b->wants_all || x->caller.kind == CALLER_NODE) && sees_start(b);
-}
-
-static int64_t patience_ms(const struct exchange *x) {
-    return x->has_last ? SERVE_PATIENCE_MS : x->registry->cfg.policy->answer_within_ms;
+    bool waits = b->lengthless && !b->wants_all && x->caller.kind != CALLER_NODE && !b->impatient;
+    if (waits || !settle(b)) return false;
+    /* That it is beyond the end is not known before the end is proved. */
+    return b->impatient || (b->kind != HTTP_RANGE_UNSATISFIABLE && fill_reader_sees(b->reader, b->ranges[0].start));
 }
 
 /* Nobody has agreed to send it for so long that the client would soon give up. The fill goes on: who asks again may
@@ -359,6 +419,20 @@ static void refuse_what_is_none(struct body *b) {
     refuse(b, &end);
 }
 
+/* False: the answer is complete already. */
+static bool answer(struct body *b) {
+    struct exchange *x = b->x;
+    struct etag etag;
+    make_etag(x, &etag);
+    bool joined = fill_reader_joined(b->reader);
+    http_req_note(x->req, joined ? "join" : "miss");
+    if (joined) counter_add(&x->registry->joined, 1);
+    if (begin(b, &etag)) return true;
+    b->ended = true;
+    leave_fill(b);
+    return false;
+}
+
 static void advance(struct body *b) {
     if (b->ended) return;
     enum fill_state state = fill_reader_state(b->reader);
@@ -367,31 +441,19 @@ static void advance(struct body *b) {
         return;
     }
     if (b->begun && size_has_changed(b)) {
-        b->ended = true;
-        leave_fill(b);
-        http_reply_abort(b->x->req);
+        cut(b);
         return;
     }
-    if (!b->begun) {
-        if (b->impatient && state == FILL_STARTING) {
-            give_up(b);
-            return;
-        }
-        if (!may_begin(b, state)) return;
-        if (is_by_tag(b->x) && !fill_reader_is_manifest(b->reader)) {
-            refuse_what_is_none(b);
-            return;
-        }
-        bool joined = fill_reader_joined(b->reader);
-        http_req_note(b->x->req, joined ? "join" : "miss");
-        if (joined) counter_add(&b->x->registry->joined, 1);
-        if (!begin(b)) {
-            b->ended = true;
-            leave_fill(b);
-            return;
-        }
+    if (!b->begun && b->impatient && state == FILL_STARTING) {
+        give_up(b);
+        return;
     }
-    pump(b);
+    if (!b->begun && !may_begin(b, state)) return;
+    if (!b->begun && is_by_tag(b->x) && !fill_reader_is_manifest(b->reader)) {
+        refuse_what_is_none(b);
+        return;
+    }
+    if (b->begun || answer(b)) pump(b);
 }
 
 static void on_event(struct fill_reader *r, void *arg) {
@@ -413,27 +475,34 @@ static struct body *body_new(struct exchange *x) {
     return b;
 }
 
-void body_follow(struct exchange *x, const struct fill_spec *of) {
-    struct body *b = body_new(x);
-    struct fill_spec spec = *of;
-    struct http_range ranges[HTTP_RANGES_MAX];
+/* Which bytes are asked for, as far as can be said before the size is known: counted from the end they are very far
+ * away. */
+static struct http_range bytes_asked(const struct exchange *x) {
+    struct etag etag;
+    struct http_range ranges[HTTP_RANGES_MAX], all = {0, INT64_MAX};
     unsigned n = 0;
-    b->size = -1;
-    snprintf(b->media_type, sizeof(b->media_type), "application/octet-stream");
-    /* The size is not known yet: enough of the range to tell the fill where this reader will be. */
-    const char *range = x->is_head ? NULL : http_req_header(x->req, "range");
-    b->wants_all = http_range_parse(range, INT64_MAX, ranges, &n) != HTTP_RANGE_PARTIAL ||
-                   (ranges[0].start == 0 && ranges[n - 1].end == INT64_MAX);
-    if (!b->wants_all) {
-        spec.start = ranges[0].start;
-        spec.end = ranges[n - 1].end;
+    make_etag(x, &etag);
+    if (http_range_parse(range_asked(x, &etag), INT64_MAX, ranges, &n) != HTTP_RANGE_PARTIAL) return all;
+    struct http_range r = ranges[0];
+    for (unsigned i = 1; i < n; i++) {
+        if (ranges[i].start < r.start) r.start = ranges[i].start;
+        if (ranges[i].end > r.end) r.end = ranges[i].end;
     }
-    snprintf(spec.request_id, sizeof(spec.request_id), "%s", http_req_id(x->req));
+    return r;
+}
+
+void body_follow(struct exchange *x) {
+    struct body *b = body_new(x);
+    struct http_range asked = bytes_asked(x);
+    b->wants_all = asked.start == 0 && asked.end == INT64_MAX;
+    snprintf(b->media_type, sizeof(b->media_type), "application/octet-stream");
     timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
     b->has_patience = true;
-    timer_set(&b->patience, patience_ms(x));
     counter_add(&x->registry->misses, 1);
-    b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
+    if (x->is_head)
+        follow(b, INT64_MAX, INT64_MAX); /* it waits for the proof, and keeps nobody */
+    else
+        follow(b, asked.start, b->wants_all ? 0 : asked.end);
 }
 
 void body_head_unheld(struct exchange *x, const char *source, int64_t size, const char *media_type) {
@@ -450,10 +519,7 @@ void body_head_unheld(struct exchange *x, const char *source, int64_t size, cons
 /* --- what is held --- */
 
 bool body_begins_later(const struct exchange *x) {
-    const char *range = http_req_header(x->req, "range");
-    struct http_range ranges[HTTP_RANGES_MAX];
-    unsigned n;
-    return range && http_range_parse(range, INT64_MAX, ranges, &n) == HTTP_RANGE_PARTIAL && ranges[0].start > 0;
+    return http_req_header(x->req, "range") && bytes_asked(x).start > 0;
 }
 
 static void release_file(void *file) {
@@ -483,6 +549,7 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     b->size = size;
     b->begun = true;
     snprintf(b->media_type, sizeof(b->media_type), "%s", media_type);
+    choose_answer(b, &etag);
     if (begin_range(b, &held, &etag))
         pump(b);
     else

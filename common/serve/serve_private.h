@@ -109,8 +109,8 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
 void body_head_unheld(struct exchange *x, const char *source, int64_t size, const char *media_type);
 /* A range is asked for that does not begin at the start. */
 bool body_begins_later(const struct exchange *x);
-/* From behind a fill, as it grows. */
-void body_follow(struct exchange *x, const struct fill_spec *spec);
+/* x->ref, a digest, from behind a fill, as it grows. */
+void body_follow(struct exchange *x);
 /* The request has closed. */
 void body_free(struct body *b);
 

@@ -22,8 +22,12 @@
 
 /* --- a source that does as it is told --- */
 
+struct script_fetch;
 struct script {
     struct source source; /* first */
+    /* Fetch loop; NULL: none. About to hand over these n bytes, a copy: may change them, and says how many go now (0:
+     * none yet), or a negative enum err that the fetch ends with. */
+    int64_t (*rule)(struct script_fetch *f, unsigned char *chunk, int64_t n);
     const unsigned char *data;
     int64_t size;
     int64_t wrong_at;     /* this byte is flipped, once; -1 */
@@ -31,7 +35,7 @@ struct script {
     _Atomic int64_t gate; /* nothing beyond this offset is sent until it is raised */
     int refuse, status;   /* enum err: every fetch ends with it, and with this HTTP status */
     atomic_int head_gate; /* 1: it does not answer */
-    bool hide_size;
+    atomic_bool hide_size;
     bool gate_first; /* the gate is the first fetch's alone */
     int64_t part;    /* bytes handed over at a time; 0: all there is */
     bool at_once; /* the whole body and its end come in one turn of the loop, which takes as long as hashing it does */
@@ -48,7 +52,9 @@ struct script_fetch {
     struct timer timer;
     int64_t at, end;
     bool is_head, head_sent, paused, in_callback, cancelled;
+    bool ranged; /* a length was asked for */
     int number;
+    int64_t fate[2]; /* the rule's */
 };
 
 static struct loop *fetch_loop;
@@ -118,13 +124,20 @@ static inline void script_step(void *arg) {
             gate = s->gate_first && f->number > 1 ? INT64_MAX : atomic_load(&s->gate);
     if (s->cut_at >= 0 && f->number == 1 && f->at + n > s->cut_at) n = s->cut_at - f->at;
     if (f->at + n > gate) n = gate - f->at;
+    unsigned char chunk[CHUNK];
     if (n > 0 && !f->paused) {
-        unsigned char chunk[CHUNK];
         memcpy(chunk, s->data + f->at, (size_t)n);
         if (s->wrong_at >= f->at && s->wrong_at < f->at + n) {
             chunk[s->wrong_at - f->at] ^= 1;
             s->wrong_at = -1;
         }
+        if (s->rule) n = s->rule(f, chunk, n);
+        if (n < 0) {
+            script_end(f, (int)n);
+            return;
+        }
+    }
+    if (n > 0 && !f->paused) {
         f->at += n;
         atomic_fetch_add(&s->sent, n);
         if (!script_call(f, chunk, (size_t)n)) return;
@@ -140,7 +153,8 @@ static inline struct fetch *script_start(struct source *source, const struct fet
     *f = (struct script_fetch){
         .fetch = {.source = source}, .s = s, .ev = ev, .arg = arg, .at = rq->offset, .end = s->size};
     f->is_head = rq->kind == FETCH_BLOB_HEAD || rq->kind == FETCH_MANIFEST_HEAD;
-    if (rq->length > 0) f->end = rq->offset + rq->length;
+    f->ranged = rq->length > 0;
+    if (f->ranged) f->end = rq->offset + rq->length;
     if (f->is_head)
         atomic_fetch_add(&s->heads, 1);
     else
@@ -200,6 +214,7 @@ static struct {
     bool claimed;
     size_t scopes_max; /* as in struct store_config */
     sem_t stopped;
+    void (*leave)(void); /* the loops have been joined; NULL: nothing to do */
 } world;
 
 static inline unsigned world_sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
@@ -254,6 +269,15 @@ static inline void on_stopped(void *arg) {
     sem_post(&world.stopped);
 }
 
+/* What the joined loops still have for each other, before any of them goes. */
+static inline void world_settle(void) {
+    for (bool more = true; more;) {
+        more = loop_run_pending(fetch_loop);
+        for (int i = 0; i < SERVING; i++)
+            more = loop_run_pending(world.serving[i]) || more;
+    }
+}
+
 static inline void world_stop(void) {
     sem_init(&world.stopped, 0, 0);
     fill_engine_stop(world.engine, on_stopped, NULL);
@@ -264,12 +288,8 @@ static inline void world_stop(void) {
     }
     loop_stop(fetch_loop);
     loop_join(fetch_loop);
-    /* What they still have for each other, before any of them goes. */
-    for (bool more = true; more;) {
-        more = loop_run_pending(fetch_loop);
-        for (int i = 0; i < SERVING; i++)
-            more = loop_run_pending(world.serving[i]) || more;
-    }
+    world_settle();
+    if (world.leave) world.leave();
     loop_free(fetch_loop);
     for (int i = 0; i < SERVING; i++)
         loop_free(world.serving[i]);
@@ -338,7 +358,8 @@ static inline void taker_event(struct fill_reader *r, void *arg) {
 static inline void taker_begin(void *arg) {
     struct taker *t = arg;
     t->r = fill_attach(world.engine, &t->spec, taker_event, t);
-    if (t->spec.start > 0) fill_reader_takes_part(t->r);
+    struct fill_want part = {.start = t->spec.start, .end = t->spec.end, .size = -1};
+    if (t->spec.end > 0) assert_true(fill_reader_settle(t->r, &part));
 }
 
 static inline void taker_init(struct taker *t, int loop, const struct digest *d, int64_t size, const char *repo,

@@ -1,0 +1,257 @@
+/* The registry API over real fills: fill/world.h's sources and store, a server for clients and one for nodes, and a
+ * client that says what kind of answer it got. Thread: the test's and those it starts, one a visit. */
+#ifndef ENTREPOT_TESTS_SERVED_H
+#define ENTREPOT_TESTS_SERVED_H
+
+#include "tests/unit/common/fill/world.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/serve/registry.h"
+
+static struct {
+    struct registry *registry;
+    struct http_server *servers[2]; /* for clients, for nodes */
+    unsigned ports[2];
+    sem_t drained;
+} served;
+
+static inline const struct name_rules *served_rules(void *arg) {
+    (void)arg;
+    static const char *const upstreams[] = {"up"};
+    static const struct name_rules rules = {.upstreams = upstreams, .n_upstreams = 1, .default_upstream = "up"};
+    return &rules;
+}
+
+static inline const char *served_scope(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg) {
+    (void)arg;
+    return repo_name_str(repo, out);
+}
+
+static inline int64_t served_fresh_for_ms(const struct repo_name *repo, void *arg) {
+    (void)repo;
+    (void)arg;
+    return 0;
+}
+
+static inline unsigned served_sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg) {
+    (void)repo;
+    return world_sources(NULL, out, arg);
+}
+
+static inline void served_handle(struct http_req *req, void *arg) {
+    static const struct caller client = {CALLER_CLIENT};
+    (void)arg;
+    registry_handle(served.registry, req, &client);
+}
+
+static inline void served_handle_node(struct http_req *req, void *arg) {
+    static const struct caller node = {CALLER_NODE};
+    (void)arg;
+    registry_handle(served.registry, req, &node);
+}
+
+static inline void served_leave(void) {
+    for (int i = 0; i < 2; i++)
+        http_server_free(served.servers[i]);
+    workpool_wait_idle(world.pool);
+    world_settle();
+    registry_cancel(served.registry);
+    world_settle();
+    registry_free(served.registry);
+}
+
+static inline void served_start(int64_t limit) {
+    struct error err = {0};
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does */
+    world_start(limit);
+    world.leave = served_leave;
+    static const struct policy policy = {
+        .answer_within_ms = 3000, .rules = served_rules, .scope = served_scope, .fresh_for_ms = served_fresh_for_ms};
+    static const struct supply supply = {.sources = served_sources};
+    struct registry_config rc = {.name = "test",
+                                 .store = world.store,
+                                 .fills = world.engine,
+                                 .pool = world.pool,
+                                 .reads = world.pool,
+                                 .fetch_loop = fetch_loop,
+                                 .policy = &policy,
+                                 .supply = &supply};
+    served.registry = registry_new(&rc);
+    for (int i = 0; i < 2; i++) {
+        struct http_server_config hc = {.address = "127.0.0.1:0",
+                                        .loops = world.serving,
+                                        .n_loops = SERVING,
+                                        .reads = world.pool,
+                                        .handler = i == 0 ? served_handle : served_handle_node};
+        http_limits_default(&hc.limits);
+        if (http_server_new(&served.servers[i], &hc, &err) != 0) fail_msg("%s", err.msg);
+        served.ports[i] = http_server_port(served.servers[i]);
+    }
+}
+
+static inline void served_on_drained(void *arg) {
+    (void)arg;
+    sem_post(&served.drained);
+}
+
+/* Cuts whoever is still being answered. */
+static inline void served_stop(void) {
+    sem_init(&served.drained, 0, 0);
+    for (int i = 0; i < 2; i++)
+        http_server_drain(served.servers[i], 0, served_on_drained, NULL);
+    for (int i = 0; i < 2; i++)
+        sem_wait(&served.drained);
+    world_stop();
+}
+
+/* --- a client --- */
+
+/* One request and its answer. */
+struct visit {
+    /* What it does. */
+    char headers[512]; /* each with its line end */
+    const char *method;
+    bool by_node;
+    int64_t after; /* comes when the first source has sent so much, or `behind` has got so much */
+    const struct visit *behind;
+    int64_t leave_at; /* leaves when it has so much of the body; 0: never */
+    size_t sip;       /* reads so much at a time, and rests; 0: all there is */
+    /* The blob it asks for. */
+    const struct digest *digest;
+    int64_t size;
+    unsigned port;
+    /* What it got. */
+    char head[4096];
+    int status;
+    int64_t length; /* Content-Length; -1: none */
+    unsigned char *body;
+    _Atomic int64_t got;
+    bool complete, timed_out;
+    pthread_t thread;
+};
+
+static atomic_bool visits_wait_no_more;
+static atomic_int visits_asked; /* requests that have been sent */
+
+static inline bool visit_receive(struct visit *v, int fd, void *to, size_t len, size_t *got) {
+    for (;;) {
+        ssize_t n = recv(fd, to, v->sip && v->sip < len ? v->sip : len, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) v->timed_out = true;
+        *got = n > 0 ? (size_t)n : 0;
+        if (n > 0 && v->sip) usleep(500); /* what makes it slow */
+        return n > 0;
+    }
+}
+
+static inline const char *visit_header(const struct visit *v, const char *name, char *out, size_t cap) {
+    size_t len = strlen(name);
+    for (const char *line = strstr(v->head, "\r\n"); line; line = strstr(line, "\r\n")) {
+        line += 2;
+        if (strncasecmp(line, name, len) != 0 || line[len] != ':') continue;
+        snprintf(out, cap, "%.*s", (int)strcspn(line + len + 2, "\r"), line + len + 2);
+        return out;
+    }
+    return NULL;
+}
+
+static inline bool visit_hear_head(struct visit *v, int fd) {
+    size_t n = 0;
+    while (n < 4 || memcmp(v->head + n - 4, "\r\n\r\n", 4) != 0) {
+        ssize_t k = n + 1 < sizeof(v->head) ? recv(fd, v->head + n, 1, 0) : 0;
+        if (k < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) v->timed_out = true;
+        if (k != 1) return false;
+        n++;
+    }
+    v->head[n] = '\0';
+    char text[64];
+    v->length = visit_header(v, "Content-Length", text, sizeof(text)) ? strtoll(text, NULL, 10) : -1;
+    return sscanf(v->head, "HTTP/1.1 %d", &v->status) == 1;
+}
+
+/* In chunks, in place. True: to its end. */
+static inline bool unchunk(struct visit *v) {
+    int64_t from = 0, to = 0;
+    for (;;) {
+        char *end;
+        v->body[v->got] = '\0';
+        int64_t n = strtoll((char *)v->body + from, &end, 16);
+        bool ok = end != (char *)v->body + from && end[0] == '\r' && end[1] == '\n';
+        from = end + 2 - (char *)v->body;
+        if (ok && n > 0 && from + n + 2 <= v->got) {
+            memmove(v->body + to, v->body + from, (size_t)n);
+            to += n;
+            from += n + 2;
+            continue;
+        }
+        v->got = to;
+        return ok && n == 0;
+    }
+}
+
+static inline void visit_hear_body(struct visit *v, int fd) {
+    size_t cap = (size_t)v->size * 2 + 65536, n;
+    if (strcmp(v->method, "HEAD") == 0) {
+        v->complete = true;
+        return;
+    }
+    v->body = malloc(cap + 1);
+    int64_t want = v->length >= 0 ? v->length : (int64_t)cap;
+    while (v->got < want && visit_receive(v, fd, v->body + v->got, (size_t)(want - v->got), &n)) {
+        v->got += (int64_t)n;
+        if (v->leave_at && v->got >= v->leave_at) return;
+        if (v->length < 0 && v->got >= 5 && memcmp(v->body + v->got - 5, "0\r\n\r\n", 5) == 0) break;
+    }
+    v->complete = v->length >= 0 ? v->got == v->length : unchunk(v);
+}
+
+static inline void *visit_main(void *arg) {
+    struct visit *v = arg;
+    char digest[DIGEST_STR_MAX], request[1024];
+    while (atomic_load(v->behind ? &v->behind->got : &world.sources[0]->sent) < v->after &&
+           !atomic_load(&visits_wait_no_more))
+        usleep(200);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 65536;
+    struct timeval patience = {.tv_sec = 30};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    if (v->sip) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    a.sin_port = htons((uint16_t)v->port);
+    int n = snprintf(request, sizeof(request), "%s /v2/a/blobs/%s HTTP/1.1\r\nHost: x\r\n%s\r\n", v->method,
+                     digest_str(v->digest, digest), v->headers);
+    bool asked = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && send(fd, request, (size_t)n, MSG_NOSIGNAL) == n;
+    atomic_fetch_add(&visits_asked, 1);
+    if (asked && visit_hear_head(v, fd)) visit_hear_body(v, fd);
+    close(fd);
+    return NULL;
+}
+
+/* headers: each with its line end. */
+static inline void visit_start(struct visit *v, const struct digest *d, int64_t size, const char *headers) {
+    if (!v->method) v->method = "GET";
+    v->digest = d;
+    v->size = size;
+    v->length = -1;
+    v->port = served.ports[v->by_node ? 1 : 0];
+    if (headers) snprintf(v->headers, sizeof(v->headers), "%s", headers);
+    if (pthread_create(&v->thread, NULL, visit_main, v) != 0) abort();
+}
+
+static inline void visit_wait(struct visit *v) {
+    pthread_join(v->thread, NULL);
+    if (v->timed_out) fail_msg("no answer within 30 s; asked with %s, head %s", v->headers, v->head);
+}
+
+static inline void visit_clear(struct visit *v) {
+    free(v->body);
+    memset(v, 0, sizeof(*v));
+}
+
+#endif
