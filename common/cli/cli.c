@@ -66,7 +66,7 @@ const char *command_option_value(const struct command_context *ctx, const char *
     for (size_t i = 0; i < ctx->command->n_options; i++) {
         if (!strcmp(ctx->command->options[i].name, name)) return ctx->values[i];
     }
-    assert(!"an option that is not in the command's table");
+    assert(false && "the command's table has this option");
     return NULL;
 }
 
