@@ -90,7 +90,7 @@ static void make_settings(struct wire_settings *s, const struct central_config *
         .own_names = cfg->node.registry_names,
         .n_own_names = cfg->node.n_registry_names,
     };
-    if (!s->upstreams) abort();
+    if (!s->upstreams) out_of_memory();
     for (size_t i = 0; i < cfg->n_upstreams; i++) {
         const struct upstream_config *u = &cfg->upstreams[i];
         snprintf(s->upstreams[i].name, sizeof(s->upstreams[i].name), "%s", u->name);

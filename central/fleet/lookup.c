@@ -5,6 +5,7 @@
  *   deliver (loop)         calls finish */
 #include "central/fleet/lookup.h"
 
+#include "common/core/alloc.h"
 #include "common/core/loop.h"
 
 #include <assert.h>
@@ -62,8 +63,7 @@ static size_t settings_bound(const struct wire_settings *s) {
 }
 
 struct lookup *lookup_new(const struct lookup_config *cfg) {
-    struct lookup *l = calloc(1, sizeof(*l));
-    if (!l) abort();
+    struct lookup *l = xcalloc(1, sizeof(*l));
     l->cfg = *cfg;
     l->settings_bound = settings_bound(cfg->settings);
     return l;
@@ -104,8 +104,7 @@ static void refuse(struct wire_answer *a, enum wire_status status, const char *m
 }
 
 static void *new_zero(size_t size) {
-    void *p = calloc(1, size ? size : 1);
-    if (!p) abort();
+    void *p = xcalloc(1, size ? size : 1);
     return p;
 }
 

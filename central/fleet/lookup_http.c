@@ -2,6 +2,7 @@
  * loop. */
 #include "central/fleet/lookup.h"
 
+#include "common/core/alloc.h"
 #include "common/http/status.h"
 #include "common/http/server.h"
 #include "common/http/settings_header.h"
@@ -64,8 +65,7 @@ void lookup_handle(struct lookup *l, struct http_req *r) {
         say(r, 415, &err);
         return;
     }
-    struct asked *a = calloc(1, sizeof(*a));
-    if (!a) abort();
+    struct asked *a = xcalloc(1, sizeof(*a));
     *a = (struct asked){.lookup = l, .req = r};
     http_req_set_user(r, a);
     http_req_on_close(r, on_close);

@@ -1,6 +1,7 @@
 /* Probing registries for doctor. Thread: the calls run on the fetch loop, the asker waits in the work pool. */
 #include "common/node/probe.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 
 #include <semaphore.h>
@@ -80,8 +81,7 @@ static void on_run(struct loop_task *task) {
     struct probe_run *run = container_of(task, struct probe_run, task);
     for (size_t i = 0; i < run->n; i++) {
         struct probe *p = &run->probes[i];
-        struct probe_call *c = calloc(1, sizeof(*c));
-        if (!c) abort();
+        struct probe_call *c = xcalloc(1, sizeof(*c));
         *c = (struct probe_call){run, p};
         char url[2048];
         snprintf(url, sizeof(url), "%s%s", p->url, p->path ? p->path : "/v2/");

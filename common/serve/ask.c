@@ -1,6 +1,7 @@
 /* Coalesced small questions. Thread: the table and questions under way belong to the fetch loop. */
 #include "common/serve/ask.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
 
@@ -71,8 +72,7 @@ struct ask_answer *ask_answer_ref(const struct ask_answer *shared) {
 }
 
 static struct ask_answer *answer_new(void) {
-    struct ask_answer *a = calloc(1, sizeof(*a));
-    if (!a) abort();
+    struct ask_answer *a = xcalloc(1, sizeof(*a));
     atomic_init(&a->refs, 1);
     a->source = "";
     a->total = -1;
@@ -92,7 +92,7 @@ static char *key_of(const struct fetch_request *rq) {
     /* Under other settings it is another question, even of the same repository: it may be refused. */
     int n = asprintf(&key, "%d %llx %s %s %s", (int)rq->kind, (unsigned long long)rq->settings,
                      repo_name_str(&rq->repo, repo), ref, rq->query ? rq->query : "");
-    if (n < 0) abort();
+    if (n < 0) out_of_memory();
     return key;
 }
 
@@ -160,8 +160,7 @@ static void remember(struct question *q) {
     int64_t ms = lifetime_ms(q);
     if (ms <= 0) return;
     shrink(a);
-    struct memory *m = calloc(1, sizeof(*m));
-    if (!m) abort();
+    struct memory *m = xcalloc(1, sizeof(*m));
     m->answer = ask_answer_ref(q->answer);
     m->until_ms = clock_mono_ms() + ms;
     map_set_s(a->remembered, q->key, m);
@@ -297,8 +296,7 @@ static void on_ask(struct loop_task *task) {
         free(key);
         return;
     }
-    q = calloc(1, sizeof(*q));
-    if (!q) abort();
+    q = xcalloc(1, sizeof(*q));
     *q = (struct question){.asker = a, .key = key, .rq = w->rq, .answer = answer_new()};
     buf_init(&q->body, BODY_MAX);
     map_set_s(a->running, key, q);
@@ -314,8 +312,7 @@ static void on_ask(struct loop_task *task) {
 
 void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const struct ask_answer *answer, void *arg),
          void *arg) {
-    struct waiter *w = calloc(1, sizeof(*w));
-    if (!w) abort();
+    struct waiter *w = xcalloc(1, sizeof(*w));
     w->asker = a;
     w->loop = loop_current();
     w->rq = *rq;
@@ -329,8 +326,7 @@ void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const str
 }
 
 struct asker *asker_new(const struct asker_config *cfg) {
-    struct asker *a = calloc(1, sizeof(*a));
-    if (!a) abort();
+    struct asker *a = xcalloc(1, sizeof(*a));
     a->cfg = *cfg;
     a->running = map_new(NULL);
     a->remembered = map_new(memory_free);

@@ -2,6 +2,7 @@
  * behind a fill. Thread: serving loop. */
 #include "common/serve/serve_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/workpool.h"
 
 #include <errno.h>
@@ -44,8 +45,7 @@ static void open_back(struct loop_task *task) {
 }
 
 static void open_elsewhere(struct exchange *x, enum store_use use) {
-    struct opening *o = calloc(1, sizeof(*o));
-    if (!o) abort();
+    struct opening *o = xcalloc(1, sizeof(*o));
     *o = (struct opening){.work.fn = open_run,
                           .back.fn = open_back,
                           .loop = http_req_loop(x->req),

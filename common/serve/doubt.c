@@ -1,6 +1,7 @@
 /* A case for each doubted digest, the first of them at the work pool. Thread: fetch loop, but for what is marked. */
 #include "common/serve/doubt.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
 
@@ -108,8 +109,7 @@ static void on_raise(struct loop_task *task) {
         return;
     }
     if (!c) {
-        *link = c = calloc(1, sizeof(*c));
-        if (!c) abort();
+        *link = c = xcalloc(1, sizeof(*c));
         c->doubts = k;
         c->digest = d->digest;
         if (k->n_cases++ == 0) begin(c);
@@ -119,16 +119,14 @@ static void on_raise(struct loop_task *task) {
 }
 
 void doubts_raise(struct doubts *k, const struct digest *digest, void (*done)(void *arg), void *arg) {
-    struct doubter *d = calloc(1, sizeof(*d));
-    if (!d) abort();
+    struct doubter *d = xcalloc(1, sizeof(*d));
     *d = (struct doubter){
         .doubts = k, .loop = loop_current(), .digest = *digest, .done = done, .arg = arg, .task.fn = on_raise};
     loop_post(k->cfg.loop, &d->task);
 }
 
 struct doubts *doubts_new(const struct doubts_config *cfg) {
-    struct doubts *k = calloc(1, sizeof(*k));
-    if (!k) abort();
+    struct doubts *k = xcalloc(1, sizeof(*k));
     k->cfg = *cfg;
     return k;
 }

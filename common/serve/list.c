@@ -1,5 +1,6 @@
 /* Lists: repositories of this node, and what all lists share. Thread: serving loop, but for what is marked. */
 #include "common/serve/serve_private.h"
+#include "common/core/alloc.h"
 #include "common/store/report.h"
 
 #include <jansson.h>
@@ -171,8 +172,7 @@ static void catalog_back(struct loop_task *task) {
 }
 
 void serve_catalog(struct exchange *x) {
-    struct catalog_job *j = calloc(1, sizeof(*j));
-    if (!j) abort();
+    struct catalog_job *j = xcalloc(1, sizeof(*j));
     j->x = x;
     j->loop = http_req_loop(x->req);
     j->max = x->asked.n < 0 ? PAGE_DEFAULT : serve_page_size(&x->asked);

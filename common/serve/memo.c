@@ -3,6 +3,7 @@
  * has a memo of its own, which is nobody else's and so needs no owner: it ends with the thread. */
 #include "common/serve/serve_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/map.h"
 
 #include <pthread.h>
@@ -35,8 +36,7 @@ static struct memo *place_of(const char *target, size_t len) {
     if (!memos) {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
         pthread_once(&once, make_key);
-        memos = calloc(PLACES, sizeof(*memos));
-        if (!memos) abort();
+        memos = xcalloc(PLACES, sizeof(*memos));
         pthread_setspecific(memos_key, memos);
     }
     return &memos[map_hash(target, len) & (PLACES - 1)];

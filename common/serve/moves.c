@@ -1,6 +1,7 @@
 /* A map under a lock, held for a few instructions. Thread: any. */
 #include "common/serve/moves.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
 
@@ -25,8 +26,7 @@ static const char *key_of(const struct repo_name *repo, const char *tag, char ou
 }
 
 struct moves *moves_new(void) {
-    struct moves *t = calloc(1, sizeof(*t));
-    if (!t) abort();
+    struct moves *t = xcalloc(1, sizeof(*t));
     pthread_mutex_init(&t->lock, NULL);
     t->by_tag = map_new(free);
     return t;
@@ -41,8 +41,7 @@ void moves_free(struct moves *t) {
 
 void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_record *said) {
     char key[KEY_MAX];
-    struct move *m = calloc(1, sizeof(*m));
-    if (!m) abort();
+    struct move *m = xcalloc(1, sizeof(*m));
     m->repo = *repo;
     m->said = *said;
     snprintf(m->tag, sizeof(m->tag), "%s", tag);

@@ -3,6 +3,7 @@
  * under the referrers tag (distribution-spec "Listing Referrers"). Thread: serving loop, but for what is marked. */
 #include "common/serve/serve_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/core/workpool.h"
 #include "common/oci/manifest.h"
@@ -42,8 +43,7 @@ static void add(struct referrers_job *j, const char *digest, json_t *listed) {
     if (j->n == REFERRERS_MAX) return;
     if (j->n == j->cap) {
         j->cap = j->cap ? 2 * j->cap : 16;
-        j->found = realloc(j->found, j->cap * sizeof(*j->found));
-        if (!j->found) abort();
+        j->found = xrealloc(j->found, j->cap, sizeof(*j->found));
     }
     struct referrer *r = &j->found[j->n++];
     r->listed = json_incref(listed);
@@ -222,8 +222,7 @@ static void submit(struct exchange *x, struct referrers_job *j, void (*run)(stru
 }
 
 static struct referrers_job *job_new(void) {
-    struct referrers_job *j = calloc(1, sizeof(*j));
-    if (!j) abort();
+    struct referrers_job *j = xcalloc(1, sizeof(*j));
     return j;
 }
 
@@ -240,7 +239,7 @@ static void on_referrers(const struct ask_answer *a, void *arg) {
     struct referrers_job *j = job_new();
     j->list = ask_answer_ref(a);
     j->has_next = serve_query_of_link(a->link, j->query, sizeof(j->query));
-    if (a->filters && !(j->filters = strdup(a->filters))) abort();
+    if (a->filters) j->filters = xstrdup(a->filters);
     submit(x, j, run_upstream);
 }
 
@@ -250,6 +249,6 @@ void serve_referrers(struct exchange *x) {
         return;
     }
     struct referrers_job *j = job_new();
-    if (x->asked.artifact_type[0] && !(j->filters = strdup("artifactType"))) abort();
+    if (x->asked.artifact_type[0]) j->filters = xstrdup("artifactType");
     submit(x, j, run_hosted);
 }

@@ -1,6 +1,7 @@
 /* Takes a request apart, finds out which repository it means, and hands it to the file that answers its kind. Thread:
  * serving loop. */
 #include "common/serve/serve_private.h"
+#include "common/core/alloc.h"
 #include "common/http/settings_header.h"
 #include "common/oci/request.h"
 #include "common/store/report.h"
@@ -309,8 +310,7 @@ static int recheck(const struct digest *d, void *store) {
 
 struct registry *registry_new(const struct registry_config *cfg) {
     exchanges_prepare();
-    struct registry *g = calloc(1, sizeof(*g));
-    if (!g) abort();
+    struct registry *g = xcalloc(1, sizeof(*g));
     static _Atomic uint64_t serials;
     g->serial = ++serials;
     g->cfg = *cfg;

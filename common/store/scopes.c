@@ -2,6 +2,8 @@
  * any. */
 #include "common/store/scopes.h"
 
+#include "common/core/alloc.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -24,10 +26,9 @@ struct scopes {
 };
 
 struct scopes *scopes_new(size_t max) {
-    struct scopes *s = calloc(1, sizeof(*s));
-    if (!s) abort();
+    struct scopes *s = xcalloc(1, sizeof(*s));
     s->given = calloc(1, sizeof(*s->given)); /* 2 MiB of addresses; what is not touched takes no memory */
-    if (!s->given) abort();
+    if (!s->given) out_of_memory();
     pthread_rwlock_init(&s->lock, NULL);
     s->ids = map_new(NULL);
     s->next = 1;
@@ -126,13 +127,12 @@ static bool consider(const void *key, size_t len, void *value, void *arg) {
     if (!young && is_given(w->used, id)) return true;
     if (w->n == w->cap) {
         w->cap = w->cap ? w->cap * 2 : 64;
-        w->found = reallocarray(w->found, w->cap, sizeof(*w->found));
-        if (!w->found) abort();
+        w->found = xrealloc(w->found, w->cap, sizeof(*w->found));
     }
     w->found[w->n].id = id;
     w->found[w->n].young = young;
     w->found[w->n].name = strndup(key, len);
-    if (!w->found[w->n++].name) abort();
+    if (!w->found[w->n++].name) out_of_memory();
     return true;
 }
 
@@ -141,8 +141,7 @@ size_t scopes_sweep(struct scopes *s, const struct scopes_used *used, uint32_t *
     size_t n = 0;
     pthread_rwlock_wrlock(&s->lock);
     map_each(s->ids, consider, &w);
-    *gone = calloc(w.n + 1, sizeof(**gone));
-    if (!*gone) abort();
+    *gone = xcalloc(w.n + 1, sizeof(**gone));
     for (size_t i = 0; i < w.n; i++) {
         map_del_s(s->ids, w.found[i].name);
         if (w.found[i].young)
