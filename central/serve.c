@@ -6,6 +6,7 @@
 #include "central/fleet/fleet_part.h"
 #include "central/names/names_part.h"
 #include "central/upstream/upstreams_part.h"
+#include "central/warehouse/hosted.h"
 #include "central/warehouse/warehouse_part.h"
 #include "common/node/runtime.h"
 
@@ -24,6 +25,6 @@ static const struct part *const parts[] = {
 };
 
 int central_serve(const struct command_context *ctx) {
-    static const struct runtime_tier tier = {.parts = parts, .not_with = "settings.pb"};
+    static const struct runtime_tier tier = {.parts = parts, .guard = &hosted_guard, .not_with = "settings.pb"};
     return runtime_serve(ctx, &tier);
 }

@@ -1,7 +1,9 @@
-/* Loading an OCI layout: the manifest and all it refers to, children before parents, the tag last. Thread: work pool.
- */
+/* Loading an OCI layout: the manifest and all it refers to come into the store, children before parents; then the
+ * record of what is hosted (hosted.h) takes the whole image and its tag at once; then store and catalogue hear of it.
+ * Killed at any moment, the tag is what it was or what it is to be. Thread: work pool. */
 #include "central/warehouse/load.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
@@ -25,7 +27,9 @@ struct load {
     char repo_str[REPO_STR_MAX];
     uint32_t scope;
     int64_t blobs, bytes;
-    struct map *seen; /* digests loaded already: indexes may name one a thousand times */
+    struct map *seen;        /* digests loaded already: indexes may name one a thousand times */
+    struct hosted_blob *all; /* what the record will take; expected by it meanwhile */
+    size_t n_all;
 };
 
 /* A blob's bytes, mapped rather than read: layers are large. */
@@ -54,6 +58,32 @@ static void unmap(struct mapped *m) {
     if (m->data) munmap(m->data, m->len);
 }
 
+/* Nothing takes it out of the store while the rest of the image is on its way. */
+static const struct hosted_blob *expect(struct load *l, const struct digest *d, int64_t size,
+                                        const struct manifest *doc) {
+    l->all = xrealloc(l->all, l->n_all + 1, sizeof(*l->all));
+    struct hosted_blob *b = &l->all[l->n_all++];
+    *b = (struct hosted_blob){.digest = *d, .size = size};
+    hosted_expect(l->target->record, d);
+    if (!doc) return b;
+    memcpy(b->media_type, doc->media_type, sizeof(b->media_type));
+    b->children = xcalloc(doc->n_children + 1, sizeof(*b->children));
+    b->n_children = doc->n_children;
+    for (size_t i = 0; i < doc->n_children; i++)
+        b->children[i] = doc->children[i].digest;
+    return b;
+}
+
+static void forgo_all(struct load *l) {
+    for (size_t i = 0; i < l->n_all; i++) {
+        const struct digest *d = &l->all[i].digest;
+        hosted_forgo(l->target->record, d);
+        if (!hosted_knows(l->target->record, d, NULL)) store_set_hosted(l->target->store, d, false);
+        hosted_blob_fini(&l->all[i]);
+    }
+    free(l->all);
+}
+
 static int put(struct load *l, const struct digest *d, const struct mapped *m, int64_t promised,
                const struct manifest *doc, struct error *err) {
     char name[DIGEST_STR_MAX];
@@ -61,22 +91,18 @@ static int put(struct load *l, const struct digest *d, const struct mapped *m, i
         return error_set(err, ERR_MISMATCH, "%s has %zu bytes, its descriptor says %lld", digest_str(d, name), m->len,
                          (long long)promised);
     }
-    struct digest *children = calloc(doc ? doc->n_children + 1 : 1, sizeof(*children));
-    if (!children) abort();
-    for (size_t i = 0; doc && i < doc->n_children; i++)
-        children[i] = doc->children[i].digest;
+    const struct hosted_blob *b = expect(l, d, (int64_t)m->len, doc);
     struct commit_info info = {
-        .size = (int64_t)m->len,
+        .size = b->size,
         .media_type = doc ? doc->media_type : NULL,
-        .flags = BLOB_HOSTED | (doc ? (unsigned)BLOB_MANIFEST : 0),
+        .flags = doc ? BLOB_MANIFEST : 0, /* it is hosted once the record says so */
         .scopes = &l->scope,
         .n_scopes = 1,
         .repository = doc ? l->repo_str : NULL,
-        .children = children,
-        .n_children = doc ? doc->n_children : 0,
+        .children = b->children,
+        .n_children = b->n_children,
     };
     int r = store_put(l->target->store, d, m->data ? m->data : "", m->len, &info, err);
-    free(children);
     if (r < 0) return r;
     l->blobs++;
     l->bytes += (int64_t)m->len;
@@ -195,6 +221,17 @@ static int target_of(struct load *l, const char *ref, struct reference *tag, str
     return r;
 }
 
+/* From here on the image is hosted. */
+static int record(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type,
+                  struct error *err) {
+    struct hosted_tag t = {.digest = *d, .size = size, .set_at = clock_wall_s()};
+    snprintf(t.media_type, sizeof(t.media_type), "%s", media_type);
+    int r = hosted_add(l->target->record, l->repo_str, l->all, l->n_all, tag, &t, err);
+    for (size_t i = 0; r == 0 && i < l->n_all; i++)
+        store_set_hosted(l->target->store, &l->all[i].digest, true);
+    return r;
+}
+
 static void set_tag(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type) {
     struct tag_record rec = {.digest = *d, .checked_at = clock_wall_s(), .size = size};
     struct catalog_tag known = {.digest = *d, .size = size, .checked_at = rec.checked_at};
@@ -215,11 +252,13 @@ int load_image(const struct load_target *t, const char *layout, const char *ref,
     l.seen = map_new(NULL);
     if (r == 0) r = load_manifest(&l, &root, size, 0, media_type, &size, err);
     map_free(l.seen);
+    if (r == 0) r = record(&l, tag.tag, &root, size, media_type, err);
+    forgo_all(&l);
     if (r < 0) return r;
     set_tag(&l, tag.tag, &root, size, media_type);
-    /* There is no source to get it from again. */
-    r = store_sync(t->store);
-    if (r < 0) return error_set(err, r, "syncing the index: %s", error_name(r));
+    /* The record has it; an index that follows soon spares the next start work. */
+    int late = store_sync(t->store);
+    if (late < 0) log_warn("index_sync_failed", KV_S("why", error_name(late)));
     log_info("loaded", KV_S("repository", l.repo_str), KV_S("tag", tag.tag), KV_S("digest", digest_str(&root, digest)),
              KV_I("bytes", l.bytes));
     *result = json_pack("{s:s, s:s, s:s, s:I, s:I}", "repository", l.repo_str, "tag", tag.tag, "digest", digest,

@@ -6,17 +6,20 @@
 #include <jansson.h>
 
 #include "central/catalog/catalog.h"
+#include "central/warehouse/hosted.h"
 #include "common/oci/resolve.h"
 #include "common/store/store.h"
 
 struct load_target {
     struct store *store;
+    struct hosted *record;
     struct catalog *catalog;
     const struct name_rules *rules;
 };
 
 /* layout: a folder with oci-layout, index.json and blobs/. ref: "repo:tag", the repository must be hosted. Every blob's
- * digest and size are checked; nothing is tagged unless all of it is in. *result:
+ * digest and size are checked; nothing is hosted or tagged unless all of it is in, and then it outlives a power cut.
+ * *result:
  * {"repository","tag","digest","blobs","bytes"}, new reference. */
 int load_image(const struct load_target *t, const char *layout, const char *ref, json_t **result,
                struct error *err) must_check;

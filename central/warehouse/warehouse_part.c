@@ -1,26 +1,29 @@
-/* Thread: as part.h says of each function. */
+/* Thread: as part.h and keeper.h say of each function. */
 #include "central/warehouse/warehouse_part.h"
 
 #include "central/catalog/catalogue_part.h"
 #include "central/names/names_part.h"
 #include "central/warehouse/load.h"
-#include "central/warehouse/recall.h"
+#include "central/warehouse/state.h"
+#include "central/warehouse/takeover.h"
 #include "common/access/query.h"
 #include "common/admin/answer.h"
 #include "common/admin/job.h"
 #include "common/core/alloc.h"
 
 struct warehouse {
-    struct workpool *pool;
+    struct node *node;
     struct load_target target;
-    struct recall_report recalled;
+    struct hosted_state state;
+    struct keeper keeper;
 };
 
 static void run_load(struct job *j) {
-    const struct warehouse *w = j->arg;
+    struct warehouse *w = j->arg;
     struct error err = {0};
     json_t *result = NULL;
     int r = load_image(&w->target, j->a, j->b, &result, &err);
+    hosted_state_recount(&w->state);
     if (r == 0) {
         job_json(j, 200, result);
         return;
@@ -39,30 +42,65 @@ static void post_load(struct http_req *req, void *arg) {
         api_reply_error(req, 400, "layout (an absolute path) and ref (REPOSITORY:TAG) are needed", "");
         return;
     }
-    job_start(&(struct job_order){.pool = w->pool, .run = run_load, .arg = w, .a = layout, .b = ref}, req);
+    job_start(&(struct job_order){.pool = w->node->pool, .run = run_load, .arg = w, .a = layout, .b = ref}, req);
 }
 
 /* POST /api/load?layout=PATH&ref=REPO:TAG: what was loaded, as load.h has it. */
 static const struct route routes[] = {{"/api/load", METHODS_POST, PORT_CONTROL, post_load}, {0}};
 
+static int restore(const char *repo, const struct digest *d, struct error *err, void *arg) {
+    const struct warehouse *w = arg;
+    return hosted_restore(w->target.record, w->target.store, repo, d, true, err);
+}
+
+static void changed(const struct digest *d, bool held, void *arg) {
+    hosted_state_changed(&((struct warehouse *)arg)->state, d, held);
+}
+
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
     struct warehouse *w = xcalloc(1, sizeof(*w));
-    w->pool = n->pool;
-    w->target = (struct load_target){.store = n->store, .catalog = catalogue_of(n), .rules = names_rules(n)};
-    if (store_recall_due(n->store)) {
-        hosted_recall(w->target.catalog, n->store, w->target.rules, &w->recalled);
-        if (w->recalled.code == 0) store_recall_done(n->store);
-    }
+    w->node = n;
+    w->target = (struct load_target){
+        .store = n->store, .record = hosted_of(n->store), .catalog = catalogue_of(n), .rules = names_rules(n)};
+    const struct takeover t = {w->target.record, n->store, w->target.catalog, w->target.rules, n->config->data};
+    hosted_take_over(&t);
+    hosted_claim_flagged(&t);
+    hosted_tell_store(w->target.record, n->store, w->target.rules);
+    hosted_state_init(&w->state, w->target.record, n->store, n->pool);
+    w->keeper = (struct keeper){.restore = restore, .changed = changed, .arg = w};
+    node_keeper(n, &w->keeper);
     *self = w;
     return 0;
 }
 
-static void doctor(json_t *into, void *self) {
-    const struct warehouse *w = self;
-    json_object_set_new(into, "hosted_incomplete", json_integer(w->recalled.incomplete));
-    json_object_set_new(into, "hosted_unknown", json_boolean(w->recalled.blind));
+static void stop(void *self) {
+    struct warehouse *w = self;
+    node_keeper(w->node, NULL);
+    hosted_state_fini(&w->state);
+    free(w);
 }
 
-const struct part part_warehouse = {
-    .name = "warehouse", .start = start, .stop = free, .routes = routes, .doctor = doctor};
+static void status(json_t *into, void *self) {
+    json_object_set_new(into, "hosted", hosted_state_json(&((struct warehouse *)self)->state, false));
+}
+
+static void doctor(json_t *into, void *self) {
+    json_object_set_new(into, "hosted", hosted_state_json(&((struct warehouse *)self)->state, true));
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    struct hosted_counts hosted;
+    struct hosted_missing missing;
+    hosted_state_get(&((struct warehouse *)self)->state, &hosted, &missing);
+    metric_set(page, METRIC_HOSTED_BLOBS, (double)hosted.blobs);
+    metric_set(page, METRIC_HOSTED_MISSING, (double)missing.n);
+}
+
+const struct part part_warehouse = {.name = "warehouse",
+                                    .start = start,
+                                    .stop = stop,
+                                    .routes = routes,
+                                    .status = status,
+                                    .doctor = doctor,
+                                    .metrics = metrics};

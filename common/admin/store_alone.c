@@ -13,6 +13,12 @@
 
 enum { LIST_MAX = 100000 };
 
+static const struct store_guard *central_guard;
+
+void store_alone_set_guard(const struct store_guard *guard) {
+    central_guard = guard;
+}
+
 int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) {
     memset(a, 0, sizeof(*a));
     char index[4200];
@@ -23,8 +29,11 @@ int store_alone_open(struct store_alone *a, const struct node_config *node, stru
         return ERR_NOT_FOUND;
     }
     a->pool = workpool_new("work", 1);
-    struct store_config cfg = {
-        .dir = node->data, .limit = node->store_limit, .min_free = node->store_min_free, .pool = a->pool};
+    struct store_config cfg = {.dir = node->data,
+                               .limit = node->store_limit,
+                               .min_free = node->store_min_free,
+                               .pool = a->pool,
+                               .guard = node->kind == NODE_CENTRAL ? central_guard : NULL};
     int r = store_open(&a->store, &cfg, err);
     if (r < 0) {
         workpool_free(a->pool);
@@ -32,7 +41,6 @@ int store_alone_open(struct store_alone *a, const struct node_config *node, stru
         return r;
     }
     store_wait_reconciled(a->store);
-    if (node->kind == NODE_EDGE) store_recall_done(a->store); /* nothing is hosted there */
     return 0;
 }
 

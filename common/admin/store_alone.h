@@ -13,6 +13,8 @@ struct store_alone {
     struct workpool *pool;
     struct store *store;
 };
+/* Before any command, by central's program: what of its store must stay. */
+void store_alone_set_guard(const struct store_guard *guard);
 /* ERR_NOT_FOUND if there is no store yet: commands that only look do not make one. */
 int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) must_check;
 void store_alone_close(struct store_alone *a);

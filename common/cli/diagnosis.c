@@ -114,14 +114,6 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
     } else if (fs.f_flag & ST_RDONLY) {
         say(c, DOCTOR_FAIL, "%s is on a file system mounted read-only", data);
         todo(c, "look for disk errors in the kernel's log, then mount it for writing");
-    } else if (json_is_true(json_object_get(d->doctor, "hosted_unknown"))) {
-        say(c, DOCTOR_WARN, "index and catalogue in %s were both lost or damaged: images that were hosted may be gone",
-            data);
-        todo(c, "load them again with `%s load`, then restart it", d->node->program);
-    } else if (json_int(d->doctor, "hosted_incomplete", 0) > 0) {
-        say(c, DOCTOR_WARN, "%s has lost parts of %lld hosted images (hosted_incomplete in its log)", data,
-            (long long)json_int(d->doctor, "hosted_incomplete", 0));
-        todo(c, "load them again with `%s load`, then restart it", d->node->program);
     } else if (limit < 0) {
         say(c, DOCTOR_OK, "%s is writable, %s free on its file system", data, free_text);
     } else if (limit == 0) {
@@ -137,6 +129,47 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
     } else {
         say(c, DOCTOR_OK, "%s is writable; the store may take %s, %s free on its file system", data,
             size_text(limit, limit_text), free_text);
+    }
+}
+
+/* "sha256:… of acme/app, …", as many as there is room for. */
+static void list_missing(const json_t *list, char *out, size_t cap) {
+    const json_t *m, *repo;
+    size_t i, k, len = 0;
+    out[0] = '\0';
+    json_array_foreach(list, i, m) {
+        if (len + 120 > cap) break;
+        len += (size_t)snprintf(out + len, cap - len, "%s%s", i ? "; " : "", json_text(m, "digest", "?"));
+        json_array_foreach(json_object_get(m, "repositories"), k, repo) {
+            if (len + 80 > cap || k == 3) break;
+            len += (size_t)snprintf(out + len, cap - len, "%s%.60s", k ? ", " : " of ", json_string_value(repo));
+        }
+    }
+}
+
+static void check_hosted(struct doctor *d, struct doctor_check *c) {
+    const json_t *h = json_object_get(d->doctor, "hosted");
+    const char *doubt = json_string_value(json_object_get(h, "doubt"));
+    int64_t missing = json_int(h, "missing", 0), blobs = json_int(h, "blobs", 0);
+    char list[500];
+    if (d->node->kind != NODE_CENTRAL || !h) {
+        say(c, DOCTOR_SKIP, "%s",
+            d->node->kind == NODE_CENTRAL ? "the daemon does not answer" : "nothing is hosted on an edge");
+    } else if (missing > 0) {
+        list_missing(json_object_get(h, "missing_blobs"), list, sizeof(list));
+        say(c, DOCTOR_FAIL, "%lld of %lld hosted blobs are missing: %s", (long long)missing, (long long)blobs, list);
+        todo(c,
+             "mount or put back their files under %.150s/blobs (they are seen when asked for, by verify and at a "
+             "start), "
+             "or load the images again: %s load LAYOUT REPOSITORY:TAG",
+             d->node->data, d->node->program);
+    } else if (doubt) {
+        say(c, DOCTOR_FAIL, "%s", doubt);
+        todo(c, "compare `%s ls` with what should be there, load again what is missing, then remove %.150s/%s",
+             d->node->program, d->node->data, json_text(h, "notice", "?"));
+    } else {
+        say(c, DOCTOR_OK, "%lld tags, %lld blobs, all of them here", (long long)json_int(h, "tags", 0),
+            (long long)blobs);
     }
 }
 
@@ -387,17 +420,9 @@ static const struct {
     const char *name;
     void (*fn)(struct doctor *d, struct doctor_check *c);
 } checks[] = {
-    {"config", check_config},
-    {"daemon", check_daemon},
-    {"data folder", check_data},
-    {"clock", check_clock},
-    {"names", check_names},
-    {"TCP", check_tcp},
-    {"TLS", check_tls},
-    {"/v2/", check_v2},
-    {"auth", check_auth},
-    {"central", check_central},
-    {"upstreams", check_upstreams},
+    {"config", check_config},  {"daemon", check_daemon}, {"data folder", check_data}, {"hosted", check_hosted},
+    {"clock", check_clock},    {"names", check_names},   {"TCP", check_tcp},          {"TLS", check_tls},
+    {"/v2/", check_v2},        {"auth", check_auth},     {"central", check_central},  {"upstreams", check_upstreams},
     {"test pull", check_pull},
 };
 _Static_assert(ARRAY_LEN(checks) <= ARRAY_LEN(((struct doctor *)0)->checks), "every check has room");

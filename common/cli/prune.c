@@ -15,9 +15,10 @@ static int prune_alone(const struct command_context *ctx, int64_t target, json_t
     struct store_alone a;
     int r = store_alone_open(&a, ctx->node, err);
     if (r < 0) return r;
-    if (store_recall_due(a.store)) {
-        error_set(err, ERR_BUSY, "the index was made anew and does not say what is hosted: nothing was evicted");
-        error_hint(err, "start `%s serve`, which finds that out, then prune", ctx->node->program);
+    if (store_eviction_held(a.store)) {
+        error_set(err, ERR_BUSY, "it is not certain what is hosted: nothing was evicted");
+        error_hint(err, "start `%s serve`, which finds that out; its log and `%s doctor` say what else is to be done",
+                   ctx->node->program, ctx->node->program);
         store_alone_close(&a);
         return ERR_BUSY;
     }

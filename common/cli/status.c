@@ -41,6 +41,23 @@ static void row_held(struct table *t, const json_t *s) {
                 size_text(json_int(s, "evicted_bytes", 0), text));
 }
 
+/* Central's. */
+static void row_hosted(struct table *t, const json_t *h) {
+    char bytes[SIZE_TEXT_MAX];
+    int64_t missing = json_int(h, "missing", 0);
+    const char *doubt = json_string_value(json_object_get(h, "doubt"));
+    if (json_int(h, "blobs", 0) == 0 && !doubt) return;
+    table_cell(t, "hosted");
+    table_cellf(t, "%lld tags, %lld blobs, %s", (long long)json_int(h, "tags", 0), (long long)json_int(h, "blobs", 0),
+                size_text(json_int(h, "bytes", 0), bytes));
+    if (missing) {
+        table_cell(t, "");
+        table_cellf(t, "%lld blobs, %s, are missing and to be restored: see doctor", (long long)missing,
+                    size_text(json_int(h, "missing_bytes", 0), bytes));
+    }
+    if (doubt) row(t, "", doubt);
+}
+
 static void row_pulls(struct table *t, const json_t *p) {
     char disk[SIZE_TEXT_MAX], fill[SIZE_TEXT_MAX];
     const json_t *ratio = json_object_get(p, "hit_ratio");
@@ -126,6 +143,7 @@ static void print_status(const json_t *doc) {
     row(&t, "config", json_text(doc, "config_file", "defaults, no file"));
     const json_t *part;
     if ((part = json_object_get(doc, "store"))) row_held(&t, part);
+    if ((part = json_object_get(doc, "hosted"))) row_hosted(&t, part);
     if ((part = json_object_get(doc, "pulls"))) row_pulls(&t, part);
     if ((part = json_object_get(doc, "fills"))) row_fills(&t, part);
     if ((part = json_object_get(doc, "connections"))) {

@@ -137,8 +137,9 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
                size_text(json_int(doc, "bytes", 0), size));
         printf("tags and whose each blob is are taken from the old index as far as it could be read; the rest is "
                "asked for again%s\n",
-               ctx->node->kind == NODE_CENTRAL ? ", and what is hosted is taken from the catalogue at the next start"
-                                               : "");
+               ctx->node->kind == NODE_CENTRAL
+                   ? "; what is hosted is told again from its record (hosted.db) at the next start"
+                   : "");
     } else {
         printf("%lld blobs checked, %s: %lld bad, %lld missing\n", (long long)json_int(doc, "checked", 0),
                size_text(json_int(doc, "bytes", 0), size), (long long)bad, (long long)missing);

@@ -79,3 +79,9 @@ void node_ledger(struct node *n, const struct ledger *l) {
     n->ledger = l;
     pthread_mutex_unlock(&n->ledger_lock);
 }
+
+void node_keeper(struct node *n, const struct keeper *k) {
+    pthread_mutex_lock(&n->ledger_lock);
+    n->keeper = k;
+    pthread_mutex_unlock(&n->ledger_lock);
+}

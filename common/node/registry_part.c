@@ -14,6 +14,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .policy = n->policy,
         .supply = n->supply,
         .ledger = n->ledger,
+        .keeper = n->keeper,
     };
     n->registry = registry_new(&rc);
     *self = n;

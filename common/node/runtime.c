@@ -215,7 +215,7 @@ static void warn_of_file(const struct error *err, void *arg) {
 
 int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier) {
     const struct node_config *node = ctx->node;
-    struct node_run n = {.node = {.config = node, .holds = 1}, .tier = tier};
+    struct node_run n = {.node = {.config = node, .guard = tier->guard, .holds = 1}, .tier = tier};
     struct error err = {0};
     unsigned long descriptors = daemon_prepare();
     n.max_connections =

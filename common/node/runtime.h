@@ -9,6 +9,7 @@
 /* What makes it central or an edge. */
 struct runtime_tier {
     const struct part *const *parts; /* in the order they start; ends with NULL */
+    const struct store_guard *guard; /* of the store; NULL: all that is held can be had again */
     const char *not_with;            /* a file that only the other tier's data folder has */
 };
 

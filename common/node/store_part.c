@@ -29,10 +29,11 @@ static int inspect_manifest(const void *data, size_t len, char media_type[256], 
 /* Index writer. */
 static void on_change(const struct digest *d, bool held, void *arg) {
     struct node *n = arg;
-    if (held) return;
     pthread_mutex_lock(&n->ledger_lock);
     const struct ledger *l = n->ledger;
-    if (l && l->lost) l->lost(d, l->arg);
+    const struct keeper *k = n->keeper;
+    if (!held && l && l->lost) l->lost(d, l->arg);
+    if (k) k->changed(d, held, k->arg);
     pthread_mutex_unlock(&n->ledger_lock);
 }
 
@@ -70,6 +71,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .pool = n->pool,
         .on_change = on_change,
         .inspect = inspect_manifest,
+        .guard = n->guard,
         .arg = n,
     };
     int r = make_parents(n->config->data, err);

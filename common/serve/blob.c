@@ -13,6 +13,10 @@ static const char *media_of(const struct exchange *x, const struct blob_info *in
     return x->is_manifest && info->media_type ? info->media_type : "application/octet-stream";
 }
 
+static void follow(struct exchange *x) {
+    if (!serve_restore(x)) body_follow(x);
+}
+
 /* Opening waits for a disk: not here. */
 struct opening {
     struct work work;
@@ -40,7 +44,7 @@ static void open_back(struct loop_task *task) {
     else if (o->file)
         body_send_held(x, o->file, o->info.size, media_of(x, &o->info));
     else
-        body_follow(x);
+        follow(x);
     free(o);
 }
 
@@ -77,7 +81,7 @@ static bool send_held(struct exchange *x) {
 }
 
 void serve_content(struct exchange *x) {
-    if (!send_held(x)) body_follow(x);
+    if (!send_held(x)) follow(x);
 }
 
 /* A HEAD for a blob that is not held costs one question, not a download. */
@@ -98,6 +102,7 @@ void serve_blob(struct exchange *x) {
         serve_content(x);
         return;
     }
+    if (serve_restore(x)) return;
     struct fetch_request rq = {.kind = FETCH_BLOB_HEAD, .repo = x->repo, .settings = x->settings, .ref = x->ref};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     atomic_fetch_add_explicit(&g->misses, 1, memory_order_relaxed);

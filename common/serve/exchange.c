@@ -37,7 +37,7 @@ struct exchange *exchange_new(void) {
     } else {
         x = xmalloc(sizeof(*x));
     }
-    x->waiting = x->is_manifest = x->is_head = x->has_last = x->decided_again = x->told_ns = false;
+    x->waiting = x->is_manifest = x->is_head = x->has_last = x->decided_again = x->told_ns = x->restored = false;
     x->warning[0] = '\0';
     x->body = NULL;
     x->age_s = -1;

@@ -291,7 +291,7 @@ static void serve_tagged(struct exchange *x, const struct tag_record *rec, bool 
     point_to(x, rec);
     bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
     /* What its source said of it answers a HEAD. */
-    if (x->is_head && !held && promised && rec->size > 0 && rec->media_type[0])
+    if (x->is_head && !held && promised && rec->size > 0 && rec->media_type[0] && !serve_is_hosted(x))
         body_head_unheld(x, "", rec->size, rec->media_type);
     else
         serve_content(x);

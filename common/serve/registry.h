@@ -8,6 +8,7 @@
 #include "common/fill/ledger.h"
 #include "common/fill/supply.h"
 #include "common/http/server.h"
+#include "common/serve/keeper.h"
 #include "common/serve/policy.h"
 #include "common/store/store.h"
 #include "common/store/tag.h"
@@ -26,6 +27,7 @@ struct registry_config {
     const struct policy *policy;
     const struct supply *supply;
     const struct ledger *ledger; /* NULL: nobody wants to know what was learned */
+    const struct keeper *keeper; /* NULL: all that is held can be had again */
 };
 
 struct registry *registry_new(const struct registry_config *cfg);

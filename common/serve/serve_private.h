@@ -50,6 +50,7 @@ struct exchange {
     bool is_manifest;
     bool has_last;          /* by tag: if what it points to now cannot be had, there is: */
     struct tag_record last; /* the one held */
+    bool restored;          /* the owner of what is hosted has been asked for it */
     struct body *body;
 };
 
@@ -75,6 +76,9 @@ void memo_keep(const struct exchange *x, const struct name_rules *rules, const c
 /* blob.c */
 void serve_content(struct exchange *x); /* x->ref is a digest */
 void serve_blob(struct exchange *x);
+/* restore.c: x->ref is a digest that is not held, or cannot be opened. True: its repository is hosted, and whoever
+ * keeps that is asked; the answer follows. False: nobody knows more of it. */
+bool serve_restore(struct exchange *x);
 /* manifest.c */
 void serve_manifest(struct exchange *x);
 /* With something to fall back on, a source is given so long. */

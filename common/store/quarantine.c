@@ -74,7 +74,10 @@ int quarantine_take(struct store *s, const struct digest *d, struct error *err) 
     snprintf(to, sizeof(to), "quarantine/%s-%s", digest_alg_name(d->alg), digest_hex(d, hex));
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
-    held_discard(s, d, to);
+    char from[STORE_PATH_MAX];
+    folder_blob_path(d, from);
+    if (held_discard(s, d, to) < 0 && renameat(s->dir_fd, from, s->dir_fd, to) < 0 && errno != ENOENT)
+        log_warn("quarantine_failed", KV_S("path", from), KV_S("why", error_name(-errno)));
     pthread_mutex_unlock(stripe);
     quarantine_bound(s);
     log_error("blob_quarantined", KV_S("digest", digest_str(d, name)), KV_S("to", to));

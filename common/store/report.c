@@ -2,10 +2,38 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/core/buf.h"
 #include "common/store/store_private.h"
 #include "common/core/alloc.h"
 
 #define COMPLETE_DEPTH 4 /* index, manifest, layers; and one to spare */
+
+/* --- scopes of a blob --- */
+
+struct scope_names {
+    const struct store *store;
+    const struct digest *digest;
+    struct table_value value;
+    struct buf names; /* each with its NUL */
+};
+
+static void add_scope(uint32_t id, const char *name, size_t len, void *arg) {
+    struct scope_names *n = arg;
+    if (!table_scope_has(n->store->table, n->digest, &n->value, id)) return;
+    if (buf_add(&n->names, name, len) < 0 || buf_add(&n->names, "", 1) < 0) out_of_memory();
+}
+
+void store_each_scope(struct store *s, const struct digest *d, void (*fn)(const char *scope, void *arg), void *arg) {
+    struct scope_names n = {.store = s, .digest = d};
+    if (!table_find(s->table, d, &n.value)) return;
+    buf_init(&n.names, SIZE_MAX);
+    scopes_each(s->scopes, add_scope, &n);
+    for (size_t at = 0; at < n.names.len; at += strlen(n.names.data + at) + 1)
+        fn(n.names.data + at, arg);
+    buf_fini(&n.names);
+}
+
+/* --- lists --- */
 
 static int open_query(struct store *s, const char *query, sqlite3 **db, sqlite3_stmt **st, struct error *err) {
     writer_flush(s->writer);

@@ -27,6 +27,8 @@ int store_each_tag(struct store *s, const char *repo,
 /* Manifests of one repository that refer to `child`, in the order of their digests. */
 int store_each_parent(struct store *s, const char *repo, const struct digest *child,
                       bool (*fn)(const struct digest *parent, void *arg), void *arg, struct error *err) must_check;
+/* The names of the scopes a held blob is in, in no order. Any thread. */
+void store_each_scope(struct store *s, const struct digest *d, void (*fn)(const char *scope, void *arg), void *arg);
 /* Every held blob; fn may not call the store. */
 int store_each_blob(struct store *s,
                     bool (*fn)(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg),
@@ -38,14 +40,18 @@ struct verify_report {
     struct digest named[VERIFY_NAMED_MAX]; /* the first of the bad ones */
 };
 /* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/, which keeps the newest
- * sixteen and 1 GiB, and forgotten. progress may be NULL; return false from it to stop. Work pool or a command without
- * a daemon. */
+ * sixteen and 1 GiB, and forgotten. What must stay is read three times before its bytes count as bad. progress may be
+ * NULL; return false from it to stop. Work pool or a command without a daemon. */
 int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),
                  void *arg, struct verify_report *out, struct error *err) must_check;
-/* Work pool: reads one held blob again. 0: it is right. ERR_MISMATCH: it was wrong or cannot be read, and is held no
- * more: what is hosted goes to quarantine/, the rest goes, for it can be had again. ERR_NOT_FOUND, ERR_CANCELLED (the
- * process is about to stop), -errno: nothing was found out. */
+/* Work pool: reads one held blob again. 0: it is right. ERR_MISMATCH: it is held no more. What must stay goes to
+ * quarantine/, and only if three readings of the disk found it wrong; the rest goes if it is wrong or cannot be read,
+ * for it can be had again. ERR_NOT_FOUND, ERR_CANCELLED (the process is about to stop), -errno: nothing was found out.
+ */
 int store_recheck(struct store *s, const struct digest *d) must_check;
+/* Any thread that may block: reads the file that stands under blobs/ for d, held or not. 0: it has that size (-1: any)
+ * and that digest. ERR_MISMATCH: it has not, by three readings, and was moved to quarantine/. Else as store_recheck. */
+int store_check_file(struct store *s, const struct digest *d, int64_t size) must_check;
 /* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
  * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
  * index.db.old; tags, scopes and what is pinned or hosted are carried over as far as it can still be read. */

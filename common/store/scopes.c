@@ -102,6 +102,24 @@ void scopes_reserve(struct scopes *s, uint32_t id) {
     pthread_rwlock_unlock(&s->lock);
 }
 
+struct visit {
+    void (*fn)(uint32_t id, const char *name, size_t len, void *arg);
+    void *arg;
+};
+
+static bool visit(const void *key, size_t len, void *value, void *arg) {
+    const struct visit *v = arg;
+    v->fn((uint32_t)(uintptr_t)value & SCOPE_NUMBER_MAX, key, len, v->arg);
+    return true;
+}
+
+void scopes_each(struct scopes *s, void (*fn)(uint32_t id, const char *name, size_t len, void *arg), void *arg) {
+    struct visit v = {fn, arg};
+    pthread_rwlock_rdlock(&s->lock);
+    map_each(s->ids, visit, &v);
+    pthread_rwlock_unlock(&s->lock);
+}
+
 bool scopes_crowded(struct scopes *s) {
     pthread_rwlock_rdlock(&s->lock);
     bool crowded = map_len(s->ids) >= s->crowded_from;

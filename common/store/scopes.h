@@ -36,6 +36,8 @@ static inline void scopes_use(struct scopes_used *u, uint32_t id) {
 /* Drops the names of numbers that are not in use, but for those made since the last sweep, whose content may still be
  * on its way; *gone gets their numbers (the caller frees). Returns how many. */
 size_t scopes_sweep(struct scopes *s, const struct scopes_used *used, uint32_t **gone);
+/* Every name there is now; fn may call nothing of these. */
+void scopes_each(struct scopes *s, void (*fn)(uint32_t id, const char *name, size_t len, void *arg), void *arg);
 /* Changes whenever a name is dropped: a number found before may be that of no name any more. */
 uint64_t scopes_epoch(const struct scopes *s);
 

@@ -135,7 +135,8 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
     int64_t freed = 0;
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
-    if (table_find(s->table, d, &v) == id && !(v.flags & (BLOB_PINNED | BLOB_HOSTED))) {
+    /* What must stay leaves the queues: there it would be asked for again and again. */
+    if (table_find(s->table, d, &v) == id && !(v.flags & BLOB_PINNED) && !guard_keeps(s, d, v.flags)) {
         if (!veto && !files_in_use(s->files, d)) freed = held_discard(s, d, NULL);
         pthread_mutex_lock(&s->evict_lock);
         if (freed > 0)
@@ -210,7 +211,7 @@ static int64_t evict_parts(struct store *s, int64_t want, int64_t before) {
 int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
     if (want <= 0) return 0;
     int64_t freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S);
-    if (freed < want && !s->recall_due) freed += evict_blobs(s, want - freed, flags);
+    if (freed < want && !store_eviction_held(s)) freed += evict_blobs(s, want - freed, flags);
     if (freed < want) freed += evict_parts(s, want - freed, INT64_MAX);
     return freed;
 }
@@ -339,7 +340,7 @@ static void *evictor_main(void *arg) {
     bool fruitless = false, told = false;
     do {
         ask_disk(s);
-        int64_t want = s->recall_due ? 0 : excess(s, 0);
+        int64_t want = store_eviction_held(s) ? 0 : excess(s, 0);
         fruitless = want > 0 && space_evict(s, want, 0) == 0;
         if (fruitless && !told) log_warn("nothing_to_evict", KV_I("bytes_wanted", want), KV_I("bytes_held", s->bytes));
         told = fruitless;
@@ -367,8 +368,8 @@ void space_wake(struct store *s) {
 /* --- a disk that is full at start --- */
 
 /* Whether a blob may go without asking the index: a manifest's children are known only there. */
-static bool is_clearable(const struct table_value *v) {
-    return !(v->flags & (BLOB_PINNED | BLOB_HOSTED | BLOB_MANIFEST));
+static bool is_clearable(const struct store *s, const struct digest *d, const struct table_value *v) {
+    return !(v->flags & (BLOB_PINNED | BLOB_MANIFEST)) && !guard_keeps(s, d, v->flags);
 }
 
 static int64_t clear_blobs(struct store *s, int64_t want) {
@@ -385,7 +386,8 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
             struct table_value v;
             char path[STORE_PATH_MAX];
             uint32_t id = all[i].id;
-            if ((table_freq(s->table, id) > 0) != used_more || !table_get(s->table, id, &d, &v) || !is_clearable(&v))
+            if ((table_freq(s->table, id) > 0) != used_more || !table_get(s->table, id, &d, &v) ||
+                !is_clearable(s, &d, &v))
                 continue;
             folder_blob_path(&d, path);
             if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
@@ -402,13 +404,13 @@ static int64_t clearable(struct store *s) {
     for (uint32_t id = 1, end = table_end(s->table); id < end; id++) {
         struct digest d;
         struct table_value v;
-        if (table_get(s->table, id, &d, &v) && is_clearable(&v)) bytes += v.size;
+        if (table_get(s->table, id, &d, &v) && is_clearable(s, &d, &v)) bytes += v.size;
     }
     return bytes;
 }
 
 int64_t space_clear(struct store *s) {
-    if (s->recall_due || clearable(s) < CLEAR_MIN) return 0; /* it would be lost and not help */
+    if (store_eviction_held(s) || clearable(s) < CLEAR_MIN) return 0; /* it would be lost and not help */
     int64_t freed = evict_parts(s, CLEAR_BYTES, clock_wall_s() - OLD_PART_S);
     if (freed < CLEAR_BYTES) freed += clear_blobs(s, CLEAR_BYTES - freed);
     if (freed < CLEAR_BYTES) freed += evict_parts(s, CLEAR_BYTES - freed, INT64_MAX);

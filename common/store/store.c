@@ -150,12 +150,12 @@ static int open_index(struct store *s, bool fresh, struct error *err) {
         return error_set(err, ERR_TOO_BIG, "the path %s is too long", s->dir);
     struct error why = {0};
     int r = fresh ? ERR_CORRUPT : load_index(s, path, &why);
-    if (recall_marked(s) || (r > 0 && has_blobs(s))) recall_mark(s);
+    s->index_is_new = r > 0 && has_blobs(s);
     if (r >= 0) r = open_writer(s, path, &why);
     bool rebuilt = damaged(r);
     if (rebuilt) {
         if (!fresh) log_error("index_rebuilt", KV_S("path", path), KV_S("why", why.msg), KV_S("kept", "index.db.old"));
-        recall_mark(s);
+        s->index_is_new = true;
         put_aside(path);
         memory_free(s);
         memory_new(s);
@@ -216,6 +216,7 @@ static void store_free(struct store *s) {
     closep(&s->lock_fd);
     pthread_cond_destroy(&s->idle);
     map_free(s->salvaged);
+    guard_close(s);
     free(s->cleared);
     free(s->dir);
     free(s);
@@ -226,6 +227,7 @@ int store_open_with(struct store **out, const struct store_config *cfg, bool fre
     int r = folder_open(s, err);
     if (r == 0) r = parts_scan(s, err);
     if (r == 0) quarantine_bound(s);
+    if (r == 0) r = guard_open(s, err);
     if (r == 0) r = open_index(s, fresh, err);
     if (r == 0) r = space_start(s, err);
     if (r < 0) {
@@ -239,6 +241,10 @@ int store_open_with(struct store **out, const struct store_config *cfg, bool fre
 
 int store_open(struct store **out, const struct store_config *cfg, struct error *err) {
     return store_open_with(out, cfg, false, err);
+}
+
+bool store_index_is_new(const struct store *s) {
+    return s->index_is_new;
 }
 
 void store_close(struct store *s) {
@@ -269,14 +275,16 @@ bool store_lookup_in(const struct store *s, const struct digest *d, uint32_t sco
     return true;
 }
 
-/* The table says we hold it; the folder says no. */
+/* The table says we hold it; the folder says no. A file of the wrong size goes, but one that nobody could give back. */
 static int lost(struct store *s, const struct digest *d, const char *why) {
     char name[DIGEST_STR_MAX];
+    struct table_value was = {0};
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
-    int64_t size = held_discard(s, d, NULL);
+    bool kept = table_find(s->table, d, &was) && guard_keeps(s, d, was.flags);
+    bool held = kept ? held_remove(s, d, &was) : held_discard(s, d, NULL) >= 0;
     pthread_mutex_unlock(stripe);
-    if (size >= 0) log_error("blob_lost", KV_S("digest", digest_str(d, name)), KV_S("why", why));
+    if (held) log_error("blob_lost", KV_S("digest", digest_str(d, name)), KV_S("why", why), KV_I("must_stay", kept));
     return ERR_NOT_FOUND;
 }
 
@@ -303,9 +311,10 @@ static int open_fresh(struct store *s, const struct digest *d, int64_t size, boo
     if (fd < 0)
         return now ? -EAGAIN : table_find(s->table, d, NULL) ? lost(s, d, "its file is missing") : ERR_NOT_FOUND;
     struct stat st;
-    if (fstat(fd, &st) < 0 || st.st_size != size) {
+    int r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (r < 0 || st.st_size != size) {
         close(fd);
-        return now ? -EAGAIN : lost(s, d, "its file has the wrong size");
+        return now ? -EAGAIN : r < 0 ? r : lost(s, d, "its file has the wrong size");
     }
     struct open_file *file = open_file_new(fd);
     if (open_file_keep(file, (size_t)size, now) == -EAGAIN) {
@@ -399,6 +408,7 @@ int store_sync(struct store *s) {
 void store_delete(struct store *s, const struct digest *d) {
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
-    held_discard(s, d, NULL);
+    struct table_value v;
+    if (table_find(s->table, d, &v) && !guard_keeps(s, d, v.flags)) held_discard(s, d, NULL);
     pthread_mutex_unlock(stripe);
 }

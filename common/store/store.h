@@ -15,6 +15,20 @@
 
 struct store;
 
+/* The owner of content that has no other source says here what must stay, whatever the index says of it. state is the
+ * owner's. Any thread but for open and close; none of these may call the store. */
+struct store_guard {
+    /* Control thread: the folder is locked, the index is not read yet. 0, or why the store must not be opened. */
+    int (*open)(const char *dir, void **state, struct error *err);
+    void (*close)(void *state);
+    /* These bytes are not evicted, not deleted, and not dropped for a doubt that is not certain. */
+    bool (*keeps)(const struct digest *d, void *state);
+    /* store_tag_forget leaves this tag. */
+    bool (*keeps_tag)(const char *repo, const char *tag, void *state);
+    /* It is not known yet, or not for certain, what must stay: no blob is evicted. */
+    bool (*keeps_all)(void *state);
+};
+
 struct store_config {
     const char *dir; /* created if missing, mode 0700 */
     /* Bytes of blobs, part files and quarantine together; 0: whatever the file system has, less min_free. */
@@ -29,6 +43,7 @@ struct store_config {
      * negative. NULL: adopted files are opaque. Injected, because the store knows no manifests; called in the work pool
      * for adopted files of at most 8 MiB that begin like JSON. */
     int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n);
+    const struct store_guard *guard; /* NULL: everything here can be had again from its source */
 };
 
 /* Control thread. Takes the folder's lock (a second daemon gets an error that says so), opens or creates the index (a
@@ -39,6 +54,10 @@ struct store_config {
 int store_open(struct store **out, const struct store_config *cfg, struct error *err) must_check;
 /* All users gone. Writes what is queued, closes. */
 void store_close(struct store *s);
+/* What cfg.guard's open made; NULL without a guard. */
+void *store_guard_state(const struct store *s);
+/* This process had to make the index anew though there were blobs: it may know less than it did. */
+bool store_index_is_new(const struct store *s);
 /* Waits until reconciliation is over (tests, verify). */
 void store_wait_reconciled(struct store *s);
 
@@ -87,15 +106,14 @@ int store_read_blob(struct store *s, const struct digest *d, size_t limit, char 
 /* Any thread: adds the scope to a held blob, in memory at once, on disk soon. Nothing happens if it is not held. */
 void store_add_scope(struct store *s, const struct digest *d, uint32_t scope);
 void store_set_pinned(struct store *s, const struct digest *d, bool pinned);
+/* The same for BLOB_HOSTED. false also tells that the guard does not keep it any more: it may be evicted again. */
+void store_set_hosted(struct store *s, const struct digest *d, bool hosted);
 /* Blocks: what was said of blobs, scopes and tags before is on the disk, safe from a power cut. What nobody syncs is
  * synced every half a minute. 0, or what the disk said. */
 int store_sync(struct store *s) must_check;
-/* The index was made anew, by this process or one before it, and nobody has said since which of the files are hosted:
- * no blob is evicted until store_recall_done. Any thread. */
-bool store_recall_due(const struct store *s);
-/* Blocks: all that was hosted has been said by store_adopt and store_tag_set. Nothing happens if it was not due. */
-void store_recall_done(struct store *s);
-/* Any thread, queued: forgets and unlinks. */
+/* The guard keeps everything at present: no blob is evicted. Any thread. */
+bool store_eviction_held(const struct store *s);
+/* Any thread, queued: forgets and unlinks, unless it must stay. */
 void store_delete(struct store *s, const struct digest *d);
 
 /* What is known of a finished blob. Everything is copied. */

@@ -79,8 +79,9 @@ struct store {
     _Atomic bool closing;
     _Atomic bool stopping; /* no eviction in bulk any more */
     struct work reconcile_work;
-    _Atomic bool recall_due; /* there is a mark beside the index: what is hosted is not known yet */
-    struct map *salvaged;    /* until reconciliation is over: digest to struct salvaged; NULL: the index was good */
+    void *guard_state;    /* of cfg.guard */
+    bool index_is_new;    /* control thread, before others run */
+    struct map *salvaged; /* until reconciliation is over: digest to struct salvaged; NULL: the index was good */
 };
 
 /* --- folder.c: paths are relative to dir_fd --- */
@@ -164,11 +165,12 @@ int space_reserve(struct store *s, int64_t grow) must_check;
 int64_t space_evict(struct store *s, int64_t want, unsigned flags);
 void space_wake(struct store *s);
 
-/* --- recall.c --- */
-/* Leaves the mark beside an index that is about to be made anew. */
-void recall_mark(struct store *s);
-/* Is there a mark from before? */
-bool recall_marked(const struct store *s);
+/* --- guard.c --- */
+int guard_open(struct store *s, struct error *err) must_check;
+void guard_close(struct store *s);
+/* It has no other source, as far as the index (flags) or the guard knows. */
+bool guard_keeps(const struct store *s, const struct digest *d, unsigned flags);
+bool guard_keeps_tag(const struct store *s, const char *repo, const char *tag);
 
 /* --- salvage.c --- */
 #define SALVAGED_SCOPES 8

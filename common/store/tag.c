@@ -49,7 +49,7 @@ void store_tag_set(struct store *s, const char *repo, const char *tag, const str
 }
 
 void store_tag_forget(struct store *s, const char *repo, const char *tag) {
-    if (tags_forget(s->tags, repo, tag)) submit(s, repo, tag);
+    if (!guard_keeps_tag(s, repo, tag) && tags_forget(s->tags, repo, tag)) submit(s, repo, tag);
 }
 
 size_t store_tags(const struct store *s, const char *repo, const char *last, size_t max, char ***out) {

@@ -14,6 +14,7 @@ struct tag_record {
 bool store_tag_get(const struct store *s, const char *repo, const char *tag, struct tag_record *out);
 /* In memory at once, on disk soon (batched). */
 void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_record *rec);
+/* Unless the guard keeps it. */
 void store_tag_forget(struct store *s, const char *repo, const char *tag);
 /* Tags of one repository in ASCII order, after `last` ("" : from the start), at most max. Names are copied to out
  * (caller frees each and the array). */

@@ -10,16 +10,18 @@
 #include "common/store/store_private.h"
 
 #define READ_SIZE MiB
+#define KEPT_READINGS 3
 
 /* 0 fine, ERR_MISMATCH, ERR_NOT_FOUND, ERR_CANCELLED, -errno. Not through the descriptor cache: this is no use of the
- * blob. */
-static int check(struct store *s, const struct digest *d, const struct table_value *v, char *buf, int64_t *bytes) {
+ * blob. size -1: any. cold: from the disk, not from memory. */
+static int read_once(struct store *s, const struct digest *d, int64_t size, bool cold, char *buf, int64_t *bytes) {
     char path[STORE_PATH_MAX];
     folder_blob_path(d, path);
     _cleanup_(closep) int fd = openat(s->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return errno == ENOENT ? ERR_NOT_FOUND : errno == ELOOP || errno == ENXIO ? ERR_MISMATCH : -errno;
     struct stat st;
     if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) return ERR_MISMATCH;
+    if (cold) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     struct hasher h;
     hasher_init(&h, d->alg);
@@ -33,14 +35,23 @@ static int check(struct store *s, const struct digest *d, const struct table_val
         *bytes += n;
     }
     struct digest is;
-    bool whole = h.len == (uint64_t)v->size;
+    bool whole = size < 0 || h.len == (uint64_t)size;
     hasher_final(&h, &is);
     return whole && digest_eq(&is, d) ? 0 : ERR_MISMATCH;
 }
 
+/* Wrong bytes that nobody could give back must be certain: one reading of a disk in trouble is not. */
+static int check(struct store *s, const struct digest *d, int64_t size, bool kept, char *buf, int64_t *bytes) {
+    int64_t again = 0;
+    int r = read_once(s, d, size, false, buf, bytes);
+    for (int i = 1; kept && r == ERR_MISMATCH && i < KEPT_READINGS; i++)
+        r = read_once(s, d, size, true, buf, &again);
+    return r;
+}
+
 static int verify_one(struct store *s, const struct digest *d, const struct table_value *v, char *buf,
                       struct verify_report *out, struct error *err) {
-    int r = check(s, d, v, buf, &out->bytes);
+    int r = check(s, d, v->size, guard_keeps(s, d, v->flags), buf, &out->bytes);
     char name[DIGEST_STR_MAX];
     if (r == 0 || r == ERR_MISMATCH) out->checked++;
     /* Evicted while we were at it, or missing and found so by the reconciliation that ran before. */
@@ -58,20 +69,33 @@ int store_recheck(struct store *s, const struct digest *d) {
     _cleanup_(freep) char *buf = malloc(READ_SIZE);
     if (!buf) return -ENOMEM;
     int64_t bytes = 0;
-    int r = check(s, d, &v, buf, &bytes);
-    if (r != ERR_MISMATCH && r != -EIO) return r;
-    if (v.flags & BLOB_HOSTED) {
+    bool kept = guard_keeps(s, d, v.flags);
+    int r = check(s, d, v.size, kept, buf, &bytes);
+    char name[DIGEST_STR_MAX];
+    if (r == -EIO && kept)
+        log_error("blob_unreadable", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
+    if (r != ERR_MISMATCH && (r != -EIO || kept)) return r;
+    if (kept) {
         struct error err = {0};
         r = quarantine_take(s, d, &err);
         return r < 0 ? r : ERR_MISMATCH;
     }
-    char name[DIGEST_STR_MAX];
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     held_discard(s, d, NULL);
     pthread_mutex_unlock(stripe);
     log_error("blob_rotten", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
     return ERR_MISMATCH;
+}
+
+int store_check_file(struct store *s, const struct digest *d, int64_t size) {
+    _cleanup_(freep) char *buf = malloc(READ_SIZE);
+    if (!buf) return -ENOMEM;
+    int64_t bytes = 0;
+    struct error err = {0};
+    int r = check(s, d, size, true, buf, &bytes);
+    if (r == ERR_MISMATCH && quarantine_take(s, d, &err) < 0) log_error("quarantine_failed", KV_S("why", err.msg));
+    return r;
 }
 
 int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),

@@ -5,7 +5,6 @@ static int start(struct node *n, void **self, struct error *err) {
     (void)err;
     const struct own_names own = {n->config->registry_names, n->addresses, n->config->n_registry_names, n->n_addresses};
     *self = settings_new(n->config->data, &own);
-    store_recall_done(n->store); /* nothing is hosted here */
     return 0;
 }
 

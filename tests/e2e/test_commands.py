@@ -365,7 +365,7 @@ def test_a_hosted_blob_that_is_lost_is_to_be_loaded_again(bench, tmp_path):
         os.truncate(made.central.blob_file(digest), 1) if not os.chmod(made.central.blob_file(digest), 0o644) else None
     made.central.command("verify", check=False)
     done = made.edge.command("pull", "sample/app:v1", check=False)
-    assert done.returncode == 1 and "load it (again) on central" in done.stderr, done
+    assert done.returncode == 1 and "restore with `entrepot-central load" in done.stderr, done
 
 
 def test_rebuild_speaks_to_people(bench, chain):

@@ -1,0 +1,64 @@
+/* What should be held and is not: whoever keeps the hosted images takes it back if its bytes are there again, or says
+ * that they are missing. Thread: serving loop, but for what is marked. */
+#include "common/serve/serve_private.h"
+
+#include "common/core/alloc.h"
+#include "common/core/workpool.h"
+
+#include <stdio.h>
+
+struct restoring {
+    struct work work;
+    struct loop_task back;
+    struct loop *loop;
+    struct exchange *x; /* waits: what was asked is not changed meanwhile */
+    struct registry *registry;
+    struct digest digest;
+    char repo[REPO_STR_MAX];
+    struct error err;
+    int code;
+};
+
+/* Pool of reads. */
+static void run(struct work *w) {
+    struct restoring *t = container_of(w, struct restoring, work);
+    const struct keeper *k = t->registry->cfg.keeper;
+    t->code = k->restore(t->repo, &t->digest, &t->err, k->arg);
+    loop_post(t->loop, &t->back);
+}
+
+static void back(struct loop_task *task) {
+    struct restoring *t = container_of(task, struct restoring, back);
+    struct exchange *x = t->x;
+    if (!exchange_back(x)) {
+        free(t);
+        return;
+    }
+    if (t->code == 0 || t->code == ERR_NOT_FOUND) {
+        /* Held now; or unknown, which the way of all misses says. */
+        if (x->is_manifest)
+            serve_content(x);
+        else
+            serve_blob(x);
+    } else {
+        http_req_note(x->req, "missing");
+        serve_error_status(x->req, 503, REGERR_UNAVAILABLE, t->err.msg);
+    }
+    free(t);
+}
+
+bool serve_restore(struct exchange *x) {
+    struct registry *g = x->registry;
+    if (x->restored || !g->cfg.keeper || !serve_is_hosted(x)) return false;
+    struct restoring *t = xcalloc(1, sizeof(*t));
+    t->work.fn = run;
+    t->back.fn = back;
+    t->loop = http_req_loop(x->req);
+    t->x = x;
+    t->registry = g;
+    t->digest = x->ref.digest;
+    snprintf(t->repo, sizeof(t->repo), "%s", x->repo_str);
+    x->restored = x->waiting = true;
+    workpool_submit(g->cfg.reads, &t->work);
+    return true;
+}
