@@ -135,6 +135,7 @@ static void doctor(json_t *into, void *self) {
         json_t *j = upstream_json(c, i);
         json_object_set_new(j, "ok", json_boolean(probes[i].ok));
         json_object_set_new(j, "message", json_string(probes[i].message));
+        if (probes[i].certificate_time) json_object_set_new(j, "certificate_time", json_true());
         if (probes[i].has_skew) json_object_set_new(j, "clock_skew_s", json_integer(probes[i].skew_s));
         json_array_append_new(list, j);
     }

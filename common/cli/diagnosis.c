@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#define CERTIFICATE_SOON_S (14 * 86400)
 /* Wrong by more than this breaks certificates and tokens (design.md: five minutes are tolerated). */
 enum { SKEW_WARN_S = 30, SKEW_FAIL_S = 300 };
 /* 2025-01-01: no clock of a machine that runs this is earlier. */
@@ -198,18 +199,41 @@ static bool worst_skew(const struct doctor *d, int64_t *skew, const char **whose
     return found;
 }
 
+/* An upstream whose certificate looks expired or not yet valid here; NULL: none. */
+static const char *looks_expired(const struct doctor *d) {
+    const json_t *u, *list = json_object_get(d->doctor, "upstreams");
+    size_t i;
+    json_array_foreach(list, i, u) {
+        if (json_is_true(json_object_get(u, "certificate_time"))) return json_text(u, "name", "an upstream");
+    }
+    return NULL;
+}
+
+static void say_skew(struct doctor_check *c, int64_t skew, const char *whose, const char *expired) {
+    char now[CLOCK_DATE_MAX];
+    bool fails = expired || llabs(skew) > SKEW_FAIL_S;
+    say(c, fails ? DOCTOR_FAIL : DOCTOR_WARN, "%s here is %lld s %s the clock of %s%s%s",
+        clock_date(clock_wall_s(), now), llabs((long long)skew), skew > 0 ? "ahead of" : "behind", whose,
+        expired ? "; that is why certificates look expired or not yet valid, as that of " : "", expired ? expired : "");
+    todo(c, "set the clock, and run a time service (systemd-timesyncd, chrony): certificates and tokens depend on the "
+            "time");
+}
+
 static void check_clock(struct doctor *d, struct doctor_check *c) {
     int64_t skew;
-    const char *whose = "";
+    char now[CLOCK_DATE_MAX];
+    const char *whose = "", *expired = looks_expired(d);
     if (clock_wall_s() < EARLIEST_CLOCK) {
         say(c, DOCTOR_FAIL, "this machine's clock is years behind");
         todo(c, "set it, and run a time service (systemd-timesyncd, chrony)");
+    } else if (!worst_skew(d, &skew, &whose) && expired) {
+        say(c, DOCTOR_WARN, "it is %s here, and the certificate of %s looks expired or not yet valid",
+            clock_date(clock_wall_s(), now), expired);
+        todo(c, "compare that with a clock you trust before anything else");
     } else if (!worst_skew(d, &skew, &whose)) {
         say(c, DOCTOR_OK, "plausible; nobody has answered yet whose clock it could be compared with");
     } else if (llabs(skew) > SKEW_WARN_S) {
-        say(c, llabs(skew) > SKEW_FAIL_S ? DOCTOR_FAIL : DOCTOR_WARN, "%lld s %s the clock of %s",
-            llabs((long long)skew), skew > 0 ? "ahead of" : "behind", whose);
-        todo(c, "run a time service (systemd-timesyncd, chrony): certificates and tokens depend on the time");
+        say_skew(c, skew, whose, expired);
     } else {
         say(c, DOCTOR_OK, "within %lld s of %s", llabs((long long)skew), whose);
     }
@@ -257,6 +281,23 @@ static int ask_v2(const struct doctor *d, bool insecure, struct error *err) {
     return r < 0 ? r : control_ask(ctl, &rq, NULL, err);
 }
 
+/* Says so if the certificate has ended or ends soon: clients refuse it then, whoever has signed it. */
+static bool certificate_ends(struct doctor *d, struct doctor_check *c) {
+    struct error err = {0};
+    char when[CLOCK_DATE_MAX];
+    int64_t end = json_int(d->status, "certificate_not_after", 0), left = end - clock_wall_s();
+    if (end <= 0 || left > CERTIFICATE_SOON_S) return false;
+    int r = ask_v2(d, false, &err);
+    d->insecure = r != 0 && r != ERR_DENIED;
+    if (left <= 0)
+        say(c, DOCTOR_FAIL, "the certificate ended on %s: clients refuse it", clock_date(end, when));
+    else
+        say(c, DOCTOR_WARN, "the certificate ends on %s, in %lld days", clock_date(end, when),
+            (long long)(left / 86400));
+    todo(c, "put a new one into registry.cert_file and registry.key_file: it is taken within 10 s, without a restart");
+    return true;
+}
+
 static void check_tls(struct doctor *d, struct doctor_check *c) {
     struct error err = {0}, without = {0};
     if (needs(c, d->connected, "the registry port was not reached")) return;
@@ -266,9 +307,12 @@ static void check_tls(struct doctor *d, struct doctor_check *c) {
             d->facts.loopback ? " (not for loopback)" : "; client-config does so");
         return;
     }
+    if (certificate_ends(d, c)) return;
     int r = ask_v2(d, false, &err);
     if (r == 0 || r == ERR_DENIED) {
-        say(c, DOCTOR_OK, "the certificate is valid for %s", d->facts.host);
+        char until[CLOCK_DATE_MAX];
+        say(c, DOCTOR_OK, "the certificate is valid for %s until %s", d->facts.host,
+            clock_date(json_int(d->status, "certificate_not_after", 0), until));
         return;
     }
     r = ask_v2(d, true, &without);

@@ -138,6 +138,12 @@ static void print_status(const json_t *doc) {
     table_cell(&t, "registry");
     table_cellf(&t, "%s://%s (listens on %s)", json_is_true(json_object_get(a, "tls")) ? "https" : "http",
                 json_text(doc, "client_address", "?"), json_text(a, "registry", "?"));
+    int64_t end = json_int(doc, "certificate_not_after", 0);
+    char until[CLOCK_DATE_MAX];
+    if (end > 0) {
+        table_cell(&t, "certificate");
+        table_cellf(&t, "%s %s", end > clock_wall_s() ? "good until" : "ended on", clock_date(end, until));
+    }
     row(&t, "admin", json_text(a, "admin", "?"));
     row(&t, "data", json_text(doc, "data", "?"));
     row(&t, "config", json_text(doc, "config_file", "defaults, no file"));

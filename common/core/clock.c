@@ -1,6 +1,8 @@
 /* Clocks, with a door for tests to set them. Thread: any. */
 #include "common/core/clock.h"
 
+#include <stdio.h>
+
 #include <stdatomic.h>
 #include <time.h>
 
@@ -32,4 +34,12 @@ int64_t clock_wall_s(void) {
 void clock_set_fake(int64_t ms, int64_t wall_s) {
     atomic_store_explicit(&fake_wall_s, wall_s, memory_order_relaxed);
     atomic_store_explicit(&fake_ms, ms, memory_order_relaxed);
+}
+
+char *clock_date(int64_t wall_s, char out[CLOCK_DATE_MAX]) {
+    time_t t = (time_t)wall_s;
+    struct tm tm;
+    if (!gmtime_r(&t, &tm) || strftime(out, CLOCK_DATE_MAX, "%Y-%m-%d %H:%M UTC", &tm) == 0)
+        snprintf(out, CLOCK_DATE_MAX, "an unknown date");
+    return out;
 }

@@ -9,6 +9,9 @@ int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 /* Seconds since the epoch, UTC. */
 int64_t clock_wall_s(void);
+/* "2026-11-28 16:33 UTC", for people. Returns out. */
+#define CLOCK_DATE_MAX 40
+char *clock_date(int64_t wall_s, char out[CLOCK_DATE_MAX]);
 /* Test only: from now on all three clocks answer from `ms` (monotonic) and `wall_s`; ms < 0 returns to the real clocks.
  */
 void clock_set_fake(int64_t ms, int64_t wall_s);

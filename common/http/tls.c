@@ -2,6 +2,7 @@
 #include "common/http/tls.h"
 
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 #include "common/core/file.h"
 
 #include <openssl/err.h>
@@ -42,11 +43,33 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, 
     return SSL_TLSEXT_ERR_OK;
 }
 
-static int64_t end_of(const SSL_CTX *ctx) {
-    const X509 *cert = SSL_CTX_get0_certificate(ctx);
+static int64_t seconds_of(const ASN1_TIME *time) {
     struct tm tm;
-    if (!cert || !ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm)) return 0;
-    return (int64_t)timegm(&tm);
+    return time && ASN1_TIME_to_tm(time, &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
+static int64_t end_of(const SSL_CTX *ctx) {
+    return seconds_of(X509_get0_notAfter(SSL_CTX_get0_certificate(ctx)));
+}
+
+static int64_t begin_of(const SSL_CTX *ctx) {
+    return seconds_of(X509_get0_notBefore(SSL_CTX_get0_certificate(ctx)));
+}
+
+static bool is_good_now(const SSL_CTX *ctx) {
+    int64_t now = clock_wall_s();
+    return now >= begin_of(ctx) && now < end_of(ctx);
+}
+
+/* What clients would refuse never takes the place of what they accept. */
+static int check_better(const struct tls_server *t, const SSL_CTX *fresh, struct error *err) {
+    if (!t->ctx || is_good_now(fresh) || !is_good_now(t->ctx)) return 0;
+    bool ended = clock_wall_s() >= end_of(fresh);
+    char when[CLOCK_DATE_MAX], kept[CLOCK_DATE_MAX];
+    clock_date(ended ? end_of(fresh) : begin_of(fresh), when);
+    clock_date(t->not_after, kept);
+    return error_set(err, ERR_INVALID, "certificate %s %s %s; the one in use, good until %s, is kept", t->cert_file,
+                     ended ? "ended on" : "is not valid before", when, kept);
 }
 
 /* A key with a passphrase is an error, not a question on somebody's terminal. */
@@ -160,6 +183,11 @@ int tls_server_reload(struct tls_server *t, struct error *err) {
     SSL_CTX *ctx;
     int r = load(t, &ctx, err);
     if (r < 0) return r;
+    r = check_better(t, ctx, err);
+    if (r < 0) {
+        SSL_CTX_free(ctx);
+        return r;
+    }
     pthread_mutex_lock(&t->lock);
     SSL_CTX *old = t->ctx;
     t->ctx = ctx;

@@ -11,8 +11,9 @@ struct tls_server;
 
 /* Loads PEM files. TLS 1.2 and 1.3, ALPN http/1.1, kTLS asked for (used where the kernel has it). */
 int tls_server_new(struct tls_server **out, const char *cert_file, const char *key_file, struct error *err) must_check;
-/* Reads the files again if either changed (mtime, size or inode); on failure keeps what it has. 1: reloaded, 0:
- * unchanged, else error. */
+/* Reads the files again if either changed (mtime, size or inode); on failure keeps what it has, and so it does where a
+ * certificate that has ended, or has not begun, would replace one that is good. 1: reloaded, 0: unchanged, else error.
+ */
 int tls_server_reload(struct tls_server *t, struct error *err) must_check;
 /* Any thread: a counted reference to the current context (SSL_CTX_free it). */
 SSL_CTX *tls_server_ctx(struct tls_server *t);

@@ -77,6 +77,8 @@ METRIC_FAMILY(BREAKER_OPEN, GAUGE, "entrepot_source_breaker_open", "source", NUL
               "1 while a source is left alone because it failed, 0.5 while it is probed, else 0.")
 METRIC(CENTRAL_REACHABLE, GAUGE, "entrepot_central_reachable", "1 if central answered last, else 0.")
 METRIC(CATALOGUE_SEQUENCE, GAUGE, "entrepot_catalogue_sequence", "Last sequence number of the catalogue known here.")
+METRIC_FAMILY(CERTIFICATE_END, GAUGE, "entrepot_certificate_not_after_seconds", "port", NULL,
+              "When the certificate of a port ends, as Unix time.")
 METRIC_FAMILY(LONGEST_STALL, GAUGE, "entrepot_loop_longest_stall_seconds", "loop", NULL,
               "Longest time an event loop was kept from its work since the last time this was read.")
 METRIC_FAMILY(BUILD_INFO, GAUGE, "entrepot_build_info", "version", "node", "Always 1; the labels say what runs.")

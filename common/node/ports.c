@@ -90,15 +90,23 @@ static void on_node_request(struct http_req *req, void *arg) {
 }
 
 static void on_v2(struct http_req *req, void *arg) {
-    registry_handle(((struct node *)arg)->registry, req, &(struct caller){CALLER_SOCKET});
+    registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){CALLER_SOCKET});
+}
+
+/* Nothing for the fleet port: its certificate is of our own making, and good for years. */
+static void collect_certificate(struct metric_page *page, void *arg) {
+    const struct ports *p = arg;
+    if (p->tls) metric_label_set(page, FAMILY_CERTIFICATE_END, "registry", NULL, (double)tls_server_not_after(p->tls));
 }
 
 static void status(json_t *into, void *arg) {
-    parts_status(arg, into);
+    const struct ports *p = arg;
+    if (p->tls) json_object_set_new(into, "certificate_not_after", json_integer(tls_server_not_after(p->tls)));
+    parts_status(p->node, into);
 }
 
 static void doctor(json_t *into, void *arg) {
-    parts_doctor(arg, into);
+    parts_doctor(((struct ports *)arg)->node, into);
 }
 
 /* --- opening --- */
@@ -153,7 +161,7 @@ static void make_api(struct ports *p) {
         .status = status,
         .doctor = doctor,
         .v2 = on_v2,
-        .arg = n,
+        .arg = p,
     };
     p->api = api_new(&hooks);
 }
@@ -249,11 +257,13 @@ int ports_open(struct ports **out, struct node *n, const struct ports_config *cf
     read_proxies(p);
     parts_routes(n, &p->routes);
     int r = open_all(p, err);
-    if (r < 0)
+    if (r < 0) {
         ports_free(p);
-    else
-        *out = p;
-    return r;
+        return r;
+    }
+    metrics_collect(collect_certificate, p);
+    *out = p;
+    return 0;
 }
 
 struct tls_server *ports_tls(struct ports *p) {
@@ -305,6 +315,7 @@ void ports_free_servers(struct ports *p) {
 
 void ports_free(struct ports *p) {
     if (!p) return;
+    metrics_uncollect(collect_certificate, p);
     ports_free_servers(p);
     if (p->api) api_free(p->api);
     tls_server_free(p->tls);

@@ -18,6 +18,7 @@ struct probe {
     char proxy[160]; /* that may have answered itself; "": none */
     char content_type[64];
     char message[256];
+    bool certificate_time; /* its certificate looks expired or not yet valid, by our clock */
     bool has_skew;
     int64_t skew_s; /* our time less theirs */
 };

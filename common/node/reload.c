@@ -3,6 +3,7 @@
 
 #include "common/config/config_tree.h"
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 #include "common/core/digest.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
@@ -21,7 +22,11 @@ static const char *reload_certificate(struct reload *r) {
     struct error err = {0};
     if (!r->tls) return "none configured";
     int code = tls_server_reload(r->tls, &err);
-    if (code > 0) log_info("certificate_reloaded", KV_I("not_after", tls_server_not_after(r->tls)));
+    if (code > 0) {
+        char until[CLOCK_DATE_MAX];
+        log_info("certificate_reloaded", KV_I("not_after", tls_server_not_after(r->tls)),
+                 KV_S("good_until", clock_date(tls_server_not_after(r->tls), until)));
+    }
     if (code < 0) log_error("certificate_not_reloaded", KV_S("why", err.msg));
     return code > 0 ? "read anew" : code == 0 ? "unchanged" : "refused, the old one stays";
 }

@@ -3,13 +3,16 @@
 import mmap
 import os
 import struct
+import time
+from email.utils import formatdate
 
 import pytest
 
-from lab import images, raw
+from lab import images, pki, raw
 from lab.base import MiB, run, wait_until
 from lab.faulty import Fault
 from lab.nodes import SANITIZERS
+from lab.scripted import Scripted
 
 HERE = os.path.dirname(__file__)
 YEAR = 365 * 86400
@@ -87,3 +90,28 @@ def test_a_clock_that_jumps_cuts_no_download_and_keeps_no_tag(bench, tmp_path, j
         assert node.json("verify")["bad"] == 0
         node.restart()
     assert raw.manifest(made.edge.port, NAME, "v1").status == 200
+
+
+@pytest.mark.parametrize("days", [5, -5])
+def test_doctor_names_a_wrong_clock_when_certificates_look_expired_or_not_yet_valid(bench, tmp_path, days):
+    clock = Clock(tmp_path)
+    clock.ahead(days * 86400)
+    cert, key = pki.self_signed(bench.place("pki"), "partner")  # good for two days, as of now
+    date = formatdate(time.time(), usegmt=True)
+    up = bench.add(Scripted(lambda r: (404, {"Date": date}, b""), tls=pki.serving(cert, key)))
+    central = bench.central(("partner.example", up.url), settings={"default_upstream": '""'}, env=clock.env, ca_file=str(cert))
+    assert raw.manifest(central.port, "partner.example/library/app", "v1").status == 502
+    lines = central.command("doctor", check=False).stdout.splitlines()
+    failed = [line for line in lines if "FAIL" in line.upper()]
+    assert "clock" in failed[0] and "certificates look expired or not yet valid" in failed[0], lines
+    assert ("ahead of" if days > 0 else "behind") in failed[0]
+
+
+def test_the_end_of_the_nodes_own_certificate_is_told(bench, tmp_path):
+    cert, key = pki.self_signed(bench.place("pki"), "own")  # for two days
+    central = bench.central(("docker.io", "http://127.0.0.1:9"), settings={"registry.cert_file": cert, "registry.key_file": key})
+    end = central.metric("entrepot_certificate_not_after_seconds", port="registry")
+    assert 86400 < end - time.time() < 3 * 86400
+    date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end))
+    assert f"good until {date}" in central.command("status").stdout
+    assert f"the certificate ends on {date}, in " in central.command("doctor", check=False).stdout

@@ -29,11 +29,11 @@ class Scripted:
     """answer(request) gives (status, headers, body), raw bytes after which the connection is closed, or None: closed without an answer.
     headers: a dict (a list of values: several lines; None: none, not even a Content-Length)."""
 
-    def __init__(self, answer, host=HOST):
-        self.answer, self.seen = answer, []
+    def __init__(self, answer, host=HOST, tls=None):
+        self.answer, self.seen, self.tls = answer, [], tls
         self.socket = socket.create_server((host, 0))
         self.host, self.port = self.socket.getsockname()[:2]
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def start(self):
@@ -54,7 +54,7 @@ class Scripted:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
-        with client, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self.tls.wrap_socket(client, server_side=True) if self.tls else client as client:
             while head := self._head(client):
                 request = Request(head, self)
                 self.seen.append(request)

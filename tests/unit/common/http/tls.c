@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/core/clock.h"
 #include "common/http/tls.h"
 
 #include <openssl/pem.h>
@@ -124,6 +125,44 @@ static void reload_takes_what_changed_and_keeps_what_works(void **state) {
 }
 
 /* Opened as a file is, it would hold whoever reads it until somebody writes. */
+/* As make, but its end was an hour ago. */
+static void write_expired(const char *c, const char *k) {
+    FILE *f = fopen(k, "r");
+    EVP_PKEY *own = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    fclose(f);
+    f = fopen(c, "r");
+    X509 *x = PEM_read_X509(f, NULL, NULL, NULL);
+    fclose(f);
+    X509_gmtime_adj(X509_getm_notBefore(x), -86400);
+    X509_gmtime_adj(X509_getm_notAfter(x), -3600);
+    assert_true(X509_sign(x, own, EVP_sha256()) > 0);
+    f = fopen(c, "w");
+    assert_int_equal(PEM_write_X509(f, x), 1);
+    fclose(f);
+    X509_free(x);
+    EVP_PKEY_free(own);
+}
+
+static void an_expired_certificate_never_replaces_a_good_one(void **state) {
+    (void)state;
+    struct tls_server *t;
+    struct error err = {0};
+    make(cert, key);
+    assert_int_equal(tls_server_new(&t, cert, key, &err), 0);
+    int64_t end = tls_server_not_after(t);
+    write_expired(cert, key);
+    assert_int_equal(tls_server_reload(t, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "ended on 20"));
+    assert_non_null(strstr(err.msg, "is kept"));
+    assert_int_equal(tls_server_not_after(t), end);
+    /* By a clock that is 30 years ahead the one in use is no good either: what comes is taken. */
+    clock_set_fake(1000, (int64_t)time(NULL) + 30L * 365 * 86400);
+    assert_int_equal(tls_server_reload(t, &err), 1);
+    assert_true(tls_server_not_after(t) < end);
+    clock_set_fake(-1, 0);
+    tls_server_free(t);
+}
+
 static void a_fifo_is_no_certificate_and_no_key(void **state) {
     (void)state;
     make(cert, key);
@@ -207,6 +246,7 @@ int main(void) {
         IN_DIR(unwritable_place_is_an_error),
         IN_DIR(certificate_tells_its_end),
         IN_DIR(reload_takes_what_changed_and_keeps_what_works),
+        IN_DIR(an_expired_certificate_never_replaces_a_good_one),
         IN_DIR(a_fifo_is_no_certificate_and_no_key),
         IN_DIR(the_whole_chain_is_taken_and_a_broken_one_refused),
         IN_DIR(key_with_a_passphrase_is_an_error),
