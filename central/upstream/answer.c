@@ -1,7 +1,7 @@
 /* Checks of a wanted answer: acceptable in itself, and the same as an earlier try's. Thread: the fetch loop. */
 #include "central/upstream/link.h"
 #include "central/upstream/request.h"
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 
 #include <string.h>
 

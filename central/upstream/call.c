@@ -6,7 +6,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 
 #define SMALL_BODY_MAX (16 * MiB) /* of anything but a blob, if the caller sets no limit */
 

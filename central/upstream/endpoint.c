@@ -11,7 +11,7 @@
 #include "common/oci/request.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 
 #define SOUR_MS 10000
 /* Long enough that a slow body which goes on elsewhere does not come back before its slowness has become what is usual

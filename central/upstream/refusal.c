@@ -12,7 +12,7 @@
 #include "central/upstream/redirect.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 
 #define REFUSAL_BYTES_MAX (64 * 1024) /* read on, to keep the connection, up to here */
 #define REFUSAL_MS 3000
@@ -146,7 +146,7 @@ void up_refusal_over(struct up_request *r) {
         up_unauthorized(r);
     } else if (r->status == 429) {
         limited(r, &end);
-    } else if (r->status == 408 || (r->status >= 500 && r->status != 501)) {
+    } else if (failure_next(&end) != FAILURE_ASK_OTHER) {
         server_failed(r, &end);
     } else {
         up_refused(r, &end);

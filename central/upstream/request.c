@@ -16,7 +16,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 
 bool up_wants_head(const struct up_request *r) {
     return r->rq.kind == FETCH_MANIFEST_HEAD || r->rq.kind == FETCH_BLOB_HEAD;
@@ -88,23 +88,6 @@ bool up_survives(struct up_request *r) {
 
 /* --- choosing --- */
 
-/* Which failure tells most about why there is no answer: a clear no counts only if nobody failed to answer. */
-static int weight(int code) {
-    static const int by_weight[] = {ERR_NOT_FOUND, ERR_UNREACHABLE, ERR_TIMEOUT,
-                                    ERR_UPSTREAM,  ERR_DENIED,      ERR_RATE_LIMITED};
-    for (size_t i = 0; i < ARRAY_LEN(by_weight); i++) {
-        if (by_weight[i] == code) return (int)i + 1;
-    }
-    return 4;
-}
-
-/* Of one endpoint the latest counts. */
-static void note(struct up_request *r, const struct fetch_end *end) {
-    if (r->worst.code && r->worst_of != r->e && weight(end->code) <= weight(r->worst.code)) return;
-    r->worst = *end;
-    r->worst_of = r->e;
-}
-
 /* Nobody was asked: every endpoint is down, or its pull limit is used up. */
 static void explain_nobody(struct up_request *r) {
     struct upstream *u = r->f.u;
@@ -119,11 +102,11 @@ static void explain_nobody(struct up_request *r) {
             least = wait;
     }
     if (least > 0) {
-        fetch_end_set(&r->worst, ERR_RATE_LIMITED, "the pull limit of %.100s is used up for %lld s", u->cfg->name,
-                      (long long)least);
-        r->worst.retry_after_s = least;
+        fetch_end_set(&r->failures.told, ERR_RATE_LIMITED, "the pull limit of %.100s is used up for %lld s",
+                      u->cfg->name, (long long)least);
+        r->failures.told.retry_after_s = least;
     } else {
-        fetch_end_set(&r->worst, ERR_UNREACHABLE, "%.80s cannot be reached: %.160s", u->cfg->name,
+        fetch_end_set(&r->failures.told, ERR_UNREACHABLE, "%.80s cannot be reached: %.160s", u->cfg->name,
                       down && down->last_error[0] ? down->last_error : "no usable endpoint is configured");
     }
 }
@@ -170,13 +153,13 @@ static void choose(struct up_request *r) {
         rest(r);
         return;
     }
-    if (!r->worst.code) explain_nobody(r);
-    up_finish(r, &r->worst);
+    if (!r->failures.told.code) explain_nobody(r);
+    up_finish(r, &r->failures.told);
 }
 
 void up_failed(struct up_request *r, const struct fetch_end *end) {
     up_stop_try(r);
-    note(r, end);
+    failure_note(&r->failures, r->e, end);
     log_debug("upstream_try_failed", KV_S("upstream", r->f.u->cfg->name), KV_S("endpoint", r->e->url),
               KV_S("request", r->rq.request_id), KV_S("why", end->msg));
     r->tried |= r->e->bit;
@@ -186,7 +169,7 @@ void up_failed(struct up_request *r, const struct fetch_end *end) {
 
 void up_refused(struct up_request *r, const struct fetch_end *end) {
     up_stop_try(r);
-    note(r, end);
+    failure_note(&r->failures, r->e, end);
     r->tried |= r->e->bit;
     r->refused |= r->e->bit;
     choose(r);
@@ -237,10 +220,10 @@ struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, c
     r->arg = arg;
     r->rq = *rq;
     if (rq->query) r->rq.query = xstrdup(rq->query);
-    for (unsigned i = 0; rq->liar && i < u->n_endpoints; i++) {
-        if (strcmp(u->endpoints[i].url, rq->liar) == 0) endpoint_avoid(&u->endpoints[i], "it sent wrong bytes");
+    for (unsigned i = 0; rq->avoid_origin && i < u->n_endpoints; i++) {
+        if (strcmp(u->endpoints[i].url, rq->avoid_origin) == 0) endpoint_avoid(&u->endpoints[i], "it sent wrong bytes");
     }
-    r->rq.liar = NULL;
+    r->rq.avoid_origin = NULL;
     buf_init(&r->refusal_body, UP_REFUSAL_SHOWN_MAX);
     timer_init(&r->timer, u->loop, on_timer, r);
     r->f.next = u->fetches;

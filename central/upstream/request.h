@@ -4,6 +4,7 @@
 #define ENTREPOT_CENTRAL_UPSTREAM_REQUEST_H
 
 #include "central/upstream/upstream_private.h"
+#include "common/source/failure.h"
 
 enum up_step {
     UP_QUEUED,   /* for one of max_parallel */
@@ -40,8 +41,7 @@ struct up_request {
     unsigned round, waits;
     bool worth_retrying;
     int64_t began_ms, sent_us;
-    struct fetch_end worst; /* the most telling failure */
-    const struct endpoint *worst_of;
+    struct failures failures; /* of endpoints */
 
     /* Where this try goes, if not straight to the endpoint. */
     char *url;

@@ -13,7 +13,7 @@
 #include "common/core/buf.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 
 #define ENTRIES_MAX 1024
 #define CONNECT_MS 4000

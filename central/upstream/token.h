@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_TOKEN_H
 #define ENTREPOT_CENTRAL_UPSTREAM_TOKEN_H
 
-#include "common/fill/source.h"
+#include "common/source/source.h"
 #include "common/http/client.h"
 
 #define TOKEN_MAX (16 * 1024)

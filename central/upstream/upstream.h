@@ -5,7 +5,7 @@
 #define ENTREPOT_CENTRAL_UPSTREAM_UPSTREAM_H
 
 #include "central/config/central_config.h"
-#include "common/fill/source.h"
+#include "common/source/source.h"
 #include "common/http/client.h"
 
 struct upstream;

@@ -26,7 +26,7 @@ struct upstreams {
     } * probed; /* of each upstream, by doctor */
 };
 
-static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg) {
+static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
     struct upstreams *c = arg;
     long i = repo->upstream[0] ? central_upstream_index(c->cfg, repo->upstream) : -1;
     if (i < 0) return 0;

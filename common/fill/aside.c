@@ -173,7 +173,7 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         int64_t piece = (a->at - 1) / PIECE_SIZE;
         if (a->at % PIECE_SIZE == 0 && !piece_fits(a, piece)) {
             f->aside_lied = true;
-            f->liar = a->origin;
+            f->avoid_origin = a->origin;
             failed(a);
             return;
         }
@@ -214,10 +214,10 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const char *
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = start,
         .length = end - start,
-        .liar = f->liar,
+        .avoid_origin = f->avoid_origin,
         .doubted = f->lies[f->source] > 0 || f->aside_lied,
     };
-    f->liar = NULL;
+    f->avoid_origin = NULL;
     memcpy(rq.request_id, request_id, sizeof(rq.request_id));
     a->fetch = fetch_start(f->sources[f->source], &rq, &aside_events, a);
 }

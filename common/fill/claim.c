@@ -10,10 +10,11 @@ struct claim {
     struct fill_shard *shard;
     struct fill_reader *reader;
     void (*answered)(struct fill_shard *sh, struct fill_reader *r, const struct fetch_end *end);
-    struct source *sources[FILL_SOURCES_MAX];
+    struct source *sources[SOURCES_MAX];
     unsigned n_sources, source;
     struct fetch *fetch;
     struct timer start;
+    struct failures failures;
     struct fetch_end end;
 };
 
@@ -46,7 +47,8 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct claim *c = arg;
     c->fetch = NULL;
-    if (e->code == 0 || c->source == 0 || e->code != ERR_NOT_FOUND) c->end = *e;
+    if (e->code != 0) failure_note(&c->failures, c->sources[c->source], e);
+    c->end = e->code != 0 ? c->failures.told : *e;
     c->source++;
     if (e->code != 0 && c->source < c->n_sources)
         ask(c);

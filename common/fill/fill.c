@@ -240,28 +240,14 @@ void fill_stop(struct fill *f) {
     fill_fail(f, &end);
 }
 
-/* How telling a failure is for the client: the highest one is shown. */
-static int weight(int code) {
-    switch (code) {
-    case ERR_NOT_FOUND:
-        return 1;
-    case ERR_DENIED:
-        return 2;
-    case ERR_RATE_LIMITED:
-        return 3;
-    default:
-        return 4;
-    }
-}
-
 static void note_failure(struct fill *f, const struct fetch_end *end) {
-    if (!f->worst.code) {
+    if (!f->failures.told.code) {
         struct fetch_end *first = malloc(sizeof(*first));
         if (!first) abort();
         *first = *end;
         atomic_store_explicit(&f->trouble, first, memory_order_release);
     }
-    if (!f->worst.code || weight(end->code) >= weight(f->worst.code)) f->worst = *end;
+    failure_note(&f->failures, f->sources[f->source], end);
 }
 
 static void on_retry(void *arg) {
@@ -303,8 +289,6 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
     /* A manifest is fetched whole each time: some of it is no progress. */
     bool got_bytes = f->written > f->fetch_from && !f->spec.manifest;
     unsigned s = f->source;
-    bool may_pass = end->code == ERR_UPSTREAM || end->code == ERR_TIMEOUT || end->code == ERR_UNREACHABLE ||
-                    end->code == ERR_MISMATCH;
     log_info("source_failed", KV_S("source", f->sources[s]->name), KV_S("why", end->msg), KV_I("have", f->written),
              KV_S("request_id", f->spec.request_id));
     note_failure(f, end);
@@ -315,12 +299,7 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
     if (f->n_sources == 1 && wait_for_return(f, end)) return;
     if (end->code == ERR_MISMATCH) f->lies[s]++;
     f->tries[s] = got_bytes && end->code != ERR_MISMATCH ? 0 : (unsigned char)(f->tries[s] + 1);
-    /* Whoever answers with an error has tried again itself, so far as that is of use; if each tier did, one request
-     * would come down on the last of them many times. 503: it is busy, or about to restart. */
-    bool final = f->written == 0 && end->status >= 400 && end->status != 503;
-    bool again = may_pass && !final && f->tries[s] < TRIES_MAX && f->lies[s] < LIES_MAX && end->code != ERR_UNREACHABLE;
-    /* A 416 or 404 in the middle of a file is a source that has changed its mind: final for it. */
-    if (!again) f->tries[s] = TRIES_MAX;
+    if (failure_next_of_source(end, f->written > 0) != FAILURE_ASK_AGAIN) f->tries[s] = TRIES_MAX;
     for (unsigned i = 1; i <= f->n_sources; i++) {
         unsigned next = (s + i) % f->n_sources;
         if (f->tries[next] >= TRIES_MAX || f->lies[next] >= LIES_MAX) continue;
@@ -329,8 +308,8 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
         timer_set(&f->retry, wait);
         return;
     }
-    struct fetch_end worst = f->worst;
-    fill_fail(f, &worst);
+    struct fetch_end told = f->failures.told;
+    fill_fail(f, &told);
 }
 
 /* STEP_CHECKING is over after a fetch that had failed. */
@@ -349,7 +328,7 @@ void fill_source_lied(struct fill *f, const char *what) {
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
     nobody_sends(f);
-    f->liar = f->origin;
+    f->avoid_origin = f->origin;
     /* What it sent before stays, as far as it is not known to be wrong. */
     if (!intake_flush(f)) return;
     fetch_end_set(&f->last, ERR_MISMATCH, "%s sent %s", f->sources[f->source]->name, what);
@@ -542,8 +521,8 @@ static const struct fetch_events fetch_events = {on_head, on_data, on_done, on_l
 
 void fill_fetch(struct fill *f) {
     if (f->n_sources == 0) {
-        struct fetch_end worst = f->worst;
-        fill_fail(f, &worst);
+        struct fetch_end told = f->failures.told;
+        fill_fail(f, &told);
         return;
     }
     if (absorb(f)) return;
@@ -564,7 +543,7 @@ void fill_fetch(struct fill *f) {
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = f->written,
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
-        .liar = f->liar,
+        .avoid_origin = f->avoid_origin,
         .doubted = f->lies[f->source] > 0,
     };
     if (f->spec.manifest && f->written > 0) {
@@ -573,7 +552,7 @@ void fill_fetch(struct fill *f) {
         rq.offset = 0;
     }
     memcpy(rq.request_id, f->spec.request_id, sizeof(rq.request_id));
-    f->liar = NULL;
+    f->avoid_origin = NULL;
     f->step = STEP_FETCHING;
     f->paused = false;
     f->fetch_from = f->written;
@@ -616,7 +595,7 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
         atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
         cfg->ask_catalogue(f, spec, cfg->arg);
     }
-    if (f->n_sources == 0) fetch_end_no_source(&f->worst);
+    if (f->n_sources == 0) fetch_end_no_source(&f->failures.told);
     fill_open(f, apart);
     return f;
 }

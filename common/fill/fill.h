@@ -13,7 +13,7 @@
 #define ENTREPOT_FILL_FILL_H
 
 #include "common/core/loop.h"
-#include "common/fill/supply.h"
+#include "common/source/supply.h"
 #include "common/store/store.h"
 
 struct fill_engine;
@@ -37,7 +37,7 @@ struct fill_engine_config {
     struct store *store;
     struct workpool *pool;
     /* Fetch loop: the sources to try for it, in order. Returns their number; 0 means nobody could have it. */
-    unsigned (*sources)(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg);
+    unsigned (*sources)(const struct fill_spec *spec, struct source *out[SOURCES_MAX], void *arg);
     /* Fetch loop; NULL: none. A fill has begun: look up what the catalogue knows and tell it by fill_advise, whenever.
      * The fill is kept alive until fill_advise was called exactly once. */
     void (*ask_catalogue)(struct fill *f, const struct fill_spec *spec, void *arg);

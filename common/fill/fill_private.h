@@ -5,6 +5,7 @@
 #include "common/core/log.h"
 #include "common/core/map.h"
 #include "common/fill/fill.h"
+#include "common/source/failure.h"
 #include "common/store/part.h"
 
 /* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. */
@@ -113,15 +114,15 @@ struct fill {
     int64_t disproved; /* the piece that the catalogue disproved last; -1 none */
     uint8_t disproof[PIECE_PROOF_MAX];
     bool advice_pending;
-    struct source *sources[FILL_SOURCES_MAX];
-    unsigned char tries[FILL_SOURCES_MAX]; /* tries in a row that brought no byte */
-    unsigned char lies[FILL_SOURCES_MAX];  /* times its bytes did not match */
+    struct source *sources[SOURCES_MAX];
+    unsigned char tries[SOURCES_MAX]; /* tries in a row that brought no byte */
+    unsigned char lies[SOURCES_MAX];  /* times its bytes did not match */
     unsigned n_sources, source;
     struct fetch *fetch;
     int64_t fetch_from;
-    const char *origin, *liar; /* within the source: who sends; whose bytes did not match */
-    int64_t gone_since_ms;     /* the source cannot be reached since; 0: it can */
-    struct fetch_end worst;    /* the most telling failure so far */
+    const char *origin, *avoid_origin; /* within the source: who sends; whose bytes did not match */
+    int64_t gone_since_ms;             /* the source cannot be reached since; 0: it can */
+    struct failures failures;          /* of its sources */
     struct reader_list readers;
     struct timer retry, tick, linger;
     int64_t tick_written, rate; /* bytes a second */

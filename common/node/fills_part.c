@@ -2,7 +2,7 @@
  * says of each function; what fills call, on the fetch loop. */
 #include "common/node/part.h"
 
-static unsigned sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
+static unsigned sources(const struct fill_spec *spec, struct source *out[SOURCES_MAX], void *arg) {
     const struct supply *s = ((struct node *)arg)->supply;
     return s->sources(&spec->repo, out, s->arg);
 }

@@ -13,7 +13,7 @@
 
 #include "common/access/route.h"
 #include "common/fill/ledger.h"
-#include "common/fill/supply.h"
+#include "common/source/supply.h"
 #include "common/http/client.h"
 #include "common/metrics/metrics.h"
 #include "common/config/node_config.h"

@@ -4,6 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
+#include "common/source/failure.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,11 +42,11 @@ struct question {
     char *key;
     struct fetch_request rq; /* query is owned by the first waiter, who then has no deadline */
     struct waiter *waiters;
-    struct source *sources[FILL_SOURCES_MAX];
+    struct source *sources[SOURCES_MAX];
     unsigned n_sources, source;
     struct fetch *fetch;
     struct ask_answer *answer;
-    struct fetch_end worst;
+    struct failures failures;
     struct buf body;
 };
 
@@ -151,7 +152,7 @@ static int64_t lifetime_ms(const struct question *q) {
         /* What central hosts costs no upstream anything to ask for, and who has just loaded it pulls it next. */
         return q->rq.repo.upstream[0] ? q->asker->cfg.negative_ms : 0;
     default:
-        return q->answer->end.unasked ? 0 : FAILURE_MS;
+        return q->answer->end.not_sent ? 0 : FAILURE_MS;
     }
 }
 
@@ -230,21 +231,19 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
 }
 
 static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
-    (void)fetch;
     struct question *q = arg;
     q->fetch = NULL;
     struct fetch_end *end = &q->answer->end;
     *end = *e;
     q->source++;
     if (end->code == 0 && q->rq.kind == FETCH_MANIFEST) judge_manifest(q);
-    /* A "no" from one source is outweighed by another's failure: only all together can say no. */
-    if (end->code != 0 && (!q->worst.code || q->worst.code == ERR_NOT_FOUND)) q->worst = *end;
+    if (end->code != 0) failure_note(&q->failures, fetch->source, end);
     if (end->code != 0 && q->source < q->n_sources) {
         buf_clear(&q->body);
         ask_one(q);
         return;
     }
-    if (end->code != 0) *end = q->worst;
+    if (end->code != 0) *end = q->failures.told;
     finish(q);
 }
 

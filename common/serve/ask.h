@@ -33,7 +33,7 @@ struct asker_config {
     struct loop *loop; /* fetch loop */
     int64_t negative_ms;
     int64_t answer_within_ms; /* who asks for a manifest or a blob is told ERR_TIMEOUT then; the question goes on */
-    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg);
+    unsigned (*sources)(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg);
     void *arg;
 };
 struct asker *asker_new(const struct asker_config *cfg);

@@ -6,7 +6,7 @@
 #include "common/access/caller.h"
 #include "common/fill/fill.h"
 #include "common/fill/ledger.h"
-#include "common/fill/supply.h"
+#include "common/source/supply.h"
 #include "common/http/server.h"
 #include "common/serve/keeper.h"
 #include "common/serve/policy.h"

@@ -5,7 +5,7 @@
 #include "edge/pull/central_source.h"
 
 #include "common/core/clock.h"
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 #include "common/serve/doubt.h"
 #include "common/http/settings_header.h"
 #include "common/wire/wire.h"
@@ -125,14 +125,14 @@ static void unreachable(struct central_source *c, struct fetch_end *e) {
         fetch_end_set(e, ERR_UNREACHABLE,
                       "central at %s cannot be reached for %lld s (%s); what this edge holds is served", c->url,
                       (long long)seconds_since(&s), s.last_error);
-    e->unasked = true;
+    e->not_sent = true;
 }
 
 /* What was decided under these settings is refused: central goes by others. */
 static void refused_outdated(struct central_source *c, struct fetch_end *e, uint64_t settings) {
     fetch_end_set(e, ERR_OUTDATED, "central goes by other settings than this edge: what the name means is being asked");
     e->status = SETTINGS_REFUSED;
-    e->unasked = true; /* nothing is to be remembered of it */
+    e->not_sent = true; /* nothing is to be remembered of it */
     if (settings == settings_version(c->settings) && c->outdated) c->outdated(c->outdated_arg);
 }
 

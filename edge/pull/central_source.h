@@ -5,7 +5,7 @@
 #ifndef ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
 #define ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
 
-#include "common/fill/source.h"
+#include "common/source/source.h"
 #include "common/http/client.h"
 #include "edge/link/breaker.h"
 #include "edge/link/settings.h"

@@ -60,7 +60,7 @@ static int64_t fresh_for_ms(const struct repo_name *repo, void *arg) {
     return 0;
 }
 
-static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg) {
+static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
     (void)repo;
     out[0] = central_source(((struct pull *)arg)->central);
     return 1;

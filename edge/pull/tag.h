@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_EDGE_PULL_TAG_H
 #define ENTREPOT_EDGE_PULL_TAG_H
 
-#include "common/fill/source.h"
+#include "common/source/source.h"
 
 /* The encoded lookup for rq (a FETCH_MANIFEST_HEAD by tag); *out is the caller's to free. It goes by
  * the settings that rq does. */

@@ -348,7 +348,7 @@ static void upstream_rather_asks_another_endpoint_than_the_one_that_lied(void **
     assert_string_equal(p.body, "registry"); /* which is faster */
     char origin[64];
     snprintf(origin, sizeof(origin), "%s", p.head.origin);
-    p = fetch_of((struct fetch_request){.kind = FETCH_BLOB, .liar = origin});
+    p = fetch_of((struct fetch_request){.kind = FETCH_BLOB, .avoid_origin = origin});
     assert_string_equal(p.body, "other");
     p = get_of("app", 0);
     assert_string_equal(p.body, "other");

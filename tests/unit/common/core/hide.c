@@ -10,7 +10,7 @@
 #include "common/core/base.h"
 #include "common/core/error.h"
 #include "common/core/hide.h"
-#include "common/fill/source.h"
+#include "common/source/source.h"
 
 static void hide_takes_users_out_of_urls(void **state) {
     (void)state;

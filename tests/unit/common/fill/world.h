@@ -40,7 +40,7 @@ struct script {
     int64_t part;    /* bytes handed over at a time; 0: all there is */
     bool at_once; /* the whole body and its end come in one turn of the loop, which takes as long as hashing it does */
     atomic_int starts, heads;
-    atomic_int blamed, doubted; /* requests that name this source as a liar, that doubt what it sent */
+    atomic_int blamed, doubted; /* requests that would avoid this source, that doubt what it sent */
     _Atomic int64_t last_offset, sent;
 };
 
@@ -159,7 +159,7 @@ static inline struct fetch *script_start(struct source *source, const struct fet
         atomic_fetch_add(&s->heads, 1);
     else
         f->number = atomic_fetch_add(&s->starts, 1) + 1;
-    if (rq->liar && strcmp(rq->liar, s->source.name) == 0) atomic_fetch_add(&s->blamed, 1);
+    if (rq->avoid_origin && strcmp(rq->avoid_origin, s->source.name) == 0) atomic_fetch_add(&s->blamed, 1);
     if (rq->doubted) atomic_fetch_add(&s->doubted, 1);
     atomic_store(&s->last_offset, rq->offset);
     timer_init(&f->timer, fetch_loop, script_step, f);
@@ -217,7 +217,7 @@ static struct {
     void (*leave)(void); /* the loops have been joined; NULL: nothing to do */
 } world;
 
-static inline unsigned world_sources(const struct fill_spec *spec, struct source *out[FILL_SOURCES_MAX], void *arg) {
+static inline unsigned world_sources(const struct fill_spec *spec, struct source *out[SOURCES_MAX], void *arg) {
     (void)arg;
     for (size_t i = 0; i < world.n_by_digest; i++) {
         if (digest_eq(&world.digests[i], &spec->digest)) out[0] = &world.by_digest[i].source;

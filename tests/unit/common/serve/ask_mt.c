@@ -31,7 +31,7 @@ static struct {
     struct asker *asker;
     struct refuser refuser;
     struct fetch_request rq;
-    bool unasked;       /* so it refuses */
+    bool not_sent;      /* so it refuses */
     atomic_bool silent; /* it does not answer */
     int code;
     sem_t answered;
@@ -45,7 +45,7 @@ static void refuse(void *arg) {
         return;
     }
     fetch_end_set(&e, world.refuser.code, "scripted");
-    e.unasked = world.unasked;
+    e.not_sent = world.not_sent;
     f->ev->done(&f->fetch, &e, f->arg);
     timer_fini(&f->timer);
     free(f);
@@ -65,7 +65,7 @@ static struct fetch *refuser_start(struct source *s, const struct fetch_request 
 
 static const struct source_ops ops = {.start = refuser_start};
 
-static unsigned sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg) {
+static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
     (void)repo;
     (void)arg;
     out[0] = &world.refuser.source;
@@ -154,7 +154,7 @@ static void a_refusal_that_cost_nothing_is_not_remembered(void **state) {
     world.refuser.code = ERR_UNREACHABLE;
     assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
     assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
-    world.unasked = true;
+    world.not_sent = true;
     assert_int_equal(asked_after("docker.io", "library/b", FETCH_MANIFEST_HEAD), 2);
     assert_int_equal(asked_after("docker.io", "library/b", FETCH_MANIFEST_HEAD), 3);
 }

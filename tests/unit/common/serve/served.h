@@ -40,7 +40,7 @@ static inline int64_t served_fresh_for_ms(const struct repo_name *repo, void *ar
     return 0;
 }
 
-static inline unsigned served_sources(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg) {
+static inline unsigned served_sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
     (void)repo;
     return world_sources(NULL, out, arg);
 }

@@ -1,5 +1,5 @@
 /* Words for how a fetch ended. Thread: any. */
-#include "common/fill/source.h"
+#include "common/source/source.h"
 
 #include "common/core/hide.h"
 

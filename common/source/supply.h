@@ -1,15 +1,15 @@
 /* Where content comes from. Fills and the registry's questions to sources need it; the part of a node that has sources
  * gives it (central's upstreams, an edge's link to central). Thread: the fetch loop. */
-#ifndef ENTREPOT_FILL_SUPPLY_H
-#define ENTREPOT_FILL_SUPPLY_H
+#ifndef ENTREPOT_SOURCE_SUPPLY_H
+#define ENTREPOT_SOURCE_SUPPLY_H
 
-#include "common/fill/source.h"
+#include "common/source/source.h"
 
-#define FILL_SOURCES_MAX 8
+#define SOURCES_MAX 8
 
 struct supply {
     /* Whom to ask about a repository, in order. Returns their number; 0: nobody (hosted here). */
-    unsigned (*sources)(const struct repo_name *repo, struct source *out[FILL_SOURCES_MAX], void *arg);
+    unsigned (*sources)(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg);
     void *arg;
 };
 

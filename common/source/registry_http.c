@@ -1,5 +1,5 @@
 /* Requests and answers of the registry API as sources see them. Thread: any. */
-#include "common/fill/wire_http.h"
+#include "common/source/registry_http.h"
 
 #include "common/http/status.h"
 #include "common/core/clock.h"

@@ -1,7 +1,7 @@
-/* What a fill draws from: one door to "the other side", whatever it is (an upstream registry, central, a peer). Thread:
- * the fetch loop. */
-#ifndef ENTREPOT_FILL_SOURCE_H
-#define ENTREPOT_FILL_SOURCE_H
+/* Where content and answers come from: one interface to the other side, whatever it is (an upstream registry, central,
+ * a peer). Thread: the fetch loop. */
+#ifndef ENTREPOT_SOURCE_SOURCE_H
+#define ENTREPOT_SOURCE_SOURCE_H
 
 #include "common/core/error.h"
 #include "common/oci/name.h"
@@ -21,14 +21,14 @@ struct fetch_request {
     enum fetch_kind kind;
     struct repo_name repo;
     struct reference ref;
-    int64_t offset;      /* first byte wanted; blobs only */
-    int64_t length;      /* bytes wanted from offset; 0: to the end */
-    const char *query;   /* may be NULL */
-    int64_t max_body;    /* over: ERR_TOO_BIG; 0: none */
-    const char *liar;    /* whose bytes were wrong just now (fetch_head.origin): rather another's. NULL: nobody's */
-    uint64_t settings;   /* the version of the settings that repo was decided under; 0: it needed none */
-    bool doubted;        /* what the other side sent of it before did not match its digest */
-    char request_id[65]; /* goes along as X-Request-Id */
+    int64_t offset;           /* first byte wanted; blobs only */
+    int64_t length;           /* bytes wanted from offset; 0: to the end */
+    const char *query;        /* may be NULL */
+    int64_t max_body;         /* over: ERR_TOO_BIG; 0: none */
+    const char *avoid_origin; /* its bytes were wrong just now (fetch_head.origin): rather another. NULL: none */
+    uint64_t settings;        /* the version of the settings that repo was decided under; 0: it needed none */
+    bool doubted;             /* what the other side sent of it before did not match its digest */
+    char request_id[65];      /* goes along as X-Request-Id */
 };
 
 /* The head of the answer, once the other side agreed to send (2xx). Borrowed. */
@@ -50,7 +50,7 @@ struct fetch_end {
                    OUTDATED */
     int status; /* HTTP status behind it, 0 if none */
     int64_t retry_after_s; /* RATE_LIMITED, TIMEOUT: 0 if unknown */
-    bool unasked;          /* nobody was asked, since nobody would have answered: to ask again costs nothing */
+    bool not_sent;         /* nothing was sent, since nobody would have answered: to ask again costs nothing */
     char msg[256];         /* for a person, names the other side */
 };
 

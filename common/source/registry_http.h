@@ -1,10 +1,10 @@
 /* How a fetch request looks as HTTP, and what an HTTP answer means for a fetch: the part that every source which speaks
  * the registry API shares. Pure functions. Thread: any. */
-#ifndef ENTREPOT_FILL_WIRE_HTTP_H
-#define ENTREPOT_FILL_WIRE_HTTP_H
+#ifndef ENTREPOT_SOURCE_REGISTRY_HTTP_H
+#define ENTREPOT_SOURCE_REGISTRY_HTTP_H
 
 #include "common/core/buf.h"
-#include "common/fill/source.h"
+#include "common/source/source.h"
 #include "common/http/client.h"
 
 /* Appends the path and query of rq ("/v2/library/app/blobs/sha256:…"). canonical: the repository with its upstream's
