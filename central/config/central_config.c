@@ -209,6 +209,7 @@ static const struct config_key central_keys[] = {
     NODE_KEY_ADDRESS,
     NODE_KEY_DATA("/var/lib/entrepot/central; for a plain user ~/.local/share/entrepot/central"),
     NODE_KEY_GROUP("store", node_store_keys, "Room for blobs."),
+    NODE_KEY_GROUP("memory", node_memory_keys, "What may be kept in memory, each with a bound of its own."),
     NODE_KEY_STALE_FOR("How long a tag is still served, marked as stale, when its upstream cannot be reached."),
     {.name = "deleted",
      .type = CONFIG_WORD,

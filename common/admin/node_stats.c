@@ -71,6 +71,21 @@ static json_t *connections_json(const struct http_server *server) {
     return o;
 }
 
+static json_t *memory_json(void) {
+    json_t *o = json_object();
+    for (enum budget b = 0; b < BUDGET_COUNT; b++) {
+        struct budget_state s;
+        budget_read(b, &s);
+        json_t *one = json_object();
+        put(one, "used", s.used);
+        put(one, "peak", s.peak);
+        put(one, "limit", s.limit);
+        put(one, "refused", s.refused);
+        json_object_set_new(o, s.name, one);
+    }
+    return o;
+}
+
 json_t *node_status(const struct node_parts *p) {
     json_t *o = json_object();
     put_s(o, "program", p->node->program);
@@ -95,6 +110,7 @@ json_t *node_status(const struct node_parts *p) {
     if (p->store) json_object_set_new(o, "store", store_usage_json(p->store));
     if (p->registry) json_object_set_new(o, "pulls", pulls_json(p->registry));
     if (p->fills) json_object_set_new(o, "fills", fills_json(p->fills));
+    json_object_set_new(o, "memory", memory_json());
     if (p->registry_server) json_object_set_new(o, "connections", connections_json(p->registry_server));
     return o;
 }
@@ -144,9 +160,21 @@ static void collect_server(struct metric_page *page, const struct http_server *s
     metric_set(page, METRIC_BAD_REQUESTS, (double)s.bad_requests);
 }
 
+static void collect_memory(struct metric_page *page) {
+    for (enum budget b = 0; b < BUDGET_COUNT; b++) {
+        struct budget_state s;
+        budget_read(b, &s);
+        metric_label_set(page, FAMILY_BUDGET_USED, s.name, NULL, (double)s.used);
+        metric_label_set(page, FAMILY_BUDGET_PEAK, s.name, NULL, (double)s.peak);
+        metric_label_set(page, FAMILY_BUDGET_LIMIT, s.name, NULL, (double)s.limit);
+        metric_label_set(page, FAMILY_BUDGET_REFUSED, s.name, NULL, (double)s.refused);
+    }
+}
+
 void node_collect(struct metric_page *page, void *arg) {
     const struct node_parts *p = arg;
     metric_label_set(page, FAMILY_BUILD_INFO, entrepot_version, p->node->kind == NODE_CENTRAL ? "central" : "edge", 1);
+    collect_memory(page);
     if (p->health) metric_set(page, METRIC_READY, health_ready(p->health) ? 1 : 0);
     if (p->store) collect_store(page, p->store);
     if (p->fills) collect_fills(page, p->fills);

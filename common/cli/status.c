@@ -85,6 +85,25 @@ static void row_fills(struct table *t, const json_t *f) {
     table_cellf(t, "%lld of them passed through without being kept: there was no room", (long long)passed);
 }
 
+/* Those that something was taken of. */
+static void rows_memory(struct table *t, const json_t *memory) {
+    const char *name;
+    json_t *b;
+    bool first = true;
+    json_object_foreach((json_t *)(uintptr_t)memory, name, b) {
+        char used[SIZE_TEXT_MAX], peak[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX];
+        int64_t refused = json_int(b, "refused", 0);
+        if (json_int(b, "peak", 0) == 0 && refused == 0) continue;
+        table_cell(t, first ? "memory" : "");
+        first = false;
+        table_cellf(t, "%s: %s of %s, at most %s so far", name, size_text(json_int(b, "used", 0), used),
+                    size_text(json_int(b, "limit", 0), limit), size_text(json_int(b, "peak", 0), peak));
+        if (refused == 0) continue;
+        table_cell(t, "");
+        table_cellf(t, "  did not suffice %lld times: see memory.%s", (long long)refused, name);
+    }
+}
+
 static void rows_sources(struct table *t, const json_t *doc) {
     const json_t *central = json_object_get(doc, "central"), *u;
     if (json_is_object(central)) {
@@ -152,6 +171,7 @@ static void print_status(const json_t *doc) {
     if ((part = json_object_get(doc, "hosted"))) row_hosted(&t, part);
     if ((part = json_object_get(doc, "pulls"))) row_pulls(&t, part);
     if ((part = json_object_get(doc, "fills"))) row_fills(&t, part);
+    rows_memory(&t, json_object_get(doc, "memory"));
     if ((part = json_object_get(doc, "connections"))) {
         table_cell(&t, "connections");
         table_cellf(&t, "%lld open", (long long)json_int(part, "open", 0));

@@ -4,6 +4,7 @@
 #define ENTREPOT_CONFIG_NODE_CONFIG_H
 
 #include "common/core/base.h"
+#include "common/core/budget.h"
 #include "common/core/log.h"
 
 enum node_kind { NODE_CENTRAL, NODE_EDGE };
@@ -24,6 +25,7 @@ struct node_config {
     char *node_listen;  /* fleet.listen; NULL on an edge, where peers.listen has no effect yet */
     char *admin_listen; /* 127.0.0.1:5002 / :5052 */
     int64_t store_limit, store_min_free;
+    int64_t budgets[BUDGET_COUNT];
     char *address; /* what clients reach it by; NULL: found out */
     enum log_level log_level;
     enum log_format log_format;

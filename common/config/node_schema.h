@@ -5,7 +5,7 @@
 #include "common/config/config.h"
 
 /* Groups whose fields are in struct node_config, which begins each node's own struct. */
-extern const struct config_schema node_store_keys, node_log_keys, node_limits_keys, node_threads_keys;
+extern const struct config_schema node_store_keys, node_memory_keys, node_log_keys, node_limits_keys, node_threads_keys;
 
 #define NODE_KEY_DATA(default_words)                                                                                \
     {                                                                                                               \

@@ -10,6 +10,7 @@
 
 /* From `from` on, bytes go to memory. */
 static int open_window(struct fill *f, int64_t from) {
+    if (!fill_window_take(f)) return ERR_BUSY;
     int fd = memfd_create("entrepot-fill", MFD_CLOEXEC);
     if (fd < 0) return -errno;
     atomic_store_explicit(&f->window_floor, from, memory_order_relaxed);
@@ -36,6 +37,7 @@ int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t le
     if (!window && f->part) {
         int r = part_write(f->part, offset, data, len);
         if (r == 0) return 0;
+        if (!fill_window_take(f)) return ERR_BUSY;
         log_warn("fill_passes_through", KV_S("why", error_name(r)), KV_S("request_id", f->spec.request_id));
     }
     if (!window) {
@@ -110,6 +112,7 @@ void fill_bytes_truncate(struct fill *f, int64_t len) {
         if (len < atomic_load_explicit(&f->window_from, memory_order_relaxed)) {
             atomic_store_explicit(&f->window_from, len, memory_order_release);
         }
+        fill_window_settle(f);
     } else if (f->part) {
         int r = part_truncate(f->part, len);
         if (r < 0) log_warn("part_truncate_failed", KV_S("why", error_name(r)));

@@ -13,6 +13,7 @@
  * nothing before it. */
 #include "common/fill/fill_private.h"
 
+#include "common/core/budget.h"
 #include "common/core/clock.h"
 #include "common/store/part.h"
 
@@ -33,6 +34,7 @@
 
 void fill_unref(struct fill *f) {
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
+    budget_give(BUDGET_PASS_THROUGH, f->window_bytes);
     open_file_unref(f->disk);
     open_file_unref(atomic_load_explicit(&f->window, memory_order_relaxed));
     aside_file_free(atomic_load_explicit(&f->aside_file, memory_order_relaxed));
@@ -58,6 +60,7 @@ void fill_over(struct fill *f) {
     assert(f->step != STEP_OVER);
     f->step = STEP_OVER;
     leave_table(f);
+    fill_window_stop_waiting(f);
     aside_over(f);
     intake_drop(f);
     if (f->fetch) fetch_cancel(f->fetch);
@@ -252,6 +255,11 @@ static void note_failure(struct fill *f, const struct fetch_end *end) {
 
 static void on_retry(void *arg) {
     struct fill *f = arg;
+    if (f->waits_for_window && !fill_window_take(f)) {
+        timer_set(&f->retry, FILL_WINDOW_TRY_MS);
+        return;
+    }
+    fill_window_stop_waiting(f);
     if (f->reopened && f->n_sources > 0)
         fill_reopen(f);
     else
@@ -278,14 +286,14 @@ static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
 }
 
 /* The source that had agreed has failed: readers that have not begun wait for the next one's word. */
-static void nobody_sends(struct fill *f) {
+void fill_nobody_sends(struct fill *f) {
     if (atomic_load_explicit(&f->state, memory_order_relaxed) == FILL_FLOWING)
         atomic_store_explicit(&f->state, FILL_STARTING, memory_order_release);
 }
 
 /* The current source has failed: which one next, and when. */
 static void source_failed(struct fill *f, const struct fetch_end *end) {
-    nobody_sends(f);
+    fill_nobody_sends(f);
     /* A manifest is fetched whole each time: some of it is no progress. */
     bool got_bytes = f->written > f->fetch_from && !f->spec.manifest;
     unsigned s = f->source;
@@ -327,7 +335,7 @@ void fill_source_lied(struct fill *f, const char *what) {
     atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
     if (f->fetch) fetch_cancel(f->fetch);
     f->fetch = NULL;
-    nobody_sends(f);
+    fill_nobody_sends(f);
     f->avoid_origin = f->origin;
     /* What it sent before stays, as far as it is not known to be wrong. */
     if (!intake_flush(f)) return;
@@ -400,6 +408,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     }
     if (h->total >= 0 && f->size_word < SIZE_SENT) fill_set_size(f, h->total, SIZE_SENT);
     fill_make_part(f);
+    if (fill_window_refused(f)) return;
     if (h->total >= 0 && f->part) part_expect(f->part, f->written, h->total);
     if (f->spec.manifest) snprintf(f->media_type, sizeof(f->media_type), "%s", h->media_type);
     atomic_store_explicit(&f->source_name, f->sources[f->source]->name, memory_order_relaxed);
@@ -413,7 +422,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
 void fill_hold_back(struct fill *f) {
     if (!atomic_load_explicit(&f->window, memory_order_relaxed)) return;
     fill_bytes_drop_consumed(f);
-    bool full = f->written - atomic_load_explicit(&f->window_floor, memory_order_relaxed) > FILL_WINDOW;
+    bool full = fill_window_full(f);
     if (full == f->paused || !f->fetch) return;
     f->paused = full;
     if (full) {
@@ -431,7 +440,7 @@ void fill_poke(struct fill *f) {
 
 static void on_consumed(struct loop_task *task) {
     struct fill *f = container_of(task, struct fill, consumed_task);
-    if (f->step != STEP_OVER) fill_hold_back(f);
+    fill_hold_back(f);
     fill_unref(f);
 }
 
@@ -510,7 +519,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct fill *f = arg;
     f->fetch = NULL;
-    if (e->code != 0) nobody_sends(f);
+    if (e->code != 0) fill_nobody_sends(f);
     if (!intake_flush(f)) return;
     fill_tell(f);
     f->last = *e;

@@ -8,8 +8,12 @@
 #include "common/source/failure.h"
 #include "common/store/part.h"
 
-/* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. */
+/* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. It takes them
+ * from the budget pass_through, as few as FILL_WINDOW_MIN when that is short: a piece that is withheld until it is
+ * proved, and as much again to go on with. */
 #define FILL_WINDOW (16 * MiB)
+#define FILL_WINDOW_MIN (2 * PIECE_SIZE)
+#define FILL_WINDOW_TRY_MS 100
 /* What comes from a source is gathered to so much before it is written: readers are woken less often, the file system
  * has less to do, and its larger folios make warm streams a tenth cheaper than with half as much (ext4, Linux 6.18).
  * Twice as much no longer stays in the second-level cache and makes cold pulls dearer. */
@@ -104,6 +108,8 @@ struct fill {
     unsigned generation; /* grows with every rewind */
     struct check check;
     bool paused;                  /* the source waits for readers */
+    bool waits_for_window;        /* STEP_WAITING: until the budget has room for one */
+    int64_t window_bytes;         /* taken from the budget; of 0 the window takes nothing */
     void (*then)(struct fill *f); /* STEP_CHECKING: what comes after it */
     struct fetch_end last;        /* how the fetch ended */
     struct hasher hasher;
@@ -169,6 +175,7 @@ struct fill_shard {
     struct map *table; /* digest -> fill, those that can be joined */
     struct fill *all;
     unsigned n_checks;     /* stretches at the hasher */
+    unsigned n_waiting;    /* fills that wait for a window */
     char *gather;          /* FILL_GATHER bytes while any fill runs */
     struct fill *gathered; /* whose [written, taken) is in it; NULL: nobody's */
     bool stopping, told;
@@ -214,6 +221,8 @@ void fill_publish(struct fill *f);
 void fill_hide(struct fill *f, int64_t to);
 /* Readers hear of all that is visible now. */
 void fill_tell(struct fill *f);
+/* The source that had agreed has failed: readers that have not begun wait for the next one's word. */
+void fill_nobody_sends(struct fill *f);
 void fill_fail(struct fill *f, const struct fetch_end *end);
 /* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
 void fill_over(struct fill *f);
@@ -262,7 +271,23 @@ void check_against_advice(struct fill *f);
 /* A piece was proved wrong, or what is in the file ahead is doubted: takes back everything from `to` on. */
 void fill_rewind(struct fill *f, int64_t to);
 
+/* window.c; fetch loop: memory for what the disk does not take. */
+/* Takes a window's bytes from the budget, if that has not been done. False: there is no room. */
+bool fill_window_take(struct fill *f);
+/* What it needs no more goes back to the budget. */
+void fill_window_settle(struct fill *f);
+/* The source has to wait for readers. */
+bool fill_window_full(struct fill *f);
+/* In mid-body, and there is neither disk nor memory for more: the source is left, and asked for the rest when there is.
+ */
+void fill_window_wait(struct fill *f);
+void fill_window_stop_waiting(struct fill *f);
+/* A source agrees to send what cannot be kept, and nobody has been promised anything yet. True: it cannot be passed on
+ * either, and the fill has failed with ERR_BUSY. */
+bool fill_window_refused(struct fill *f);
+
 /* bytes.c; fetch loop: where a fill's bytes are, on disk and, when the disk takes no more, in the window. */
+/* ERR_BUSY: the disk takes no more, and there is no room for a window. */
 int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t len);
 /* The hasher and the work pool too, of bytes that are there. */
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len);

@@ -15,6 +15,10 @@ void intake_drop(struct fill *f) {
 
 bool intake_direct(struct fill *f, const void *data, size_t len) {
     int r = fill_bytes_write(f, f->written, data, len);
+    if (r == ERR_BUSY) {
+        fill_window_wait(f);
+        return false;
+    }
     if (r < 0) {
         struct fetch_end end;
         fetch_end_set(&end, r, "neither disk nor memory takes the bytes: %s", error_name(r));

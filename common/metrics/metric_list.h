@@ -62,6 +62,14 @@ METRIC(DISK_FREE, GAUGE, "entrepot_disk_free_bytes", "Free bytes of the file sys
 METRIC(EVICTIONS, COUNTER, "entrepot_evictions_total", "Blobs evicted to make room.")
 METRIC(EVICTED_BYTES, COUNTER, "entrepot_evicted_bytes_total", "Bytes of blobs evicted to make room.")
 
+/* Memory. */
+METRIC_FAMILY(BUDGET_USED, GAUGE, "entrepot_memory_used_bytes", "budget", NULL,
+              "Bytes taken of what the configuration's group memory allows, by key.")
+METRIC_FAMILY(BUDGET_PEAK, GAUGE, "entrepot_memory_peak_bytes", "budget", NULL, "The most that was ever taken of it.")
+METRIC_FAMILY(BUDGET_LIMIT, GAUGE, "entrepot_memory_limit_bytes", "budget", NULL, "How much may be taken of it.")
+METRIC_FAMILY(BUDGET_REFUSED, COUNTER, "entrepot_memory_refused_total", "budget", NULL,
+              "Times that something did not fit into it: it was not kept, waited, or was refused.")
+
 /* Upstreams, central, the node itself. */
 METRIC_FAMILY(UPSTREAM_REQUESTS, COUNTER, "entrepot_upstream_requests_total", "upstream", "result",
               "Requests to an upstream, by how they ended.")

@@ -227,6 +227,8 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
         log_warn("connections_limited", KV_I("to", n.max_connections),
                  KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));
     }
+    for (enum budget b = 0; b < BUDGET_COUNT; b++)
+        budget_limit(b, node->budgets[b]);
     n.health = health_new();
     health_set(n.health, "running", "the node is starting");
     pthread_mutex_init(&n.node.ledger_lock, NULL);

@@ -52,6 +52,7 @@ static const struct config_key edge_keys[] = {
     NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),
     NODE_KEY_DATA("/var/lib/entrepot/edge; for a plain user ~/.local/share/entrepot/edge"),
     NODE_KEY_GROUP("store", node_store_keys, "Room for blobs."),
+    NODE_KEY_GROUP("memory", node_memory_keys, "What may be kept in memory, each with a bound of its own."),
     NODE_KEY_STALE_FOR("How long a tag is still served, marked as stale, when central cannot be reached."),
     NODE_KEY_GROUP("log", node_log_keys, "What is written to standard error."),
     NODE_KEY_GROUP("limits", node_limits_keys, "What clients may take."),

@@ -1,0 +1,70 @@
+/* One counter a budget, taken from by compare and exchange. Thread: any (atomic). */
+#include "common/core/budget.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+
+struct account {
+    const char *name;
+    _Atomic int64_t limit, used, peak, refused;
+};
+
+static struct account accounts[BUDGET_COUNT] = {
+#define BUDGET_MEMORY(id, n, mib, doc) [BUDGET_##id] = {.name = (n), .limit = (mib)*MiB},
+#include "common/core/budget_list.h"
+};
+
+static void note_peak(struct account *a, int64_t used) {
+    int64_t peak = atomic_load_explicit(&a->peak, memory_order_relaxed);
+    while (used > peak &&
+           !atomic_compare_exchange_weak_explicit(&a->peak, &peak, used, memory_order_relaxed, memory_order_relaxed)) {}
+}
+
+void budget_limit(enum budget b, int64_t limit) {
+    atomic_store_explicit(&accounts[b].limit, limit, memory_order_relaxed);
+}
+
+bool budget_try(enum budget b, int64_t n) {
+    struct account *a = &accounts[b];
+    int64_t limit = atomic_load_explicit(&a->limit, memory_order_relaxed);
+    int64_t used = atomic_load_explicit(&a->used, memory_order_relaxed);
+    while (n <= limit - used) {
+        if (!atomic_compare_exchange_weak_explicit(&a->used, &used, used + n, memory_order_relaxed,
+                                                   memory_order_relaxed))
+            continue;
+        note_peak(a, used + n);
+        return true;
+    }
+    return false;
+}
+
+void budget_refused(enum budget b) {
+    atomic_fetch_add_explicit(&accounts[b].refused, 1, memory_order_relaxed);
+}
+
+bool budget_take(enum budget b, int64_t n) {
+    bool taken = budget_try(b, n);
+    if (!taken) budget_refused(b);
+    return taken;
+}
+
+void budget_force(enum budget b, int64_t n) {
+    struct account *a = &accounts[b];
+    note_peak(a, atomic_fetch_add_explicit(&a->used, n, memory_order_relaxed) + n);
+}
+
+void budget_give(enum budget b, int64_t n) {
+    int64_t before = atomic_fetch_sub_explicit(&accounts[b].used, n, memory_order_relaxed);
+    assert(before >= n);
+}
+
+void budget_read(enum budget b, struct budget_state *out) {
+    const struct account *a = &accounts[b];
+    *out = (struct budget_state){
+        .name = a->name,
+        .limit = atomic_load_explicit(&a->limit, memory_order_relaxed),
+        .used = atomic_load_explicit(&a->used, memory_order_relaxed),
+        .peak = atomic_load_explicit(&a->peak, memory_order_relaxed),
+        .refused = atomic_load_explicit(&a->refused, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,130 @@
+/* Pass-through within its budget: slowed or refused, never over it and never wrong. */
+#include "tests/unit/common/fill/world.h"
+
+#include "common/core/budget.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#define MANY 8
+#define SIZE (20 * MB)
+
+static struct budget_state pass_through(void) {
+    struct budget_state s;
+    budget_read(BUDGET_PASS_THROUGH, &s);
+    return s;
+}
+
+/* What the memory files of this process take. */
+static int64_t memory_files(void) {
+    int64_t bytes = 0;
+    DIR *fds = opendir("/proc/self/fd");
+    assert_non_null(fds);
+    for (struct dirent *e; (e = readdir(fds));) {
+        char link[64] = {0};
+        struct stat st;
+        if (readlinkat(dirfd(fds), e->d_name, link, sizeof(link) - 1) < 0 || !strstr(link, "memfd:entrepot-fill"))
+            continue;
+        if (fstatat(dirfd(fds), e->d_name, &st, 0) == 0) bytes += st.st_blocks * 512;
+    }
+    closedir(fds);
+    return bytes;
+}
+
+static void takes_nothing(struct fill_reader *r, void *arg) {
+    ((struct taker *)arg)->r = r;
+}
+
+static void begin_and_take_nothing(void *arg) {
+    struct taker *t = arg;
+    t->r = fill_attach(world.engine, &t->spec, takes_nothing, t);
+}
+
+static void turn_away(void *arg) {
+    struct taker *t = arg;
+    fill_detach(t->r);
+    taker_begin(t);
+}
+
+static void windows_stay_within_their_budget_and_all_get_everything(void **state) {
+    (void)state;
+    struct script s[MANY];
+    struct digest d[MANY];
+    struct taker t[MANY];
+    unsigned char *data[MANY];
+    for (int i = 0; i < MANY; i++) {
+        data[i] = random_data(SIZE + i, &d[i]);
+        script_init(&s[i], "big", data[i], SIZE + i);
+    }
+    world = (typeof(world)){.by_digest = s, .digests = d, .n_by_digest = MANY, .n_sources = 1, .advise_size = -1};
+    budget_limit(BUDGET_PASS_THROUGH, 24 * MB);
+    int64_t refused = pass_through().refused;
+    world_start(MB);
+    for (int i = 0; i < MANY; i++) {
+        taker_init(&t[i], i, &d[i], SIZE + i, "a", 0, 0);
+        loop_call(t[i].loop, begin_and_take_nothing, &t[i]);
+    }
+    /* One has 16 MiB and another 8; the rest have come as far as the disk takes them. */
+    while (pass_through().refused < refused + MANY - 2)
+        sched_yield();
+    assert_true(pass_through().peak <= 24 * MB);
+    assert_true(memory_files() <= 24 * MB);
+    for (int i = 0; i < MANY; i++)
+        loop_call(t[i].loop, turn_away, &t[i]);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(taker_wait(&t[i]), 0);
+        assert_memory_equal(t[i].got, data[i], (size_t)(SIZE + i));
+        assert_true(memory_files() <= 24 * MB);
+    }
+    world_stop();
+    assert_true(pass_through().peak <= 24 * MB);
+    assert_int_equal(pass_through().used, 0);
+    world_clean();
+    for (int i = 0; i < MANY; i++) {
+        free(t[i].got);
+        free(data[i]);
+    }
+}
+
+/* The second reader of what is passed through comes too late for the first one's window. */
+static void a_new_one_is_refused_before_anything_is_promised(void **state) {
+    (void)state;
+    struct digest d;
+    unsigned char *data = random_data(40 * MB, &d);
+    struct script s;
+    script_init(&s, "big", data, 40 * MB);
+    atomic_store(&s.gate, 30 * MB);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    budget_limit(BUDGET_PASS_THROUGH, 8 * MB);
+    world_start(MB);
+    struct taker a, b, c;
+    taker_start(&a, 0, &d, 40 * MB, "a", 0, 0);
+    while (atomic_load(&s.sent) < 30 * MB)
+        sched_yield();
+    int64_t refused = pass_through().refused;
+    taker_start(&b, 1, &d, 40 * MB, "a", 0, 0);
+    assert_int_equal(taker_wait(&b), ERR_BUSY);
+    assert_int_equal(pass_through().refused, refused + 1);
+    atomic_store(&s.gate, INT64_MAX);
+    assert_int_equal(taker_wait(&a), 0);
+    assert_memory_equal(a.got, data, (size_t)(40 * MB));
+    while (pass_through().used > 0)
+        sched_yield();
+    taker_start(&c, 1, &d, 40 * MB, "a", 0, 0);
+    assert_int_equal(taker_wait(&c), 0);
+    assert_memory_equal(c.got, data, (size_t)(40 * MB));
+    world_stop();
+    world_clean();
+    free(a.got);
+    free(b.got);
+    free(c.got);
+    free(data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(windows_stay_within_their_budget_and_all_get_everything),
+        cmocka_unit_test(a_new_one_is_refused_before_anything_is_promised),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
