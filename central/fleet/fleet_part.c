@@ -43,12 +43,13 @@ static void on_tag(const struct tag_answer *a, void *arg) {
     free(q);
 }
 
-static void resolve_tag(void *arg, const struct repo_name *repo, const char *tag, const char *request_id,
-                        void (*done)(void *done_arg, const struct lookup_tag *found), void *done_arg) {
+static void resolve_tag(void *arg, const struct caller *caller, const struct repo_name *repo, const char *tag,
+                        const char *request_id, void (*done)(void *done_arg, const struct lookup_tag *found),
+                        void *done_arg) {
     const struct fleet *f = arg;
     struct tag_question *q = xcalloc(1, sizeof(*q));
     *q = (struct tag_question){done, done_arg};
-    registry_resolve_tag(f->node->registry, repo, 0, tag, request_id, on_tag, q);
+    registry_resolve_tag(f->node->registry, caller, repo, 0, tag, request_id, on_tag, q);
 }
 
 static void post_lookup(struct http_req *req, void *arg) {

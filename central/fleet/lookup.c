@@ -33,6 +33,7 @@ struct slot {
 };
 
 struct batch {
+    struct caller caller;
     struct lookup *lookup;
     struct loop *loop;
     struct wire_request request;
@@ -250,7 +251,7 @@ static void start_slot(struct batch *b, size_t i) {
             return;
         }
         atomic_fetch_add(&b->waiting, 1);
-        cfg->resolve_tag(cfg->arg, &s->query->repo, s->query->tag, b->request.request_id, tag_found, s);
+        cfg->resolve_tag(cfg->arg, &b->caller, &s->query->repo, s->query->tag, b->request.request_id, tag_found, s);
         return;
     case WIRE_QUERY_UNKNOWN:
         refuse(s->answer, WIRE_INVALID, s->query->refused);
@@ -258,10 +259,11 @@ static void start_slot(struct batch *b, size_t i) {
     }
 }
 
-void lookup_run(struct lookup *l, const void *body, size_t len, const char *request_id, lookup_finish_fn *finish,
-                void *arg) {
+void lookup_run(struct lookup *l, const struct caller *caller, const void *body, size_t len, const char *request_id,
+                lookup_finish_fn *finish, void *arg) {
     struct batch *b = new_zero(sizeof(*b));
     b->lookup = l;
+    b->caller = *caller;
     b->loop = loop_current();
     b->finish = finish;
     b->arg = arg;

@@ -5,6 +5,7 @@
 #define ENTREPOT_FLEET_LOOKUP_H
 
 #include "central/catalog/catalog.h"
+#include "common/access/caller.h"
 #include "common/wire/wire.h"
 
 struct http_req;
@@ -29,8 +30,9 @@ struct lookup_config {
     /* Called on the request's loop, once for each tag asked. done(done_arg, …) must be called exactly once, on any
      * thread, now or later. repo and tag are borrowed for the call, and have been checked. NULL: tags are UNAVAILABLE.
      */
-    void (*resolve_tag)(void *arg, const struct repo_name *repo, const char *tag, const char *request_id,
-                        void (*done)(void *done_arg, const struct lookup_tag *found), void *done_arg);
+    void (*resolve_tag)(void *arg, const struct caller *caller, const struct repo_name *repo, const char *tag,
+                        const char *request_id, void (*done)(void *done_arg, const struct lookup_tag *found),
+                        void *done_arg);
     void *arg;
     /* Sent to whoever has another version and asks nothing else. Immutable while the lookup lives; NULL: never sent. */
     const struct wire_settings *settings;
@@ -43,9 +45,9 @@ void lookup_free(struct lookup *l);
  * with the encoded response (borrowed for the call), or code < 0 and words in err: INVALID, TOO_BIG, UNSUPPORTED (the
  * asker's fault), OUTDATED (it goes by other settings; a request without a query never does), BUSY, INTERNAL. */
 typedef void lookup_finish_fn(void *arg, int code, const void *response, size_t len, const struct error *err);
-/* request_id: for the logs of whoever resolves, when the body carries none. */
-void lookup_run(struct lookup *l, const void *body, size_t len, const char *request_id, lookup_finish_fn *finish,
-                void *arg);
+/* caller: who asks. request_id: for the logs of whoever resolves, when the body carries none. */
+void lookup_run(struct lookup *l, const struct caller *caller, const void *body, size_t len, const char *request_id,
+                lookup_finish_fn *finish, void *arg);
 
 /* Of the settings in force; 0: none. */
 uint64_t lookup_settings_version(const struct lookup *l);

@@ -53,7 +53,9 @@ static void finish(void *arg, int code, const void *response, size_t len, const 
 static void on_body(struct http_req *r, const char *body, size_t len) {
     struct asked *a = http_req_user(r);
     a->running = true;
-    lookup_run(a->lookup, body, len, http_req_id(r), finish, a);
+    struct caller caller;
+    caller_of_peer(&caller, CALLER_NODE, r); /* the fleet port alone has lookups */
+    lookup_run(a->lookup, &caller, body, len, http_req_id(r), finish, a);
 }
 
 void lookup_handle(struct lookup *l, struct http_req *r) {

@@ -49,9 +49,7 @@ void up_stop_try(struct up_request *r) {
 
 static void request_free(struct up_request *r) {
     struct upstream *u = r->f.u;
-    bool had_slot = r->f.has_slot, blob = r->f.blob;
     up_stop_try(r);
-    if (r->f.queued) upstream_dequeue(u, &r->f);
     *r->f.link = r->f.next;
     if (r->f.next) r->f.next->link = r->f.link;
     timer_fini(&r->timer);
@@ -62,8 +60,8 @@ static void request_free(struct up_request *r) {
     free(r->location);
     free(r->link);
     free((void *)(uintptr_t)r->rq.query);
+    upstream_leave(u, &r->f);
     free(r);
-    if (had_slot) upstream_release(u, blob);
 }
 
 /* The last word. r is gone after it. */
@@ -177,14 +175,22 @@ void up_refused(struct up_request *r, const struct fetch_end *end) {
 
 /* --- the source's operations --- */
 
+/* It found no place, or not even room to wait for one. */
+static void too_much(struct up_request *r) {
+    struct fetch_end end;
+    char who[CALLER_TEXT_MAX];
+    fetch_end_set(&end, ERR_BUSY, "%s has too many requests to %.100s waiting already", caller_text(&r->rq.caller, who),
+                  r->f.u->cfg->name);
+    end.retry_after_s = 1;
+    end.not_sent = true;
+    up_finish(r, &end);
+}
+
 static void on_timer(void *arg) {
     struct up_request *r = arg;
-    struct fetch_end end;
     switch (r->step) {
     case UP_QUEUED:
-        fetch_end_set(&end, ERR_BUSY, "%u requests to %.100s are under way already", r->f.u->max_active,
-                      r->f.u->cfg->name);
-        up_finish(r, &end);
+        too_much(r);
         break;
     case UP_CHOOSING:
     case UP_RESTING:
@@ -233,7 +239,7 @@ struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, c
     atomic_fetch_add_explicit(&u->requests, 1, memory_order_relaxed);
     r->step = UP_QUEUED;
     if (!r->f.blob) timer_set(&r->timer, u->limits->queue_ms);
-    upstream_enqueue(u, &r->f);
+    if (upstream_enqueue(u, &r->f, rq) < 0) timer_set(&r->timer, 0);
     return &r->f.fetch;
 }
 
@@ -259,4 +265,9 @@ void up_fetch_resume(struct fetch *fetch) {
     struct up_request *r = request_of(fetch);
     r->paused = false;
     if (r->call) http_call_resume(r->call);
+}
+
+void up_fetch_wanted_by(struct fetch *fetch, const struct caller *caller) {
+    struct up_request *r = request_of(fetch);
+    share_move(r->f.u->places, &r->f.place, caller);
 }

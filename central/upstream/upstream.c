@@ -22,68 +22,52 @@ const struct upstream_limits upstream_limits_default = {
     .measure_ms = 30000,
 };
 
-/* --- slots --- */
+/* --- places --- */
 
-static void queue_add(struct up_queue *q, struct up_fetch *f) {
-    f->queue_next = NULL;
-    *q->last = f;
-    q->last = &f->queue_next;
+enum { KIND_SMALL, KIND_BLOB };
+
+/* Of one caller so many may wait, and of all. */
+#define QUEUE_OF_ONE 256
+#define QUEUE 4096
+
+static void on_place(struct share_entry *e, void *arg) {
+    (void)arg;
+    up_fetch_admitted(container_of(e, struct up_fetch, place));
 }
 
-static struct up_fetch *queue_take(struct up_queue *q) {
-    struct up_fetch *f = q->first;
-    q->first = f->queue_next;
-    if (!q->first) q->last = &q->first;
-    return f;
+static struct share *make_places(struct upstream *u) {
+    unsigned places = u->cfg->max_parallel ? u->cfg->max_parallel : 16;
+    struct share_config sc = {.places = places,
+                              .kinds = {[KIND_SMALL] = {.most = places - places / 4, .weight = 3},
+                                        [KIND_BLOB] = {.most = places - places / 4, .weight = 1}},
+                              .queue_of_one = QUEUE_OF_ONE,
+                              .queue = QUEUE,
+                              .placed = on_place,
+                              .arg = u};
+    return share_new(&sc);
 }
 
-static void admit(struct upstream *u) {
-    while (u->active < u->max_active) {
-        bool blob_may = u->blobs.first && u->active_blobs < u->max_blobs;
-        if (!u->small.first && !blob_may) break;
-        struct up_fetch *f = queue_take(u->small.first ? &u->small : &u->blobs);
-        f->queued = false;
-        f->has_slot = true;
-        u->active++;
-        if (f->blob) u->active_blobs++;
-        atomic_fetch_sub_explicit(&u->waiting, 1, memory_order_relaxed);
-        atomic_store_explicit(&u->shown_active, u->active, memory_order_relaxed);
-        up_fetch_admitted(f);
-    }
+int upstream_enqueue(struct upstream *u, struct up_fetch *f, const struct fetch_request *rq) {
+    /* What was begun goes on: its readers have had a part of it. */
+    return share_enter(u->places, &f->place, &rq->caller, f->blob ? KIND_BLOB : KIND_SMALL, rq->offset > 0);
 }
 
-void upstream_enqueue(struct upstream *u, struct up_fetch *f) {
-    f->queued = true;
-    atomic_fetch_add_explicit(&u->waiting, 1, memory_order_relaxed);
-    queue_add(f->blob ? &u->blobs : &u->small, f);
-    admit(u);
-}
-
-void upstream_dequeue(struct upstream *u, struct up_fetch *f) {
-    struct up_queue *q = f->blob ? &u->blobs : &u->small;
-    struct up_fetch **link = &q->first;
-    while (*link != f)
-        link = &(*link)->queue_next;
-    *link = f->queue_next;
-    if (!*link) q->last = link;
-    f->queued = false;
-    atomic_fetch_sub_explicit(&u->waiting, 1, memory_order_relaxed);
-}
-
-void upstream_release(struct upstream *u, bool blob) {
-    u->active--;
-    if (blob) u->active_blobs--;
-    atomic_store_explicit(&u->shown_active, u->active, memory_order_relaxed);
-    admit(u);
+void upstream_leave(struct upstream *u, struct up_fetch *f) {
+    share_leave(u->places, &f->place);
 }
 
 bool upstream_blobs_wait(const struct upstream *u) {
-    return u->blobs.first != NULL;
+    return share_is_waited_for(u->places, KIND_BLOB);
+}
+
+void upstream_places(const struct upstream *u, struct share_stats *out) {
+    share_stats(u->places, out);
 }
 
 /* --- the source --- */
 
-static const struct source_ops ops = {up_fetch_start, up_fetch_cancel, up_fetch_pause, up_fetch_resume};
+static const struct source_ops ops = {up_fetch_start, up_fetch_cancel, up_fetch_pause, up_fetch_resume,
+                                      up_fetch_wanted_by};
 
 struct upstream *upstream_new(const struct upstream_config *cfg, const struct upstream_limits *limits, struct loop *l,
                               struct http_client *client) {
@@ -95,10 +79,7 @@ struct upstream *upstream_new(const struct upstream_config *cfg, const struct up
     u->loop = l;
     u->client = client;
     u->tokens = token_cache_new(client);
-    u->max_active = cfg->max_parallel ? cfg->max_parallel : 16;
-    u->max_blobs = u->max_active - u->max_active / 4;
-    u->small.last = &u->small.first;
-    u->blobs.last = &u->blobs.first;
+    u->places = make_places(u);
     pthread_mutex_init(&u->lock, NULL);
     for (size_t i = 0; i < cfg->n_endpoints && i < UPSTREAM_ENDPOINTS_MAX; i++)
         endpoint_init(&u->endpoints[u->n_endpoints++], u, cfg->endpoints[i], (unsigned)i);
@@ -109,9 +90,10 @@ struct upstream *upstream_new(const struct upstream_config *cfg, const struct up
 
 void upstream_free(struct upstream *u) {
     if (!u) return;
-    u->max_active = 0; /* nothing new is admitted */
+    share_close(u->places);
     while (u->fetches)
         up_fetch_cancel(&u->fetches->fetch);
+    share_free(u->places);
     for (unsigned i = 0; i < u->n_endpoints; i++)
         endpoint_fini(&u->endpoints[i]);
     token_cache_free(u->tokens);
@@ -133,6 +115,8 @@ const struct upstream_config *upstream_config(const struct upstream *u) {
 #define LOAD(x) atomic_load_explicit(&(x), memory_order_relaxed)
 
 void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
+    struct share_stats places;
+    share_stats(u->places, &places);
     *out = (struct upstream_stats){.requests = LOAD(u->requests),
                                    .failures = LOAD(u->failures),
                                    .sent = LOAD(u->sent),
@@ -141,8 +125,8 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
                                    .bytes = LOAD(u->bytes),
                                    .tokens = LOAD(u->tokens_fetched),
                                    .rate_limited = LOAD(u->rate_limited),
-                                   .active = LOAD(u->shown_active),
-                                   .waiting = LOAD(u->waiting),
+                                   .active = places.taken,
+                                   .waiting = places.waiting,
                                    .limit = -1,
                                    .remaining = -1,
                                    .window_s = -1};

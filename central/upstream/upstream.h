@@ -5,6 +5,7 @@
 #define ENTREPOT_CENTRAL_UPSTREAM_UPSTREAM_H
 
 #include "central/config/central_config.h"
+#include "common/access/share.h"
 #include "common/source/source.h"
 #include "common/http/client.h"
 
@@ -61,6 +62,8 @@ struct upstream_endpoint_state {
     char last_error[256];
 };
 /* Any thread. Their number; out has room for UPSTREAM_ENDPOINTS_MAX. */
+/* Its places (max_parallel), as they are shared among callers. Any thread. */
+void upstream_places(const struct upstream *u, struct share_stats *out);
 unsigned upstream_endpoints(struct upstream *u, struct upstream_endpoint_state *out);
 
 #endif

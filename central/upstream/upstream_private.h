@@ -10,6 +10,7 @@
 #include "central/upstream/speed.h"
 #include "central/upstream/token.h"
 #include "central/upstream/upstream.h"
+#include "common/access/share.h"
 #include "common/core/buf.h"
 
 struct endpoint {
@@ -45,10 +46,6 @@ struct endpoint {
     char last_error[256];           /* guarded by u->lock */
 };
 
-struct up_queue {
-    struct up_fetch *first, **last;
-};
-
 struct upstream {
     struct source source;
     const struct upstream_config *cfg;
@@ -60,13 +57,12 @@ struct upstream {
     unsigned n_endpoints;
     struct timer measure;
     bool used; /* since the last measurement */
-    /* Slots: blobs leave some to small requests, so that a question is not behind a dozen large layers. */
-    unsigned max_active, max_blobs, active, active_blobs;
-    struct up_queue small, blobs;
+    /* Shared among callers. Small requests and blobs leave some to each other, so that a question is not behind a dozen
+     * large layers, nor a layer behind a thousand questions. */
+    struct share *places;
     struct up_fetch *fetches; /* all */
     pthread_mutex_t lock;     /* guards the endpoints' last_error, for a copy's time */
-    _Atomic int64_t requests, failures, sent, retries, redirects, bytes, tokens_fetched, rate_limited, shown_active,
-        waiting;
+    _Atomic int64_t requests, failures, sent, retries, redirects, bytes, tokens_fetched, rate_limited;
 };
 
 /* endpoint.c */
@@ -87,18 +83,18 @@ bool endpoint_another(const struct endpoint *e, unsigned without);
 void endpoint_show_limit(struct endpoint *e);
 void endpoints_measure(void *upstream);
 
-/* upstream.c: slots. */
-void upstream_enqueue(struct upstream *u, struct up_fetch *f);
-void upstream_dequeue(struct upstream *u, struct up_fetch *f);
-void upstream_release(struct upstream *u, bool blob);
+/* upstream.c: places. ERR_BUSY: too much of its caller's waits already. */
+int upstream_enqueue(struct upstream *u, struct up_fetch *f, const struct fetch_request *rq) must_check;
+/* Gives the place back, or waits no more. */
+void upstream_leave(struct upstream *u, struct up_fetch *f);
 bool upstream_blobs_wait(const struct upstream *u);
 
 /* request.c: one logical request. What a slot's queue sees of it comes first. */
 struct up_fetch {
     struct fetch fetch; /* first */
     struct upstream *u;
-    bool blob, queued, has_slot;
-    struct up_fetch *queue_next;
+    bool blob;
+    struct share_entry place;
     struct up_fetch *next, **link; /* all */
 };
 void up_fetch_admitted(struct up_fetch *f);
@@ -107,5 +103,6 @@ struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, c
 void up_fetch_cancel(struct fetch *fetch);
 void up_fetch_pause(struct fetch *fetch);
 void up_fetch_resume(struct fetch *fetch);
+void up_fetch_wanted_by(struct fetch *fetch, const struct caller *caller);
 
 #endif

@@ -5,6 +5,7 @@
 #include "central/upstream/upstream.h"
 #include "common/core/alloc.h"
 #include "common/node/probe.h"
+#include "common/node/share_metrics.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 
@@ -151,6 +152,9 @@ static void collect_upstream(struct upstream *u, struct metric_page *page) {
     metric_label_set(page, FAMILY_UPSTREAM_REQUESTS, name, "failed", (double)s.failures);
     metric_label_set(page, FAMILY_TOKEN_FETCHES, name, NULL, (double)s.tokens);
     metric_label_set(page, FAMILY_BREAKER_OPEN, name, NULL, s.reachable ? 0 : 1);
+    struct share_stats places;
+    upstream_places(u, &places);
+    share_metrics(page, name, &places);
     metric_label_set(page, FAMILY_UPSTREAM_WAIT, name, NULL, (double)s.wait_s);
     if (s.limit < 0) return;
     metric_label_set(page, FAMILY_RATE_LIMIT, name, NULL, (double)s.limit);

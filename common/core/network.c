@@ -16,14 +16,20 @@ bool ip_parse(struct ip *out, const char *text, size_t len) {
     return inet_pton(AF_INET, copy, out->bytes + sizeof(mapped)) == 1;
 }
 
-static bool is_v4(const struct ip *ip) {
+bool ip_is_v4(const struct ip *ip) {
     return memcmp(ip->bytes, mapped, sizeof(mapped)) == 0;
 }
 
 const char *ip_text(const struct ip *ip, char out[IP_TEXT_MAX]) {
-    bool v4 = is_v4(ip);
+    bool v4 = ip_is_v4(ip);
     if (!inet_ntop(v4 ? AF_INET : AF_INET6, ip->bytes + (v4 ? sizeof(mapped) : 0), out, IP_TEXT_MAX)) abort();
     return out;
+}
+
+struct ip ip_of_one(const struct ip *ip) {
+    struct ip one = *ip;
+    if (!ip_is_v4(ip)) memset(one.bytes + 8, 0, 8);
+    return one;
 }
 
 /* Of a length, "0" to "128". */
@@ -46,7 +52,7 @@ static bool bit(const struct ip *ip, unsigned i) {
 bool network_parse(struct network *out, const char *text) {
     size_t len = strcspn(text, "/");
     if (!text[len] || !ip_parse(&out->ip, text, len)) return false;
-    bool v4 = is_v4(&out->ip) && !memchr(text, ':', len);
+    bool v4 = ip_is_v4(&out->ip) && !memchr(text, ':', len);
     unsigned most = v4 ? 32 : 128, bits;
     if (!bits_parse(text + len + 1, most, &bits)) return false;
     out->bits = bits + (v4 ? 96 : 0);

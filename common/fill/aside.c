@@ -201,7 +201,7 @@ static bool under_way(const struct fill *f, int64_t pos) {
     return false;
 }
 
-static void aside_start(struct fill *f, int64_t start, int64_t end, const char *request_id) {
+static void aside_start(struct fill *f, int64_t start, int64_t end, const struct fill_spec *by) {
     struct aside *a = calloc(1, sizeof(*a));
     if (!a) abort();
     *a = (struct aside){.fill = f, .next = f->asides, .start = start, .end = end, .at = start};
@@ -210,6 +210,7 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const char *
     struct fetch_request rq = {
         .kind = FETCH_BLOB,
         .repo = f->spec.repo,
+        .caller = by->caller,
         .settings = f->spec.settings,
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = start,
@@ -218,7 +219,7 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const char *
         .doubted = f->lies[f->source] > 0 || f->aside_lied,
     };
     f->avoid_origin = NULL;
-    memcpy(rq.request_id, request_id, sizeof(rq.request_id));
+    memcpy(rq.request_id, by->request_id, sizeof(rq.request_id));
     a->fetch = fetch_start(f->sources[f->source], &rq, &aside_events, a);
 }
 
@@ -262,6 +263,6 @@ void aside_consider(struct fill *f) {
         if (start >= end || under_way(f, start)) continue;
         int64_t stop = piece_end(end - 1);
         if (!have_room(f)) return;
-        aside_start(f, start, stop > size ? size : stop, r->spec.request_id);
+        aside_start(f, start, stop > size ? size : stop, &r->spec);
     }
 }

@@ -63,6 +63,7 @@ static void ask(struct claim *c) {
     struct fetch_request rq = {
         .kind = spec->manifest ? FETCH_MANIFEST_HEAD : FETCH_BLOB_HEAD,
         .repo = spec->repo,
+        .caller = spec->caller,
         .settings = spec->settings,
         .ref = {.is_digest = true, .digest = spec->digest},
     };

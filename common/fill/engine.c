@@ -223,6 +223,7 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
     bool of_its_kind = f && (f->spec.manifest || !r->spec.manifest);
     if (of_its_kind && !fill_bytes_dropped(f, r->spec.start)) {
         join(r, f, true);
+        if (f->fetch) fetch_wanted_by(f->fetch, &r->spec.caller);
         return;
     }
     /* With the window of the running one past us, or a manifest that is just being fetched as some blob, this reader

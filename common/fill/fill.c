@@ -548,6 +548,7 @@ void fill_fetch(struct fill *f) {
     struct fetch_request rq = {
         .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
         .repo = f->spec.repo,
+        .caller = f->spec.caller,
         .settings = f->spec.settings,
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = f->written,

@@ -546,7 +546,7 @@ static void on_in(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct http_conn *c = arg;
     struct loop_share *sh = c->share;
-    share_enter(sh);
+    loop_share_enter(sh);
     on_readable(c);
     conn_free_dead(sh);
 }
@@ -556,7 +556,7 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct http_conn *c = arg;
     struct loop_share *sh = c->share;
-    share_enter(sh);
+    loop_share_enter(sh);
     if (c->state == CONN_TLS || c->tls_wants_write) {
         c->tls_wants_write = false;
         process(c);

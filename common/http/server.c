@@ -180,14 +180,14 @@ static int listen_unix(struct http_server *s, const char *path, struct error *er
 
 /* --- callbacks --- */
 
-void share_enter(struct loop_share *sh) {
+void loop_share_enter(struct loop_share *sh) {
     sh->now_ms = loop_enter(sh->loop) / 1000;
     sh->frees_dead = true;
 }
 
 /* --- accepting --- */
 
-/* Counts a connection of an address; false if it has too many. */
+/* Counts a connection of an address (of IPv6: of its /64); false if it has too many. */
 static bool addr_enter(struct http_server *s, const unsigned char addr[16]) {
     if (s->cfg.limits.conns_per_addr == 0) return true;
     pthread_mutex_lock(&s->addr_lock);
@@ -216,7 +216,11 @@ static void addr_key(const struct sockaddr *sa, unsigned char out[16]) {
     else if (sa->sa_family == AF_INET6)
         memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
     static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (sa->sa_family == AF_INET6 && memcmp(out, mapped, 12) == 0) memset(out, 0, 12);
+    if (sa->sa_family != AF_INET6) return;
+    if (memcmp(out, mapped, 12) == 0)
+        memset(out, 0, 12);
+    else
+        memset(out + 8, 0, 8);
 }
 
 /* Over the limit, the connection that has been idle (or in its head) for longest makes room. */
@@ -228,6 +232,13 @@ static bool make_room(struct loop_share *sh) {
     return oldest != NULL;
 }
 
+/* Whoever speaks TLS would not understand the words; who has said nothing yet is taken for one who does not. */
+static bool speaks_plain(const struct http_server *s, int fd) {
+    unsigned char first = 0;
+    if (s->cfg.tls_mode != HTTP_TLS_EITHER) return s->cfg.tls_mode == HTTP_TLS_OFF;
+    return recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 || first != 0x16;
+}
+
 static void refuse(struct http_server *s, int fd) {
     char body[512], answer[1024], request[4096];
     struct http_error_form form;
@@ -237,7 +248,7 @@ static void refuse(struct http_server *s, int fd) {
                      "Connection: close\r\n%s\r\n%.*s",
                      form.content_type, len, form.lines, (int)len, body);
     atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
-    if (s->cfg.tls_mode == HTTP_TLS_OFF && send(fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) errno = 0;
+    if (speaks_plain(s, fd) && send(fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) errno = 0;
     /* A reset, sent because of unread bytes, would destroy it. */
     shutdown(fd, SHUT_WR);
     if (recv(fd, request, sizeof(request), MSG_DONTWAIT) < 0) errno = 0;
@@ -266,7 +277,7 @@ static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
 static void on_accept(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     struct loop_share *sh = arg;
-    share_enter(sh);
+    loop_share_enter(sh);
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
         struct sockaddr_storage a = {0};
         socklen_t len = sizeof(a);
@@ -310,7 +321,7 @@ void share_conn_closed(struct http_conn *c) {
 
 static void on_sweep(void *arg) {
     struct loop_share *sh = arg;
-    share_enter(sh);
+    loop_share_enter(sh);
     for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
         next = TAILQ_NEXT(c, all_link);
         conn_sweep(c);
@@ -321,7 +332,7 @@ static void on_sweep(void *arg) {
 }
 
 static void flush(struct loop_share *sh) {
-    share_enter(sh);
+    loop_share_enter(sh);
     struct http_conn *c;
     sh->flush_round++;
     do {
@@ -373,7 +384,7 @@ static void close_listener(struct loop_share *sh) {
 
 /* Ends what would not end by itself. */
 static void tell_stop(struct loop_share *sh) {
-    share_enter(sh);
+    loop_share_enter(sh);
     for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
         next = TAILQ_NEXT(c, all_link);
         void (*fn)(struct http_req *) = c->req ? c->req->on_stop : NULL;

@@ -167,7 +167,7 @@ struct http_server {
 /* server.c */
 void share_conn_closed(struct http_conn *c);
 /* First thing in a callback of the loop that ends with conn_free_dead. */
-void share_enter(struct loop_share *sh);
+void loop_share_enter(struct loop_share *sh);
 
 /* conn.c */
 void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr);

@@ -70,6 +70,16 @@ METRIC_FAMILY(BUDGET_LIMIT, GAUGE, "entrepot_memory_limit_bytes", "budget", NULL
 METRIC_FAMILY(BUDGET_REFUSED, COUNTER, "entrepot_memory_refused_total", "budget", NULL,
               "Times that something did not fit into it: it was not kept, waited, or was refused.")
 
+/* What is shared among callers; door: an upstream's name, "central", "lists", ... */
+METRIC_FAMILY(PLACES, GAUGE, "entrepot_places", "door", NULL, "Requests that may be under way at a door at a time.")
+METRIC_FAMILY(PLACES_TAKEN, GAUGE, "entrepot_places_taken", "door", NULL, "Requests under way at a door.")
+METRIC_FAMILY(PLACES_WAITING, GAUGE, "entrepot_places_waiting", "door", NULL,
+              "Requests that wait for a place at a door.")
+METRIC_FAMILY(PLACES_CALLERS, GAUGE, "entrepot_places_callers", "door", NULL,
+              "Callers that have a place at a door, or wait for one.")
+METRIC_FAMILY(PLACES_REFUSED, COUNTER, "entrepot_places_refused_total", "door", NULL,
+              "Requests refused because too many of the same caller were waiting at a door.")
+
 /* Upstreams, central, the node itself. */
 METRIC_FAMILY(UPSTREAM_REQUESTS, COUNTER, "entrepot_upstream_requests_total", "upstream", "result",
               "Requests to an upstream, by how they ended.")

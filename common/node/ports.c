@@ -50,16 +50,20 @@ static void on_access(const struct http_access *a, void *arg) {
 }
 
 /* A proxy that is trusted says whose request it is. */
-static void see_through_proxy(const struct proxies *p, struct http_req *req) {
+static void see_through_proxy(const struct proxies *p, struct http_req *req, struct caller *caller) {
     struct ip peer, client;
     if (p->n == 0 || !http_req_peer(req, &peer) || !proxies_have(p, &peer)) return;
     client = forwarded_client(p, &peer, http_req_header(req, "X-Forwarded-For"), http_req_header(req, "Forwarded"));
     http_req_set_remote(req, &client);
+    caller_set(caller, caller->kind, &client);
 }
 
 static void on_registry_request(struct http_req *req, void *arg) {
-    see_through_proxy(&((struct ports *)arg)->proxies, req);
-    registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){CALLER_CLIENT});
+    const struct ports *p = arg;
+    struct caller caller;
+    caller_of_peer(&caller, CALLER_CLIENT, req);
+    see_through_proxy(&p->proxies, req, &caller);
+    registry_handle(p->node->registry, req, &caller);
 }
 
 static void say(struct http_req *req, int status, const char *text) {
@@ -71,7 +75,9 @@ static void on_node_request(struct http_req *req, void *arg) {
     struct route_hit hit;
     char allow[METHODS_TEXT_MAX];
     if (oci_is_api(http_req_target(req))) {
-        registry_handle(p->node->registry, req, &(struct caller){CALLER_NODE});
+        struct caller caller;
+        caller_of_peer(&caller, CALLER_NODE, req);
+        registry_handle(p->node->registry, req, &caller);
         return;
     }
     switch (routes_find(&p->routes, PORT_NODE, http_req_target(req), http_req_method(req), &hit)) {
@@ -90,7 +96,7 @@ static void on_node_request(struct http_req *req, void *arg) {
 }
 
 static void on_v2(struct http_req *req, void *arg) {
-    registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){CALLER_SOCKET});
+    registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){.kind = CALLER_SOCKET});
 }
 
 /* Nothing for the fleet port: its certificate is of our own making, and good for years. */

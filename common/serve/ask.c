@@ -151,6 +151,8 @@ static int64_t lifetime_ms(const struct question *q) {
     case ERR_DENIED:
         /* What central hosts costs no upstream anything to ask for, and who has just loaded it pulls it next. */
         return q->rq.repo.upstream[0] ? q->asker->cfg.negative_ms : 0;
+    case ERR_BUSY: /* for the one who asked: another caller may have room */
+        return 0;
     default:
         return q->answer->end.not_sent ? 0 : FAILURE_MS;
     }
@@ -292,6 +294,7 @@ static void on_ask(struct loop_task *task) {
     struct question *q = map_get_s(a->running, key);
     if (q) {
         wait_for(w, q);
+        if (q->fetch) fetch_wanted_by(q->fetch, &w->rq.caller);
         free(key);
         return;
     }

@@ -103,7 +103,8 @@ void serve_blob(struct exchange *x) {
         return;
     }
     if (serve_restore(x)) return;
-    struct fetch_request rq = {.kind = FETCH_BLOB_HEAD, .repo = x->repo, .settings = x->settings, .ref = x->ref};
+    struct fetch_request rq = {
+        .kind = FETCH_BLOB_HEAD, .repo = x->repo, .caller = x->caller, .settings = x->settings, .ref = x->ref};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     atomic_fetch_add_explicit(&g->misses, 1, memory_order_relaxed);
     x->waiting = true;

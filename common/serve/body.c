@@ -353,6 +353,7 @@ static void follow(struct body *b, int64_t lowest, int64_t end) {
     struct exchange *x = b->x;
     struct fill_spec spec = {.digest = x->ref.digest,
                              .repo = x->repo,
+                             .caller = x->caller,
                              .settings = x->settings,
                              .manifest = x->is_manifest,
                              .start = lowest,

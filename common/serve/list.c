@@ -105,7 +105,8 @@ size_t serve_page_size(const struct oci_request *rq) {
 
 void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const struct ask_answer *a, void *arg)) {
     char *query = query_of(&x->asked);
-    struct fetch_request rq = {.kind = kind, .repo = x->repo, .settings = x->settings, .ref = x->ref, .query = query};
+    struct fetch_request rq = {
+        .kind = kind, .repo = x->repo, .caller = x->caller, .settings = x->settings, .ref = x->ref, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     x->waiting = true;
     ask(x->registry->asker, &rq, done, x);

@@ -19,6 +19,7 @@
 struct tag_check {
     struct registry *registry;
     struct repo_name repo;
+    struct caller caller;
     uint64_t settings; /* that it was decided under */
     char repo_str[REPO_STR_MAX];
     char tag[TAG_MAX + 1];
@@ -173,8 +174,10 @@ static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a
 static void on_asked(const struct ask_answer *a, void *arg);
 
 static void ask_source(struct tag_check *c, bool by_get) {
-    struct fetch_request rq = {
-        .kind = by_get ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD, .repo = c->repo, .settings = c->settings};
+    struct fetch_request rq = {.kind = by_get ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD,
+                               .repo = c->repo,
+                               .caller = c->caller,
+                               .settings = c->settings};
     snprintf(rq.ref.tag, sizeof(rq.ref.tag), "%s", c->tag);
     memcpy(rq.request_id, c->request_id, sizeof(rq.request_id));
     c->asking = true;
@@ -249,12 +252,14 @@ static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
     return true;
 }
 
-void registry_resolve_tag(struct registry *g, const struct repo_name *repo, uint64_t settings, const char *tag,
-                          const char *request_id, void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
+void registry_resolve_tag(struct registry *g, const struct caller *caller, const struct repo_name *repo,
+                          uint64_t settings, const char *tag, const char *request_id,
+                          void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
     struct tag_check *c = calloc(1, sizeof(*c));
     if (!c) abort();
     c->registry = g;
     c->repo = *repo;
+    c->caller = *caller;
     c->settings = settings;
     repo_name_str(repo, c->repo_str);
     snprintf(c->tag, sizeof(c->tag), "%s", tag);
@@ -347,5 +352,5 @@ void serve_manifest(struct exchange *x) {
         return;
     }
     x->waiting = true;
-    registry_resolve_tag(g, &x->repo, x->settings, x->ref.tag, http_req_id(x->req), on_resolved, x);
+    registry_resolve_tag(g, &x->caller, &x->repo, x->settings, x->ref.tag, http_req_id(x->req), on_resolved, x);
 }

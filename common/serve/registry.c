@@ -49,7 +49,7 @@ void serve_fetch_end(struct http_req *req, const struct fetch_end *end, enum reg
     case ERR_CANCELLED:
     case ERR_BUSY:
     case ERR_OUTDATED:
-        http_reply_header(req, "Retry-After", "1");
+        http_reply_headerf(req, "Retry-After", "%lld", (long long)(end->retry_after_s > 0 ? end->retry_after_s : 1));
         serve_error_status(req, 503, REGERR_UNAVAILABLE, end->msg);
         return;
     default:

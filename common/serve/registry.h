@@ -62,8 +62,9 @@ struct tag_answer {
 /* settings: the version repo was decided under. Any loop: calls done(answer, arg) later on the same loop (never before
  * it returns). Fresh answers come from memory, others cost one coalesced question to the source; a stale one is given
  * when the source does not answer within 3 s. */
-void registry_resolve_tag(struct registry *g, const struct repo_name *repo, uint64_t settings, const char *tag,
-                          const char *request_id, void (*done)(const struct tag_answer *answer, void *arg), void *arg);
+void registry_resolve_tag(struct registry *g, const struct caller *caller, const struct repo_name *repo,
+                          uint64_t settings, const char *tag, const char *request_id,
+                          void (*done)(const struct tag_answer *answer, void *arg), void *arg);
 
 struct registry_stats {
     int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;

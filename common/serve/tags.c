@@ -143,7 +143,8 @@ static void on_page(const struct ask_answer *a, void *arg);
 
 static void ask_page(struct tag_list *l, const char *query) {
     struct exchange *x = l->x;
-    struct fetch_request rq = {.kind = FETCH_TAGS, .repo = x->repo, .settings = x->settings, .query = query};
+    struct fetch_request rq = {
+        .kind = FETCH_TAGS, .repo = x->repo, .caller = x->caller, .settings = x->settings, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     x->waiting = true;
     ask(x->registry->asker, &rq, on_page, l);

@@ -40,6 +40,8 @@ enum failure_step failure_next(const struct fetch_end *end) {
     case ERR_TIMEOUT:
     case ERR_MISMATCH:
         return FAILURE_ASK_AGAIN;
+    case ERR_BUSY: /* the other side is; without a status it is we who have no place for the one who asks */
+        return end->status ? FAILURE_ASK_AGAIN : FAILURE_ASK_OTHER;
     default:
         return FAILURE_ASK_OTHER;
     }

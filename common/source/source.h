@@ -3,6 +3,7 @@
 #ifndef ENTREPOT_SOURCE_SOURCE_H
 #define ENTREPOT_SOURCE_SOURCE_H
 
+#include "common/access/caller.h"
 #include "common/core/error.h"
 #include "common/oci/name.h"
 #include "common/oci/manifest.h"
@@ -26,6 +27,7 @@ struct fetch_request {
     const char *query;        /* may be NULL */
     int64_t max_body;         /* over: ERR_TOO_BIG; 0: none */
     const char *avoid_origin; /* its bytes were wrong just now (fetch_head.origin): rather another. NULL: none */
+    struct caller caller;     /* for whom: what is scarce is shared among callers */
     uint64_t settings;        /* the version of the settings that repo was decided under; 0: it needed none */
     bool doubted;             /* what the other side sent of it before did not match its digest */
     char request_id[65];      /* goes along as X-Request-Id */
@@ -83,6 +85,8 @@ struct source_ops {
     void (*cancel)(struct fetch *f);
     void (*pause)(struct fetch *f); /* no data callback until resume; allowed from within data */
     void (*resume)(struct fetch *f);
+    /* Somebody else wants the same: it waits in whosever queue is the shorter. May be NULL. */
+    void (*wanted_by)(struct fetch *f, const struct caller *caller);
 };
 struct source {
     const struct source_ops *ops;
@@ -105,6 +109,9 @@ static inline void fetch_pause(struct fetch *f) {
 }
 static inline void fetch_resume(struct fetch *f) {
     f->source->ops->resume(f);
+}
+static inline void fetch_wanted_by(struct fetch *f, const struct caller *caller) {
+    if (f->source->ops->wanted_by) f->source->ops->wanted_by(f, caller);
 }
 
 #endif

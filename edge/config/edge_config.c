@@ -47,6 +47,14 @@ static const struct config_key edge_keys[] = {
      .doc =
          "URL of central's fleet port. Over https to another machine its certificate must be one the system trusts; to "
          "loopback it is not checked."},
+    {.name = "central_requests",
+     .type = CONFIG_INT,
+     .at = offsetof(struct edge_config, central_requests),
+     .fallback = "128",
+     .min = 4,
+     .max = 10000,
+     .doc = "Requests to central under way at a time, shared fairly among clients. The others wait; a client that has "
+            "256 waiting is answered 503. Central refuses more connections than its limits.connections_per_address."},
     NODE_KEY_ADDRESS,
     NODE_KEY_GROUP("registry", registry_schema, "The registry API, for the branch's container engines."),
     NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),

@@ -5,8 +5,9 @@
 #include "common/config/config.h"
 
 struct edge_config {
-    struct node_config node; /* first */
-    char *central;           /* URL of central's fleet port, no '/' at the end */
+    struct node_config node;   /* first */
+    unsigned central_requests; /* under way at a time */
+    char *central;             /* URL of central's fleet port, no '/' at the end */
 };
 
 extern const struct config_schema edge_config_schema;

@@ -4,6 +4,7 @@
  * do. When it opens, all that wait for an answer are told: nobody waits for his own time-out. */
 #include "edge/pull/central_source.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/source/registry_http.h"
 #include "common/serve/doubt.h"
@@ -21,7 +22,12 @@
 #define HEAD_MS 20000
 #define STALL_MS 20000
 #define ERROR_BODY_MAX 8192
+/* Of one caller so many may wait for a place, and of all. */
+#define QUEUE_OF_ONE 256
+#define QUEUE 4096
 #define POST_ANSWER_MAX (16 * MiB)
+
+enum { KIND_SMALL, KIND_BLOB };
 
 struct central_source {
     struct source source;
@@ -36,6 +42,7 @@ struct central_source {
     void *knows_arg;
     void (*outdated)(void *arg); /* NULL: nobody wants to know */
     void *outdated_arg;
+    struct share *places;
     struct central_fetch *fetches;
     struct central_post *posts;
 };
@@ -43,13 +50,15 @@ struct central_source {
 struct central_fetch {
     struct fetch fetch; /* first */
     bool waiting;       /* counted in awaiting */
+    struct share_entry place;
+    bool is_too_much; /* its caller has so much waiting already that it may not wait as well */
     struct central_source *c;
     const struct fetch_events *ev;
     void *arg;
     struct http_call *call;
-    struct timer start; /* fails it from the loop when the breaker is open */
-    struct fetch_request rq;
-    bool refused; /* an error document is being collected */
+    struct timer start;      /* fails it from the loop when the breaker is open */
+    struct fetch_request rq; /* rq.query is ours */
+    bool refused;            /* an error document is being collected */
     int status;
     int64_t retry_after_s;
     struct buf error_body;
@@ -68,7 +77,7 @@ static bool asks_known_tag(const struct central_source *c, const struct fetch_re
 static void on_silent(void *arg) {
     struct central_source *c = arg;
     for (struct central_fetch *f = c->fetches; f; f = f->next) {
-        if (f->post && asks_known_tag(c, &f->rq)) timer_set(&f->start, 0);
+        if ((f->post || f->place.waits) && asks_known_tag(c, &f->rq)) timer_set(&f->start, 0);
     }
 }
 
@@ -82,6 +91,7 @@ struct central_post {
     void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
     void *arg;
     struct buf body;
+    int64_t retry_after_s;
     char why[160]; /* it is not central that answers; "": it is */
     struct timer refuse;
     struct central_post *next;
@@ -136,12 +146,20 @@ static void refused_outdated(struct central_source *c, struct fetch_end *e, uint
     if (settings == settings_version(c->settings) && c->outdated) c->outdated(c->outdated_arg);
 }
 
+/* It answers, but not what was asked for. Central that is busy says when to come again, and so do we. */
+static void refused_by_central(struct fetch_end *e, int status, int64_t retry_after_s, const char *body, size_t len) {
+    fetch_end_from_status(e, "central", status, retry_after_s, body, len);
+    if (status == 400) e->code = ERR_INVALID;
+    if (status == 503 && retry_after_s > 0) e->code = ERR_BUSY;
+}
+
 static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_post *p = arg;
     const char *wrong = breaker_not_central(a->status, a->header(a, "content-type"), p->why);
     breaker_set(p->c->breaker, !wrong, wrong);
     p->waiting = false;
+    p->retry_after_s = answer_retry_after_s(a);
     breaker_await_over(p->c->breaker, true);
     return true;
 }
@@ -169,7 +187,7 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
     } else if (r->status == SETTINGS_REFUSED) {
         refused_outdated(p->c, &e, p->settings);
     } else if (r->status != 200) {
-        fetch_end_from_status(&e, "central", r->status, 0, p->body.data, p->body.len);
+        refused_by_central(&e, r->status, p->retry_after_s, p->body.data, p->body.len);
     }
     if (p->done) p->done(&e, p->body.data, p->body.len, p->arg);
     post_free(p);
@@ -237,6 +255,8 @@ static void fetch_free(struct central_fetch *f) {
     timer_fini(&f->start);
     buf_fini(&f->error_body);
     if (f->post) f->post->done = NULL;
+    free((void *)(uintptr_t)f->rq.query);
+    share_leave(f->c->places, &f->place);
     free(f);
 }
 
@@ -314,8 +334,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     if (f->refused && f->status == SETTINGS_REFUSED) {
         refused_outdated(f->c, &e, f->rq.settings);
     } else if (f->refused) {
-        fetch_end_from_status(&e, "central", f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
-        if (f->status == 400) e.code = ERR_INVALID;
+        refused_by_central(&e, f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;
@@ -338,12 +357,23 @@ static bool on_lull(struct http_call *call, void *arg) {
 
 static const struct http_call_events call_events = {on_head, on_data, on_done, on_lull};
 
-/* The breaker is open, or central silent: says so, from the loop. */
+/* It found no place, or not even room to wait for one. */
+static void too_much(const struct central_fetch *f, struct fetch_end *e) {
+    char who[CALLER_TEXT_MAX];
+    fetch_end_set(e, ERR_BUSY, "%s has too many requests to central waiting already", caller_text(&f->rq.caller, who));
+    e->retry_after_s = 1;
+    e->not_sent = true;
+}
+
+/* The breaker is open, central silent, or there was no place: says so, from the loop. */
 static void on_refuse(void *arg) {
     struct central_fetch *f = arg;
     struct fetch_end e;
+    bool in_vain = breaker_is_silent(f->c->breaker) && asks_known_tag(f->c, &f->rq);
     if (breaker_is_open(f->c->breaker))
         unreachable(f->c, &e);
+    else if (!in_vain && (f->is_too_much || f->place.waits))
+        too_much(f, &e);
     else
         fetch_end_set(&e, ERR_TIMEOUT, "central at %s does not answer; what this edge holds is served", f->c->url);
     end(f, &e);
@@ -440,6 +470,28 @@ static void send_request(struct central_fetch *f) {
     buf_fini(&url);
 }
 
+/* It would have no answer: it is told so from the loop. */
+static bool is_in_vain(const struct central_fetch *f) {
+    struct breaker *b = f->c->breaker;
+    if (breaker_is_open(b)) {
+        breaker_wanted(b);
+        return true;
+    }
+    return breaker_is_silent(b) && asks_known_tag(f->c, &f->rq);
+}
+
+static void on_place(struct share_entry *e, void *arg) {
+    (void)arg;
+    struct central_fetch *f = container_of(e, struct central_fetch, place);
+    timer_clear(&f->start);
+    if (is_in_vain(f))
+        timer_set(&f->start, 0);
+    else if (f->rq.kind == FETCH_MANIFEST_HEAD && !f->rq.ref.is_digest)
+        send_tag(f);
+    else
+        send_request(f);
+}
+
 static struct fetch *start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
     struct central_source *c = container_of(s, struct central_source, source);
     struct central_fetch *f = calloc(1, sizeof(*f));
@@ -452,21 +504,25 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
                                 .left = rq->length > 0 ? rq->length : -1,
                                 .next = c->fetches};
     c->fetches = f;
+    f->rq.query = rq->query ? xstrdup(rq->query) : NULL;
     buf_init(&f->error_body, ERROR_BODY_MAX + 1);
     timer_init(&f->start, c->loop, on_refuse, f);
-    bool by_tag = rq->kind == FETCH_MANIFEST_HEAD && !rq->ref.is_digest;
-    if (breaker_is_open(c->breaker)) {
-        breaker_wanted(c->breaker);
+    if (is_in_vain(f)) {
         timer_set(&f->start, 0);
-    } else if (breaker_is_silent(c->breaker) && asks_known_tag(c, rq)) {
-        timer_set(&f->start, 0);
-    } else if (by_tag) {
-        send_tag(f);
-    } else {
-        send_request(f);
+        return &f->fetch;
     }
-    f->rq.query = NULL; /* was borrowed */
+    unsigned kind = rq->kind == FETCH_BLOB ? KIND_BLOB : KIND_SMALL;
+    f->is_too_much = share_enter(c->places, &f->place, &rq->caller, kind, rq->offset > 0) < 0;
+    if (f->is_too_much)
+        timer_set(&f->start, 0);
+    else if (f->place.waits && kind == KIND_SMALL)
+        timer_set(&f->start, HEAD_MS);
     return &f->fetch;
+}
+
+static void wanted_by(struct fetch *fetch, const struct caller *caller) {
+    struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
+    share_move(f->c->places, &f->place, caller);
 }
 
 static void cancel(struct fetch *fetch) {
@@ -489,7 +545,7 @@ static void resume_fetch(struct fetch *fetch) {
     if (f->call) http_call_resume(f->call);
 }
 
-static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch};
+static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch, wanted_by};
 
 /* --- the source --- */
 
@@ -504,14 +560,15 @@ bool central_is_loopback(const char *url) {
     return http_url_parse(url, &u) && http_host_class(u.host) == HTTP_ADDR_LOOPBACK;
 }
 
-struct central_source *central_source_new(const char *url, const struct settings *settings, struct loop *l,
-                                          struct http_client *client) {
-    struct central_source *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+struct central_source *central_source_new(const struct central_source_config *cfg) {
+    const char *url = cfg->url;
+    struct loop *l = cfg->loop;
+    struct http_client *client = cfg->client;
+    struct central_source *c = xcalloc(1, sizeof(*c));
     c->source.ops = &ops;
     snprintf(c->source.name, sizeof(c->source.name), "central");
     c->url = url;
-    c->settings = settings;
+    c->settings = cfg->settings;
     c->loop = l;
     c->client = client;
     c->insecure = central_is_loopback(url);
@@ -523,13 +580,22 @@ struct central_source *central_source_new(const char *url, const struct settings
                                                       .silent = on_silent,
                                                       .arg = c});
     timer_init(&c->refuse, l, refuse_waiting, c);
+    unsigned blobs = cfg->requests - cfg->requests / 4;
+    c->places = share_new(&(struct share_config){
+        .places = cfg->requests,
+        .kinds = {[KIND_SMALL] = {.most = blobs, .weight = 3}, [KIND_BLOB] = {.most = blobs, .weight = 1}},
+        .queue_of_one = QUEUE_OF_ONE,
+        .queue = QUEUE,
+        .placed = on_place});
     return c;
 }
 
 void central_source_free(struct central_source *c) {
     if (!c) return;
+    share_close(c->places);
     while (c->fetches)
         cancel(&c->fetches->fetch);
+    share_free(c->places);
     while (c->posts) {
         if (c->posts->call) http_call_cancel(c->posts->call);
         post_free(c->posts);
@@ -557,6 +623,10 @@ void central_source_on_outdated(struct central_source *c, void (*outdated)(void 
 void central_source_found(void *arg) {
     struct central_source *c = arg;
     breaker_set(c->breaker, true, NULL);
+}
+
+void central_source_places(const struct central_source *c, struct share_stats *out) {
+    share_stats(c->places, out);
 }
 
 struct source *central_source(struct central_source *c) {

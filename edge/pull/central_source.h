@@ -5,6 +5,7 @@
 #ifndef ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
 #define ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
 
+#include "common/access/share.h"
 #include "common/source/source.h"
 #include "common/http/client.h"
 #include "edge/link/breaker.h"
@@ -12,11 +13,17 @@
 
 struct central_source;
 
-/* url: "http(s)://host:port", borrowed for ever, as settings is. Over https to a loopback address the certificate is
- * not checked: until the fleet has identity there is nothing to check it against, and whoever can listen there is on
- * this machine. */
-struct central_source *central_source_new(const char *url, const struct settings *settings, struct loop *l,
-                                          struct http_client *client);
+/* url: "http(s)://host:port", no '/' at its end; borrowed for ever, as settings is. Over https to a loopback address
+ * the certificate is not checked: until the fleet has identity there is nothing to check it against, and whoever can
+ * listen there is on this machine. */
+struct central_source_config {
+    const char *url;
+    const struct settings *settings;
+    struct loop *loop;
+    struct http_client *client;
+    unsigned requests; /* under way at a time, shared among callers; who finds no place waits */
+};
+struct central_source *central_source_new(const struct central_source_config *cfg);
 /* Whether there is an answer for a tag if central has none in time: then it is not waited for in vain. */
 void central_source_fallback(struct central_source *c,
                              bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
@@ -38,6 +45,7 @@ void central_post(struct central_source *c, const char *path, const char *conten
                   void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg);
 
 /* Any thread. */
+void central_source_places(const struct central_source *c, struct share_stats *out);
 void central_source_state(struct central_source *c, struct central_state *out);
 /* Central has told no settings yet, in this life or an earlier one, so what a name means is not known: why says so. */
 bool central_source_untold(struct central_source *c, char *why, size_t cap);

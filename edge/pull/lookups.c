@@ -15,6 +15,9 @@
 /* Sizes learned from manifests' descriptors, so that a layer's size is known when its pull begins. */
 #define SIZES_MAX 100000
 
+/* Messages under way; what is asked meanwhile goes together with the next. */
+#define BATCHES_MAX 4
+
 struct waiting {
     struct fill *fill;
     struct wire_query query;
@@ -36,6 +39,7 @@ struct lookups {
     void *ready_arg;
     struct map *sizes; /* digest -> int64_t */
     struct batch *batches;
+    unsigned n_batches;
 };
 
 /* One message under way. */
@@ -86,6 +90,7 @@ static void batch_free(struct batch *b) {
         *link = b->next;
         break;
     }
+    b->lookups->n_batches--;
     free(b);
 }
 
@@ -116,23 +121,33 @@ static void on_answer(const struct fetch_end *end, const char *body, size_t len,
     }
     wire_response_fini(&rs);
     batch_free(b);
+    if (k->n_waiting) timer_set(&k->send, 0);
     be_ready(k);
 }
 
-/* Sends what is waiting; with nothing waiting, a question for settings alone. */
-static void send_batch(struct lookups *k) {
+/* Takes the first that wait, at most WIRE_MAX_QUERIES. */
+static struct waiting *take_waiting(struct lookups *k, struct wire_query *queries, size_t *n) {
+    struct waiting *first = k->waiting, **link = &k->waiting;
+    for (*n = 0; *link && *n < WIRE_MAX_QUERIES; link = &(*link)->next)
+        queries[(*n)++] = (*link)->query;
+    k->waiting = *link;
+    *link = NULL;
+    if (!k->waiting) k->last = &k->waiting;
+    k->n_waiting -= *n;
+    return *n ? first : NULL;
+}
+
+/* Sends what is waiting, or a question for settings alone. */
+static void send_batch(struct lookups *k, bool settings_alone) {
     struct batch *b = calloc(1, sizeof(*b));
     if (!b) abort();
     struct wire_query *queries = calloc(k->n_waiting + 1, sizeof(*queries));
     if (!queries) abort();
-    *b = (struct batch){.lookups = k, .waiting = k->waiting, .next = k->batches};
+    *b = (struct batch){.lookups = k, .next = k->batches};
     k->batches = b;
+    k->n_batches++;
     size_t n = 0;
-    for (struct waiting *w = k->waiting; w; w = w->next)
-        queries[n++] = w->query;
-    k->waiting = NULL;
-    k->last = &k->waiting;
-    k->n_waiting = 0;
+    if (!settings_alone) b->waiting = take_waiting(k, queries, &n);
     k->asking = k->asking || n == 0;
     struct wire_request rq = {.version = WIRE_VERSION,
                               .settings_version = n || k->told ? settings_version(k->settings) : 0,
@@ -154,7 +169,9 @@ static void send_batch(struct lookups *k) {
 }
 
 static void on_send(void *arg) {
-    send_batch(arg);
+    struct lookups *k = arg;
+    while (k->n_waiting && k->n_batches < BATCHES_MAX)
+        send_batch(k, false);
 }
 
 static void on_settings_due(void *arg) {
@@ -165,8 +182,7 @@ static void on_settings_due(void *arg) {
 
 void lookups_refresh(struct lookups *k) {
     if (k->asking) return;
-    if (k->n_waiting) send_batch(k); /* by themselves: a question is refused when settings differ */
-    send_batch(k);
+    send_batch(k, true); /* by itself: a question is refused when settings differ */
 }
 
 void lookups_on_heard(struct lookups *k, void (*heard)(bool good, void *arg), void *arg) {
@@ -183,10 +199,7 @@ void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec
     *k->last = w;
     k->last = &w->next;
     k->n_waiting++;
-    if (k->n_waiting >= WIRE_MAX_QUERIES)
-        send_batch(k);
-    else
-        timer_set(&k->send, 0);
+    if (k->n_batches < BATCHES_MAX) timer_set(&k->send, 0);
 }
 
 void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg) {

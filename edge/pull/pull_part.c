@@ -3,6 +3,7 @@
 
 #include "common/core/alloc.h"
 #include "common/node/probe.h"
+#include "common/node/share_metrics.h"
 #include "common/wire/upstreams.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
@@ -133,6 +134,9 @@ static void metrics(struct metric_page *page, void *self) {
     struct central_state s;
     central_source_state(e->central, &s);
     metric_set(page, METRIC_CENTRAL_REACHABLE, s.reachable);
+    struct share_stats places;
+    central_source_places(e->central, &places);
+    share_metrics(page, "central", &places);
     metric_label_set(page, FAMILY_BREAKER_OPEN, "central", NULL, s.reachable ? 0 : 1);
 }
 
@@ -190,9 +194,14 @@ static int start(struct node *n, void **self, struct error *err) {
     (void)err;
     struct pull *e = xcalloc(1, sizeof(*e));
     e->node = n;
-    e->url = ((const struct edge_config *)(const void *)n->config)->central;
+    const struct edge_config *cfg = (const struct edge_config *)(const void *)n->config;
+    e->url = cfg->central;
     e->settings = settings_of(n);
-    e->central = central_source_new(e->url, e->settings, n->fetch, n->client);
+    e->central = central_source_new(&(struct central_source_config){.url = e->url,
+                                                                    .settings = e->settings,
+                                                                    .loop = n->fetch,
+                                                                    .client = n->client,
+                                                                    .requests = cfg->central_requests});
     central_source_fallback(e->central, knows_tag, e);
     central_source_on_found(e->central, central_is_back, e);
     e->lookups = lookups_new(n->fetch, e->central, e->settings);

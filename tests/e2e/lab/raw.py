@@ -45,8 +45,10 @@ class Reply:
 class Wire:
     """One connection."""
 
-    def __init__(self, port, timeout=60, tls=None, host=HOST, receive_buffer=None):
+    def __init__(self, port, timeout=60, tls=None, host=HOST, receive_buffer=None, source=None):
         self.sock = socket.socket()
+        if source:  # another client, as the node sees it
+            self.sock.bind((source, 0))
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)

@@ -67,7 +67,7 @@ static void on_finish(void *arg, int code, const void *response, size_t len, con
 
 static void start(void *arg) {
     struct ask *a = arg;
-    lookup_run(a->lookup, a->body, a->len, "http-id", on_finish, a);
+    lookup_run(a->lookup, &(struct caller){.kind = CALLER_NODE}, a->body, a->len, "http-id", on_finish, a);
     assert_false(a->finished);
 }
 
@@ -111,9 +111,11 @@ static void *resolve_late(void *arg) {
     return NULL;
 }
 
-static void resolve(void *arg, const struct repo_name *repo, const char *tag, const char *request_id,
-                    void (*done)(void *done_arg, const struct lookup_tag *found), void *done_arg) {
+static void resolve(void *arg, const struct caller *caller, const struct repo_name *repo, const char *tag,
+                    const char *request_id, void (*done)(void *done_arg, const struct lookup_tag *found),
+                    void *done_arg) {
     (void)arg;
+    (void)caller;
     assert_string_equal(repo->upstream, "docker.io");
     assert_string_equal(request_id, "http-id");
     if (strcmp(tag, "late") == 0) {

@@ -183,7 +183,7 @@ static inline void script_resume(struct fetch *fetch) {
     ((struct script_fetch *)(void *)fetch)->paused = false;
 }
 
-static const struct source_ops script_ops = {script_start, script_cancel, script_pause, script_resume};
+static const struct source_ops script_ops = {script_start, script_cancel, script_pause, script_resume, NULL};
 
 static inline void script_init(struct script *s, const char *name, const unsigned char *data, int64_t size) {
     memset(s, 0, sizeof(*s));

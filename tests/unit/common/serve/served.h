@@ -46,13 +46,13 @@ static inline unsigned served_sources(const struct repo_name *repo, struct sourc
 }
 
 static inline void served_handle(struct http_req *req, void *arg) {
-    static const struct caller client = {CALLER_CLIENT};
+    static const struct caller client = {.kind = CALLER_CLIENT};
     (void)arg;
     registry_handle(served.registry, req, &client);
 }
 
 static inline void served_handle_node(struct http_req *req, void *arg) {
-    static const struct caller node = {CALLER_NODE};
+    static const struct caller node = {.kind = CALLER_NODE};
     (void)arg;
     registry_handle(served.registry, req, &node);
 }

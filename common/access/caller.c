@@ -1,0 +1,30 @@
+/* Thread: any. */
+#include "common/access/caller.h"
+
+#include "common/http/server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+_Static_assert(sizeof(struct caller) == sizeof(enum caller_kind) + sizeof(struct ip), "its bytes are compared");
+
+void caller_set(struct caller *out, enum caller_kind kind, const struct ip *ip) {
+    out->kind = kind;
+    out->who = ip_of_one(ip);
+}
+
+void caller_of_peer(struct caller *out, enum caller_kind kind, const struct http_req *req) {
+    struct ip peer;
+    *out = (struct caller){.kind = kind};
+    if (http_req_peer(req, &peer)) caller_set(out, kind, &peer);
+}
+
+const char *caller_text(const struct caller *c, char out[CALLER_TEXT_MAX]) {
+    static const struct ip nowhere;
+    char text[IP_TEXT_MAX];
+    if (memcmp(&c->who, &nowhere, sizeof(nowhere)) == 0)
+        snprintf(out, CALLER_TEXT_MAX, "this node");
+    else
+        snprintf(out, CALLER_TEXT_MAX, "%s%s", ip_text(&c->who, text), ip_is_v4(&c->who) ? "" : "/64");
+    return out;
+}

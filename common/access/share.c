@@ -1,0 +1,258 @@
+/* Callers in rings, one ring a kind. Thread: as share.h says. */
+#include "common/access/share.h"
+
+#include "common/core/alloc.h"
+#include "common/core/map.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <string.h>
+
+struct share_caller {
+    struct caller caller;
+    unsigned held, waiting;
+    struct turn {
+        struct share_entry *first, *last;           /* that wait */
+        struct share_caller *ring_next, *ring_prev; /* callers with such; NULL: not in the ring */
+    } turns[SHARE_KINDS];
+};
+
+struct share {
+    struct share_config cfg;
+    struct map *callers;                     /* struct caller -> share_caller, those that hold a place or wait */
+    struct share_caller *rings[SHARE_KINDS]; /* whose turn is next */
+    unsigned of_kind[SHARE_KINDS];           /* places taken */
+    unsigned taken, waiting;
+    bool closed;
+    _Atomic int64_t shown_taken, shown_waiting, shown_callers, refused;
+};
+
+static void show(struct share *s) {
+    atomic_store_explicit(&s->shown_taken, s->taken, memory_order_relaxed);
+    atomic_store_explicit(&s->shown_waiting, s->waiting, memory_order_relaxed);
+    atomic_store_explicit(&s->shown_callers, (int64_t)map_len(s->callers), memory_order_relaxed);
+}
+
+/* --- callers --- */
+
+static struct share_caller *caller_of(struct share *s, const struct caller *caller) {
+    struct share_caller *c = map_get(s->callers, caller, sizeof(*caller));
+    if (c) return c;
+    c = xcalloc(1, sizeof(*c));
+    c->caller = *caller;
+    map_set(s->callers, caller, sizeof(*caller), c);
+    return c;
+}
+
+static void drop_idle(struct share *s, struct share_caller *c) {
+    if (c->held == 0 && c->waiting == 0) map_del(s->callers, &c->caller, sizeof(c->caller));
+}
+
+static void ring_add(struct share *s, struct share_caller *c, unsigned kind) {
+    struct share_caller *next = s->rings[kind];
+    struct turn *t = &c->turns[kind];
+    if (!next) {
+        t->ring_next = t->ring_prev = s->rings[kind] = c;
+        return;
+    }
+    t->ring_next = next; /* the last of all */
+    t->ring_prev = next->turns[kind].ring_prev;
+    t->ring_prev->turns[kind].ring_next = next->turns[kind].ring_prev = c;
+}
+
+static void ring_del(struct share *s, struct share_caller *c, unsigned kind) {
+    struct turn *t = &c->turns[kind];
+    if (s->rings[kind] == c) s->rings[kind] = t->ring_next == c ? NULL : t->ring_next;
+    t->ring_prev->turns[kind].ring_next = t->ring_next;
+    t->ring_next->turns[kind].ring_prev = t->ring_prev;
+    t->ring_next = t->ring_prev = NULL;
+}
+
+static void queue_add(struct share *s, struct share_caller *c, struct share_entry *e) {
+    struct turn *t = &c->turns[e->kind];
+    e->of = c;
+    e->waits = true;
+    e->next = NULL;
+    e->prev = t->last;
+    if (t->last)
+        t->last->next = e;
+    else
+        t->first = e;
+    t->last = e;
+    if (!t->ring_next) ring_add(s, c, e->kind);
+    c->waiting++;
+    s->waiting++;
+}
+
+static void queue_del(struct share *s, struct share_entry *e) {
+    struct share_caller *c = e->of;
+    struct turn *t = &c->turns[e->kind];
+    if (e->prev)
+        e->prev->next = e->next;
+    else
+        t->first = e->next;
+    if (e->next)
+        e->next->prev = e->prev;
+    else
+        t->last = e->prev;
+    if (!t->first) ring_del(s, c, e->kind);
+    e->next = e->prev = NULL;
+    e->waits = false;
+    c->waiting--;
+    s->waiting--;
+}
+
+/* --- places --- */
+
+static unsigned most_of(const struct share *s, unsigned kind) {
+    unsigned most = s->cfg.kinds[kind].most;
+    return most && most < s->cfg.places ? most : s->cfg.places;
+}
+
+/* The last eighth is for callers that have nothing. */
+static bool may_have(const struct share *s, const struct share_caller *c, unsigned kind) {
+    if (c->held == 0) return true;
+    unsigned most = most_of(s, kind);
+    return s->cfg.places - s->taken > s->cfg.places / 8 && most - s->of_kind[kind] > most / 8;
+}
+
+/* Whose turn it is. Few are passed over: only those that hold places are, and there are no more of them than places. */
+static struct share_caller *next_caller(const struct share *s, unsigned kind) {
+    struct share_caller *first = s->rings[kind], *c = first;
+    unsigned equal_part = s->cfg.places / (unsigned)map_len(s->callers);
+    if (equal_part == 0) equal_part = 1;
+    do {
+        if (c->held < equal_part && may_have(s, c, kind)) return c;
+        c = c->turns[kind].ring_next;
+    } while (c != first);
+    do {
+        if (may_have(s, c, kind)) return c;
+        c = c->turns[kind].ring_next;
+    } while (c != first);
+    return NULL;
+}
+
+static bool goes_before(const struct share *s, unsigned a, unsigned b) {
+    uint64_t weight_a = s->cfg.kinds[a].weight ? s->cfg.kinds[a].weight : 1;
+    uint64_t weight_b = s->cfg.kinds[b].weight ? s->cfg.kinds[b].weight : 1;
+    return (s->of_kind[a] + 1) * weight_b < (s->of_kind[b] + 1) * weight_a;
+}
+
+/* Of those kinds that may have a place, the one that has fewest for its weight. */
+static struct share_caller *choose(const struct share *s, unsigned *kind) {
+    struct share_caller *best = NULL;
+    for (unsigned k = 0; k < SHARE_KINDS; k++) {
+        if (!s->rings[k] || s->of_kind[k] >= most_of(s, k) || (best && !goes_before(s, k, *kind))) continue;
+        struct share_caller *c = next_caller(s, k);
+        if (!c) continue;
+        best = c;
+        *kind = k;
+    }
+    return best;
+}
+
+static void give(struct share *s) {
+    while (!s->closed && s->taken < s->cfg.places) {
+        unsigned kind = 0;
+        struct share_caller *c = choose(s, &kind);
+        if (!c) break;
+        struct share_entry *e = c->turns[kind].first;
+        s->rings[kind] = c->turns[kind].ring_next; /* the next one's turn */
+        queue_del(s, e);
+        e->has_place = true;
+        c->held++;
+        s->taken++;
+        s->of_kind[kind]++;
+        s->cfg.placed(e, s->cfg.arg);
+    }
+    show(s);
+}
+
+/* --- for the owner --- */
+
+static bool has_room(const struct share *s, const struct share_caller *c) {
+    unsigned room = s->waiting < s->cfg.queue ? s->cfg.queue - s->waiting : 0;
+    return c->waiting < s->cfg.queue_of_one && c->waiting < room;
+}
+
+int share_enter(struct share *s, struct share_entry *e, const struct caller *caller, unsigned kind, bool must) {
+    assert(kind < SHARE_KINDS && !e->waits && !e->has_place);
+    struct share_caller *c = caller_of(s, caller);
+    e->kind = kind;
+    queue_add(s, c, e);
+    give(s);
+    if (e->has_place || must) return 0;
+    queue_del(s, e); /* whether it would have fitted in is asked of the others alone */
+    if (has_room(s, c)) {
+        queue_add(s, c, e);
+        show(s);
+        return 0;
+    }
+    e->of = NULL;
+    drop_idle(s, c);
+    atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
+    show(s);
+    return ERR_BUSY;
+}
+
+void share_leave(struct share *s, struct share_entry *e) {
+    struct share_caller *c = e->of;
+    if (!c) return;
+    if (e->waits) {
+        queue_del(s, e);
+    } else {
+        c->held--;
+        s->taken--;
+        s->of_kind[e->kind]--;
+    }
+    *e = (struct share_entry){0};
+    drop_idle(s, c);
+    give(s);
+}
+
+void share_move(struct share *s, struct share_entry *e, const struct caller *caller) {
+    struct share_caller *from = e->of, *to;
+    if (!e->waits || memcmp(&from->caller, caller, sizeof(*caller)) == 0) return;
+    to = caller_of(s, caller);
+    if (to->waiting + 1 < from->waiting || to->held < from->held) {
+        queue_del(s, e);
+        queue_add(s, to, e);
+        drop_idle(s, from);
+        give(s);
+    } else {
+        drop_idle(s, to);
+    }
+}
+
+struct share *share_new(const struct share_config *cfg) {
+    struct share *s = xcalloc(1, sizeof(*s));
+    assert(cfg->places > 0);
+    s->cfg = *cfg;
+    s->callers = map_new(free);
+    return s;
+}
+
+void share_free(struct share *s) {
+    if (!s) return;
+    assert(s->taken == 0 && s->waiting == 0);
+    map_free(s->callers);
+    free(s);
+}
+
+void share_close(struct share *s) {
+    s->closed = true;
+}
+
+bool share_is_waited_for(const struct share *s, unsigned kind) {
+    return s->rings[kind] != NULL;
+}
+
+void share_stats(const struct share *s, struct share_stats *out) {
+    *out = (struct share_stats){
+        .places = s->cfg.places,
+        .taken = atomic_load_explicit(&s->shown_taken, memory_order_relaxed),
+        .waiting = atomic_load_explicit(&s->shown_waiting, memory_order_relaxed),
+        .callers = atomic_load_explicit(&s->shown_callers, memory_order_relaxed),
+        .refused = atomic_load_explicit(&s->refused, memory_order_relaxed),
+    };
+}

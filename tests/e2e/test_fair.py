@@ -1,0 +1,131 @@
+"""One client that asks for too much is made to wait, or refused with Retry-After; the others hardly notice."""
+
+import pytest
+
+from lab import images
+from lab.base import MiB, wait_until
+from lab.faulty import Fault
+from lab.raw import Cut, Wire
+
+NAME = "library/app"
+GREEDY, OTHER = "127.0.0.2", "127.0.0.3"
+
+
+def manifest_of(tag):
+    return f"/v2/docker.io/{NAME}/manifests/{tag}"
+
+
+def blob_of(digest):
+    return f"/v2/docker.io/{NAME}/blobs/{digest}"
+
+
+def begin(port, method, targets, source=GREEDY):
+    """One connection for each, asked and not read."""
+    wires = []
+    for target in targets:
+        wires.append(Wire(port, 60, source=source))
+        wires[-1].ask(method, target)
+    return wires
+
+
+def end(wires):
+    for wire in wires:
+        wire.close()
+
+
+def get(port, target, source=OTHER, method="GET"):
+    with Wire(port, 60, source=source) as wire:
+        return wire.request(method, target)
+
+
+def heads(wires):
+    """The answers that come within a second of quiet: {status: [headers]}."""
+    found = {}
+    for wire in wires:
+        wire.sock.settimeout(1)
+        try:
+            status, headers = wire.head()
+        except (OSError, Cut):
+            continue
+        found.setdefault(status, []).append(headers)
+    return found
+
+
+@pytest.fixture
+def slow_upstream(bench):
+    """Its blobs come at 64 KiB/s; tags that begin with "no" are never answered."""
+    up = bench.faulty()
+    up.put(NAME, images.small("fair"), "v1")
+    up.always("/blobs/", Fault(rate=64 * 1024), method="GET")
+    up.always("/manifests/no", Fault(stall_head=True))
+    return up
+
+
+def test_many_slow_blobs_of_one_client_leave_room_for_another_s(bench, slow_upstream):
+    blobs = [slow_upstream.put_blob(NAME, images.noise_blob(4 * MiB, f"b{i}")) for i in range(40)]
+    small = slow_upstream.put_blob(NAME, images.noise_blob(8 * 1024, "small"))
+    central = bench.central(("docker.io", slow_upstream.url))
+    wires = begin(central.port, "GET", [blob_of(b.digest) for b in blobs])
+    try:
+        wait_until(lambda: central.metric("entrepot_places_waiting", door="docker.io") >= 25, "the others wait")
+        assert central.metric("entrepot_places_taken", door="docker.io") < central.metric("entrepot_places", door="docker.io")
+        reply = get(central.port, blob_of(small.digest))
+        assert reply.status == 200 and reply.whole
+        assert get(central.port, manifest_of("v1")).status == 200
+    finally:
+        end(wires)
+
+
+def test_a_client_with_a_full_queue_is_refused_and_no_other(bench, slow_upstream):
+    central = bench.central(("docker.io", slow_upstream.url))
+    wires = begin(central.port, "HEAD", [manifest_of(f"no{i}") for i in range(320)])
+    try:
+        wait_until(lambda: central.metric("entrepot_places_refused_total", door="docker.io") > 0, "some are refused")
+        for tag in ("v1", "other"):
+            assert get(central.port, manifest_of(tag)).status == (200 if tag == "v1" else 404)
+        refused = heads(wires[-20:]).get(503, [])
+        assert refused and all(int(h["retry-after"]) > 0 for h in refused)
+        assert central.metric("entrepot_places_waiting", door="docker.io") <= 256
+        assert central.metric("entrepot_places_callers", door="docker.io") >= 1
+    finally:
+        end(wires)
+
+
+def test_questions_do_not_keep_blobs_out(bench, slow_upstream):
+    blob = slow_upstream.put_blob(NAME, images.noise_blob(8 * 1024, "beside"))
+    central = bench.central(("docker.io", slow_upstream.url))
+    wires = begin(central.port, "HEAD", [manifest_of(f"no{i}") for i in range(60)])
+    try:
+        wait_until(lambda: central.metric("entrepot_places_waiting", door="docker.io") >= 40, "the others wait")
+        reply = get(central.port, blob_of(blob.digest), source=GREEDY)  # even the same client's
+        assert reply.status == 200 and reply.whole
+    finally:
+        end(wires)
+
+
+def test_one_client_does_not_take_an_edge_s_requests_to_central(bench, slow_upstream):
+    blobs = [slow_upstream.put_blob(NAME, images.noise_blob(4 * MiB, f"e{i}")) for i in range(30)]
+    made = bench.chain(("docker.io", slow_upstream.url), edge={"central_requests": 16})
+    wires = begin(made.edge.port, "GET", [blob_of(b.digest) for b in blobs])
+    try:
+        wait_until(lambda: made.edge.metric("entrepot_places_waiting", door="central") > 0, "some wait")
+        assert made.edge.metric("entrepot_places", door="central") == 16
+        assert get(made.edge.port, manifest_of("v1")).status == 200
+        assert get(made.edge.port, manifest_of("other")).status == 404
+        assert made.edge.metric("entrepot_places_taken", door="central") <= 16
+    finally:
+        end(wires)
+
+
+def test_connections_over_the_limit_are_told_so_on_the_fleet_port_and_open_no_breaker(bench, slow_upstream):
+    made = bench.chain(("docker.io", slow_upstream.url), central={"limits": {"connections_per_address": 6}})
+    wires = [Wire(made.central.fleet, 10) for _ in range(12)]
+    try:
+        refused = heads(wires).get(503, [])
+        assert len(refused) >= 6 and all(int(h["retry-after"]) > 0 for h in refused)
+        statuses = {get(made.edge.port, manifest_of(tag)).status for tag in ("a1", "a2", "a3")}
+        assert statuses <= {404, 503}, statuses
+    finally:
+        end(wires)
+    wait_until(lambda: get(made.edge.port, manifest_of("v1")).status == 200, "central answers again")
+    assert "event=central_unreachable" not in made.edge.process.text()

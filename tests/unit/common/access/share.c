@@ -1,0 +1,280 @@
+/* Places are shared among callers, whatever one of them asks for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "common/access/share.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { SMALL, BLOB };
+
+static unsigned order; /* of the places given */
+
+struct asker {
+    unsigned nth; /* its place was the nth that was given; 0: it has none yet */
+    struct share_entry e;
+};
+
+static void placed(struct share_entry *e, void *arg) {
+    (void)arg;
+    container_of(e, struct asker, e)->nth = ++order;
+}
+
+static struct share *make(unsigned places, unsigned queue_of_one, unsigned queue) {
+    order = 0;
+    return share_new(
+        &(struct share_config){.places = places, .queue_of_one = queue_of_one, .queue = queue, .placed = placed});
+}
+
+static struct caller numbered(unsigned n) {
+    struct ip ip;
+    char text[IP_TEXT_MAX];
+    struct caller c;
+    snprintf(text, sizeof(text), "10.%u.%u.%u", n >> 16 & 255, n >> 8 & 255, n & 255);
+    assert_true(ip_parse(&ip, text, strlen(text)));
+    caller_set(&c, CALLER_CLIENT, &ip);
+    return c;
+}
+
+static int enter(struct share *s, struct asker *a, unsigned caller, unsigned kind) {
+    struct caller c = numbered(caller);
+    return share_enter(s, &a->e, &c, kind, false);
+}
+
+static unsigned count_placed(const struct asker *a, size_t n) {
+    unsigned have = 0;
+    for (size_t i = 0; i < n; i++)
+        have += a[i].e.has_place;
+    return have;
+}
+
+static void leave_all(struct share *s, struct asker *a, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        share_leave(s, &a[i].e);
+}
+
+static struct share_stats stats_of(const struct share *s) {
+    struct share_stats st;
+    share_stats(s, &st);
+    return st;
+}
+
+static void one_caller_leaves_a_place_for_the_next(void **state) {
+    (void)state;
+    struct share *s = make(16, 100, 1000);
+    struct asker greedy[60] = {0}, other = {0}, third = {0};
+    for (size_t i = 0; i < 60; i++)
+        assert_int_equal(enter(s, &greedy[i], 1, BLOB), 0);
+    assert_int_equal(count_placed(greedy, 60), 14); /* all but an eighth */
+    assert_int_equal(enter(s, &other, 2, BLOB), 0);
+    assert_int_equal(enter(s, &third, 3, BLOB), 0);
+    assert_true(other.e.has_place && third.e.has_place);
+    share_leave(s, &other.e);
+    share_leave(s, &third.e);
+    leave_all(s, greedy, 60);
+    assert_int_equal(stats_of(s).callers, 0);
+    share_free(s);
+}
+
+static void few_places_are_all_given(void **state) {
+    (void)state;
+    struct share *s = make(4, 100, 1000);
+    struct asker a[6] = {0};
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(enter(s, &a[i], 1, BLOB), 0);
+    assert_int_equal(count_placed(a, 6), 4);
+    leave_all(s, a, 6);
+    share_free(s);
+}
+
+static void who_has_less_than_an_equal_part_comes_first(void **state) {
+    (void)state;
+    struct share *s = make(8, 100, 1000);
+    struct asker greedy[50] = {0}, fair[4] = {0};
+    for (size_t i = 0; i < 50; i++)
+        assert_int_equal(enter(s, &greedy[i], 1, BLOB), 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(enter(s, &fair[i], 2, BLOB), 0);
+    assert_int_equal(count_placed(fair, 4), 1);
+    for (size_t i = 0; i < 4; i++)
+        share_leave(s, &greedy[i].e); /* those that began first are over */
+    assert_int_equal(count_placed(fair, 4), 3);
+    assert_int_equal(count_placed(greedy, 50), 4);
+    leave_all(s, greedy, 50);
+    leave_all(s, fair, 4);
+    share_free(s);
+}
+
+static void places_go_round_those_that_wait(void **state) {
+    (void)state;
+    struct share *s = make(1, 100, 1000);
+    struct asker first = {0}, a[3] = {0}, b = {0}, c = {0};
+    assert_int_equal(enter(s, &first, 9, SMALL), 0);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(enter(s, &a[i], 1, SMALL), 0);
+    assert_int_equal(enter(s, &b, 2, SMALL), 0);
+    assert_int_equal(enter(s, &c, 3, SMALL), 0);
+    share_leave(s, &first.e);
+    share_leave(s, &a[0].e);
+    share_leave(s, &b.e);
+    share_leave(s, &c.e);
+    share_leave(s, &a[1].e);
+    unsigned got[] = {a[0].nth, b.nth, c.nth, a[1].nth, a[2].nth};
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(got[i], i + 2);
+    share_leave(s, &a[2].e);
+    share_free(s);
+}
+
+static void neither_kind_keeps_the_other_out(void **state) {
+    (void)state;
+    order = 0;
+    struct share *s = share_new(&(struct share_config){.places = 16,
+                                                       .kinds = {{.most = 12, .weight = 3}, {.most = 12, .weight = 1}},
+                                                       .queue_of_one = 1000,
+                                                       .queue = 5000,
+                                                       .placed = placed});
+    struct asker small[200] = {0}, blobs[8] = {0};
+    for (size_t i = 0; i < 200; i++)
+        assert_int_equal(enter(s, &small[i], 1, SMALL), 0);
+    assert_int_equal(count_placed(small, 200), 11);
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(enter(s, &blobs[i], 1, BLOB), 0); /* the same caller */
+    for (size_t i = 0; i < 100; i++)
+        share_leave(s, &small[i].e);
+    assert_in_range(count_placed(blobs, 8), 3, 5); /* a quarter */
+    leave_all(s, small, 200);
+    leave_all(s, blobs, 8);
+    share_free(s);
+}
+
+static void a_full_queue_refuses_its_own_caller_alone(void **state) {
+    (void)state;
+    struct share *s = make(1, 4, 100);
+    struct asker a[10] = {0}, b = {0}, must = {0};
+    int refused = 0;
+    for (size_t i = 0; i < 10; i++)
+        refused += enter(s, &a[i], 1, SMALL) == ERR_BUSY;
+    assert_int_equal(refused, 5); /* one has the place, four wait */
+    assert_false(a[9].e.waits || a[9].e.has_place);
+    assert_int_equal(enter(s, &b, 2, SMALL), 0);
+    struct caller c = numbered(1);
+    assert_int_equal(share_enter(s, &must.e, &c, SMALL, true), 0);
+    assert_int_equal(stats_of(s).refused, 5);
+    assert_int_equal(stats_of(s).waiting, 6);
+    leave_all(s, a, 10);
+    share_leave(s, &b.e);
+    share_leave(s, &must.e);
+    share_free(s);
+}
+
+static void all_queues_together_are_bounded_and_keep_room_for_who_has_none(void **state) {
+    (void)state;
+    struct share *s = make(1, 1000, 64);
+    static struct asker a[100], others[40];
+    memset(a, 0, sizeof(a));
+    memset(others, 0, sizeof(others));
+    for (size_t i = 0; i < 100; i++) {
+        int r = enter(s, &a[i], 1, SMALL);
+        assert_true(r == 0 || r == ERR_BUSY);
+    }
+    assert_int_equal(stats_of(s).waiting, 32); /* half of the room */
+    size_t got = 0;
+    for (size_t i = 0; i < 40; i++)
+        got += enter(s, &others[i], 2 + (unsigned)i, SMALL) == 0;
+    assert_int_equal(got, 32);
+    assert_int_equal(stats_of(s).waiting, 64);
+    leave_all(s, a, 100);
+    leave_all(s, others, 40);
+    assert_int_equal(stats_of(s).callers, 0);
+    share_free(s);
+}
+
+static void who_is_wanted_by_another_moves_to_the_shorter_queue(void **state) {
+    (void)state;
+    struct share *s = make(1, 100, 1000);
+    struct asker a[20] = {0};
+    struct caller other = numbered(2);
+    for (size_t i = 0; i < 20; i++)
+        assert_int_equal(enter(s, &a[i], 1, SMALL), 0);
+    share_move(s, &a[19].e, &other);
+    share_move(s, &a[0].e, &other); /* has its place: nothing */
+    share_leave(s, &a[0].e);
+    share_leave(s, &a[1].e);
+    assert_true(a[19].e.has_place || a[2].e.has_place);
+    share_leave(s, &a[2].e);
+    assert_true(a[19].nth > 0 && a[19].nth <= 3);
+    leave_all(s, a, 20);
+    share_free(s);
+}
+
+/* Whatever happens, nobody has two places, nothing is lost, and who waits waits for a reason. */
+static void thousands_of_callers_come_and_go(void **state) {
+    (void)state;
+    enum { ASKERS = 6000, PLACES = 24 };
+    unsigned seed = (unsigned)time(NULL);
+    print_message("seed %u\n", seed);
+    struct share *s = make(PLACES, 8, 2000);
+    struct asker *a = calloc(ASKERS, sizeof(*a));
+    assert_non_null(a);
+    for (int step = 0; step < 200000; step++) {
+        struct asker *x = &a[(unsigned)rand_r(&seed) % ASKERS];
+        if (x->e.of) {
+            share_leave(s, &x->e);
+        } else {
+            unsigned who = rand_r(&seed) % 3 ? (unsigned)rand_r(&seed) % 3000 : 1;
+            int r = enter(s, x, who, (unsigned)rand_r(&seed) % 2);
+            assert_true(r == 0 || r == ERR_BUSY);
+            assert_int_equal(r == 0, x->e.waits != x->e.has_place);
+        }
+        struct share_stats st = stats_of(s);
+        assert_true(st.taken <= PLACES && st.waiting <= 2000);
+        assert_true(st.waiting == 0 || st.taken > PLACES - PLACES / 8 - 1);
+    }
+    assert_int_equal(count_placed(a, ASKERS), stats_of(s).taken);
+    leave_all(s, a, ASKERS);
+    assert_int_equal(stats_of(s).callers + stats_of(s).waiting + stats_of(s).taken, 0);
+    share_free(s);
+    free(a);
+}
+
+static void an_ipv6_network_of_64_bits_is_one_caller(void **state) {
+    (void)state;
+    struct ip a, b, c;
+    struct caller x, y;
+    char text[CALLER_TEXT_MAX];
+    assert_true(ip_parse(&a, "2001:db8:1:2::5", 15) && ip_parse(&b, "2001:db8:1:2:ffff::9", 20) &&
+                ip_parse(&c, "2001:db8:1:3::5", 15));
+    caller_set(&x, CALLER_CLIENT, &a);
+    caller_set(&y, CALLER_CLIENT, &b);
+    assert_memory_equal(&x, &y, sizeof(x));
+    assert_string_equal(caller_text(&x, text), "2001:db8:1:2::/64");
+    caller_set(&y, CALLER_CLIENT, &c);
+    assert_memory_not_equal(&x, &y, sizeof(x));
+    caller_set(&y, CALLER_NODE, &a);
+    assert_memory_not_equal(&x, &y, sizeof(x));
+    x = numbered(7);
+    assert_string_equal(caller_text(&x, text), "10.0.0.7");
+    assert_string_equal(caller_text(&(struct caller){0}, text), "this node");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_caller_leaves_a_place_for_the_next),
+        cmocka_unit_test(few_places_are_all_given),
+        cmocka_unit_test(who_has_less_than_an_equal_part_comes_first),
+        cmocka_unit_test(places_go_round_those_that_wait),
+        cmocka_unit_test(neither_kind_keeps_the_other_out),
+        cmocka_unit_test(a_full_queue_refuses_its_own_caller_alone),
+        cmocka_unit_test(all_queues_together_are_bounded_and_keep_room_for_who_has_none),
+        cmocka_unit_test(who_is_wanted_by_another_moves_to_the_shorter_queue),
+        cmocka_unit_test(thousands_of_callers_come_and_go),
+        cmocka_unit_test(an_ipv6_network_of_64_bits_is_one_caller),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
