@@ -4,6 +4,7 @@
 #ifndef ENTREPOT_CATALOG_CATALOG_H
 #define ENTREPOT_CATALOG_CATALOG_H
 
+#include "common/content/content.h"
 #include "common/core/loop.h"
 #include "common/core/workpool.h"
 #include "common/oci/manifest.h"
@@ -42,6 +43,8 @@ struct catalog_tag {
 void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct catalog_tag *t);
 /* Evicted: its size and children stay known. */
 void catalog_blob_lost(struct catalog *c, const struct digest *d);
+/* What learns all that comes through the door, until content_leave(…, c). */
+struct content_listener catalog_listener(struct catalog *c);
 
 /* Looking up. */
 struct catalog_fact {

@@ -5,7 +5,6 @@
 
 #include "central/catalog/relearn.h"
 #include "central/names/names_part.h"
-#include "common/store/tag.h"
 
 #include <stdio.h>
 
@@ -17,23 +16,6 @@ struct catalogue {
     struct ledger ledger;
     struct work relearn;
 };
-
-static void learned_tag(const struct repo_name *repo, const char *tag, const struct tag_record *rec, void *arg) {
-    struct catalog_tag t = {
-        .digest = rec->digest, .size = rec->size, .checked_at = rec->checked_at, .deleted = rec->deleted};
-    snprintf(t.media_type, sizeof(t.media_type), "%s", rec->media_type);
-    catalog_learn_tag(((struct catalogue *)arg)->catalog, repo, tag, &t);
-}
-
-static void learned(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
-                    size_t n_proofs, const void *data, size_t len, void *arg) {
-    struct catalog *catalog = ((struct catalogue *)arg)->catalog;
-    catalog_learn_blob(catalog, &spec->digest, size, true, proofs, n_proofs * digest_len(spec->digest.alg));
-    if (!media_type) return;
-    struct manifest m;
-    if (manifest_parse(&m, data, len, NULL) == 0) catalog_learn_manifest(catalog, &spec->digest, media_type, size, &m);
-    manifest_fini(&m);
-}
 
 /* A blob's size as it was when it was here, or as manifests claim it: room is planned by it, and of what was here an
  * upstream that sends another length is found out by the first byte. */
@@ -65,10 +47,6 @@ static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *ar
     catalog_query_submit(&p->query, c->node->pool);
 }
 
-static void lost(const struct digest *d, void *arg) {
-    catalog_blob_lost(((struct catalogue *)arg)->catalog, d);
-}
-
 static int start(struct node *n, void **self, struct error *err) {
     char path[4096];
     snprintf(path, sizeof(path), "%s/catalog.db", n->config->data);
@@ -79,16 +57,17 @@ static int start(struct node *n, void **self, struct error *err) {
         return r;
     }
     c->node = n;
-    c->ledger = (struct ledger){
-        .ask_catalogue = ask_catalogue, .learned = learned, .learned_tag = learned_tag, .lost = lost, .arg = c};
-    node_ledger(n, &c->ledger);
+    c->ledger = (struct ledger){.ask_catalogue = ask_catalogue, .arg = c};
+    n->ledger = &c->ledger;
+    const struct content_listener l = catalog_listener(c->catalog);
+    content_listen(n->content, &l);
     *self = c;
     return 0;
 }
 
 static void relearn(struct work *w) {
     struct catalogue *c = container_of(w, struct catalogue, relearn);
-    catalog_relearn(c->catalog, c->node->store, names_rules(c->node));
+    catalog_relearn(c->catalog, c->node->content, c->node->store, names_rules(c->node));
 }
 
 static void running(void *self) {
@@ -99,7 +78,7 @@ static void running(void *self) {
 
 static void stop(void *self) {
     struct catalogue *c = self;
-    node_ledger(c->node, NULL);
+    content_leave(c->node->content, c->catalog);
     catalog_close(c->catalog);
     free(c);
 }

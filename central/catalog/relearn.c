@@ -15,11 +15,12 @@
 
 struct relearn {
     struct catalog *catalog;
+    struct content *door;
     struct store *store;
     const struct name_rules *rules;
     struct buf manifests; /* digests of those to be read, once the walk is over */
     int64_t blobs;        /* that were not known to be held */
-    size_t queued;        /* bytes, roughly, given to the catalogue since it was last waited for */
+    size_t queued;        /* bytes, roughly, that the catalogue was told since it was last waited for */
 };
 
 /* The catalogue's queue is bounded, and what pulls learn meanwhile must find room in it. */
@@ -28,6 +29,13 @@ static void pace(struct relearn *r, size_t children) {
     if (r->queued < QUEUED_MAX) return;
     catalog_flush(r->catalog);
     r->queued = 0;
+}
+
+/* What the store has already. */
+static void learn(struct relearn *r, struct content_news *n, size_t children) {
+    n->stored = true;
+    content_learn(r->door, n);
+    pace(r, children);
 }
 
 static bool compare_blob(const struct digest *d, const struct blob_info *info, int64_t used_at, void *arg) {
@@ -39,8 +47,8 @@ static bool compare_blob(const struct digest *d, const struct blob_info *info, i
     catalog_fact_fini(&f);
     if (!held) {
         r->blobs++;
-        catalog_learn_blob(r->catalog, d, info->size, true, NULL, 0);
-        pace(r, 0);
+        const struct content_blob blob = {.digest = *d, .size = info->size};
+        learn(r, &(struct content_news){.blobs = &blob, .n_blobs = 1}, 0);
     }
     bool unread = (info->flags & BLOB_MANIFEST) && !is_manifest;
     return !unread || buf_add(&r->manifests, d, sizeof(*d)) == 0;
@@ -52,9 +60,11 @@ static void read_manifest(struct relearn *r, const struct digest *d) {
     char *data;
     size_t len;
     if (store_read_blob(r->store, d, MANIFEST_MAX_BYTES, &data, &len, &info) < 0) return; /* gone meanwhile */
-    if (manifest_parse(&m, data, len, NULL) == 0)
-        catalog_learn_manifest(r->catalog, d, info.media_type, (int64_t)len, &m);
-    pace(r, m.n_children);
+    if (manifest_parse(&m, data, len, NULL) == 0) {
+        const struct content_blob blob = {
+            .digest = *d, .size = (int64_t)len, .media_type = info.media_type ? info.media_type : "", .doc = &m};
+        learn(r, &(struct content_news){.blobs = &blob, .n_blobs = 1}, m.n_children);
+    }
     manifest_fini(&m);
     free(data);
 }
@@ -62,11 +72,7 @@ static void read_manifest(struct relearn *r, const struct digest *d) {
 static void learn_tag(struct relearn *r, const struct repo_name *repo, const char *repo_str, const char *tag) {
     struct tag_record rec;
     if (!store_tag_get(r->store, repo_str, tag, &rec)) return;
-    struct catalog_tag t = {
-        .digest = rec.digest, .size = rec.size, .checked_at = rec.checked_at, .deleted = rec.deleted};
-    snprintf(t.media_type, sizeof(t.media_type), "%s", rec.media_type);
-    catalog_learn_tag(r->catalog, repo, tag, &t);
-    pace(r, 0);
+    learn(r, &(struct content_news){.repo = repo, .tag = tag, .tag_record = &rec}, 0);
 }
 
 static bool compare_repo(const char *name, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
@@ -90,8 +96,8 @@ static bool compare_repo(const char *name, int64_t tags, int64_t manifests, int6
     return true;
 }
 
-void catalog_relearn(struct catalog *c, struct store *s, const struct name_rules *rules) {
-    struct relearn r = {.catalog = c, .store = s, .rules = rules};
+void catalog_relearn(struct catalog *c, struct content *door, struct store *s, const struct name_rules *rules) {
+    struct relearn r = {.catalog = c, .door = door, .store = s, .rules = rules};
     struct error err = {0};
     buf_init(&r.manifests, 0);
     store_wait_reconciled(s);

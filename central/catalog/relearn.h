@@ -7,8 +7,8 @@
 #include "common/oci/resolve.h"
 #include "common/store/store.h"
 
-/* Blocks until everything held, and every tag, was compared and what is missing handed to the catalogue. Piece proofs
- * are not made again: that would read every byte. */
-void catalog_relearn(struct catalog *c, struct store *s, const struct name_rules *rules);
+/* Blocks until everything held, and every tag, was compared, and what the catalogue lacks has come through the door, to
+ * which it listens. Piece proofs are not made again: that would read every byte. */
+void catalog_relearn(struct catalog *c, struct content *door, struct store *s, const struct name_rules *rules);
 
 #endif

@@ -1,5 +1,5 @@
 /* Loading an OCI layout: the manifest and all it refers to come into the store, children before parents; then the
- * record of what is hosted (hosted.h) takes the whole image and its tag at once; then store and catalogue hear of it.
+ * whole image and its tag go through the door (content/content.h) at once: the record, the store, then who listens.
  * Killed at any moment, the tag is what it was or what it is to be. Thread: work pool. */
 #include "central/warehouse/load.h"
 
@@ -8,7 +8,6 @@
 #include "common/core/file.h"
 #include "common/core/log.h"
 #include "common/core/map.h"
-#include "common/store/tag.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +19,15 @@
 #define INDEX_MAX (4 * 1024 * 1024)
 #define DEPTH_MAX 4
 
+/* A blob that is in the store. */
+struct loaded {
+    struct digest digest;
+    int64_t size;
+    struct piece_proofs proofs;
+    bool is_manifest;
+    struct manifest doc; /* of a manifest */
+};
+
 struct load {
     const struct load_target *target;
     const char *layout;
@@ -27,8 +35,8 @@ struct load {
     char repo_str[REPO_STR_MAX];
     uint32_t scope;
     int64_t blobs, bytes;
-    struct map *seen;        /* digests loaded already: indexes may name one a thousand times */
-    struct hosted_blob *all; /* what the record will take; expected by it meanwhile */
+    struct map *seen;   /* digests loaded already: indexes may name one a thousand times */
+    struct loaded *all; /* what will be hosted; expected by the record meanwhile */
     size_t n_all;
 };
 
@@ -59,55 +67,57 @@ static void unmap(struct mapped *m) {
 }
 
 /* Nothing takes it out of the store while the rest of the image is on its way. */
-static const struct hosted_blob *expect(struct load *l, const struct digest *d, int64_t size,
-                                        const struct manifest *doc) {
+static void expect(struct load *l, const struct digest *d) {
     l->all = xrealloc(l->all, l->n_all + 1, sizeof(*l->all));
-    struct hosted_blob *b = &l->all[l->n_all++];
-    *b = (struct hosted_blob){.digest = *d, .size = size};
+    l->all[l->n_all++] = (struct loaded){.digest = *d};
     hosted_expect(l->target->record, d);
-    if (!doc) return b;
-    memcpy(b->media_type, doc->media_type, sizeof(b->media_type));
-    b->children = xcalloc(doc->n_children + 1, sizeof(*b->children));
-    b->n_children = doc->n_children;
-    for (size_t i = 0; i < doc->n_children; i++)
-        b->children[i] = doc->children[i].digest;
-    return b;
 }
 
 static void forgo_all(struct load *l) {
     for (size_t i = 0; i < l->n_all; i++) {
-        const struct digest *d = &l->all[i].digest;
-        hosted_forgo(l->target->record, d);
-        if (!hosted_knows(l->target->record, d, NULL)) store_set_hosted(l->target->store, d, false);
-        hosted_blob_fini(&l->all[i]);
+        struct loaded *b = &l->all[i];
+        hosted_forgo(l->target->record, &b->digest);
+        if (!hosted_knows(l->target->record, &b->digest, NULL)) store_set_hosted(l->target->store, &b->digest, false);
+        piece_proofs_fini(&b->proofs);
+        manifest_fini(&b->doc);
     }
     free(l->all);
 }
 
-static int put(struct load *l, const struct digest *d, const struct mapped *m, int64_t promised,
-               const struct manifest *doc, struct error *err) {
+/* doc: NULL, or taken over; {0} then remains. */
+static int put(struct load *l, const struct digest *d, const struct mapped *m, int64_t promised, struct manifest *doc,
+               struct error *err) {
     char name[DIGEST_STR_MAX];
     if (promised >= 0 && promised != (int64_t)m->len) {
         return error_set(err, ERR_MISMATCH, "%s has %zu bytes, its descriptor says %lld", digest_str(d, name), m->len,
                          (long long)promised);
     }
-    const struct hosted_blob *b = expect(l, d, (int64_t)m->len, doc);
+    expect(l, d);
+    struct loaded *b = &l->all[l->n_all - 1];
+    b->size = (int64_t)m->len;
+    b->is_manifest = doc != NULL;
+    if (doc) {
+        b->doc = *doc;
+        *doc = (struct manifest){0};
+    }
+    _cleanup_(freep) struct digest *children = xcalloc(b->doc.n_children + 1, sizeof(*children));
+    for (size_t i = 0; i < b->doc.n_children; i++)
+        children[i] = b->doc.children[i].digest;
     struct commit_info info = {
         .size = b->size,
-        .media_type = doc ? doc->media_type : NULL,
+        .media_type = doc ? b->doc.media_type : NULL,
         .flags = doc ? BLOB_MANIFEST : 0, /* it is hosted once the record says so */
         .scopes = &l->scope,
         .n_scopes = 1,
         .repository = doc ? l->repo_str : NULL,
-        .children = b->children,
-        .n_children = b->n_children,
+        .children = children,
+        .n_children = b->doc.n_children,
+        .proofs = &b->proofs,
     };
     int r = store_put(l->target->store, d, m->data ? m->data : "", m->len, &info, err);
     if (r < 0) return r;
     l->blobs++;
     l->bytes += (int64_t)m->len;
-    catalog_learn_blob(l->target->catalog, d, (int64_t)m->len, true, NULL, 0);
-    if (doc) catalog_learn_manifest(l->target->catalog, d, doc->media_type, (int64_t)m->len, doc);
     return 0;
 }
 
@@ -141,8 +151,8 @@ static int load_manifest(struct load *l, const struct digest *d, int64_t promise
     if (r == 0 && !doc.media_type[0]) r = error_set(err, ERR_INVALID, "a manifest does not say its media type");
     for (size_t i = 0; r == 0 && i < doc.n_children; i++)
         r = load_child(l, &doc.children[i], depth, err);
-    if (r == 0) r = put(l, d, &m, promised, &doc, err);
     memcpy(media_type, doc.media_type, sizeof(doc.media_type));
+    if (r == 0) r = put(l, d, &m, promised, &doc, err);
     *size = (int64_t)m.len;
     manifest_fini(&doc);
     unmap(&m);
@@ -221,24 +231,24 @@ static int target_of(struct load *l, const char *ref, struct reference *tag, str
     return r;
 }
 
-/* From here on the image is hosted. */
-static int record(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type,
-                  struct error *err) {
-    struct hosted_tag t = {.digest = *d, .size = size, .set_at = clock_wall_s()};
-    snprintf(t.media_type, sizeof(t.media_type), "%s", media_type);
-    int r = hosted_add(l->target->record, l->repo_str, l->all, l->n_all, tag, &t, err);
-    for (size_t i = 0; r == 0 && i < l->n_all; i++)
-        store_set_hosted(l->target->store, &l->all[i].digest, true);
-    return r;
-}
-
-static void set_tag(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type) {
+/* The whole image at once: from here on it is hosted. */
+static int host(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type,
+                struct error *err) {
     struct tag_record rec = {.digest = *d, .checked_at = clock_wall_s(), .size = size};
-    struct catalog_tag known = {.digest = *d, .size = size, .checked_at = rec.checked_at};
     snprintf(rec.media_type, sizeof(rec.media_type), "%s", media_type);
-    snprintf(known.media_type, sizeof(known.media_type), "%s", media_type);
-    store_tag_set(l->target->store, l->repo_str, tag, &rec);
-    catalog_learn_tag(l->target->catalog, &l->repo, tag, &known);
+    _cleanup_(freep) struct content_blob *blobs = xcalloc(l->n_all, sizeof(*blobs));
+    for (size_t i = 0; i < l->n_all; i++) {
+        const struct loaded *b = &l->all[i];
+        blobs[i] = (struct content_blob){.digest = b->digest,
+                                         .size = b->size,
+                                         .proofs = b->proofs.list,
+                                         .n_proofs = b->proofs.n,
+                                         .media_type = b->is_manifest ? b->doc.media_type : NULL,
+                                         .doc = b->is_manifest ? &b->doc : NULL};
+    }
+    const struct content_news news = {
+        .repo = &l->repo, .blobs = blobs, .n_blobs = l->n_all, .tag = tag, .tag_record = &rec};
+    return content_host(l->target->content, &news, err);
 }
 
 int load_image(const struct load_target *t, const char *layout, const char *ref, json_t **result, struct error *err) {
@@ -252,10 +262,9 @@ int load_image(const struct load_target *t, const char *layout, const char *ref,
     l.seen = map_new(NULL);
     if (r == 0) r = load_manifest(&l, &root, size, 0, media_type, &size, err);
     map_free(l.seen);
-    if (r == 0) r = record(&l, tag.tag, &root, size, media_type, err);
+    if (r == 0) r = host(&l, tag.tag, &root, size, media_type, err);
     forgo_all(&l);
     if (r < 0) return r;
-    set_tag(&l, tag.tag, &root, size, media_type);
     /* The record has it; an index that follows soon spares the next start work. */
     int late = store_sync(t->store);
     if (late < 0) log_warn("index_sync_failed", KV_S("why", error_name(late)));

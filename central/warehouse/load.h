@@ -5,15 +5,15 @@
 
 #include <jansson.h>
 
-#include "central/catalog/catalog.h"
 #include "central/warehouse/hosted.h"
+#include "common/content/content.h"
 #include "common/oci/resolve.h"
 #include "common/store/store.h"
 
 struct load_target {
     struct store *store;
     struct hosted *record;
-    struct catalog *catalog;
+    struct content *content; /* by which record, store and listeners hear of it */
     const struct name_rules *rules;
 };
 

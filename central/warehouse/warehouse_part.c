@@ -4,6 +4,7 @@
 #include "central/catalog/catalogue_part.h"
 #include "central/names/names_part.h"
 #include "central/warehouse/load.h"
+#include "central/warehouse/record.h"
 #include "central/warehouse/state.h"
 #include "central/warehouse/takeover.h"
 #include "common/access/query.h"
@@ -53,8 +54,8 @@ static int restore(const char *repo, const struct digest *d, struct error *err, 
     return hosted_restore(w->target.record, w->target.store, repo, d, true, err);
 }
 
-static void changed(const struct digest *d, bool held, void *arg) {
-    hosted_state_changed(&((struct warehouse *)arg)->state, d, held);
+static void held(const struct digest *d, bool is_held, void *arg) {
+    hosted_state_changed(&((struct warehouse *)arg)->state, d, is_held);
 }
 
 static int start(struct node *n, void **self, struct error *err) {
@@ -62,21 +63,26 @@ static int start(struct node *n, void **self, struct error *err) {
     struct warehouse *w = xcalloc(1, sizeof(*w));
     w->node = n;
     w->target = (struct load_target){
-        .store = n->store, .record = hosted_of(n->store), .catalog = catalogue_of(n), .rules = names_rules(n)};
-    const struct takeover t = {w->target.record, n->store, w->target.catalog, w->target.rules, n->config->data};
+        .store = n->store, .record = hosted_of(n->store), .content = n->content, .rules = names_rules(n)};
+    const struct takeover t = {w->target.record, n->store, catalogue_of(n), w->target.rules, n->config->data};
     hosted_take_over(&t);
     hosted_claim_flagged(&t);
     hosted_tell_store(w->target.record, n->store, w->target.rules);
     hosted_state_init(&w->state, w->target.record, n->store, n->pool);
-    w->keeper = (struct keeper){.restore = restore, .changed = changed, .arg = w};
-    node_keeper(n, &w->keeper);
+    w->keeper = (struct keeper){.restore = restore, .arg = w};
+    n->keeper = &w->keeper;
+    const struct content_listener l = {.held = held, .arg = w};
+    const struct content_record record = hosted_record(w->target.record);
+    content_listen(n->content, &l);
+    content_set_record(n->content, &record);
     *self = w;
     return 0;
 }
 
 static void stop(void *self) {
     struct warehouse *w = self;
-    node_keeper(w->node, NULL);
+    content_set_record(w->node->content, NULL);
+    content_leave(w->node->content, w);
     hosted_state_fini(&w->state);
     free(w);
 }

@@ -12,6 +12,7 @@
 #ifndef ENTREPOT_FILL_FILL_H
 #define ENTREPOT_FILL_FILL_H
 
+#include "common/content/content.h"
 #include "common/core/loop.h"
 #include "common/source/supply.h"
 #include "common/store/store.h"
@@ -42,10 +43,7 @@ struct fill_engine_config {
     /* Fetch loop; NULL: none. A fill has begun: look up what the catalogue knows and tell it by fill_advise, whenever.
      * The fill is kept alive until fill_advise was called exactly once. */
     void (*ask_catalogue)(struct fill *f, const struct fill_spec *spec, void *arg);
-    /* Fetch loop: bytes are proved and being committed; proofs: chaining values at the ends of all pieces but the last.
-     * Borrowed. data is the body for manifests, else NULL. NULL: nobody wants to know. */
-    void (*learned)(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
-                    size_t n_proofs, const void *data, size_t len, void *arg);
+    struct content *content; /* is told of each blob that is proved; NULL: nobody wants to know */
     /* Fetch loop: the name of the scope (store.h) its repository's content is served in; in out, or longer-lived. */
     const char *(*scope)(const struct fill_spec *spec, char out[REPO_STR_MAX], void *arg);
     /* Fetch loop: a manifest is held from now on. NULL: nobody wants to know. */

@@ -55,10 +55,24 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
     free(children);
 }
 
+/* Before any reader may have its end. */
+static void tell(const struct fill *f, int64_t size, const struct manifest *doc) {
+    if (!f->engine->cfg.content) return;
+    /* One whose size was not known may have a proof at its very end, too. */
+    const struct content_blob blob = {.digest = f->spec.digest,
+                                      .size = size,
+                                      .proofs = f->proofs,
+                                      .n_proofs = size > 0 ? (size_t)((size - 1) / PIECE_SIZE) : 0,
+                                      .media_type = f->is_manifest ? f->media_type : NULL,
+                                      .doc = f->is_manifest ? doc : NULL};
+    content_learn(f->engine->cfg.content, &(struct content_news){.repo = &f->spec.repo, .blobs = &blob, .n_blobs = 1});
+}
+
 /* The digest fits: everybody may have everything, then it goes into the store. */
 static void proved(struct fill *f) {
     int64_t size = f->written;
     struct manifest m = {0};
+    bool parsed = false;
     char *body = NULL;
     if (f->spec.manifest) {
         body = malloc((size_t)size + 1);
@@ -66,19 +80,15 @@ static void proved(struct fill *f) {
         int r = fill_bytes_read(f, 0, body, (size_t)size);
         body[size] = '\0';
         f->is_manifest = r == 0 && manifest_is_one(body, (size_t)size);
-        if (r < 0 || manifest_parse(&m, body, (size_t)size, NULL) < 0) manifest_fini(&m), memset(&m, 0, sizeof(m));
+        parsed = r == 0 && manifest_parse(&m, body, (size_t)size, NULL) == 0;
+        if (!parsed) manifest_fini(&m), memset(&m, 0, sizeof(m));
         /* One digest has one type, whoever sends it and however: what the document says of itself, then its shape. */
         if (m.media_type[0])
             memcpy(f->media_type, m.media_type, sizeof(m.media_type));
         else if (!f->media_type[0])
             snprintf(f->media_type, sizeof(f->media_type), "application/octet-stream");
     }
-    if (f->engine->cfg.learned) {
-        /* Whose size was not known may have a proof at its very end. */
-        size_t n = size > 0 ? (size_t)((size - 1) / PIECE_SIZE) : 0;
-        f->engine->cfg.learned(&f->spec, size, f->is_manifest ? f->media_type : NULL, f->proofs, n, body, (size_t)size,
-                               f->engine->cfg.arg);
-    }
+    tell(f, size, parsed ? &m : NULL);
     fill_make_part(f); /* of one known to be empty */
     bool keeps = f->part && !atomic_load_explicit(&f->window, memory_order_relaxed);
     /* Counted before anybody can see the end of it, so that who has it whole finds it counted. */

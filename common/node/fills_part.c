@@ -1,5 +1,5 @@
-/* Downloads as a part of a node: sources are the supply's, knowledge goes from and to the ledger. Thread: as part.h
- * says of each function; what fills call, on the fetch loop. */
+/* Downloads as a part of a node: sources are the supply's, knowledge comes from the ledger.
+ * Thread: as part.h says of each function; what fills call, on the fetch loop. */
 #include "common/node/part.h"
 
 static unsigned sources(const struct fill_spec *spec, struct source *out[SOURCES_MAX], void *arg) {
@@ -15,12 +15,6 @@ static const char *scope(const struct fill_spec *spec, char out[REPO_STR_MAX], v
 static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *arg) {
     const struct ledger *l = ((struct node *)arg)->ledger;
     l->ask_catalogue(f, spec, l->arg);
-}
-
-static void learned(const struct fill_spec *spec, int64_t size, const char *media_type, const uint8_t *proofs,
-                    size_t n_proofs, const void *data, size_t len, void *arg) {
-    const struct ledger *l = ((struct node *)arg)->ledger;
-    l->learned(spec, size, media_type, proofs, n_proofs, data, len, l->arg);
 }
 
 static void kept_manifest(const struct digest *d, void *arg) {
@@ -41,8 +35,8 @@ static int start(struct node *n, void **self, struct error *err) {
         .store = n->store,
         .pool = n->pool,
         .sources = sources,
-        .ask_catalogue = n->ledger && n->ledger->ask_catalogue ? ask_catalogue : NULL,
-        .learned = n->ledger && n->ledger->learned ? learned : NULL,
+        .ask_catalogue = n->ledger ? ask_catalogue : NULL,
+        .content = n->content,
         .scope = scope,
         .kept_manifest = kept_manifest,
         .received = received,

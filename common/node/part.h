@@ -63,17 +63,17 @@ struct node {
 
     /* Set by the parts that bear these names, as they start. */
     struct store *store;
+    struct content *content; /* comes and goes with the store */
     struct fill_engine *fills;
     struct registry *registry;
     /* Set by a part before part_fills and part_registry; they stay valid until it stops. */
     const struct policy *policy;
     const struct supply *supply;
-    const struct ledger *ledger;     /* node_ledger */
-    const struct keeper *keeper;     /* node_keeper */
+    const struct ledger *ledger;     /* NULL: nothing is known before it is fetched */
+    const struct keeper *keeper;     /* NULL: all that is held can be had again */
     const struct store_guard *guard; /* of the store; NULL: none. Set before all parts */
 
     /* The node's own. */
-    pthread_mutex_t ledger_lock; /* the store's writer tells ledger and keeper of blobs that come and go, whenever */
     atomic_uint holds;
     struct part_started {
         const struct part *part;
@@ -84,10 +84,6 @@ struct node {
 
 /* The state of a part that has started; it is a bug to ask for another, and ends the process. */
 void *node_part(const struct node *n, const struct part *p);
-/* Control thread: who is told from now on; NULL: nobody. */
-void node_ledger(struct node *n, const struct ledger *l);
-/* The same for whoever keeps what has no other source. */
-void node_keeper(struct node *n, const struct keeper *k);
 /* In start: clients are not answered until node_release was called, once, from any thread. They wait in the sockets'
  * queues. */
 void node_hold(struct node *n);

@@ -73,15 +73,3 @@ void *node_part(const struct node *n, const struct part *p) {
     }
     abort();
 }
-
-void node_ledger(struct node *n, const struct ledger *l) {
-    pthread_mutex_lock(&n->ledger_lock);
-    n->ledger = l;
-    pthread_mutex_unlock(&n->ledger_lock);
-}
-
-void node_keeper(struct node *n, const struct keeper *k) {
-    pthread_mutex_lock(&n->ledger_lock);
-    n->keeper = k;
-    pthread_mutex_unlock(&n->ledger_lock);
-}

@@ -13,7 +13,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .stale_for_s = n->config->stale_for_ms / 1000,
         .policy = n->policy,
         .supply = n->supply,
-        .ledger = n->ledger,
+        .content = n->content,
         .keeper = n->keeper,
     };
     n->registry = registry_new(&rc);

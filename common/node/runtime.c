@@ -168,7 +168,6 @@ static void free_all(struct node_run *n) {
     reload_free(n->reload);
     health_free(n->health);
     loop_free(node->control);
-    pthread_mutex_destroy(&node->ledger_lock);
 }
 
 /* --- life --- */
@@ -231,7 +230,6 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
         budget_limit(b, node->budgets[b]);
     n.health = health_new();
     health_set(n.health, "running", "the node is starting");
-    pthread_mutex_init(&n.node.ledger_lock, NULL);
     n.node.control = loop_new("control");
     n.reload = reload_new(node, n.node.control);
     make_loops(&n);

@@ -28,13 +28,8 @@ static int inspect_manifest(const void *data, size_t len, char media_type[256], 
 
 /* Index writer. */
 static void on_change(const struct digest *d, bool held, void *arg) {
-    struct node *n = arg;
-    pthread_mutex_lock(&n->ledger_lock);
-    const struct ledger *l = n->ledger;
-    const struct keeper *k = n->keeper;
-    if (!held && l && l->lost) l->lost(d, l->arg);
-    if (k) k->changed(d, held, k->arg);
-    pthread_mutex_unlock(&n->ledger_lock);
+    const struct node *n = arg;
+    content_held(n->content, d, held);
 }
 
 /* Folders above the data folder that root makes are for all to pass: the same machine's service, which is not root, has
@@ -75,12 +70,18 @@ static int start(struct node *n, void **self, struct error *err) {
         .arg = n,
     };
     int r = make_parents(n->config->data, err);
+    n->content = content_new();
     if (r == 0) r = store_open(&n->store, &sc, err);
     if ((r == -EACCES || r == -EROFS || r == -EPERM || r == -ENOTDIR) && !err->hint[0]) {
         error_hint(err, "the data folder must be one that this user may write: the key data, or --set data=FOLDER%s",
                    getenv("INVOCATION_ID") ? "; under systemd also ReadWritePaths=FOLDER in a drop-in" : "");
     }
-    if (r < 0) return r;
+    if (r < 0) {
+        content_free(n->content);
+        n->content = NULL;
+        return r;
+    }
+    content_set_store(n->content, n->store);
     warn_of_no_room(n);
     *self = n;
     return 0;
@@ -94,6 +95,8 @@ static void stop(void *self) {
     struct node *n = self;
     store_close(n->store);
     n->store = NULL;
+    content_free(n->content);
+    n->content = NULL;
 }
 
 const struct part part_store = {.name = "store", .start = start, .ending = ending, .stop = stop};

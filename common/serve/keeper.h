@@ -1,5 +1,5 @@
 /* Who keeps content that has no other source (central's hosted images). The registry asks it for what should be held
- * and is not; the store's changes are told to it. */
+ * and is not. */
 #ifndef ENTREPOT_SERVE_KEEPER_H
 #define ENTREPOT_SERVE_KEEPER_H
 
@@ -11,8 +11,6 @@ struct keeper {
      * back, and is held. ERR_NOT_FOUND: this repository does not have it. Else its bytes are missing; err says so to
      * the client, who must not think that it never existed. */
     int (*restore)(const char *repo, const struct digest *d, struct error *err, void *arg);
-    /* Index writer, with a lock held: the store has got a blob, or lost it. It must not block. */
-    void (*changed)(const struct digest *d, bool held, void *arg);
     void *arg;
 };
 

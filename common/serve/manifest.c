@@ -86,11 +86,8 @@ static bool is_held(const struct registry *g, const struct digest *d, const stru
 }
 
 static void take_over(struct registry *g, const struct repo_name *repo, const char *tag, const struct tag_record *rec) {
-    char name[REPO_STR_MAX];
     moves_forget(g->moves, repo, tag);
-    store_tag_set(g->cfg.store, repo_name_str(repo, name), tag, rec);
-    const struct ledger *l = g->cfg.ledger;
-    if (l && l->learned_tag) l->learned_tag(repo, tag, rec, l->arg);
+    content_learn(g->cfg.content, &(struct content_news){.repo = repo, .tag = tag, .tag_record = rec});
 }
 
 void registry_manifest_kept(struct registry *g, const struct digest *d) {

@@ -4,8 +4,8 @@
 #define ENTREPOT_SERVE_REGISTRY_H
 
 #include "common/access/caller.h"
+#include "common/content/content.h"
 #include "common/fill/fill.h"
-#include "common/fill/ledger.h"
 #include "common/source/supply.h"
 #include "common/http/server.h"
 #include "common/serve/keeper.h"
@@ -26,7 +26,7 @@ struct registry_config {
     /* Borrowed; they outlive the registry. */
     const struct policy *policy;
     const struct supply *supply;
-    const struct ledger *ledger; /* NULL: nobody wants to know what was learned */
+    struct content *content;     /* is told where tags point */
     const struct keeper *keeper; /* NULL: all that is held can be had again */
 };
 

@@ -300,11 +300,22 @@ int store_adopt(struct store *s, const struct digest *d, const struct commit_inf
     return wait_for(&w);
 }
 
+static void digest_with_proofs(struct digest *out, enum digest_alg alg, const void *data, size_t len,
+                               struct piece_proofs *proofs) {
+    struct hasher h;
+    hasher_init(&h, alg);
+    if (proofs)
+        piece_proofs_update(proofs, &h, data, len);
+    else
+        hasher_update(&h, data, len);
+    hasher_final(&h, out);
+}
+
 int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
               struct error *err) {
     struct digest is;
     if (digest_len(d->alg) == 0) return error_set(err, ERR_INVALID, "no digest given");
-    digest_of(&is, d->alg, data, len);
+    digest_with_proofs(&is, d->alg, data, len, info->proofs);
     if (!digest_eq(&is, d) || info->size != (int64_t)len)
         return error_set(err, ERR_MISMATCH, "the bytes do not have the digest or the size they were said to have");
     struct part *p;

@@ -11,6 +11,7 @@
 #include "common/core/error.h"
 #include "common/core/loop.h"
 #include "common/core/open_file.h"
+#include "common/core/proofs.h"
 #include "common/core/workpool.h"
 
 struct store;
@@ -126,7 +127,8 @@ struct commit_info {
     const char *repository;        /* manifests: canonical name of the repository it was got for, for ls; else NULL */
     const struct digest *children; /* manifests */
     size_t n_children;
-    unsigned uses; /* by others than the one it was got for: it comes in used so often */
+    unsigned uses;               /* by others than the one it was got for: it comes in used so often */
+    struct piece_proofs *proofs; /* store_put adds those of its pieces, as it checks it; NULL: not wanted */
 };
 /* A small whole blob from memory (manifests, imports): checked against d here, written, synced, committed as above. Any
  * thread that may block. */

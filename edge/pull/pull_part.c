@@ -221,7 +221,7 @@ static int start(struct node *n, void **self, struct error *err) {
     e->ledger = (struct ledger){.ask_catalogue = ask_catalogue, .arg = e};
     n->policy = &e->policy;
     n->supply = &e->supply;
-    node_ledger(n, &e->ledger);
+    n->ledger = &e->ledger;
     node_hold(n);
     *self = e;
     return 0;
@@ -239,7 +239,6 @@ static void running(void *self) {
 
 static void stop(void *self) {
     struct pull *e = self;
-    node_ledger(e->node, NULL);
     confirm_free(e->confirm);
     lookups_free(e->lookups);
     central_source_free(e->central);

@@ -152,3 +152,14 @@ def test_what_is_held_is_known_again_when_the_catalogue_was_lost(stocked):
     (manifest,) = lookup(stocked, by_digest(stocked.image.digest))
     assert len(fields(manifest[5][0])[4]) == len(stocked.image.blobs())
     assert len(stocked.upstream.seen) == asked
+
+
+def test_what_was_loaded_is_told_with_its_proofs_and_those_are_what_a_pull_finds(bench, stocked):
+    central = bench.central(("docker.io", stocked.upstream.url), settings={"hosted": '["acme/**"]'})
+    layout = bench.place("layout")
+    images.write_layout(stocked.image, layout, "v1")
+    central.command("load", layout, "acme/app:v1")
+    wait_until(lambda: all(known(central, d) for d in digests(stocked)), "the catalogue knows all of it")
+    query = by_digest(stocked.layer.digest, proofs=True)
+    (loaded,), (pulled,) = lookup(central, query), lookup(stocked, query)
+    assert len(loaded[7][0]) == 2 * 32 and loaded[7] == pulled[7]

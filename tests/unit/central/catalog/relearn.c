@@ -7,6 +7,7 @@
 static char dir[256];
 static struct store *store;
 static struct catalog *catalog;
+static struct content *door;
 static const struct name_rules rules = {
     .upstreams = (const char *const[]){"docker.io"}, .n_upstreams = 1, .default_upstream = "docker.io"};
 
@@ -15,11 +16,16 @@ static int set_up(void **state) {
     char path[300];
     struct store_config cfg = {.dir = fixture_dir(dir)};
     snprintf(path, sizeof(path), "%s/catalog.db", dir);
-    return store_open(&store, &cfg, NULL) || catalog_open(&catalog, path, 1, NULL);
+    if (store_open(&store, &cfg, NULL) || catalog_open(&catalog, path, 1, NULL)) return -1;
+    const struct content_listener l = catalog_listener(catalog);
+    door = content_new();
+    content_listen(door, &l);
+    return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
+    content_free(door);
     catalog_close(catalog);
     store_close(store);
     fixture_remove(dir);
@@ -56,7 +62,7 @@ static void what_is_held_is_learned_again_and_once(void **state) {
     store_tag_set(store, "elsewhere.example/app", "v1", &tag); /* an upstream no longer configured */
     assert_int_equal(look(&layer).code, ERR_NOT_FOUND);
 
-    catalog_relearn(catalog, store, &rules);
+    catalog_relearn(catalog, door, store, &rules);
     struct catalog_fact f = look(&layer);
     assert_true(f.code == 0 && f.held && f.size == 5);
     f = look(&odd);
@@ -68,13 +74,13 @@ static void what_is_held_is_learned_again_and_once(void **state) {
     catalog_fact_fini(&f);
     assert_int_equal(catalog_sequence(catalog), 5); /* three blobs, a manifest, a tag */
 
-    catalog_relearn(catalog, store, &rules);
+    catalog_relearn(catalog, door, store, &rules);
     catalog_flush(catalog);
     assert_int_equal(catalog_sequence(catalog), 5);
     /* Evicted in the catalogue's eyes, yet here. */
     catalog_blob_lost(catalog, &manifest);
     catalog_flush(catalog);
-    catalog_relearn(catalog, store, &rules);
+    catalog_relearn(catalog, door, store, &rules);
     f = look(&manifest);
     assert_true(f.held && f.is_manifest);
     catalog_fact_fini(&f);
@@ -89,7 +95,7 @@ static void more_tags_than_are_read_at_once_are_all_learned(void **state) {
         snprintf(name, sizeof(name), "t%04d", i);
         store_tag_set(store, "docker.io/library/many", name, &tag);
     }
-    catalog_relearn(catalog, store, &rules);
+    catalog_relearn(catalog, door, store, &rules);
     catalog_flush(catalog);
     assert_int_equal(catalog_sequence(catalog), 2501);
 }

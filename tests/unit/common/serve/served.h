@@ -17,6 +17,7 @@
 
 static struct {
     struct registry *registry;
+    struct content *content;
     struct http_server *servers[2]; /* for clients, for nodes */
     unsigned ports[2];
     sem_t drained;
@@ -65,6 +66,7 @@ static inline void served_leave(void) {
     registry_cancel(served.registry);
     world_settle();
     registry_free(served.registry);
+    content_free(served.content);
 }
 
 static inline void served_start(int64_t limit) {
@@ -75,12 +77,15 @@ static inline void served_start(int64_t limit) {
     static const struct policy policy = {
         .answer_within_ms = 3000, .rules = served_rules, .scope = served_scope, .fresh_for_ms = served_fresh_for_ms};
     static const struct supply supply = {.sources = served_sources};
+    served.content = content_new();
+    content_set_store(served.content, world.store);
     struct registry_config rc = {.name = "test",
                                  .store = world.store,
                                  .fills = world.engine,
                                  .pool = world.pool,
                                  .reads = world.pool,
                                  .fetch_loop = fetch_loop,
+                                 .content = served.content,
                                  .policy = &policy,
                                  .supply = &supply};
     served.registry = registry_new(&rc);

@@ -1,0 +1,28 @@
+/* What the door (content/content.h) tells, as facts of the catalogue. Thread: any. */
+#include "central/catalog/catalog.h"
+
+#include <stdio.h>
+
+static void learned(const struct content_news *n, void *arg) {
+    struct catalog *c = arg;
+    for (size_t i = 0; i < n->n_blobs; i++) {
+        const struct content_blob *b = &n->blobs[i];
+        catalog_learn_blob(c, &b->digest, b->size, true, b->proofs, b->n_proofs * digest_len(b->digest.alg));
+        if (b->doc) catalog_learn_manifest(c, &b->digest, b->media_type, b->size, b->doc);
+    }
+    if (!n->tag) return;
+    const struct tag_record *rec = n->tag_record;
+    struct catalog_tag t = {
+        .digest = rec->digest, .size = rec->size, .checked_at = rec->checked_at, .deleted = rec->deleted};
+    snprintf(t.media_type, sizeof(t.media_type), "%s", rec->media_type);
+    catalog_learn_tag(c, n->repo, n->tag, &t);
+}
+
+/* That it is held was learned with its bytes. */
+static void held(const struct digest *d, bool is_held, void *arg) {
+    if (!is_held) catalog_blob_lost(arg, d);
+}
+
+struct content_listener catalog_listener(struct catalog *c) {
+    return (struct content_listener){.learned = learned, .held = held, .arg = c};
+}

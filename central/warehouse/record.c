@@ -1,0 +1,38 @@
+/* An image in the door's words becomes one in the record's. */
+#include "central/warehouse/record.h"
+
+#include "common/core/alloc.h"
+
+#include <stdio.h>
+
+static void describe(struct hosted_blob *out, const struct content_blob *b) {
+    *out = (struct hosted_blob){.digest = b->digest, .size = b->size};
+    if (b->media_type) snprintf(out->media_type, sizeof(out->media_type), "%s", b->media_type);
+    if (!b->doc) return;
+    out->children = xcalloc(b->doc->n_children + 1, sizeof(*out->children));
+    out->n_children = b->doc->n_children;
+    for (size_t i = 0; i < b->doc->n_children; i++)
+        out->children[i] = b->doc->children[i].digest;
+}
+
+static int add(const struct content_news *n, struct error *err, void *arg) {
+    char repo[REPO_STR_MAX];
+    struct hosted_tag t = {0};
+    struct hosted_blob *blobs = xcalloc(n->n_blobs + 1, sizeof(*blobs));
+    for (size_t i = 0; i < n->n_blobs; i++)
+        describe(&blobs[i], &n->blobs[i]);
+    if (n->tag) {
+        t = (struct hosted_tag){
+            .digest = n->tag_record->digest, .size = n->tag_record->size, .set_at = n->tag_record->checked_at};
+        snprintf(t.media_type, sizeof(t.media_type), "%s", n->tag_record->media_type);
+    }
+    int r = hosted_add(arg, repo_name_str(n->repo, repo), blobs, n->n_blobs, n->tag, n->tag ? &t : NULL, err);
+    for (size_t i = 0; i < n->n_blobs; i++)
+        hosted_blob_fini(&blobs[i]);
+    free(blobs);
+    return r;
+}
+
+struct content_record hosted_record(struct hosted *h) {
+    return (struct content_record){.add = add, .arg = h};
+}

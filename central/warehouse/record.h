@@ -1,0 +1,11 @@
+/* The record of what is hosted (hosted.h) behind the door of all that is learned (content/content.h). Thread: any that
+ * may block on the disk. */
+#ifndef ENTREPOT_WAREHOUSE_RECORD_H
+#define ENTREPOT_WAREHOUSE_RECORD_H
+
+#include "central/warehouse/hosted.h"
+#include "common/content/content.h"
+
+struct content_record hosted_record(struct hosted *h);
+
+#endif
