@@ -212,7 +212,7 @@ def test_doctor_finds_a_healthy_pair_and_names_what_is_broken(bench, chain):
         done = node.command("doctor", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         json.loads(node.command("doctor", "--json").stdout)
-    broken = bench.edge(1)  # nobody listens there
+    broken = bench.edge(1, start=False).start_not_ready()  # nobody listens there
     done = broken.command("doctor", check=False)
     assert done.returncode == 1 and "central" in (done.stdout + done.stderr).lower()
     up = bench.faulty()
@@ -230,7 +230,7 @@ def test_an_edge_knows_what_is_not_central_s_fleet_port(bench, chain):
     up = bench.faulty()
     up.always("", Fault(status=401))
     for port in (chain.central.port, chain.central.admin, chain.edge.port, chain.upstream.port, up.port):
-        lost = bench.edge(port)
+        lost = bench.edge(port, start=False).start_not_ready()
         wrong = "this is not central's fleet port"
         assert wrong in wait_until(lambda: not (c := lost.json("status")["central"])["reachable"] and c["message"], "it is not reachable")
         assert wrong in lost.command("status").stdout

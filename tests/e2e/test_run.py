@@ -163,8 +163,8 @@ def test_make_run_ends_well_when_a_node_is_told_to_stop(started):
 
 
 def test_a_port_that_another_user_s_node_holds_is_told_as_such(bench):
-    edge = bench.edge(1)
-    other = bench.edge(1, {"registry.listen": f"127.0.0.1:{edge.port}"}, start=False)
+    holder = bench.central(settings={"default_upstream": '""'})
+    other = bench.edge(holder.fleet, {"registry.listen": f"127.0.0.1:{holder.port}"}, start=False)
     done = run(other.binary, "serve", *other.arguments(), check=False, timeout=20)
     assert done.returncode == 1 and "another Entrepot node listens there" in done.stderr, done
 

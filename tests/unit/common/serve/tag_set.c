@@ -27,14 +27,23 @@ static void tag_set_has_each_tag_once_in_order(void **state) {
     text = tag_set_take(&s, false);
     assert_string_equal(text, ",\"d\"");
     free(text);
-    assert_int_equal(read_text(&s, "{\"tags\":null}") + read_text(&s, "{}") + read_text(&s, "{\"tags\":[]}"), 0);
+    static const char *const empty[] = {"{\"tags\":null}", "{\"tags\":[]}", "{\"name\":\"x\"}"};
+    for (size_t i = 0; i < ARRAY_LEN(empty); i++)
+        assert_int_equal(read_text(&s, empty[i]), 0);
     assert_null(tag_set_take(&s, false));
     tag_set_fini(&s);
 }
 
 static void tag_set_refuses_what_is_no_list(void **state) {
     (void)state;
-    static const char *const pages[] = {"", "[]", "{\"tags\":{}}", "{\"tags\":\"a\"}", "{\"tags\":[\"a\"]", "<html>"};
+    static const char *const pages[] = {"",
+                                        "[]",
+                                        "{\"tags\":{}}",
+                                        "{\"tags\":\"a\"}",
+                                        "{\"tags\":[\"a\"]",
+                                        "<html>",
+                                        "{}",
+                                        "{\"errors\":[{\"code\":\"UNKNOWN\"}]}"};
     for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
         struct tag_set s = {0};
         size_t added;
