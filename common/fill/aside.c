@@ -39,7 +39,7 @@ struct aside_file {
 };
 
 static struct aside_file *file_of(const struct fill *f) {
-    return atomic_load_explicit(&f->aside_file, memory_order_acquire);
+    return atomic_load_explicit(&f->aside.file, memory_order_acquire);
 }
 
 static int place_of(const struct aside_file *af, int64_t piece) {
@@ -60,7 +60,7 @@ int64_t aside_find(const struct fill *f, int64_t pos, struct open_file **file, i
     struct aside_file *af = file_of(f);
     int place = place_of(af, pos / PIECE_SIZE);
     if (place < 0) return 0;
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed), end = piece_end(pos);
+    int64_t size = shared_size(&f->shared), end = piece_end(pos);
     if (end > size) end = size;
     if (end <= pos) return 0;
     *file = open_file_ref(af->file);
@@ -69,10 +69,10 @@ int64_t aside_find(const struct fill *f, int64_t pos, struct open_file **file, i
 }
 
 static void aside_free(struct aside *a) {
-    for (struct aside **link = &a->fill->asides; *link; link = &(*link)->next) {
+    for (struct aside **link = &a->fill->aside.first; *link; link = &(*link)->next) {
         if (*link != a) continue;
         *link = a->next;
-        a->fill->n_asides--;
+        a->fill->aside.n--;
         break;
     }
     if (a->fetch) fetch_cancel(a->fetch);
@@ -80,8 +80,8 @@ static void aside_free(struct aside *a) {
 }
 
 static void cancel_all(struct fill *f) {
-    while (f->asides)
-        aside_free(f->asides);
+    while (f->aside.first)
+        aside_free(f->aside.first);
 }
 
 void aside_forget(struct fill *f) {
@@ -98,14 +98,15 @@ void aside_over(struct fill *f) {
     if (af) af->part = NULL;
 }
 
-void aside_file_free(struct aside_file *af) {
+void aside_fini(struct fill *f) {
+    struct aside_file *af = file_of(f);
     if (!af) return;
     open_file_unref(af->file);
     free(af);
 }
 
 static void failed(struct aside *a) {
-    a->fill->aside_failures++;
+    a->fill->aside.failures++;
     aside_free(a);
 }
 
@@ -113,31 +114,17 @@ static void failed(struct aside *a) {
 static bool start_piece(struct aside *a) {
     struct fill *f = a->fill;
     struct aside_file *af = file_of(f);
-    size_t piece = (size_t)(a->at / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
     if (af->used == PLACES_MAX) return false;
     a->place = af->used++;
-    a->checking = piece < f->n_advised;
-    if (a->checking && piece == 0)
-        hasher_init(&a->hasher, f->spec.digest.alg);
-    else if (a->checking)
-        hasher_resume(&a->hasher, f->spec.digest.alg, (uint64_t)a->at, f->advised + (piece - 1) * len);
+    a->checking = check_piece_begin(f, (size_t)(a->at / PIECE_SIZE), &a->hasher);
     return true;
-}
-
-static bool piece_fits(struct aside *a, int64_t piece) {
-    struct fill *f = a->fill;
-    if (!a->checking) return true;
-    size_t len = digest_len(f->spec.digest.alg);
-    uint8_t proof[PIECE_PROOF_MAX];
-    hasher_proof(&a->hasher, proof);
-    return memcmp(proof, f->advised + (size_t)piece * len, len) == 0;
 }
 
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
     (void)fetch;
     struct aside *a = arg;
     a->origin = h->origin;
-    int64_t size = atomic_load_explicit(&a->fill->size, memory_order_relaxed);
+    int64_t size = shared_size(&a->fill->shared);
     if (h->total >= 0 && h->total != size) failed(a);
 }
 
@@ -147,9 +134,9 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     const struct fill_engine_config *cfg = &f->engine->cfg;
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
     const char *p = data;
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
+    int64_t size = shared_size(&f->shared);
     /* The main fetch has got into this piece, or the source sends more than was asked for. */
-    if (f->taken > piece_start(a->at) || a->at + (int64_t)len > a->end) {
+    if (intake_taken(f) > piece_start(a->at) || a->at + (int64_t)len > a->end) {
         aside_free(a);
         return;
     }
@@ -171,9 +158,9 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         len -= n;
         if (a->at % PIECE_SIZE != 0 && a->at != size) continue;
         int64_t piece = (a->at - 1) / PIECE_SIZE;
-        if (a->at % PIECE_SIZE == 0 && !piece_fits(a, piece)) {
-            f->aside_lied = true;
-            f->avoid_origin = a->origin;
+        if (a->checking && a->at % PIECE_SIZE == 0 && !check_piece_fits(f, (size_t)piece, &a->hasher)) {
+            f->aside.lied = true;
+            plan_avoid(f, a->origin);
             failed(a);
             return;
         }
@@ -195,7 +182,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
 static const struct fetch_events aside_events = {.head = on_head, .data = on_data, .done = on_done};
 
 static bool under_way(const struct fill *f, int64_t pos) {
-    for (const struct aside *a = f->asides; a; a = a->next) {
+    for (const struct aside *a = f->aside.first; a; a = a->next) {
         if (pos >= a->start && pos < a->end) return true;
     }
     return false;
@@ -204,9 +191,9 @@ static bool under_way(const struct fill *f, int64_t pos) {
 static void aside_start(struct fill *f, int64_t start, int64_t end, const struct fill_spec *by) {
     struct aside *a = calloc(1, sizeof(*a));
     if (!a) abort();
-    *a = (struct aside){.fill = f, .next = f->asides, .start = start, .end = end, .at = start};
-    f->asides = a;
-    f->n_asides++;
+    *a = (struct aside){.fill = f, .next = f->aside.first, .start = start, .end = end, .at = start};
+    f->aside.first = a;
+    f->aside.n++;
     struct fetch_request rq = {
         .kind = FETCH_BLOB,
         .repo = f->spec.repo,
@@ -215,12 +202,10 @@ static void aside_start(struct fill *f, int64_t start, int64_t end, const struct
         .ref = {.is_digest = true, .digest = f->spec.digest},
         .offset = start,
         .length = end - start,
-        .avoid_origin = f->avoid_origin,
-        .doubted = f->lies[f->source] > 0 || f->aside_lied,
+        .doubted = f->aside.lied,
     };
-    f->avoid_origin = NULL;
     memcpy(rq.request_id, by->request_id, sizeof(rq.request_id));
-    a->fetch = fetch_start(f->sources[f->source], &rq, &aside_events, a);
+    a->fetch = plan_ask(f, &rq, &aside_events, a);
 }
 
 /* True if there is room for at least one piece more. */
@@ -231,7 +216,7 @@ static bool have_room(struct fill *f) {
     struct part *part;
     if (part_new_temp(f->engine->cfg.store, &f->spec.digest, &part, &err) < 0) {
         log_warn("no_fetch_ahead", KV_S("why", err.msg), KV_S("request_id", f->spec.request_id));
-        f->aside_failures = FAILURES_MAX;
+        f->aside.failures = FAILURES_MAX;
         return false;
     }
     af = calloc(1, sizeof(*af));
@@ -240,25 +225,25 @@ static bool have_room(struct fill *f) {
     af->file = part_file(part);
     for (int i = 0; i < PLACES_MAX; i++)
         atomic_init(&af->pieces[i], -1);
-    atomic_store_explicit(&f->aside_file, af, memory_order_release);
+    atomic_store_explicit(&f->aside.file, af, memory_order_release);
     return true;
 }
 
 /* Called a few times a second: which readers wait for bytes that are a long way off? Where the last piece ends must be
  * known, not only claimed. */
-void aside_consider(struct fill *f) {
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (size < 0 || fill_size_is_claimed(f) || f->spec.manifest || f->aside_failures >= FAILURES_MAX ||
-        atomic_load_explicit(&f->window, memory_order_relaxed))
+void aside_consider(struct fill *f, int64_t rate) {
+    int64_t size = shared_size(&f->shared);
+    if (size < 0 || shared_size_is_claimed(&f->shared) || f->spec.manifest || f->aside.failures >= FAILURES_MAX ||
+        fill_bytes_in_window(f))
         return;
-    for (struct fill_reader *r = f->readers.first; r && f->n_asides < FILL_ASIDE_MAX; r = r->next) {
+    for (struct fill_reader *r = fill_first_reader(f); r && f->aside.n < FILL_ASIDE_MAX; r = r->next) {
         int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
         int64_t end = atomic_load_explicit(&r->until, memory_order_relaxed);
         if (end == INT64_MAX) continue; /* it could be handed nothing of it */
         if (end > size) end = size;
         if (pos >= end || end - pos > FILL_ASIDE_BYTES) continue;
-        int64_t distance = pos - f->taken;
-        if (distance < 2 * PIECE_SIZE || distance < f->rate * FAR_SECONDS) continue;
+        int64_t distance = pos - intake_taken(f);
+        if (distance < 2 * PIECE_SIZE || distance < rate * FAR_SECONDS) continue;
         int64_t piece = pos / PIECE_SIZE, start = (piece + aside_run(f, piece)) * PIECE_SIZE;
         if (start >= end || under_way(f, start)) continue;
         int64_t stop = piece_end(end - 1);

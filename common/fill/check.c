@@ -8,6 +8,8 @@
  * meanwhile: if anything was taken back since it began, all it brings is dropped. */
 #include "common/fill/fill_private.h"
 
+#include "common/core/alloc.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -18,40 +20,72 @@
 /* The end of a fetch, when it is so short, is hashed sooner than handed over. */
 #define IN_PLACE_MAX (32 * KiB)
 
+void check_init(struct fill *f) {
+    f->check.disproved = -1;
+    hasher_init(&f->check.hasher, f->spec.digest.alg);
+}
+
+void check_fini(struct fill *f) {
+    free(f->check.proofs);
+    free(f->check.advised);
+}
+
+int64_t check_hashed(const struct fill *f) {
+    return f->check.hashed;
+}
+
+/* Where the catalogue knows the pieces nothing is shown of the one after that which is being checked; and of what an
+ * earlier life has left nothing that is not. */
+int64_t check_shows_below(const struct fill *f) {
+    if (f->check.reopened) return f->check.hashed;
+    return f->check.n_advised ? piece_end(f->check.hashed) : INT64_MAX;
+}
+
+const uint8_t *check_proofs(const struct fill *f) {
+    return f->check.proofs;
+}
+
+void check_reopens(struct fill *f, bool reopened) {
+    f->check.reopened = reopened;
+}
+
+bool check_is_reopened(const struct fill *f) {
+    return f->check.reopened;
+}
+
+/* --- the proof of each piece --- */
+
 static void piece_is_proven(struct fill *f, size_t piece) {
-    int64_t end = ((int64_t)piece + 1) * PIECE_SIZE;
-    if (atomic_load_explicit(&f->proven, memory_order_relaxed) < end) {
-        atomic_store_explicit(&f->proven, end, memory_order_release);
-    }
+    shared_prove(&f->shared, ((int64_t)piece + 1) * PIECE_SIZE);
 }
 
 /* A piece differs from what the catalogue says. Had it the same bytes the last time, then it is the catalogue that is
  * wrong: its word is not heard any more, and the digest decides. */
 static bool is_a_lie(struct fill *f, size_t piece, const uint8_t *proof) {
     size_t len = digest_len(f->spec.digest.alg);
-    bool again = f->disproved == (int64_t)piece && memcmp(f->disproof, proof, len) == 0;
-    f->disproved = (int64_t)piece;
-    memcpy(f->disproof, proof, len);
+    bool again = f->check.disproved == (int64_t)piece && memcmp(f->check.disproof, proof, len) == 0;
+    f->check.disproved = (int64_t)piece;
+    memcpy(f->check.disproof, proof, len);
     if (!again) return true;
     log_warn("catalogue_disbelieved", KV_I("piece", (int64_t)piece), KV_S("request_id", f->spec.request_id));
-    f->n_advised = 0;
+    f->check.n_advised = 0;
     return false;
 }
 
 /* Our own chaining value at a piece's end; false if the catalogue's differs. */
 static bool piece_fits(struct fill *f, const uint8_t *proof) {
     size_t len = digest_len(f->spec.digest.alg);
-    if (f->n_proofs == f->cap_proofs) {
-        f->cap_proofs = f->cap_proofs ? f->cap_proofs * 2 : 16;
-        f->proofs = realloc(f->proofs, f->cap_proofs * len);
-        if (!f->proofs) abort();
+    if (f->check.n_proofs == f->check.cap_proofs) {
+        f->check.cap_proofs = f->check.cap_proofs ? f->check.cap_proofs * 2 : 16;
+        f->check.proofs = realloc(f->check.proofs, f->check.cap_proofs * len);
+        if (!f->check.proofs) abort();
     }
-    memcpy(f->proofs + f->n_proofs * len, proof, len);
-    size_t piece = f->n_proofs++;
-    if (piece >= f->n_advised) return true;
-    if (memcmp(f->advised + piece * len, proof, len) != 0) {
+    memcpy(f->check.proofs + f->check.n_proofs * len, proof, len);
+    size_t piece = f->check.n_proofs++;
+    if (piece >= f->check.n_advised) return true;
+    if (memcmp(f->check.advised + piece * len, proof, len) != 0) {
         if (!is_a_lie(f, piece, proof)) return true;
-        f->n_proofs--;
+        f->check.n_proofs--;
         return false;
     }
     piece_is_proven(f, piece);
@@ -62,20 +96,20 @@ static bool piece_fits(struct fill *f, const uint8_t *proof) {
 /* `hashed` has got to the end of a piece, where the chaining value is `proof`. */
 static bool piece_over(struct fill *f, const uint8_t *proof) {
     /* The last piece has no proof but the digest itself. */
-    if (f->hashed == atomic_load_explicit(&f->size, memory_order_relaxed)) return true;
+    if (f->check.hashed == shared_size(&f->shared)) return true;
     if (piece_fits(f, proof)) return true;
-    fill_rewind(f, f->hashed - PIECE_SIZE);
-    fill_source_lied(f, "a piece that does not match the catalogue");
+    fill_rewind(f, f->check.hashed - PIECE_SIZE);
+    plan_source_lied(f, "a piece that does not match the catalogue");
     return false;
 }
 
 /* Bytes that follow `hashed` and are in the file already. False: a piece was wrong. */
 static bool check_in_place(struct fill *f, const void *data, size_t len) {
-    hasher_update(&f->hasher, data, len);
-    f->hashed += (int64_t)len;
-    if (f->hashed % PIECE_SIZE != 0) return true;
+    hasher_update(&f->check.hasher, data, len);
+    f->check.hashed += (int64_t)len;
+    if (f->check.hashed % PIECE_SIZE != 0) return true;
     uint8_t proof[PIECE_PROOF_MAX];
-    hasher_proof(&f->hasher, proof);
+    hasher_proof(&f->check.hasher, proof);
     return piece_over(f, proof);
 }
 
@@ -84,7 +118,7 @@ static bool check_in_place(struct fill *f, const void *data, size_t len) {
 /* Hashes from `at` on what is there, to the end of the piece at most. Returns the new `at`. */
 static int64_t hash_some(struct fill *f, int64_t at, int64_t to) {
     static _Thread_local char chunk[READ_BYTES];
-    struct check *c = &f->check;
+    struct check_run *c = &f->check.run;
     while (at < to && c->code == 0) {
         size_t n = to - at < READ_BYTES ? (size_t)(to - at) : READ_BYTES;
         c->code = fill_bytes_read(f, at, chunk, n);
@@ -96,14 +130,14 @@ static int64_t hash_some(struct fill *f, int64_t at, int64_t to) {
 
 /* Where the proof of the piece that ends there is kept. */
 static uint8_t *proof_at(struct fill *f, int64_t end) {
-    int64_t piece = end / PIECE_SIZE - f->check.from / PIECE_SIZE - 1;
-    return f->check.proofs + (size_t)piece * digest_len(f->spec.digest.alg);
+    int64_t piece = end / PIECE_SIZE - f->check.run.from / PIECE_SIZE - 1;
+    return f->check.run.proofs + (size_t)piece * digest_len(f->spec.digest.alg);
 }
 
 /* Goes on as long as there is more: the loop, which may be busy receiving, is not asked. */
 static void run(struct work *w) {
-    struct check *c = container_of(w, struct check, work);
-    struct fill *f = container_of(c, struct fill, check);
+    struct check_run *c = container_of(w, struct check_run, work);
+    struct fill *f = container_of(c, struct fill, check.run);
     int64_t at = c->from, last = piece_start(c->from) + CHECK_PIECES * PIECE_SIZE;
     while (at < last) {
         int64_t end = piece_end(at), goal = atomic_load_explicit(&c->goal, memory_order_acquire);
@@ -118,19 +152,19 @@ static void run(struct work *w) {
 
 /* The result of what runs is still wanted. */
 static bool is_busy(const struct fill *f) {
-    return f->check.running && f->check.generation == f->generation;
+    return f->check.run.running && f->check.run.generation == f->check.generation;
 }
 
 /* In STEP_CHECKING: goes on if everything is hashed, and the running hash is back from the hasher. */
 static void go_on(struct fill *f) {
-    if (f->step != STEP_CHECKING || f->hashed < f->written || is_busy(f)) return;
-    f->then(f);
+    if (fill_step(f) != STEP_CHECKING || f->check.hashed < intake_written(f) || is_busy(f)) return;
+    f->check.then(f);
 }
 
 static bool cannot_read(struct fill *f, int code) {
-    if (f->reopened) {
-        fill_rewind(f, piece_start(f->hashed));
-        fill_source_lied(f, "");
+    if (f->check.reopened) {
+        fill_rewind(f, piece_start(f->check.hashed));
+        plan_source_lied(f, "");
         return false;
     }
     struct fetch_end end;
@@ -141,31 +175,31 @@ static bool cannot_read(struct fill *f, int code) {
 
 /* Takes over what the hasher has got to. */
 static bool adopt(struct fill *f) {
-    int64_t reached = atomic_load_explicit(&f->check.reached, memory_order_acquire);
-    while (f->hashed < reached) {
-        int64_t end = piece_end(f->hashed);
-        f->hashed = reached < end ? reached : end;
-        if (f->hashed == end && !piece_over(f, proof_at(f, end))) return false;
+    int64_t reached = atomic_load_explicit(&f->check.run.reached, memory_order_acquire);
+    while (f->check.hashed < reached) {
+        int64_t end = piece_end(f->check.hashed);
+        f->check.hashed = reached < end ? reached : end;
+        if (f->check.hashed == end && !piece_over(f, proof_at(f, end))) return false;
     }
     return true;
 }
 
 /* It has ended. */
 static bool adopt_last(struct fill *f) {
-    if (f->check.code < 0) return cannot_read(f, f->check.code);
-    f->hasher = f->check.hasher;
+    if (f->check.run.code < 0) return cannot_read(f, f->check.run.code);
+    f->check.hasher = f->check.run.hasher;
     return adopt(f);
 }
 
 static void on_checked(struct loop_task *task) {
-    struct fill *f = container_of(task, struct fill, check.done);
+    struct fill *f = container_of(task, struct fill, check.run.done);
     struct fill_shard *sh = fill_shard(f);
     bool wanted = is_busy(f);
-    f->check.running = false;
+    f->check.run.running = false;
     sh->n_checks--;
-    if (f->step != STEP_OVER && (!wanted || adopt_last(f)) && check_written(f)) {
-        if (f->step == STEP_FETCHING)
-            fill_hold_back(f);
+    if (fill_step(f) != STEP_OVER && (!wanted || adopt_last(f)) && check_written(f)) {
+        if (fill_step(f) == STEP_FETCHING)
+            plan_hold_back(f);
         else
             go_on(f);
     }
@@ -174,92 +208,122 @@ static void on_checked(struct loop_task *task) {
 }
 
 static void start(struct fill *f) {
-    struct check *c = &f->check;
+    struct check_run *c = &f->check.run;
     c->running = true;
-    c->generation = f->generation;
+    c->generation = f->check.generation;
     c->code = 0;
-    c->hasher = f->hasher;
-    c->from = f->hashed;
+    c->hasher = f->check.hasher;
+    c->from = f->check.hashed;
     atomic_store_explicit(&c->reached, c->from, memory_order_relaxed);
-    atomic_store_explicit(&c->goal, f->written, memory_order_relaxed);
+    atomic_store_explicit(&c->goal, intake_written(f), memory_order_relaxed);
     c->work.fn = run;
     c->done.fn = on_checked;
     fill_shard(f)->n_checks++;
-    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    fill_ref(f);
     /* What an earlier life has left may have to come from a slow disk: nobody who receives waits for that. */
-    workpool_submit(f->reopened ? f->engine->cfg.pool : f->engine->hashers, &c->work);
+    workpool_submit(f->check.reopened ? f->engine->cfg.pool : f->engine->hashers, &c->work);
 }
 
 bool check_written(struct fill *f) {
     if (is_busy(f)) {
-        atomic_store_explicit(&f->check.goal, f->written, memory_order_release);
+        atomic_store_explicit(&f->check.run.goal, intake_written(f), memory_order_release);
         return adopt(f);
     }
-    int64_t new = f->written - f->hashed;
+    int64_t new = intake_written(f) - f->check.hashed;
     /* The chaining value is needed at the end of a piece. */
-    bool piece_is_in = f->written / PIECE_SIZE > f->hashed / PIECE_SIZE;
-    bool enough = piece_is_in || new >= STRETCH_MIN || (f->step == STEP_CHECKING && new > 0);
-    if (enough && !f->check.running) start(f);
+    bool piece_is_in = intake_written(f) / PIECE_SIZE > f->check.hashed / PIECE_SIZE;
+    bool enough = piece_is_in || new >= STRETCH_MIN || (fill_step(f) == STEP_CHECKING && new > 0);
+    if (enough && !f->check.run.running) start(f);
     return true;
 }
 
 /* What is soon done is not handed over. False: a piece was wrong. */
 static bool check_little(struct fill *f) {
     char chunk[IN_PLACE_MAX];
-    int64_t len = f->written - f->hashed, to_end = piece_end(f->hashed) - f->hashed;
+    int64_t len = intake_written(f) - f->check.hashed, to_end = piece_end(f->check.hashed) - f->check.hashed;
     if (is_busy(f) || len == 0 || len > IN_PLACE_MAX || len > to_end) return true;
-    int r = fill_bytes_read(f, f->hashed, chunk, (size_t)len);
+    int r = fill_bytes_read(f, f->check.hashed, chunk, (size_t)len);
     return r == 0 ? check_in_place(f, chunk, (size_t)len) : cannot_read(f, r);
 }
 
 void check_then(struct fill *f, void (*then)(struct fill *f)) {
-    assert(f->taken == f->written);
-    f->step = STEP_CHECKING;
-    f->then = then;
+    assert(intake_taken(f) == intake_written(f));
+    fill_enter(f, STEP_CHECKING);
+    f->check.then = then;
     if (check_little(f) && check_written(f)) go_on(f);
+}
+
+void check_again(struct fill *f) {
+    check_then(f, f->check.then);
+}
+
+bool check_digest_fits(const struct fill *f) {
+    struct hasher h = f->check.hasher;
+    struct digest got;
+    hasher_final(&h, &got);
+    return digest_eq(&got, &f->spec.digest);
 }
 
 /* --- the catalogue's word, and taking back --- */
 
-void check_against_advice(struct fill *f) {
+/* Its word on pieces hashed before it came: takes back from the first wrong one. */
+static void check_against_advice(struct fill *f) {
     size_t len = digest_len(f->spec.digest.alg);
-    size_t n = f->n_proofs < f->n_advised ? f->n_proofs : f->n_advised;
+    size_t n = f->check.n_proofs < f->check.n_advised ? f->check.n_proofs : f->check.n_advised;
     for (size_t i = 0; i < n; i++) {
-        if (memcmp(f->proofs + i * len, f->advised + i * len, len) == 0) {
+        if (memcmp(f->check.proofs + i * len, f->check.advised + i * len, len) == 0) {
             piece_is_proven(f, i);
             continue;
         }
-        if (!is_a_lie(f, i, f->proofs + i * len)) return;
+        if (!is_a_lie(f, i, f->check.proofs + i * len)) return;
         fill_rewind(f, (int64_t)i * PIECE_SIZE);
-        if (f->step == STEP_FETCHING || f->step == STEP_CHECKING) {
-            fill_source_lied(f, "a piece that does not match the catalogue");
+        if (fill_step(f) == STEP_FETCHING || fill_step(f) == STEP_CHECKING) {
+            plan_source_lied(f, "a piece that does not match the catalogue");
         }
         return;
     }
     fill_notify_readers(f);
 }
 
-void fill_rewind(struct fill *f, int64_t to) {
-    assert(to % PIECE_SIZE == 0 && to <= f->hashed);
-    log_warn("fill_takes_back", KV_I("from", to), KV_I("written", f->written),
-             KV_S("source", atomic_load(&f->source_name)), KV_S("request_id", f->spec.request_id));
-    if (to < atomic_load_explicit(&f->rewind_floor, memory_order_relaxed)) {
-        atomic_store_explicit(&f->rewind_floor, to, memory_order_relaxed);
-    }
-    f->generation++;
-    f->written = f->hashed = to;
-    intake_drop(f);
-    fill_hide(f, to);
-    if (atomic_load_explicit(&f->proven, memory_order_relaxed) > to) {
-        atomic_store_explicit(&f->proven, to, memory_order_release);
-    }
-    aside_forget(f);
-    fill_bytes_truncate(f, to);
-    size_t piece = (size_t)(to / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
-    if (f->n_proofs > piece) f->n_proofs = piece;
+void check_advise(struct fill *f, const uint8_t *proofs, size_t n) {
+    size_t len = digest_len(f->spec.digest.alg);
+    f->check.advised = xmalloc(n * len);
+    memcpy(f->check.advised, proofs, n * len);
+    f->check.n_advised = n;
+    check_against_advice(f);
+}
+
+bool check_piece_begin(const struct fill *f, size_t piece, struct hasher *h) {
+    enum digest_alg alg = f->spec.digest.alg;
+    if (piece >= f->check.n_advised) return false;
     if (piece == 0)
-        hasher_init(&f->hasher, f->spec.digest.alg);
+        hasher_init(h, alg);
     else
-        hasher_resume(&f->hasher, f->spec.digest.alg, (uint64_t)to, f->proofs + (piece - 1) * len);
+        hasher_resume(h, alg, piece * PIECE_SIZE, f->check.advised + (piece - 1) * digest_len(alg));
+    return true;
+}
+
+bool check_piece_fits(const struct fill *f, size_t piece, const struct hasher *h) {
+    size_t len = digest_len(f->spec.digest.alg);
+    uint8_t proof[PIECE_PROOF_MAX];
+    hasher_proof(h, proof);
+    return memcmp(proof, f->check.advised + piece * len, len) == 0;
+}
+
+void fill_rewind(struct fill *f, int64_t to) {
+    assert(to % PIECE_SIZE == 0 && to <= f->check.hashed);
+    log_warn("fill_takes_back", KV_I("from", to), KV_I("written", intake_written(f)),
+             KV_S("source", shared_source_name(&f->shared)), KV_S("request_id", f->spec.request_id));
+    f->check.generation++;
+    f->check.hashed = to;
+    shared_take_back(&f->shared, to);
+    aside_forget(f);
+    intake_take_back(f, to);
+    size_t piece = (size_t)(to / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
+    if (f->check.n_proofs > piece) f->check.n_proofs = piece;
+    if (piece == 0)
+        hasher_init(&f->check.hasher, f->spec.digest.alg);
+    else
+        hasher_resume(&f->check.hasher, f->spec.digest.alg, (uint64_t)to, f->check.proofs + (piece - 1) * len);
     fill_notify_readers(f);
 }

@@ -31,10 +31,10 @@ static struct fill *fill_of(const struct fill_reader *r) {
 
 /* True if bytes this reader was given have been taken back since. */
 static bool poisoned(struct fill_reader *r, const struct fill *f) {
-    unsigned rewinds = atomic_load_explicit(&f->rewinds, memory_order_acquire);
+    unsigned rewinds = shared_rewinds(&f->shared);
     if (rewinds != r->rewinds_seen) {
         r->rewinds_seen = rewinds;
-        if (r->handed > atomic_load_explicit(&f->rewind_floor, memory_order_relaxed)) r->poisoned = true;
+        if (r->handed > shared_rewind_floor(&f->shared)) r->poisoned = true;
     }
     return r->poisoned;
 }
@@ -43,32 +43,32 @@ enum fill_state fill_reader_state(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
     if (!f) return FILL_STARTING;
     if (poisoned((struct fill_reader *)(uintptr_t)r, f)) return FILL_FAILED;
-    return (enum fill_state)atomic_load_explicit(&f->state, memory_order_acquire);
+    return (enum fill_state)shared_state(&f->shared);
 }
 
 int64_t fill_reader_size(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
-    return f ? atomic_load_explicit(&f->size, memory_order_acquire) : -1;
+    return f ? shared_size(&f->shared) : -1;
 }
 
 int64_t fill_reader_settled_size(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
-    return f ? atomic_load_explicit(&f->settled_size, memory_order_acquire) : -1;
+    return f ? shared_settled_size(&f->shared) : -1;
 }
 
 const char *fill_reader_media_type(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
-    return f && atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED ? f->media_type : "";
+    return f && shared_state(&f->shared) == FILL_PROVED ? shared_media_type(&f->shared) : "";
 }
 
 bool fill_reader_is_manifest(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
-    return f && atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED && f->is_manifest;
+    return f && shared_state(&f->shared) == FILL_PROVED && shared_is_manifest(&f->shared);
 }
 
 const char *fill_reader_source(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
-    return f ? atomic_load_explicit(&f->source_name, memory_order_relaxed) : "";
+    return f ? shared_source_name(&f->shared) : "";
 }
 
 bool fill_reader_joined(const struct fill_reader *r) {
@@ -77,7 +77,7 @@ bool fill_reader_joined(const struct fill_reader *r) {
 
 const struct fetch_end *fill_reader_trouble(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
-    return f ? atomic_load_explicit(&f->trouble, memory_order_acquire) : NULL;
+    return f ? shared_trouble(&f->shared) : NULL;
 }
 
 void fill_reader_wants_it_later(struct fill_reader *r) {
@@ -96,23 +96,11 @@ bool fill_reader_settle(struct fill_reader *r, const struct fill_want *want) {
     return !r->lost;
 }
 
-/* Of what is contiguous from the start: in the part file, or in the window. NULL: r has not said that it needs it, so
- * that it may be gone. */
-static struct open_file *file_at(const struct fill_reader *r, const struct fill *f, int64_t pos, int64_t *n) {
-    struct open_file *window = atomic_load_explicit(&f->window, memory_order_acquire);
-    int64_t from = atomic_load_explicit(&f->window_from, memory_order_acquire);
-    bool in_window = window && pos >= from;
-    if (in_window && pos < atomic_load_explicit(&r->consumed, memory_order_relaxed)) return NULL;
-    if (window && !in_window && *n > from - pos) *n = from - pos;
-    assert(in_window || f->disk);
-    return open_file_ref(in_window ? window : f->disk);
-}
-
 /* How far r may read what is contiguous from the start. */
 static int64_t limit_for(const struct fill_reader *r, const struct fill *f) {
-    bool proved = atomic_load_explicit(&f->state, memory_order_acquire) == FILL_PROVED;
-    int64_t end = atomic_load_explicit(&f->visible, memory_order_acquire);
-    int64_t proven = atomic_load_explicit(&f->proven, memory_order_acquire);
+    bool proved = shared_state(&f->shared) == FILL_PROVED;
+    int64_t end = shared_visible(&f->shared);
+    int64_t proven = shared_proven(&f->shared);
     /* A part cannot be checked by whoever asked for it: where pieces have proofs it waits for them. */
     if (r->part) return proven > 0 && end > proven ? proven : end;
     /* Whatever the fill shows: a whole is complete when it is proved. */
@@ -126,7 +114,7 @@ int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, stru
     if (r->lost || (r->told_size >= 0 && fill_reader_size(r) != r->told_size)) return FILL_CUT;
     if (pos < end) {
         n = end - pos < want ? end - pos : want;
-        *file = file_at(r, f, pos, &n);
+        *file = fill_bytes_at(f, pos, atomic_load_explicit(&r->consumed, memory_order_relaxed), &n);
         *at = pos;
         if (!*file) return FILL_CUT;
     } else if (r->part) {
@@ -136,7 +124,7 @@ int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, stru
     if (n == 0) return 0;
     /* Something was taken back since it was looked at above: what is visible now may be other bytes than what r was
      * given before. An event follows. */
-    if (atomic_load_explicit(&f->rewinds, memory_order_acquire) != r->rewinds_seen) {
+    if (shared_rewinds(&f->shared) != r->rewinds_seen) {
         open_file_unref(*file);
         return 0;
     }
@@ -149,7 +137,7 @@ bool fill_reader_sees(const struct fill_reader *r, int64_t pos) {
     struct open_file *file = NULL;
     int64_t at;
     if (!f) return false;
-    if (pos < atomic_load_explicit(&f->visible, memory_order_acquire)) return true;
+    if (pos < shared_visible(&f->shared)) return true;
     bool ahead = aside_find(f, pos, &file, &at) > 0;
     open_file_unref(file);
     return ahead;
@@ -158,7 +146,7 @@ bool fill_reader_sees(const struct fill_reader *r, int64_t pos) {
 void fill_reader_consumed(struct fill_reader *r, int64_t pos) {
     atomic_store_explicit(&r->consumed, pos, memory_order_relaxed);
     struct fill *f = fill_of(r);
-    if (f && atomic_load_explicit(&f->wants_consumed, memory_order_acquire)) fill_poke(f);
+    if (f && fill_bytes_want_consumed(f)) fill_poke(f);
 }
 
 const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
@@ -167,8 +155,8 @@ const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
     static const struct fetch_end none = {.code = 0};
     struct fill *f = fill_of(r);
     if (r->poisoned) return &taken_back;
-    if (!f || atomic_load_explicit(&f->state, memory_order_acquire) != FILL_FAILED) return &none;
-    return &f->end;
+    if (!f || shared_state(&f->shared) != FILL_FAILED) return &none;
+    return shared_end(&f->shared);
 }
 
 /* --- attaching, on the fetch loop --- */
@@ -176,7 +164,7 @@ const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
 static void join(struct fill_reader *r, struct fill *f, bool joined) {
     r->joined = joined;
     if (joined) atomic_fetch_add_explicit(&f->engine->joined, 1, memory_order_relaxed);
-    if (r->spec.start == 0) f->from_start++;
+    if (r->spec.start == 0) keep_add_use(f);
     fill_reader_joins(f, r);
 }
 
@@ -202,7 +190,7 @@ static bool needs_no_claim(struct fill_shard *sh, const struct fill_spec *spec) 
     struct blob_info info;
     char buf[REPO_STR_MAX];
     const char *scope = scope_of(sh, spec, buf);
-    if (f && fill_has_scope(f, scope)) return true;
+    if (f && keep_has_scope(f, scope)) return true;
     if (!store_lookup(store, &spec->digest, &info)) return !f;
     return store_lookup_in(store, &spec->digest, store_scope_find(store, scope), &info);
 }
@@ -223,7 +211,7 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
     bool of_its_kind = f && (f->spec.manifest || !r->spec.manifest);
     if (of_its_kind && !fill_bytes_dropped(f, r->spec.start)) {
         join(r, f, true);
-        if (f->fetch) fetch_wanted_by(f->fetch, &r->spec.caller);
+        plan_wanted_by(f, &r->spec.caller);
         return;
     }
     /* With the window of the running one past us, or a manifest that is just being fetched as some blob, this reader
@@ -243,7 +231,7 @@ static void on_claimed(struct fill_shard *sh, struct fill_reader *r, const struc
     if (store_lookup(store, &r->spec.digest, &(struct blob_info){0}) && store_scope(store, scope, &id) == 0)
         store_add_scope(store, &r->spec.digest, id);
     struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
-    if (f) fill_add_scope(f, scope);
+    if (f) keep_add_scope(f, scope);
     admit(sh, r);
 }
 
@@ -329,10 +317,7 @@ void fill_shard_check_stopped(struct fill_shard *sh) {
 static void on_stop(struct loop_task *task) {
     struct fill_shard *sh = container_of(task, struct fill_shard, stop);
     sh->stopping = true;
-    for (struct fill *f = sh->all, *next; f; f = next) {
-        next = f->next;
-        fill_stop(f);
-    }
+    fill_stop_all(sh);
     fill_shard_check_stopped(sh);
 }
 

@@ -7,14 +7,32 @@
 
 #include <string.h>
 
+int64_t intake_taken(const struct fill *f) {
+    return f->intake.taken;
+}
+
+int64_t intake_written(const struct fill *f) {
+    return f->intake.written;
+}
+
+void intake_goes_on_from(struct fill *f, int64_t written) {
+    f->intake.taken = f->intake.written = written;
+}
+
 void intake_drop(struct fill *f) {
     struct fill_shard *sh = fill_shard(f);
     if (sh->gathered == f) sh->gathered = NULL;
-    f->taken = f->written;
+    f->intake.taken = f->intake.written;
+}
+
+void intake_take_back(struct fill *f, int64_t to) {
+    f->intake.written = to;
+    intake_drop(f);
+    fill_bytes_truncate(f, to);
 }
 
 bool intake_direct(struct fill *f, const void *data, size_t len) {
-    int r = fill_bytes_write(f, f->written, data, len);
+    int r = fill_bytes_write(f, f->intake.written, data, len);
     if (r == ERR_BUSY) {
         fill_window_wait(f);
         return false;
@@ -25,8 +43,8 @@ bool intake_direct(struct fill *f, const void *data, size_t len) {
         fill_fail(f, &end);
         return false;
     }
-    f->written += (int64_t)len;
-    f->taken = f->written;
+    f->intake.written += (int64_t)len;
+    f->intake.taken = f->intake.written;
     fill_publish(f);
     return check_written(f);
 }
@@ -35,7 +53,7 @@ bool intake_flush(struct fill *f) {
     struct fill_shard *sh = fill_shard(f);
     if (sh->gathered != f) return true;
     sh->gathered = NULL;
-    return intake_direct(f, sh->gather, (size_t)(f->taken - f->written));
+    return intake_direct(f, sh->gather, (size_t)(f->intake.taken - f->intake.written));
 }
 
 static void make_room(struct fill *f) {
@@ -53,12 +71,12 @@ bool intake_add(struct fill *f, const void *data, size_t len) {
     const char *p = data;
     while (len) {
         if (fill_shard(f)->gathered != f) make_room(f);
-        int64_t have = f->taken - f->written;
+        int64_t have = f->intake.taken - f->intake.written;
         /* It ends where a block of that size would in the file: whole pages are written, and none of it is beyond the
          * end of a piece. */
-        size_t room = (size_t)(FILL_GATHER - f->taken % FILL_GATHER), n = len < room ? len : room;
+        size_t room = (size_t)(FILL_GATHER - f->intake.taken % FILL_GATHER), n = len < room ? len : room;
         memcpy(fill_shard(f)->gather + have, p, n);
-        f->taken += (int64_t)n;
+        f->intake.taken += (int64_t)n;
         p += n;
         len -= n;
         if (n == room && !intake_flush(f)) return false;

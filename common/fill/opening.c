@@ -2,50 +2,28 @@
  * an earlier life has left in it is hashed again, by the same hasher as all that follows, and the fill goes on from
  * there. Thread: fetch loop. */
 #include "common/fill/fill_private.h"
-#include "common/store/part.h"
-
-#include <string.h>
 
 /* All that was left is hashed, or was taken back as wrong. */
 static void resumed(struct fill *f) {
-    f->reopened = false;
-    atomic_fetch_add_explicit(&f->engine->resumed_bytes, f->written, memory_order_relaxed);
-    log_info("fill_resumes", KV_I("have", f->written), KV_S("request_id", f->spec.request_id));
+    check_reopens(f, false);
+    atomic_fetch_add_explicit(&f->engine->resumed_bytes, intake_written(f), memory_order_relaxed);
+    log_info("fill_resumes", KV_I("have", intake_written(f)), KV_S("request_id", f->spec.request_id));
     fill_publish(f);
-    fill_fetch(f);
+    plan_fetch(f);
 }
 
 void fill_reopen(struct fill *f) {
-    int64_t size = atomic_load_explicit(&f->size, memory_order_relaxed);
-    if (size >= 0 && f->written > size) fill_rewind(f, 0);
+    int64_t size = shared_size(&f->shared);
+    if (size >= 0 && intake_written(f) > size) fill_rewind(f, 0);
     check_then(f, resumed);
 }
 
-/* Bytes that are in it. */
-static int64_t open_part(struct fill *f) {
-    struct error err = {0};
-    int64_t have = 0;
-    f->part_due = false;
-    if (part_open(f->engine->cfg.store, &f->spec.digest, &f->part, &have, &err) == 0) {
-        f->disk = part_file(f->part);
-        return have;
+void fill_open(struct fill *f) {
+    int64_t left = fill_bytes_open_left(f);
+    if (left > 0) {
+        intake_goes_on_from(f, left);
+        plan_goes_on_from(f, left);
+        check_reopens(f, true);
     }
-    f->part = NULL;
-    log_warn("fill_passes_through", KV_S("why", err.msg), KV_S("request_id", f->spec.request_id));
-    return 0;
-}
-
-void fill_open(struct fill *f, bool apart) {
-    f->part_due = !apart;
-    if (f->part_due && part_exists(f->engine->cfg.store, &f->spec.digest)) {
-        f->taken = f->written = f->tick_written = open_part(f);
-        f->reopened = f->written > 0;
-    }
-    timer_set(&f->retry, 0); /* never call back before we return */
-}
-
-void fill_make_part(struct fill *f) {
-    if (!f->part_due || open_part(f) == 0) return;
-    /* It has come from somewhere meanwhile: not ours to go on from. */
-    fill_bytes_truncate(f, 0);
+    fill_retry_in(f, 0); /* never call back before we return */
 }

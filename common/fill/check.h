@@ -1,0 +1,75 @@
+/* The running hash of a fill, beside the loop where that pays, and the proof of each piece. No field is touched but by
+ * check.c. Thread: fetch loop. */
+#ifndef ENTREPOT_FILL_CHECK_H
+#define ENTREPOT_FILL_CHECK_H
+
+#include <stdatomic.h>
+
+#include "common/core/workpool.h"
+#include "common/fill/fill.h"
+
+/* Whole pieces that are hashed before the loop is told. */
+#define CHECK_PIECES 4
+
+/* What the hasher is at, beside the fetch loop. While it runs the loop looks at its own, at `reached` and at the
+ * proofs below that. */
+struct check_run {
+    bool running;            /* the loop's */
+    unsigned generation;     /* the loop's; of the fill when it began: the result of an older one is dropped */
+    int64_t from;            /* the loop's; where it began */
+    _Atomic int64_t goal;    /* the loop raises it as more is written */
+    _Atomic int64_t reached; /* the hasher raises it; below it the proofs are there */
+    uint8_t proofs[CHECK_PIECES * PIECE_PROOF_MAX]; /* at the ends of pieces from `from` on */
+    int code;                                       /* the file could not be read */
+    struct hasher hasher;
+    struct work work;
+    struct loop_task done;
+};
+
+struct check {
+    struct check_run run;
+    void (*then)(struct fill *f); /* STEP_CHECKING: what comes after it */
+    int64_t hashed;               /* of what is written, hashed and so far not found wrong */
+    unsigned generation;          /* grows with every rewind */
+    bool reopened;                /* what an earlier life has left in the part file is not hashed yet */
+    struct hasher hasher;
+    uint8_t *proofs; /* our own, at the ends of whole pieces */
+    size_t n_proofs, cap_proofs;
+    uint8_t *advised; /* the catalogue's */
+    size_t n_advised;
+    int64_t disproved; /* the piece that the catalogue disproved last; -1 none */
+    uint8_t disproof[PIECE_PROOF_MAX];
+};
+
+void check_init(struct fill *f);
+void check_fini(struct fill *f);
+int64_t check_hashed(const struct fill *f);
+/* Of what is written nothing from there on may be shown yet. INT64_MAX: all may. */
+int64_t check_shows_below(const struct fill *f);
+/* Our own chaining values at the ends of the pieces that are hashed. */
+const uint8_t *check_proofs(const struct fill *f);
+/* What an earlier life has left is being hashed; it is over. */
+void check_reopens(struct fill *f, bool reopened);
+bool check_is_reopened(const struct fill *f);
+
+/* Something was written: it goes to the hasher, once there is enough of it. What that has got to meanwhile is taken
+ * over. False as in intake.h: a piece was wrong. */
+bool check_written(struct fill *f) must_check;
+/* then(f) once everything written is hashed: now, or later in STEP_CHECKING; not at all if a piece is found wrong. */
+void check_then(struct fill *f, void (*then)(struct fill *f));
+/* The same once more, of what is left after some was taken back. */
+void check_again(struct fill *f);
+/* True if what is written, all of it hashed, is the whole blob. */
+bool check_digest_fits(const struct fill *f);
+
+/* The catalogue's chaining values; copied. Takes back from the first wrong piece of those hashed already. */
+void check_advise(struct fill *f, const uint8_t *proofs, size_t n);
+/* A hasher for that piece alone. False: the catalogue has not told where it begins and ends. */
+bool check_piece_begin(const struct fill *f, size_t piece, struct hasher *h) must_check;
+/* What went through h is the piece that the catalogue knows. */
+bool check_piece_fits(const struct fill *f, size_t piece, const struct hasher *h) must_check;
+
+/* A piece was proved wrong, or what is in the file ahead is doubted: takes back everything from `to` on. */
+void fill_rewind(struct fill *f, int64_t to);
+
+#endif

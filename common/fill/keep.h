@@ -1,0 +1,25 @@
+/* The end of a fill whose bytes are all there, and what the store is told of them. No field is touched but by keep.c.
+ * Thread: fetch loop. */
+#ifndef ENTREPOT_FILL_KEEP_H
+#define ENTREPOT_FILL_KEEP_H
+
+#include "common/fill/fill.h"
+
+struct keep {
+    char *scopes[4]; /* names: there is a number only for what was found */
+    unsigned n_scopes;
+    unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */
+    struct loop_task committed;
+    int commit_code;
+};
+
+void keep_fini(struct fill *f);
+/* Copied. What does not fit is asked for again. */
+void keep_add_scope(struct fill *f, const char *scope);
+bool keep_has_scope(const struct fill *f, const char *scope);
+/* A reader wants it from its start. */
+void keep_add_use(struct fill *f);
+/* All bytes are in and hashed: if they are what was asked for, readers get the rest and the store the file. */
+void keep_finish(struct fill *f);
+
+#endif

@@ -1,0 +1,359 @@
+/* Whom a fill asks, for what, and what comes of it: its sources in their order, and the fetch that fills the part file
+ * from its start to its end. Thread: fetch loop. */
+#include "common/fill/fill_private.h"
+
+#include "common/core/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define ABSORB_CHUNK (1 * MiB)
+#define TRIES_MAX 2 /* in a row without a byte, for one source */
+#define LIES_MAX 2  /* wrong bytes from one source */
+#define RETRY_FIRST_MS 200
+#define RETURN_MS 15000 /* a source that is gone in mid-body may come back within this */
+#define RETURN_TRY_MS 500
+
+void plan_init(struct fill *f) {
+    const struct fill_engine_config *cfg = &f->engine->cfg;
+    f->plan.n_sources = cfg->sources(&f->spec, f->plan.sources, cfg->arg);
+    if (f->plan.n_sources == 0) fetch_end_no_source(&f->plan.failures.told);
+}
+
+void plan_leave(struct fill *f) {
+    if (f->plan.fetch) fetch_cancel(f->plan.fetch);
+    f->plan.fetch = NULL;
+    shared_waits(&f->shared);
+}
+
+void plan_over(struct fill *f) {
+    aside_over(f);
+    if (f->plan.fetch) fetch_cancel(f->plan.fetch);
+    f->plan.fetch = NULL;
+}
+
+void plan_wanted_by(struct fill *f, const struct caller *caller) {
+    if (f->plan.fetch) fetch_wanted_by(f->plan.fetch, caller);
+}
+
+bool plan_has_sources(const struct fill *f) {
+    return f->plan.n_sources > 0;
+}
+
+bool plan_has_flowed(const struct fill *f) {
+    return f->plan.has_flowed;
+}
+
+bool plan_is_paused(const struct fill *f) {
+    return f->plan.paused;
+}
+
+void plan_goes_on_from(struct fill *f, int64_t written) {
+    f->plan.tick_written = written;
+}
+
+void plan_tick(struct fill *f, int64_t ms) {
+    int64_t per_s = (intake_written(f) - f->plan.tick_written) * 1000 / ms;
+    f->plan.rate = f->plan.rate ? (f->plan.rate * 3 + per_s) / 4 : per_s;
+    f->plan.tick_written = intake_written(f);
+    if (fill_step(f) == STEP_FETCHING) aside_consider(f, f->plan.rate);
+}
+
+/* --- when a source fails --- */
+
+static void note_failure(struct fill *f, const struct fetch_end *end) {
+    shared_set_trouble(&f->shared, end);
+    failure_note(&f->plan.failures, f->plan.sources[f->plan.source], end);
+}
+
+static int64_t jittered(int64_t ms) {
+    uint32_t random;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) return ms;
+    return ms / 2 + (int64_t)(random % (uint32_t)(ms + 1));
+}
+
+/* Readers are in the middle of a body and the source is gone, perhaps only for the moment it takes to restart: they
+ * wait a little rather than be cut. Nobody who has seen nothing yet waits. */
+static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
+    /* What an earlier life has left is nothing that anybody has seen. */
+    bool shown = f->plan.has_flowed && shared_visible(&f->shared) > 0 && fill_first_reader(f);
+    if (end->code != ERR_UNREACHABLE || !shown) return false;
+    int64_t now = clock_mono_ms();
+    if (f->plan.gone_since_ms == 0) f->plan.gone_since_ms = now;
+    if (now - f->plan.gone_since_ms > RETURN_MS) return false;
+    fill_retry_in(f, RETURN_TRY_MS);
+    return true;
+}
+
+/* The current source has failed: which one next, and when. */
+static void source_failed(struct fill *f, const struct fetch_end *end) {
+    shared_waits(&f->shared);
+    /* A manifest is fetched whole each time: some of it is no progress. */
+    bool got_bytes = intake_written(f) > f->plan.fetch_from && !f->spec.manifest;
+    unsigned s = f->plan.source;
+    log_info("source_failed", KV_S("source", f->plan.sources[s]->name), KV_S("why", end->msg),
+             KV_I("have", intake_written(f)), KV_S("request_id", f->spec.request_id));
+    note_failure(f, end);
+    /* Of its answer nothing is kept, so its length binds nobody; whoever was told it may still turn out to be right. */
+    if (intake_written(f) == 0 && shared_size_word(&f->shared) == SIZE_SENT)
+        shared_set_size(&f->shared, shared_size(&f->shared), SIZE_CLAIMED);
+    fill_enter(f, STEP_WAITING);
+    if (f->plan.n_sources == 1 && wait_for_return(f, end)) return;
+    if (end->code == ERR_MISMATCH) f->plan.lies[s]++;
+    f->plan.tries[s] = got_bytes && end->code != ERR_MISMATCH ? 0 : (unsigned char)(f->plan.tries[s] + 1);
+    if (failure_next_of_source(end, intake_written(f) > 0) != FAILURE_ASK_AGAIN) f->plan.tries[s] = TRIES_MAX;
+    for (unsigned i = 1; i <= f->plan.n_sources; i++) {
+        unsigned next = (s + i) % f->plan.n_sources;
+        if (f->plan.tries[next] >= TRIES_MAX || f->plan.lies[next] >= LIES_MAX) continue;
+        f->plan.source = next;
+        int64_t wait = next == s && !got_bytes ? jittered(RETRY_FIRST_MS << f->plan.tries[s])
+                       : next == s             ? jittered(20)
+                                               : 0;
+        fill_retry_in(f, wait);
+        return;
+    }
+    struct fetch_end told = f->plan.failures.told;
+    fill_fail(f, &told);
+}
+
+/* STEP_CHECKING is over after a fetch that had failed. */
+static void try_again(struct fill *f) {
+    struct fetch_end end = f->plan.last;
+    source_failed(f, &end);
+}
+
+void plan_source_lied(struct fill *f, const char *what) {
+    if (check_is_reopened(f)) {
+        /* An earlier life's bytes, or the disk's: they have been taken back, and no source is to blame. */
+        if (fill_step(f) == STEP_CHECKING) check_again(f);
+        return;
+    }
+    atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
+    plan_leave(f);
+    f->plan.avoid_origin = f->plan.origin;
+    /* What it sent before stays, as far as it is not known to be wrong. */
+    if (!intake_flush(f)) return;
+    fetch_end_set(&f->plan.last, ERR_MISMATCH, "%s sent %s", f->plan.sources[f->plan.source]->name, what);
+    check_then(f, try_again);
+}
+
+/* --- fetching --- */
+
+/* A piece that was fetched ahead and comes next is taken from there, as if a source had sent it. True: the fill goes on
+ * once it is hashed, or has failed. */
+static bool absorb(struct fill *f) {
+    static _Thread_local char chunk[ABSORB_CHUNK];
+    struct open_file *file;
+    int64_t at, from = intake_written(f);
+    if (from % PIECE_SIZE != 0 || fill_bytes_in_window(f)) return false;
+    int64_t end = from + aside_find(f, from, &file, &at);
+    if (end == from) return false;
+    fill_make_part(f);
+    bool goes_on = true;
+    while (goes_on && intake_written(f) < end) {
+        size_t want = end - intake_written(f) < ABSORB_CHUNK ? (size_t)(end - intake_written(f)) : ABSORB_CHUNK;
+        ssize_t n = pread(open_file_fd(file), chunk, want, at + intake_written(f) - from);
+        if (n <= 0) {
+            aside_forget(f);
+            break;
+        }
+        goes_on = intake_direct(f, chunk, (size_t)n);
+    }
+    open_file_unref(file);
+    if (goes_on && intake_written(f) == from) return false;
+    if (goes_on) check_then(f, plan_fetch);
+    return true;
+}
+
+/* Manifests have claimed another size than the source has. Readers that were told it are cut by looking at it again;
+ * nothing may be visible meanwhile that is a whole body by the new size. */
+static void claim_refuted(struct fill *f, int64_t size) {
+    char digest[DIGEST_STR_MAX];
+    log_info("claimed_size_wrong", KV_S("digest", digest_str(&f->spec.digest, digest)),
+             KV_I("claimed", shared_size(&f->shared)), KV_I("size", size), KV_S("request_id", f->spec.request_id));
+    aside_forget(f);
+    shared_hide(&f->shared, 0);
+    shared_set_size(&f->shared, size, size < 0 ? SIZE_CLAIMED : SIZE_SENT);
+    fill_publish(f);
+    fill_notify_readers(f);
+}
+
+static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    f->plan.gone_since_ms = 0;
+    f->plan.origin = h->origin;
+    int64_t known = shared_size(&f->shared);
+    if (h->total >= 0 && h->total != known && shared_size_is_claimed(&f->shared) && h->total >= intake_taken(f)) {
+        claim_refuted(f, h->total);
+    } else if (h->total >= 0 && known >= 0 && h->total != known) {
+        char what[96];
+        snprintf(what, sizeof(what), "a length of %lld instead of %lld", (long long)h->total, (long long)known);
+        plan_source_lied(f, what);
+        return;
+    }
+    if (f->spec.manifest && h->total > MANIFEST_MAX_BYTES) {
+        struct fetch_end end;
+        fetch_end_set(&end, ERR_TOO_BIG, "%s has a manifest of %lld bytes; at most %d are accepted",
+                      f->plan.sources[f->plan.source]->name, (long long)h->total, MANIFEST_MAX_BYTES);
+        fill_fail(f, &end);
+        return;
+    }
+    if (h->total >= 0 && shared_size_word(&f->shared) < SIZE_SENT) shared_set_size(&f->shared, h->total, SIZE_SENT);
+    fill_make_part(f);
+    if (fill_window_refused(f)) return;
+    if (h->total >= 0) fill_bytes_expect(f, intake_written(f), h->total);
+    if (f->spec.manifest) shared_set_media_type(&f->shared, h->media_type);
+    f->plan.has_flowed = true;
+    shared_flows(&f->shared, f->plan.sources[f->plan.source]->name);
+    fill_publish(f);
+    fill_notify_readers(f);
+}
+
+/* Enough is in the window: the source waits for the slowest reader. */
+void plan_hold_back(struct fill *f) {
+    if (!fill_bytes_in_window(f)) return;
+    fill_bytes_drop_consumed(f);
+    bool full = fill_window_full(f);
+    if (full == f->plan.paused || !f->plan.fetch) return;
+    f->plan.paused = full;
+    if (full) {
+        fill_tell(f);
+        fetch_pause(f->plan.fetch);
+    } else {
+        fetch_resume(f->plan.fetch);
+    }
+}
+
+/* Ahead lies a run long enough to be worth a new request. */
+static bool skip_ahead(struct fill *f) {
+    if (intake_taken(f) % PIECE_SIZE != 0 || aside_run(f, intake_taken(f) / PIECE_SIZE) < 2 || fill_bytes_in_window(f))
+        return false;
+    fetch_cancel(f->plan.fetch);
+    f->plan.fetch = NULL;
+    check_then(f, plan_fetch);
+    return true;
+}
+
+static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
+    struct fill *f = arg;
+    const struct fill_engine_config *cfg = &f->engine->cfg;
+    if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
+    const char *p = data;
+    int64_t size = shared_size(&f->shared);
+    if (shared_size_is_claimed(&f->shared) && intake_taken(f) + (int64_t)len > size) {
+        size = -1;
+        claim_refuted(f, size);
+    }
+    if ((size >= 0 && intake_taken(f) + (int64_t)len > size) ||
+        (f->spec.manifest && intake_taken(f) + (int64_t)len > MANIFEST_MAX_BYTES)) {
+        plan_source_lied(f, "more bytes than it should");
+        return;
+    }
+    while (len) {
+        int64_t room = piece_end(intake_taken(f)) - intake_taken(f);
+        size_t n = (int64_t)len < room ? len : (size_t)room;
+        if (!intake_add(f, p, n) || skip_ahead(f)) return;
+        p += n;
+        len -= n;
+    }
+    /* Somebody waits for the first bytes of all: they are not gathered. */
+    if (intake_written(f) == 0 && intake_flush(f)) plan_hold_back(f);
+}
+
+static void on_lull(struct fetch *fetch, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    if (!intake_flush(f)) return;
+    fill_tell(f);
+    plan_hold_back(f);
+}
+
+/* A fetch has ended, and all it brought is hashed. */
+static void source_ended(struct fill *f) {
+    const struct fetch_end *e = &f->plan.last;
+    int64_t size = shared_size(&f->shared);
+    if (e->code == 0 && shared_size_is_claimed(&f->shared) && intake_written(f) != size && check_digest_fits(f)) {
+        size = intake_written(f);
+        claim_refuted(f, size);
+    } else if (e->code == 0 && size < 0) {
+        size = intake_written(f);
+        shared_set_size(&f->shared, size, SIZE_CLAIMED); /* until the digest says so */
+    }
+    if (e->code == 0 && intake_written(f) == size) {
+        keep_finish(f);
+    } else if (e->code == 0) {
+        struct fetch_end shorter;
+        fetch_end_set(&shorter, ERR_UPSTREAM, "%s ended after %lld of %lld bytes",
+                      f->plan.sources[f->plan.source]->name, (long long)intake_written(f), (long long)size);
+        source_failed(f, &shorter);
+    } else if (e->status == 416 && intake_written(f) > 0 && f->plan.fetch_from == intake_written(f)) {
+        /* Nothing after what we have: it is complete, or wrong. */
+        keep_finish(f);
+    } else {
+        try_again(f);
+    }
+}
+
+static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    f->plan.fetch = NULL;
+    if (e->code != 0) shared_waits(&f->shared);
+    if (!intake_flush(f)) return;
+    fill_tell(f);
+    f->plan.last = *e;
+    check_then(f, source_ended);
+}
+
+static const struct fetch_events fetch_events = {on_head, on_data, on_done, on_lull};
+
+void plan_avoid(struct fill *f, const char *origin) {
+    f->plan.avoid_origin = origin;
+}
+
+struct fetch *plan_ask(struct fill *f, struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
+    rq->avoid_origin = f->plan.avoid_origin;
+    rq->doubted = rq->doubted || f->plan.lies[f->plan.source] > 0;
+    f->plan.avoid_origin = NULL;
+    return fetch_start(f->plan.sources[f->plan.source], rq, ev, arg);
+}
+
+void plan_fetch(struct fill *f) {
+    if (f->plan.n_sources == 0) {
+        struct fetch_end told = f->plan.failures.told;
+        fill_fail(f, &told);
+        return;
+    }
+    if (absorb(f)) return;
+    int64_t size = shared_size(&f->shared);
+    if (size >= 0 && intake_written(f) == size && (!shared_size_is_claimed(&f->shared) || check_digest_fits(f))) {
+        /* Whose part file it was is not known: the source of this repository must have it, too. */
+        bool only_left = size > 0 && !f->plan.has_flowed;
+        if (!only_left) {
+            keep_finish(f);
+            return;
+        }
+        fill_rewind(f, piece_start(size - 1));
+    }
+    struct fetch_request rq = {
+        .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
+        .repo = f->spec.repo,
+        .caller = f->spec.caller,
+        .settings = f->spec.settings,
+        .ref = {.is_digest = true, .digest = f->spec.digest},
+        .offset = intake_written(f),
+        .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
+    };
+    if (f->spec.manifest && intake_written(f) > 0) {
+        /* Manifests are fetched whole. */
+        fill_rewind(f, 0);
+        rq.offset = 0;
+    }
+    memcpy(rq.request_id, f->spec.request_id, sizeof(rq.request_id));
+    fill_enter(f, STEP_FETCHING);
+    f->plan.paused = false;
+    f->plan.fetch_from = intake_written(f);
+    f->plan.fetch = plan_ask(f, &rq, &fetch_events, f);
+}

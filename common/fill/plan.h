@@ -1,0 +1,52 @@
+/* Whom a fill asks, for what, and what comes of it. No field is touched but by plan.c. Thread: fetch loop. */
+#ifndef ENTREPOT_FILL_PLAN_H
+#define ENTREPOT_FILL_PLAN_H
+
+#include "common/fill/fill.h"
+#include "common/source/failure.h"
+
+struct plan {
+    struct source *sources[SOURCES_MAX];
+    unsigned char tries[SOURCES_MAX]; /* tries in a row that brought no byte */
+    unsigned char lies[SOURCES_MAX];  /* times its bytes did not match */
+    unsigned n_sources, source;
+    struct fetch *fetch;
+    int64_t fetch_from;
+    bool has_flowed;                   /* a source has agreed to send, if only for a while */
+    bool paused;                       /* the source waits for readers */
+    const char *origin, *avoid_origin; /* within the source: who sends; whose bytes did not match */
+    int64_t gone_since_ms;             /* the source cannot be reached since; 0: it can */
+    struct fetch_end last;             /* how the fetch ended */
+    struct failures failures;          /* of its sources */
+    int64_t tick_written, rate;        /* bytes a second */
+};
+
+/* Asks the engine for the sources. */
+void plan_init(struct fill *f);
+/* Nothing is fetched any more. */
+void plan_over(struct fill *f);
+bool plan_has_sources(const struct fill *f);
+/* A source has agreed to send, if only for a while. */
+bool plan_has_flowed(const struct fill *f);
+/* The source waits for readers. */
+bool plan_is_paused(const struct fill *f);
+/* So much was there before anything was fetched. */
+void plan_goes_on_from(struct fill *f, int64_t written);
+/* Every `ms`: measures, and looks for readers far ahead. */
+void plan_tick(struct fill *f, int64_t ms);
+/* Somebody else waits for it, too. */
+void plan_wanted_by(struct fill *f, const struct caller *caller);
+/* The source sends no more, and whoever has not begun waits for the next one's word. */
+void plan_leave(struct fill *f);
+/* The next try, from what is written on. All of it is hashed. */
+void plan_fetch(struct fill *f);
+/* The source has sent what is not true: on to the next try. */
+void plan_source_lied(struct fill *f, const char *what);
+/* Pauses the source, or lets it go on, by what is in memory. */
+void plan_hold_back(struct fill *f);
+/* Asks the source whose turn it is, and says what is known against it. */
+struct fetch *plan_ask(struct fill *f, struct fetch_request *rq, const struct fetch_events *ev, void *arg);
+/* The next request asks for another than origin (fetch_head.origin), which has sent wrong bytes. */
+void plan_avoid(struct fill *f, const char *origin);
+
+#endif

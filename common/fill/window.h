@@ -1,0 +1,38 @@
+/* Memory for what the disk does not take. No field is touched but by window.c. Thread: fetch loop, but for what is
+ * marked. */
+#ifndef ENTREPOT_FILL_WINDOW_H
+#define ENTREPOT_FILL_WINDOW_H
+
+#include "common/fill/fill.h"
+
+/* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. It takes them
+ * from the budget pass_through, as few as FILL_WINDOW_MIN when that is short: a piece that is withheld until it is
+ * proved, and as much again to go on with. */
+#define FILL_WINDOW (16 * MiB)
+#define FILL_WINDOW_MIN (2 * PIECE_SIZE)
+#define FILL_WINDOW_TRY_MS 100
+
+struct window {
+    bool waits;    /* STEP_WAITING: until the budget has room for one */
+    int64_t bytes; /* taken from the budget; of 0 the window takes nothing */
+};
+
+/* Any thread, when nobody has a reference any more. */
+void fill_window_fini(struct fill *f);
+/* Takes a window's bytes from the budget, if that has not been done. False: there is no room. */
+bool fill_window_take(struct fill *f) must_check;
+/* What it needs no more goes back to the budget. */
+void fill_window_settle(struct fill *f);
+/* The source has to wait for readers. */
+bool fill_window_full(struct fill *f);
+/* In mid-body, and there is neither disk nor memory for more: the source is left, and asked for the rest when there is.
+ */
+void fill_window_wait(struct fill *f);
+/* False: it waits on, and fill_retry_in has been called. */
+bool fill_window_may_go_on(struct fill *f) must_check;
+void fill_window_stop_waiting(struct fill *f);
+/* A source agrees to send what cannot be kept, and nobody has been promised anything yet. True: it cannot be passed on
+ * either, and the fill has failed with ERR_BUSY. */
+bool fill_window_refused(struct fill *f) must_check;
+
+#endif
