@@ -109,7 +109,7 @@ static const struct config_key fleet_keys[] = {
 };
 static const struct config_schema fleet_schema = CONFIG_SCHEMA(fleet_keys);
 
-static const struct config_key admin_keys[] = {NODE_KEY_ADMIN_LISTEN("127.0.0.1:5002")};
+static const struct config_key admin_keys[] = {NODE_KEY_ADMIN_LISTEN("127.0.0.1:5002"), NODE_KEY_ADMIN_NAMES};
 static const struct config_schema admin_schema = CONFIG_SCHEMA(admin_keys);
 
 static const struct config_key mirror_keys[] = {

@@ -129,7 +129,7 @@ static void doctor(json_t *into, void *self) {
         const struct upstream_config *u = &c->cfg->upstreams[i];
         probes[i] = (struct probe){.url = u->endpoints[0], .ca_file = u->ca_file, .use_proxy_env = true};
     }
-    probe_all(c->node->fetch, c->node->client, probes, n, PROBE_MS);
+    probes_ask(c->node->probes, probes, n, PROBE_MS);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         keep_probe(c, i, &probes[i]);

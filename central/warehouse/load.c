@@ -13,11 +13,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define INDEX_MAX (4 * 1024 * 1024)
 #define DEPTH_MAX 4
+#define UNREADABLE_HINT "the daemon reads it as its own user: chmod -R a+rX %.200s"
 
 /* A blob that is in the store. */
 struct loaded {
@@ -40,30 +40,49 @@ struct load {
     size_t n_all;
 };
 
-/* A blob's bytes, mapped rather than read: layers are large. */
-struct mapped {
-    void *data;
-    size_t len;
+/* A file of the layout. Whoever made it may still write it, so it is never mapped: what is cut under a mapping ends the
+ * process. */
+struct entry {
+    int fd; /* -1: none */
+    int64_t len;
 };
 
-static int map_blob(const struct load *l, const struct digest *d, struct mapped *m, struct error *err) {
+static int open_entry(const struct load *l, const struct digest *d, struct entry *e, struct error *err) {
     char path[4096], hex[DIGEST_STR_MAX];
     snprintf(path, sizeof(path), "%s/blobs/%s/%s", l->layout, digest_alg_name(d->alg), digest_hex(d, hex));
-    *m = (struct mapped){0};
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) return error_errno(err, "opening %s", path);
+    e->len = 0;
+    e->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (e->fd < 0 || fstat(e->fd, &st) < 0) {
+        int r = error_errno(err, "opening %s", path);
+        if (r == -EACCES) error_hint(err, UNREADABLE_HINT, l->layout);
+        return r;
+    }
     if (!S_ISREG(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a file", path);
-    m->len = (size_t)st.st_size;
-    if (m->len == 0) return 0;
-    m->data = mmap(NULL, m->len, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (m->data != MAP_FAILED) return 0;
-    m->data = NULL;
-    return error_errno(err, "reading %s", path);
+    e->len = st.st_size;
+    return 0;
 }
 
-static void unmap(struct mapped *m) {
-    if (m->data) munmap(m->data, m->len);
+/* A manifest, parsed from what the file holds now. */
+static int read_manifest(const struct entry *e, const struct digest *d, struct manifest *doc, struct error *err) {
+    char name[DIGEST_STR_MAX];
+    if (e->len > MANIFEST_MAX_BYTES) {
+        return error_set(err, ERR_TOO_BIG, "%s is a manifest of %lld bytes; at most %d are taken", digest_str(d, name),
+                         (long long)e->len, MANIFEST_MAX_BYTES);
+    }
+    _cleanup_(freep) char *text = xmalloc((size_t)e->len + 1);
+    for (int64_t at = 0; at < e->len;) {
+        ssize_t n = pread(e->fd, text + at, (size_t)(e->len - at), at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_errno(err, "reading %s", digest_str(d, name));
+        if (n == 0) return error_set(err, ERR_MISMATCH, "%s became shorter while it was read", digest_str(d, name));
+        at += n;
+    }
+    struct digest is;
+    digest_of(&is, d->alg, text, (size_t)e->len);
+    if (!digest_eq(&is, d))
+        return error_set(err, ERR_MISMATCH, "the file of %s has another digest", digest_str(d, name));
+    return manifest_parse(doc, text, (size_t)e->len, err);
 }
 
 /* Nothing takes it out of the store while the rest of the image is on its way. */
@@ -85,16 +104,16 @@ static void forgo_all(struct load *l) {
 }
 
 /* doc: NULL, or taken over; {0} then remains. */
-static int put(struct load *l, const struct digest *d, const struct mapped *m, int64_t promised, struct manifest *doc,
+static int put(struct load *l, const struct digest *d, const struct entry *e, int64_t promised, struct manifest *doc,
                struct error *err) {
     char name[DIGEST_STR_MAX];
-    if (promised >= 0 && promised != (int64_t)m->len) {
-        return error_set(err, ERR_MISMATCH, "%s has %zu bytes, its descriptor says %lld", digest_str(d, name), m->len,
-                         (long long)promised);
+    if (promised >= 0 && promised != e->len) {
+        return error_set(err, ERR_MISMATCH, "%s has %lld bytes, its descriptor says %lld", digest_str(d, name),
+                         (long long)e->len, (long long)promised);
     }
     expect(l, d);
     struct loaded *b = &l->all[l->n_all - 1];
-    b->size = (int64_t)m->len;
+    b->size = e->len;
     b->is_manifest = doc != NULL;
     if (doc) {
         b->doc = *doc;
@@ -114,10 +133,10 @@ static int put(struct load *l, const struct digest *d, const struct mapped *m, i
         .n_children = b->doc.n_children,
         .proofs = &b->proofs,
     };
-    int r = store_put(l->target->store, d, m->data ? m->data : "", m->len, &info, err);
+    int r = store_put_file(l->target->store, d, e->fd, &info, err);
     if (r < 0) return r;
     l->blobs++;
-    l->bytes += (int64_t)m->len;
+    l->bytes += e->len;
     return 0;
 }
 
@@ -134,28 +153,28 @@ static int load_child(struct load *l, const struct manifest_child *c, unsigned d
     }
     map_set(l->seen, &c->digest, sizeof(c->digest), l);
     if (c->kind == CHILD_MANIFEST) return load_manifest(l, &c->digest, c->size, depth + 1, media_type, &size, err);
-    struct mapped m;
-    int r = map_blob(l, &c->digest, &m, err);
-    if (r == 0) r = put(l, &c->digest, &m, c->size, NULL, err);
-    unmap(&m);
+    struct entry e;
+    int r = open_entry(l, &c->digest, &e, err);
+    if (r == 0) r = put(l, &c->digest, &e, c->size, NULL, err);
+    closep(&e.fd);
     return r;
 }
 
 static int load_manifest(struct load *l, const struct digest *d, int64_t promised, unsigned depth,
                          char media_type[MEDIA_TYPE_MAX + 1], int64_t *size, struct error *err) {
     if (depth > DEPTH_MAX) return error_set(err, ERR_INVALID, "manifests nest deeper than %d levels", DEPTH_MAX);
-    struct mapped m;
+    struct entry e;
     struct manifest doc = {0};
-    int r = map_blob(l, d, &m, err);
-    if (r == 0) r = manifest_parse(&doc, m.data ? m.data : "", m.len, err);
+    int r = open_entry(l, d, &e, err);
+    if (r == 0) r = read_manifest(&e, d, &doc, err);
     if (r == 0 && !doc.media_type[0]) r = error_set(err, ERR_INVALID, "a manifest does not say its media type");
     for (size_t i = 0; r == 0 && i < doc.n_children; i++)
         r = load_child(l, &doc.children[i], depth, err);
     memcpy(media_type, doc.media_type, sizeof(doc.media_type));
-    if (r == 0) r = put(l, d, &m, promised, &doc, err);
-    *size = (int64_t)m.len;
+    if (r == 0) r = put(l, d, &e, promised, &doc, err);
+    *size = e.len;
     manifest_fini(&doc);
-    unmap(&m);
+    closep(&e.fd);
     return r;
 }
 
@@ -187,8 +206,7 @@ static int find_root(const char *layout, const char *tag, struct digest *out, in
     int r = file_read_all(path, INDEX_MAX, &text, &len, err);
     if (r < 0) {
         if (r == -EACCES)
-            error_hint(err,
-                       "the daemon reads it as its own user: put it where that user may read, not in a home folder");
+            error_hint(err, UNREADABLE_HINT ", or put it where that user may read, not in a home folder", layout);
         else
             error_hint(err, "give the folder of an OCI image layout, as `skopeo copy … oci:FOLDER` makes it");
         return r;

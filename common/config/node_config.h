@@ -24,6 +24,8 @@ struct node_config {
     size_t n_trusted_proxies;
     char *node_listen;  /* fleet.listen; NULL on an edge, where peers.listen has no effect yet */
     char *admin_listen; /* 127.0.0.1:5002 / :5052 */
+    char **admin_names; /* further names that the node's own ports answer for */
+    size_t n_admin_names;
     int64_t store_limit, store_min_free;
     int64_t budgets[BUDGET_COUNT];
     char *address; /* what clients reach it by; NULL: found out */

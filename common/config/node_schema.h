@@ -57,6 +57,15 @@ extern const struct config_schema node_store_keys, node_memory_keys, node_log_ke
         .check = config_check_listen, .fallback = (default_address),                               \
         .doc = "Address and port of /healthz, /readyz and /metrics."                               \
     }
+#define NODE_KEY_ADMIN_NAMES                                                                                          \
+    {                                                                                                                 \
+        .name = "names", .type = CONFIG_STRINGS, .at = offsetof(struct node_config, admin_names),                     \
+        .count_at = offsetof(struct node_config, n_admin_names), .check = config_check_host_port, .fallback = "[]",   \
+        .example = "[metrics.acme.example]",                                                                          \
+        .doc = "Further names by which this node's own ports (admin, fleet) may be asked. Addresses, localhost, the " \
+               "machine's name, registry.names and address always may; other names are answered 421, so that no "     \
+               "web page can make a browser on this machine read them."                                               \
+    }
 #define NODE_KEY_STALE_FOR(words)                                                                       \
     {                                                                                                   \
         .name = "stale_for", .type = CONFIG_DURATION, .at = offsetof(struct node_config, stale_for_ms), \

@@ -30,6 +30,10 @@ bool digest_eq(const struct digest *a, const struct digest *b);
 /* From a bare algorithm byte and its raw bytes (wire, SQLite). ERR_INVALID on a wrong length. */
 int digest_from_bytes(struct digest *d, enum digest_alg alg, const void *bytes, size_t len) must_check;
 
+/* No blob is larger: a JSON number is exact up to here, and positions in a blob can be added up without overflow.
+ * Whoever reads a size from elsewhere takes no larger one. */
+#define BLOB_SIZE_MAX (1LL << 53)
+
 /* A piece is 4 MiB of a blob. Its proof is the hash's chaining value (FIPS 180-4, H(i)) at the end of the piece: with
  * the chaining value at its start it proves the piece alone, and the running hash of a blob passes through all of them,
  * so one pass over the bytes proves every piece and the whole. The last piece's proof is the digest itself, and is not

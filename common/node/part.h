@@ -21,6 +21,7 @@
 #include "common/serve/registry.h"
 
 struct node;
+struct probes; /* common/node/probe.h */
 
 struct part {
     const char *name; /* a word for the log */
@@ -58,6 +59,7 @@ struct node {
     struct workpool *pool;      /* what takes long: syncs, hashing, walks */
     struct workpool *reads;     /* what a client waits for: opening and reading what is not in memory */
     struct http_client *client; /* on the fetch loop */
+    struct probes *probes;      /* on the fetch loop, for doctor */
     char *const *addresses;     /* what clients may call this node */
     size_t n_addresses;
 

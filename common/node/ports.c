@@ -4,6 +4,7 @@
 #include "common/wire/wire.h"
 #include "common/oci/request.h"
 #include "common/access/forwarded.h"
+#include "common/access/own_names.h"
 #include "common/admin/api.h"
 #include "common/admin/control_client.h"
 #include "common/admin/engine_files.h"
@@ -24,6 +25,7 @@ struct ports {
     struct ports_config cfg;
     struct route_table routes;
     struct proxies proxies;
+    struct own_names own_names;
     struct api *api;
     struct tls_server *tls, *node_tls;
     struct http_server *servers[SERVERS_MAX];
@@ -70,10 +72,18 @@ static void say(struct http_req *req, int status, const char *text) {
     http_reply(req, status, "text/plain; charset=utf-8", text, strlen(text));
 }
 
+#define MISDIRECTED                                                                                           \
+    "this port does not answer for that name: ask by an address of this machine, or add the name to the key " \
+    "admin.names\n"
+
 static void on_node_request(struct http_req *req, void *arg) {
     const struct ports *p = arg;
     struct route_hit hit;
     char allow[METHODS_TEXT_MAX];
+    if (!own_names_have(&p->own_names, http_req_header(req, "Host"))) {
+        say(req, 421, MISDIRECTED);
+        return;
+    }
     if (oci_is_api(http_req_target(req))) {
         struct caller caller;
         caller_of_peer(&caller, CALLER_NODE, req);
@@ -93,6 +103,14 @@ static void on_node_request(struct http_req *req, void *arg) {
         say(req, 404, "no such call on the fleet port\n");
         return;
     }
+}
+
+static void on_admin_request(struct http_req *req, void *arg) {
+    const struct ports *p = arg;
+    if (own_names_have(&p->own_names, http_req_header(req, "Host")))
+        api_handle_admin(req, p->api);
+    else
+        say(req, 421, MISDIRECTED);
 }
 
 static void on_v2(struct http_req *req, void *arg) {
@@ -240,7 +258,7 @@ static int open_all(struct ports *p, struct error *err) {
     }
     p->n_public = p->n_servers;
     make_api(p);
-    r = add_server(p, node->admin_listen, HTTP_TLS_OFF, api_handle_admin, p->api, false, err);
+    r = add_server(p, node->admin_listen, HTTP_TLS_OFF, on_admin_request, p, false, err);
     if (r < 0) return not_listening(r, "admin.listen", "", err);
     char path[CONTROL_PATH_MAX], address[CONTROL_PATH_MAX + 8];
     r = control_socket_path(node->data, path, err);
@@ -261,6 +279,7 @@ int ports_open(struct ports **out, struct node *n, const struct ports_config *cf
     p->node = n;
     p->cfg = *cfg;
     read_proxies(p);
+    own_names_init(&p->own_names, n->config);
     parts_routes(n, &p->routes);
     int r = open_all(p, err);
     if (r < 0) {
@@ -327,5 +346,6 @@ void ports_free(struct ports *p) {
     tls_server_free(p->tls);
     tls_server_free(p->node_tls);
     free(p->proxies.networks);
+    own_names_fini(&p->own_names);
     free(p);
 }

@@ -4,36 +4,126 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
 
+struct probes {
+    struct loop *loop;
+    struct http_client *client;
+    struct loop_task stop;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    struct probe_run *runs; /* loop thread: those that have begun */
+    pthread_mutex_t lock;   /* guards the two below */
+    bool stopping;
+    size_t waiting; /* threads that wait for the loop */
+};
+
+/* One asker, on its stack. */
 struct probe_run {
     struct loop_task task;
-    struct http_client *client;
-    struct probe *probes;
-    size_t n, left;
+    struct probes *probes;
+    struct probe_run *next;
+    struct probe *list;
+    struct probe_call *calls; /* those that run */
+    size_t n;
     int64_t timeout_ms;
     sem_t over;
 };
 
-/* The call's place in the run. */
+/* A call that runs, and its place in the run. */
 struct probe_call {
+    struct probe_call *next;
     struct probe_run *run;
     struct probe *probe;
+    struct http_call *call;
     bool dates_only;
 };
 
 static void send_probe(struct probe_call *c);
 static void ask_date(struct probe_call *c);
 
+/* --- ending --- */
+
+static void tell_stopping(struct probe *list, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        snprintf(list[i].message, sizeof(list[i].message), "not asked to the end: this node is stopping");
+}
+
+/* Nobody waits any more, or will. */
+static bool nobody_waits(struct probes *p) {
+    pthread_mutex_lock(&p->lock);
+    bool none = p->stopping && p->waiting == 0;
+    pthread_mutex_unlock(&p->lock);
+    return none;
+}
+
+static bool is_stopping(struct probes *p) {
+    pthread_mutex_lock(&p->lock);
+    bool stopping = p->stopping;
+    pthread_mutex_unlock(&p->lock);
+    return stopping;
+}
+
+static void tell_stopped(struct probes *p) {
+    void (*stopped)(void *arg) = p->stopped;
+    p->stopped = NULL;
+    if (stopped) stopped(p->stopped_arg);
+}
+
+/* The run is gone afterwards: it is on its asker's stack. */
+static void run_over(struct probe_run *run) {
+    struct probes *p = run->probes;
+    for (struct probe_run **link = &p->runs; *link; link = &(*link)->next) {
+        if (*link != run) continue;
+        *link = run->next;
+        break;
+    }
+    pthread_mutex_lock(&p->lock);
+    p->waiting--;
+    pthread_mutex_unlock(&p->lock);
+    sem_post(&run->over);
+}
+
+/* Takes the call out of its run. */
+static void unlink_call(struct probe_call *c) {
+    for (struct probe_call **link = &c->run->calls; *link; link = &(*link)->next) {
+        if (*link != c) continue;
+        *link = c->next;
+        break;
+    }
+    free(c);
+}
+
+static void cancel(struct probe_run *run) {
+    while (run->calls) {
+        struct probe_call *c = run->calls;
+        http_call_cancel(c->call);
+        tell_stopping(c->probe, 1);
+        unlink_call(c);
+    }
+    run_over(run);
+}
+
+static void on_stop(struct loop_task *task) {
+    struct probes *p = container_of(task, struct probes, stop);
+    while (p->runs)
+        cancel(p->runs);
+    if (nobody_waits(p)) tell_stopped(p); /* else the run that was just posted does so */
+}
+
+/* The call has ended by itself. */
 static void over(struct probe_call *c) {
     struct probe_run *run = c->run;
-    free(c);
-    if (--run->left == 0) sem_post(&run->over);
+    unlink_call(c);
+    if (!run->calls) run_over(run);
 }
+
+/* --- one call --- */
 
 /* In OpenSSL's words. */
 static bool is_about_time(const char *msg) {
@@ -134,24 +224,70 @@ static void send_probe(struct probe_call *c) {
                                   .head_ms = run->timeout_ms,
                                   .total_ms = run->timeout_ms,
                                   .max_body = MiB};
-    http_call_start(run->client, &spec, c->dates_only ? &date_events : &events, c);
+    c->call = http_call_start(run->probes->client, &spec, c->dates_only ? &date_events : &events, c);
+}
+
+/* --- all of them --- */
+
+static void start_call(struct probe_run *run, struct probe *p) {
+    struct probe_call *c = xcalloc(1, sizeof(*c));
+    *c = (struct probe_call){.next = run->calls, .run = run, .probe = p};
+    run->calls = c;
+    send_probe(c);
 }
 
 static void on_run(struct loop_task *task) {
     struct probe_run *run = container_of(task, struct probe_run, task);
-    for (size_t i = 0; i < run->n; i++) {
-        struct probe_call *c = xcalloc(1, sizeof(*c));
-        *c = (struct probe_call){.run = run, .probe = &run->probes[i]};
-        send_probe(c);
+    struct probes *p = run->probes;
+    if (is_stopping(p)) {
+        tell_stopping(run->list, run->n);
+        run_over(run);
+        if (nobody_waits(p)) tell_stopped(p);
+        return;
     }
+    run->next = p->runs;
+    p->runs = run;
+    for (size_t i = 0; i < run->n; i++)
+        start_call(run, &run->list[i]);
 }
 
-void probe_all(struct loop *l, struct http_client *client, struct probe *probes, size_t n, int64_t timeout_ms) {
-    struct probe_run run = {
-        .task = {.fn = on_run}, .client = client, .probes = probes, .n = n, .left = n, .timeout_ms = timeout_ms};
+void probes_ask(struct probes *p, struct probe *list, size_t n, int64_t timeout_ms) {
     if (n == 0) return;
+    pthread_mutex_lock(&p->lock);
+    bool stopping = p->stopping;
+    if (!stopping) p->waiting++;
+    pthread_mutex_unlock(&p->lock);
+    if (stopping) {
+        tell_stopping(list, n);
+        return;
+    }
+    struct probe_run run = {.task = {.fn = on_run}, .probes = p, .list = list, .n = n, .timeout_ms = timeout_ms};
     sem_init(&run.over, 0, 0);
-    loop_post(l, &run.task);
+    loop_post(p->loop, &run.task);
     while (sem_wait(&run.over) != 0) {}
     sem_destroy(&run.over);
+}
+
+void probes_stop(struct probes *p, void (*done)(void *arg), void *arg) {
+    p->stopped = done;
+    p->stopped_arg = arg;
+    pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    pthread_mutex_unlock(&p->lock);
+    loop_post(p->loop, &p->stop);
+}
+
+struct probes *probes_new(struct loop *l, struct http_client *client) {
+    struct probes *p = xcalloc(1, sizeof(*p));
+    p->loop = l;
+    p->client = client;
+    p->stop.fn = on_stop;
+    pthread_mutex_init(&p->lock, NULL);
+    return p;
+}
+
+void probes_free(struct probes *p) {
+    if (!p) return;
+    pthread_mutex_destroy(&p->lock);
+    free(p);
 }

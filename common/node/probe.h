@@ -1,5 +1,6 @@
 /* Is a registry there, and does its clock agree with ours? For doctor: asks GET /v2/ (or another path) of several at
- * once. Thread: work pool (waits). */
+ * once. The calls run on one fetch loop; whoever asks waits in the work pool. A node that stops ends them before it
+ * ends the loop, so that nobody waits for a loop that has gone. */
 #ifndef ENTREPOT_NODE_PROBE_H
 #define ENTREPOT_NODE_PROBE_H
 
@@ -23,8 +24,17 @@ struct probe {
     int64_t skew_s; /* our time less theirs */
 };
 
-/* Runs all on l's client and returns when all have ended, after about timeout_ms at the latest. The loop must be
- * running. */
-void probe_all(struct loop *l, struct http_client *client, struct probe *probes, size_t n, int64_t timeout_ms);
+struct probes;
+
+/* Control thread. Loop and client must outlive it. */
+struct probes *probes_new(struct loop *l, struct http_client *client);
+/* Control thread, once nothing runs: after probes_stop has called back, or if the loop never ran. */
+void probes_free(struct probes *p);
+/* Work pool: asks all and returns when all have ended, after about timeout_ms at the latest; at once when the node
+ * stops. The loop must be running, or probes_stop have been called. */
+void probes_ask(struct probes *p, struct probe *list, size_t n, int64_t timeout_ms);
+/* Any thread, once: what runs ends, what comes later is not begun; both are told why. done runs on the loop when nobody
+ * waits for the loop any more. */
+void probes_stop(struct probes *p, void (*done)(void *arg), void *arg);
 
 #endif

@@ -1,7 +1,8 @@
 /* One node put together and taken down. Thread: main, which becomes the control loop.
  *
  *   parts start, in order ─▶ ports are bound ─▶ fetch loop runs, parts run ─▶ nothing holds it ─▶ serving loops run
- *   SIGTERM ─▶ not ready ─▶ ports drain, those for people last ─▶ fills stop (part files kept) ─▶ loops join ─▶
+ *   SIGTERM ─▶ not ready ─▶ ports drain, those for people last ─▶ doctor's probes stop ─▶ fills stop (part files kept)
+ *   ─▶ loops join ─▶
  *   parts stop, in the reverse order ─▶ all is freed */
 #include "common/node/runtime.h"
 
@@ -11,6 +12,7 @@
 #include "common/core/clock.h"
 #include "common/node/daemon.h"
 #include "common/node/ports.h"
+#include "common/node/probe.h"
 #include "common/node/reload.h"
 
 #include <stdio.h>
@@ -57,6 +59,7 @@ static void make_loops(struct node_run *n) {
     node->pool = workpool_new("work", 4);
     node->reads = workpool_new("read", 4);
     node->client = http_client_new(node->fetch);
+    node->probes = probes_new(node->fetch, node->client);
 }
 
 /* Central's folder and an edge's hold other things under the same names. */
@@ -120,9 +123,16 @@ static void on_fills_stopped(void *arg) {
     loop_call(n->node.control, end_loop, n);
 }
 
-static void on_drained(void *arg) {
+/* Fetch loop. */
+static void on_probes_stopped(void *arg) {
     struct node_run *n = arg;
     fill_engine_stop(n->node.fills, on_fills_stopped, n);
+}
+
+/* Work that waits for the fetch loop ends before the loop does. */
+static void on_drained(void *arg) {
+    struct node_run *n = arg;
+    probes_stop(n->node.probes, on_probes_stopped, n);
 }
 
 static void on_stop(void *arg) {
@@ -156,6 +166,7 @@ static void free_all(struct node_run *n) {
     node_settle(node);
     metrics_uncollect(parts_metrics, node);
     parts_stop(node);
+    probes_free(node->probes);
     http_client_free(node->client);
     for (size_t i = 0; i < node->n_addresses; i++)
         free(n->addresses[i]);

@@ -23,7 +23,6 @@ const char MANIFEST_ACCEPT[] = "application/vnd.oci.image.index.v1+json, applica
 #define MAX_VALUES 1000000
 /* Sizes are read as doubles so that absurd numbers do not make the whole document unreadable; up to here they are
  * exact. */
-#define MAX_SIZE (1LL << 53)
 
 static bool media_char(char c) {
     return isalnum((unsigned char)c) || (c && strchr("!#$&^_.+-", c));
@@ -96,7 +95,7 @@ static int64_t take_size(const json_t *desc) {
     const json_t *v = json_object_get(desc, "size");
     if (!json_is_real(v)) return -1;
     double d = json_real_value(v);
-    if (!(d >= 0 && d < (double)MAX_SIZE)) return -1;
+    if (!(d >= 0 && d < (double)BLOB_SIZE_MAX)) return -1;
     int64_t n = (int64_t)d;
     return (double)n < d ? -1 : n;
 }

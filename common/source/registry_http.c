@@ -51,6 +51,7 @@ bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_
     const char *p = value + 6;
     int64_t last;
     if (!number(&p, start) || *p++ != '-' || !number(&p, &last) || *p++ != '/' || last < *start) return false;
+    if (last >= BLOB_SIZE_MAX) return false;
     *end = last + 1;
     *total = -1;
     if (*p == '*') return p[1] == '\0';
@@ -166,6 +167,7 @@ int fetch_head_from_answer(struct fetch_head *h, int64_t *skip, struct fetch_end
         if (h->total >= 0 && h->total < offset) wrong = "has less than it was asked to continue";
         *skip = offset;
     }
+    if (!wrong && h->total > BLOB_SIZE_MAX) wrong = "tells a length that no blob has";
     if (wrong) return unacceptable(e, who, a->status, wrong);
     media_type_clean(type ? type : "", h->media_type);
     h->has_digest = digest && digest_parse(&h->digest, digest, strlen(digest)) == 0;

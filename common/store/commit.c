@@ -243,7 +243,7 @@ void commit_adopt(struct store *s, const struct digest *d, const struct commit_i
     adopt(commit_new(s, d, info), info);
 }
 
-/* --- store_put, store_adopt: the same on the caller's thread --- */
+/* --- the same on the caller's thread --- */
 
 struct waiter {
     pthread_mutex_t lock;
@@ -269,7 +269,7 @@ static int wait_for(struct waiter *w) {
     return w->code;
 }
 
-static int commit_and_wait(struct part *p, const struct commit_info *info) {
+int commit_and_wait(struct part *p, const struct commit_info *info) {
     struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
     struct commit *c = commit_new(p->store, &p->digest, info);
     c->part = p;
@@ -298,37 +298,4 @@ int store_adopt(struct store *s, const struct digest *d, const struct commit_inf
     c->arg = &w;
     adopt(c, &known);
     return wait_for(&w);
-}
-
-static void digest_with_proofs(struct digest *out, enum digest_alg alg, const void *data, size_t len,
-                               struct piece_proofs *proofs) {
-    struct hasher h;
-    hasher_init(&h, alg);
-    if (proofs)
-        piece_proofs_update(proofs, &h, data, len);
-    else
-        hasher_update(&h, data, len);
-    hasher_final(&h, out);
-}
-
-int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
-              struct error *err) {
-    struct digest is;
-    if (digest_len(d->alg) == 0) return error_set(err, ERR_INVALID, "no digest given");
-    digest_with_proofs(&is, d->alg, data, len, info->proofs);
-    if (!digest_eq(&is, d) || info->size != (int64_t)len)
-        return error_set(err, ERR_MISMATCH, "the bytes do not have the digest or the size they were said to have");
-    struct part *p;
-    int r = part_new_temp(s, d, &p, err);
-    if (r < 0) return r;
-    r = len ? part_write(p, 0, data, len) : 0;
-    if (r == 0)
-        r = commit_and_wait(p, info);
-    else
-        part_discard(p);
-    if (r == 0) return 0;
-    char name[DIGEST_STR_MAX];
-    error_set(err, r, "storing %s: %s", digest_str(d, name), error_name(r));
-    if (r == ERR_NO_SPACE) error_hint(err, "the disk or store.limit is full and nothing more can be evicted");
-    return r;
 }

@@ -25,7 +25,9 @@ static bool evictable(const struct table_value *v) {
 static void count(struct store *s, const struct table_value *v, int sign) {
     s->blobs += sign;
     s->bytes += sign * v->size;
-    if (v->flags & BLOB_MANIFEST) s->manifests += sign;
+    if (!(v->flags & BLOB_MANIFEST)) return;
+    s->manifests += sign;
+    s->manifest_bytes += sign * v->size;
 }
 
 bool held_put(struct store *s, const struct digest *d, const struct table_value *v, uint32_t used_at) {

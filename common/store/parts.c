@@ -109,23 +109,28 @@ int parts_scan(struct store *s, struct error *err) {
 struct oldest {
     const void *key;
     int64_t mtime;
+    int64_t bytes; /* of all that are closed */
 };
 
 static bool look_at(const void *key, size_t key_len, void *value, void *arg) {
     const struct part_record *rec = value;
     struct oldest *o = arg;
     (void)key_len;
-    if (!rec->open && (!o->key || rec->mtime < o->mtime)) *o = (struct oldest){key, rec->mtime};
+    if (rec->open) return true;
+    o->bytes += rec->len;
+    if (o->key && rec->mtime >= o->mtime) return true;
+    o->key = key;
+    o->mtime = rec->mtime;
     return true;
 }
 
-int64_t parts_drop_oldest(struct store *s, int64_t before) {
+int64_t parts_drop_oldest(struct store *s, int64_t before, int64_t allowed) {
     struct oldest o = {0};
     struct digest d;
     int64_t len = -1;
     pthread_mutex_lock(&s->parts_lock);
     map_each(s->parts, look_at, &o);
-    if (o.key && o.mtime < before) {
+    if (o.key && (o.mtime < before || o.bytes > allowed)) {
         memcpy(&d, o.key, sizeof(d));
         struct part_record *rec = map_get(s->parts, &d, sizeof(d));
         rec->open = true; /* ours, until it is gone */

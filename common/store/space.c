@@ -22,6 +22,9 @@
 #define QUICK_VICTIMS 8
 #define QUICK_VETOES 32
 #define OLD_PART_S (24 * 3600)
+#define IDLE_PARTS_SHARE 10 /* a tenth: what nobody downloads any more takes no more from what is used */
+#define SPARED_MANIFESTS_SHARE \
+    10              /* the same for manifests that stay because a child does: many may name a common one */
 #define PERIOD_S 30 /* use is written out, the index synced, the disk looked at, unused scopes dropped */
 /* Without min_free, too, the index needs room for what it writes: so much is kept free, or a hundredth of the disk. */
 #define INDEX_ROOM (4 * MiB)
@@ -109,6 +112,18 @@ static void set_freq(uint32_t id, unsigned freq, void *arg) {
     table_set_freq(((struct store *)arg)->table, id, freq);
 }
 
+/* What may be held here, as far as is known. */
+static int64_t capacity(const struct store *s) {
+    int64_t disk = used(s) + s->disk_free - s->cfg.min_free;
+    if (disk < 0) disk = 0;
+    return s->cfg.limit > 0 && s->cfg.limit < disk ? s->cfg.limit : disk;
+}
+
+/* Manifests take so much that those not used go like other blobs. */
+static bool manifests_crowd(const struct store *s) {
+    return s->manifest_bytes > capacity(s) / SPARED_MANIFESTS_SHARE;
+}
+
 /* A manifest is kept while any of its children is held. */
 static bool child_held(struct store *s, const struct digest *manifest) {
     bool held = false;
@@ -131,7 +146,7 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
     struct table_value v;
     if (table_find(s->table, d, &v) != id) return 0;
     bool manifest = v.flags & BLOB_MANIFEST;
-    bool veto = manifest && ((flags & SPACE_QUICK) || child_held(s, d));
+    bool veto = manifest && ((flags & SPACE_QUICK) || (!manifests_crowd(s) && child_held(s, d)));
     int64_t freed = 0;
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
@@ -201,18 +216,18 @@ static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
     return freed;
 }
 
-static int64_t evict_parts(struct store *s, int64_t want, int64_t before) {
+static int64_t evict_parts(struct store *s, int64_t want, int64_t before, int64_t allowed) {
     int64_t freed = 0;
-    for (int64_t n; freed < want && (n = parts_drop_oldest(s, before)) >= 0;)
+    for (int64_t n; freed < want && (n = parts_drop_oldest(s, before, allowed)) >= 0;)
         freed += n;
     return freed;
 }
 
 int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
     if (want <= 0) return 0;
-    int64_t freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S);
+    int64_t freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S, capacity(s) / IDLE_PARTS_SHARE);
     if (freed < want && !store_eviction_held(s)) freed += evict_blobs(s, want - freed, flags);
-    if (freed < want) freed += evict_parts(s, want - freed, INT64_MAX);
+    if (freed < want) freed += evict_parts(s, want - freed, INT64_MAX, 0);
     return freed;
 }
 
@@ -411,9 +426,9 @@ static int64_t clearable(struct store *s) {
 
 int64_t space_clear(struct store *s) {
     if (store_eviction_held(s) || clearable(s) < CLEAR_MIN) return 0; /* it would be lost and not help */
-    int64_t freed = evict_parts(s, CLEAR_BYTES, clock_wall_s() - OLD_PART_S);
+    int64_t freed = evict_parts(s, CLEAR_BYTES, clock_wall_s() - OLD_PART_S, INT64_MAX);
     if (freed < CLEAR_BYTES) freed += clear_blobs(s, CLEAR_BYTES - freed);
-    if (freed < CLEAR_BYTES) freed += evict_parts(s, CLEAR_BYTES - freed, INT64_MAX);
+    if (freed < CLEAR_BYTES) freed += evict_parts(s, CLEAR_BYTES - freed, INT64_MAX, 0);
     log_warn("disk_full_at_start", KV_I("bytes_freed", freed), KV_I("blobs_removed", (int64_t)s->n_cleared));
     return freed;
 }

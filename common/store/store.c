@@ -44,7 +44,10 @@ static bool on_blob(const struct digest *d, struct table_value *v, uint32_t used
     table_set_freq(s->table, id, freq);
     s->blobs++;
     s->bytes += v->size;
-    if (v->flags & BLOB_MANIFEST) s->manifests++;
+    if (v->flags & BLOB_MANIFEST) {
+        s->manifests++;
+        s->manifest_bytes += v->size;
+    }
     return true;
 }
 
@@ -66,7 +69,7 @@ static void memory_new(struct store *s) {
     s->media = intern_new_media();
     s->scopes = scopes_new(s->cfg.scopes_max);
     s->tags = tags_new();
-    s->blobs = s->bytes = s->manifests = 0;
+    s->blobs = s->bytes = s->manifests = s->manifest_bytes = 0;
 }
 
 static void memory_free(struct store *s) {

@@ -134,6 +134,10 @@ struct commit_info {
  * thread that may block. */
 int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
               struct error *err) must_check;
+/* The same from a file, whose first info->size bytes are read and must be all there is: whoever else writes it
+ * meanwhile makes this fail, and nothing more. Any thread that may block. */
+int store_put_file(struct store *s, const struct digest *d, int fd, const struct commit_info *info,
+                   struct error *err) must_check;
 /* Any thread that may block: what is known of a blob whose file is in the folder is added to what the index says, and
  * it is held; info's size is not looked at. 0, ERR_NOT_FOUND: there is no such file; or what the index said. */
 int store_adopt(struct store *s, const struct digest *d, const struct commit_info *info) must_check;

@@ -65,7 +65,7 @@ struct store {
     struct map *parts;          /* digest to struct part_record */
     _Atomic uint64_t next_temp;
 
-    _Atomic int64_t blobs, bytes, manifests, part_bytes, n_parts, evictions, evicted_bytes, adopted;
+    _Atomic int64_t blobs, bytes, manifests, manifest_bytes, part_bytes, n_parts, evictions, evicted_bytes, adopted;
     pthread_mutex_t quarantine_lock; /* its counters are those of one look */
     _Atomic int64_t n_quarantined, quarantine_bytes;
     _Atomic int64_t disk_free, disk_total, since_statvfs; /* as last asked; bytes written since */
@@ -122,6 +122,8 @@ void held_sweep_scopes(struct store *s);
 void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
 
 /* --- commit.c --- */
+/* Commits p and waits for it; p is gone. Any thread that may block. */
+int commit_and_wait(struct part *p, const struct commit_info *info) must_check;
 /* A file in blobs/ that nobody knows: row and entry for it. Work pool. */
 void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info);
 
@@ -146,8 +148,9 @@ struct part_record {
 };
 /* At open: notes the part files and removes stray temporary ones. */
 int parts_scan(struct store *s, struct error *err) must_check;
-/* Removes the oldest closed part file not touched since `before`. Returns its bytes, -1 if there is none. */
-int64_t parts_drop_oldest(struct store *s, int64_t before);
+/* Removes the oldest closed part file if it was not touched since `before`, or if all closed ones have more than
+ * `allowed` bytes. Returns its bytes, -1 if there is none. */
+int64_t parts_drop_oldest(struct store *s, int64_t before, int64_t allowed);
 /* Marks d's part as the caller's. *len: bytes it had. ERR_BUSY if somebody has it open, or there are far too many. */
 int parts_claim(struct store *s, const struct digest *d, int64_t *len) must_check;
 /* Gives it back: kept with `len` bytes, or (-1) gone. */

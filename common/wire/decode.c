@@ -25,6 +25,11 @@ static void budget_free(void *data, void *p) {
     free(p);
 }
 
+/* -1: it is not known. */
+static int64_t size_of(int64_t said) {
+    return said < 0 || said > BLOB_SIZE_MAX ? -1 : said;
+}
+
 /* Sent text that fits, else "": strings for people and platforms are never worth a refusal. */
 static void copy_text(char *out, size_t cap, const char *s) {
     size_t len = strlen(s);
@@ -114,7 +119,7 @@ void wire_request_fini(struct wire_request *rq) {
 
 static int get_child(struct manifest_child *c, const Entrepot__V1__Child *p) {
     if (get_digest(&c->digest, p->digest) < 0 || (unsigned)p->kind > CHILD_SUBJECT) return ERR_INVALID;
-    c->size = p->size < 0 ? -1 : p->size;
+    c->size = size_of(p->size);
     c->kind = (enum child_kind)p->kind;
     c->foreign = p->foreign;
     copy_text(c->os, sizeof(c->os), p->os);
@@ -125,7 +130,7 @@ static int get_child(struct manifest_child *c, const Entrepot__V1__Child *p) {
 
 static int get_manifest(struct wire_manifest *m, const Entrepot__V1__Manifest *p) {
     if (get_digest(&m->digest, p->digest) < 0 || p->n_children > MANIFEST_MAX_CHILDREN) return ERR_INVALID;
-    m->size = p->size < 0 ? -1 : p->size;
+    m->size = size_of(p->size);
     media_type_clean(p->media_type, m->doc.media_type);
     m->doc.is_index =
         strcmp(m->doc.media_type, MEDIA_OCI_INDEX) == 0 || strcmp(m->doc.media_type, MEDIA_DOCKER_LIST) == 0;
@@ -141,7 +146,7 @@ static int get_tag(struct wire_tag *t, const Entrepot__V1__Tag *p) {
     if (get_repo(&t->repo, p->repository) < 0 || tag_check(p->tag, strlen(p->tag)) < 0) return ERR_INVALID;
     if (get_digest(&t->digest, p->digest) < 0) return ERR_INVALID;
     copy_text(t->tag, sizeof(t->tag), p->tag);
-    t->size = p->size < 0 ? -1 : p->size;
+    t->size = size_of(p->size);
     media_type_clean(p->media_type, t->media_type);
     t->age_s = p->age_s < 0 ? 0 : p->age_s;
     t->stale = p->stale;
@@ -172,7 +177,7 @@ static int get_answer(struct wire_answer *a, const Entrepot__V1__Answer *p) {
     if (p->blob) {
         a->blob = new_zero(sizeof(*a->blob));
         if (get_digest(&a->blob->digest, p->blob->digest) < 0) return ERR_INVALID;
-        a->blob->size = p->blob->size < 0 ? -1 : p->blob->size;
+        a->blob->size = size_of(p->blob->size);
         a->blob->held = p->blob->held;
         a->blob->claimed = p->blob->claimed;
     }

@@ -16,7 +16,7 @@ static const struct config_key registry_keys[] = {
 };
 static const struct config_schema registry_schema = CONFIG_SCHEMA(registry_keys);
 
-static const struct config_key admin_keys[] = {NODE_KEY_ADMIN_LISTEN("127.0.0.1:5052")};
+static const struct config_key admin_keys[] = {NODE_KEY_ADMIN_LISTEN("127.0.0.1:5052"), NODE_KEY_ADMIN_NAMES};
 static const struct config_schema admin_schema = CONFIG_SCHEMA(admin_keys);
 
 static const struct config_key peers_keys[] = {

@@ -113,7 +113,7 @@ static void doctor(json_t *into, void *self) {
     buf_init(&said, WIRE_MAX_UPSTREAMS);
     struct loop *l = e->node->fetch;
     struct probe p = {.url = e->url, .insecure_tls = loopback, .path = WIRE_UPSTREAMS_PATH, .body = &said};
-    probe_all(l, e->node->client, &p, 1, PROBE_MS);
+    probes_ask(e->node->probes, &p, 1, PROBE_MS);
     char why[160];
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
     /* Whoever reads that central answers must not be told next that it cannot be reached. */

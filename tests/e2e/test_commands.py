@@ -356,6 +356,41 @@ def test_load_says_what_a_layout_holds(bench, tmp_path):
     assert done.returncode == 1 and "zzz" in done.stderr and "a, b" in done.stderr, done
 
 
+def test_a_layout_that_is_cut_while_it_is_loaded_is_an_error_and_no_more(bench, tmp_path):
+    central = bench.central(("docker.io", "http://127.0.0.1:1"))
+    blob = images.Sparse(1 << 30)
+    images.write_layout(images.Image([blob]), tmp_path / "one", "v1")
+    file = tmp_path / "one" / "blobs/sha256" / blob.digest.split(":")[1]
+    loading = subprocess.Popen([str(a) for a in (central.binary, "load", tmp_path / "one", "sample/app:v1", *central.arguments())], stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: sum(f.stat().st_size for f in (central.data / "fills").glob("*.tmp")) > MiB, "the layer is being read")
+    os.truncate(file, MiB // 2)
+    said = loading.communicate(timeout=60)[1]
+    assert loading.returncode == 1 and "fewer than" in said, said
+    assert central.running() and not list((central.data / "fills").glob("*.tmp"))
+    assert raw.manifest(central.port, "sample/app", "v1").status == 404
+
+
+def test_a_manifest_of_a_layout_that_is_no_small_file_is_refused(bench, tmp_path):
+    central = bench.central(("docker.io", "http://127.0.0.1:1"))
+    image = images.small("large")
+    images.write_layout(image, tmp_path / "one", "v1")
+    with open(tmp_path / "one" / "blobs/sha256" / image.top.digest.split(":")[1], "r+b") as file:
+        file.truncate(100 * MiB)
+    done = central.command("load", tmp_path / "one", "sample/app:v1", check=False)
+    assert done.returncode == 1 and "at most" in done.stderr, done
+
+
+def test_a_node_stops_while_doctor_waits_for_an_upstream_that_says_nothing(bench):
+    up = bench.faulty()
+    up.always("/v2/$", Fault(stall_head=True))
+    central = bench.central(("docker.io", up.url), settings={"drain": "1s"})
+    asking = subprocess.Popen([str(a) for a in (central.binary, "doctor", *central.arguments())], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: up.requests("/v2/"), "the upstream is asked")
+    central.stop()  # fails unless it ends
+    asking.kill()
+    asking.wait()
+
+
 def test_a_hosted_blob_that_is_lost_is_to_be_loaded_again(bench, tmp_path):
     made = bench.chain(("docker.io", "http://127.0.0.1:1"))
     image = images.small("lost")

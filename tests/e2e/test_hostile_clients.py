@@ -20,6 +20,22 @@ def chain(shared_bench):
     return made
 
 
+@pytest.mark.parametrize("node", ["central", "edge"])
+def test_a_web_page_cannot_have_a_browser_read_a_nodes_own_ports(chain, node):
+    """DNS rebinding: the page's own name resolves to this machine, so that only Host tells."""
+    node = getattr(chain, node)
+    asked = [(node.admin, path) for path in ("/api/ls", "/api/status", "/metrics", "/readyz")]
+    if node is chain.central:
+        asked += [(node.fleet, path) for path in (f"/v2/{NAME}/tags/list", "/fleet/v1/upstreams")]
+    for port, path in asked:
+        for host, good in ((f"evil.example:{port}", False), (f"127.0.0.1:{port}", True), (f"[::1]:{port}", True), (f"localhost:{port}", True)):
+            with raw.Wire(port) as wire:
+                wire.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                reply = wire.reply()
+            assert (reply.status == 421) == (not good), (path, host, reply)
+            assert good or b"admin.names" in reply.body, reply.body
+
+
 def test_a_thousand_slow_connections_hinder_no_pull(chain):
     edge = chain.edge
     before = edge.rss()

@@ -9,6 +9,7 @@ import urllib.parse
 import pytest
 
 from lab import raw
+from lab.base import MiB
 from lab.scripted import Scripted, Shelf
 
 NAME = "library/app"
@@ -468,3 +469,34 @@ def test_a_list_that_goes_on_elsewhere_is_refused_with_its_cause(both, link):
     for node in (chain.edge, chain.central):
         reply = tags_of(node)
         assert reply.status == 502 and b"a list that goes on at" in reply.body
+
+
+# --- lengths ---
+
+
+@pytest.mark.parametrize("length", [2**63 - 9, 2**63 - 1, 2**53 + 1])
+@pytest.mark.parametrize("part", [False, True])
+def test_a_length_that_no_blob_has_is_the_sources_mistake(serve, shelf, length, part):
+    def answer(request):
+        if "/blobs/" not in request.target or request.method == "HEAD":
+            return shelf(request)
+        first = 0
+        if part and "range" in request.headers:
+            first = int(request.headers["range"].split("=")[1].split("-")[0])
+        elif part:
+            return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"%x\r\n" % MiB + b"x" * MiB + b"\r\n"  # and then a cut
+        head = f"HTTP/1.1 {206 if first else 200} OK\r\nContent-Length: {length - first}\r\n"
+        return (head + (f"Content-Range: bytes {first}-{length - 1}/{length}\r\n" if first else "") + "\r\n").encode() + b"x" * 65536
+
+    core = serve(answer)
+    digest = "sha256:" + "cd" * 32
+    for headers in ({}, {"Range": f"bytes={length - 1000}-"}, {"Range": "bytes=-500"}):
+        with raw.Wire(core.port, 30) as wire:
+            wire.ask("GET", f"/v2/{NAME}/blobs/{digest}", headers)
+            try:
+                reply = wire.reply()
+            except raw.Cut:
+                continue
+            assert reply.status in (502, 504, 416), reply
+    core.check_log()
+    assert core.running()

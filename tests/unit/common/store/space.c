@@ -274,6 +274,60 @@ static void old_part_files_go_before_blobs_and_new_ones_after(void **state) {
     assert_int_equal(store_prune(store, 0), 1000);
 }
 
+/* Whoever begins many downloads and leaves takes a tenth of the store at most from what others use. */
+static void abandoned_part_files_go_before_blobs_in_use(void **state) {
+    (void)state;
+    enum { SIZE = 100000, BLOBS = 8, PARTS = 12, LIMIT = 1000000 };
+    struct digest hot[BLOBS], d;
+    store = fixture_open(dir, LIMIT);
+    for (unsigned i = 0; i < BLOBS; i++) {
+        hot[i] = fixture_put(store, i, SIZE);
+        touch(&hot[i]);
+        touch(&hot[i]);
+    }
+    for (unsigned i = 0; i < PARTS; i++) {
+        struct part *p;
+        struct error err = {0};
+        int64_t have;
+        char *data = fixture_bytes(100 + i, SIZE / 2, &d);
+        assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+        if (part_write(p, 0, data, SIZE / 2) == 0)
+            part_close(p);
+        else
+            part_discard(p);
+        free(data);
+    }
+    wait_until_below(LIMIT);
+    store_prune(store, BLOBS * SIZE + LIMIT / 10);
+    for (unsigned i = 0; i < BLOBS; i++)
+        assert_true(fixture_held(store, &hot[i]));
+}
+
+static void manifests_of_a_common_blob_take_no_more_than_their_share(void **state) {
+    (void)state;
+    enum { LARGE = 600 * 1024, N = 30, LIMIT = 30 * LARGE };
+    store = fixture_open(dir, LIMIT);
+    struct digest child = fixture_put(store, 1, 500), blob;
+    for (unsigned i = 0; i < N; i++) {
+        struct digest m;
+        char *data = fixture_bytes(100 + i, LARGE, &m);
+        struct commit_info info = {
+            .size = LARGE, .flags = BLOB_MANIFEST, .media_type = "application/x", .children = &child, .n_children = 1};
+        struct error err = {0};
+        assert_int_equal(store_put(store, &m, data, LARGE, &info, &err), 0);
+        free(data);
+        for (int use = 0; use < 3; use++)
+            touch(&child);
+    }
+    store_set_pinned(store, &child, true); /* it stays whatever happens */
+    blob = fixture_put(store, 2, LARGE);
+    for (int use = 0; use < 3; use++)
+        touch(&blob);
+    store_prune(store, LIMIT / 4);
+    assert_true(held_bytes() <= LIMIT / 4);
+    assert_true(fixture_held(store, &blob));
+}
+
 static void a_fill_beyond_the_limit_is_refused_not_stalled(void **state) {
     (void)state;
     store = fixture_open(dir, 1000000);
@@ -507,6 +561,8 @@ int main(void) {
         T(large_manifests_go_after_a_tiny_child),
         T(the_limit_holds_with_large_manifests_of_one_tiny_child),
         T(old_part_files_go_before_blobs_and_new_ones_after),
+        T(abandoned_part_files_go_before_blobs_in_use),
+        T(manifests_of_a_common_blob_take_no_more_than_their_share),
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
         T(a_full_disk_evicts_and_goes_on),
         T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
