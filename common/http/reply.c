@@ -397,6 +397,16 @@ static ssize_t send_now(struct http_conn *c, const struct iovec *iov, unsigned n
     return send(c->fd, flat, total, MSG_NOSIGNAL);
 }
 
+static void push_ref(struct http_conn *c, const void *data, size_t len, void (*release)(void *), void *arg) {
+    struct seg *s = seg_new(0);
+    s->kind = SEG_REF;
+    s->data = data;
+    s->len = len;
+    s->release = release;
+    s->release_arg = arg;
+    push(c, s);
+}
+
 /* Sends the pieces now if nothing waits before them, and queues what the client does not take. The last piece may be a
  * reference. */
 static void send_or_queue(struct http_req *r, struct iovec *iov, unsigned n, void (*release)(void *), void *arg) {
@@ -417,13 +427,7 @@ static void send_or_queue(struct http_req *r, struct iovec *iov, unsigned n, voi
         size_t left = iov[i].iov_len - skip;
         if (left == 0) continue;
         if (release && i == n - 1) {
-            struct seg *s = seg_new(0);
-            s->kind = SEG_REF;
-            s->data = rest;
-            s->len = left;
-            s->release = release;
-            s->release_arg = arg;
-            push(c, s);
+            push_ref(c, rest, left, release, arg);
             release = NULL;
         } else {
             push_copy(c, rest, left);
@@ -518,6 +522,20 @@ void http_body_mem(struct http_req *r, const void *data, size_t len) {
     if (len == 0) return;
     if (r->chunked_out) chunk_size(r, (int64_t)len);
     push_copy(r->conn, data, len);
+    if (r->chunked_out) push_copy(r->conn, "\r\n", 2);
+    r->body_sent += (int64_t)len;
+    reply_dirty(r->conn);
+}
+
+void http_body_ref(struct http_req *r, const void *data, size_t len, void (*release)(void *arg), void *arg) {
+    assert(r->taken_over || r->reply == REPLY_STREAMING);
+    if (!r->taken_over && !r->head_only) len = (size_t)within_promise(r, (int64_t)len);
+    if (r->taken_over || r->head_only || len == 0) {
+        release(arg);
+        return;
+    }
+    if (r->chunked_out) chunk_size(r, (int64_t)len);
+    push_ref(r->conn, data, len, release, arg);
     if (r->chunked_out) push_copy(r->conn, "\r\n", 2);
     r->body_sent += (int64_t)len;
     reply_dirty(r->conn);

@@ -168,6 +168,8 @@ void http_reply_begin(struct http_req *r, int status, const char *content_type, 
 /* Appends bytes (copied) / a range of a file (referenced). May be called from within callbacks; segments leave in
  * order. */
 void http_body_mem(struct http_req *r, const void *data, size_t len);
+/* As http_body_mem, the bytes are not copied: release(arg) is called when they have left or never will. */
+void http_body_ref(struct http_req *r, const void *data, size_t len, void (*release)(void *arg), void *arg);
 /* The file: a reference of its own is taken. */
 void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len);
 /* The same for what has just been written: it is in memory, and need not be looked for there. */

@@ -16,8 +16,12 @@
 #define LIST_MS 3000
 #define REMEMBERED_MAX 1000
 
+#define SWEEP_MS 1000
+
 struct asker {
     struct asker_config cfg;
+    struct timer sweep; /* while anything is remembered */
+    bool sweeps;
     struct map *running;    /* key -> question */
     struct map *remembered; /* key -> memory */
 };
@@ -48,11 +52,13 @@ struct question {
     struct ask_answer *answer;
     struct failures failures;
     struct buf body;
+    bool no_room; /* of our own: that is no word of a source, to be remembered */
 };
 
 struct memory {
     struct ask_answer *answer;
     int64_t until_ms;
+    int64_t charged; /* beside the answer's body */
 };
 
 static void ask_one(struct question *q);
@@ -63,6 +69,7 @@ void ask_answer_unref(struct ask_answer *a) {
     free(a->warning);
     free(a->filters);
     free(a->body);
+    budget_give(a->budget, a->charged);
     free(a);
 }
 
@@ -72,8 +79,9 @@ struct ask_answer *ask_answer_ref(const struct ask_answer *shared) {
     return a;
 }
 
-static struct ask_answer *answer_new(void) {
+static struct ask_answer *answer_new(enum fetch_kind kind) {
     struct ask_answer *a = xcalloc(1, sizeof(*a));
+    a->budget = kind == FETCH_TAGS || kind == FETCH_REFERRERS ? BUDGET_LISTS : BUDGET_ANSWERS;
     atomic_init(&a->refs, 1);
     a->source = "";
     a->total = -1;
@@ -82,6 +90,7 @@ static struct ask_answer *answer_new(void) {
 
 static void memory_free(void *p) {
     struct memory *m = p;
+    budget_give(BUDGET_ANSWERS, m->charged);
     ask_answer_unref(m->answer);
     free(m);
 }
@@ -126,9 +135,7 @@ void asker_forget(struct asker *a) {
     a->remembered = map_new(memory_free);
 }
 
-/* Forgets what is out of date; if all of it is fresh, everything: the memory is a convenience, its bound is not. */
-static void shrink(struct asker *a) {
-    if (map_len(a->remembered) < REMEMBERED_MAX) return;
+static void forget_old(struct asker *a) {
     struct buf old;
     buf_init(&old, 0);
     map_each(a->remembered, collect_old, &old);
@@ -139,11 +146,29 @@ static void shrink(struct asker *a) {
         at += sizeof(len) + len;
     }
     buf_fini(&old);
+}
+
+static void stop_sweeping(struct asker *a) {
+    if (a->sweeps) timer_fini(&a->sweep);
+    a->sweeps = false;
+}
+
+static void on_sweep(void *arg) {
+    struct asker *a = arg;
+    forget_old(a);
+    if (map_len(a->remembered) > 0) timer_set(&a->sweep, SWEEP_MS);
+}
+
+/* Forgets what is out of date; if all of it is fresh, everything: the memory is a convenience, its bound is not. */
+static void shrink(struct asker *a) {
+    if (map_len(a->remembered) < REMEMBERED_MAX) return;
+    forget_old(a);
     if (map_len(a->remembered) >= REMEMBERED_MAX) asker_forget(a);
 }
 
 /* How long an answer stands in for asking again. */
 static int64_t lifetime_ms(const struct question *q) {
+    if (q->no_room) return 0;
     switch (q->answer->end.code) {
     case 0:
         return q->rq.kind == FETCH_TAGS ? LIST_MS : 0;
@@ -163,7 +188,13 @@ static void remember(struct question *q) {
     int64_t ms = lifetime_ms(q);
     if (ms <= 0) return;
     shrink(a);
+    int64_t charged = (int64_t)(sizeof(struct memory) + sizeof(*q->answer) + strlen(q->key));
+    if (!budget_take(BUDGET_ANSWERS, charged)) return;
+    if (!a->sweeps) timer_init(&a->sweep, a->cfg.loop, on_sweep, a);
+    a->sweeps = true;
+    if (map_len(a->remembered) == 0) timer_set(&a->sweep, SWEEP_MS);
     struct memory *m = xcalloc(1, sizeof(*m));
+    m->charged = charged;
     m->answer = ask_answer_ref(q->answer);
     m->until_ms = clock_mono_ms() + ms;
     map_set_s(a->remembered, q->key, m);
@@ -193,10 +224,20 @@ static void judge_manifest(struct question *q) {
     if (wrong) fetch_end_set(&a->end, ERR_UPSTREAM, "%.100s sends %s for the tag %s", a->source, wrong, q->rq.ref.tag);
 }
 
+/* It came into a buffer of up to twice its size; of one that has failed nothing is kept. */
+static void fit_body(struct ask_answer *a) {
+    int64_t need = a->body ? (int64_t)a->body_len + 1 : 0;
+    if (a->charged <= need) return;
+    if (need > 0) a->body = xrealloc(a->body, (size_t)need, 1);
+    budget_give(a->budget, a->charged - need);
+    a->charged = need;
+}
+
 static void finish(struct question *q) {
     struct asker *a = q->asker;
     map_take(a->running, q->key, strlen(q->key));
     if (q->answer->end.code == 0) q->answer->body = buf_steal(&q->body, &q->answer->body_len);
+    fit_body(q->answer);
     remember(q);
     while (q->waiters) {
         struct waiter *w = q->waiters;
@@ -223,12 +264,29 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     a->source = fetch->source->name;
 }
 
+/* Takes from the budget what the buffer will grow by. What is only remembered makes room. */
+static bool take_room(struct question *q, size_t len) {
+    struct ask_answer *a = q->answer;
+    int64_t need = (int64_t)(q->body.len + len + 1), cap = a->charged ? a->charged : 256;
+    while (cap < need)
+        cap *= 2;
+    if (budget_try(a->budget, cap - a->charged) || (asker_forget(q->asker), budget_take(a->budget, cap - a->charged))) {
+        a->charged = cap;
+        return true;
+    }
+    fetch_end_set(&a->end, ERR_BUSY, "the memory for answers is in use (memory.%s): try again",
+                  a->budget == BUDGET_LISTS ? "lists" : "answers");
+    return false;
+}
+
 static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
     struct question *q = arg;
-    if (buf_add(&q->body, data, len) == 0) return;
+    bool fits = q->body.len + len <= BODY_MAX;
+    if (fits && take_room(q, len) && buf_add(&q->body, data, len) == 0) return;
     fetch_cancel(fetch);
     q->fetch = NULL;
-    fetch_end_set(&q->answer->end, ERR_TOO_BIG, "the answer is larger than %lld bytes", (long long)BODY_MAX);
+    if (!fits) fetch_end_set(&q->answer->end, ERR_TOO_BIG, "the answer is larger than %lld bytes", (long long)BODY_MAX);
+    q->no_room = fits;
     finish(q);
 }
 
@@ -262,7 +320,7 @@ static void on_deadline(void *arg) {
     while (*link != w)
         link = &(*link)->next;
     *link = w->next;
-    struct ask_answer *a = answer_new();
+    struct ask_answer *a = answer_new(w->rq.kind);
     fetch_end_no_word(&a->end, repo_name_str(&w->rq.repo, repo), w->asker->cfg.answer_within_ms);
     answer_waiter(w, a);
     ask_answer_unref(a);
@@ -299,7 +357,7 @@ static void on_ask(struct loop_task *task) {
         return;
     }
     q = xcalloc(1, sizeof(*q));
-    *q = (struct question){.asker = a, .key = key, .rq = w->rq, .answer = answer_new()};
+    *q = (struct question){.asker = a, .key = key, .rq = w->rq, .answer = answer_new(w->rq.kind)};
     buf_init(&q->body, BODY_MAX);
     map_set_s(a->running, key, q);
     wait_for(w, q);
@@ -343,6 +401,7 @@ static bool first_question(const void *key, size_t len, void *value, void *arg) 
 }
 
 void asker_cancel(struct asker *a) {
+    stop_sweeping(a);
     for (;;) {
         struct question *q = NULL;
         map_each(a->running, first_question, &q);
@@ -355,6 +414,7 @@ void asker_cancel(struct asker *a) {
 
 void asker_free(struct asker *a) {
     if (!a) return;
+    stop_sweeping(a);
     map_free(a->running);
     map_free(a->remembered);
     free(a);

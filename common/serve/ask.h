@@ -5,6 +5,7 @@
 #ifndef ENTREPOT_SERVE_ASK_H
 #define ENTREPOT_SERVE_ASK_H
 
+#include "common/core/budget.h"
 #include "common/core/buf.h"
 #include "common/fill/fill.h"
 
@@ -22,6 +23,8 @@ struct ask_answer {
     int64_t age_s;
     char *body;
     size_t body_len;
+    int64_t charged; /* for the body, to the budget of its kind */
+    enum budget budget;
     const char *source; /* name of who answered */
 };
 void ask_answer_unref(struct ask_answer *a);

@@ -1,6 +1,8 @@
 /* Lists: repositories of this node, and what all lists share. Thread: serving loop, but for what is marked. */
 #include "common/serve/serve_private.h"
 #include "common/core/alloc.h"
+#include "common/core/budget.h"
+#include "common/serve/list_text.h"
 #include "common/store/report.h"
 
 #include <jansson.h>
@@ -9,6 +11,7 @@
 
 #define PAGE_DEFAULT 1000
 #define PAGE_MAX 10000
+#define PAGE_COST (2 * MiB) /* of the largest page of names as long as they are, while it is made */
 
 /* --- small things shared by the lists --- */
 
@@ -84,18 +87,21 @@ void serve_link_after(struct exchange *x, const char *what, size_t max, const ch
     buf_fini(&q);
 }
 
-void serve_json_text(struct exchange *x, const char *text, const char *type) {
-    if (text)
-        http_reply(x->req, 200, type, text, strlen(text));
-    else
+void serve_list_text(struct exchange *x, char *text, const char *type) {
+    if (!text) {
         serve_error(x->req, REGERR_UNKNOWN, NULL, NULL);
+        return;
+    }
+    struct list_text *t = list_text_new(text);
+    size_t len;
+    const char *body = list_text_get(t, &len);
+    http_reply_ref(x->req, 200, type, body, len, list_text_free, t);
 }
 
-static void reply_json(struct exchange *x, json_t *doc, const char *type) {
-    char *text = json_dumps(doc, JSON_COMPACT);
-    json_decref(doc);
-    serve_json_text(x, text, type);
-    free(text);
+void serve_no_room(struct exchange *x) {
+    http_reply_header(x->req, "Retry-After", "1");
+    serve_error_status(x->req, 503, REGERR_UNAVAILABLE,
+                       "the memory for lists is in use (memory.lists, memory.json): try again");
 }
 
 size_t serve_page_size(const struct oci_request *rq) {
@@ -158,6 +164,7 @@ static void catalog_back(struct loop_task *task) {
     struct exchange *x = j->x;
     if (!exchange_back(x)) {
         json_decref(j->list);
+        budget_give(BUDGET_LISTS, PAGE_COST);
         free(j);
         return;
     }
@@ -167,12 +174,19 @@ static void catalog_back(struct loop_task *task) {
     } else {
         serve_common_headers(x);
         if (j->more) serve_link_after(x, "", j->max, j->next);
-        reply_json(x, json_pack("{s:o}", "repositories", j->list), "application/json");
+        json_t *doc = json_pack("{s:o}", "repositories", j->list);
+        serve_list_text(x, json_dumps(doc, JSON_COMPACT), "application/json");
+        json_decref(doc);
     }
+    budget_give(BUDGET_LISTS, PAGE_COST);
     free(j);
 }
 
 void serve_catalog(struct exchange *x) {
+    if (!budget_take(BUDGET_LISTS, PAGE_COST)) {
+        serve_no_room(x);
+        return;
+    }
     struct catalog_job *j = xcalloc(1, sizeof(*j));
     j->x = x;
     j->loop = http_req_loop(x->req);

@@ -4,13 +4,14 @@
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"
+#include "common/core/budget.h"
+#include "common/core/json.h"
 #include "common/core/log.h"
 #include "common/core/workpool.h"
 #include "common/oci/manifest.h"
 #include "common/store/report.h"
 #include "common/store/tag.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,10 +31,12 @@ struct referrers_job {
     struct exchange *x;      /* waits: what was asked is not changed meanwhile */
     struct ask_answer *list; /* an upstream's; NULL: hosted */
     char *text, *filters, query[2048];
+    int code; /* of reading an upstream's list */
     bool has_next;
     /* Hosted. */
     struct referrer *found;
     size_t n, cap;
+    int64_t charged;           /* to the budget LISTS, for what is read for a page */
     char last[DIGEST_STR_MAX]; /* more follow after this one; "": it is the last page */
 };
 
@@ -164,13 +167,15 @@ static void run_hosted(struct work *w) {
     loop_post(j->loop, &j->back);
 }
 
-/* --- work pool: an upstream's list is read and written anew, for it may be long --- */
+/* --- work pool: an upstream's list is looked at, for it may be long; it is passed on as it is, one for all who have
+ * asked at the same time --- */
 
 static void run_upstream(struct work *w) {
     struct referrers_job *j = container_of(w, struct referrers_job, work);
-    json_t *doc = json_loadb(j->list->body, j->list->body_len, JSON_ALLOW_NUL, NULL);
-    if (json_is_array(json_object_get(doc, "manifests"))) j->text = json_dumps(doc, JSON_COMPACT);
-    json_decref(doc);
+    struct json_doc d;
+    j->code = json_open(&d, j->list->body, j->list->body_len, JSON_ALLOW_NUL);
+    if (j->code == 0 && !json_is_array(json_object_get(d.root, "manifests"))) j->code = ERR_INVALID;
+    json_close(&d);
     loop_post(j->loop, &j->back);
 }
 
@@ -181,6 +186,7 @@ static void job_free(struct referrers_job *j) {
         json_decref(j->found[i].listed);
     free(j->found);
     ask_answer_unref(j->list);
+    budget_give(BUDGET_LISTS, j->charged);
     free(j->filters);
     free(j->text);
     free(j);
@@ -194,16 +200,34 @@ static void link_on(struct referrers_job *j) {
     if (j->last[0]) serve_link_after(x, what, PAGE_MAX, j->last);
 }
 
+static void release_list(void *list) {
+    ask_answer_unref(list);
+}
+
+static void reply(struct referrers_job *j) {
+    if (j->list) {
+        http_reply_ref(j->x->req, 200, MEDIA_OCI_INDEX, j->list->body, j->list->body_len, release_list, j->list);
+        j->list = NULL;
+    } else {
+        serve_list_text(j->x, j->text, MEDIA_OCI_INDEX);
+        j->text = NULL;
+    }
+}
+
 static void on_worked(struct loop_task *task) {
     struct referrers_job *j = container_of(task, struct referrers_job, back);
     struct exchange *x = j->x;
     if (!exchange_back(x)) {
         /* gone meanwhile */
-    } else if (j->text) {
+    } else if (j->code == ERR_BUSY) {
+        serve_no_room(x);
+    } else if (j->text || (j->list && j->code == 0)) {
         serve_common_headers(x);
         if (j->filters) http_reply_header(x->req, "OCI-Filters-Applied", j->filters);
         link_on(j);
-        serve_json_text(x, j->text, MEDIA_OCI_INDEX);
+        reply(j);
+    } else if (j->list && j->code == ERR_TOO_BIG) {
+        serve_error(x->req, REGERR_UNAVAILABLE, "the upstream's list of referrers holds too many values", NULL);
     } else if (j->list) {
         serve_error(x->req, REGERR_UNAVAILABLE, "the upstream's list of referrers is not readable", NULL);
     } else {
@@ -248,7 +272,12 @@ void serve_referrers(struct exchange *x) {
         serve_ask(x, FETCH_REFERRERS, on_referrers);
         return;
     }
+    if (!budget_take(BUDGET_LISTS, PAGE_BYTES)) {
+        serve_no_room(x);
+        return;
+    }
     struct referrers_job *j = job_new();
+    j->charged = PAGE_BYTES;
     if (x->asked.artifact_type[0]) j->filters = xstrdup("artifactType");
     submit(x, j, run_hosted);
 }

@@ -103,8 +103,10 @@ void serve_link_next(struct exchange *x, const char *what, const char *query);
 void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last);
 /* The query inside a source's Link header: `</v2/…?QUERY>; rel="next"`. False if it is not such a link. */
 bool serve_query_of_link(const char *link, char *out, size_t cap);
-/* A 200, or an error if text is NULL. */
-void serve_json_text(struct exchange *x, const char *text, const char *type);
+/* A 200 with a list's text, which is taken; or an error if it is NULL. */
+void serve_list_text(struct exchange *x, char *text, const char *type);
+/* No list more fits into memory: 503. */
+void serve_no_room(struct exchange *x);
 
 /* body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);

@@ -1,11 +1,12 @@
 /* The tags of one list. Thread: one at a time. */
 #include "common/serve/tag_set.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #include "common/core/alloc.h"
 #include "common/core/buf.h"
+#include "common/core/budget.h"
+#include "common/core/json.h"
 #include "common/core/map.h"
 #include "common/oci/name.h"
 
@@ -22,7 +23,17 @@ static void forget(struct tag_set *s) {
 void tag_set_fini(struct tag_set *s) {
     forget(s);
     if (s->seen) map_free(s->seen);
+    budget_give(BUDGET_LISTS, s->charged);
     *s = (struct tag_set){0};
+}
+
+#define CHARGE_STEP (256 * KiB)
+
+static bool take_room(struct tag_set *s) {
+    if ((int64_t)s->bytes <= s->charged) return true;
+    if (!budget_take(BUDGET_LISTS, CHARGE_STEP)) return false;
+    s->charged += CHARGE_STEP;
+    return true;
 }
 
 int tag_set_add(struct tag_set *s, const char *tag, bool *added) {
@@ -32,6 +43,7 @@ int tag_set_add(struct tag_set *s, const char *tag, bool *added) {
     if (tag_check(tag, len) < 0 || map_get(s->seen, tag, len)) return 0;
     s->bytes += 2 * len + ENTRY_BYTES;
     if (s->bytes > TAG_SET_BYTES_MAX) return ERR_TOO_BIG;
+    if (!take_room(s)) return ERR_BUSY;
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 64;
         s->tags = xrealloc(s->tags, s->cap, sizeof(*s->tags));
@@ -43,19 +55,22 @@ int tag_set_add(struct tag_set *s, const char *tag, bool *added) {
 }
 
 int tag_set_read(struct tag_set *s, const char *page, size_t len, size_t *added) {
-    json_t *doc = json_loadb(page, len, 0, NULL), *list = json_object_get(doc, "tags"), *tag;
+    struct json_doc d;
+    *added = 0;
+    int r = json_open(&d, page, len, 0);
+    if (r < 0) return r;
+    json_t *doc = d.root, *list = json_object_get(doc, "tags"), *tag;
     /* Some leave out an empty list. An error document, or any other, has neither. */
     bool good = list ? json_is_array(list) || json_is_null(list) : json_is_string(json_object_get(doc, "name"));
-    int r = good ? 0 : ERR_INVALID;
+    r = good ? 0 : ERR_INVALID;
     size_t i;
-    *added = 0;
     json_array_foreach(list, i, tag) {
         const char *text = json_string_value(tag);
         bool fresh = false;
         if (text && r == 0) r = tag_set_add(s, text, &fresh);
         *added += fresh;
     }
-    json_decref(doc);
+    json_close(&d);
     return r;
 }
 

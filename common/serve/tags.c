@@ -7,12 +7,13 @@
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"
+#include "common/core/buf.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/serve/list_text.h"
 #include "common/serve/tag_set.h"
 #include "common/store/tag.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,9 +37,10 @@ struct tag_list {
     struct ask_answer *page;
     char query[2048]; /* of the next one */
     bool has_next, from_store;
+    bool no_room;        /* in our own memory */
     bool streams, begun; /* passed on as pages come; a tag has left */
     /* The answer, or the next piece of it; NULL: there is nothing to list. */
-    char *text;
+    struct list_text *text;
     char *last; /* the page ends with this one, and more follow; NULL: it is the last page */
     size_t page_max;
 };
@@ -47,7 +49,7 @@ static void list_free(struct tag_list *l) {
     atomic_fetch_sub_explicit(&l->registry->tag_lists, 1, memory_order_relaxed);
     tag_set_fini(&l->set);
     ask_answer_unref(l->page);
-    free(l->text);
+    list_text_free(l->text);
     free(l->last);
     free(l);
 }
@@ -60,16 +62,24 @@ static void write_page(struct tag_list *l) {
     const struct tag_set *s = &l->set;
     size_t i = 0;
     l->page_max = asked->n < 0 ? s->n : serve_page_size(asked);
-    json_t *list = json_array();
     while (asked->has_last && i < s->n && strcmp(s->tags[i], asked->last) <= 0)
         i++;
-    for (; i < s->n && json_array_size(list) < l->page_max; i++)
-        json_array_append_new(list, json_string(s->tags[i]));
+    struct buf b;
+    buf_init(&b, 2 * TAG_SET_BYTES_MAX);
+    /* Neither a name nor a tag holds a character that JSON would escape. */
+    int r = buf_printf(&b, "{\"name\":\"%s\",\"tags\":[", asked->path);
+    for (size_t first = i; i < s->n && i - first < l->page_max && r == 0; i++)
+        r = buf_printf(&b, "%s\"%s\"", i > first ? "," : "", s->tags[i]);
+    if (r == 0) r = buf_add_str(&b, "]}");
+    if (r < 0) out_of_memory(); /* the set is far smaller than the buffer may be */
     if (i > 0 && i < s->n) l->last = xstrdup(s->tags[i - 1]);
-    json_t *doc = json_pack("{s:s, s:o}", "name", asked->path, "tags", list);
-    l->text = json_dumps(doc, JSON_COMPACT);
-    json_decref(doc);
+    l->text = list_text_new(buf_steal(&b, NULL));
     tag_set_fini(&l->set);
+}
+
+static void no_room(struct tag_list *l) {
+    l->no_room = true;
+    fetch_end_set(&l->end, ERR_BUSY, "the memory for lists is in use (memory.lists, memory.json): try again");
 }
 
 /* One page into the list. */
@@ -78,7 +88,9 @@ static void read_page(struct tag_list *l) {
     const char *source = l->page->source;
     int r = tag_set_read(&l->set, l->page->body, l->page->body_len, &added);
     l->idle_pages = added > 0 ? 0 : l->idle_pages + 1;
-    if (r == ERR_TOO_BIG)
+    if (r == ERR_BUSY)
+        no_room(l);
+    else if (r == ERR_TOO_BIG)
         fetch_end_set(&l->end, ERR_UPSTREAM, "%s has more tags there than fit in %lld MiB", source,
                       (long long)(TAG_SET_BYTES_MAX / MiB));
     else if (r < 0)
@@ -93,9 +105,10 @@ static void run_page(struct work *w) {
     read_page(l);
     if (l->end.code == 0 && (l->streams || !l->has_next)) {
         tag_set_sort(&l->set);
-        if (l->streams)
-            l->text = tag_set_take(&l->set, !l->begun);
-        else
+        char *some = l->streams ? tag_set_take(&l->set, !l->begun) : NULL;
+        if (some)
+            l->text = list_text_new(some);
+        else if (!l->streams)
             write_page(l);
     }
     loop_post(l->loop, &l->back);
@@ -121,9 +134,13 @@ static void run_store(struct work *w) {
         char **some = NULL, last[TAG_MAX + 1];
         snprintf(last, sizeof(last), "%s", l->set.n ? l->set.tags[l->set.n - 1] : "");
         got = store_tags(store, l->x->repo_str, last, STORE_BATCH, &some);
-        if (add_stored(l, some, got) == 0) continue;
-        fetch_end_set(&l->end, ERR_TOO_BIG, "there are more tags than fit in %lld MiB",
-                      (long long)(TAG_SET_BYTES_MAX / MiB));
+        int r = add_stored(l, some, got);
+        if (r == 0) continue;
+        if (r == ERR_BUSY)
+            no_room(l);
+        else
+            fetch_end_set(&l->end, ERR_TOO_BIG, "there are more tags than fit in %lld MiB",
+                          (long long)(TAG_SET_BYTES_MAX / MiB));
         tag_set_fini(&l->set);
         break;
     }
@@ -159,7 +176,9 @@ static void reply(struct tag_list *l) {
     struct exchange *x = l->x;
     serve_common_headers(x);
     if (l->page_max > 0 && l->last) serve_link_after(x, "tags/list", l->page_max, l->last);
-    http_reply_ref(x->req, 200, "application/json", l->text, strlen(l->text), release, l);
+    size_t len;
+    const char *text = list_text_get(l->text, &len);
+    http_reply_ref(x->req, 200, "application/json", text, len, release, l);
 }
 
 static void fail_page(struct tag_list *l) {
@@ -169,7 +188,7 @@ static void fail_page(struct tag_list *l) {
 
 /* What is known here, if anything is, stands in for what could not be asked. */
 static void fall_back(struct tag_list *l) {
-    if (l->end.code == ERR_NOT_FOUND || l->end.code == ERR_DENIED || l->end.code == ERR_OUTDATED) {
+    if (l->end.code == ERR_NOT_FOUND || l->end.code == ERR_DENIED || l->end.code == ERR_OUTDATED || l->no_room) {
         fail_page(l);
         return;
     }
@@ -211,9 +230,10 @@ static void pass_on(struct tag_list *l) {
     }
     if (l->text) {
         l->begun = true; /* the next tag is behind a comma */
-        body_text(req, l->text);
+        size_t len;
+        const char *text = list_text_get(l->text, &len);
+        http_body_ref(req, text, len, list_text_free, l->text);
     }
-    free(l->text);
     l->text = NULL;
     if (l->has_next) {
         ask_page(l, l->query);

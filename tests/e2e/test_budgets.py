@@ -1,0 +1,64 @@
+"""Memory that clients or upstreams can fill is bounded by keys of the group memory: what does not fit is refused, and works again later."""
+
+import json
+
+from lab import images, raw
+from lab.base import MiB, wait_until
+from lab.faulty import Fault
+
+SUBJECT = "sha256:" + "ab" * 32
+
+
+def held(node, budget):
+    return node.metric("entrepot_memory_used_bytes", budget=budget)
+
+
+def peak(node, budget):
+    return node.metric("entrepot_memory_peak_bytes", budget=budget)
+
+
+def test_lists_that_clients_do_not_take_stay_within_their_budget(bench):
+    up = bench.faulty()
+    entry = {"mediaType": images.OCI_MANIFEST, "digest": SUBJECT, "size": 500, "annotations": {"a": "x" * 4000}}
+    body = json.dumps({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [entry] * 1550}).encode()
+    assert 6 * MiB < len(body) < 7 * MiB  # more than the kernel takes of an answer that nobody reads
+    up.always("/referrers/", Fault(status=200, body=body))
+    node = bench.central(("docker.io", up.url), settings={"memory.lists": 16 * MiB})
+    target = f"/v2/docker.io/library/app/referrers/{SUBJECT}"
+    clients = []
+    for n in (1, 2):
+        clients.append(raw.Wire(node.port, 60, receive_buffer=4096))
+        clients[-1].ask("GET", target)
+        wait_until(lambda: held(node, "lists") == n * (len(body) + 1), f"{n} lists in memory", 30)
+    reply = raw.ask(node.port, target)
+    assert reply.status == 503 and reply.headers["retry-after"] == "1" and b"memory.lists" in reply.body, reply
+    assert node.metric("entrepot_memory_refused_total", budget="lists") > 0
+    assert peak(node, "lists") <= 16 * MiB
+    assert "memory.lists" in node.command("status").stdout
+    for client in clients:
+        client.close()
+    wait_until(lambda: held(node, "lists") == 0, "the memory of all lists given back", 30)
+    assert raw.ask(node.port, target).body == body
+
+
+def test_a_list_that_would_take_far_more_memory_than_it_has_bytes_is_not_read(bench):
+    up = bench.faulty()
+    many = b"{}," * 2700000 + b"{}]}"
+    up.always("/referrers/", Fault(status=200, body=b'{"manifests":[' + many))
+    up.always("/tags/", Fault(status=200, body=b'{"tags":[' + many))
+    node = bench.central(("docker.io", up.url))
+    for target in (f"/v2/docker.io/library/app/referrers/{SUBJECT}", "/v2/docker.io/library/app/tags/list"):
+        assert raw.ask(node.port, target).status == 502
+    assert peak(node, "json") == 0
+
+
+def test_remembered_lists_go_when_their_time_is_over(bench):
+    up = bench.faulty()
+    tags = [f"t{i:05}" + "x" * 100 for i in range(10000)]
+    up.always("/tags/list", Fault(status=200, body=json.dumps({"name": "x", "tags": tags}).encode()))
+    node = bench.central(("docker.io", up.url), settings={"memory.lists": 32 * MiB})
+    for i in range(50):
+        reply = raw.ask(node.port, f"/v2/docker.io/library/r{i}/tags/list?n=1")
+        assert reply.status == 200 and reply.json()["tags"] == tags[:1], reply
+    assert peak(node, "lists") <= 32 * MiB
+    wait_until(lambda: held(node, "lists") == held(node, "answers") == 0, "nothing remembered any more", 30)
