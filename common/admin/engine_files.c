@@ -66,6 +66,11 @@ static const char *scheme(const struct client_facts *f) {
     return f->tls ? "https" : "http";
 }
 
+/* "[2001:db8::5]:5050" */
+static bool is_ipv6_literal(const struct client_facts *f) {
+    return f->host[0] == '[';
+}
+
 static bool is_default(const struct client_facts *f, const char *upstream) {
     return f->default_upstream && strcmp(f->default_upstream, upstream) == 0;
 }
@@ -128,8 +133,12 @@ static void hosts_toml(const struct client_facts *f, const char *host, const cha
     buf_init(&b, 0);
     char path[2 * CLIENT_HOST_MAX];
     snprintf(path, sizeof(path), "/etc/containerd/certs.d/%s/hosts.toml", host);
-    say(&b, "server = \"%s\"\n\n[host.\"%s://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", server, scheme(f),
-        f->host);
+    say(&b, "server = \"%s\"\n\n", server);
+    /* containerd ends a table's name at the first ], within quotes, too, and then refuses the whole file. */
+    if (is_ipv6_literal(f))
+        say(&b, "[host]\n  \"%s://%s\" = { capabilities = [\"pull\", \"resolve\"] }\n", scheme(f), f->host);
+    else
+        say(&b, "[host.\"%s://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", scheme(f), f->host);
     file_add(out, path, &b, "");
 }
 
@@ -207,9 +216,12 @@ static void k3s(const struct client_facts *f, struct client_files *out) {
 struct kind {
     const char *name;
     void (*fn)(const struct client_facts *f, struct client_files *out);
+    bool wants_name; /* an IPv6 address is no location in its files, and makes every pull fail */
 };
 static const struct kind kinds[] = {
-    {"docker", docker}, {"containerd", containerd}, {"podman", podman}, {"cri-o", crio}, {"k3s", k3s},
+    {"docker", docker, .wants_name = false}, {"containerd", containerd, .wants_name = false},
+    {"podman", podman, .wants_name = true},  {"cri-o", crio, .wants_name = true},
+    {"k3s", k3s, .wants_name = false},
 };
 
 int client_config_files(const char *kind, const struct client_facts *facts, struct client_files *out,
@@ -217,6 +229,11 @@ int client_config_files(const char *kind, const struct client_facts *facts, stru
     memset(out, 0, sizeof(*out));
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (strcmp(kinds[i].name, kind) != 0) continue;
+        if (kinds[i].wants_name && is_ipv6_literal(facts)) {
+            error_set(err, ERR_UNSUPPORTED, "%s takes no IPv6 address as a registry, and %s is one", kind, facts->host);
+            error_hint(err, "give this node a name that clients resolve: the key address, or --set address=NAME");
+            return ERR_UNSUPPORTED;
+        }
         kinds[i].fn(facts, out);
         return 0;
     }

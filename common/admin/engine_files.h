@@ -40,7 +40,8 @@ struct client_files {
     size_t n;
     char *note; /* about all of them; maybe NULL */
 };
-/* ERR_NOT_FOUND: a kind that is not known; *err names those that are. */
+/* ERR_NOT_FOUND: a kind that is not known; *err names those that are. ERR_UNSUPPORTED: the engine cannot be pointed at
+ * such an address. */
 int client_config_files(const char *kind, const struct client_facts *facts, struct client_files *out,
                         struct error *err) must_check;
 void client_files_fini(struct client_files *f);

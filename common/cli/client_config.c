@@ -56,16 +56,23 @@ static json_t *files_json(const struct client_files *files) {
     return doc;
 }
 
+/* JSON has no comments: what is said about it goes to standard error, so that the file can be made by `> FILE`. */
+static FILE *notes_of(const struct client_files *files) {
+    return files->n && files->items[0].content[0] == '{' ? stderr : stdout;
+}
+
 static void print_files(const struct client_files *files) {
+    FILE *notes = notes_of(files);
     for (size_t i = 0; i < files->n; i++) {
         const struct client_file *f = &files->items[i];
-        printf("%s# %s\n", i ? "\n" : "", f->path);
-        if (*f->note) printf("# %s\n", f->note);
+        fprintf(notes, "%s# %s\n", i ? "\n" : "", f->path);
+        if (*f->note) fprintf(notes, "# %s\n", f->note);
         fputs(f->content, stdout);
+        fflush(stdout);
     }
     for (const char *s = files->note; s && *s;) {
         size_t len = strcspn(s, "\n");
-        printf("%s# %.*s\n", s == files->note ? "\n" : "", (int)len, s);
+        fprintf(notes, "%s# %.*s\n", s == files->note ? "\n" : "", (int)len, s);
         s += len + (s[len] == '\n');
     }
 }
@@ -91,9 +98,10 @@ static int run_client_config(const struct command_context *ctx) {
     facts.n_upstreams = upstreams.n;
     facts.default_upstream = upstreams.default_upstream;
     int exit_status = EXIT_DONE;
-    if (client_config_files(ctx->argv[0], &facts, &files, &err) < 0) {
+    int r = client_config_files(ctx->argv[0], &facts, &files, &err);
+    if (r < 0) {
         print_failure(ctx, &err);
-        exit_status = EXIT_USAGE;
+        exit_status = r == ERR_NOT_FOUND ? EXIT_USAGE : EXIT_FAILED;
     } else if (ctx->json) {
         exit_status = print_json(files_json(&files));
     } else {
@@ -108,6 +116,7 @@ static const char *const words[] = {"docker", "containerd", "podman", "cri-o", "
 
 static const struct command_example examples[] = {
     {"client-config containerd", "the files that make containerd pull through this node"},
+    {"client-config docker > /etc/docker/daemon.json", "make dockerd's file, where there is none yet"},
 };
 
 const struct command command_client_config = {

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lab import images, pki, raw
-from lab.base import HOST, MiB, run, wait_until
+from lab.base import HOST, MiB, free_port, run, wait_until
 from lab.faulty import Fault
 from lab.nodes import SANITIZERS
 
@@ -548,7 +548,10 @@ def files(node, kind):
 
 def test_client_config_prints_paths_and_contents_for_people(node):
     for kind in ("docker", "containerd", "podman", "cri-o", "k3s"):
-        said = node.command("client-config", kind).stdout
+        done = node.command("client-config", kind)
+        said = done.stdout + done.stderr
+        if kind == "docker":
+            assert json.loads(done.stdout) == json.loads(next(iter(files(node, kind).values())))
         for path, content in files(node, kind).items():
             assert path in said, (kind, path)
             for line in content.splitlines():
@@ -580,6 +583,23 @@ def test_containerd_is_configured_by_what_client_config_prints(bench, chain):
     ctr.pull("second.test/team/tool:v1")
     ctr.matches(images.small("commands"))
     ctr.matches(images.small("tool"))
+
+
+def test_an_edge_with_an_ipv6_address_is_written_as_each_engine_takes_it(bench, chain):
+    port = free_port()
+    edge = bench.edge(chain.central.fleet, settings={"registry.listen": f"[::1]:{port}", "address": "::1"}, start=False)
+    edge.spawn()
+    wait_until(edge.ready, "the edge is ready")
+    ctr = bench.containerd()
+    for path, content in files(edge, "containerd").items():
+        if path.endswith("hosts.toml"):
+            assert "[::1]" in content
+            ctr.hosts(path.split("/")[-2], text=content.replace("https://registry-1.docker.io", "http://127.0.0.1:1"))
+    ctr.pull("docker.io/library/app:v1")
+    ctr.matches(images.small("commands"))
+    for kind in ("podman", "cri-o"):
+        done = edge.command("client-config", kind, check=False)
+        assert done.returncode == 1 and not done.stdout and "address=NAME" in done.stderr, done
 
 
 @pytest.mark.parametrize("kind", ["podman", "cri-o"])
