@@ -101,7 +101,7 @@ def test_folders_that_root_makes_above_the_data_let_the_service_pass(bench):
     """A try as root (`make run`) makes /var/lib/entrepot; the service, which is not root, then has its folder in it."""
     edge = bench.edge(1, start=False)
     edge.settings["data"] = edge.data = bench.place("lib") / "entrepot" / "edge"
-    edge.start()
+    edge.start_not_ready()
     assert [oct(p.stat().st_mode & 0o777) for p in (edge.data, *list(edge.data.parents)[:2])] == ["0o700", "0o755", "0o755"]
 
 
