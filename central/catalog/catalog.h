@@ -9,6 +9,7 @@
 #include "common/core/workpool.h"
 #include "common/oci/manifest.h"
 #include "common/oci/name.h"
+#include "common/oci/tag_facts.h"
 
 struct catalog;
 
@@ -33,14 +34,8 @@ void catalog_learn_blob(struct catalog *c, const struct digest *d, int64_t size,
 /* m: as parsed from the verified bytes. */
 void catalog_learn_manifest(struct catalog *c, const struct digest *d, const char *media_type, int64_t size,
                             const struct manifest *m);
-struct catalog_tag {
-    struct digest digest;
-    int64_t size; /* -1 unknown */
-    char media_type[MEDIA_TYPE_MAX + 1];
-    int64_t checked_at; /* seconds since the epoch; a later check alone is no change and is not logged */
-    bool deleted;       /* gone upstream, still served */
-};
-void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct catalog_tag *t);
+/* A later check alone is no change and is not logged. */
+void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct tag_facts *t);
 /* Evicted: its size and children stay known. */
 void catalog_blob_lost(struct catalog *c, const struct digest *d);
 /* What learns all that comes through the door, until content_leave(…, c). */
@@ -68,7 +63,7 @@ void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, siz
 /* Every tag, as (repository, tag, record), in order. Blocks on the disk. 0, ERR_CORRUPT or ERR_INTERNAL: some were left
  * out. */
 int catalog_each_tag(struct catalog *c,
-                     void (*fn)(const char *repo, const char *tag, const struct catalog_tag *t, void *arg),
+                     void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg),
                      void *arg) must_check;
 
 /* catalog_lookup from a loop: set all but the last two, submit, and done is called on the loop. The facts stay the

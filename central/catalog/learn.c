@@ -61,7 +61,7 @@ struct fact {
     struct manifest manifest;
     struct repo_name repo;
     char tag[TAG_MAX + 1];
-    struct catalog_tag tag_record;
+    struct tag_facts facts; /* of the tag */
 };
 
 void write_stmts_free(struct write_stmts *s) {
@@ -207,7 +207,7 @@ static int apply_manifest(struct fact *f, sqlite3 *db) {
 }
 
 /* True if the row on which st stands says the same as the fact. */
-static bool same_tag(sqlite3_stmt *st, const struct catalog_tag *t) {
+static bool same_tag(sqlite3_stmt *st, const struct tag_facts *t) {
     const char *type = (const char *)sqlite3_column_text(st, 2);
     struct digest was;
     return db_column_digest(st, 0, &was) && digest_eq(&was, &t->digest) && sqlite3_column_int64(st, 1) == t->size &&
@@ -215,18 +215,17 @@ static bool same_tag(sqlite3_stmt *st, const struct catalog_tag *t) {
 }
 
 static int log_tag(struct fact *f, sqlite3 *db, const char *repo) {
-    const struct catalog_tag *t = &f->tag_record;
+    const struct tag_facts *t = &f->facts;
     char key[REPO_STR_MAX + 1 + TAG_MAX];
     int key_len = snprintf(key, sizeof(key), "%s:%s", repo, f->tag);
-    struct wire_tag tag = {.repo = f->repo, .digest = t->digest, .size = t->size, .deleted = t->deleted};
+    struct wire_tag tag = {.repo = f->repo, .facts = *t};
     memcpy(tag.tag, f->tag, sizeof(tag.tag));
-    memcpy(tag.media_type, t->media_type, sizeof(tag.media_type));
     struct wire_answer state = {.status = WIRE_KNOWN, .tag = &tag};
     return log_change(f, db, key, key_len, &state);
 }
 
 static int apply_tag(struct fact *f, sqlite3 *db) {
-    const struct catalog_tag *t = &f->tag_record;
+    const struct tag_facts *t = &f->facts;
     char repo[REPO_STR_MAX];
     repo_name_str(&f->repo, repo);
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_GET_TAG);
@@ -342,13 +341,13 @@ void catalog_learn_manifest(struct catalog *c, const struct digest *d, const cha
     writer_submit(c->writer, &f->job);
 }
 
-void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct catalog_tag *t) {
+void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct tag_facts *t) {
     if (!digest_len(t->digest.alg)) return;
     struct fact *f = fact_new(c, CHANGE_TAG, NULL, 0);
     if (!f) return;
     f->repo = *repo;
     snprintf(f->tag, sizeof(f->tag), "%s", tag);
-    f->tag_record = *t;
+    f->facts = *t;
     writer_submit(c->writer, &f->job);
 }
 

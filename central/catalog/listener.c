@@ -1,8 +1,6 @@
 /* What the door (content/content.h) tells, as facts of the catalogue. Thread: any. */
 #include "central/catalog/catalog.h"
 
-#include <stdio.h>
-
 static void learned(const struct content_news *n, void *arg) {
     struct catalog *c = arg;
     for (size_t i = 0; i < n->n_blobs; i++) {
@@ -10,12 +8,7 @@ static void learned(const struct content_news *n, void *arg) {
         catalog_learn_blob(c, &b->digest, b->size, true, b->proofs, b->n_proofs * digest_len(b->digest.alg));
         if (b->doc) catalog_learn_manifest(c, &b->digest, b->media_type, b->size, b->doc);
     }
-    if (!n->tag) return;
-    const struct tag_record *rec = n->tag_record;
-    struct catalog_tag t = {
-        .digest = rec->digest, .size = rec->size, .checked_at = rec->checked_at, .deleted = rec->deleted};
-    snprintf(t.media_type, sizeof(t.media_type), "%s", rec->media_type);
-    catalog_learn_tag(c, n->repo, n->tag, &t);
+    if (n->tag) catalog_learn_tag(c, n->repo, n->tag, n->facts);
 }
 
 /* That it is held was learned with its bytes. */

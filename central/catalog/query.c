@@ -203,15 +203,15 @@ void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, siz
 }
 
 int catalog_each_tag(struct catalog *c,
-                     void (*fn)(const char *repo, const char *tag, const struct catalog_tag *t, void *arg), void *arg) {
+                     void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg), void *arg) {
     struct reader *r = take_reader(c);
     sqlite3_stmt *st = r->st[READ_TAGS];
     int rc;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *repo = (const char *)sqlite3_column_text(st, 0), *tag = (const char *)sqlite3_column_text(st, 1);
-        struct catalog_tag t = {.size = sqlite3_column_int64(st, 3),
-                                .checked_at = sqlite3_column_int64(st, 5),
-                                .deleted = sqlite3_column_int(st, 6) != 0};
+        struct tag_facts t = {.size = sqlite3_column_int64(st, 3),
+                              .checked_at = sqlite3_column_int64(st, 5),
+                              .deleted = sqlite3_column_int(st, 6) != 0};
         column_string(st, 4, t.media_type, sizeof(t.media_type));
         if (repo && tag && db_column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
     }

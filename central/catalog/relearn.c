@@ -70,9 +70,9 @@ static void read_manifest(struct relearn *r, const struct digest *d) {
 }
 
 static void learn_tag(struct relearn *r, const struct repo_name *repo, const char *repo_str, const char *tag) {
-    struct tag_record rec;
+    struct tag_facts rec;
     if (!store_tag_get(r->store, repo_str, tag, &rec)) return;
-    learn(r, &(struct content_news){.repo = repo, .tag = tag, .tag_record = &rec}, 0);
+    learn(r, &(struct content_news){.repo = repo, .tag = tag, .facts = &rec}, 0);
 }
 
 static bool compare_repo(const char *name, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {

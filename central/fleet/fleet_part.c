@@ -6,7 +6,6 @@
 #include "central/fleet/watch.h"
 #include "central/names/names_part.h"
 #include "common/core/alloc.h"
-#include "common/core/clock.h"
 #include "common/core/digest.h"
 #include "common/wire/wire.h"
 
@@ -26,19 +25,10 @@ struct tag_question {
 
 static void on_tag(const struct tag_answer *a, void *arg) {
     struct tag_question *q = arg;
-    int64_t age = clock_wall_s() - a->record.checked_at;
-    struct lookup_tag found = {
-        .code = a->code,
-        .message = a->end.msg[0] ? a->end.msg : NULL,
-        .retry_after_s = a->end.retry_after_s,
-        .digest = a->record.digest,
-        .size = a->record.size,
-        .media_type = a->record.media_type,
-        .age_s = age > 0 ? age : 0,
-        .stale = a->stale,
-        .deleted = a->record.deleted,
-        .warning = a->warning[0] ? a->warning : NULL,
-    };
+    const struct lookup_tag found = {.code = a->code,
+                                     .message = a->end.msg[0] ? a->end.msg : NULL,
+                                     .retry_after_s = a->end.retry_after_s,
+                                     .facts = &a->facts};
     q->done(q->done_arg, &found);
     free(q);
 }

@@ -6,6 +6,7 @@
 #include "central/fleet/lookup.h"
 
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 #include "common/core/loop.h"
 
 #include <assert.h>
@@ -132,7 +133,8 @@ static void fill_answer(struct slot *s, struct catalog_fact *f) {
     if (f->code == 0) {
         s->answer->status = WIRE_KNOWN;
         fill_known(s->answer, f);
-        if (tag && (f->held || s->answer->tag->size < 0)) s->answer->tag->size = f->size; /* a HEAD may err */
+        if (tag && (f->held || s->answer->tag->facts.size < 0))
+            s->answer->tag->facts.size = f->size; /* a HEAD may err */
     } else if (tag) {
         return;
     } else if (f->code == ERR_NOT_FOUND) {
@@ -222,16 +224,11 @@ static void tag_found(void *arg, const struct lookup_tag *found) {
     a->retry_after_s = found->retry_after_s > 0 ? found->retry_after_s : 0;
     if (found->code == 0) {
         a->tag = new_zero(sizeof(*a->tag));
-        *a->tag = (struct wire_tag){.repo = s->query->repo,
-                                    .digest = found->digest,
-                                    .size = found->size,
-                                    .age_s = found->age_s,
-                                    .stale = found->stale,
-                                    .deleted = found->deleted};
+        int64_t age = clock_wall_s() - found->facts->checked_at;
+        *a->tag = (struct wire_tag){.repo = s->query->repo, .age_s = age > 0 ? age : 0, .facts = *found->facts};
         memcpy(a->tag->tag, s->query->tag, sizeof(a->tag->tag));
-        media_type_clean(found->media_type, a->tag->media_type);
-        if (found->warning) snprintf(a->tag->warning, sizeof(a->tag->warning), "%s", found->warning);
-        b->facts[s - b->slots].digest = found->digest;
+        media_type_clean(found->facts->media_type, a->tag->facts.media_type);
+        b->facts[s - b->slots].digest = found->facts->digest;
     }
     one_less(b);
 }

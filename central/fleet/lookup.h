@@ -16,12 +16,7 @@ struct lookup_tag {
     int code;            /* 0; else ERR_NOT_FOUND, DENIED, RATE_LIMITED, INVALID, or anything for "not now" */
     const char *message; /* for a person; may be NULL */
     int64_t retry_after_s;
-    struct digest digest;   /* these when code is 0 */
-    int64_t size;           /* -1 unknown */
-    const char *media_type; /* may be NULL */
-    int64_t age_s;
-    bool stale, deleted;
-    const char *warning; /* may be NULL */
+    const struct tag_facts *facts; /* when code is 0 */
 };
 
 struct lookup_config {

@@ -71,7 +71,7 @@ static void load_blob(const struct digest *d, int64_t size, void *arg) {
     note_blob(arg, d, size);
 }
 
-static void load_tag(const char *repo, const char *tag, const struct hosted_tag *t, void *arg) {
+static void load_tag(const char *repo, const char *tag, const struct tag_facts *t, void *arg) {
     (void)t;
     note_tag(arg, repo, tag);
 }
@@ -317,7 +317,7 @@ int hosted_find(struct hosted *h, const char *repo, const struct digest *d, stru
 }
 
 int hosted_each_tag(struct hosted *h,
-                    void (*fn)(const char *repo, const char *tag, const struct hosted_tag *t, void *arg), void *arg,
+                    void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg), void *arg,
                     struct error *err) {
     pthread_mutex_lock(&h->db_lock);
     int r = hosted_db_each_tag(&h->db, fn, arg, err);
@@ -337,7 +337,7 @@ int hosted_each_place(struct hosted *h,
 /* --- writing --- */
 
 static int put_all(struct hosted *h, const char *repo, const struct hosted_blob *blobs, size_t n, const char *tag,
-                   const struct hosted_tag *t, struct error *err) {
+                   const struct tag_facts *t, struct error *err) {
     int r = h->in_batch ? 0 : hosted_db_exec(&h->db, "BEGIN IMMEDIATE", err);
     if (r < 0) return r;
     for (size_t i = 0; i < n && r == 0; i++)
@@ -350,7 +350,7 @@ static int put_all(struct hosted *h, const char *repo, const struct hosted_blob 
 }
 
 int hosted_add(struct hosted *h, const char *repo, const struct hosted_blob *blobs, size_t n, const char *tag,
-               const struct hosted_tag *t, struct error *err) {
+               const struct tag_facts *t, struct error *err) {
     pthread_mutex_lock(&h->db_lock);
     int r = put_all(h, repo, blobs, n, tag, t, err);
     /* In a batch memory goes ahead: what could not be written must stay for this process's life, too. */

@@ -9,6 +9,7 @@
 
 #include "common/oci/manifest.h"
 #include "common/oci/name.h"
+#include "common/oci/tag_facts.h"
 #include "common/store/store.h"
 
 struct hosted;
@@ -19,11 +20,6 @@ struct hosted *hosted_of(const struct store *s);
 
 /* --- what is in it --- */
 
-struct hosted_tag {
-    struct digest digest;
-    int64_t size, set_at; /* of the manifest, -1: unknown; seconds since the epoch */
-    char media_type[MEDIA_TYPE_MAX + 1];
-};
 /* size -1: not known, since its bytes were missing when it was taken over from an older record. */
 struct hosted_blob {
     struct digest digest;
@@ -43,7 +39,7 @@ int hosted_find(struct hosted *h, const char *repo, const struct digest *d, stru
 void hosted_repos_free(char **repos);
 /* fn may not call the record. */
 int hosted_each_tag(struct hosted *h,
-                    void (*fn)(const char *repo, const char *tag, const struct hosted_tag *t, void *arg), void *arg,
+                    void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg), void *arg,
                     struct error *err) must_check;
 bool hosted_has_tag(struct hosted *h, const char *repo, const char *tag);
 /* Any thread, without waiting for a disk; fn may not call the record. */
@@ -68,7 +64,7 @@ void hosted_forgo(struct hosted *h, const struct digest *d);
 /* Adds blobs to a repository ("": to none that is known), and its tag (NULL: none), all or nothing; safe from a power
  * cut when it returns 0. Else nothing has changed, and err says why. */
 int hosted_add(struct hosted *h, const char *repo, const struct hosted_blob *blobs, size_t n, const char *tag,
-               const struct hosted_tag *t, struct error *err) must_check;
+               const struct tag_facts *t, struct error *err) must_check;
 /* Between these two, additions by this thread become safe together, at the end; nobody else may add meanwhile. If the
  * end fails they are in memory only. */
 int hosted_batch_begin(struct hosted *h, struct error *err) must_check;

@@ -148,13 +148,13 @@ static void copy_text(char *out, size_t cap, const unsigned char *text) {
 }
 
 int hosted_db_each_tag(struct hosted_db *b,
-                       void (*fn)(const char *repo, const char *tag, const struct hosted_tag *t, void *arg), void *arg,
+                       void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg), void *arg,
                        struct error *err) {
     sqlite3_stmt *st = statement(b, HOSTED_EACH_TAG);
     int rc = st ? SQLITE_ROW : SQLITE_ERROR, bad = 0;
     while (st && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *repo = (const char *)sqlite3_column_text(st, 0), *tag = (const char *)sqlite3_column_text(st, 1);
-        struct hosted_tag t = {.size = sqlite3_column_int64(st, 3), .set_at = sqlite3_column_int64(st, 5)};
+        struct tag_facts t = {.size = sqlite3_column_int64(st, 3), .checked_at = sqlite3_column_int64(st, 5)};
         copy_text(t.media_type, sizeof(t.media_type), sqlite3_column_text(st, 4));
         if (repo && tag && db_column_digest(st, 2, &t.digest))
             fn(repo, tag, &t, arg);
@@ -300,7 +300,7 @@ int hosted_db_put(struct hosted_db *b, const char *repo, const struct hosted_blo
     return r < 0 ? r : put_children(b, blob, err);
 }
 
-int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, const struct hosted_tag *t,
+int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, const struct tag_facts *t,
                       struct error *err) {
     sqlite3_stmt *st = statement(b, HOSTED_PUT_TAG);
     int r = st ? put_repo(b, repo, err) : says(b, "writing", err);
@@ -310,7 +310,7 @@ int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, co
     db_bind_digest(st, 3, &t->digest);
     sqlite3_bind_int64(st, 4, t->size);
     sqlite3_bind_text(st, 5, t->media_type, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(st, 6, t->set_at);
+    sqlite3_bind_int64(st, 6, t->checked_at);
     return run(b, st, err);
 }
 
@@ -339,7 +339,7 @@ static void salvage_blobs(struct hosted_db *to, struct hosted_db *from) {
     sqlite3_finalize(st);
 }
 
-static void salvage_tag(const char *repo, const char *tag, const struct hosted_tag *t, void *arg) {
+static void salvage_tag(const char *repo, const char *tag, const struct tag_facts *t, void *arg) {
     int r = hosted_db_put_tag(arg, repo, tag, t, NULL);
     (void)r; /* what could not be taken is looked for in index and catalogue */
 }

@@ -35,18 +35,18 @@ bool hosted_db_is_complete(struct hosted_db *b);
 /* Every blob and every tag; a row that makes no sense is ERR_CORRUPT, but for a salvage, which leaves it out. */
 struct hosted_loader {
     void (*blob)(const struct digest *d, int64_t size, void *arg);
-    void (*tag)(const char *repo, const char *tag, const struct hosted_tag *t, void *arg);
+    void (*tag)(const char *repo, const char *tag, const struct tag_facts *t, void *arg);
     void *arg;
 };
 int hosted_db_load(struct hosted_db *b, const struct hosted_loader *l, struct error *err) must_check;
 /* Inside a transaction of the caller's. */
 int hosted_db_put(struct hosted_db *b, const char *repo, const struct hosted_blob *blob, struct error *err) must_check;
-int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, const struct hosted_tag *t,
+int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, const struct tag_facts *t,
                       struct error *err) must_check;
 int hosted_db_find(struct hosted_db *b, const struct digest *d, struct hosted_blob *out, char ***repos,
                    struct error *err) must_check;
 int hosted_db_each_tag(struct hosted_db *b,
-                       void (*fn)(const char *repo, const char *tag, const struct hosted_tag *t, void *arg), void *arg,
+                       void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg), void *arg,
                        struct error *err) must_check;
 int hosted_db_each_place(struct hosted_db *b,
                          void (*fn)(const struct digest *d, int64_t size, bool manifest, const char *repo, void *arg),

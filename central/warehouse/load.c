@@ -252,7 +252,7 @@ static int target_of(struct load *l, const char *ref, struct reference *tag, str
 /* The whole image at once: from here on it is hosted. */
 static int host(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type,
                 struct error *err) {
-    struct tag_record rec = {.digest = *d, .checked_at = clock_wall_s(), .size = size};
+    struct tag_facts rec = {.digest = *d, .checked_at = clock_wall_s(), .size = size};
     snprintf(rec.media_type, sizeof(rec.media_type), "%s", media_type);
     _cleanup_(freep) struct content_blob *blobs = xcalloc(l->n_all, sizeof(*blobs));
     for (size_t i = 0; i < l->n_all; i++) {
@@ -264,8 +264,7 @@ static int host(struct load *l, const char *tag, const struct digest *d, int64_t
                                          .media_type = b->is_manifest ? b->doc.media_type : NULL,
                                          .doc = b->is_manifest ? &b->doc : NULL};
     }
-    const struct content_news news = {
-        .repo = &l->repo, .blobs = blobs, .n_blobs = l->n_all, .tag = tag, .tag_record = &rec};
+    const struct content_news news = {.repo = &l->repo, .blobs = blobs, .n_blobs = l->n_all, .tag = tag, .facts = &rec};
     return content_host(l->target->content, &news, err);
 }
 

@@ -17,16 +17,10 @@ static void describe(struct hosted_blob *out, const struct content_blob *b) {
 
 static int add(const struct content_news *n, struct error *err, void *arg) {
     char repo[REPO_STR_MAX];
-    struct hosted_tag t = {0};
     struct hosted_blob *blobs = xcalloc(n->n_blobs + 1, sizeof(*blobs));
     for (size_t i = 0; i < n->n_blobs; i++)
         describe(&blobs[i], &n->blobs[i]);
-    if (n->tag) {
-        t = (struct hosted_tag){
-            .digest = n->tag_record->digest, .size = n->tag_record->size, .set_at = n->tag_record->checked_at};
-        snprintf(t.media_type, sizeof(t.media_type), "%s", n->tag_record->media_type);
-    }
-    int r = hosted_add(arg, repo_name_str(n->repo, repo), blobs, n->n_blobs, n->tag, n->tag ? &t : NULL, err);
+    int r = hosted_add(arg, repo_name_str(n->repo, repo), blobs, n->n_blobs, n->tag, n->facts, err);
     for (size_t i = 0; i < n->n_blobs; i++)
         hosted_blob_fini(&blobs[i]);
     free(blobs);

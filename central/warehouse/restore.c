@@ -152,14 +152,13 @@ struct telling {
     const char *repo;
 };
 
-static void tell_tag(const char *repo, const char *tag, const struct hosted_tag *t, void *arg) {
+static void tell_tag(const char *repo, const char *tag, const struct tag_facts *t, void *arg) {
     struct telling *w = arg;
-    struct tag_record rec, now = {.digest = t->digest, .checked_at = t->set_at, .size = t->size};
+    struct tag_facts rec;
     if (!hosted_is_repo(w->rules, repo)) return; /* it is, again, when the pattern is back */
-    snprintf(now.media_type, sizeof(now.media_type), "%s", t->media_type);
-    bool same = store_tag_get(w->store, repo, tag, &rec) && digest_eq(&rec.digest, &now.digest) && !rec.deleted &&
-                rec.size == now.size;
-    if (!same) store_tag_set(w->store, repo, tag, &now);
+    bool same = store_tag_get(w->store, repo, tag, &rec) && digest_eq(&rec.digest, &t->digest) && !rec.deleted &&
+                rec.size == t->size;
+    if (!same) store_tag_set(w->store, repo, tag, t);
 }
 
 static bool add_repo(const char *name, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
@@ -172,7 +171,7 @@ static void drop_unrecorded(const struct telling *w, const char *repo) {
     char last[TAG_MAX + 1] = "", digest[DIGEST_STR_MAX];
     for (size_t n = TAGS_BATCH; n == TAGS_BATCH;) {
         char **some = NULL;
-        struct tag_record rec;
+        struct tag_facts rec;
         n = store_tags(w->store, repo, last, TAGS_BATCH, &some);
         for (size_t i = 0; i < n; i++) {
             if (i + 1 == n) snprintf(last, sizeof(last), "%s", some[i]);

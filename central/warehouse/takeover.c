@@ -40,7 +40,7 @@ static void fail(struct walk *w, int code, const struct error *err) {
     w->err = *err;
 }
 
-static void add(struct walk *w, const struct hosted_blob *b, const char *tag, const struct hosted_tag *t) {
+static void add(struct walk *w, const struct hosted_blob *b, const char *tag, const struct tag_facts *t) {
     struct error err = {0};
     int r = hosted_add(w->t->record, w->repo, b, b ? 1 : 0, tag, t, &err);
     if (r < 0) fail(w, r, &err);
@@ -107,7 +107,7 @@ static void take_manifest(struct walk *w, const struct digest *d, const char *me
     manifest_fini(&m);
 }
 
-static void take_tag(struct walk *w, const char *repo, const char *tag, const struct hosted_tag *t) {
+static void take_tag(struct walk *w, const char *repo, const char *tag, const struct tag_facts *t) {
     w->repo = repo;
     w->tags++;
     w->seen = map_new(NULL);
@@ -134,11 +134,9 @@ static bool is_hosted_tag(const struct walk *w, const char *repo, const struct d
 }
 
 static void take_store_tag(struct walk *w, const char *repo, const char *tag) {
-    struct tag_record rec;
+    struct tag_facts rec;
     if (!store_tag_get(w->t->store, repo, tag, &rec) || !is_hosted_tag(w, repo, &rec.digest)) return;
-    struct hosted_tag t = {.digest = rec.digest, .size = rec.size, .set_at = rec.checked_at};
-    snprintf(t.media_type, sizeof(t.media_type), "%s", rec.media_type);
-    take_tag(w, repo, tag, &t);
+    take_tag(w, repo, tag, &rec);
 }
 
 static bool add_repo(const char *name, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
@@ -161,14 +159,12 @@ static void take_store_tags(struct walk *w, const char *repo) {
 }
 
 /* What the record still had, or the index told, is at least as new. */
-static void take_catalog_tag(const char *repo, const char *tag, const struct catalog_tag *c, void *arg) {
+static void take_catalog_tag(const char *repo, const char *tag, const struct tag_facts *c, void *arg) {
     struct walk *w = arg;
-    struct tag_record rec;
+    struct tag_facts rec;
     if (hosted_has_tag(w->t->record, repo, tag) || !is_hosted_tag(w, repo, &c->digest)) return;
     if (store_tag_get(w->t->store, repo, tag, &rec)) return;
-    struct hosted_tag t = {.digest = c->digest, .size = c->size, .set_at = c->checked_at};
-    snprintf(t.media_type, sizeof(t.media_type), "%s", c->media_type);
-    take_tag(w, repo, tag, &t);
+    take_tag(w, repo, tag, c);
 }
 
 /* --- flagged blobs --- */

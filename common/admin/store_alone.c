@@ -56,7 +56,7 @@ static bool repo_visit(const char *repo, int64_t tags, int64_t manifests, int64_
     return json_array_size(list) < LIST_MAX;
 }
 
-static bool tag_visit(const char *tag, const struct tag_record *rec, bool complete, void *arg) {
+static bool tag_visit(const char *tag, const struct tag_facts *rec, bool complete, void *arg) {
     json_t *list = arg;
     char digest[DIGEST_STR_MAX];
     json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:b}", "tag", tag, "digest",

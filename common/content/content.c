@@ -57,7 +57,7 @@ static void tell_store(struct content *c, const struct content_news *n, bool hos
     char repo[REPO_STR_MAX];
     for (size_t i = 0; hosted && i < n->n_blobs; i++)
         store_set_hosted(c->store, &n->blobs[i].digest, true);
-    if (n->tag) store_tag_set(c->store, repo_name_str(n->repo, repo), n->tag, n->tag_record);
+    if (n->tag) store_tag_set(c->store, repo_name_str(n->repo, repo), n->tag, n->facts);
 }
 
 static void tell_listeners(struct content *c, const struct content_news *n) {

@@ -37,9 +37,9 @@ struct content_news {
     const struct repo_name *repo; /* it was learned of there; NULL: not known, and then there is no tag */
     const struct content_blob *blobs;
     size_t n_blobs;
-    const char *tag; /* of repo; NULL: none */
-    const struct tag_record *tag_record;
-    bool stored; /* the store knows all of it already: step 2 is not needed */
+    const char *tag;               /* of repo; NULL: none */
+    const struct tag_facts *facts; /* of the tag */
+    bool stored;                   /* the store knows all of it already: step 2 is not needed */
 };
 
 /* Nothing that is learned has to be kept by a listener: it cannot refuse, and does not hold others up. Each function

@@ -261,6 +261,8 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     a->filters = h->filters ? strdup(h->filters) : NULL;
     a->link = h->link ? strdup(h->link) : NULL;
     a->warning = h->warning ? strdup(h->warning) : NULL;
+    a->has_tag = h->tag != NULL;
+    if (h->tag) a->tag = *h->tag;
     a->source = fetch->source->name;
 }
 

@@ -20,6 +20,8 @@ struct ask_answer {
     bool has_digest;
     struct digest digest;
     char *link, *warning, *filters; /* NULL if none */
+    bool has_tag;                   /* the source told what it knows of the tag */
+    struct tag_facts tag;
     int64_t age_s;
     char *body;
     size_t body_len;

@@ -50,14 +50,14 @@ static void tell(struct tag_check *c) {
 /* What is known stands in for what could not be asked, if it is not too old. */
 static bool answer_stale(struct tag_check *c, const char *why) {
     struct registry *g = c->registry;
-    int64_t age = clock_wall_s() - c->answer.record.checked_at;
+    int64_t age = clock_wall_s() - c->answer.facts.checked_at;
     if (!c->known || age > g->cfg.stale_for_s) return false;
     if (age < 0) age = 0;
     c->answer.code = 0;
-    c->answer.stale = true;
+    c->answer.facts.stale = true;
     /* That it was deleted is still the most that is known of it. */
-    snprintf(c->answer.warning, sizeof(c->answer.warning), "%s: %.150s; last checked %lld s ago",
-             c->answer.record.deleted ? "deleted: its source no longer has this tag; stale" : "stale", why,
+    snprintf(c->answer.facts.warning, sizeof(c->answer.facts.warning), "%s: %.150s; last checked %lld s ago",
+             c->answer.facts.deleted ? "deleted: its source no longer has this tag; stale" : "stale", why,
              (long long)age);
     atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
     return true;
@@ -66,7 +66,7 @@ static bool answer_stale(struct tag_check *c, const char *why) {
 /* Why not even what is known is served. */
 static void say_too_old(struct tag_check *c) {
     char why[sizeof(c->answer.end.msg)];
-    int64_t age = clock_wall_s() - c->answer.record.checked_at;
+    int64_t age = clock_wall_s() - c->answer.facts.checked_at;
     if (!c->known || age <= c->registry->cfg.stale_for_s) return;
     memcpy(why, c->answer.end.msg, sizeof(why));
     snprintf(c->answer.end.msg, sizeof(c->answer.end.msg),
@@ -85,9 +85,9 @@ static bool is_held(const struct registry *g, const struct digest *d, const stru
     return scope && store_lookup_in(g->cfg.store, d, scope, &info) && info.media_type;
 }
 
-static void take_over(struct registry *g, const struct repo_name *repo, const char *tag, const struct tag_record *rec) {
+static void take_over(struct registry *g, const struct repo_name *repo, const char *tag, const struct tag_facts *rec) {
     moves_forget(g->moves, repo, tag);
-    content_learn(g->cfg.content, &(struct content_news){.repo = repo, .tag = tag, .tag_record = rec});
+    content_learn(g->cfg.content, &(struct content_news){.repo = repo, .tag = tag, .facts = rec});
 }
 
 void registry_manifest_kept(struct registry *g, const struct digest *d) {
@@ -97,33 +97,35 @@ void registry_manifest_kept(struct registry *g, const struct digest *d) {
     }
 }
 
-static void say_moved(const struct tag_record *to, const char *why, char *out, size_t cap) {
+static void say_moved(const struct tag_facts *to, const char *why, char *out, size_t cap) {
     char digest[DIGEST_STR_MAX];
     snprintf(out, cap, "stale: the tag has moved to %.19s, which cannot be had: %.150s",
              digest_str(&to->digest, digest), why);
 }
 
 /* It has moved from what is held to what is not here. */
-static void answer_moving(struct tag_check *c, const struct tag_record *last, const struct move *m) {
+static void answer_moving(struct tag_check *c, const struct tag_facts *last, const struct tag_facts *said,
+                          bool has_failed) {
     c->answer.code = 0;
     c->answer.last = *last;
     c->answer.has_last = true;
-    c->answer.has_failed = m->failed_ms != 0;
-    c->answer.record = m->said;
+    c->answer.has_failed = has_failed;
+    c->answer.facts = *said;
 }
 
 static void answer_gone(struct tag_check *c) {
     struct registry *g = c->registry;
     struct blob_info info;
-    bool held = c->known && store_lookup(g->cfg.store, &c->answer.record.digest, &info);
-    if (held && !c->answer.record.deleted) {
-        c->answer.record.deleted = true;
-        take_over(g, &c->repo, c->tag, &c->answer.record);
+    bool held = c->known && store_lookup(g->cfg.store, &c->answer.facts.digest, &info);
+    if (held && !c->answer.facts.deleted) {
+        c->answer.facts.deleted = true;
+        take_over(g, &c->repo, c->tag, &c->answer.facts);
     }
     if (held && !g->cfg.policy->hide_deleted) {
         c->answer.code = 0;
-        c->answer.stale = true;
-        snprintf(c->answer.warning, sizeof(c->answer.warning), "deleted: its source no longer has this tag");
+        c->answer.facts.stale = true;
+        snprintf(c->answer.facts.warning, sizeof(c->answer.facts.warning),
+                 "deleted: its source no longer has this tag");
         atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
         return;
     }
@@ -131,34 +133,41 @@ static void answer_gone(struct tag_check *c) {
     c->answer.code = c->answer.end.code;
 }
 
+/* The words of a Warning header: `299 - "text"`. */
+static void read_warning(const char *header, char *out, size_t cap) {
+    const char *text = strchr(header, '"');
+    snprintf(out, cap, "%s", text ? text + 1 : header);
+    char *quote = strrchr(out, '"');
+    if (quote) *quote = '\0';
+}
+
+/* What the source said. If it is in doubt itself, its words are passed on. */
+static struct tag_facts facts_of(const struct ask_answer *a) {
+    if (a->has_tag) return a->tag;
+    struct tag_facts t = {.digest = a->digest, .checked_at = clock_wall_s() - a->age_s, .size = a->total};
+    snprintf(t.media_type, sizeof(t.media_type), "%s", a->media_type);
+    t.stale = a->warning != NULL;
+    if (t.stale) read_warning(a->warning, t.warning, sizeof(t.warning));
+    return t;
+}
+
 /* The source has confirmed or moved the tag. */
 static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
     struct registry *g = c->registry;
-    struct tag_record rec = {.digest = a->digest, .checked_at = clock_wall_s() - a->age_s, .size = a->total};
-    snprintf(rec.media_type, sizeof(rec.media_type), "%s", a->media_type);
-    if (a->warning) {
-        /* The source itself is in doubt: pass its words on. `299 - "text"` */
-        const char *text = strchr(a->warning, '"');
-        snprintf(c->answer.warning, sizeof(c->answer.warning), "%s", text ? text + 1 : a->warning);
-        char *quote = strrchr(c->answer.warning, '"');
-        if (quote) *quote = '\0';
-        c->answer.stale = true;
-        rec.deleted = strncmp(c->answer.warning, "deleted:", 8) == 0;
-        atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
-    }
-    struct tag_record last = c->answer.record;
-    bool moves = c->known && !digest_eq(&last.digest, &rec.digest) && is_held(g, &last.digest, &c->repo) &&
-                 !is_held(g, &rec.digest, &c->repo);
-    struct move m = {.said = rec};
+    struct tag_facts said = facts_of(a), last = c->answer.facts;
+    if (said.stale) atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
+    bool moves = c->known && !digest_eq(&last.digest, &said.digest) && is_held(g, &last.digest, &c->repo) &&
+                 !is_held(g, &said.digest, &c->repo);
     if (moves) {
-        moves_note(g->moves, &c->repo, c->tag, &rec);
-        if (!moves_get(g->moves, &c->repo, c->tag, &m)) m.said = rec;
-        answer_moving(c, &last, &m);
+        struct move m;
+        moves_note(g->moves, &c->repo, c->tag, &said);
+        bool has_failed = moves_get(g->moves, &c->repo, c->tag, &m) && m.failed_ms;
+        answer_moving(c, &last, &said, has_failed);
         return;
     }
     c->answer.code = 0;
-    c->answer.record = rec;
-    take_over(g, &c->repo, c->tag, &rec);
+    c->answer.facts = said;
+    take_over(g, &c->repo, c->tag, &said);
 }
 
 /* Registries that leave the digest out of the answer to a HEAD, or do not know HEAD: the manifest itself tells. So it
@@ -220,7 +229,7 @@ static void on_at_once(struct loop_task *task) {
 }
 
 /* A record that needs no asking. What is hosted here (fresh_ms INT64_MAX) never does: it is checked by being read. */
-static bool is_fresh(struct tag_record *rec, int64_t fresh_ms) {
+static bool is_fresh(struct tag_facts *rec, int64_t fresh_ms) {
     int64_t now = clock_wall_s();
     if (fresh_ms == INT64_MAX) rec->checked_at = now;
     return !rec->deleted && now >= rec->checked_at && (now - rec->checked_at) * 1000 < fresh_ms;
@@ -229,23 +238,23 @@ static bool is_fresh(struct tag_record *rec, int64_t fresh_ms) {
 /* What is known of its move already. True: it is the answer. */
 static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
     struct registry *g = c->registry;
-    struct tag_record last = c->answer.record;
+    struct tag_facts last = c->answer.facts;
     struct move m;
     if (!c->known || !moves_get(g->moves, &c->repo, c->tag, &m)) return false;
     if (!is_held(g, &last.digest, &c->repo) || is_held(g, &m.said.digest, &c->repo)) {
         take_over(g, &c->repo, c->tag, &m.said);
-        c->answer.record = m.said;
-        return is_fresh(&c->answer.record, fresh_ms);
+        c->answer.facts = m.said;
+        return is_fresh(&c->answer.facts, fresh_ms);
     }
     int64_t again_ms = fresh_ms < AGAIN_MIN_MS ? AGAIN_MIN_MS : fresh_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : fresh_ms;
     if (m.failed_ms && clock_mono_ms() - m.failed_ms < again_ms) {
-        c->answer.stale = true;
-        say_moved(&m.said, m.why, c->answer.warning, sizeof(c->answer.warning));
+        c->answer.facts.stale = true;
+        say_moved(&m.said, m.why, c->answer.facts.warning, sizeof(c->answer.facts.warning));
         atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
         return true;
     }
     if (!is_fresh(&m.said, fresh_ms)) return false;
-    answer_moving(c, &last, &m);
+    answer_moving(c, &last, &m.said, m.failed_ms != 0);
     return true;
 }
 
@@ -262,10 +271,10 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
     snprintf(c->tag, sizeof(c->tag), "%s", tag);
     c->done = done;
     c->arg = arg;
-    c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.record);
+    c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.facts);
     timer_init(&c->timer, loop_current(), on_timer, c);
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(repo, g->cfg.policy->arg);
-    bool fresh = c->known && is_fresh(&c->answer.record, fresh_ms);
+    bool fresh = c->known && is_fresh(&c->answer.facts, fresh_ms);
     if (fresh || fresh_ms == INT64_MAX || answer_by_move(c, fresh_ms)) {
         if (!c->known)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
@@ -280,14 +289,14 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
 
 /* --- requests --- */
 
-static void point_to(struct exchange *x, const struct tag_record *rec) {
+static void point_to(struct exchange *x, const struct tag_facts *rec) {
     int64_t age = clock_wall_s() - rec->checked_at;
     x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
     x->age_s = age > 0 ? age : 0;
 }
 
 /* promised: by its source, now. */
-static void serve_tagged(struct exchange *x, const struct tag_record *rec, bool promised) {
+static void serve_tagged(struct exchange *x, const struct tag_facts *rec, bool promised) {
     struct registry *g = x->registry;
     struct blob_info info;
     point_to(x, rec);
@@ -308,7 +317,7 @@ static void warn(struct exchange *x, const char *text) {
 
 bool serve_last(struct exchange *x, const struct fetch_end *why) {
     struct registry *g = x->registry;
-    const struct tag_record said = {.digest = x->ref.digest};
+    const struct tag_facts said = {.digest = x->ref.digest};
     char warning[256];
     if (!x->has_last || why->code == ERR_OUTDATED) return false; /* it may be what another name means */
     x->has_last = false;
@@ -328,10 +337,10 @@ static void on_resolved(const struct tag_answer *a, void *arg) {
         serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
         return;
     }
-    if (a->warning[0]) warn(x, a->warning);
+    if (a->facts.warning[0]) warn(x, a->facts.warning);
     x->has_last = a->has_last;
     if (a->has_last) x->last = a->last;
-    serve_tagged(x, &a->record, !a->stale && !a->has_failed);
+    serve_tagged(x, &a->facts, !a->facts.stale && !a->has_failed);
 }
 
 void serve_manifest(struct exchange *x) {
@@ -342,7 +351,7 @@ void serve_manifest(struct exchange *x) {
         return;
     }
     /* The common case without a detour: known, fresh and held. */
-    struct tag_record rec;
+    struct tag_facts rec;
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(&x->repo, g->cfg.policy->arg);
     if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && is_fresh(&rec, fresh_ms)) {
         serve_tagged(x, &rec, true);

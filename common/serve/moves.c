@@ -39,11 +39,13 @@ void moves_free(struct moves *t) {
     free(t);
 }
 
-void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_record *said) {
+void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_facts *said) {
     char key[KEY_MAX];
     struct move *m = xcalloc(1, sizeof(*m));
     m->repo = *repo;
     m->said = *said;
+    m->said.stale = false; /* of that answer alone */
+    m->said.warning[0] = '\0';
     snprintf(m->tag, sizeof(m->tag), "%s", tag);
     key_of(repo, tag, key);
     pthread_mutex_lock(&t->lock);

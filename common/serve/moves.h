@@ -12,15 +12,15 @@ struct moves;
 struct move {
     struct repo_name repo;
     char tag[TAG_MAX + 1];
-    struct tag_record said; /* by the source, when it was asked last */
-    int64_t failed_ms;      /* monotonic; when it last could not be had; 0: that has not happened */
+    struct tag_facts said; /* by the source, when it was asked last */
+    int64_t failed_ms;     /* monotonic; when it last could not be had; 0: that has not happened */
     char why[128];
 };
 
 struct moves *moves_new(void);
 void moves_free(struct moves *t);
 /* The source says so. That the same manifest could not be had before stays known. */
-void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_record *said);
+void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_facts *said);
 bool moves_get(struct moves *t, const struct repo_name *repo, const char *tag, struct move *out);
 void moves_forget(struct moves *t, const struct repo_name *repo, const char *tag);
 /* The manifest could not be had: noted for each tag that has moved to it. */

@@ -72,7 +72,7 @@ static json_t *read_json(struct referrers_job *j, const struct digest *d, struct
 static void add_listed(struct referrers_job *j) {
     char tag[DIGEST_STR_MAX], hex[DIGEST_STR_MAX];
     const struct digest *d = &j->x->ref.digest;
-    struct tag_record rec;
+    struct tag_facts rec;
     struct manifest m = {0};
     size_t len, i;
     snprintf(tag, sizeof(tag), "%.32s-%.64s", digest_alg_name(d->alg), digest_hex(d, hex));

@@ -51,12 +51,10 @@ size_t registry_error_body(int status, const char *target, const char *msg, char
 /* What is known of a tag after asking where needed. */
 struct tag_answer {
     int code; /* 0, or why not: ERR_NOT_FOUND, ERR_RATE_LIMITED, … with end */
-    struct tag_record record;
-    bool has_last; /* record is a manifest that is not here, and this one is, which the tag pointed to before: */
-    struct tag_record last;
-    bool has_failed;   /* record's could not be had a moment ago */
-    bool stale;        /* its source could not be asked, or has deleted it: warning says so */
-    char warning[256]; /* text without `299 - ` and quotes; "" */
+    struct tag_facts facts;
+    bool has_last; /* facts are of a manifest that is not here, and this one is, which the tag pointed to before: */
+    struct tag_facts last;
+    bool has_failed; /* the one of facts could not be had a moment ago */
     struct fetch_end end;
 };
 /* settings: the version repo was decided under. Any loop: calls done(answer, arg) later on the same loop (never before

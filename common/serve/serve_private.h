@@ -48,9 +48,9 @@ struct exchange {
     char warning[300];    /* Warning header, "" for none */
     int64_t age_s;        /* since the tag was checked at its source; -1: not by tag */
     bool is_manifest;
-    bool has_last;          /* by tag: if what it points to now cannot be had, there is: */
-    struct tag_record last; /* the one held */
-    bool restored;          /* the owner of what is hosted has been asked for it */
+    bool has_last;         /* by tag: if what it points to now cannot be had, there is: */
+    struct tag_facts last; /* the one held */
+    bool restored;         /* the owner of what is hosted has been asked for it */
     struct body *body;
 };
 

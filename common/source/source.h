@@ -7,6 +7,7 @@
 #include "common/core/error.h"
 #include "common/oci/name.h"
 #include "common/oci/manifest.h"
+#include "common/oci/tag_facts.h"
 
 enum fetch_kind {
     FETCH_BLOB,          /* GET by digest, from `offset` to the end or for `length` bytes */
@@ -39,11 +40,12 @@ struct fetch_head {
     char media_type[MEDIA_TYPE_MAX + 1];
     bool has_digest; /* Docker-Content-Digest was given and well formed */
     struct digest digest;
-    const char *link;    /* Link header or NULL */
-    const char *warning; /* Warning header or NULL */
-    const char *filters; /* OCI-Filters-Applied header or NULL */
-    int64_t age_s;       /* how long ago the source itself checked it (Age header); 0: now */
-    const char *origin;  /* endpoint or peer that answers; NULL, or as long-lived as the source */
+    const char *link;            /* Link header or NULL */
+    const char *warning;         /* Warning header or NULL */
+    const char *filters;         /* OCI-Filters-Applied header or NULL */
+    int64_t age_s;               /* how long ago the source itself checked it (Age header); 0: now */
+    const struct tag_facts *tag; /* what the other side knows of the tag, if it told more than a head can; else NULL */
+    const char *origin;          /* endpoint or peer that answers; NULL, or as long-lived as the source */
 };
 
 struct fetch_end {

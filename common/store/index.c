@@ -183,7 +183,7 @@ int index_drop_scope(struct index *ix, sqlite3 *db, uint32_t id) {
     return run(db, st);
 }
 
-int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag, const struct tag_record *rec) {
+int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag, const struct tag_facts *rec) {
     sqlite3_stmt *st = statement(ix, db, PUT_TAG);
     if (st) {
         sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
@@ -270,9 +270,9 @@ static bool load_scope_of(sqlite3_stmt *st, const struct index_loader *l) {
 static bool load_tag(sqlite3_stmt *st, const struct index_loader *l) {
     const char *repo = (const char *)sqlite3_column_text(st, 0), *tag = (const char *)sqlite3_column_text(st, 1);
     const char *media = (const char *)sqlite3_column_text(st, 5);
-    struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
-                             .size = sqlite3_column_int64(st, 4),
-                             .deleted = sqlite3_column_int(st, 6)};
+    struct tag_facts rec = {.checked_at = sqlite3_column_int64(st, 3),
+                            .size = sqlite3_column_int64(st, 4),
+                            .deleted = sqlite3_column_int(st, 6)};
     if (!repo || !tag || !media || !db_column_digest(st, 2, &rec.digest)) return false;
     snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
     l->tag(repo, tag, &rec, l->arg);

@@ -33,7 +33,7 @@ int index_drop_blob(struct index *ix, sqlite3 *db, const struct digest *d, bool 
 int index_put_media(struct index *ix, sqlite3 *db, uint32_t id, const char *name);
 int index_put_scope(struct index *ix, sqlite3 *db, uint32_t id, const char *name);
 int index_drop_scope(struct index *ix, sqlite3 *db, uint32_t id);
-int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag, const struct tag_record *rec);
+int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag, const struct tag_facts *rec);
 int index_drop_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag);
 
 /* Everything, in an order that lets each refer to what came before; rows that make no sense are skipped. A callback
@@ -44,7 +44,7 @@ struct index_loader {
     void (*count)(int64_t blobs, void *arg);
     bool (*blob)(const struct digest *d, struct table_value *v, uint32_t used_at, unsigned freq, void *arg);
     void (*scope_of)(const struct digest *d, uint32_t scope, void *arg);
-    void (*tag)(const char *repo, const char *tag, const struct tag_record *rec, void *arg);
+    void (*tag)(const char *repo, const char *tag, const struct tag_facts *rec, void *arg);
     void *arg;
 };
 int index_load(sqlite3 *db, const struct index_loader *l, struct error *err) must_check;

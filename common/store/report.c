@@ -90,7 +90,7 @@ static bool complete(struct store *s, sqlite3 *db, const struct digest *d, int d
 }
 
 int store_each_tag(struct store *s, const char *repo,
-                   bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
+                   bool (*fn)(const char *tag, const struct tag_facts *rec, bool complete, void *arg), void *arg,
                    struct error *err) {
     sqlite3 *db;
     sqlite3_stmt *st;
@@ -99,7 +99,7 @@ int store_each_tag(struct store *s, const char *repo,
     sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *tag = (const char *)sqlite3_column_text(st, 0);
-        struct tag_record rec;
+        struct tag_facts rec;
         if (!tag || !tags_get(s->tags, repo, tag, &rec)) continue;
         if (!fn(tag, &rec, complete(s, db, &rec.digest, 0), arg)) break;
     }

@@ -22,7 +22,7 @@ int store_each_repo(struct store *s,
                     struct error *err) must_check;
 /* Tags of one repository, with whether the manifest and all its children are held. */
 int store_each_tag(struct store *s, const char *repo,
-                   bool (*fn)(const char *tag, const struct tag_record *rec, bool complete, void *arg), void *arg,
+                   bool (*fn)(const char *tag, const struct tag_facts *rec, bool complete, void *arg), void *arg,
                    struct error *err) must_check;
 /* Manifests of one repository that refer to `child`, in the order of their digests. */
 int store_each_parent(struct store *s, const char *repo, const struct digest *child,

@@ -22,9 +22,9 @@ static void tags(struct store *s, sqlite3 *db) {
     sqlite3_stmt *st = query(db, "SELECT repo, tag, digest, checked_at, size, media, deleted FROM tags");
     while (st && sqlite3_step(st) == SQLITE_ROW) {
         const char *repo = text(st, 0), *tag = text(st, 1), *media = text(st, 5);
-        struct tag_record rec = {.checked_at = sqlite3_column_int64(st, 3),
-                                 .size = sqlite3_column_int64(st, 4),
-                                 .deleted = sqlite3_column_int(st, 6)};
+        struct tag_facts rec = {.checked_at = sqlite3_column_int64(st, 3),
+                                .size = sqlite3_column_int64(st, 4),
+                                .deleted = sqlite3_column_int(st, 6)};
         if (!repo || !tag || !media || !db_column_digest(st, 2, &rec.digest)) continue;
         snprintf(rec.media_type, sizeof(rec.media_type), "%s", media);
         store_tag_set(s, repo, tag, &rec);

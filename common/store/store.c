@@ -60,7 +60,7 @@ static void on_scope_of(const struct digest *d, uint32_t scope, void *arg) {
     if (id && table_scope_add(s->table, d, &v, scope)) table_put(s->table, d, &v, 0, &existed);
 }
 
-static void on_tag(const char *repo, const char *tag, const struct tag_record *rec, void *arg) {
+static void on_tag(const char *repo, const char *tag, const struct tag_facts *rec, void *arg) {
     tags_set(((struct store *)arg)->tags, repo, tag, rec);
 }
 

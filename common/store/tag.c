@@ -16,7 +16,7 @@ struct tag_job {
 static void tag_run(struct writer_job *job, sqlite3 *db) {
     struct tag_job *j = container_of(job, struct tag_job, job);
     struct index *ix = &j->store->index;
-    struct tag_record rec;
+    struct tag_facts rec;
     if (tags_get(j->store->tags, j->repo, j->tag, &rec))
         (void)index_put_tag(ix, db, j->repo, j->tag, &rec);
     else
@@ -39,11 +39,11 @@ static void submit(struct store *s, const char *repo, const char *tag) {
     writer_submit(s->writer, &j->job);
 }
 
-bool store_tag_get(const struct store *s, const char *repo, const char *tag, struct tag_record *out) {
+bool store_tag_get(const struct store *s, const char *repo, const char *tag, struct tag_facts *out) {
     return tags_get(s->tags, repo, tag, out);
 }
 
-void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_record *rec) {
+void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_facts *rec) {
     tags_set(s->tags, repo, tag, rec);
     submit(s, repo, tag);
 }

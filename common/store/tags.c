@@ -85,7 +85,7 @@ static size_t place_of(const struct repo *r, const char *name, bool *found) {
     return lo;
 }
 
-bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_record *out) {
+bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_facts *out) {
     struct shard *sh = shard_of(t, repo);
     bool found = false;
     pthread_rwlock_rdlock(&sh->lock);
@@ -98,6 +98,8 @@ bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_reco
         out->checked_at = g->checked_at;
         out->size = g->size;
         out->deleted = g->deleted;
+        out->stale = false;
+        out->warning[0] = '\0';
         size_t len = media ? strnlen(media, sizeof(out->media_type) - 1) : 0;
         memcpy(out->media_type, media ? media : "", len);
         out->media_type[len] = '\0';
@@ -106,7 +108,7 @@ bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_reco
     return found;
 }
 
-static struct tag *tag_new(struct tags *t, const char *name, const struct tag_record *rec) {
+static struct tag *tag_new(struct tags *t, const char *name, const struct tag_facts *rec) {
     struct tag *g = xcalloc(1, sizeof(*g) + strlen(name) + 1);
     memcpy(g->name, name, strlen(name) + 1);
     g->digest = rec->digest;
@@ -128,7 +130,7 @@ static void insert(struct repo *r, size_t at, struct tag *g) {
     r->n++;
 }
 
-void tags_set(struct tags *t, const char *repo, const char *tag, const struct tag_record *rec) {
+void tags_set(struct tags *t, const char *repo, const char *tag, const struct tag_facts *rec) {
     struct tag *g = tag_new(t, tag, rec), *old = NULL;
     struct shard *sh = shard_of(t, repo);
     bool found = false;

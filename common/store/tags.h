@@ -9,8 +9,8 @@ struct tags;
 
 struct tags *tags_new(void);
 void tags_free(struct tags *t);
-bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_record *out);
-void tags_set(struct tags *t, const char *repo, const char *tag, const struct tag_record *rec);
+bool tags_get(struct tags *t, const char *repo, const char *tag, struct tag_facts *out);
+void tags_set(struct tags *t, const char *repo, const char *tag, const struct tag_facts *rec);
 bool tags_forget(struct tags *t, const char *repo, const char *tag);
 size_t tags_list(struct tags *t, const char *repo, const char *last, size_t max, char ***out);
 int64_t tags_count(const struct tags *t);

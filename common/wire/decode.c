@@ -144,14 +144,14 @@ static int get_manifest(struct wire_manifest *m, const Entrepot__V1__Manifest *p
 
 static int get_tag(struct wire_tag *t, const Entrepot__V1__Tag *p) {
     if (get_repo(&t->repo, p->repository) < 0 || tag_check(p->tag, strlen(p->tag)) < 0) return ERR_INVALID;
-    if (get_digest(&t->digest, p->digest) < 0) return ERR_INVALID;
+    if (get_digest(&t->facts.digest, p->digest) < 0) return ERR_INVALID;
     copy_text(t->tag, sizeof(t->tag), p->tag);
-    t->size = size_of(p->size);
-    media_type_clean(p->media_type, t->media_type);
+    t->facts.size = size_of(p->size);
+    media_type_clean(p->media_type, t->facts.media_type);
     t->age_s = p->age_s < 0 ? 0 : p->age_s;
-    t->stale = p->stale;
-    t->deleted = p->deleted;
-    copy_text(t->warning, sizeof(t->warning), p->warning);
+    t->facts.stale = p->stale;
+    t->facts.deleted = p->deleted;
+    copy_text(t->facts.warning, sizeof(t->facts.warning), p->warning);
     return 0;
 }
 

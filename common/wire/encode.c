@@ -114,13 +114,13 @@ static Entrepot__V1__Tag *put_tag(struct arena *a, const struct wire_tag *t) {
     entrepot__v1__tag__init(p);
     p->repository = put_repo(a, &t->repo);
     p->tag = text(t->tag);
-    p->digest = put_digest(a, &t->digest);
-    p->size = t->size;
-    p->media_type = text(t->media_type);
+    p->digest = put_digest(a, &t->facts.digest);
+    p->size = t->facts.size;
+    p->media_type = text(t->facts.media_type);
     p->age_s = t->age_s;
-    p->stale = t->stale;
-    p->deleted = t->deleted;
-    p->warning = text(t->warning);
+    p->stale = t->facts.stale;
+    p->deleted = t->facts.deleted;
+    p->warning = text(t->facts.warning);
     return p;
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/oci/manifest.h"
 #include "common/oci/name.h"
+#include "common/oci/tag_facts.h"
 
 #define WIRE_VERSION 1
 #define WIRE_CONTENT_TYPE "application/x-protobuf"
@@ -61,12 +62,8 @@ struct wire_manifest {
 struct wire_tag {
     struct repo_name repo;
     char tag[TAG_MAX + 1];
-    struct digest digest;
-    int64_t size; /* -1 unknown */
-    char media_type[MEDIA_TYPE_MAX + 1];
-    int64_t age_s;
-    bool stale, deleted;
-    char warning[256]; /* "" when none */
+    int64_t age_s; /* instead of facts.checked_at, since clocks differ */
+    struct tag_facts facts;
 };
 /* blob, manifest and tag are owned, NULL when absent. */
 struct wire_answer {

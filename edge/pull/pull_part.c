@@ -145,7 +145,7 @@ static void metrics(struct metric_page *page, void *self) {
 static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) {
     const struct pull *e = arg;
     char name[REPO_STR_MAX];
-    struct tag_record rec;
+    struct tag_facts rec;
     return store_tag_get(e->node->store, repo_name_str(repo, name), tag, &rec) && !rec.deleted;
 }
 

@@ -1,6 +1,7 @@
 /* Tags by lookup: unlike a HEAD, the answer has words for why not. Thread: any. */
 #include "edge/pull/tag.h"
 
+#include "common/core/clock.h"
 #include "common/wire/wire.h"
 
 #include <stdio.h>
@@ -34,17 +35,18 @@ static int code_of(enum wire_status s) {
 }
 
 static void read_tag(struct tag_reply *r, const struct wire_tag *t) {
-    struct fetch_head *h = &r->head;
-    h->total = t->size;
-    h->has_digest = true;
-    h->digest = t->digest;
-    h->age_s = t->age_s;
-    h->origin = "central";
-    snprintf(h->media_type, sizeof(h->media_type), "%s", t->media_type);
-    if (!t->warning[0] && !t->stale) return;
-    snprintf(r->warning, sizeof(r->warning), "299 - \"%s\"",
-             t->warning[0] ? t->warning : "stale: central could not check this tag");
-    h->warning = r->warning;
+    r->facts = t->facts;
+    r->facts.checked_at = clock_wall_s() - t->age_s;
+    r->facts.stale = t->facts.stale || t->facts.warning[0];
+    if (r->facts.stale && !t->facts.warning[0])
+        snprintf(r->facts.warning, sizeof(r->facts.warning), "stale: central could not check this tag");
+    r->head = (struct fetch_head){.total = t->facts.size,
+                                  .has_digest = true,
+                                  .digest = t->facts.digest,
+                                  .age_s = t->age_s,
+                                  .tag = &r->facts,
+                                  .origin = "central"};
+    memcpy(r->head.media_type, t->facts.media_type, sizeof(r->head.media_type));
 }
 
 void tag_reply_read(struct tag_reply *r, const char *body, size_t len) {

@@ -1,4 +1,4 @@
-/* A question about a tag as a lookup, and its answer as a fetch sees it. Pure. Thread: any. */
+/* A question about a tag as a lookup, and its answer as a fetch sees it. Thread: any. */
 #ifndef ENTREPOT_EDGE_PULL_TAG_H
 #define ENTREPOT_EDGE_PULL_TAG_H
 
@@ -10,8 +10,8 @@ int tag_question(const struct fetch_request *rq, uint8_t **out, size_t *len, str
 
 struct tag_reply {
     struct fetch_end end;
-    struct fetch_head head; /* when end.code is 0; its warning points into this */
-    char warning[300];
+    struct fetch_head head; /* when end.code is 0; its tag points into this */
+    struct tag_facts facts;
 };
 /* What central's answer says. */
 void tag_reply_read(struct tag_reply *r, const char *body, size_t len);

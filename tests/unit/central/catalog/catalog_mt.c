@@ -81,7 +81,7 @@ static void what_is_known_already_is_no_change(void **state) {
     struct digest d = digest_n(1);
     struct manifest m = {0};
     struct repo_name repo = {"docker.io", "library/nginx"};
-    struct catalog_tag t = {.digest = d, .size = 5, .media_type = "a/b", .checked_at = 100};
+    struct tag_facts t = {.digest = d, .size = 5, .media_type = "a/b", .checked_at = 100};
     for (int i = 0; i < 3; i++) {
         catalog_learn_blob(c, &d, 5, true, NULL, 0);
         catalog_learn_blob(c, &d, 9, false, NULL, 0); /* a promise does not replace what was verified */

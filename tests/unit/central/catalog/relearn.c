@@ -56,7 +56,7 @@ static void what_is_held_is_learned_again_and_once(void **state) {
                        "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"layers\":[{\"digest\":\"%s\",\"size\":5}]}",
                        MEDIA_OCI_MANIFEST, digest_str(&layer, digest));
     struct digest manifest = keep(text, (size_t)len, BLOB_MANIFEST);
-    struct tag_record tag = {.digest = manifest, .checked_at = 7, .size = len};
+    struct tag_facts tag = {.digest = manifest, .checked_at = 7, .size = len};
     snprintf(tag.media_type, sizeof(tag.media_type), "%s", MEDIA_OCI_MANIFEST);
     store_tag_set(store, "docker.io/library/app", "v1", &tag);
     store_tag_set(store, "elsewhere.example/app", "v1", &tag); /* an upstream no longer configured */
@@ -89,7 +89,7 @@ static void what_is_held_is_learned_again_and_once(void **state) {
 static void more_tags_than_are_read_at_once_are_all_learned(void **state) {
     (void)state;
     struct digest d = keep("x", 1, 0);
-    struct tag_record tag = {.digest = d, .checked_at = 7, .size = 1};
+    struct tag_facts tag = {.digest = d, .checked_at = 7, .size = 1};
     char name[16];
     for (int i = 0; i < 2500; i++) {
         snprintf(name, sizeof(name), "t%04d", i);

@@ -1,6 +1,7 @@
 /* A batch of questions is answered in order, within bounds, whatever is asked and whenever tags resolve. */
 #include "central/fleet/lookup.h"
 
+#include "common/core/clock.h"
 #include "common/core/loop.h"
 
 #include <pthread.h>
@@ -99,13 +100,14 @@ struct late {
 
 static void *resolve_late(void *arg) {
     struct late *late = arg;
-    struct lookup_tag t = {.code = 0,
-                           .digest = digest_n(1),
-                           .size = -1,
-                           .media_type = "a/b; c",
-                           .age_s = 3,
-                           .stale = true,
-                           .warning = "upstream is away"};
+    const struct tag_facts facts = {.digest = digest_n(1),
+                                    .size = -1,
+                                    .media_type = "a/b; c",
+                                    .checked_at = clock_wall_s() - 1000,
+                                    .stale = true,
+                                    .deleted = true,
+                                    .warning = "upstream is away"};
+    struct lookup_tag t = {.code = 0, .facts = &facts};
     late->done(late->done_arg, &t);
     free(late);
     return NULL;
@@ -165,10 +167,10 @@ static void answers_come_in_the_order_of_the_questions(void **state) {
         assert_int_equal(a.got.answers[i].status, want[i]);
     const struct wire_answer *tag = &a.got.answers[0];
     assert_string_equal(tag->tag->tag, "late");
-    assert_int_equal(tag->tag->size, 500); /* the catalogue knew what the resolver did not */
-    assert_string_equal(tag->tag->media_type, "a/b");
-    assert_true(tag->tag->stale && tag->tag->age_s == 3);
-    assert_string_equal(tag->tag->warning, "upstream is away");
+    assert_int_equal(tag->tag->facts.size, 500); /* the catalogue knew what the resolver did not */
+    assert_string_equal(tag->tag->facts.media_type, "a/b");
+    assert_true(tag->tag->facts.stale && tag->tag->facts.deleted && tag->tag->age_s >= 1000);
+    assert_string_equal(tag->tag->facts.warning, "upstream is away");
     assert_int_equal(tag->manifest->doc.n_children, 1);
     assert_memory_equal(&tag->manifest->doc.children[0], &kid, sizeof(kid));
     assert_false(a.got.answers[1].blob->held);

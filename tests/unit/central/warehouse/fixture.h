@@ -163,8 +163,8 @@ static inline void keep_image(struct image *i, unsigned flags) {
     describe(i, 2, &i->index, MEDIA_OCI_INDEX);
 }
 
-static inline struct hosted_tag tag_of(const struct image *i) {
-    struct hosted_tag t = {.digest = i->index, .size = i->blobs[2].size, .set_at = 1700000000};
+static inline struct tag_facts tag_of(const struct image *i) {
+    struct tag_facts t = {.digest = i->index, .size = i->blobs[2].size, .checked_at = 1700000000};
     snprintf(t.media_type, sizeof(t.media_type), "%s", MEDIA_OCI_INDEX);
     return t;
 }
@@ -173,8 +173,8 @@ static inline struct hosted_tag tag_of(const struct image *i) {
 static inline void host(struct image *i) {
     struct error err = {0};
     keep_image(i, 0);
-    struct hosted_tag t = tag_of(i);
-    struct tag_record rec = {.digest = i->index, .checked_at = t.set_at, .size = t.size};
+    struct tag_facts t = tag_of(i);
+    struct tag_facts rec = {.digest = i->index, .checked_at = t.checked_at, .size = t.size};
     if (hosted_add(record, "acme/app", i->blobs, 3, "v1", &t, &err) < 0) fail_msg("%s", err.msg);
     for (int k = 0; k < 3; k++)
         store_set_hosted(store, &i->blobs[k].digest, true);
@@ -190,7 +190,7 @@ static inline bool is_hosted(const struct digest *d) {
     return store_lookup_in(store, d, scope, &info) && (info.flags & BLOB_HOSTED);
 }
 
-static inline bool count_complete(const char *tag, const struct tag_record *rec, bool complete, void *arg) {
+static inline bool count_complete(const char *tag, const struct tag_facts *rec, bool complete, void *arg) {
     (void)tag, (void)rec;
     *(int *)arg += complete;
     return true;
@@ -198,7 +198,7 @@ static inline bool count_complete(const char *tag, const struct tag_record *rec,
 
 /* Its tag leads to it, whole, and nothing that is evicted takes anything of it. */
 static inline void assert_whole(const struct image *i) {
-    struct tag_record rec;
+    struct tag_facts rec;
     struct error err = {0};
     int whole = 0;
     store_prune(store, 0);

@@ -67,7 +67,7 @@ static void a_start_without_blobs_forgets_nothing(void **state) {
     assert_int_equal(rename(blobs, away), 0);
     open_all();
     assert_int_equal(missing(), 3);
-    struct tag_record rec;
+    struct tag_facts rec;
     assert_true(store_tag_get(store, "acme/app", "v1", &rec));
     store_tag_forget(store, "acme/app", "v1"); /* whoever wants that: not this one */
     assert_true(store_tag_get(store, "acme/app", "v1", &rec));
@@ -184,7 +184,7 @@ static void patterns_that_change_and_change_back_lose_nothing(void **state) {
 static void a_tag_the_record_does_not_have_is_not_served(void **state) {
     (void)state;
     struct image i;
-    struct tag_record rec;
+    struct tag_facts rec;
     host(&i);
     assert_true(store_tag_get(store, "acme/app", "v1", &rec));
     store_tag_set(store, "acme/app", "stray", &rec);
@@ -202,7 +202,7 @@ static void a_change_that_fails_changes_nothing(void **state) {
     char path[600];
     sqlite3 *db;
     keep_image(&i, 0);
-    struct hosted_tag t = tag_of(&i);
+    struct tag_facts t = tag_of(&i);
     path_in_dir("hosted.db", path);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "CREATE TRIGGER no BEFORE INSERT ON tags BEGIN SELECT RAISE(FAIL, 'no'); END",

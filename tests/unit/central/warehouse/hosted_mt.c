@@ -27,7 +27,7 @@ static void *loader(void *arg) {
         struct error err = {0};
         char tag[32];
         b.digest = put_layer(n, &b.size);
-        struct hosted_tag t = {.digest = b.digest, .size = b.size, .set_at = 1};
+        struct tag_facts t = {.digest = b.digest, .size = b.size, .checked_at = 1};
         snprintf(tag, sizeof(tag), "v%u", n);
         if (hosted_add(record, "acme/app", &b, 1, tag, &t, &err) < 0) fail_msg("%s", err.msg);
         store_set_hosted(store, &b.digest, true);

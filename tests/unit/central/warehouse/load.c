@@ -99,7 +99,7 @@ static struct catalog_fact look(const struct digest *d) {
 static void what_is_loaded_is_known_with_the_proofs_of_its_pieces(void **state) {
     (void)state;
     struct error err = {0};
-    struct tag_record rec;
+    struct tag_facts rec;
     json_t *result = NULL;
     if (load_image(&target, layout, "acme/app:v1", &result, &err) < 0) fail_msg("%s", err.msg);
     json_decref(result);
@@ -128,7 +128,7 @@ static void what_is_loaded_is_known_with_the_proofs_of_its_pieces(void **state) 
 static void what_could_not_be_recorded_is_neither_hosted_nor_known(void **state) {
     (void)state;
     struct error err = {0};
-    struct tag_record rec;
+    struct tag_facts rec;
     struct blob_info info;
     json_t *result = NULL;
     full = true;

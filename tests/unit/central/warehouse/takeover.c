@@ -4,7 +4,7 @@
 
 static void learn_tag(const char *name, const char *tag, const struct digest *d) {
     struct repo_name repo;
-    struct catalog_tag t = {.digest = *d, .size = 7};
+    struct tag_facts t = {.digest = *d, .size = 7};
     snprintf(t.media_type, sizeof(t.media_type), "%s", MEDIA_OCI_INDEX);
     assert_int_equal(resolve_repo(&rules, NULL, name, strlen(name), &repo, NULL), 0);
     catalog_learn_tag(catalog, &repo, tag, &t);
@@ -13,7 +13,7 @@ static void learn_tag(const char *name, const char *tag, const struct digest *d)
 /* A data folder as an earlier version leaves it. */
 static void host_as_before(struct image *i) {
     keep_image(i, BLOB_HOSTED);
-    struct tag_record rec = {.digest = i->index, .size = i->blobs[2].size};
+    struct tag_facts rec = {.digest = i->index, .size = i->blobs[2].size};
     snprintf(rec.media_type, sizeof(rec.media_type), "%s", MEDIA_OCI_INDEX);
     store_tag_set(store, "acme/app", "v1", &rec);
     store_tag_set(store, "docker.io/library/app", "v1", &rec);

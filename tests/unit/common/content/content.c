@@ -13,7 +13,7 @@ static char said[256];
 static bool refuses;
 
 static void say(const char *who) {
-    struct tag_record rec;
+    struct tag_facts rec;
     size_t len = strlen(said);
     snprintf(said + len, sizeof(said) - len, "%s%s%s", len ? ", " : "", who,
              store_tag_get(store, "acme/app", "v1", &rec) ? "+tag" : "");
@@ -79,8 +79,8 @@ static struct digest keep(void) {
     return d;
 }
 
-static struct content_news news_of(const struct content_blob *b, const struct tag_record *rec) {
-    return (struct content_news){.repo = &app, .blobs = b, .n_blobs = 1, .tag = "v1", .tag_record = rec};
+static struct content_news news_of(const struct content_blob *b, const struct tag_facts *rec) {
+    return (struct content_news){.repo = &app, .blobs = b, .n_blobs = 1, .tag = "v1", .facts = rec};
 }
 
 static bool is_hosted(const struct digest *d) {
@@ -91,7 +91,7 @@ static bool is_hosted(const struct digest *d) {
 static void what_is_hosted_is_recorded_then_stored_then_told_in_order(void **state) {
     (void)state;
     const struct content_blob blob = {.digest = keep(), .size = 5};
-    const struct tag_record rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
+    const struct tag_facts rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
     struct content_news n = news_of(&blob, &rec);
     struct error err = {0};
     record_by("record");
@@ -105,7 +105,7 @@ static void what_is_hosted_is_recorded_then_stored_then_told_in_order(void **sta
 static void what_the_record_refuses_nobody_hears_of(void **state) {
     (void)state;
     const struct content_blob blob = {.digest = keep(), .size = 5};
-    const struct tag_record rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
+    const struct tag_facts rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
     struct content_news n = news_of(&blob, &rec);
     struct error err = {0};
     listen_as("one");
@@ -124,7 +124,7 @@ static void what_the_record_refuses_nobody_hears_of(void **state) {
 static void what_can_be_had_again_is_not_recorded(void **state) {
     (void)state;
     const struct content_blob blob = {.digest = keep(), .size = 5};
-    const struct tag_record rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
+    const struct tag_facts rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
     struct content_news n = news_of(&blob, &rec);
     record_by("record");
     listen_as("one");

@@ -11,8 +11,8 @@
 
 static const struct repo_name app = {.upstream = "docker.io", .path = "library/app"};
 
-static struct tag_record said(const char *content) {
-    struct tag_record r = {.checked_at = 1};
+static struct tag_facts said(const char *content) {
+    struct tag_facts r = {.checked_at = 1};
     digest_of(&r.digest, DIGEST_SHA256, content, strlen(content));
     return r;
 }
@@ -20,7 +20,7 @@ static struct tag_record said(const char *content) {
 static void a_failure_is_known_until_the_source_names_another(void **state) {
     (void)state;
     struct moves *t = moves_new();
-    struct tag_record one = said("one"), two = said("two");
+    struct tag_facts one = said("one"), two = said("two");
     struct move m;
     moves_note(t, &app, "v1", &one);
     assert_true(moves_get(t, &app, "v1", &m));
@@ -42,7 +42,7 @@ static void a_failure_is_known_until_the_source_names_another(void **state) {
 static void every_tag_that_has_moved_to_a_manifest_is_found(void **state) {
     (void)state;
     struct moves *t = moves_new();
-    struct tag_record one = said("one"), two = said("two");
+    struct tag_facts one = said("one"), two = said("two");
     struct move m;
     moves_note(t, &app, "v1", &one);
     moves_note(t, &app, "v2", &two);
@@ -61,7 +61,7 @@ static void every_tag_that_has_moved_to_a_manifest_is_found(void **state) {
 static void there_are_never_more_than_a_thousand(void **state) {
     (void)state;
     struct moves *t = moves_new();
-    struct tag_record one = said("one");
+    struct tag_facts one = said("one");
     struct move m;
     int n = 0;
     for (int i = 0; i < 5500; i++) {

@@ -59,7 +59,7 @@ static void another_schema_version_is_made_again_and_tags_are_kept(void **state)
     store_close(store);
     exec_index("PRAGMA user_version=99");
     store = fixture_open(dir, 0);
-    struct tag_record rec;
+    struct tag_facts rec;
     assert_true(fixture_held(store, &d));
     assert_true(store_tag_get(store, "r/d", "t", &rec));
 }
@@ -116,7 +116,7 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     put_manifest("{\"m\":1}", "acme/other", NULL, 0, &m);
     store_set_pinned(store, &pinned, true);
     store_add_scope(store, &hosted, other);
-    struct tag_record rec = {.digest = m, .size = 7, .media_type = "application/m"};
+    struct tag_facts rec = {.digest = m, .size = 7, .media_type = "application/m"};
     store_tag_set(store, "acme/app", "v1", &rec);
     store_close(store);
     struct verify_report rep;

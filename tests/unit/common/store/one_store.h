@@ -61,7 +61,7 @@ static inline void exec_index(const char *sql) {
 }
 
 static inline void set_tag(const char *repo, const char *tag, const struct digest *d) {
-    struct tag_record rec = {.digest = *d, .checked_at = 123, .size = 7, .media_type = "application/x"};
+    struct tag_facts rec = {.digest = *d, .checked_at = 123, .size = 7, .media_type = "application/x"};
     store_tag_set(store, repo, tag, &rec);
 }
 

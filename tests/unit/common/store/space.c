@@ -470,7 +470,7 @@ static void what_a_full_disk_kept_from_the_index_is_written_later(void **state) 
     struct digest d;
     assert_int_equal(fixture_put_flags(store, 1, 1000, BLOB_HOSTED, &d), 0);
     const char *filler = fill_disk();
-    struct tag_record rec = {.digest = d, .size = 1000, .media_type = "application/x"}, got;
+    struct tag_facts rec = {.digest = d, .size = 1000, .media_type = "application/x"}, got;
     uint32_t scope;
     store_tag_set(store, "library/app", "v1", &rec);
     assert_int_equal(store_scope(store, "late.test", &scope), 0);

@@ -290,7 +290,7 @@ static void more_media_types_than_there_is_room_for_lose_nothing(void **state) {
 
 static void tags_of_more_media_types_than_there_is_room_for_are_kept(void **state) {
     (void)state;
-    struct tag_record rec = {.size = 1}, got;
+    struct tag_facts rec = {.size = 1}, got;
     char name[20];
     digest_of(&rec.digest, DIGEST_SHA256, "x", 1);
     for (int i = 0; i < 1100; i++) {
@@ -310,7 +310,7 @@ static void tags_of_more_media_types_than_there_is_room_for_are_kept(void **stat
 static void a_media_type_first_seen_in_a_tag_is_no_damage(void **state) {
     (void)state;
     struct digest d;
-    struct tag_record rec = {.media_type = "application/vnd.oci.image.manifest.v1+json"};
+    struct tag_facts rec = {.media_type = "application/vnd.oci.image.manifest.v1+json"};
     struct blob_info bi;
     char path[512];
     digest_of(&rec.digest, DIGEST_SHA256, "x", 1);
@@ -467,7 +467,7 @@ static void tags_are_ordered_and_survive(void **state) {
     store_tag_forget(store, "r/a", "v2");
     for (int round = 0; round < 2; round++) {
         char **out;
-        struct tag_record rec;
+        struct tag_facts rec;
         size_t n = store_tags(store, "r/a", "", 100, &out);
         assert_int_equal(n, 5);
         for (size_t i = 0; i < n; i++) {
@@ -508,7 +508,7 @@ static bool see_repo(const char *repo, int64_t tags, int64_t manifests, int64_t 
     return true;
 }
 
-static bool see_tag(const char *tag, const struct tag_record *rec, bool complete, void *arg) {
+static bool see_tag(const char *tag, const struct tag_facts *rec, bool complete, void *arg) {
     struct seen *s = arg;
     (void)rec;
     s->n++;

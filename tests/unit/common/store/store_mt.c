@@ -97,7 +97,7 @@ static void *read_store(void *arg) {
     while (!stop) {
         x = x * 1664525u + 1013904223u;
         read_one((x >> 8) % BLOBS);
-        struct tag_record rec;
+        struct tag_facts rec;
         char **tags;
         if (store_tag_get(store, "r", "t", &rec) && rec.checked_at != rec.size) abort();
         size_t n = store_tags(store, "r", "", 10, &tags);
@@ -115,7 +115,7 @@ static void write_one(unsigned i) {
         store_delete(store, &blobs[n]);
         return;
     }
-    struct tag_record rec = {.digest = blobs[n], .checked_at = i, .size = i, .media_type = "application/x"};
+    struct tag_facts rec = {.digest = blobs[n], .checked_at = i, .size = i, .media_type = "application/x"};
     store_tag_set(store, "r", "t", &rec);
     int r = fixture_put_flags(store, n, BLOB_SIZE, 0, &d);
     /* Readers hold on to what little there is: then there may be nothing to evict for a moment. And the other writer

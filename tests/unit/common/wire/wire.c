@@ -56,15 +56,13 @@ static void a_response_comes_back_as_it_was(void **state) {
     struct wire_blob blob = {digest_n(2), 42, true, false};
     struct wire_manifest manifest = {digest_n(2), 42, {.children = kids, .n_children = 2}};
     strcpy(manifest.doc.media_type, MEDIA_OCI_INDEX);
-    struct wire_tag tag = {.repo = {"", "a/b"},
-                           .tag = "v",
-                           .digest = digest_n(2),
-                           .size = 42,
-                           .age_s = 9,
-                           .stale = true,
-                           .deleted = true,
-                           .warning = "old"};
-    strcpy(tag.media_type, MEDIA_OCI_INDEX);
+    struct wire_tag tag = {
+        .repo = {"", "a/b"},
+        .tag = "v",
+        .age_s = 9,
+        .facts = {
+            .digest = digest_n(2), .size = 42, .checked_at = 77, .stale = true, .deleted = true, .warning = "old"}};
+    strcpy(tag.facts.media_type, MEDIA_OCI_INDEX);
     uint8_t proofs[64] = {1, 2, 3};
     struct wire_answer answers[2] = {
         {.status = WIRE_KNOWN, .blob = &blob, .manifest = &manifest, .tag = &tag, .proofs = proofs, .proofs_len = 64},
@@ -88,8 +86,8 @@ static void a_response_comes_back_as_it_was(void **state) {
     assert_true(a->manifest->doc.is_index);
     assert_int_equal(a->manifest->doc.n_children, 2);
     assert_memory_equal(a->manifest->doc.children, kids, sizeof(kids));
-    assert_true(a->tag->stale && a->tag->deleted && a->tag->age_s == 9 && a->tag->size == 42);
-    assert_string_equal(a->tag->warning, "old");
+    assert_true(a->tag->facts.stale && a->tag->facts.deleted && a->tag->age_s == 9 && a->tag->facts.size == 42);
+    assert_string_equal(a->tag->facts.warning, "old");
     assert_string_equal(got.answers[1].message, "wait");
     assert_int_equal(got.answers[1].retry_after_s, 30);
     assert_string_equal(got.settings->upstreams[0].name, "docker.io");
