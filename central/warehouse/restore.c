@@ -146,6 +146,7 @@ static void tell_blob(struct hosted *h, struct store *s, const struct digest *d,
 }
 
 struct telling {
+    struct content *door;
     struct store *store;
     const struct name_rules *rules;
     struct hosted *record;
@@ -155,10 +156,12 @@ struct telling {
 static void tell_tag(const char *repo, const char *tag, const struct tag_facts *t, void *arg) {
     struct telling *w = arg;
     struct tag_facts rec;
+    struct repo_name name = {0};
     if (!hosted_is_repo(w->rules, repo)) return; /* it is, again, when the pattern is back */
+    snprintf(name.path, sizeof(name.path), "%s", repo);
     bool same = store_tag_get(w->store, repo, tag, &rec) && digest_eq(&rec.digest, &t->digest) && !rec.deleted &&
                 rec.size == t->size;
-    if (!same) store_tag_set(w->store, repo, tag, t);
+    if (!same) content_learn(w->door, &(struct content_news){.repo = &name, .tag = tag, .facts = t});
 }
 
 static bool add_repo(const char *name, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
@@ -200,8 +203,8 @@ static void tell_tags(const struct telling *w) {
     buf_fini(&repos);
 }
 
-void hosted_tell_store(struct hosted *h, struct store *s, const struct name_rules *rules) {
-    const struct telling w = {.store = s, .rules = rules, .record = h};
+void hosted_tell_store(struct hosted *h, struct content *door, struct store *s, const struct name_rules *rules) {
+    const struct telling w = {.door = door, .store = s, .rules = rules, .record = h};
     struct untold u = {.store = s};
     struct error err = {0};
     int64_t missing = 0;

@@ -4,11 +4,13 @@
 #define ENTREPOT_WAREHOUSE_RESTORE_H
 
 #include "central/warehouse/hosted.h"
+#include "common/content/content.h"
 #include "common/oci/resolve.h"
 
 /* Control thread, before anybody is served: of everything recorded the store knows again flags, scopes, media type and
- * children, and tags are as the record says. Blocks; nothing is hashed, but a file must have the size that is known. */
-void hosted_tell_store(struct hosted *h, struct store *s, const struct name_rules *rules);
+ * children, and tags are as the record says, by the door of all that is learned. Blocks; nothing is hashed, but a file
+ * must have the size that is known. */
+void hosted_tell_store(struct hosted *h, struct content *door, struct store *s, const struct name_rules *rules);
 
 /* Any thread that may block. Is d hosted in repo ("": anywhere), and can its bytes be had? 0: they are held now, with
  * all the store must know of them. ERR_NOT_FOUND: it is not hosted there. Else its bytes are missing or cannot be read,

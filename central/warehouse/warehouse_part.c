@@ -67,7 +67,7 @@ static int start(struct node *n, void **self, struct error *err) {
     const struct takeover t = {w->target.record, n->store, catalogue_of(n), w->target.rules, n->config->data};
     hosted_take_over(&t);
     hosted_claim_flagged(&t);
-    hosted_tell_store(w->target.record, n->store, w->target.rules);
+    hosted_tell_store(w->target.record, n->content, n->store, w->target.rules);
     hosted_state_init(&w->state, w->target.record, n->store, n->pool);
     w->keeper = (struct keeper){.restore = restore, .arg = w};
     n->keeper = &w->keeper;

@@ -18,6 +18,7 @@ static char dir[256];
 static struct store *store;
 static struct hosted *record;
 static struct catalog *catalog;
+static struct content *door;
 static struct name_rules rules = {.upstreams = (const char *const[]){"docker.io"},
                                   .n_upstreams = 1,
                                   .default_upstream = "docker.io",
@@ -38,14 +39,20 @@ static inline void open_all(void) {
     open_store();
     snprintf(path, sizeof(path), "%s/catalog.db", dir);
     if (catalog_open(&catalog, path, 1, &err) < 0) fail_msg("%s", err.msg);
+    const struct content_listener l = catalog_listener(catalog);
+    door = content_new();
+    content_set_store(door, store);
+    content_listen(door, &l);
     struct takeover t = {record, store, catalog, &rules, dir};
     hosted_take_over(&t);
     hosted_claim_flagged(&t);
-    hosted_tell_store(record, store, &rules);
+    hosted_tell_store(record, door, store, &rules);
     store_wait_reconciled(store);
 }
 
 static inline void close_all(void) {
+    content_free(door);
+    door = NULL;
     if (catalog) catalog_close(catalog);
     if (store) store_close(store);
     catalog = NULL;

@@ -17,6 +17,11 @@ static void hosted_images_survive_eviction_and_restarts(void **state) {
     assert_true(c.tags == 1 && c.blobs == 3 && c.bytes == i.blobs[0].size + i.blobs[1].size + i.blobs[2].size);
 }
 
+static void count_hosted_tag(const char *repo, const char *tag, const struct tag_facts *t, void *arg) {
+    if (strcmp(repo, "acme/app") == 0 && strcmp(tag, "v1") == 0 && t->checked_at > 0) ++*(int *)arg;
+}
+
+/* And whoever listens hears of the tag. */
 static void a_lost_index_is_told_all_of_it_again(void **state) {
     (void)state;
     struct image i;
@@ -27,6 +32,10 @@ static void a_lost_index_is_told_all_of_it_again(void **state) {
         lose("catalog.db");
         open_all();
         assert_whole(&i);
+        int heard = 0;
+        catalog_flush(catalog);
+        assert_int_equal(catalog_each_tag(catalog, count_hosted_tag, &heard), 0);
+        assert_int_equal(heard, 1);
         assert_false(store_eviction_held(store)); /* the record is all that is needed */
     }
 }

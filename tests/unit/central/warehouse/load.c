@@ -7,7 +7,6 @@
 
 #define LAYER_SIZE (2 * (size_t)PIECE_SIZE + 5)
 
-static struct content *door;
 static struct load_target target;
 static char layout[256];
 static struct digest layer, manifest;
@@ -74,17 +73,12 @@ static int set_up_load(void **state) {
     if (set_up(state) < 0) return -1;
     write_layout();
     full = false;
-    door = content_new();
-    content_set_store(door, store);
     content_set_record(door, &(struct content_record){.add = add, .arg = record});
-    const struct content_listener l = catalog_listener(catalog);
-    content_listen(door, &l);
     target = (struct load_target){.store = store, .record = record, .content = door, .rules = &rules};
     return 0;
 }
 
 static int tear_down_load(void **state) {
-    content_free(door);
     fixture_remove(layout);
     return tear_down(state);
 }
