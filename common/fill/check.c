@@ -94,20 +94,18 @@ static bool piece_fits(struct fill *f, const uint8_t *proof) {
 }
 
 /* `hashed` has got to the end of a piece, where the chaining value is `proof`. */
-static bool piece_over(struct fill *f, const uint8_t *proof) {
+static enum fill_step piece_over(struct fill *f, const uint8_t *proof) {
     /* The last piece has no proof but the digest itself. */
-    if (f->check.hashed == shared_size(&f->shared)) return true;
-    if (piece_fits(f, proof)) return true;
+    if (f->check.hashed == shared_size(&f->shared) || piece_fits(f, proof)) return STEP_STAY;
     fill_rewind(f, f->check.hashed - PIECE_SIZE);
-    plan_source_lied(f, "a piece that does not match the catalogue");
-    return false;
+    return plan_source_lied(f, "a piece that does not match the catalogue");
 }
 
-/* Bytes that follow `hashed` and are in the file already. False: a piece was wrong. */
-static bool check_in_place(struct fill *f, const void *data, size_t len) {
+/* Bytes that follow `hashed` and are in the file already. */
+static enum fill_step check_in_place(struct fill *f, const void *data, size_t len) {
     hasher_update(&f->check.hasher, data, len);
     f->check.hashed += (int64_t)len;
-    if (f->check.hashed % PIECE_SIZE != 0) return true;
+    if (f->check.hashed % PIECE_SIZE != 0) return STEP_STAY;
     uint8_t proof[PIECE_PROOF_MAX];
     hasher_proof(&f->check.hasher, proof);
     return piece_over(f, proof);
@@ -155,40 +153,48 @@ static bool is_busy(const struct fill *f) {
     return f->check.run.running && f->check.run.generation == f->check.generation;
 }
 
-/* In STEP_CHECKING: goes on if everything is hashed, and the running hash is back from the hasher. */
-static void go_on(struct fill *f) {
-    if (fill_step(f) != STEP_CHECKING || f->check.hashed < intake_written(f) || is_busy(f)) return;
-    f->check.then(f);
+/* In STEP_CHECKING: what follows if everything is hashed, and the running hash is back from the hasher. */
+static enum fill_step after(const struct fill *f) {
+    return f->check.hashed < intake_written(f) || is_busy(f) ? STEP_STAY : f->check.then;
 }
 
-static bool cannot_read(struct fill *f, int code) {
+static enum fill_step cannot_read(struct fill *f, int code) {
     if (f->check.reopened) {
         fill_rewind(f, piece_start(f->check.hashed));
-        plan_source_lied(f, "");
-        return false;
+        return plan_source_lied(f, "");
     }
     struct fetch_end end;
     fetch_end_set(&end, code, "what was written cannot be read back: %s", error_name(code));
-    fill_fail(f, &end);
-    return false;
+    return fill_fail(f, &end);
 }
 
 /* Takes over what the hasher has got to. */
-static bool adopt(struct fill *f) {
+static enum fill_step adopt(struct fill *f) {
     int64_t reached = atomic_load_explicit(&f->check.run.reached, memory_order_acquire);
-    while (f->check.hashed < reached) {
+    enum fill_step next = STEP_STAY;
+    while (f->check.hashed < reached && next == STEP_STAY) {
         int64_t end = piece_end(f->check.hashed);
         f->check.hashed = reached < end ? reached : end;
-        if (f->check.hashed == end && !piece_over(f, proof_at(f, end))) return false;
+        if (f->check.hashed == end) next = piece_over(f, proof_at(f, end));
     }
-    return true;
+    return next;
 }
 
 /* It has ended. */
-static bool adopt_last(struct fill *f) {
+static enum fill_step adopt_last(struct fill *f) {
     if (f->check.run.code < 0) return cannot_read(f, f->check.run.code);
     f->check.hasher = f->check.run.hasher;
     return adopt(f);
+}
+
+/* The hasher is free, and what it brought is `wanted`. */
+static enum fill_step check_on(struct fill *f, bool wanted) {
+    enum fill_step next = wanted ? adopt_last(f) : STEP_STAY;
+    if (next == STEP_STAY) next = check_written(f);
+    if (next != STEP_STAY) return next;
+    if (fill_step(f) == STEP_CHECKING) return after(f);
+    if (fill_step(f) == STEP_FETCHING) plan_hold_back(f);
+    return STEP_STAY;
 }
 
 static void on_checked(struct loop_task *task) {
@@ -197,12 +203,7 @@ static void on_checked(struct loop_task *task) {
     bool wanted = is_busy(f);
     f->check.run.running = false;
     sh->n_checks--;
-    if (fill_step(f) != STEP_OVER && (!wanted || adopt_last(f)) && check_written(f)) {
-        if (fill_step(f) == STEP_FETCHING)
-            plan_hold_back(f);
-        else
-            go_on(f);
-    }
+    if (fill_step(f) != STEP_OVER) fill_go(f, check_on(f, wanted));
     fill_unref(f);
     fill_shard_check_stopped(sh);
 }
@@ -224,7 +225,7 @@ static void start(struct fill *f) {
     workpool_submit(f->check.reopened ? f->engine->cfg.pool : f->engine->hashers, &c->work);
 }
 
-bool check_written(struct fill *f) {
+enum fill_step check_written(struct fill *f) {
     if (is_busy(f)) {
         atomic_store_explicit(&f->check.run.goal, intake_written(f), memory_order_release);
         return adopt(f);
@@ -234,27 +235,28 @@ bool check_written(struct fill *f) {
     bool piece_is_in = intake_written(f) / PIECE_SIZE > f->check.hashed / PIECE_SIZE;
     bool enough = piece_is_in || new >= STRETCH_MIN || (fill_step(f) == STEP_CHECKING && new > 0);
     if (enough && !f->check.run.running) start(f);
-    return true;
+    return STEP_STAY;
 }
 
-/* What is soon done is not handed over. False: a piece was wrong. */
-static bool check_little(struct fill *f) {
+/* What is soon done is not handed over. */
+static enum fill_step check_little(struct fill *f) {
     char chunk[IN_PLACE_MAX];
     int64_t len = intake_written(f) - f->check.hashed, to_end = piece_end(f->check.hashed) - f->check.hashed;
-    if (is_busy(f) || len == 0 || len > IN_PLACE_MAX || len > to_end) return true;
+    if (is_busy(f) || len == 0 || len > IN_PLACE_MAX || len > to_end) return STEP_STAY;
     int r = fill_bytes_read(f, f->check.hashed, chunk, (size_t)len);
     return r == 0 ? check_in_place(f, chunk, (size_t)len) : cannot_read(f, r);
 }
 
-void check_then(struct fill *f, void (*then)(struct fill *f)) {
-    assert(intake_taken(f) == intake_written(f));
-    fill_enter(f, STEP_CHECKING);
+enum fill_step check_then(struct fill *f, enum fill_step then) {
     f->check.then = then;
-    if (check_little(f) && check_written(f)) go_on(f);
+    return STEP_CHECKING;
 }
 
-void check_again(struct fill *f) {
-    check_then(f, f->check.then);
+enum fill_step check_rest(struct fill *f) {
+    assert(intake_taken(f) == intake_written(f));
+    enum fill_step next = check_little(f);
+    if (next == STEP_STAY) next = check_written(f);
+    return next == STEP_STAY ? after(f) : next;
 }
 
 bool check_digest_fits(const struct fill *f) {
@@ -267,30 +269,30 @@ bool check_digest_fits(const struct fill *f) {
 /* --- the catalogue's word, and taking back --- */
 
 /* Its word on pieces hashed before it came: takes back from the first wrong one. */
-static void check_against_advice(struct fill *f) {
+static enum fill_step check_against_advice(struct fill *f) {
     size_t len = digest_len(f->spec.digest.alg);
     size_t n = f->check.n_proofs < f->check.n_advised ? f->check.n_proofs : f->check.n_advised;
     for (size_t i = 0; i < n; i++) {
-        if (memcmp(f->check.proofs + i * len, f->check.advised + i * len, len) == 0) {
+        const uint8_t *proof = f->check.proofs + i * len;
+        if (memcmp(proof, f->check.advised + i * len, len) == 0) {
             piece_is_proven(f, i);
             continue;
         }
-        if (!is_a_lie(f, i, f->check.proofs + i * len)) return;
+        if (!is_a_lie(f, i, proof)) return STEP_STAY;
         fill_rewind(f, (int64_t)i * PIECE_SIZE);
-        if (fill_step(f) == STEP_FETCHING || fill_step(f) == STEP_CHECKING) {
-            plan_source_lied(f, "a piece that does not match the catalogue");
-        }
-        return;
+        bool source_is_to_blame = fill_step(f) == STEP_FETCHING || fill_step(f) == STEP_CHECKING;
+        return source_is_to_blame ? plan_source_lied(f, "a piece that does not match the catalogue") : STEP_STAY;
     }
     fill_notify_readers(f);
+    return STEP_STAY;
 }
 
-void check_advise(struct fill *f, const uint8_t *proofs, size_t n) {
+enum fill_step check_advise(struct fill *f, const uint8_t *proofs, size_t n) {
     size_t len = digest_len(f->spec.digest.alg);
     f->check.advised = xmalloc(n * len);
     memcpy(f->check.advised, proofs, n * len);
     f->check.n_advised = n;
-    check_against_advice(f);
+    return check_against_advice(f);
 }
 
 bool check_piece_begin(const struct fill *f, size_t piece, struct hasher *h) {

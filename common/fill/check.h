@@ -7,6 +7,7 @@
 
 #include "common/core/workpool.h"
 #include "common/fill/fill.h"
+#include "common/fill/step.h"
 
 /* Whole pieces that are hashed before the loop is told. */
 #define CHECK_PIECES 4
@@ -28,10 +29,10 @@ struct check_run {
 
 struct check {
     struct check_run run;
-    void (*then)(struct fill *f); /* STEP_CHECKING: what comes after it */
-    int64_t hashed;               /* of what is written, hashed and so far not found wrong */
-    unsigned generation;          /* grows with every rewind */
-    bool reopened;                /* what an earlier life has left in the part file is not hashed yet */
+    enum fill_step then; /* STEP_CHECKING: what comes after it */
+    int64_t hashed;      /* of what is written, hashed and so far not found wrong */
+    unsigned generation; /* grows with every rewind */
+    bool reopened;       /* what an earlier life has left in the part file is not hashed yet */
     struct hasher hasher;
     uint8_t *proofs; /* our own, at the ends of whole pieces */
     size_t n_proofs, cap_proofs;
@@ -53,17 +54,18 @@ void check_reopens(struct fill *f, bool reopened);
 bool check_is_reopened(const struct fill *f);
 
 /* Something was written: it goes to the hasher, once there is enough of it. What that has got to meanwhile is taken
- * over. False as in intake.h: a piece was wrong. */
-bool check_written(struct fill *f) must_check;
-/* then(f) once everything written is hashed: now, or later in STEP_CHECKING; not at all if a piece is found wrong. */
-void check_then(struct fill *f, void (*then)(struct fill *f));
-/* The same once more, of what is left after some was taken back. */
-void check_again(struct fill *f);
+ * over. The step returned is another than STEP_STAY if a piece was wrong. */
+enum fill_step check_written(struct fill *f) must_check;
+/* Returns STEP_CHECKING, which ends with `then` once everything written is hashed, or if a piece is found wrong with
+ * what follows from that. */
+enum fill_step check_then(struct fill *f, enum fill_step then) must_check;
+/* STEP_CHECKING */
+enum fill_step check_rest(struct fill *f) must_check;
 /* True if what is written, all of it hashed, is the whole blob. */
 bool check_digest_fits(const struct fill *f);
 
 /* The catalogue's chaining values; copied. Takes back from the first wrong piece of those hashed already. */
-void check_advise(struct fill *f, const uint8_t *proofs, size_t n);
+enum fill_step check_advise(struct fill *f, const uint8_t *proofs, size_t n) must_check;
 /* A hasher for that piece alone. False: the catalogue has not told where it begins and ends. */
 bool check_piece_begin(const struct fill *f, size_t piece, struct hasher *h) must_check;
 /* What went through h is the piece that the catalogue knows. */

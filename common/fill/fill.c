@@ -1,16 +1,19 @@
 /* The life of one fill. Thread: its fetch loop, but for what is marked.
  *
- *                 ┌── a part file is there ──▶┐
- *   fill_start ─▶ WAITING ─▶ FETCHING ─────▶ CHECKING ─▶ COMMITTING ─▶ OVER
- *                 │   ▲       │  ▲            │ │  │ proved              ▲
- *                 │   │       │  └── reopened ┘ │  │                     │
- *                 │   └───────┼──── not yet ────┘  │                     │
- *                 └───────────┴────────────────────┴── failed, paused ───┘
+ *                 ┌───────────── RETRYING ◀───────────┬─ wrong, cut off ─┐
+ *                 ▼                                   │                  │
+ *   fill_start ─▶ WAITING ─▶ FETCHING ─▶ CHECKING ─▶ JUDGING ─▶ FINISHING ─▶ COMMITTING ─▶ OVER
+ *                 │              ▲        ▲   │                                              ▲
+ *                 └▶ REOPENING ──┼────────┘   │                                              │
+ *                                └─ RESUMING ◀┘              from anywhere: failed, paused ──┘
  *
- * WAITING: the next try, or the first, is due. FETCHING: a source sends (intake.c); each piece is checked against the
- * catalogue's proof (check.c). CHECKING: the source has ended, and its last bytes are being hashed; or those that an
- * earlier life has left (opening.c). A wrong piece takes back that piece and what follows (fill_rewind),
- * nothing before it. */
+ * WAITING: the next try, or the first, is due. REOPENING: it begins with what an earlier life has left (opening.c).
+ * FETCHING: a source sends (plan.c, intake.c); each piece is checked against the catalogue's proof (check.c).
+ * CHECKING: nothing comes for now, and the last bytes are being hashed. After a fetch that has ended the next step is
+ * JUDGING; of bytes that an earlier life has left RESUMING; of pieces fetched ahead FETCHING; where nothing has room
+ * for more AWAITING_ROOM, which waits for it. A wrong piece takes back that piece and what follows (fill_rewind),
+ * nothing before it, and leads through ACCUSING (the source is left) and CHECKING (what it sent before) to RETRYING.
+ * All steps stand in step.h. */
 #include "common/fill/fill_private.h"
 
 #include "common/core/alloc.h"
@@ -46,9 +49,8 @@ static void leave_table(struct fill *f) {
     map_take(fill_shard(f)->table, &f->spec.digest, sizeof(f->spec.digest));
 }
 
-void fill_over(struct fill *f) {
-    assert(f->life.step != STEP_OVER);
-    f->life.step = STEP_OVER;
+/* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
+static enum fill_step fill_over(struct fill *f) {
     leave_table(f);
     fill_window_stop_waiting(f);
     plan_over(f);
@@ -64,6 +66,7 @@ void fill_over(struct fill *f) {
     fill_shard_check_stopped(fill_shard(f));
     atomic_fetch_sub_explicit(&f->engine->running, 1, memory_order_relaxed);
     fill_unref(f);
+    return STEP_STAY;
 }
 
 static struct fill *fill_new(struct fill_shard *sh, const struct fill_spec *spec) {
@@ -98,10 +101,6 @@ struct fill *fill_of_error(struct fill_shard *sh, const struct fill_spec *spec, 
 
 enum fill_step fill_step(const struct fill *f) {
     return f->life.step;
-}
-
-void fill_enter(struct fill *f, enum fill_step step) {
-    f->life.step = step;
 }
 
 void fill_retry_in(struct fill *f, int64_t ms) {
@@ -180,7 +179,13 @@ void fill_tell(struct fill *f) {
 
 /* --- failing --- */
 
-void fill_fail(struct fill *f, const struct fetch_end *end) {
+enum fill_step fill_fail(struct fill *f, const struct fetch_end *end) {
+    f->life.end = *end;
+    return STEP_FAILED;
+}
+
+static enum fill_step fill_end_failed(struct fill *f) {
+    const struct fetch_end *end = &f->life.end;
     /* That there is no such thing is an answer like any. */
     bool refused = (end->code == ERR_NOT_FOUND || end->code == ERR_DENIED) && intake_written(f) == 0;
     if (!refused) {
@@ -192,7 +197,7 @@ void fill_fail(struct fill *f, const struct fetch_end *end) {
     shared_failed(&f->shared, end);
     fill_bytes_close(f);
     fill_notify_readers(f);
-    fill_over(f);
+    return STEP_OVER;
 }
 
 void fill_stop(struct fill *f) {
@@ -200,7 +205,7 @@ void fill_stop(struct fill *f) {
     struct fetch_end end;
     fetch_end_set(&end, ERR_CANCELLED, "the download was stopped%s",
                   fill_bytes_are_kept(f) ? "; its bytes are kept" : "");
-    fill_fail(f, &end);
+    fill_go(f, fill_fail(f, &end));
 }
 
 void fill_stop_all(struct fill_shard *sh) {
@@ -213,11 +218,33 @@ void fill_stop_all(struct fill_shard *sh) {
 static void on_retry(void *arg) {
     struct fill *f = arg;
     if (!fill_window_may_go_on(f)) return;
-    if (check_is_reopened(f) && plan_has_sources(f))
-        fill_reopen(f);
-    else
-        plan_fetch(f);
+    fill_go(f, check_is_reopened(f) && plan_has_sources(f) ? STEP_REOPENING : STEP_FETCHING);
 }
+
+static enum fill_step fill_wait(struct fill *f) {
+    (void)f;
+    return STEP_STAY;
+}
+
+/* --- from step to step --- */
+
+static enum fill_step (*const steps[])(struct fill *f) = {
+#define FILL_STEP(name, fn) [STEP_##name] = fn,
+    FILL_STEPS(FILL_STEP)
+#undef FILL_STEP
+};
+
+void fill_go(struct fill *f, enum fill_step next) {
+    fill_ref(f);
+    while (next != STEP_STAY) {
+        assert(f->life.step != STEP_OVER);
+        f->life.step = next;
+        next = steps[next](f);
+    }
+    fill_unref(f);
+}
+
+/* --- from outside --- */
 
 void fill_poke(struct fill *f) {
     fill_ref(f);
@@ -270,23 +297,22 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
 
 /* The source's length is not the one the catalogue has seen. Nobody can have had all of it: the last piece is withheld.
  */
-static void contradicted(struct fill *f, int64_t seen) {
+static enum fill_step contradicted(struct fill *f, int64_t seen) {
     aside_forget(f);
     shared_hide(&f->shared, 0);
     shared_set_size(&f->shared, seen, SIZE_KNOWN);
     if (intake_taken(f) > seen) fill_rewind(f, 0);
     fill_publish(f);
-    if (f->life.step == STEP_FETCHING) plan_source_lied(f, "another length than it was");
+    return f->life.step == STEP_FETCHING ? plan_source_lied(f, "another length than it was") : STEP_STAY;
 }
 
-static void advise_size(struct fill *f, const struct fill_advice *a) {
+static enum fill_step advise_size(struct fill *f, const struct fill_advice *a) {
     int64_t known = shared_size(&f->shared);
-    if (a->size < 0 || (a->claimed && known >= 0)) return;
+    if (a->size < 0 || (a->claimed && known >= 0)) return STEP_STAY;
     bool fits = known >= 0 ? known == a->size : intake_taken(f) <= a->size;
-    if (fits)
-        shared_set_size(&f->shared, a->size, a->claimed ? SIZE_CLAIMED : SIZE_KNOWN);
-    else if (!a->claimed)
-        contradicted(f, a->size);
+    if (!fits) return a->claimed ? STEP_STAY : contradicted(f, a->size);
+    shared_set_size(&f->shared, a->size, a->claimed ? SIZE_CLAIMED : SIZE_KNOWN);
+    return STEP_STAY;
 }
 
 void fill_advise(struct fill *f, const struct fill_advice *a) {
@@ -296,10 +322,10 @@ void fill_advise(struct fill *f, const struct fill_advice *a) {
         fill_unref(f);
         return;
     }
-    advise_size(f, a);
-    if (a->proofs && a->n_proofs) {
+    fill_go(f, advise_size(f, a));
+    if (f->life.step != STEP_OVER && a->proofs && a->n_proofs) {
         aside_forget(f); /* it came unchecked, and could have been checked now */
-        check_advise(f, a->proofs, a->n_proofs);
+        fill_go(f, check_advise(f, a->proofs, a->n_proofs));
     }
     if (f->life.step != STEP_OVER) fill_notify_readers(f);
     fill_unref(f);

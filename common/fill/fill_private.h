@@ -13,21 +13,13 @@
 #include "common/fill/keep.h"
 #include "common/fill/plan.h"
 #include "common/fill/shared.h"
+#include "common/fill/step.h"
 #include "common/fill/window.h"
 
 /* Readers are told of so much at a time, unless nothing more is there for the moment. */
 #define FILL_TELL (1 * MiB)
 /* A fill without readers waits so long before it pauses. */
 #define FILL_LINGER_MS 2000
-
-/* The steps of a fill's life; fill.c has the transitions. */
-enum fill_step {
-    STEP_FETCHING,   /* a source is sending */
-    STEP_CHECKING,   /* the source has ended, or none has begun; the hasher has not got there yet */
-    STEP_WAITING,    /* between two tries */
-    STEP_COMMITTING, /* proved; being synced and renamed */
-    STEP_OVER,       /* committed, passed through, failed or paused: only its readers keep it */
-};
 
 struct reader_list {
     struct fill_reader *first;
@@ -38,6 +30,7 @@ struct life {
     atomic_uint refs;
     /* Fetch loop. */
     enum fill_step step;
+    struct fetch_end end; /* STEP_FAILED: why */
     bool in_table;
     bool advice_pending; /* the catalogue has been asked and has not answered */
     struct reader_list readers;
@@ -133,15 +126,16 @@ void fill_unref(struct fill *f);
 void fill_poke(struct fill *f);
 
 enum fill_step fill_step(const struct fill *f);
-void fill_enter(struct fill *f, enum fill_step step);
+/* The one door from step to step: runs `next` and what follows from it. f may be gone after it, but for whoever holds a
+ * reference. */
+void fill_go(struct fill *f, enum fill_step next);
 /* STEP_WAITING: the next try is due then. */
 void fill_retry_in(struct fill *f, int64_t ms);
-void fill_fail(struct fill *f, const struct fetch_end *end);
+/* Returns STEP_FAILED. */
+enum fill_step fill_fail(struct fill *f, const struct fetch_end *end) must_check;
 /* Closes, keeping the part file; readers are told ERR_CANCELLED. */
 void fill_stop(struct fill *f);
 void fill_stop_all(struct fill_shard *sh);
-/* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
-void fill_over(struct fill *f);
 
 void fill_reader_joins(struct fill *f, struct fill_reader *r);
 void fill_reader_leaves(struct fill *f, struct fill_reader *r);
@@ -155,8 +149,9 @@ void fill_tell(struct fill *f);
 /* opening.c; fetch loop. Opens the part file of a new fill if there is one; the first try follows, never before this
  * has returned. */
 void fill_open(struct fill *f);
-/* The first try of one whose part file had something in it: that is hashed, then plan_fetch. */
-void fill_reopen(struct fill *f);
+/* STEP_REOPENING, STEP_RESUMING */
+enum fill_step fill_reopen(struct fill *f) must_check;
+enum fill_step fill_resume(struct fill *f) must_check;
 
 /* claim.c; fetch loop: may this repository have it? Asks the repository's source by HEAD; then answered(r, ok, end). */
 void claim_start(struct fill_shard *sh, struct fill_reader *r,

@@ -31,17 +31,15 @@ void intake_take_back(struct fill *f, int64_t to) {
     fill_bytes_truncate(f, to);
 }
 
-bool intake_direct(struct fill *f, const void *data, size_t len) {
+enum fill_step intake_direct(struct fill *f, const void *data, size_t len) {
     int r = fill_bytes_write(f, f->intake.written, data, len);
     if (r == ERR_BUSY) {
-        fill_window_wait(f);
-        return false;
+        return fill_window_wait(f);
     }
     if (r < 0) {
         struct fetch_end end;
         fetch_end_set(&end, r, "neither disk nor memory takes the bytes: %s", error_name(r));
-        fill_fail(f, &end);
-        return false;
+        return fill_fail(f, &end);
     }
     f->intake.written += (int64_t)len;
     f->intake.taken = f->intake.written;
@@ -49,9 +47,9 @@ bool intake_direct(struct fill *f, const void *data, size_t len) {
     return check_written(f);
 }
 
-bool intake_flush(struct fill *f) {
+enum fill_step intake_flush(struct fill *f) {
     struct fill_shard *sh = fill_shard(f);
-    if (sh->gathered != f) return true;
+    if (sh->gathered != f) return STEP_STAY;
     sh->gathered = NULL;
     return intake_direct(f, sh->gather, (size_t)(f->intake.taken - f->intake.written));
 }
@@ -60,14 +58,13 @@ static void make_room(struct fill *f) {
     struct fill_shard *sh = fill_shard(f);
     if (sh->gathered && sh->gathered != f) {
         /* Its source still sends: whatever comes of this, it tells us. */
-        bool goes_on = intake_flush(sh->gathered);
-        (void)goes_on;
+        fill_go(sh->gathered, intake_flush(sh->gathered));
     }
     if (!sh->gather && !(sh->gather = malloc(FILL_GATHER))) abort();
     sh->gathered = f;
 }
 
-bool intake_add(struct fill *f, const void *data, size_t len) {
+enum fill_step intake_add(struct fill *f, const void *data, size_t len) {
     const char *p = data;
     while (len) {
         if (fill_shard(f)->gathered != f) make_room(f);
@@ -79,7 +76,8 @@ bool intake_add(struct fill *f, const void *data, size_t len) {
         f->intake.taken += (int64_t)n;
         p += n;
         len -= n;
-        if (n == room && !intake_flush(f)) return false;
+        enum fill_step next = n == room ? intake_flush(f) : STEP_STAY;
+        if (next != STEP_STAY) return next;
     }
-    return true;
+    return STEP_STAY;
 }

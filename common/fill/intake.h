@@ -3,6 +3,7 @@
 #define ENTREPOT_FILL_INTAKE_H
 
 #include "common/fill/fill.h"
+#include "common/fill/step.h"
 
 /* What comes from a source is gathered to so much before it is written: readers are woken less often, the file system
  * has less to do, and its larger folios make warm streams a tenth cheaper than with half as much (ext4, Linux 6.18).
@@ -19,12 +20,12 @@ int64_t intake_written(const struct fill *f);
 /* So much is in the file already. */
 void intake_goes_on_from(struct fill *f, int64_t written);
 
-/* Those that return bool say false if the fill has gone on to something else meanwhile, and its fetch is no more. */
-bool intake_add(struct fill *f, const void *data, size_t len) must_check;
+/* Where a step is returned, it is STEP_STAY as long as more may come. */
+enum fill_step intake_add(struct fill *f, const void *data, size_t len) must_check;
 /* The same of what need not be gathered, when nothing is. */
-bool intake_direct(struct fill *f, const void *data, size_t len) must_check;
+enum fill_step intake_direct(struct fill *f, const void *data, size_t len) must_check;
 /* Nothing more comes for now: what is gathered goes to the file, to readers and to the hasher. */
-bool intake_flush(struct fill *f) must_check;
+enum fill_step intake_flush(struct fill *f) must_check;
 /* Forgets what is gathered. */
 void intake_drop(struct fill *f);
 /* Forgets what comes after `to`, in the file too. */

@@ -37,7 +37,7 @@ static void on_committed(struct loop_task *task) {
     const struct fill_engine_config *cfg = &f->engine->cfg;
     if (f->keep.commit_code == 0 && shared_is_manifest(&f->shared) && cfg->kept_manifest)
         cfg->kept_manifest(&f->spec.digest, cfg->arg);
-    fill_over(f);
+    fill_go(f, STEP_OVER);
 }
 
 static void commit_done(int code, void *arg) {
@@ -90,7 +90,7 @@ static void tell(const struct fill *f, int64_t size, const struct manifest *doc)
 }
 
 /* The digest fits: everybody may have everything, then it goes into the store. */
-static void proved(struct fill *f) {
+static enum fill_step proved(struct fill *f) {
     int64_t size = intake_written(f);
     struct manifest m = {0};
     bool parsed = false;
@@ -118,23 +118,24 @@ static void proved(struct fill *f) {
     shared_proved(&f->shared, size);
     fill_notify_readers(f);
     if (keeps) {
-        fill_enter(f, STEP_COMMITTING);
         hand_to_store(f, size, &m);
     } else {
         fill_bytes_discard(f);
-        fill_over(f);
     }
     manifest_fini(&m);
     free(body);
+    return keeps ? STEP_COMMITTING : STEP_OVER;
 }
 
-void keep_finish(struct fill *f) {
-    if (check_digest_fits(f)) {
-        proved(f);
-        return;
-    }
+/* The store has the file, and on_committed follows. */
+enum fill_step keep_commit(struct fill *f) {
+    (void)f;
+    return STEP_STAY;
+}
+
+enum fill_step keep_finish(struct fill *f) {
+    if (check_digest_fits(f)) return proved(f);
     /* Pieces the catalogue has proved stay; without its word nothing is known to be good. */
-    int64_t keep = shared_proven(&f->shared);
-    fill_rewind(f, piece_start(keep));
-    plan_source_lied(f, "bytes that do not match the digest");
+    fill_rewind(f, piece_start(shared_proven(&f->shared)));
+    return plan_source_lied(f, "bytes that do not match the digest");
 }

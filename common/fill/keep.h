@@ -4,6 +4,7 @@
 #define ENTREPOT_FILL_KEEP_H
 
 #include "common/fill/fill.h"
+#include "common/fill/step.h"
 
 struct keep {
     char *scopes[4]; /* names: there is a number only for what was found */
@@ -19,7 +20,10 @@ void keep_add_scope(struct fill *f, const char *scope);
 bool keep_has_scope(const struct fill *f, const char *scope);
 /* A reader wants it from its start. */
 void keep_add_use(struct fill *f);
-/* All bytes are in and hashed: if they are what was asked for, readers get the rest and the store the file. */
-void keep_finish(struct fill *f);
+/* STEP_FINISHING: all bytes are in and hashed. If they are what was asked for, readers get the rest and the store the
+ * file. */
+enum fill_step keep_finish(struct fill *f) must_check;
+/* STEP_COMMITTING */
+enum fill_step keep_commit(struct fill *f) must_check;
 
 #endif

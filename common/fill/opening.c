@@ -4,18 +4,18 @@
 #include "common/fill/fill_private.h"
 
 /* All that was left is hashed, or was taken back as wrong. */
-static void resumed(struct fill *f) {
+enum fill_step fill_resume(struct fill *f) {
     check_reopens(f, false);
     atomic_fetch_add_explicit(&f->engine->resumed_bytes, intake_written(f), memory_order_relaxed);
     log_info("fill_resumes", KV_I("have", intake_written(f)), KV_S("request_id", f->spec.request_id));
     fill_publish(f);
-    plan_fetch(f);
+    return STEP_FETCHING;
 }
 
-void fill_reopen(struct fill *f) {
+enum fill_step fill_reopen(struct fill *f) {
     int64_t size = shared_size(&f->shared);
     if (size >= 0 && intake_written(f) > size) fill_rewind(f, 0);
-    check_then(f, resumed);
+    return check_then(f, STEP_RESUMING);
 }
 
 void fill_open(struct fill *f) {

@@ -87,7 +87,7 @@ static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
 }
 
 /* The current source has failed: which one next, and when. */
-static void source_failed(struct fill *f, const struct fetch_end *end) {
+static enum fill_step source_failed(struct fill *f, const struct fetch_end *end) {
     shared_waits(&f->shared);
     /* A manifest is fetched whole each time: some of it is no progress. */
     bool got_bytes = intake_written(f) > f->plan.fetch_from && !f->spec.manifest;
@@ -98,8 +98,7 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
     /* Of its answer nothing is kept, so its length binds nobody; whoever was told it may still turn out to be right. */
     if (intake_written(f) == 0 && shared_size_word(&f->shared) == SIZE_SENT)
         shared_set_size(&f->shared, shared_size(&f->shared), SIZE_CLAIMED);
-    fill_enter(f, STEP_WAITING);
-    if (f->plan.n_sources == 1 && wait_for_return(f, end)) return;
+    if (f->plan.n_sources == 1 && wait_for_return(f, end)) return STEP_WAITING;
     if (end->code == ERR_MISMATCH) f->plan.lies[s]++;
     f->plan.tries[s] = got_bytes && end->code != ERR_MISMATCH ? 0 : (unsigned char)(f->plan.tries[s] + 1);
     if (failure_next_of_source(end, intake_written(f) > 0) != FAILURE_ASK_AGAIN) f->plan.tries[s] = TRIES_MAX;
@@ -111,59 +110,58 @@ static void source_failed(struct fill *f, const struct fetch_end *end) {
                        : next == s             ? jittered(20)
                                                : 0;
         fill_retry_in(f, wait);
-        return;
+        return STEP_WAITING;
     }
     struct fetch_end told = f->plan.failures.told;
-    fill_fail(f, &told);
+    return fill_fail(f, &told);
 }
 
-/* STEP_CHECKING is over after a fetch that had failed. */
-static void try_again(struct fill *f) {
+enum fill_step plan_retry(struct fill *f) {
     struct fetch_end end = f->plan.last;
-    source_failed(f, &end);
+    return source_failed(f, &end);
 }
 
-void plan_source_lied(struct fill *f, const char *what) {
-    if (check_is_reopened(f)) {
-        /* An earlier life's bytes, or the disk's: they have been taken back, and no source is to blame. */
-        if (fill_step(f) == STEP_CHECKING) check_again(f);
-        return;
-    }
+enum fill_step plan_source_lied(struct fill *f, const char *what) {
+    /* An earlier life's bytes, or the disk's: they have been taken back, and no source is to blame. */
+    if (check_is_reopened(f)) return STEP_CHECKING;
+    fetch_end_set(&f->plan.last, ERR_MISMATCH, "%s sent %s", f->plan.sources[f->plan.source]->name, what);
+    return STEP_ACCUSING;
+}
+
+enum fill_step plan_accuse(struct fill *f) {
     atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
     plan_leave(f);
     f->plan.avoid_origin = f->plan.origin;
     /* What it sent before stays, as far as it is not known to be wrong. */
-    if (!intake_flush(f)) return;
-    fetch_end_set(&f->plan.last, ERR_MISMATCH, "%s sent %s", f->plan.sources[f->plan.source]->name, what);
-    check_then(f, try_again);
+    enum fill_step next = intake_flush(f);
+    return next == STEP_STAY ? check_then(f, STEP_RETRYING) : next;
 }
 
 /* --- fetching --- */
 
-/* A piece that was fetched ahead and comes next is taken from there, as if a source had sent it. True: the fill goes on
- * once it is hashed, or has failed. */
-static bool absorb(struct fill *f) {
+/* A piece that was fetched ahead and comes next is taken from there, as if a source had sent it. STEP_STAY: there is
+ * none. */
+static enum fill_step absorb(struct fill *f) {
     static _Thread_local char chunk[ABSORB_CHUNK];
     struct open_file *file;
     int64_t at, from = intake_written(f);
-    if (from % PIECE_SIZE != 0 || fill_bytes_in_window(f)) return false;
+    if (from % PIECE_SIZE != 0 || fill_bytes_in_window(f)) return STEP_STAY;
     int64_t end = from + aside_find(f, from, &file, &at);
-    if (end == from) return false;
+    if (end == from) return STEP_STAY;
     fill_make_part(f);
-    bool goes_on = true;
-    while (goes_on && intake_written(f) < end) {
+    enum fill_step next = STEP_STAY;
+    while (next == STEP_STAY && intake_written(f) < end) {
         size_t want = end - intake_written(f) < ABSORB_CHUNK ? (size_t)(end - intake_written(f)) : ABSORB_CHUNK;
         ssize_t n = pread(open_file_fd(file), chunk, want, at + intake_written(f) - from);
         if (n <= 0) {
             aside_forget(f);
             break;
         }
-        goes_on = intake_direct(f, chunk, (size_t)n);
+        next = intake_direct(f, chunk, (size_t)n);
     }
     open_file_unref(file);
-    if (goes_on && intake_written(f) == from) return false;
-    if (goes_on) check_then(f, plan_fetch);
-    return true;
+    if (next != STEP_STAY || intake_written(f) == from) return next;
+    return check_then(f, STEP_FETCHING);
 }
 
 /* Manifests have claimed another size than the source has. Readers that were told it are cut by looking at it again;
@@ -179,9 +177,7 @@ static void claim_refuted(struct fill *f, int64_t size) {
     fill_notify_readers(f);
 }
 
-static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
-    (void)fetch;
-    struct fill *f = arg;
+static enum fill_step take_head(struct fill *f, const struct fetch_head *h) {
     f->plan.gone_since_ms = 0;
     f->plan.origin = h->origin;
     int64_t known = shared_size(&f->shared);
@@ -190,25 +186,30 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     } else if (h->total >= 0 && known >= 0 && h->total != known) {
         char what[96];
         snprintf(what, sizeof(what), "a length of %lld instead of %lld", (long long)h->total, (long long)known);
-        plan_source_lied(f, what);
-        return;
+        return plan_source_lied(f, what);
     }
     if (f->spec.manifest && h->total > MANIFEST_MAX_BYTES) {
         struct fetch_end end;
         fetch_end_set(&end, ERR_TOO_BIG, "%s has a manifest of %lld bytes; at most %d are accepted",
                       f->plan.sources[f->plan.source]->name, (long long)h->total, MANIFEST_MAX_BYTES);
-        fill_fail(f, &end);
-        return;
+        return fill_fail(f, &end);
     }
     if (h->total >= 0 && shared_size_word(&f->shared) < SIZE_SENT) shared_set_size(&f->shared, h->total, SIZE_SENT);
     fill_make_part(f);
-    if (fill_window_refused(f)) return;
+    enum fill_step next = fill_window_refused(f);
+    if (next != STEP_STAY) return next;
     if (h->total >= 0) fill_bytes_expect(f, intake_written(f), h->total);
     if (f->spec.manifest) shared_set_media_type(&f->shared, h->media_type);
     f->plan.has_flowed = true;
     shared_flows(&f->shared, f->plan.sources[f->plan.source]->name);
     fill_publish(f);
     fill_notify_readers(f);
+    return STEP_STAY;
+}
+
+static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
+    (void)fetch;
+    fill_go(arg, take_head(arg, h));
 }
 
 /* Enough is in the window: the source waits for the slowest reader. */
@@ -227,51 +228,72 @@ void plan_hold_back(struct fill *f) {
 }
 
 /* Ahead lies a run long enough to be worth a new request. */
-static bool skip_ahead(struct fill *f) {
+static enum fill_step skip_ahead(struct fill *f) {
     if (intake_taken(f) % PIECE_SIZE != 0 || aside_run(f, intake_taken(f) / PIECE_SIZE) < 2 || fill_bytes_in_window(f))
-        return false;
+        return STEP_STAY;
     fetch_cancel(f->plan.fetch);
     f->plan.fetch = NULL;
-    check_then(f, plan_fetch);
-    return true;
+    return check_then(f, STEP_FETCHING);
+}
+
+static enum fill_step take_data(struct fill *f, const char *p, size_t len) {
+    int64_t size = shared_size(&f->shared), end = intake_taken(f) + (int64_t)len;
+    if (shared_size_is_claimed(&f->shared) && end > size) {
+        size = -1;
+        claim_refuted(f, size);
+    }
+    if ((size >= 0 && end > size) || (f->spec.manifest && end > MANIFEST_MAX_BYTES))
+        return plan_source_lied(f, "more bytes than it should");
+    while (len) {
+        int64_t room = piece_end(intake_taken(f)) - intake_taken(f);
+        size_t n = (int64_t)len < room ? len : (size_t)room;
+        enum fill_step next = intake_add(f, p, n);
+        if (next == STEP_STAY) next = skip_ahead(f);
+        if (next != STEP_STAY) return next;
+        p += n;
+        len -= n;
+    }
+    /* Somebody waits for the first bytes of all: they are not gathered. */
+    if (intake_written(f) > 0) return STEP_STAY;
+    enum fill_step next = intake_flush(f);
+    if (next == STEP_STAY) plan_hold_back(f);
+    return next;
 }
 
 static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
     struct fill *f = arg;
     const struct fill_engine_config *cfg = &f->engine->cfg;
     if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
-    const char *p = data;
-    int64_t size = shared_size(&f->shared);
-    if (shared_size_is_claimed(&f->shared) && intake_taken(f) + (int64_t)len > size) {
-        size = -1;
-        claim_refuted(f, size);
-    }
-    if ((size >= 0 && intake_taken(f) + (int64_t)len > size) ||
-        (f->spec.manifest && intake_taken(f) + (int64_t)len > MANIFEST_MAX_BYTES)) {
-        plan_source_lied(f, "more bytes than it should");
-        return;
-    }
-    while (len) {
-        int64_t room = piece_end(intake_taken(f)) - intake_taken(f);
-        size_t n = (int64_t)len < room ? len : (size_t)room;
-        if (!intake_add(f, p, n) || skip_ahead(f)) return;
-        p += n;
-        len -= n;
-    }
-    /* Somebody waits for the first bytes of all: they are not gathered. */
-    if (intake_written(f) == 0 && intake_flush(f)) plan_hold_back(f);
+    fill_go(f, take_data(f, data, len));
 }
 
 static void on_lull(struct fetch *fetch, void *arg) {
     (void)fetch;
     struct fill *f = arg;
-    if (!intake_flush(f)) return;
-    fill_tell(f);
-    plan_hold_back(f);
+    enum fill_step next = intake_flush(f);
+    if (next == STEP_STAY) {
+        fill_tell(f);
+        plan_hold_back(f);
+    }
+    fill_go(f, next);
+}
+
+static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
+    (void)fetch;
+    struct fill *f = arg;
+    f->plan.fetch = NULL;
+    if (e->code != 0) shared_waits(&f->shared);
+    enum fill_step next = intake_flush(f);
+    if (next == STEP_STAY) {
+        fill_tell(f);
+        f->plan.last = *e;
+        next = check_then(f, STEP_JUDGING);
+    }
+    fill_go(f, next);
 }
 
 /* A fetch has ended, and all it brought is hashed. */
-static void source_ended(struct fill *f) {
+enum fill_step plan_judge(struct fill *f) {
     const struct fetch_end *e = &f->plan.last;
     int64_t size = shared_size(&f->shared);
     if (e->code == 0 && shared_size_is_claimed(&f->shared) && intake_written(f) != size && check_digest_fits(f)) {
@@ -282,29 +304,17 @@ static void source_ended(struct fill *f) {
         shared_set_size(&f->shared, size, SIZE_CLAIMED); /* until the digest says so */
     }
     if (e->code == 0 && intake_written(f) == size) {
-        keep_finish(f);
+        return STEP_FINISHING;
     } else if (e->code == 0) {
         struct fetch_end shorter;
         fetch_end_set(&shorter, ERR_UPSTREAM, "%s ended after %lld of %lld bytes",
                       f->plan.sources[f->plan.source]->name, (long long)intake_written(f), (long long)size);
-        source_failed(f, &shorter);
+        return source_failed(f, &shorter);
     } else if (e->status == 416 && intake_written(f) > 0 && f->plan.fetch_from == intake_written(f)) {
         /* Nothing after what we have: it is complete, or wrong. */
-        keep_finish(f);
-    } else {
-        try_again(f);
+        return STEP_FINISHING;
     }
-}
-
-static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
-    (void)fetch;
-    struct fill *f = arg;
-    f->plan.fetch = NULL;
-    if (e->code != 0) shared_waits(&f->shared);
-    if (!intake_flush(f)) return;
-    fill_tell(f);
-    f->plan.last = *e;
-    check_then(f, source_ended);
+    return STEP_RETRYING;
 }
 
 static const struct fetch_events fetch_events = {on_head, on_data, on_done, on_lull};
@@ -320,21 +330,18 @@ struct fetch *plan_ask(struct fill *f, struct fetch_request *rq, const struct fe
     return fetch_start(f->plan.sources[f->plan.source], rq, ev, arg);
 }
 
-void plan_fetch(struct fill *f) {
+enum fill_step plan_fetch(struct fill *f) {
     if (f->plan.n_sources == 0) {
         struct fetch_end told = f->plan.failures.told;
-        fill_fail(f, &told);
-        return;
+        return fill_fail(f, &told);
     }
-    if (absorb(f)) return;
+    enum fill_step next = absorb(f);
+    if (next != STEP_STAY) return next;
     int64_t size = shared_size(&f->shared);
     if (size >= 0 && intake_written(f) == size && (!shared_size_is_claimed(&f->shared) || check_digest_fits(f))) {
         /* Whose part file it was is not known: the source of this repository must have it, too. */
         bool only_left = size > 0 && !f->plan.has_flowed;
-        if (!only_left) {
-            keep_finish(f);
-            return;
-        }
+        if (!only_left) return STEP_FINISHING;
         fill_rewind(f, piece_start(size - 1));
     }
     struct fetch_request rq = {
@@ -352,8 +359,8 @@ void plan_fetch(struct fill *f) {
         rq.offset = 0;
     }
     memcpy(rq.request_id, f->spec.request_id, sizeof(rq.request_id));
-    fill_enter(f, STEP_FETCHING);
     f->plan.paused = false;
     f->plan.fetch_from = intake_written(f);
     f->plan.fetch = plan_ask(f, &rq, &fetch_events, f);
+    return STEP_STAY;
 }

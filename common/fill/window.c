@@ -63,32 +63,31 @@ bool fill_window_may_go_on(struct fill *f) {
 }
 
 /* All that is written is hashed. */
-static void wait_for_window(struct fill *f) {
-    fill_enter(f, STEP_WAITING);
+enum fill_step fill_window_await(struct fill *f) {
     f->window.waits = true;
     fill_shard(f)->n_waiting++;
     fill_retry_in(f, FILL_WINDOW_TRY_MS);
+    return STEP_WAITING;
 }
 
-void fill_window_wait(struct fill *f) {
+enum fill_step fill_window_wait(struct fill *f) {
     log_info("fill_waits_for_memory", KV_I("have", intake_written(f)), KV_S("request_id", f->spec.request_id));
     budget_refused(BUDGET_PASS_THROUGH);
     plan_leave(f);
     intake_drop(f);
     fill_tell(f);
-    check_then(f, wait_for_window);
+    return check_then(f, STEP_AWAITING_ROOM);
 }
 
 /* It is known that nothing can be kept, and nobody has been promised anything yet. Those that wait in mid-body are
  * first to get what there is. */
-bool fill_window_refused(struct fill *f) {
+enum fill_step fill_window_refused(struct fill *f) {
     if (fill_bytes_have_part(f) || f->window.bytes > 0 || (fill_shard(f)->n_waiting == 0 && fill_window_take(f)))
-        return false;
+        return STEP_STAY;
     struct fetch_end end;
     budget_refused(BUDGET_PASS_THROUGH);
     fetch_end_set(&end, ERR_BUSY,
                   "the disk takes no more, and the memory for passing it on is in use "
                   "(memory.pass_through): try again");
-    fill_fail(f, &end);
-    return true;
+    return fill_fail(f, &end);
 }

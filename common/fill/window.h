@@ -4,6 +4,7 @@
 #define ENTREPOT_FILL_WINDOW_H
 
 #include "common/fill/fill.h"
+#include "common/fill/step.h"
 
 /* Bytes a fill may keep in memory when the disk takes no more: the window its readers must stay within. It takes them
  * from the budget pass_through, as few as FILL_WINDOW_MIN when that is short: a piece that is withheld until it is
@@ -26,13 +27,15 @@ void fill_window_settle(struct fill *f);
 /* The source has to wait for readers. */
 bool fill_window_full(struct fill *f);
 /* In mid-body, and there is neither disk nor memory for more: the source is left, and asked for the rest when there is.
- */
-void fill_window_wait(struct fill *f);
+ * Returns the next step. */
+enum fill_step fill_window_wait(struct fill *f) must_check;
+/* STEP_AWAITING_ROOM */
+enum fill_step fill_window_await(struct fill *f) must_check;
 /* False: it waits on, and fill_retry_in has been called. */
 bool fill_window_may_go_on(struct fill *f) must_check;
 void fill_window_stop_waiting(struct fill *f);
-/* A source agrees to send what cannot be kept, and nobody has been promised anything yet. True: it cannot be passed on
- * either, and the fill has failed with ERR_BUSY. */
-bool fill_window_refused(struct fill *f) must_check;
+/* A source agrees to send what cannot be kept, and nobody has been promised anything yet. STEP_FAILED, with ERR_BUSY:
+ * it cannot be passed on either. */
+enum fill_step fill_window_refused(struct fill *f) must_check;
 
 #endif

@@ -1,0 +1,30 @@
+/* The steps of a fill's life. Each is a function that returns the next one, and fill_go alone moves between them; the
+ * drawing is in fill.c. What happens to a fill meanwhile (an event of its fetch, the hasher's word, the catalogue's)
+ * ends in a step, too, which whoever was called returns to the one who tells fill_go. Thread: fetch loop. */
+#ifndef ENTREPOT_FILL_STEP_H
+#define ENTREPOT_FILL_STEP_H
+
+/* A fill rests in those marked *, until something happens. */
+#define FILL_STEPS(X)                                                                                \
+    X(WAITING, fill_wait)               /* * the next try is due */                                  \
+    X(REOPENING, fill_reopen)           /* an earlier life has left bytes, which are to be hashed */ \
+    X(RESUMING, fill_resume)            /* they are */                                               \
+    X(FETCHING, plan_fetch)             /* * a source is asked, and sends */                         \
+    X(CHECKING, check_rest)             /* * nothing comes now; what came is being hashed */         \
+    X(JUDGING, plan_judge)              /* the fetch is over, and all it brought is hashed */        \
+    X(ACCUSING, plan_accuse)            /* the source has sent what is not true */                   \
+    X(RETRYING, plan_retry)             /* the fetch has failed: who is next, and when */            \
+    X(AWAITING_ROOM, fill_window_await) /* there is neither disk nor memory for more */              \
+    X(FINISHING, keep_finish)           /* all is there: does the digest match? */                   \
+    X(COMMITTING, keep_commit)          /* * proved; being synced and renamed */                     \
+    X(FAILED, fill_end_failed)          /* readers are told why */                                   \
+    X(OVER, fill_over)                  /* * committed, passed through, failed or paused: only its readers keep it */
+
+enum fill_step {
+    STEP_STAY, /* no step: all goes on as before */
+#define FILL_STEP(name, fn) STEP_##name,
+    FILL_STEPS(FILL_STEP)
+#undef FILL_STEP
+};
+
+#endif
