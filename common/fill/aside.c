@@ -7,6 +7,7 @@
  *
  * A place is written once: readers may be sending from it for as long as the fill lives. */
 #include "common/fill/fill_private.h"
+#include "common/core/alloc.h"
 #include "common/store/part.h"
 
 #include <assert.h>
@@ -16,16 +17,17 @@
 #define FAR_SECONDS 2
 /* Of one fill, 512 MiB; then readers wait for the main fetch. */
 #define PLACES_MAX 128
-/* So often in vain, and it is left to the main fetch: where pieces are wrong it may be the catalogue that is. */
-#define FAILURES_MAX 3
+/* With another source at hand, one that sends nothing for so long is left. */
+#define STALL_MS 3000
 
 struct aside {
     struct fill *fill;
     struct aside *next;
     struct fetch *fetch;
     const char *origin; /* fetch_head.origin */
-    int64_t start, end, at;
-    unsigned place; /* of the current piece */
+    struct stretch stretch;
+    int64_t at, seen_at, still_ms; /* where it was a tick ago; nothing has come for so long */
+    unsigned place;                /* of the current piece */
     struct hasher hasher;
     bool checking; /* the current piece has a proof */
 };
@@ -106,7 +108,7 @@ void aside_fini(struct fill *f) {
 }
 
 static void failed(struct aside *a) {
-    a->fill->aside.failures++;
+    plan_stretch_failed(a->fill, &a->stretch);
     aside_free(a);
 }
 
@@ -136,7 +138,7 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     const char *p = data;
     int64_t size = shared_size(&f->shared);
     /* The main fetch has got into this piece, or the source sends more than was asked for. */
-    if (intake_taken(f) > piece_start(a->at) || a->at + (int64_t)len > a->end) {
+    if (intake_taken(f) > piece_start(a->at) || a->at + (int64_t)len > a->stretch.to) {
         aside_free(a);
         return;
     }
@@ -173,7 +175,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct aside *a = arg;
     a->fetch = NULL;
-    if (e->code == 0 && a->at == a->end)
+    if (e->code == 0 && a->at == a->stretch.to)
         aside_free(a);
     else
         failed(a); /* costs nothing: the main fetch gets there in time */
@@ -183,29 +185,17 @@ static const struct fetch_events aside_events = {.head = on_head, .data = on_dat
 
 static bool under_way(const struct fill *f, int64_t pos) {
     for (const struct aside *a = f->aside.first; a; a = a->next) {
-        if (pos >= a->start && pos < a->end) return true;
+        if (pos >= a->stretch.from && pos < a->stretch.to) return true;
     }
     return false;
 }
 
-static void aside_start(struct fill *f, int64_t start, int64_t end, const struct fill_spec *by) {
-    struct aside *a = calloc(1, sizeof(*a));
-    if (!a) abort();
-    *a = (struct aside){.fill = f, .next = f->aside.first, .start = start, .end = end, .at = start};
+static void aside_start(struct fill *f, const struct stretch *st, const struct fill_spec *by) {
+    struct aside *a = xcalloc(1, sizeof(*a));
+    *a = (struct aside){.fill = f, .next = f->aside.first, .stretch = *st, .at = st->from};
     f->aside.first = a;
     f->aside.n++;
-    struct fetch_request rq = {
-        .kind = FETCH_BLOB,
-        .repo = f->spec.repo,
-        .caller = by->caller,
-        .settings = f->spec.settings,
-        .ref = {.is_digest = true, .digest = f->spec.digest},
-        .offset = start,
-        .length = end - start,
-        .doubted = f->aside.lied,
-    };
-    memcpy(rq.request_id, by->request_id, sizeof(rq.request_id));
-    a->fetch = plan_ask(f, &rq, &aside_events, a);
+    a->fetch = plan_ask(f, st, by, f->aside.lied, &aside_events, a);
 }
 
 /* True if there is room for at least one piece more. */
@@ -216,7 +206,7 @@ static bool have_room(struct fill *f) {
     struct part *part;
     if (part_new_temp(f->engine->cfg.store, &f->spec.digest, &part, &err) < 0) {
         log_warn("no_fetch_ahead", KV_S("why", err.msg), KV_S("request_id", f->spec.request_id));
-        f->aside.failures = FAILURES_MAX;
+        f->aside.no_room = true;
         return false;
     }
     af = calloc(1, sizeof(*af));
@@ -229,13 +219,23 @@ static bool have_room(struct fill *f) {
     return true;
 }
 
+static void leave_stalled(struct fill *f, int64_t ms) {
+    for (struct aside *a = f->aside.first, *next; a; a = next) {
+        next = a->next;
+        a->still_ms = a->at > a->seen_at ? 0 : a->still_ms + ms;
+        a->seen_at = a->at;
+        if (a->still_ms >= STALL_MS && plan_has_another(f, &a->stretch)) failed(a);
+    }
+}
+
 /* Called a few times a second: which readers wait for bytes that are a long way off? Where the last piece ends must be
  * known, not only claimed. */
-void aside_consider(struct fill *f, int64_t rate) {
+void aside_consider(struct fill *f, int64_t rate, int64_t ms) {
     int64_t size = shared_size(&f->shared);
-    if (size < 0 || shared_size_is_claimed(&f->shared) || f->spec.manifest || f->aside.failures >= FAILURES_MAX ||
+    if (size < 0 || shared_size_is_claimed(&f->shared) || f->spec.manifest || f->aside.no_room ||
         fill_bytes_in_window(f))
         return;
+    leave_stalled(f, ms);
     for (struct fill_reader *r = fill_first_reader(f); r && f->aside.n < FILL_ASIDE_MAX; r = r->next) {
         int64_t pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
         int64_t end = atomic_load_explicit(&r->until, memory_order_relaxed);
@@ -247,7 +247,8 @@ void aside_consider(struct fill *f, int64_t rate) {
         int64_t piece = pos / PIECE_SIZE, start = (piece + aside_run(f, piece)) * PIECE_SIZE;
         if (start >= end || under_way(f, start)) continue;
         int64_t stop = piece_end(end - 1);
-        if (!have_room(f)) return;
-        aside_start(f, start, stop > size ? size : stop, &r->spec);
+        struct stretch st;
+        if (!plan_stretch_ahead(f, start, stop > size ? size : stop, &st) || !have_room(f)) return;
+        aside_start(f, &st, &r->spec);
     }
 }

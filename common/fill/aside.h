@@ -15,13 +15,14 @@ struct aside;
 struct aside_file;
 struct asides {
     struct aside *first;
-    unsigned n, failures;
+    unsigned n;
+    bool no_room;                      /* no file can be made for it */
     bool lied;                         /* the catalogue has disproved a piece fetched aside */
     _Atomic(struct aside_file *) file; /* set once: pieces that were fetched ahead of their turn */
 };
 
-/* rate: of the main fetch, in bytes a second. */
-void aside_consider(struct fill *f, int64_t rate);
+/* Every `ms`. rate: of the main fetch, in bytes a second. */
+void aside_consider(struct fill *f, int64_t rate, int64_t ms);
 /* Nothing is fetched any more, and what was is on no disk; readers have it until the fill is freed. */
 void aside_over(struct fill *f);
 void aside_fini(struct fill *f);

@@ -11,6 +11,9 @@
 #define ABSORB_CHUNK (1 * MiB)
 #define TRIES_MAX 2 /* in a row without a byte, for one source */
 #define LIES_MAX 2  /* wrong bytes from one source */
+/* So often in vain of one source, and it is left to the main fetch: where pieces are wrong it may be the catalogue that
+ * is. */
+#define AHEAD_FAILURES_MAX 3
 #define RETRY_FIRST_MS 200
 #define RETURN_MS 15000 /* a source that is gone in mid-body may come back within this */
 #define RETURN_TRY_MS 500
@@ -57,7 +60,7 @@ void plan_tick(struct fill *f, int64_t ms) {
     int64_t per_s = (intake_written(f) - f->plan.tick_written) * 1000 / ms;
     f->plan.rate = f->plan.rate ? (f->plan.rate * 3 + per_s) / 4 : per_s;
     f->plan.tick_written = intake_written(f);
-    if (fill_step(f) == STEP_FETCHING) aside_consider(f, f->plan.rate);
+    if (fill_step(f) == STEP_FETCHING) aside_consider(f, f->plan.rate, ms);
 }
 
 /* --- when a source fails --- */
@@ -323,11 +326,53 @@ void plan_avoid(struct fill *f, const char *origin) {
     f->plan.avoid_origin = origin;
 }
 
-struct fetch *plan_ask(struct fill *f, struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
-    rq->avoid_origin = f->plan.avoid_origin;
-    rq->doubted = rq->doubted || f->plan.lies[f->plan.source] > 0;
+/* --- stretches --- */
+
+static bool may_send_ahead(const struct fill *f, unsigned s) {
+    return f->plan.tries[s] < TRIES_MAX && f->plan.lies[s] < LIES_MAX && f->plan.ahead_failures[s] < AHEAD_FAILURES_MAX;
+}
+
+bool plan_stretch_ahead(const struct fill *f, int64_t from, int64_t to, struct stretch *out) {
+    bool found = false;
+    for (unsigned i = 0; i < f->plan.n_sources; i++) {
+        unsigned s = (f->plan.source + i) % f->plan.n_sources;
+        if (!may_send_ahead(f, s)) continue;
+        if (found && f->plan.ahead_failures[s] >= f->plan.ahead_failures[out->source]) continue;
+        *out = (struct stretch){.source = s, .from = from, .to = to};
+        found = true;
+    }
+    return found;
+}
+
+void plan_stretch_failed(struct fill *f, const struct stretch *st) {
+    f->plan.ahead_failures[st->source]++;
+}
+
+bool plan_has_another(const struct fill *f, const struct stretch *st) {
+    for (unsigned s = 0; s < f->plan.n_sources; s++) {
+        bool as_good = f->plan.ahead_failures[s] <= f->plan.ahead_failures[st->source];
+        if (s != st->source && may_send_ahead(f, s) && as_good) return true;
+    }
+    return false;
+}
+
+struct fetch *plan_ask(struct fill *f, const struct stretch *st, const struct fill_spec *by, bool doubted,
+                       const struct fetch_events *ev, void *arg) {
+    struct fetch_request rq = {
+        .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
+        .repo = f->spec.repo,
+        .caller = by->caller,
+        .settings = f->spec.settings,
+        .ref = {.is_digest = true, .digest = f->spec.digest},
+        .offset = st->from,
+        .length = st->to == INT64_MAX ? 0 : st->to - st->from,
+        .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
+        .avoid_origin = f->plan.avoid_origin,
+        .doubted = doubted || f->plan.lies[st->source] > 0,
+    };
+    memcpy(rq.request_id, by->request_id, sizeof(rq.request_id));
     f->plan.avoid_origin = NULL;
-    return fetch_start(f->plan.sources[f->plan.source], rq, ev, arg);
+    return fetch_start(f->plan.sources[st->source], &rq, ev, arg);
 }
 
 enum fill_step plan_fetch(struct fill *f) {
@@ -344,23 +389,11 @@ enum fill_step plan_fetch(struct fill *f) {
         if (!only_left) return STEP_FINISHING;
         fill_rewind(f, piece_start(size - 1));
     }
-    struct fetch_request rq = {
-        .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
-        .repo = f->spec.repo,
-        .caller = f->spec.caller,
-        .settings = f->spec.settings,
-        .ref = {.is_digest = true, .digest = f->spec.digest},
-        .offset = intake_written(f),
-        .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
-    };
-    if (f->spec.manifest && intake_written(f) > 0) {
-        /* Manifests are fetched whole. */
-        fill_rewind(f, 0);
-        rq.offset = 0;
-    }
-    memcpy(rq.request_id, f->spec.request_id, sizeof(rq.request_id));
+    /* Manifests are fetched whole. */
+    if (f->spec.manifest && intake_written(f) > 0) fill_rewind(f, 0);
+    struct stretch to_end = {.source = f->plan.source, .from = intake_written(f), .to = INT64_MAX};
     f->plan.paused = false;
-    f->plan.fetch_from = intake_written(f);
-    f->plan.fetch = plan_ask(f, &rq, &fetch_events, f);
+    f->plan.fetch_from = to_end.from;
+    f->plan.fetch = plan_ask(f, &to_end, &f->spec, false, &fetch_events, f);
     return STEP_STAY;
 }

@@ -6,11 +6,19 @@
 #include "common/fill/step.h"
 #include "common/source/failure.h"
 
+/* Bytes [from, to) of the blob, to be had of one source. Several may be under way, of several sources; the one that
+ * begins at what is written goes into the part file, the others into the file of pieces ahead (aside.c). */
+struct stretch {
+    unsigned source;  /* in plan.sources */
+    int64_t from, to; /* to INT64_MAX: to the end */
+};
+
 struct plan {
     struct source *sources[SOURCES_MAX];
-    unsigned char tries[SOURCES_MAX]; /* tries in a row that brought no byte */
-    unsigned char lies[SOURCES_MAX];  /* times its bytes did not match */
-    unsigned n_sources, source;
+    unsigned char tries[SOURCES_MAX];          /* tries in a row that brought no byte */
+    unsigned char lies[SOURCES_MAX];           /* times its bytes did not match */
+    unsigned char ahead_failures[SOURCES_MAX]; /* stretches ahead that came to nothing */
+    unsigned n_sources, source;                /* source: whose turn it is to send from what is written on */
     struct fetch *fetch;
     int64_t fetch_from;
     bool has_flowed;                   /* a source has agreed to send, if only for a while */
@@ -49,8 +57,16 @@ enum fill_step plan_accuse(struct fill *f) must_check;
 enum fill_step plan_retry(struct fill *f) must_check;
 /* Pauses the source, or lets it go on, by what is in memory. */
 void plan_hold_back(struct fill *f);
-/* Asks the source whose turn it is, and says what is known against it. */
-struct fetch *plan_ask(struct fill *f, struct fetch_request *rq, const struct fetch_events *ev, void *arg);
+/* A stretch for a reader far ahead: of the source whose turn it is, or of another where that has failed more often.
+ * False: all have failed too often. */
+bool plan_stretch_ahead(const struct fill *f, int64_t from, int64_t to, struct stretch *out) must_check;
+/* It came to nothing. */
+void plan_stretch_failed(struct fill *f, const struct stretch *st);
+/* There is another source that would be asked, had this one failed. */
+bool plan_has_another(const struct fill *f, const struct stretch *st);
+/* Asks for it, on behalf of by, and says what is known against its source. doubted: more than the plan knows of. */
+struct fetch *plan_ask(struct fill *f, const struct stretch *st, const struct fill_spec *by, bool doubted,
+                       const struct fetch_events *ev, void *arg);
 /* The next request asks for another than origin (fetch_head.origin), which has sent wrong bytes. */
 void plan_avoid(struct fill *f, const char *origin);
 

@@ -144,6 +144,72 @@ static void fill_says_who_sent_a_wrong_piece_aside(void **state) {
     free(data);
 }
 
+/* --- two sources, each with a stretch of its own --- */
+
+static int64_t stall_ahead(struct script_fetch *f, unsigned char *chunk, int64_t n) {
+    (void)chunk;
+    return f->ranged ? 0 : n;
+}
+
+static int64_t flip_ahead(struct script_fetch *f, unsigned char *chunk, int64_t n) {
+    if (f->ranged) chunk[0] ^= 1;
+    return n;
+}
+
+static int64_t vanish_ahead(struct script_fetch *f, unsigned char *chunk, int64_t n) {
+    (void)chunk;
+    return f->ranged ? ERR_UNREACHABLE : n;
+}
+
+/* The first one sends from the start and is bad at what lies ahead: the second is asked for that, while the first goes
+ * on sending. */
+static void give_second_source_a_stretch(int64_t (*bad_ahead)(struct script_fetch *, unsigned char *, int64_t)) {
+    const int64_t size = 40 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    uint8_t proofs[9 * 32];
+    prove_pieces(data, 9, proofs);
+    struct script first, second;
+    script_init(&first, "first", data, size);
+    script_init(&second, "second", data, size);
+    first.rule = bad_ahead;
+    first.gate_first = true;
+    world = (typeof(world)){
+        .sources = {&first, &second}, .n_sources = 2, .advise_size = size, .proofs = proofs, .n_proofs = 9};
+    struct taker front, far;
+    start_held_back(&front, &first, &d, size);
+    taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
+    assert_int_equal(taker_wait(&far), 0);
+    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
+    assert_int_equal(atomic_load(&first.starts), 2);
+    assert_int_equal(atomic_load(&second.starts), 1);
+    assert_int_equal(atomic_load(&second.last_offset), 28 * MB);
+    atomic_store(&first.gate, INT64_MAX);
+    assert_int_equal(taker_wait(&front), 0);
+    assert_memory_equal(front.got, data, (size_t)size);
+    assert_int_equal(atomic_load(&second.starts), 1);
+    free(front.got);
+    free(far.got);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
+static void fill_gives_another_source_the_stretch_of_one_that_stalls(void **state) {
+    (void)state;
+    give_second_source_a_stretch(stall_ahead);
+}
+
+static void fill_gives_another_source_the_stretch_of_one_that_lies(void **state) {
+    (void)state;
+    give_second_source_a_stretch(flip_ahead);
+}
+
+static void fill_gives_another_source_the_stretch_of_one_that_vanishes(void **state) {
+    (void)state;
+    give_second_source_a_stretch(vanish_ahead);
+}
+
 /* Nor is a piece asked for without end. */
 static void fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right(void **state) {
     (void)state;
@@ -433,6 +499,9 @@ int main(void) {
         cmocka_unit_test(fill_goes_on_when_it_is_the_catalogue_that_is_wrong),
         cmocka_unit_test(fill_fetches_a_far_range_aside),
         cmocka_unit_test(fill_says_who_sent_a_wrong_piece_aside),
+        cmocka_unit_test(fill_gives_another_source_the_stretch_of_one_that_stalls),
+        cmocka_unit_test(fill_gives_another_source_the_stretch_of_one_that_lies),
+        cmocka_unit_test(fill_gives_another_source_the_stretch_of_one_that_vanishes),
         cmocka_unit_test(fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right),
         cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
         cmocka_unit_test(fill_takes_an_error_that_is_an_answer_for_final),
