@@ -145,7 +145,17 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg) {
     return n;
 }
 
-/* "entrepot-edge serve --config FILE" as this node would be started. */
+/* A service's data is not where a plain user's is. */
+void control_no_daemon_hint(const struct node_config *n, struct error *err) {
+    char service[64];
+    snprintf(service, sizeof(service), "/var/lib/entrepot/%s", n->kind == NODE_CENTRAL ? "central" : "edge");
+    if (geteuid() != 0 && strcmp(n->data, service) != 0 && (access(service, F_OK) == 0 || errno == EACCES))
+        error_hint(err, "this machine's service keeps its data in %s: `sudo %s …` asks it", service, n->program);
+    else
+        error_hint(err, "start it with `%s serve%s%s`", n->program, n->config_file ? " --config " : "",
+                   n->config_file ? n->config_file : "");
+}
+
 static int no_daemon(const struct control *c, struct error *err) {
     const struct node_config *n = c->node;
     if (access(n->data, X_OK) < 0 && errno == EACCES) {
@@ -154,8 +164,7 @@ static int no_daemon(const struct control *c, struct error *err) {
         return ERR_DENIED;
     }
     error_set(err, ERR_UNREACHABLE, "no %s is running on %s", n->program, n->data);
-    error_hint(err, "start it with `%s serve%s%s`", n->program, n->config_file ? " --config " : "",
-               n->config_file ? n->config_file : "");
+    control_no_daemon_hint(n, err);
     return ERR_UNREACHABLE;
 }
 

@@ -43,6 +43,9 @@ int control_open_url(struct control **out, const struct node_config *node, const
                      struct error *err) must_check;
 void control_close(struct control *c);
 void control_closep(struct control **c);
+/* What to try where node's data folder holds nothing and no daemon has it: to become root, where a plain user has asked
+ * and there is a service's folder; else to start one. */
+void control_no_daemon_hint(const struct node_config *node, struct error *err);
 /* 0: 2xx, *answer filled. ERR_UNREACHABLE: no daemon runs (the error says how to start it). Other statuses are errors
  * with the words of the answer: 404 ERR_NOT_FOUND, 401 and 403 ERR_DENIED, 429 ERR_RATE_LIMITED, 504 ERR_TIMEOUT, 409
  * ERR_BUSY, 400 ERR_INVALID, else ERR_UPSTREAM. answer may be NULL. */

@@ -25,7 +25,7 @@ int store_alone_open(struct store_alone *a, const struct node_config *node, stru
     snprintf(index, sizeof(index), "%.4000s/index.db", node->data);
     if (access(index, F_OK) < 0) {
         error_set(err, ERR_NOT_FOUND, "nothing is stored in %s yet", node->data);
-        error_hint(err, "is it the right data folder? Otherwise start `%s serve`", node->program);
+        control_no_daemon_hint(node, err);
         return ERR_NOT_FOUND;
     }
     a->pool = workpool_new("work", 1);

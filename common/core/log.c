@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -15,6 +17,9 @@ static enum log_format log_format = LOG_FORMAT_KV;
 static enum log_level log_level = LOG_LEVEL_INFO;
 static const char *log_program = "entrepot";
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
+/* What journald takes off the line's start, and files it under (sd-daemon(3)). */
+static const char *const journal_marks[] = {"<3>", "<4>", "<6>", "<7>"};
+static bool to_journal;
 
 struct line {
     size_t len;
@@ -22,11 +27,21 @@ struct line {
     char text[LINE_MAX_BYTES];
 };
 
+/* systemd tells device and inode of the stream it reads, so that one that was redirected is told from it. */
+static bool is_journal(int fd) {
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+    return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(fd, &st) == 0 && st.st_dev == dev &&
+           st.st_ino == ino;
+}
+
 void log_init(int fd, enum log_format format, enum log_level level, const char *program) {
     log_fd = fd;
     log_format = format;
     log_level = level;
     log_program = program;
+    to_journal = is_journal(fd);
 }
 
 bool log_enabled(enum log_level level) {
@@ -125,6 +140,7 @@ void log_write(enum log_level level, const char *event, const struct log_kv *kvs
     struct line l;
     l.len = 0;
     l.full = false;
+    if (to_journal) put_s(&l, journal_marks[level]);
     struct timeval tv;
     gettimeofday(&tv, NULL);
     struct tm tm;

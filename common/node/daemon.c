@@ -124,7 +124,7 @@ void daemon_ready(struct daemon *d, const char *status) {
 void daemon_stopping(struct daemon *d) {
     if (d->stopping) return;
     d->stopping = true;
-    notify_send("STOPPING=1");
+    notify_send("STOPPING=1\nSTATUS=stopping: requests under way are finished");
 }
 
 void daemon_free(struct daemon *d) {

@@ -162,6 +162,7 @@ static int add_server(struct ports *p, const char *address, enum http_tls_mode m
         .arg = arg,
     };
     set_limits(p, &cfg.limits);
+    if (strncmp(address, "unix:", strlen("unix:")) == 0) cfg.limits.conns_per_addr = 0; /* commands are not clients */
     int r = http_server_new(&p->servers[p->n_servers], &cfg, err);
     if (r == 0) p->n_servers++;
     return r;

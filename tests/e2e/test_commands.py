@@ -380,6 +380,17 @@ def test_a_manifest_of_a_layout_that_is_no_small_file_is_refused(bench, tmp_path
     assert done.returncode == 1 and "at most" in done.stderr, done
 
 
+def test_a_low_limit_of_connections_per_address_leaves_commands_alone(bench):
+    central = bench.central(("docker.io", "http://127.0.0.1:1"), settings={"limits.connections_per_address": "1"})
+    with raw.Wire(central.port) as wire:  # the one that an address may have
+        wire.ask("GET", "/v2/", {})
+        assert wire.reply().status == 200
+        asking = [subprocess.Popen([str(a) for a in (central.binary, "status", *central.arguments())], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(4)]
+        for command in asking:
+            said = command.communicate(timeout=30)[0]
+            assert command.returncode == 0, said
+
+
 def test_a_node_stops_while_doctor_waits_for_an_upstream_that_says_nothing(bench):
     up = bench.faulty()
     up.always("/v2/$", Fault(stall_head=True))

@@ -81,7 +81,7 @@ static void term_stops_once_and_the_manager_hears_of_it(void **state) {
     pid_t pid = daemon_start((struct scene){0});
     assert_string_equal(heard(), "READY=1\nSTATUS=serving");
     kill(pid, SIGTERM);
-    assert_string_equal(heard(), "STOPPING=1");
+    assert_string_equal(heard(), "STOPPING=1\nSTATUS=stopping: requests under way are finished");
     assert_string_equal(heard(), "X_STOPPED=1");
     assert_int_equal(ended(pid), 41);
 }
@@ -91,7 +91,7 @@ static void second_signal_ends_even_a_stuck_loop(void **state) {
     pid_t pid = daemon_start((struct scene){.hang = true});
     heard();
     kill(pid, SIGINT);
-    assert_string_equal(heard(), "STOPPING=1");
+    assert_string_equal(heard(), "STOPPING=1\nSTATUS=stopping: requests under way are finished");
     assert_string_equal(heard(), "X_STOPPED=1");
     kill(pid, SIGTERM);
     assert_int_equal(ended(pid), 128 + SIGTERM);
@@ -106,7 +106,7 @@ static void hup_reloads_between_reloading_and_ready(void **state) {
     assert_string_equal(heard(), "READY=1");
     kill(pid, SIGPIPE); /* ignored */
     kill(pid, SIGTERM);
-    assert_string_equal(heard(), "STOPPING=1");
+    assert_string_equal(heard(), "STOPPING=1\nSTATUS=stopping: requests under way are finished");
     heard();
     assert_int_equal(ended(pid), 51);
 }
@@ -121,7 +121,7 @@ static void quit_stops_like_term_and_stray_signals_do_nothing(void **state) {
     kill(pid, SIGRTMIN);
     kill(pid, SIGRTMAX);
     kill(pid, SIGQUIT);
-    assert_string_equal(heard(), "STOPPING=1");
+    assert_string_equal(heard(), "STOPPING=1\nSTATUS=stopping: requests under way are finished");
     assert_string_equal(heard(), "X_STOPPED=1");
     assert_int_equal(ended(pid), 41);
 }

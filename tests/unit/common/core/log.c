@@ -1,0 +1,58 @@
+/* Lines for the journal bear its priorities, others do not. */
+#include "common/core/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+/* The first three bytes of a warning and of an error, told to a file that JOURNAL_STREAM names with that inode. */
+static void written(ino_t off, char first[2][4]) {
+    FILE *file = tmpfile();
+    struct stat st;
+    char stream[64], line[512];
+    assert_non_null(file);
+    assert_int_equal(fstat(fileno(file), &st), 0);
+    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)(st.st_ino + off));
+    assert_int_equal(setenv("JOURNAL_STREAM", stream, 1), 0);
+    log_init(fileno(file), LOG_FORMAT_KV, LOG_LEVEL_INFO, "test");
+    log_warn("a", KV_I("n", 1));
+    log_error("b", KV_I("n", 2));
+    rewind(file);
+    for (int i = 0; i < 2; i++) {
+        assert_non_null(fgets(line, sizeof(line), file));
+        memcpy(first[i], line, 3);
+        first[i][3] = 0;
+    }
+    fclose(file);
+    unsetenv("JOURNAL_STREAM");
+    log_init(2, LOG_FORMAT_KV, LOG_LEVEL_INFO, "test");
+}
+
+static void lines_for_the_journal_bear_their_priority(void **state) {
+    (void)state;
+    char first[2][4];
+    written(0, first);
+    assert_string_equal(first[0], "<4>");
+    assert_string_equal(first[1], "<3>");
+}
+
+static void a_stream_that_was_redirected_gets_none(void **state) {
+    (void)state;
+    char first[2][4];
+    written(1, first);
+    assert_string_equal(first[0], "tim");
+    assert_string_equal(first[1], "tim");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_for_the_journal_bear_their_priority),
+        cmocka_unit_test(a_stream_that_was_redirected_gets_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
