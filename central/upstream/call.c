@@ -23,6 +23,7 @@ static void note_limit(struct up_request *r, const struct http_answer *a) {
                    &told);
     if (a->status != 401 && a->status != 429) ratelimit_granted(limit, up_counts(r));
     ratelimit_seen(limit, &told, clock_mono_ms());
+    up_pull_answered(r);
     endpoint_show_limit(r->e);
 }
 

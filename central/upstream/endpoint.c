@@ -217,6 +217,7 @@ void endpoint_init(struct endpoint *e, struct upstream *u, const char *url, unsi
 }
 
 void endpoint_fini(struct endpoint *e) {
+    pull_share_fini(&e->pulls);
     if (e->probe_call) http_call_cancel(e->probe_call);
     timer_fini(&e->probe);
 }

@@ -40,6 +40,7 @@ const char *up_who(const struct up_request *r, char out[UP_WHO_MAX]) {
 /* Everything that is under way for this try. */
 void up_stop_try(struct up_request *r) {
     timer_clear(&r->timer);
+    up_pull_answered(r);
     up_body_over(r);
     if (r->call) http_call_cancel(r->call);
     if (r->wait) token_wait_cancel(r->wait);
@@ -127,10 +128,42 @@ void up_forget_target(struct up_request *r) {
     up_forget_token(&r->there);
 }
 
+/* --- the pull limit --- */
+
+void up_pull_answered(struct up_request *r) {
+    if (r->pulls_at) pull_share_answered(&r->pulls_at->pulls);
+    r->pulls_at = NULL;
+}
+
+#define KEPT_RETRY_AFTER_S 60
+
+/* Little is left of the pull limit, and this caller has had its part. */
+static void keep_for_others(struct up_request *r) {
+    const struct ratelimit *limit = &r->e->limit;
+    struct fetch_end end;
+    char who[CALLER_TEXT_MAX];
+    fetch_end_set(&end, ERR_RATE_LIMITED,
+                  "of the pull limit of %.80s, %lld of %lld are left and kept for others: %s has had %llu lately",
+                  r->f.u->cfg->name, (long long)limit->remaining, (long long)limit->limit,
+                  caller_text(&r->rq.caller, who), (unsigned long long)pull_share_had(&r->e->pulls, &r->rq.caller));
+    end.retry_after_s = KEPT_RETRY_AFTER_S;
+    end.not_sent = true;
+    atomic_fetch_add_explicit(&r->f.u->pulls_kept, 1, memory_order_relaxed);
+    up_refused(r, &end);
+}
+
 static void try_endpoint(struct up_request *r) {
     int64_t now = clock_mono_ms();
     r->head_by_get = up_wants_head(r) && now < r->e->no_head_until_ms[r->rq.kind == FETCH_BLOB_HEAD];
-    if (up_counts(r)) ratelimit_asks(&r->e->limit, now);
+    if (up_counts(r)) {
+        if (!pull_share_may(&r->e->pulls, &r->e->limit, &r->rq.caller)) {
+            keep_for_others(r);
+            return;
+        }
+        ratelimit_asks(&r->e->limit, now);
+        pull_share_took(&r->e->pulls, &r->e->limit, &r->rq.caller, now);
+        r->pulls_at = r->e;
+    }
     up_sign(r);
 }
 

@@ -40,6 +40,7 @@ struct up_request {
     unsigned tried, refused; /* endpoints: in this round; for good */
     unsigned round, waits;
     bool worth_retrying;
+    struct endpoint *pulls_at; /* where this try is counted as a pull whose answer is awaited; NULL: nowhere */
     int64_t began_ms, sent_us;
     struct failures failures; /* of endpoints */
 
@@ -83,6 +84,8 @@ struct up_request {
 bool up_wants_head(const struct up_request *r);
 /* And it is asked for as such. */
 bool up_is_head(const struct up_request *r);
+/* An answer has told what is left of the pull limit, or none comes. */
+void up_pull_answered(struct up_request *r);
 /* A manifest GET is what registries count. */
 bool up_counts(const struct up_request *r);
 

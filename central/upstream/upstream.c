@@ -12,6 +12,8 @@ const struct upstream_limits upstream_limits_default = {
     .stall_ms = 5000,
     .pace_ms = 5000,
     .budget_ms = 15000,
+    .queue_of_one = 256,
+    .queue = 4096,
     .queue_ms = 20000,
     .back_off_ms = 200,
     .rounds = 3,
@@ -26,10 +28,6 @@ const struct upstream_limits upstream_limits_default = {
 
 enum { KIND_SMALL, KIND_BLOB };
 
-/* Of one caller so many may wait, and of all. */
-#define QUEUE_OF_ONE 256
-#define QUEUE 4096
-
 static void on_place(struct share_entry *e, void *arg) {
     (void)arg;
     up_fetch_admitted(container_of(e, struct up_fetch, place));
@@ -40,8 +38,8 @@ static struct share *make_places(struct upstream *u) {
     struct share_config sc = {.places = places,
                               .kinds = {[KIND_SMALL] = {.most = places - places / 4, .weight = 3},
                                         [KIND_BLOB] = {.most = places - places / 4, .weight = 1}},
-                              .queue_of_one = QUEUE_OF_ONE,
-                              .queue = QUEUE,
+                              .queue_of_one = u->limits->queue_of_one,
+                              .queue = u->limits->queue,
                               .placed = on_place,
                               .arg = u};
     return share_new(&sc);
@@ -125,6 +123,7 @@ void upstream_stats(const struct upstream *u, struct upstream_stats *out) {
                                    .bytes = LOAD(u->bytes),
                                    .tokens = LOAD(u->tokens_fetched),
                                    .rate_limited = LOAD(u->rate_limited),
+                                   .pulls_kept = LOAD(u->pulls_kept),
                                    .active = places.taken,
                                    .waiting = places.waiting,
                                    .limit = -1,

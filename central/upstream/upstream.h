@@ -13,12 +13,13 @@ struct upstream;
 
 /* Times and counts; NULL where asked for takes these defaults. */
 struct upstream_limits {
-    int64_t connect_ms;  /* 4,000 */
-    int64_t head_ms;     /* 10,000: one try, to the head of its answer */
-    int64_t stall_ms;    /* 5,000: no byte of a body */
-    int64_t pace_ms;     /* 5,000: how often the speed of a body is looked at */
-    int64_t budget_ms;   /* 15,000: all tries together, to the first byte; clients give up soon after */
-    int64_t queue_ms;    /* 20,000: waiting for one of max_parallel (manifests and questions; blobs wait on) */
+    int64_t connect_ms;           /* 4,000 */
+    int64_t head_ms;              /* 10,000: one try, to the head of its answer */
+    int64_t stall_ms;             /* 5,000: no byte of a body */
+    int64_t pace_ms;              /* 5,000: how often the speed of a body is looked at */
+    int64_t budget_ms;            /* 15,000: all tries together, to the first byte; clients give up soon after */
+    unsigned queue_of_one, queue; /* 256, 4,096: may wait for one of max_parallel, of a caller and of all */
+    int64_t queue_ms;             /* 20,000: waiting for one of max_parallel (manifests and questions; blobs wait on) */
     int64_t back_off_ms; /* 200: before the second round over the endpoints, then doubled; a random part is taken off */
     unsigned rounds;     /* 3 */
     int64_t retry_after_s; /* 5: a Retry-After up to this is waited for */
@@ -46,6 +47,7 @@ struct upstream_stats {
     int64_t retries, redirects, bytes;
     int64_t tokens;       /* fetched */
     int64_t rate_limited; /* ended with ERR_RATE_LIMITED */
+    int64_t pulls_kept;   /* of those, not sent because what was left of the limit is for other callers */
     int64_t active, waiting;
     int64_t limit, remaining, window_s; /* the registry's own pull limit: the least any endpoint has left; -1 unknown */
     int64_t wait_s;                     /* until it may be asked for a pull: a 429 said so, or its limit is used up */

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "central/upstream/challenge.h"
+#include "central/upstream/pull_share.h"
 #include "central/upstream/ratelimit.h"
 #include "central/upstream/speed.h"
 #include "central/upstream/token.h"
@@ -39,6 +40,7 @@ struct endpoint {
     enum http_reach reach;       /* what it may name */
     int64_t no_head_until_ms[2]; /* manifests, blobs: HEAD is refused where GET works */
     struct ratelimit limit;
+    struct pull_share pulls;
     /* Any thread: mirrors. */
     atomic_bool shown_down, shown_failing;
     _Atomic int64_t shown_latency_us, shown_failures, shown_limit, shown_remaining, shown_window_s;
@@ -62,7 +64,7 @@ struct upstream {
     struct share *places;
     struct up_fetch *fetches; /* all */
     pthread_mutex_t lock;     /* guards the endpoints' last_error, for a copy's time */
-    _Atomic int64_t requests, failures, sent, retries, redirects, bytes, tokens_fetched, rate_limited;
+    _Atomic int64_t requests, failures, sent, retries, redirects, bytes, tokens_fetched, rate_limited, pulls_kept;
 };
 
 /* endpoint.c */

@@ -17,6 +17,7 @@
 struct upstreams {
     struct node *node;
     const struct central_config *cfg;
+    struct upstream_limits limits;
     struct upstream **upstreams;
     struct supply supply;
     pthread_mutex_t probed_lock; /* guards probed, for a few instructions */
@@ -152,6 +153,7 @@ static void collect_upstream(struct upstream *u, struct metric_page *page) {
     metric_label_set(page, FAMILY_UPSTREAM_REQUESTS, name, "failed", (double)s.failures);
     metric_label_set(page, FAMILY_TOKEN_FETCHES, name, NULL, (double)s.tokens);
     metric_label_set(page, FAMILY_BREAKER_OPEN, name, NULL, s.reachable ? 0 : 1);
+    metric_label_set(page, FAMILY_PULLS_KEPT, name, NULL, (double)s.pulls_kept);
     struct share_stats places;
     upstream_places(u, &places);
     share_metrics(page, name, &places);
@@ -175,9 +177,12 @@ static int start(struct node *n, void **self, struct error *err) {
     struct upstreams *c = xcalloc(1, sizeof(*c));
     c->node = n;
     c->cfg = central_config_of(n);
+    c->limits = upstream_limits_default;
+    c->limits.queue_of_one = n->config->waiting_per_addr;
+    c->limits.queue = n->config->waiting;
     c->upstreams = xcalloc(c->cfg->n_upstreams, sizeof(*c->upstreams));
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
-        c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], NULL, n->fetch, n->client);
+        c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], &c->limits, n->fetch, n->client);
     c->probed = xcalloc(c->cfg->n_upstreams, sizeof(*c->probed));
     pthread_mutex_init(&c->probed_lock, NULL);
     c->supply = (struct supply){.sources = sources, .arg = c};

@@ -36,6 +36,7 @@ struct node_config {
     int64_t drain_ms;       /* grace on SIGTERM */
     int64_t stale_for_ms;   /* how long a tag is served after its source was last heard */
     unsigned conns_per_addr, conns;
+    unsigned waiting_per_addr, waiting; /* requests at a door, of a client and of all */
     int64_t head_ms, idle_ms, send_stall_ms;
     int64_t body_rate_bytes_per_s;
     int64_t head_bytes;

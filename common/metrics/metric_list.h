@@ -89,6 +89,8 @@ METRIC_FAMILY(RATE_LIMIT, GAUGE, "entrepot_upstream_rate_limit", "upstream", NUL
               "Pulls an upstream allows in its window, as it last said.")
 METRIC_FAMILY(RATE_REMAINING, GAUGE, "entrepot_upstream_rate_limit_remaining", "upstream", NULL,
               "Pulls an upstream still allows in its window, as it last said.")
+METRIC_FAMILY(PULLS_KEPT, COUNTER, "entrepot_upstream_pulls_kept_total", "upstream", NULL,
+              "Pulls refused because little was left of an upstream's limit, and the caller had had its part.")
 METRIC_FAMILY(UPSTREAM_WAIT, GAUGE, "entrepot_upstream_wait_seconds", "upstream", NULL,
               "Seconds until an upstream is asked for a pull again, as a 429 or its limit says; 0: now.")
 METRIC_FAMILY(BREAKER_OPEN, GAUGE, "entrepot_source_breaker_open", "source", NULL,

@@ -49,6 +49,8 @@ struct part {
 
 #define PARTS_MAX 24
 
+#define NODE_LIST_THREADS 2
+
 /* What a part may know of the node it lives in. Control thread, but what is said there is constant once all parts have
  * started. */
 struct node {
@@ -57,6 +59,7 @@ struct node {
     struct loop *const *serving;
     unsigned n_serving;
     struct workpool *pool;      /* what takes long: syncs, hashing, walks */
+    struct workpool *lists;     /* lists that clients ask for: in turns (serve/turn.h) */
     struct workpool *reads;     /* what a client waits for: opening and reading what is not in memory */
     struct http_client *client; /* on the fetch loop */
     struct probes *probes;      /* on the fetch loop, for doctor */

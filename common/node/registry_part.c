@@ -1,5 +1,6 @@
 /* The registry API as a part of a node. Thread: as part.h says of each function. */
 #include "common/node/part.h"
+#include "common/node/share_metrics.h"
 
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
@@ -9,6 +10,10 @@ static int start(struct node *n, void **self, struct error *err) {
         .fills = n->fills,
         .pool = n->pool,
         .reads = n->reads,
+        .lists = n->lists,
+        .list_threads = NODE_LIST_THREADS,
+        .queue_of_one = n->config->waiting_per_addr,
+        .queue = n->config->waiting,
         .fetch_loop = n->fetch,
         .stale_for_s = n->config->stale_for_ms / 1000,
         .policy = n->policy,
@@ -29,4 +34,12 @@ static void stop(void *self) {
     n->registry = NULL;
 }
 
-const struct part part_registry = {.name = "registry", .start = start, .stop = stop};
+static void metrics(struct metric_page *page, void *self) {
+    const struct node *n = self;
+    struct share_stats made, tag_lists;
+    registry_lists(n->registry, &made, &tag_lists);
+    share_metrics(page, "lists", &made);
+    share_metrics(page, "tag lists", &tag_lists);
+}
+
+const struct part part_registry = {.name = "registry", .start = start, .stop = stop, .metrics = metrics};

@@ -58,6 +58,7 @@ static void make_loops(struct node_run *n) {
     n->loop_names[node->n_serving] = "fetch";
     node->pool = workpool_new("work", 4);
     node->reads = workpool_new("read", 4);
+    node->lists = workpool_new("list", NODE_LIST_THREADS);
     node->client = http_client_new(node->fetch);
     node->probes = probes_new(node->fetch, node->client);
 }
@@ -154,6 +155,7 @@ void node_settle(struct node *node) {
     while (more) {
         workpool_wait_idle(node->pool);
         workpool_wait_idle(node->reads);
+        workpool_wait_idle(node->lists);
         more = false;
         for (unsigned i = 0; i <= node->n_serving; i++)
             more = loop_run_pending(n->loops[i]) || more;
@@ -172,6 +174,7 @@ static void free_all(struct node_run *n) {
         free(n->addresses[i]);
     workpool_free(node->pool);
     workpool_free(node->reads);
+    workpool_free(node->lists);
     ports_free(n->ports);
     for (unsigned i = 0; i <= node->n_serving; i++)
         loop_free(n->loops[i]);

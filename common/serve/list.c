@@ -119,6 +119,18 @@ void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const stru
     free(query);
 }
 
+bool serve_turn(struct exchange *x, struct turn *t) {
+    if (turns_take(x->registry->turns, t, &x->caller) == 0) {
+        x->waiting = true;
+        return true;
+    }
+    if (!http_reply_started(x->req)) {
+        http_reply_header(x->req, "Retry-After", "1");
+        serve_error(x->req, REGERR_TOOMANYREQUESTS, "too many lists are being made for this client", NULL);
+    }
+    return false;
+}
+
 bool serve_is_hosted(const struct exchange *x) {
     const struct policy *p = x->registry->cfg.policy;
     return p->fresh_for_ms(&x->repo, p->arg) == INT64_MAX;
@@ -127,9 +139,7 @@ bool serve_is_hosted(const struct exchange *x) {
 /* --- _catalog: read from the index in the work pool --- */
 
 struct catalog_job {
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
+    struct turn turn;
     struct exchange *x;
     size_t max;
     char last[REPO_STR_MAX], next[REPO_STR_MAX];
@@ -153,14 +163,13 @@ static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t 
     return true;
 }
 
-static void catalog_run(struct work *w) {
-    struct catalog_job *j = container_of(w, struct catalog_job, work);
+static void catalog_run(struct turn *t) {
+    struct catalog_job *j = container_of(t, struct catalog_job, turn);
     if (j->max > 0) j->code = store_each_repo(j->x->registry->cfg.store, add_repo, j, NULL);
-    loop_post(j->loop, &j->back);
 }
 
 static void catalog_back(struct loop_task *task) {
-    struct catalog_job *j = container_of(task, struct catalog_job, back);
+    struct catalog_job *j = container_of(task, struct catalog_job, turn.back);
     struct exchange *x = j->x;
     if (!exchange_back(x)) {
         json_decref(j->list);
@@ -189,12 +198,13 @@ void serve_catalog(struct exchange *x) {
     }
     struct catalog_job *j = xcalloc(1, sizeof(*j));
     j->x = x;
-    j->loop = http_req_loop(x->req);
     j->max = x->asked.n < 0 ? PAGE_DEFAULT : serve_page_size(&x->asked);
     if (x->asked.has_last) snprintf(j->last, sizeof(j->last), "%s", x->asked.last);
     j->list = json_array();
-    j->work.fn = catalog_run;
-    j->back.fn = catalog_back;
-    x->waiting = true;
-    workpool_submit(x->registry->cfg.pool, &j->work);
+    j->turn.run = catalog_run;
+    j->turn.back.fn = catalog_back;
+    if (serve_turn(x, &j->turn)) return;
+    budget_give(BUDGET_LISTS, PAGE_COST);
+    json_decref(j->list);
+    free(j);
 }

@@ -25,9 +25,7 @@ struct referrer {
 };
 
 struct referrers_job {
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
+    struct turn turn;
     struct exchange *x;      /* waits: what was asked is not changed meanwhile */
     struct ask_answer *list; /* an upstream's; NULL: hosted */
     char *text, *filters, query[2048];
@@ -153,8 +151,8 @@ static void write_page(struct referrers_job *j) {
     json_decref(doc);
 }
 
-static void run_hosted(struct work *w) {
-    struct referrers_job *j = container_of(w, struct referrers_job, work);
+static void run_hosted(struct turn *t) {
+    struct referrers_job *j = container_of(t, struct referrers_job, turn);
     const struct exchange *x = j->x;
     struct error err = {0};
     if (store_each_parent(x->registry->cfg.store, x->repo_str, &x->ref.digest, add_own, j, &err) < 0) {
@@ -164,19 +162,17 @@ static void run_hosted(struct work *w) {
         if (j->n) qsort(j->found, j->n, sizeof(*j->found), by_digest);
         write_page(j);
     }
-    loop_post(j->loop, &j->back);
 }
 
 /* --- work pool: an upstream's list is looked at, for it may be long; it is passed on as it is, one for all who have
  * asked at the same time --- */
 
-static void run_upstream(struct work *w) {
-    struct referrers_job *j = container_of(w, struct referrers_job, work);
+static void run_upstream(struct turn *t) {
+    struct referrers_job *j = container_of(t, struct referrers_job, turn);
     struct json_doc d;
     j->code = json_open(&d, j->list->body, j->list->body_len, JSON_ALLOW_NUL);
     if (j->code == 0 && !json_is_array(json_object_get(d.root, "manifests"))) j->code = ERR_INVALID;
     json_close(&d);
-    loop_post(j->loop, &j->back);
 }
 
 /* --- serving loop --- */
@@ -215,7 +211,7 @@ static void reply(struct referrers_job *j) {
 }
 
 static void on_worked(struct loop_task *task) {
-    struct referrers_job *j = container_of(task, struct referrers_job, back);
+    struct referrers_job *j = container_of(task, struct referrers_job, turn.back);
     struct exchange *x = j->x;
     if (!exchange_back(x)) {
         /* gone meanwhile */
@@ -236,13 +232,11 @@ static void on_worked(struct loop_task *task) {
     job_free(j);
 }
 
-static void submit(struct exchange *x, struct referrers_job *j, void (*run)(struct work *w)) {
+static void submit(struct exchange *x, struct referrers_job *j, void (*run)(struct turn *t)) {
     j->x = x;
-    j->loop = http_req_loop(x->req);
-    j->work.fn = run;
-    j->back.fn = on_worked;
-    x->waiting = true;
-    workpool_submit(x->registry->cfg.pool, &j->work);
+    j->turn.run = run;
+    j->turn.back.fn = on_worked;
+    if (!serve_turn(x, &j->turn)) job_free(j);
 }
 
 static struct referrers_job *job_new(void) {

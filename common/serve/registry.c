@@ -308,6 +308,9 @@ static int recheck(const struct digest *d, void *store) {
     return store_recheck(store, d);
 }
 
+/* On their way at a time, answers that a client is slow to take included; a long one takes megabytes. */
+#define TAG_LISTS_MAX 64
+
 struct registry *registry_new(const struct registry_config *cfg) {
     exchanges_prepare();
     struct registry *g = xcalloc(1, sizeof(*g));
@@ -324,6 +327,9 @@ struct registry *registry_new(const struct registry_config *cfg) {
     struct doubts_config dc = {.loop = cfg->fetch_loop, .pool = cfg->pool, .recheck = recheck, .arg = cfg->store};
     g->doubts = doubts_new(&dc);
     g->moves = moves_new();
+    g->turns = turns_new(&(struct turns_config){
+        .pool = cfg->lists, .threads = cfg->list_threads, .queue_of_one = cfg->queue_of_one, .queue = cfg->queue});
+    g->tag_lists = slots_new(TAG_LISTS_MAX);
     return g;
 }
 
@@ -347,7 +353,14 @@ void registry_free(struct registry *g) {
     asker_free(g->asker);
     doubts_free(g->doubts);
     moves_free(g->moves);
+    turns_free(g->turns);
+    slots_free(g->tag_lists);
     free(g);
+}
+
+void registry_lists(const struct registry *g, struct share_stats *made, struct share_stats *tag_lists) {
+    turns_stats(g->turns, made);
+    slots_stats(g->tag_lists, tag_lists);
 }
 
 void registry_stats(const struct registry *g, struct registry_stats *out) {

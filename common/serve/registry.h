@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_SERVE_REGISTRY_H
 #define ENTREPOT_SERVE_REGISTRY_H
 
-#include "common/access/caller.h"
+#include "common/access/share.h"
 #include "common/content/content.h"
 #include "common/fill/fill.h"
 #include "common/source/supply.h"
@@ -19,10 +19,13 @@ struct registry_config {
     const char *name; /* "entrepot-edge": in Cache-Status (RFC 9211) */
     struct store *store;
     struct fill_engine *fills;
-    struct workpool *pool;   /* for what takes long */
-    struct workpool *reads;  /* for opening files that a client waits for */
-    struct loop *fetch_loop; /* where questions to sources are asked from */
-    int64_t stale_for_s;     /* tags are served so long after their last check when their source cannot be asked */
+    struct workpool *pool;        /* for what takes long */
+    struct workpool *lists;       /* for lists; its threads are shared among callers */
+    unsigned list_threads;        /* it has */
+    unsigned queue_of_one, queue; /* lists that may wait, of a caller and of all (share.h) */
+    struct workpool *reads;       /* for opening files that a client waits for */
+    struct loop *fetch_loop;      /* where questions to sources are asked from */
+    int64_t stale_for_s;          /* tags are served so long after their last check when their source cannot be asked */
     /* Borrowed; they outlive the registry. */
     const struct policy *policy;
     const struct supply *supply;
@@ -67,6 +70,8 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
 struct registry_stats {
     int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
 };
+/* Lists being made, and lists of tags on their way to clients: how both are shared among callers. Any thread. */
+void registry_lists(const struct registry *g, struct share_stats *made, struct share_stats *tag_lists);
 void registry_stats(const struct registry *g, struct registry_stats *out);
 
 #endif

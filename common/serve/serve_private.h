@@ -10,6 +10,8 @@
 #include "common/serve/endpoints.h"
 #include "common/serve/moves.h"
 #include "common/serve/registry.h"
+#include "common/serve/turn.h"
+#include "common/access/slots.h"
 
 struct registry {
     uint64_t serial; /* no two in a process have the same */
@@ -17,8 +19,10 @@ struct registry {
     struct asker *asker;
     struct doubts *doubts;
     struct moves *moves;
-    atomic_uint tag_lists; /* on their way */
-    char hit_line[128];    /* the Cache-Status of what is held */
+    struct turns *turns; /* lists that are being made */
+    struct slots
+        *tag_lists;     /* on their way, answers that a client is slow to take included; a long one takes megabytes */
+    char hit_line[128]; /* the Cache-Status of what is held */
     size_t hit_line_len;
     char boundary[33]; /* of multipart answers */
     _Atomic int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
@@ -91,6 +95,9 @@ void serve_tags(struct exchange *x);
 void serve_referrers(struct exchange *x);
 /* list.c */
 void serve_catalog(struct exchange *x);
+/* Has t run in the threads for lists, in its caller's turn; x waits until t's back. False: too much of this caller's
+ * waits already; that was answered, unless an answer had begun. */
+bool serve_turn(struct exchange *x, struct turn *t);
 /* Nobody else need be asked about its repository. */
 bool serve_is_hosted(const struct exchange *x);
 /* Entries of the page that was asked for. */

@@ -19,15 +19,13 @@
 
 #define PATIENCE_MS 3000
 #define IDLE_PAGES_MAX 3 /* in a row that bring nothing new, though the source says that there is more */
-#define LISTS_MAX 64     /* on their way, answers that a client is slow to take included; a long one takes megabytes */
 #define STORE_BATCH 2000 /* tags of the store at a time: its lock is held meanwhile */
 
 struct tag_list {
     struct registry *registry;
     struct exchange *x; /* waits while the pool works: what was asked is not changed meanwhile */
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
+    struct turn turn;
+    struct share_entry slot;
     struct tag_set set;
     int64_t began_ms;
     unsigned idle_pages;
@@ -46,7 +44,7 @@ struct tag_list {
 };
 
 static void list_free(struct tag_list *l) {
-    atomic_fetch_sub_explicit(&l->registry->tag_lists, 1, memory_order_relaxed);
+    slots_give(l->registry->tag_lists, &l->slot);
     tag_set_fini(&l->set);
     ask_answer_unref(l->page);
     list_text_free(l->text);
@@ -100,8 +98,8 @@ static void read_page(struct tag_list *l) {
                       source);
 }
 
-static void run_page(struct work *w) {
-    struct tag_list *l = container_of(w, struct tag_list, work);
+static void run_page(struct turn *t) {
+    struct tag_list *l = container_of(t, struct tag_list, turn);
     read_page(l);
     if (l->end.code == 0 && (l->streams || !l->has_next)) {
         tag_set_sort(&l->set);
@@ -111,7 +109,6 @@ static void run_page(struct work *w) {
         else if (!l->streams)
             write_page(l);
     }
-    loop_post(l->loop, &l->back);
 }
 
 static int add_stored(struct tag_list *l, char **some, size_t n) {
@@ -125,8 +122,8 @@ static int add_stored(struct tag_list *l, char **some, size_t n) {
     return r;
 }
 
-static void run_store(struct work *w) {
-    struct tag_list *l = container_of(w, struct tag_list, work);
+static void run_store(struct turn *t) {
+    struct tag_list *l = container_of(t, struct tag_list, turn);
     struct store *store = l->x->registry->cfg.store;
     size_t got = STORE_BATCH;
     tag_set_fini(&l->set); /* of a source that then failed */
@@ -145,16 +142,17 @@ static void run_store(struct work *w) {
         break;
     }
     if (l->set.n > 0) write_page(l);
-    loop_post(l->loop, &l->back);
-}
-
-static void submit(struct tag_list *l, void (*run)(struct work *w)) {
-    l->work.fn = run;
-    l->x->waiting = true;
-    workpool_submit(l->x->registry->cfg.pool, &l->work);
 }
 
 /* --- serving loop --- */
+
+static void submit(struct tag_list *l, void (*run)(struct turn *t)) {
+    struct exchange *x = l->x;
+    l->turn.run = run;
+    if (serve_turn(x, &l->turn)) return;
+    if (l->begun) http_reply_abort(x->req);
+    list_free(l);
+}
 
 static void on_page(const struct ask_answer *a, void *arg);
 
@@ -262,7 +260,7 @@ static void failed(struct tag_list *l) {
 }
 
 static void on_worked(struct loop_task *task) {
-    struct tag_list *l = container_of(task, struct tag_list, back);
+    struct tag_list *l = container_of(task, struct tag_list, turn.back);
     if (!exchange_back(l->x)) {
         list_free(l);
     } else if (l->from_store) {
@@ -329,17 +327,16 @@ static void query_of_node(const struct exchange *x, char *out, size_t cap) {
 }
 
 void serve_tags(struct exchange *x) {
-    if (atomic_fetch_add_explicit(&x->registry->tag_lists, 1, memory_order_relaxed) >= LISTS_MAX) {
-        atomic_fetch_sub_explicit(&x->registry->tag_lists, 1, memory_order_relaxed);
+    struct tag_list *l = xcalloc(1, sizeof(*l));
+    if (slots_take(x->registry->tag_lists, &l->slot, &x->caller) < 0) {
+        free(l);
         http_reply_header(x->req, "Retry-After", "1");
-        serve_error(x->req, REGERR_TOOMANYREQUESTS, "too many lists of tags are being made", NULL);
+        serve_error(x->req, REGERR_TOOMANYREQUESTS, "too many lists of tags are being made for this client", NULL);
         return;
     }
-    struct tag_list *l = xcalloc(1, sizeof(*l));
     l->registry = x->registry;
     l->x = x;
-    l->loop = http_req_loop(x->req);
-    l->back.fn = on_worked;
+    l->turn.back.fn = on_worked;
     l->began_ms = clock_mono_ms();
     l->from_store = serve_is_hosted(x);
     l->one_page = x->caller.kind == CALLER_NODE && !l->from_store;

@@ -53,8 +53,8 @@ static const struct config_key edge_keys[] = {
      .fallback = "128",
      .min = 4,
      .max = 10000,
-     .doc = "Requests to central under way at a time, shared fairly among clients. The others wait; a client that has "
-            "256 waiting is answered 503. Central refuses more connections than its limits.connections_per_address."},
+     .doc = "Requests to central under way at a time, shared fairly among clients. The others wait, as limits.waiting "
+            "says. Central refuses more connections than its limits.connections_per_address."},
     NODE_KEY_ADDRESS,
     NODE_KEY_GROUP("registry", registry_schema, "The registry API, for the branch's container engines."),
     NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),

@@ -22,9 +22,6 @@
 #define HEAD_MS 20000
 #define STALL_MS 20000
 #define ERROR_BODY_MAX 8192
-/* Of one caller so many may wait for a place, and of all. */
-#define QUEUE_OF_ONE 256
-#define QUEUE 4096
 #define POST_ANSWER_MAX (16 * MiB)
 
 enum { KIND_SMALL, KIND_BLOB };
@@ -584,8 +581,8 @@ struct central_source *central_source_new(const struct central_source_config *cf
     c->places = share_new(&(struct share_config){
         .places = cfg->requests,
         .kinds = {[KIND_SMALL] = {.most = blobs, .weight = 3}, [KIND_BLOB] = {.most = blobs, .weight = 1}},
-        .queue_of_one = QUEUE_OF_ONE,
-        .queue = QUEUE,
+        .queue_of_one = cfg->queue_of_one,
+        .queue = cfg->queue,
         .placed = on_place});
     return c;
 }

@@ -21,7 +21,8 @@ struct central_source_config {
     const struct settings *settings;
     struct loop *loop;
     struct http_client *client;
-    unsigned requests; /* under way at a time, shared among callers; who finds no place waits */
+    unsigned requests;            /* under way at a time, shared among callers; who finds no place waits */
+    unsigned queue_of_one, queue; /* that may wait, of a caller and of all */
 };
 struct central_source *central_source_new(const struct central_source_config *cfg);
 /* Whether there is an answer for a tag if central has none in time: then it is not waited for in vain. */

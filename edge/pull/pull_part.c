@@ -201,7 +201,9 @@ static int start(struct node *n, void **self, struct error *err) {
                                                                     .settings = e->settings,
                                                                     .loop = n->fetch,
                                                                     .client = n->client,
-                                                                    .requests = cfg->central_requests});
+                                                                    .requests = cfg->central_requests,
+                                                                    .queue_of_one = n->config->waiting_per_addr,
+                                                                    .queue = n->config->waiting});
     central_source_fallback(e->central, knows_tag, e);
     central_source_on_found(e->central, central_is_back, e);
     e->lookups = lookups_new(n->fetch, e->central, e->settings);

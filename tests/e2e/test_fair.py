@@ -129,3 +129,56 @@ def test_connections_over_the_limit_are_told_so_on_the_fleet_port_and_open_no_br
         end(wires)
     wait_until(lambda: get(made.edge.port, manifest_of("v1")).status == 200, "central answers again")
     assert "event=central_unreachable" not in made.edge.process.text()
+
+
+def test_what_is_left_of_a_pull_limit_is_not_one_client_s(bench):
+    up = bench.faulty()
+    for i in range(40):
+        up.put(NAME, images.small(f"limit-{i}"), f"v{i}")
+    few = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "12;w=21600"}
+    up.always("/manifests/", Fault(headers=few), method="GET")
+    central = bench.central(("docker.io", up.url))
+    statuses = [get(central.port, manifest_of(f"v{i}"), source=GREEDY).status for i in range(30)]
+    assert statuses[:10] == [200] * 10 and statuses[-1] == 429, statuses
+    refused = get(central.port, manifest_of("v29"), source=GREEDY)
+    assert refused.status == 429 and int(refused.headers["retry-after"]) > 0
+    assert get(central.port, manifest_of("v35"), source=OTHER).status == 200
+    assert get(central.port, manifest_of("v0"), source=GREEDY).status == 200  # held
+    assert get(central.port, manifest_of("v36"), source=GREEDY, method="HEAD").status == 200
+    assert central.metric("entrepot_upstream_pulls_kept_total", upstream="docker.io") > 0
+
+
+def test_lists_of_one_client_wait_for_each_other_and_metrics_for_none(bench):
+    up = bench.faulty()
+    up.put(NAME, images.small("lists"), "v1")
+    central = bench.central(("docker.io", up.url), settings={"limits": {"waiting_per_address": 4, "waiting": 20}})
+    assert get(central.port, manifest_of("v1")).status == 200
+    wires = begin(central.port, "GET", ["/v2/_catalog"] * 200)
+    try:
+        found = heads(wires)
+        assert set(found) <= {200, 429} and found[200]
+        assert all(int(h["retry-after"]) > 0 for h in found.get(429, []))
+        assert get(central.port, "/v2/_catalog").status == 200
+        assert central.metric("entrepot_places", door="lists") == 2
+        assert central.metric("entrepot_places_waiting", door="lists") == 0
+    finally:
+        end(wires)
+
+
+def test_lists_of_tags_that_one_client_is_slow_to_take_leave_others_theirs(bench):
+    up = bench.faulty()
+    image = images.small("tags")
+    up.put(NAME, image, *[f"t{i:06d}-{'x' * 100}" for i in range(20_000)])
+    central = bench.central(("docker.io", up.url))
+    tags = f"/v2/docker.io/{NAME}/tags/list"
+    wires = []
+    try:
+        for _ in range(70):
+            wires.append(Wire(central.port, 60, receive_buffer=4096, source=GREEDY))
+            wires[-1].ask("GET", tags)
+        wait_until(lambda: central.metric("entrepot_places_refused_total", door="tag lists") >= 14, "some are refused")
+        reply = get(central.port, tags)
+        assert reply.status == 200 and reply.whole
+        assert central.metric("entrepot_places_taken", door="tag lists") <= 57
+    finally:
+        end(wires)

@@ -1,0 +1,74 @@
+/* A share under a lock, before a pool. Thread: any. */
+#include "common/serve/turn.h"
+
+#include "common/core/alloc.h"
+
+#include <pthread.h>
+
+struct turns {
+    struct turns_config cfg;
+    pthread_mutex_t lock; /* guards the share and `placed`, for a few instructions */
+    struct share *share;
+    struct turn *placed; /* to be submitted when the lock is given back */
+};
+
+static void on_placed(struct share_entry *e, void *arg) {
+    struct turns *ts = arg;
+    struct turn *t = container_of(e, struct turn, place);
+    t->next = ts->placed;
+    ts->placed = t;
+}
+
+/* Gives the lock back, and those that have got a place meanwhile to the pool. */
+static void unlock(struct turns *ts) {
+    struct turn *t = ts->placed;
+    ts->placed = NULL;
+    pthread_mutex_unlock(&ts->lock);
+    for (struct turn *next; t; t = next) {
+        next = t->next;
+        workpool_submit(ts->cfg.pool, &t->work);
+    }
+}
+
+static void run(struct work *w) {
+    struct turn *t = container_of(w, struct turn, work);
+    struct turns *ts = t->turns;
+    t->run(t);
+    pthread_mutex_lock(&ts->lock);
+    share_leave(ts->share, &t->place);
+    unlock(ts);
+    loop_post(t->loop, &t->back);
+}
+
+int turns_take(struct turns *ts, struct turn *t, const struct caller *caller) {
+    t->turns = ts;
+    t->work.fn = run;
+    t->loop = loop_current();
+    pthread_mutex_lock(&ts->lock);
+    int r = share_enter(ts->share, &t->place, caller, 0, false);
+    unlock(ts);
+    return r;
+}
+
+struct turns *turns_new(const struct turns_config *cfg) {
+    struct turns *ts = xcalloc(1, sizeof(*ts));
+    ts->cfg = *cfg;
+    pthread_mutex_init(&ts->lock, NULL);
+    ts->share = share_new(&(struct share_config){.places = cfg->threads,
+                                                 .queue_of_one = cfg->queue_of_one,
+                                                 .queue = cfg->queue,
+                                                 .placed = on_placed,
+                                                 .arg = ts});
+    return ts;
+}
+
+void turns_free(struct turns *ts) {
+    if (!ts) return;
+    share_free(ts->share);
+    pthread_mutex_destroy(&ts->lock);
+    free(ts);
+}
+
+void turns_stats(const struct turns *ts, struct share_stats *out) {
+    share_stats(ts->share, out);
+}

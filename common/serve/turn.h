@@ -1,0 +1,37 @@
+/* Jobs that clients cause: lists are read and written in threads of their own, so that they hold up nothing else, and
+ * these are shared among callers. Thread: as said. */
+#ifndef ENTREPOT_SERVE_TURN_H
+#define ENTREPOT_SERVE_TURN_H
+
+#include "common/access/share.h"
+#include "common/core/loop.h"
+#include "common/core/workpool.h"
+
+struct turns;
+
+/* Embedded in the job. run and back.fn are set before turns_take. */
+struct turn {
+    struct turns *turns;
+    struct share_entry place;
+    struct work work;
+    struct turn *next;
+    void (*run)(struct turn *t); /* a thread of the pool */
+    struct loop *loop;           /* where back is posted after run */
+    struct loop_task back;
+};
+
+struct turns_config {
+    struct workpool *pool; /* it has `threads`; nobody else uses it */
+    unsigned threads;
+    unsigned queue_of_one, queue; /* as in share.h */
+};
+struct turns *turns_new(const struct turns_config *cfg);
+/* Nothing is waiting or running. */
+void turns_free(struct turns *ts);
+/* Any thread. 0: run, then back will be called, once; t->loop is the calling one. ERR_BUSY: too much of this caller's
+ * waits already; nothing is called. */
+int turns_take(struct turns *ts, struct turn *t, const struct caller *caller) must_check;
+/* Any thread. */
+void turns_stats(const struct turns *ts, struct share_stats *out);
+
+#endif
