@@ -69,7 +69,7 @@ static const struct config_key limits_keys[] = {
      AT(conns_per_addr),
      .fallback = "2048",
      .max = 1000000,
-     .doc = "Client connections from one address; over it: 503. 0: no limit."},
+     .doc = "Client connections from one address (of IPv6: from one /64); over it: 503. 0: no limit."},
     {.name = "waiting_per_address",
      .type = CONFIG_INT,
      AT(waiting_per_addr),

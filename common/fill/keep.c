@@ -100,8 +100,9 @@ static enum fill_step proved(struct fill *f) {
         if (!body) abort();
         int r = fill_bytes_read(f, 0, body, (size_t)size);
         body[size] = '\0';
-        shared_set_manifest(&f->shared, r == 0 && manifest_is_one(body, (size_t)size));
-        parsed = r == 0 && manifest_parse(&m, body, (size_t)size, NULL) == 0;
+        bool is_one = false;
+        parsed = r == 0 && manifest_judge(&m, body, (size_t)size, &is_one) == 0;
+        shared_set_manifest(&f->shared, is_one);
         if (!parsed) manifest_fini(&m), memset(&m, 0, sizeof(m));
         /* One digest has one type, whoever sends it and however: what the document says of itself, then its shape. */
         if (m.media_type[0])

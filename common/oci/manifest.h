@@ -35,6 +35,8 @@ struct manifest {
  * by manifest_fini in any case. */
 int manifest_parse(struct manifest *m, const void *data, size_t len, struct error *err) must_check;
 void manifest_fini(struct manifest *m);
+/* manifest_parse and manifest_is_one together, for the price of one. */
+int manifest_judge(struct manifest *m, const void *data, size_t len, bool *is_one) must_check;
 /* It is a JSON object that says what it is: by a media type, a schema version or its shape. Pages, error documents and
  * halves of a manifest are none. */
 bool manifest_is_one(const void *data, size_t len);

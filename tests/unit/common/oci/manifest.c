@@ -184,7 +184,8 @@ static void size_depth_and_counts_are_bounded(void **state) {
                      ERR_TOO_BIG);
     assert_int_equal(parse_many("{\"a\":", "[", 100000, "", &n), ERR_INVALID);
     assert_int_equal(parse_many("{\"a\":[{}", ",{}", 2000000, "]}", &n), ERR_TOO_BIG);
-    assert_int_equal(parse_many("{\"a\":[0", ",0", 2000000, "]}", &n), ERR_TOO_BIG);
+    assert_int_equal(parse_many("{\"a\":[0", ",0", 300000, "]}", &n), ERR_TOO_BIG);
+    assert_int_equal(parse_many("{\"a\":{\"b\":0", ",\"c\":0", 300000, "}}", &n), ERR_TOO_BIG);
     assert_int_equal(parse_many("{\"a\":\"", "[{,\\\"", 300000, "\"}", &n), 0);
     assert_int_equal(parse_many("{}", " ", MANIFEST_MAX_BYTES, "", &n), ERR_TOO_BIG);
 }
@@ -212,6 +213,17 @@ static void media_types_are_cleaned(void **state) {
     assert_false(media_is_manifest(NULL));
 }
 
+static bool judged(const char *json) {
+    struct manifest m;
+    bool is_one;
+    int r = manifest_judge(&m, json, strlen(json), &is_one);
+    manifest_fini(&m);
+    struct manifest alone;
+    assert_int_equal(r, manifest_parse(&alone, json, strlen(json), NULL));
+    manifest_fini(&alone);
+    return is_one;
+}
+
 static void a_manifest_says_what_it_is(void **state) {
     (void)state;
     static const char *const good[] = {
@@ -228,9 +240,10 @@ static void a_manifest_says_what_it_is(void **state) {
                                       "{\"mediaType\":7}",
                                       "\"schemaVersion\""};
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
-        assert_true(manifest_is_one(good[i], strlen(good[i])));
+        assert_true(manifest_is_one(good[i], strlen(good[i])) && judged(good[i]));
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_false(manifest_is_one(bad[i], strlen(bad[i])));
+        assert_false(manifest_is_one(bad[i], strlen(bad[i])) || judged(bad[i]));
+    assert_true(judged("{\"schemaVersion\":2,\"a\":1,\"a\":1}"));
 }
 
 int main(void) {
