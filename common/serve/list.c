@@ -144,7 +144,7 @@ struct catalog_job {
     size_t max;
     char last[REPO_STR_MAX], next[REPO_STR_MAX];
     json_t *list;
-    bool more;
+    bool more, has_room;
     int code;
 };
 
@@ -165,19 +165,21 @@ static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t 
 
 static void catalog_run(struct turn *t) {
     struct catalog_job *j = container_of(t, struct catalog_job, turn);
-    if (j->max > 0) j->code = store_each_repo(j->x->registry->cfg.store, add_repo, j, NULL);
+    /* Only now: those that wait would keep it from others. */
+    j->has_room = budget_take(BUDGET_LISTS, PAGE_COST);
+    if (j->max > 0 && j->has_room) j->code = store_each_repo(j->x->registry->cfg.store, add_repo, j, NULL);
 }
 
 static void catalog_back(struct loop_task *task) {
     struct catalog_job *j = container_of(task, struct catalog_job, turn.back);
     struct exchange *x = j->x;
+    bool has_room = j->has_room;
     if (!exchange_back(x)) {
         json_decref(j->list);
-        budget_give(BUDGET_LISTS, PAGE_COST);
-        free(j);
-        return;
-    }
-    if (j->code < 0) {
+    } else if (!has_room) {
+        json_decref(j->list);
+        serve_no_room(x);
+    } else if (j->code < 0) {
         json_decref(j->list);
         serve_error(x->req, REGERR_UNKNOWN, "the index cannot be read", NULL);
     } else {
@@ -187,15 +189,11 @@ static void catalog_back(struct loop_task *task) {
         serve_list_text(x, json_dumps(doc, JSON_COMPACT), "application/json");
         json_decref(doc);
     }
-    budget_give(BUDGET_LISTS, PAGE_COST);
+    if (has_room) budget_give(BUDGET_LISTS, PAGE_COST);
     free(j);
 }
 
 void serve_catalog(struct exchange *x) {
-    if (!budget_take(BUDGET_LISTS, PAGE_COST)) {
-        serve_no_room(x);
-        return;
-    }
     struct catalog_job *j = xcalloc(1, sizeof(*j));
     j->x = x;
     j->max = x->asked.n < 0 ? PAGE_DEFAULT : serve_page_size(&x->asked);
@@ -204,7 +202,6 @@ void serve_catalog(struct exchange *x) {
     j->turn.run = catalog_run;
     j->turn.back.fn = catalog_back;
     if (serve_turn(x, &j->turn)) return;
-    budget_give(BUDGET_LISTS, PAGE_COST);
     json_decref(j->list);
     free(j);
 }

@@ -155,6 +155,11 @@ static void run_hosted(struct turn *t) {
     struct referrers_job *j = container_of(t, struct referrers_job, turn);
     const struct exchange *x = j->x;
     struct error err = {0};
+    if (!budget_take(BUDGET_LISTS, PAGE_BYTES)) { /* only now: those that wait would keep it from others */
+        j->code = ERR_BUSY;
+        return;
+    }
+    j->charged = PAGE_BYTES;
     if (store_each_parent(x->registry->cfg.store, x->repo_str, &x->ref.digest, add_own, j, &err) < 0) {
         log_warn("referrers_unreadable", KV_S("repository", x->repo_str), KV_S("why", err.msg));
     } else {
@@ -266,12 +271,7 @@ void serve_referrers(struct exchange *x) {
         serve_ask(x, FETCH_REFERRERS, on_referrers);
         return;
     }
-    if (!budget_take(BUDGET_LISTS, PAGE_BYTES)) {
-        serve_no_room(x);
-        return;
-    }
     struct referrers_job *j = job_new();
-    j->charged = PAGE_BYTES;
     if (x->asked.artifact_type[0]) j->filters = xstrdup("artifactType");
     submit(x, j, run_hosted);
 }
