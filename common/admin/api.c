@@ -70,10 +70,9 @@ static void run_ls(struct job *j) {
 
 static void run_prune(struct job *j) {
     struct store *s = hooks_of(j)->parts.store;
-    int64_t freed = store_prune(s, j->number);
-    json_t *doc = json_pack("{s:I}", "freed", (json_int_t)freed);
-    json_object_set_new(doc, "store", store_usage_json(s));
-    job_json(j, 200, doc);
+    struct prune_report report;
+    store_prune_report(s, j->number, &report);
+    job_json(j, 200, prune_json(&report, s));
 }
 
 /* --- routes --- */

@@ -86,6 +86,26 @@ static json_t *memory_json(void) {
     return o;
 }
 
+static json_t *store_json(struct store *s) {
+    json_t *o = store_usage_json(s);
+    struct error err = {0};
+    if (!store_trouble(s, &err)) return o;
+    json_t *t = json_object();
+    put_s(t, "message", err.msg);
+    put_s(t, "what_to_do", err.hint);
+    json_object_set_new(o, "trouble", t);
+    return o;
+}
+
+json_t *prune_json(const struct prune_report *r, const struct store *s) {
+    json_t *o = json_object();
+    put(o, "freed", r->freed);
+    put(o, "not_removed", r->not_removed);
+    if (r->not_removed) put_s(o, "why_not_removed", r->why);
+    json_object_set_new(o, "store", store_usage_json(s));
+    return o;
+}
+
 json_t *node_status(const struct node_parts *p) {
     json_t *o = json_object();
     put_s(o, "program", p->node->program);
@@ -107,7 +127,7 @@ json_t *node_status(const struct node_parts *p) {
     client_facts_find(&facts, p->node);
     put_s(o, "client_address", facts.host);
     json_object_set_new(o, "client_loopback", json_boolean(facts.loopback));
-    if (p->store) json_object_set_new(o, "store", store_usage_json(p->store));
+    if (p->store) json_object_set_new(o, "store", store_json(p->store));
     if (p->registry) json_object_set_new(o, "pulls", pulls_json(p->registry));
     if (p->fills) json_object_set_new(o, "fills", fills_json(p->fills));
     json_object_set_new(o, "memory", memory_json());
@@ -192,7 +212,18 @@ json_t *verify_json(const struct verify_report *r, int64_t total_bytes) {
         char digest[DIGEST_STR_MAX];
         json_array_append_new(named, json_string(digest_str(&r->named[i], digest)));
     }
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "checked", (json_int_t)r->checked, "bytes", (json_int_t)r->bytes,
-                     "bad", (json_int_t)r->bad, "missing", (json_int_t)r->missing, "adopted", (json_int_t)r->adopted,
-                     "total_bytes", (json_int_t)total_bytes, "bad_blobs", named);
+    json_t *o = json_object();
+    put(o, "checked", r->checked);
+    put(o, "bytes", r->bytes);
+    put(o, "bad", r->bad);
+    put(o, "missing", r->missing);
+    put(o, "adopted", r->adopted);
+    put(o, "moved", r->moved);
+    put(o, "not_moved", r->not_moved);
+    put(o, "unreadable", r->unreadable);
+    put(o, "total_bytes", total_bytes);
+    if (r->not_moved) put_s(o, "why_not_moved", r->why_not_moved);
+    if (r->unreadable) put_s(o, "why_unreadable", r->why_unreadable);
+    json_object_set_new(o, "bad_blobs", named);
+    return o;
 }

@@ -32,6 +32,7 @@ struct node_parts {
  * "client_address","store":{…},"pulls":{…},"fills":{…},"connections":{…}} */
 json_t *node_status(const struct node_parts *p);
 /* A verify's report: its counts, and by name the first of the bad blobs. */
+json_t *prune_json(const struct prune_report *r, const struct store *s);
 json_t *verify_json(const struct verify_report *r, int64_t total_bytes);
 /* A metrics collector; arg is a struct node_parts. */
 void node_collect(struct metric_page *page, void *arg);

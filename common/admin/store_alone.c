@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { LIST_MAX = 100000 };
 
@@ -17,6 +18,20 @@ static const struct store_guard *central_guard;
 
 void store_alone_set_guard(const struct store_guard *guard) {
     central_guard = guard;
+}
+
+int store_alone_as_owner(const char *data, struct error *err) {
+    struct stat st;
+    if (geteuid() != 0 || stat(data, &st) < 0 || st.st_uid == 0) return 0;
+    if (setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0)
+        return error_errno(err, "becoming user %u, whose the folder %s is", (unsigned)st.st_uid, data);
+    return 0;
+}
+
+void store_alone_as_self(void) {
+    if (getuid() != 0 || geteuid() == 0) return;
+    int r = seteuid(0) < 0 || setegid(getgid()) < 0;
+    (void)r; /* then it goes on with fewer rights */
 }
 
 int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) {
@@ -34,8 +49,10 @@ int store_alone_open(struct store_alone *a, const struct node_config *node, stru
                                .min_free = node->store_min_free,
                                .pool = a->pool,
                                .guard = node->kind == NODE_CENTRAL ? central_guard : NULL};
-    int r = store_open(&a->store, &cfg, err);
+    int r = store_alone_as_owner(node->data, err);
+    if (r == 0) r = store_open(&a->store, &cfg, err);
     if (r < 0) {
+        store_alone_as_self();
         workpool_free(a->pool);
         a->pool = NULL;
         return r;
@@ -47,6 +64,7 @@ int store_alone_open(struct store_alone *a, const struct node_config *node, stru
 void store_alone_close(struct store_alone *a) {
     if (a->store) store_close(a->store);
     if (a->pool) workpool_free(a->pool);
+    store_alone_as_self();
 }
 
 static bool repo_visit(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {

@@ -15,6 +15,10 @@ struct store_alone {
 };
 /* Before any command, by central's program: what of its store must stay. */
 void store_alone_set_guard(const struct store_guard *guard);
+/* root takes on the identity of the folder's owner, so that what it makes there is the owner's, too; for others, and
+ * where there is no folder, nothing changes. store_alone_open and _close do it themselves. */
+int store_alone_as_owner(const char *data, struct error *err) must_check;
+void store_alone_as_self(void);
 /* ERR_NOT_FOUND if there is no store yet: commands that only look do not make one. */
 int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) must_check;
 void store_alone_close(struct store_alone *a);

@@ -6,9 +6,11 @@
 #include "common/core/clock.h"
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
+#include "common/admin/store_alone.h"
 #include "common/cli/doctor_net.h"
 #include "common/cli/puller.h"
 #include "common/cli/print.h"
+#include "common/store/report.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -90,6 +92,14 @@ static void check_daemon(struct doctor *d, struct doctor_check *c) {
     todo(c, "if it stays so, look at the daemon's log");
 }
 
+/* root asks in the place of the folder's owner. */
+static bool owner_can_use(const char *data, struct error *err) {
+    int r = store_alone_as_owner(data, err);
+    if (r == 0) r = store_check_folder(data, err);
+    store_alone_as_self();
+    return r == 0;
+}
+
 static void check_data(struct doctor *d, struct doctor_check *c) {
     const char *data = d->node->data;
     struct stat st;
@@ -103,7 +113,8 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
     }
     char limit_text[SIZE_TEXT_MAX];
     int64_t room = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize, all = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
-    const json_t *store = json_object_get(d->status, "store");
+    const json_t *store = json_object_get(d->status, "store"), *trouble;
+    struct error err = {0};
     int64_t limit = json_int(store, "limit", -1); /* as the store has it; unknown without a daemon */
     size_text(room, free_text);
     if (!S_ISDIR(st.st_mode)) {
@@ -115,6 +126,12 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
     } else if (fs.f_flag & ST_RDONLY) {
         say(c, DOCTOR_FAIL, "%s is on a file system mounted read-only", data);
         todo(c, "look for disk errors in the kernel's log, then mount it for writing");
+    } else if ((trouble = json_object_get(store, "trouble"))) {
+        say(c, DOCTOR_FAIL, "%s", json_text(trouble, "message", "?"));
+        todo(c, "%s", json_text(trouble, "what_to_do", "?"));
+    } else if (!d->status && !owner_can_use(data, &err)) {
+        say(c, DOCTOR_FAIL, "%s", err.msg);
+        todo(c, "%s", err.hint);
     } else if (limit < 0) {
         say(c, DOCTOR_OK, "%s is writable, %s free on its file system", data, free_text);
     } else if (limit == 0) {

@@ -3,6 +3,7 @@
 
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
+#include "common/admin/node_stats.h"
 #include "common/admin/store_alone.h"
 #include "common/cli/print.h"
 #include "common/config/units.h"
@@ -22,8 +23,9 @@ static int prune_alone(const struct command_context *ctx, int64_t target, json_t
         store_alone_close(&a);
         return ERR_BUSY;
     }
-    int64_t freed = store_prune(a.store, target);
-    *out = json_pack("{s:I,s:o}", "freed", (json_int_t)freed, "store", store_usage_json(a.store));
+    struct prune_report report;
+    store_prune_report(a.store, target, &report);
+    *out = prune_json(&report, a.store);
     store_alone_close(&a);
     return 0;
 }
@@ -49,7 +51,9 @@ static int run_prune(const struct command_context *ctx) {
         return print_usage(ctx, "%s", err.msg);
     json_t *doc = NULL;
     if (prune(ctx, target, &doc, &err) < 0) return print_failure(ctx, &err);
-    if (ctx->json) return print_json(doc);
+    long long stuck = json_int(doc, "not_removed", 0);
+    int status = stuck ? EXIT_FAILED : EXIT_DONE;
+    if (ctx->json) return print_json(doc) == EXIT_DONE ? status : EXIT_FAILED;
     char freed[SIZE_TEXT_MAX], held[SIZE_TEXT_MAX];
     const json_t *store = json_object_get(doc, "store");
     printf("%s freed (blobs and unfinished downloads); %s held", size_text(json_int(doc, "freed", 0), freed),
@@ -57,8 +61,13 @@ static int run_prune(const struct command_context *ctx) {
     if (json_int(store, "part_bytes", 0) > 0)
         printf(", and %s of unfinished downloads", size_text(json_int(store, "part_bytes", 0), held));
     putchar('\n');
+    if (stuck)
+        fprintf(stderr,
+                "%lld blobs could not be removed and are held still: %s; after so many in a row prune stops: "
+                "check the disk and whose %s is\n",
+                stuck, json_text(doc, "why_not_removed", "?"), ctx->node->data);
     json_decref(doc);
-    return EXIT_DONE;
+    return status;
 }
 
 static const struct command_option options[] = {

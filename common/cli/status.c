@@ -41,6 +41,13 @@ static void row_held(struct table *t, const json_t *s) {
                 size_text(json_int(s, "evicted_bytes", 0), text));
 }
 
+static void row_trouble(struct table *t, const json_t *trouble) {
+    table_cell(t, "TROUBLE");
+    table_cell(t, json_text(trouble, "message", "?"));
+    table_cell(t, "");
+    table_cellf(t, "-> %s", json_text(trouble, "what_to_do", "?"));
+}
+
 /* Central's. */
 static void row_hosted(struct table *t, const json_t *h) {
     char bytes[SIZE_TEXT_MAX];
@@ -168,6 +175,7 @@ static void print_status(const json_t *doc) {
     row(&t, "config", json_text(doc, "config_file", "defaults, no file"));
     const json_t *part;
     if ((part = json_object_get(doc, "store"))) row_held(&t, part);
+    if ((part = json_object_get(part, "trouble"))) row_trouble(&t, part);
     if ((part = json_object_get(doc, "hosted"))) row_hosted(&t, part);
     if ((part = json_object_get(doc, "pulls"))) row_pulls(&t, part);
     if ((part = json_object_get(doc, "fills"))) row_fills(&t, part);
@@ -187,10 +195,11 @@ static int run_status(const struct command_context *ctx) {
     json_t *doc = NULL;
     if (control_open(&c, ctx->node, &err) < 0 || control_json(c, "GET", "/api/status", &doc, &err) < 0)
         return print_failure(ctx, &err);
-    if (ctx->json) return print_json(doc);
+    int status = json_object_get(json_object_get(doc, "store"), "trouble") ? EXIT_FAILED : EXIT_DONE;
+    if (ctx->json) return print_json(doc) == EXIT_DONE ? status : EXIT_FAILED;
     print_status(doc);
     json_decref(doc);
-    return EXIT_DONE;
+    return status;
 }
 
 static const struct command_example examples[] = {
@@ -202,6 +211,7 @@ const struct command command_status = {
     .name = "status",
     .usage = "",
     .summary = "what the running daemon holds and does",
+    .description = "The exit status is 1 when the store cannot be written: what is pulled is passed through, not kept.",
     .examples = examples,
     .n_examples = ARRAY_LEN(examples),
     .where = COMMAND_BOTH,

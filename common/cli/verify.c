@@ -119,9 +119,33 @@ static int rebuild(const struct command_context *ctx, json_t **out, struct error
         return ERR_BUSY;
     }
     struct verify_report report = {0};
+    if (r == 0) r = store_alone_as_owner(ctx->node->data, err);
     if (r == 0) r = store_rebuild(ctx->node->data, parse_children, &report, err);
+    store_alone_as_self();
     if (r == 0) *out = verify_json(&report, report.bytes);
     return r;
+}
+
+/* Only what was done. */
+static void print_bad(const struct command_context *ctx, const json_t *doc) {
+    long long moved = json_int(doc, "moved", 0), not_moved = json_int(doc, "not_moved", 0),
+              unreadable = json_int(doc, "unreadable", 0);
+    if (moved > 0)
+        fprintf(stderr,
+                "%lld moved to %s/quarantine; what is mirrored is fetched again when asked for, what is hosted must be "
+                "loaded again; check the disk\n",
+                moved, ctx->node->data);
+    if (not_moved > 0)
+        fprintf(
+            stderr,
+            "%lld could not be moved to %s/quarantine: %s; a running daemon serves them no more, but a restart would "
+            "find them again: check the disk, then run verify again\n",
+            not_moved, ctx->node->data, json_text(doc, "why_not_moved", "?"));
+    if (unreadable > 0)
+        fprintf(
+            stderr,
+            "%lld could not be read: %s; check the disk (dmesg). What is mirrored is fetched again when asked for\n",
+            unreadable, json_text(doc, "why_unreadable", "?"));
 }
 
 static int print_report(const struct command_context *ctx, json_t *doc, bool rebuilt) {
@@ -147,12 +171,7 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
     const json_t *name;
     size_t i;
     json_array_foreach(json_object_get(doc, "bad_blobs"), i, name) printf("bad  %s\n", json_string_value(name));
-    if (bad > 0)
-        fprintf(
-            stderr,
-            "bad blobs were moved to %s/quarantine; what is mirrored is fetched again when asked for, what is hosted "
-            "must be loaded again; check the disk\n",
-            ctx->node->data);
+    print_bad(ctx, doc);
     json_decref(doc);
     return status;
 }

@@ -12,6 +12,7 @@
 struct open_file {
     atomic_uint refs;
     int fd;
+    atomic_int failure;      /* 0, or the negative errno of the first read that failed */
     size_t content_len;      /* set before content is */
     _Atomic(char *) content; /* NULL: not kept in memory; set once */
 };
@@ -85,6 +86,20 @@ const char *open_file_content(const struct open_file *f, size_t *len) {
     const char *content = atomic_load_explicit(&f->content, memory_order_acquire);
     *len = content ? f->content_len : 0;
     return content;
+}
+
+bool disk_is_bad(int code) {
+    return code == -EIO || code == -EUCLEAN || code == -EBADMSG || code == -ENODATA || code == -ENXIO ||
+           code == -ENODEV || code == -EREMOTEIO || code == -ESTALE || code == -ENOMEDIUM;
+}
+
+void open_file_fail(struct open_file *f, int code) {
+    int none = 0;
+    atomic_compare_exchange_strong(&f->failure, &none, code);
+}
+
+int open_file_failure(const struct open_file *f) {
+    return atomic_load_explicit(&f->failure, memory_order_relaxed);
 }
 
 unsigned open_file_refs(const struct open_file *f) {

@@ -23,6 +23,12 @@ int open_file_fd(const struct open_file *f);
 int open_file_keep(struct open_file *f, size_t len, bool now);
 /* What is kept, or NULL. Borrowed from f. */
 const char *open_file_content(const struct open_file *f, size_t *len);
+/* A disk that fails, as far as an error of a read tells (EIO and its like): what was written does not come back. */
+bool disk_is_bad(int code);
+/* Reading it failed so (a negative errno): the first failure is kept. */
+void open_file_fail(struct open_file *f, int code);
+/* 0: none has. */
+int open_file_failure(const struct open_file *f);
 /* References alive now; only a hint unless the caller keeps others from taking one. */
 unsigned open_file_refs(const struct open_file *f);
 

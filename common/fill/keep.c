@@ -33,6 +33,9 @@ static void on_committed(struct loop_task *task) {
     if (f->keep.commit_code < 0) {
         log_error("commit_failed", KV_S("digest", digest_str(&f->spec.digest, digest)),
                   KV_S("why", error_name(f->keep.commit_code)));
+        /* Not when it was deleted again at the same moment. */
+        if (f->keep.commit_code != ERR_NOT_FOUND)
+            atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
     }
     const struct fill_engine_config *cfg = &f->engine->cfg;
     if (f->keep.commit_code == 0 && shared_is_manifest(&f->shared) && cfg->kept_manifest)

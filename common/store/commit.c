@@ -200,6 +200,7 @@ static void commit_work(struct work *w) {
         fchmod(open_file_fd(c->part->file), 0600);
     }
     log_warn("commit_failed", KV_S("path", c->part->path), KV_S("why", error_name(r)));
+    trouble_note(c->store, "moving a blob in", r);
     commit_end(c, r);
 }
 

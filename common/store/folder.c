@@ -9,6 +9,7 @@
 
 #include "common/core/file.h"
 #include "common/core/log.h"
+#include "common/store/report.h"
 #include "common/store/store_private.h"
 
 void folder_blob_path(const struct digest *d, char out[STORE_PATH_MAX]) {
@@ -88,21 +89,78 @@ static int lock_dir(struct store *s, struct error *err) {
     return 0;
 }
 
+/* --- whose it is --- */
+
+static int refuse_entry(const struct store *s, const char *name, int code, struct error *err) {
+    int r = name ? error_set(err, code, "data folder %s: cannot write %s: %s", s->dir, name, error_name(code))
+                 : error_set(err, code, "data folder %s: cannot write: %s", s->dir, error_name(code));
+    error_hint(err, "make it and all in it writable for user %u (chown -R %u %.150s)", (unsigned)geteuid(),
+               (unsigned)geteuid(), s->dir);
+    return r;
+}
+
+static int check_entry(const struct store *s, const char *path, struct error *err) {
+    struct stat st;
+    if (fstatat(s->dir_fd, path, &st, 0) < 0) return errno == ENOENT ? 0 : refuse_entry(s, path, -errno, err);
+    int mode = S_ISDIR(st.st_mode) ? R_OK | W_OK | X_OK : R_OK | W_OK;
+    if (faccessat(s->dir_fd, path, mode, AT_EACCESS) == 0 || errno == ENOENT) return 0;
+    return refuse_entry(s, path, -errno, err);
+}
+
+/* Folders of blobs are made one by one: a single one of another user's would break what falls into it, and nothing
+ * else. */
+static int check_blob_dirs(const struct store *s, const char *alg, struct error *err) {
+    char path[STORE_PATH_MAX];
+    int r = 0;
+    for (unsigned byte = 0; byte < 256 && r == 0; byte++) {
+        snprintf(path, sizeof(path), "blobs/%s/%02x", alg, byte);
+        r = check_entry(s, path, err);
+    }
+    return r;
+}
+
 /* What stands there may be another user's, or its file system read-only: said here, before somebody finds that
  * something of it cannot be replaced. */
-static int check_writable(struct store *s, struct error *err) {
-    static const struct {
-        const char *name;
-        int mode;
-    } must[] = {{".", W_OK | X_OK}, {"index.db", R_OK | W_OK}, {"blobs", W_OK | X_OK}, {"fills", W_OK | X_OK}};
-    for (size_t i = 0; i < ARRAY_LEN(must); i++) {
-        if (faccessat(s->dir_fd, must[i].name, must[i].mode, AT_EACCESS) == 0 || errno == ENOENT) continue;
-        int r = i == 0 ? error_errno(err, "data folder %s: cannot write", s->dir)
-                       : error_errno(err, "data folder %s: cannot write %s", s->dir, must[i].name);
-        error_hint(err, "make it and all in it writable for user %u (chown -R)", (unsigned)geteuid());
-        return r;
-    }
-    return 0;
+static int check_writable(const struct store *s, struct error *err) {
+    static const char *const names[] = {"lock",           "index.db",       "index.db-wal",  "index.db-shm",
+                                        "hosted.db",      "hosted.db-wal",  "hosted.db-shm", "catalog.db",
+                                        "catalog.db-wal", "catalog.db-shm", "settings.pb",   "fills",
+                                        "quarantine",     "blobs",          "blobs/sha256",  "blobs/sha512"};
+    if (faccessat(s->dir_fd, ".", W_OK | X_OK, AT_EACCESS) < 0) return refuse_entry(s, NULL, -errno, err);
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names) && r == 0; i++)
+        r = check_entry(s, names[i], err);
+    if (r == 0) r = check_blob_dirs(s, "sha256", err);
+    if (r == 0) r = check_blob_dirs(s, "sha512", err);
+    return r;
+}
+
+/* Files that are made in another user's folder could not be used by that user afterwards. A group may share a folder:
+ * it has said so by the folder's mode. */
+static int check_owner(const struct store *s, struct error *err) {
+    struct stat st;
+    uid_t self = geteuid();
+    if (fstat(s->dir_fd, &st) < 0) return error_errno(err, "reading the owner of %s", s->dir);
+    bool shared = self != 0 && st.st_mode & S_IWGRP;
+    if (st.st_uid == self || shared) return 0;
+    int r = error_set(err, -EPERM, "data folder %s belongs to user %u, and this runs as user %u", s->dir,
+                      (unsigned)st.st_uid, (unsigned)self);
+    error_hint(err,
+               "run it as that user (systemctl start, or sudo -u '#%u'), or give it a folder of its own (the key "
+               "data), or: chown -R %u %.100s",
+               (unsigned)st.st_uid, (unsigned)self, s->dir);
+    return r;
+}
+
+int store_check_folder(const char *dir, struct error *err) {
+    struct store s = {.dir = (char *)(uintptr_t)dir};
+    _cleanup_(closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return error_errno(err, "opening %s", dir);
+    s.dir_fd = fd;
+    int r = check_writable(&s, err);
+    if (r == 0 && (r = trouble_probe(&s)) == -ENOENT) r = 0; /* nothing was ever kept here */
+    if (r < 0 && !(err && err->msg[0])) trouble_say(&s, "making a file", r, err);
+    return r;
 }
 
 int folder_open(struct store *s, struct error *err) {
@@ -110,7 +168,8 @@ int folder_open(struct store *s, struct error *err) {
     if (r < 0) return r;
     s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir_fd < 0) return error_errno(err, "opening %s", s->dir);
-    r = check_writable(s, err);
+    r = check_owner(s, err);
+    if (r == 0) r = check_writable(s, err);
     if (r == 0) r = lock_dir(s, err);
     if (r < 0) return r;
     static const char *const dirs[] = {"blobs", "blobs/sha256", "blobs/sha512", "fills"};

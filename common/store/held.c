@@ -25,6 +25,7 @@ static bool evictable(const struct table_value *v) {
 static void count(struct store *s, const struct table_value *v, int sign) {
     s->blobs += sign;
     s->bytes += sign * v->size;
+    if (!evictable(v)) s->fixed_bytes += sign * v->size;
     if (!(v->flags & BLOB_MANIFEST)) return;
     s->manifests += sign;
     s->manifest_bytes += sign * v->size;
@@ -97,14 +98,29 @@ bool held_remove(struct store *s, const struct digest *d, struct table_value *wa
     return true;
 }
 
-int64_t held_discard(struct store *s, const struct digest *d, const char *to) {
+static int unlink_failed(struct store *s, const char *path, bool moving, int code) {
+    log_warn(moving ? "blob_move_failed" : "blob_unlink_failed", KV_S("path", path), KV_S("why", error_name(code)));
+    trouble_note(s, moving ? "moving a blob to quarantine" : "removing a blob", code);
+    return code;
+}
+
+int held_discard(struct store *s, const struct digest *d, const char *to) {
     struct table_value was;
-    if (!held_remove(s, d, &was)) return -1;
+    if (!held_remove(s, d, &was)) return ERR_NOT_FOUND;
     char path[STORE_PATH_MAX];
     folder_blob_path(d, path);
     int r = to ? renameat(s->dir_fd, path, s->dir_fd, to) : unlinkat(s->dir_fd, path, 0);
-    if (r < 0 && errno != ENOENT) log_warn("blob_unlink_failed", KV_S("path", path), KV_S("why", error_name(-errno)));
-    return was.size;
+    return r < 0 && errno != ENOENT ? unlink_failed(s, path, to != NULL, -errno) : 0;
+}
+
+/* Who looks it up meanwhile finds no file, and waits for the stripe to drop it: it is gone by then. */
+int64_t held_evict(struct store *s, const struct digest *d) {
+    struct table_value was;
+    char path[STORE_PATH_MAX];
+    if (!table_find(s->table, d, &was)) return 0;
+    folder_blob_path(d, path);
+    if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) return unlink_failed(s, path, false, -errno);
+    return held_remove(s, d, &was) ? was.size : 0;
 }
 
 /* --- names --- */

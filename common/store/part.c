@@ -19,6 +19,9 @@
 /* Less free than this, and nobody takes more than is written. */
 #define RESERVE_FREE_MIN (2 * GiB)
 
+/* Of a length that nobody has told, so much is written between two looks at what there is. */
+#define UNTOLD_STEP (64 * KiB)
+
 static struct part *part_new(struct store *s, const struct digest *d) {
     struct part *p = xcalloc(1, sizeof(*p));
     p->store = s;
@@ -36,7 +39,11 @@ static int open_file_of(struct part *p, int flags, struct error *err) {
         fd = try_open(p, flags);
     /* Killed between its last sync and its move into blobs/, it is read-only already. */
     if (fd < 0 && errno == EACCES && fchmodat(p->store->dir_fd, p->path, 0600, 0) == 0) fd = try_open(p, flags);
-    if (fd < 0) return error_errno(err, "opening %s/%s", p->store->dir, p->path);
+    if (fd < 0) {
+        int r = error_errno(err, "opening %s/%s", p->store->dir, p->path);
+        trouble_note(p->store, "opening a part file", r);
+        return r;
+    }
     p->file = open_file_new(fd);
     return 0;
 }
@@ -116,7 +123,19 @@ static void trim(struct part *p) {
     p->reserved = p->len;
 }
 
+/* Nothing goes for the sake of what cannot stay. */
+static void refuse(struct part *p, int64_t size, int64_t largest) {
+    char name[DIGEST_STR_MAX];
+    if (p->refused) return;
+    p->refused = true;
+    log_warn("blob_not_kept", KV_S("digest", digest_str(&p->digest, name)), KV_I("size", size),
+             KV_I("largest_that_fits", largest), KV_I("limit", p->store->cfg.limit),
+             KV_S("why", "it is larger than the store may be: it is passed through, and nothing is evicted for it"));
+}
+
 void part_expect(struct part *p, int64_t from, int64_t size) {
+    int64_t largest = space_would_evict(p->store, size) ? space_largest(p->store) : size;
+    if (size > largest) refuse(p, size, largest);
     if (p->reserved > size) trim(p);
     p->expected = size;
     if (p->reserved < from) p->reserved = from;
@@ -144,6 +163,13 @@ static void reserve_ahead(struct part *p, int64_t offset, int64_t end) {
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
     if (offset < 0 || offset > TABLE_SIZE_MAX - (int64_t)len) return ERR_TOO_BIG;
     int64_t end = offset + (int64_t)len, grow = end > p->len ? end - p->len : 0;
+    /* Beside others, one whose length nobody has told takes half of what there is: it could as well be endless. */
+    if (p->expected == 0 && end > p->untold_checked + UNTOLD_STEP && space_has_evictable(p->store)) {
+        int64_t half = space_largest(p->store) / 2;
+        if (end > half) refuse(p, end, half);
+        p->untold_checked = end;
+    }
+    if (p->refused) return ERR_NO_SPACE;
     if (grow) {
         int r = space_reserve(p->store, grow);
         if (r < 0) return r;
@@ -151,6 +177,7 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
     }
     reserve_ahead(p, offset, end);
     int r = write_all(p, offset, data, len);
+    if (r < 0) trouble_note(p->store, "writing", r);
     if (r == 0 || grow == 0) return r;
     struct stat st;
     if (fstat(open_file_fd(p->file), &st) == 0) {

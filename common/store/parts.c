@@ -140,8 +140,13 @@ int64_t parts_drop_oldest(struct store *s, int64_t before, int64_t allowed) {
     if (len < 0) return -1;
     char path[STORE_PATH_MAX];
     folder_part_path(&d, path);
-    if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT)
-        log_warn("part_unlink_failed", KV_S("path", path), KV_S("why", error_name(-errno)));
+    if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) {
+        int r = -errno;
+        log_warn("part_unlink_failed", KV_S("path", path), KV_S("why", error_name(r)));
+        trouble_note(s, "removing an unfinished download", r);
+        parts_unclaim(s, &d, len); /* the youngest now: others are tried before it */
+        return -1;
+    }
     s->part_bytes -= len;
     parts_unclaim(s, &d, -1);
     return len;

@@ -69,17 +69,22 @@ void quarantine_bound(struct store *s) {
 
 int quarantine_take(struct store *s, const struct digest *d, struct error *err) {
     char to[STORE_PATH_MAX], hex[DIGEST_STR_MAX], name[DIGEST_STR_MAX];
+    /* Without the folder the move fails, and says why: what is wrong is served no more in any case. */
     if (mkdirat(s->dir_fd, "quarantine", 0700) < 0 && errno != EEXIST)
-        return error_errno(err, "making %s/quarantine", s->dir);
+        log_warn("quarantine_not_made", KV_S("why", error_name(-errno)));
     snprintf(to, sizeof(to), "quarantine/%s-%s", digest_alg_name(d->alg), digest_hex(d, hex));
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     char from[STORE_PATH_MAX];
     folder_blob_path(d, from);
-    if (held_discard(s, d, to) < 0 && renameat(s->dir_fd, from, s->dir_fd, to) < 0 && errno != ENOENT)
-        log_warn("quarantine_failed", KV_S("path", from), KV_S("why", error_name(-errno)));
+    int r = held_discard(s, d, to);
+    if (r == ERR_NOT_FOUND) r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 && errno != ENOENT ? -errno : 0;
     pthread_mutex_unlock(stripe);
     quarantine_bound(s);
+    if (r < 0) {
+        log_error("quarantine_failed", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
+        return error_set(err, r, "moving %s to %s/quarantine: %s", digest_str(d, name), s->dir, error_name(r));
+    }
     log_error("blob_quarantined", KV_S("digest", digest_str(d, name)), KV_S("to", to));
     return 0;
 }

@@ -37,7 +37,11 @@ int store_each_blob(struct store *s,
 #define VERIFY_NAMED_MAX 64
 struct verify_report {
     int64_t checked, bytes, bad, missing, adopted;
-    struct digest named[VERIFY_NAMED_MAX]; /* the first of the bad ones */
+    /* Of the bad: moved to quarantine; could not be (they are served no more, but a start will find them again); could
+     * not be read at all. */
+    int64_t moved, not_moved, unreadable;
+    char why_not_moved[96], why_unreadable[96]; /* of the last one */
+    struct digest named[VERIFY_NAMED_MAX];      /* the first of the bad ones */
 };
 /* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/, which keeps the newest
  * sixteen and 1 GiB, and forgotten. What must stay is read three times before its bytes count as bad. progress may be
@@ -59,8 +63,20 @@ int store_rebuild(const char *dir,
                   int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
                                  size_t *n),
                   struct verify_report *out, struct error *err) must_check;
-/* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. Returns bytes
- * freed. */
+/* What could not be removed is held still, and is not among the bytes. */
+struct prune_report {
+    int64_t freed, not_removed;
+    char why[96]; /* of the last that was not removed */
+};
+/* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. */
+void store_prune_report(struct store *s, int64_t target, struct prune_report *out);
+/* The same; the bytes freed. */
 int64_t store_prune(struct store *s, int64_t target);
+/* Without a daemon: could the folder's owner (root: asks in its place) use all of it? Makes nothing but a small file,
+ * for a moment. 0, or why not. */
+int store_check_folder(const char *dir, struct error *err) must_check;
+/* Can nothing be kept, or nothing be removed? Makes a small file to see (at most once a second), and knows what the
+ * disk has refused in the last ten minutes. True: *err says what and what to do. Any thread that may block. */
+bool store_trouble(struct store *s, struct error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -21,6 +22,7 @@
 #define REST_MAX_US 20000
 #define QUICK_VICTIMS 8
 #define QUICK_VETOES 32
+#define FAILURES_MAX 8
 #define OLD_PART_S (24 * 3600)
 #define IDLE_PARTS_SHARE 10 /* a tenth: what nobody downloads any more takes no more from what is used */
 #define SPARED_MANIFESTS_SHARE \
@@ -83,6 +85,26 @@ static int64_t beyond(const struct store *s, int64_t grow) {
     return over > short_of ? over : short_of;
 }
 
+bool space_has_evictable(const struct store *s) {
+    return s->bytes > s->fixed_bytes;
+}
+
+bool space_would_evict(const struct store *s, int64_t grow) {
+    return space_has_evictable(s) && excess(s, grow) > 0;
+}
+
+/* What is in the way of nobody: all that may go, and what is free. */
+int64_t space_largest(struct store *s) {
+    ask_disk(s);
+    int64_t limit = s->cfg.limit, room = INT64_MAX;
+    if (limit > 0) room = percent(limit, EVICT_STOP_PERCENT) - s->fixed_bytes - s->quarantine_bytes;
+    if (s->disk_total > 0) {
+        int64_t on_disk = s->disk_free - s->since_statvfs + s->bytes - s->fixed_bytes + s->part_bytes - s->cfg.min_free;
+        if (on_disk < room) room = on_disk;
+    }
+    return room > 0 ? room : 0;
+}
+
 int space_reserve(struct store *s, int64_t grow) {
     if (atomic_fetch_add(&s->since_statvfs, grow) + grow >= STATVFS_EVERY) ask_disk(s);
     int64_t over = excess(s, grow) > 0 ? beyond(s, grow) : 0;
@@ -141,7 +163,7 @@ static bool child_held(struct store *s, const struct digest *manifest) {
     return held;
 }
 
-/* Bytes freed; 0: it stays. */
+/* Bytes freed; 0: it stays; -errno: its file could not be removed, so it stays. */
 static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, unsigned flags) {
     struct table_value v;
     if (table_find(s->table, d, &v) != id) return 0;
@@ -152,7 +174,7 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
     pthread_mutex_lock(stripe);
     /* What must stay leaves the queues: there it would be asked for again and again. */
     if (table_find(s->table, d, &v) == id && !(v.flags & BLOB_PINNED) && !guard_keeps(s, d, v.flags)) {
-        if (!veto && !files_in_use(s->files, d)) freed = held_discard(s, d, NULL);
+        if (!veto && !files_in_use(s->files, d)) freed = held_evict(s, d);
         pthread_mutex_lock(&s->evict_lock);
         if (freed > 0)
             evict_gone(s->evict, table_hash(s->table, d));
@@ -196,8 +218,9 @@ static void rest(int64_t *since_us) {
     *since_us = clock_mono_us();
 }
 
-static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
-    size_t vetoes = 0, max = vetoes_max(s, flags), victims = 0;
+/* When FAILURES_MAX in a row could not be removed, the disk takes no more: no others are tried. */
+static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags, struct prune_report *report) {
+    size_t failures = 0, vetoes = 0, max = vetoes_max(s, flags), victims = 0;
     int64_t freed = 0, since_us = clock_mono_us();
     while (freed < want && vetoes <= max && !s->closing && ((flags & SPACE_QUICK) || !s->stopping)) {
         uint32_t id;
@@ -206,6 +229,14 @@ static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags) {
         if (r == 0) break;
         if (r < 0) continue;
         int64_t n = try_victim(s, id, &d, flags);
+        if (n < 0) {
+            report->not_removed++;
+            snprintf(report->why, sizeof(report->why), "%s", error_name((int)n));
+            if (++failures == FAILURES_MAX) break;
+            n = 0;
+        } else if (n > 0) {
+            failures = 0;
+        }
         freed += n;
         vetoes = n ? 0 : vetoes + 1;
         victims += n > 0;
@@ -223,12 +254,18 @@ static int64_t evict_parts(struct store *s, int64_t want, int64_t before, int64_
     return freed;
 }
 
+static void evict(struct store *s, int64_t want, unsigned flags, struct prune_report *report) {
+    if (want <= 0) return;
+    report->freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S, capacity(s) / IDLE_PARTS_SHARE);
+    if (report->freed < want && !store_eviction_held(s))
+        report->freed += evict_blobs(s, want - report->freed, flags, report);
+    if (report->freed < want) report->freed += evict_parts(s, want - report->freed, INT64_MAX, 0);
+}
+
 int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
-    if (want <= 0) return 0;
-    int64_t freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S, capacity(s) / IDLE_PARTS_SHARE);
-    if (freed < want && !store_eviction_held(s)) freed += evict_blobs(s, want - freed, flags);
-    if (freed < want) freed += evict_parts(s, want - freed, INT64_MAX, 0);
-    return freed;
+    struct prune_report report = {0};
+    evict(s, want, flags, &report);
+    return report.freed;
 }
 
 void store_stop_bulk(struct store *s) {
@@ -245,7 +282,8 @@ static void wait_filled(struct evictor *e) {
 
 struct prune {
     struct store *store;
-    int64_t target, freed;
+    int64_t target;
+    struct prune_report *report;
 };
 
 static void *prune_main(void *arg) {
@@ -253,21 +291,27 @@ static void *prune_main(void *arg) {
     pthread_setname_np(pthread_self(), "prune");
     thread_steps_back();
     wait_filled(&p->store->evictor);
-    p->freed = space_evict(p->store, p->store->bytes + p->store->part_bytes - p->target, 0);
+    evict(p->store, p->store->bytes + p->store->part_bytes - p->target, 0, p->report);
     writer_flush(p->store->writer);
     return NULL;
 }
 
 /* On a thread of its own: a priority that was given up does not come back. */
-int64_t store_prune(struct store *s, int64_t target) {
-    struct prune p = {.store = s, .target = target};
+void store_prune_report(struct store *s, int64_t target, struct prune_report *out) {
+    struct prune p = {.store = s, .target = target, .report = out};
+    *out = (struct prune_report){0};
     pthread_t thread;
     int r = pthread_create(&thread, NULL, prune_main, &p);
     if (r == 0)
         pthread_join(thread, NULL);
     else
         log_error("prune_failed", KV_S("why", strerror(r)));
-    return p.freed;
+}
+
+int64_t store_prune(struct store *s, int64_t target) {
+    struct prune_report report;
+    store_prune_report(s, target, &report);
+    return report.freed;
 }
 
 /* --- the evictor's thread --- */

@@ -44,6 +44,7 @@ static bool on_blob(const struct digest *d, struct table_value *v, uint32_t used
     table_set_freq(s->table, id, freq);
     s->blobs++;
     s->bytes += v->size;
+    if (v->flags & (BLOB_PINNED | BLOB_HOSTED)) s->fixed_bytes += v->size;
     if (v->flags & BLOB_MANIFEST) {
         s->manifests++;
         s->manifest_bytes += v->size;
@@ -69,7 +70,7 @@ static void memory_new(struct store *s) {
     s->media = intern_new_media();
     s->scopes = scopes_new(s->cfg.scopes_max);
     s->tags = tags_new();
-    s->blobs = s->bytes = s->manifests = s->manifest_bytes = 0;
+    s->blobs = s->bytes = s->manifests = s->manifest_bytes = s->fixed_bytes = 0;
 }
 
 static void memory_free(struct store *s) {
@@ -199,6 +200,7 @@ static struct store *store_new(const struct store_config *cfg) {
     pthread_mutex_init(&s->parts_lock, NULL);
     pthread_mutex_init(&s->idle_lock, NULL);
     pthread_mutex_init(&s->quarantine_lock, NULL);
+    pthread_mutex_init(&s->trouble.lock, NULL);
     pthread_cond_init(&s->idle, NULL);
     s->files = files_new(files_max());
     s->parts = map_new(free);
@@ -285,10 +287,38 @@ static int lost(struct store *s, const struct digest *d, const char *why) {
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     bool kept = table_find(s->table, d, &was) && guard_keeps(s, d, was.flags);
-    bool held = kept ? held_remove(s, d, &was) : held_discard(s, d, NULL) >= 0;
+    bool held = kept ? held_remove(s, d, &was) : held_discard(s, d, NULL) != ERR_NOT_FOUND;
     pthread_mutex_unlock(stripe);
     if (held) log_error("blob_lost", KV_S("digest", digest_str(d, name)), KV_S("why", why), KV_I("must_stay", kept));
     return ERR_NOT_FOUND;
+}
+
+/* Has the blob another file by now? It was fetched again. */
+static bool is_replaced(const struct store *s, const struct digest *d, const struct open_file *file) {
+    char path[STORE_PATH_MAX];
+    struct stat was, is;
+    folder_blob_path(d, path);
+    return file && fstat(open_file_fd(file), &was) == 0 && fstatat(s->dir_fd, path, &is, AT_SYMLINK_NOFOLLOW) == 0 &&
+           was.st_ino != is.st_ino;
+}
+
+bool store_unreadable(struct store *s, const struct digest *d, const struct open_file *file, int code) {
+    char name[DIGEST_STR_MAX];
+    struct table_value was = {0};
+    pthread_mutex_t *stripe = folder_stripe(s, d);
+    pthread_mutex_lock(stripe);
+    bool held = table_find(s->table, d, &was) && !is_replaced(s, d, file), kept = held && guard_keeps(s, d, was.flags);
+    bool drops = held && !kept && disk_is_bad(code);
+    int gone = drops ? held_discard(s, d, NULL) : 0;
+    (void)gone; /* logged; held no more in any case */
+    pthread_mutex_unlock(stripe);
+    if (!held) return true;
+    files_drop(s->files, d); /* what stays is tried anew */
+    log_error("blob_unreadable", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(code)),
+              KV_S("then", drops  ? "dropped, to be fetched again"
+                           : kept ? "kept: it has no other source"
+                                  : "kept"));
+    return drops;
 }
 
 /* now: only as far as it goes without waiting for a disk, else -EAGAIN (openat2(2), Linux 5.12; before, it waits). */
@@ -310,6 +340,7 @@ static int open_fresh(struct store *s, const struct digest *d, int64_t size, boo
     char path[STORE_PATH_MAX];
     folder_blob_path(d, path);
     int fd = open_path(s, path, now);
+    if (disk_is_bad(fd)) return now ? -EAGAIN : store_unreadable(s, d, NULL, fd) ? ERR_NOT_FOUND : fd;
     if (fd < 0 && fd != -ENOENT) return fd;
     if (fd < 0)
         return now ? -EAGAIN : table_find(s->table, d, NULL) ? lost(s, d, "its file is missing") : ERR_NOT_FOUND;
@@ -317,12 +348,16 @@ static int open_fresh(struct store *s, const struct digest *d, int64_t size, boo
     int r = fstat(fd, &st) < 0 ? -errno : 0;
     if (r < 0 || st.st_size != size) {
         close(fd);
-        return now ? -EAGAIN : r < 0 ? r : lost(s, d, "its file has the wrong size");
+        if (now) return -EAGAIN;
+        if (disk_is_bad(r)) return store_unreadable(s, d, NULL, r) ? ERR_NOT_FOUND : r;
+        return r < 0 ? r : lost(s, d, "its file has the wrong size");
     }
     struct open_file *file = open_file_new(fd);
-    if (open_file_keep(file, (size_t)size, now) == -EAGAIN) {
+    r = open_file_keep(file, (size_t)size, now);
+    if (r == -EAGAIN || disk_is_bad(r)) {
         open_file_unref(file);
-        return -EAGAIN;
+        if (now) return -EAGAIN;
+        return store_unreadable(s, d, NULL, r) ? ERR_NOT_FOUND : r;
     }
     files_put(s->files, d, file);
     *out = file;
@@ -350,6 +385,15 @@ static int open_blob(struct store *s, const struct digest *d, enum store_use use
     uint32_t id = table_find(s->table, d, &v);
     if (!id) return ERR_NOT_FOUND;
     *out = files_get(s->files, d);
+    int failure = *out ? open_file_failure(*out) : 0;
+    if (failure) {
+        struct open_file *failed = *out;
+        *out = NULL;
+        bool gone = !now && store_unreadable(s, d, failed, failure);
+        open_file_unref(failed);
+        if (now) return -EAGAIN;
+        if (gone) return ERR_NOT_FOUND;
+    }
     if (*out && !is_whole(*out, v.size)) {
         /* Somebody has cut it: the entry goes when it is opened anew. */
         open_file_unref(*out);
@@ -394,7 +438,11 @@ int store_read_blob(struct store *s, const struct digest *d, size_t limit, char 
     while (have < (size_t)info->size) {
         ssize_t n = pread(open_file_fd(file), buf + have, (size_t)info->size - have, (off_t)have);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return n < 0 ? -errno : ERR_CORRUPT;
+        if (n <= 0) {
+            r = n < 0 ? -errno : ERR_CORRUPT;
+            if (disk_is_bad(r)) store_unreadable(s, d, NULL, r);
+            return r;
+        }
         have += (size_t)n;
     }
     buf[have] = '\0';
@@ -412,6 +460,9 @@ void store_delete(struct store *s, const struct digest *d) {
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     struct table_value v;
-    if (table_find(s->table, d, &v) && !guard_keeps(s, d, v.flags)) held_discard(s, d, NULL);
+    if (table_find(s->table, d, &v) && !guard_keeps(s, d, v.flags)) {
+        int r = held_discard(s, d, NULL);
+        (void)r; /* logged; the file is adopted at the next start */
+    }
     pthread_mutex_unlock(stripe);
 }

@@ -100,6 +100,10 @@ int store_open_blob(struct store *s, const struct digest *d, enum store_use use,
  * store_open_blob from the work pool decides. */
 int store_open_blob_now(struct store *s, const struct digest *d, enum store_use use, struct open_file **out,
                         struct blob_info *info) must_check;
+/* Any thread that may block: the disk does not give back d's bytes (code: what it said) from that file (NULL: the one
+ * that is there now). Logged; it is held no more, so that it is fetched again, unless it has no other source. False: it
+ * is held still; true: it is not, or with another file since. */
+bool store_unreadable(struct store *s, const struct digest *d, const struct open_file *file, int code);
 /* Any thread: reads a whole held blob of at most limit bytes into memory the caller frees. */
 int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,
                     struct blob_info *info) must_check;

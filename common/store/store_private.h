@@ -36,6 +36,16 @@ struct evictor {
     bool filled; /* what was held at the start is in the queues */
 };
 
+/* What the disk refused last, and what came of the last try to make a file. */
+struct trouble {
+    pthread_mutex_t lock; /* held over the try */
+    int code;             /* 0: nothing */
+    int64_t since_s;
+    char doing[64];
+    int64_t probed_ms; /* 0: never */
+    int probe_code;
+};
+
 struct store {
     struct store_config cfg;
     char *dir;
@@ -66,6 +76,8 @@ struct store {
     _Atomic uint64_t next_temp;
 
     _Atomic int64_t blobs, bytes, manifests, manifest_bytes, part_bytes, n_parts, evictions, evicted_bytes, adopted;
+    _Atomic int64_t fixed_bytes; /* of bytes: what is pinned or hosted */
+    struct trouble trouble;
     pthread_mutex_t quarantine_lock; /* its counters are those of one look */
     _Atomic int64_t n_quarantined, quarantine_bytes;
     _Atomic int64_t disk_free, disk_total, since_statvfs; /* as last asked; bytes written since */
@@ -108,8 +120,12 @@ int store_open_with(struct store **out, const struct store_config *cfg, bool fre
 bool held_put(struct store *s, const struct digest *d, const struct table_value *v, uint32_t used_at);
 /* Out of memory and queues; its row's deletion is queued, on_change follows it. False if not held. */
 bool held_remove(struct store *s, const struct digest *d, struct table_value *was);
-/* As held_remove, and the file goes too (to `to` if not NULL). Returns bytes freed, -1 if not held. */
-int64_t held_discard(struct store *s, const struct digest *d, const char *to);
+/* As held_remove, and the file goes too (to `to` if not NULL). 0, ERR_NOT_FOUND: not held; -errno: it is held no more,
+ * but its file could not be moved or removed (logged). */
+int held_discard(struct store *s, const struct digest *d, const char *to);
+/* For the sake of space: the file first. Bytes freed; -errno: it could not be removed, and is held still; 0: not held.
+ */
+int64_t held_evict(struct store *s, const struct digest *d);
 /* The row is written again as memory says by then; scope (0: none) too if it is beside the row. */
 void held_queue_row(struct store *s, const struct digest *d, uint32_t scope);
 /* Writes entries' use to the index, in batches. Evictor and close. */
@@ -120,6 +136,14 @@ uint32_t held_media(struct store *s, const char *name);
 void held_sweep_scopes(struct store *s);
 /* Flags and table entry to struct blob_info. */
 void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
+
+/* --- trouble.c --- */
+/* Writing was refused: told by store_trouble until it has been better for ten minutes. doing: "opening a part file". */
+void trouble_note(struct store *s, const char *doing, int code);
+/* Makes a file, fills it, and lets it reach the disk; only dir_fd is looked at. 0 or -errno. */
+int trouble_probe(const struct store *s);
+/* code: what came of doing that in s->dir. */
+void trouble_say(const struct store *s, const char *doing, int code, struct error *err);
 
 /* --- commit.c --- */
 /* Commits p and waits for it; p is gone. Any thread that may block. */
@@ -132,10 +156,12 @@ struct part {
     struct store *store;
     struct digest digest;
     struct open_file *file;
-    int64_t len;      /* highest end written */
-    int64_t expected; /* how long it will be; 0: nobody has said */
-    int64_t reserved; /* end of what has its place on the disk, perhaps beyond len */
-    bool temp;        /* store_put's: has no record, cannot be continued */
+    int64_t len;            /* highest end written */
+    int64_t expected;       /* how long it will be; 0: nobody has said */
+    int64_t reserved;       /* end of what has its place on the disk, perhaps beyond len */
+    int64_t untold_checked; /* while nobody has told its length: what there is was looked at up to here */
+    bool refused;           /* it will never fit: nothing goes for its sake */
+    bool temp;              /* store_put's: has no record, cannot be continued */
     char path[STORE_PATH_MAX];
 };
 /* The file is in blobs/ now, or back in fills/: p is gone. */
@@ -149,7 +175,7 @@ struct part_record {
 /* At open: notes the part files and removes stray temporary ones. */
 int parts_scan(struct store *s, struct error *err) must_check;
 /* Removes the oldest closed part file if it was not touched since `before`, or if all closed ones have more than
- * `allowed` bytes. Returns its bytes, -1 if there is none. */
+ * `allowed` bytes. Returns its bytes, -1 if there is none or it cannot be removed. */
 int64_t parts_drop_oldest(struct store *s, int64_t before, int64_t allowed);
 /* Marks d's part as the caller's. *len: bytes it had. ERR_BUSY if somebody has it open, or there are far too many. */
 int parts_claim(struct store *s, const struct digest *d, int64_t *len) must_check;
@@ -164,6 +190,11 @@ int64_t space_clear(struct store *s);
 void space_stop(struct store *s);
 /* Before `grow` bytes more of a part are written: 0, and they are counted in part_bytes, or ERR_NO_SPACE. */
 int space_reserve(struct store *s, int64_t grow) must_check;
+bool space_has_evictable(const struct store *s);
+/* Would so many bytes more push something out? */
+bool space_would_evict(const struct store *s, int64_t grow);
+/* The largest blob for which there can be room, whatever else goes; INT64_MAX: unlimited. */
+int64_t space_largest(struct store *s);
 /* Frees about `want` bytes, as far as that is possible; returns what was freed. */
 int64_t space_evict(struct store *s, int64_t want, unsigned flags);
 void space_wake(struct store *s);

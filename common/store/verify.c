@@ -49,18 +49,27 @@ static int check(struct store *s, const struct digest *d, int64_t size, bool kep
     return r;
 }
 
-static int verify_one(struct store *s, const struct digest *d, const struct table_value *v, char *buf,
-                      struct verify_report *out, struct error *err) {
+static void verify_one(struct store *s, const struct digest *d, const struct table_value *v, char *buf,
+                       struct verify_report *out) {
     int r = check(s, d, v->size, guard_keeps(s, d, v->flags), buf, &out->bytes);
-    char name[DIGEST_STR_MAX];
     if (r == 0 || r == ERR_MISMATCH) out->checked++;
     /* Evicted while we were at it, or missing and found so by the reconciliation that ran before. */
-    if (r == 0 || r == ERR_NOT_FOUND || r == ERR_CANCELLED) return 0;
+    if (r == 0 || r == ERR_NOT_FOUND || r == ERR_CANCELLED) return;
     if (out->bad < VERIFY_NAMED_MAX) out->named[out->bad] = *d;
     out->bad++;
-    if (r == ERR_MISMATCH) return quarantine_take(s, d, err);
-    log_error("blob_unreadable", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
-    return 0;
+    if (r != ERR_MISMATCH) {
+        out->unreadable++;
+        snprintf(out->why_unreadable, sizeof(out->why_unreadable), "%s", error_name(r));
+        store_unreadable(s, d, NULL, r);
+        return;
+    }
+    struct error err = {0};
+    if (quarantine_take(s, d, &err) == 0) {
+        out->moved++;
+        return;
+    }
+    out->not_moved++;
+    snprintf(out->why_not_moved, sizeof(out->why_not_moved), "%s", error_name(err.code));
 }
 
 int store_recheck(struct store *s, const struct digest *d) {
@@ -72,9 +81,8 @@ int store_recheck(struct store *s, const struct digest *d) {
     bool kept = guard_keeps(s, d, v.flags);
     int r = check(s, d, v.size, kept, buf, &bytes);
     char name[DIGEST_STR_MAX];
-    if (r == -EIO && kept)
-        log_error("blob_unreadable", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
-    if (r != ERR_MISMATCH && (r != -EIO || kept)) return r;
+    if (disk_is_bad(r)) return store_unreadable(s, d, NULL, r) ? ERR_MISMATCH : r;
+    if (r != ERR_MISMATCH) return r;
     if (kept) {
         struct error err = {0};
         r = quarantine_take(s, d, &err);
@@ -82,7 +90,8 @@ int store_recheck(struct store *s, const struct digest *d) {
     }
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
-    held_discard(s, d, NULL);
+    int gone = held_discard(s, d, NULL);
+    (void)gone; /* logged, and served no more in any case */
     pthread_mutex_unlock(stripe);
     log_error("blob_rotten", KV_S("digest", digest_str(d, name)), KV_S("why", error_name(r)));
     return ERR_MISMATCH;
@@ -111,8 +120,7 @@ int store_verify(struct store *s, bool (*progress)(const struct verify_report *s
         struct digest d;
         struct table_value v;
         if (!table_get(s->table, id, &d, &v)) continue;
-        int r = verify_one(s, &d, &v, buf, out, err);
-        if (r < 0) return r;
+        verify_one(s, &d, &v, buf, out);
         if (progress && !progress(out, total, arg)) break;
     }
     writer_flush(s->writer);

@@ -398,3 +398,87 @@ def test_a_part_file_of_wrong_bytes_is_not_believed(chain):
     assert not down.whole or down.good, down
     if not down.good:
         fetch(edge, blob)
+
+
+# --- what does not fit, whose the folder is, what could not be done ---
+
+
+def test_a_blob_larger_than_the_limit_evicts_nothing_and_is_named(chain):
+    edge = chain.edge(chain.core.fleet, {"store.limit": "40MiB"})
+    small = [blob_of(chain, 4 * MiB, f"stays {i}", f"library/stays{i}") for i in range(5)]
+    for i, blob in enumerate(small):
+        fetch(edge, blob, f"library/stays{i}")
+    wait_until(lambda: all(edge.held(b.digest) for b in small), "all are held")
+    big = blob_of(chain, 60 * MiB, "too big")
+    fetch(edge, big)
+    assert all(edge.held(b.digest) for b in small)
+    assert edge.metric("entrepot_evictions_total") == 0
+    said = [e for e in edge.log() if e.get("event") == "blob_not_kept"]
+    assert said and said[0]["digest"] == big.digest, edge.process.tail()
+    assert (said[0]["size"], said[0]["limit"]) == (str(60 * MiB), str(40 * MiB))
+
+
+@contextlib.contextmanager
+def as_another_user(node):
+    """All of the node's folder is another user's, as the service's is for root."""
+    for folder in (node.data.parent, node.data.parent.parent):
+        folder.chmod(0o755)  # that user passes
+    run("chown", "-R", "65534:65534", node.data)
+    yield
+    run("chown", "-R", f"{os.getuid()}:{os.getgid()}", node.data)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the folder is given to another user")
+def test_root_does_not_start_in_another_users_folder_and_its_commands_leave_nothing_there(chain):
+    edge = chain.edge(chain.core.fleet)
+    blob = blob_of(chain, MiB, "theirs")
+    fetch(edge, blob)
+    wait_until(lambda: edge.held(blob.digest), "it is held")
+    edge.stop()
+    with as_another_user(edge):
+        edge.spawn()
+        wait_until(lambda: not edge.process.running(), "it refuses")
+        assert "belongs to user 65534, and this runs as user 0" in edge.process.text()
+        for words in (["verify"], ["ls"], ["df"], ["verify", "--rebuild"], ["prune", "--all"]):
+            edge.command(*words)
+        owners = {path: path.stat().st_uid for path in [edge.data, *edge.data.rglob("*")]}
+        assert set(owners.values()) == {65534}, owners
+    edge.start()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the folder is given to another user")
+def test_doctor_sees_what_root_has_left_in_the_services_folder(chain):
+    edge = chain.edge(chain.core.fleet)
+    blob = blob_of(chain, MiB, "left")
+    fetch(edge, blob)
+    wait_until(lambda: edge.held(blob.digest), "it is held")
+    edge.stop()
+    with as_another_user(edge):
+        os.chown(edge.blob_file(blob.digest).parent, 0, 0)
+        said = edge.command("doctor", check=False)
+        line = next(x for x in said.stdout.splitlines() if "data folder" in x)
+        assert line.startswith("FAIL") and "cannot write blobs/sha256/" in line, said.stdout
+    edge.start()
+
+
+def test_what_could_not_be_moved_or_removed_is_not_claimed(chain):
+    edge = chain.edge(chain.core.fleet)
+    rotten, stuck = blob_of(chain, MiB, "rotten", "library/rotten"), blob_of(chain, MiB, "stuck", "library/stuck")
+    for blob, name in ((rotten, "library/rotten"), (stuck, "library/stuck")):
+        fetch(edge, blob, name)
+        wait_until(lambda b=blob: edge.held(b.digest), "it is held")
+    (edge.data / "quarantine").write_text("in the way")
+    os.chmod(edge.blob_file(rotten.digest), 0o600)
+    with open(edge.blob_file(rotten.digest), "r+b") as f:
+        f.write(b"!")
+    said = edge.command("verify", check=False)
+    assert said.returncode == 1 and "1 could not be moved" in said.stderr and "1 moved" not in said.stderr, said
+    assert edge.command("status", check=False).returncode == 1
+    said = edge.command("doctor", check=False)
+    assert said.returncode == 1 and "moving a blob to quarantine" in said.stdout
+    edge.blob_file(stuck.digest).unlink()
+    edge.blob_file(stuck.digest).mkdir()
+    said = edge.command("prune", "--all", check=False)
+    assert said.returncode == 1 and "could not be removed" in said.stderr, said
+    assert edge.json("df")["bytes"] >= MiB
+    edge.blob_file(stuck.digest).rmdir()

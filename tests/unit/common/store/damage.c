@@ -300,7 +300,80 @@ static void what_may_not_be_written_is_named_at_start(void **state) {
         assert_int_equal(status, 0);
         assert_int_equal(chmod(path, st.st_mode & 07777), 0);
     }
+    snprintf(cmd, sizeof(cmd), "chown -R 0 '%s'", dir);
+    assert_int_equal(system(cmd), 0);
     store = fixture_open(dir, 0);
+}
+
+/* Once run as root in the service's folder, or as another user: told at start, before a single blob is lost to it. */
+static void what_belongs_to_others_is_refused_at_start(void **state) {
+    (void)state;
+    struct digest d = fixture_put(store, 30, 1000);
+    struct store_config cfg = {.dir = dir};
+    struct error err = {0};
+    struct store *s;
+    char path[512], *slash, cmd[600];
+    int status;
+    store_close(store);
+    assert_int_equal(chown(dir, 65534, 65534), 0);
+    assert_int_equal(store_open(&s, &cfg, &err), -EPERM);
+    assert_non_null(strstr(err.msg, "belongs to user 65534, and this runs as user 0"));
+    assert_non_null(strstr(err.hint, "chown -R 0"));
+    /* All is the service's, but for a single folder of blobs that root has made. */
+    snprintf(cmd, sizeof(cmd), "chown -R 65534 '%s'", dir);
+    assert_int_equal(system(cmd), 0);
+    path_of(&d, path);
+    slash = strrchr(path, '/');
+    *slash = '\0';
+    assert_int_equal(chown(path, 0, 0), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) open_as_nobody(path + strlen(dir) + 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    snprintf(cmd, sizeof(cmd), "chown -R 0 '%s'", dir);
+    assert_int_equal(system(cmd), 0);
+    store = fixture_open(dir, 0);
+}
+
+static void verify_says_what_it_could_not_move(void **state) {
+    (void)state;
+    struct digest bad = fixture_put(store, 31, 5000);
+    char path[512];
+    snprintf(path, sizeof(path), "%s/quarantine", dir);
+    assert_int_equal(file_write_atomic(path, 0600, "x", 1, NULL), 0);
+    flip(&bad);
+    struct verify_report rep;
+    struct error err = {0};
+    assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
+    assert_int_equal(rep.bad, 1);
+    assert_int_equal(rep.moved, 0);
+    assert_int_equal(rep.not_moved, 1);
+    assert_non_null(strstr(rep.why_not_moved, "Not a directory"));
+    assert_false(fixture_held(store, &bad)); /* in any case: what is wrong is not served */
+    assert_true(store_trouble(store, &err));
+    assert_non_null(strstr(err.msg, "quarantine"));
+}
+
+static void prune_counts_only_what_went(void **state) {
+    (void)state;
+    struct digest good = fixture_put(store, 32, 3000), stuck = fixture_put(store, 33, 5000);
+    char path[512];
+    path_of(&stuck, path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0); /* unlink(2) refuses it, whoever asks */
+    struct prune_report rep;
+    store_prune_report(store, 0, &rep);
+    assert_int_equal(rep.freed, 3000);
+    assert_true(rep.not_removed > 0);
+    assert_non_null(strstr(rep.why, "Is a directory"));
+    assert_false(fixture_held(store, &good));
+    assert_true(fixture_held(store, &stuck));
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_int_equal(u.bytes, 5000);
+    assert_int_equal(u.evictions, 1);
+    assert_int_equal(rmdir(path), 0);
 }
 
 int main(void) {
@@ -316,6 +389,9 @@ int main(void) {
         T(what_is_no_file_in_place_of_one_holds_nobody),
         T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
         T(what_may_not_be_written_is_named_at_start),
+        T(what_belongs_to_others_is_refused_at_start),
+        T(verify_says_what_it_could_not_move),
+        T(prune_counts_only_what_went),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -349,6 +349,42 @@ static void a_fill_beyond_the_limit_is_refused_not_stalled(void **state) {
     free(data);
 }
 
+/* size 0: nobody has told it. Bytes that were taken of it. */
+static int64_t write_large(int64_t size, int64_t told) {
+    struct part *p;
+    struct digest d;
+    struct error err;
+    int64_t have, written = 0;
+    char *data = fixture_bytes(77, (size_t)size, &d);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    if (told) part_expect(p, 0, told);
+    while (written < size && part_write(p, written, data + written, 10000) == 0)
+        written += 10000;
+    part_discard(p);
+    free(data);
+    return written;
+}
+
+static void what_cannot_fit_evicts_nothing(void **state) {
+    (void)state;
+    struct digest held[9], hosted;
+    store = fixture_open(dir, 1000000);
+    assert_int_equal(fixture_put_flags(store, 100, 100000, BLOB_HOSTED, &hosted), 0);
+    for (unsigned i = 0; i < 8; i++)
+        held[i] = fixture_put(store, i, 100000);
+    assert_int_equal(write_large(1500000, 1500000), 0);
+    assert_int_equal(write_large(900000, 900000), 0); /* beside what is hosted */
+    for (unsigned i = 0; i < 8; i++)
+        assert_true(fixture_held(store, &held[i]));
+    /* Of what is endless for all that is known, half of the room is tried. */
+    assert_in_range(write_large(1500000, 0), 300000, 500000);
+    unsigned left = 0;
+    for (unsigned i = 0; i < 8; i++)
+        left += fixture_held(store, &held[i]);
+    assert_in_range(left, 3, 7);
+    assert_int_equal(write_large(800000, 800000), 800000); /* that fits, and the others go */
+}
+
 static void mount_small(const char *size) {
     char opts[64];
     snprintf(opts, sizeof(opts), "size=%s", size);
@@ -564,6 +600,7 @@ int main(void) {
         T(abandoned_part_files_go_before_blobs_in_use),
         T(manifests_of_a_common_blob_take_no_more_than_their_share),
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
+        T(what_cannot_fit_evicts_nothing),
         T(a_full_disk_evicts_and_goes_on),
         T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
         T(a_disk_full_of_what_stays_is_served_from),
