@@ -42,6 +42,7 @@ static void run(struct work *w) {
     for (int64_t at = a->from; at < a->end;) {
         size_t want = a->end - at < (int64_t)sizeof(bytes) ? (size_t)(a->end - at) : sizeof(bytes);
         ssize_t n = pread(open_file_fd(a->file), bytes, want, at);
+        if (n < 0 && disk_is_bad(-errno)) open_file_fail(a->file, -errno);
         if (n <= 0) break;
         at += n;
     }

@@ -276,8 +276,9 @@ static ssize_t send_file_plain(struct http_conn *c, size_t budget) {
     off_t off = s->file_off;
     if (s->file_len > CORK_FROM_PLAIN) cork(c, true);
     ssize_t n = sendfile(c->fd, open_file_fd(s->file), &off, want);
-    if (n < 0) return errno == EAGAIN || errno == EINTR ? SEND_WAIT : SEND_BROKEN;
-    if (n == 0) return SEND_BROKEN; /* the file is shorter than was promised */
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return SEND_WAIT;
+    if (n < 0 && disk_is_bad(-errno)) open_file_fail(s->file, -errno);
+    if (n <= 0) return SEND_BROKEN; /* 0: the file is shorter than was promised */
     return file_sent(c, n);
 }
 
@@ -308,6 +309,7 @@ static ssize_t send_file_tls(struct http_conn *c, size_t budget) {
         size_t want = file_part(s, budget);
         ossl_ssize_t r = SSL_sendfile(c->ssl, open_file_fd(s->file), s->file_off, want, 0);
         if (r > 0) return file_sent(c, r);
+        if (r < 0 && disk_is_bad(-errno)) open_file_fail(s->file, -errno);
         return r == 0 ? SEND_BROKEN : tls_result(c, (int)r);
     }
 #endif
@@ -315,6 +317,7 @@ static ssize_t send_file_tls(struct http_conn *c, size_t budget) {
     /* A record that could not leave must be offered again with no less than it held. */
     if (want > budget && want > TLS_RECORD) want = budget > TLS_RECORD ? budget : TLS_RECORD;
     ssize_t have = pread(open_file_fd(s->file), c->share->scratch, want, s->file_off);
+    if (have < 0 && disk_is_bad(-errno)) open_file_fail(s->file, -errno);
     if (have <= 0) return SEND_BROKEN;
     /* One record a call; corked, several of them leave together. */
     if (s->file_len > CORK_FROM) cork(c, true);
@@ -340,6 +343,22 @@ static void tell_drained(struct http_conn *c) {
     fn(r);
 }
 
+/* The handler has the rest from elsewhere. */
+static bool is_taken_up(struct http_conn *c) {
+    const struct seg *s = STAILQ_FIRST(&c->out);
+    struct http_req *r = c->req;
+    if (s->kind != SEG_FILE || !open_file_failure(s->file) || !r || !r->on_unreadable || r->promised < 0 ||
+        r->wrong_size)
+        return false;
+    int64_t left = c->out_bytes;
+    reply_drop_queue(c);
+    r->body_sent -= left;
+    r->reply = REPLY_STREAMING;
+    conn_arm_out(c, false);
+    r->on_unreadable(r, left);
+    return true;
+}
+
 void reply_flush(struct http_conn *c) {
     size_t budget = share_is_late(c->share) ? SEND_LATE : c->ssl ? SEND_PER_TURN_TLS : SEND_PER_TURN;
     size_t memory = budget;
@@ -357,7 +376,7 @@ void reply_flush(struct http_conn *c) {
         }
         ssize_t n = send_some(c, budget);
         if (n == SEND_BROKEN) {
-            conn_abort(c);
+            if (!is_taken_up(c)) conn_abort(c);
             return;
         }
         if (n == SEND_WAIT) {
@@ -566,6 +585,10 @@ void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int
 
 void http_body_file_fresh(struct http_req *r, struct open_file *f, int64_t offset, int64_t len) {
     body_file(r, f, offset, len, true);
+}
+
+void http_body_on_unreadable(struct http_req *r, void (*fn)(struct http_req *r, int64_t left)) {
+    r->on_unreadable = fn;
 }
 
 int64_t http_body_pending(const struct http_req *r) {

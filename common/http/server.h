@@ -174,6 +174,10 @@ void http_body_ref(struct http_req *r, const void *data, size_t len, void (*rele
 void http_body_file(struct http_req *r, struct open_file *f, int64_t offset, int64_t len);
 /* The same for what has just been written: it is in memory, and need not be looked for there. */
 void http_body_file_fresh(struct http_req *r, struct open_file *f, int64_t offset, int64_t len);
+/* fn is called when a disk does not give back what http_body_file appended, of an answer whose length was told: with
+ * the number of bytes at its end that have not left and never will. fn appends them from elsewhere, now or later, and
+ * ends the answer again, or aborts. Without it the connection is cut. */
+void http_body_on_unreadable(struct http_req *r, void (*fn)(struct http_req *r, int64_t left));
 /* Bytes appended and not yet handed to the kernel. */
 int64_t http_body_pending(const struct http_req *r);
 /* fn is called, once each time it is set, when http_body_pending is below low_water bytes: if it already is, soon, from

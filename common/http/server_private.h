@@ -85,6 +85,7 @@ struct http_req {
     struct buf extra;  /* header lines to come */
     int64_t low_water;
     void (*on_drain)(struct http_req *r);
+    void (*on_unreadable)(struct http_req *r, int64_t left);
     /* The request body. */
     const struct http_body_sink *sink;
     int64_t body_limit, body_got, body_left; /* left: of a Content-Length */

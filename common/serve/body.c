@@ -1,7 +1,9 @@
 /* Sends a blob, or parts of it, from a committed file or from behind a fill as it grows. Thread: serving loop.
  *
  *   waiting for a source's word ─▶ head sent ─▶ pumping ⇄ waiting for bytes ─▶ ended
- *          │ failed, or no word for too long: an error     │ failed: the connection is cut */
+ *          │ failed, or no word for too long: an error     │ failed: the connection is cut
+ *
+ *   sending what is held ── the disk does not give it back ─▶ resuming (dropped, fetched again) ─▶ pumping */
 #include "common/serve/serve_private.h"
 #include "common/store/tag.h"
 
@@ -32,6 +34,7 @@ struct body {
     bool multipart, part_open;
     bool wants_all;  /* no range is asked for, or one that may as well be answered by the whole */
     bool as_whole;   /* whatever range was asked for */
+    bool resuming;   /* begun from a file that the disk does not give back: the rest comes from behind a fill */
     bool lengthless; /* sent as it comes: nobody who can be held to it has told its length */
 };
 
@@ -434,6 +437,19 @@ static bool answer(struct body *b) {
     return false;
 }
 
+/* The head has told a size, and some of it has left. False: the fill does not know yet, or the answer was cut. */
+static bool resume(struct body *b, enum fill_state state) {
+    int64_t size = fill_reader_size(b->reader);
+    if (state != FILL_PROVED && (state != FILL_FLOWING || size < 0)) return false;
+    const struct http_range *r = &b->ranges[0];
+    struct fill_want want = {
+        .start = b->pos, .end = r->end, .size = b->size, .whole = r->start == 0 && r->end >= b->size};
+    b->resuming = false;
+    if (size == b->size && fill_reader_settle(b->reader, &want)) return true;
+    cut(b);
+    return false;
+}
+
 static void advance(struct body *b) {
     if (b->ended) return;
     enum fill_state state = fill_reader_state(b->reader);
@@ -441,6 +457,7 @@ static void advance(struct body *b) {
         fail(b);
         return;
     }
+    if (b->resuming && !resume(b, state)) return;
     if (b->begun && size_has_changed(b)) {
         cut(b);
         return;
@@ -523,6 +540,37 @@ bool body_begins_later(const struct exchange *x) {
     return http_req_header(x->req, "range") && bytes_asked(x).start > 0;
 }
 
+void body_resume(struct exchange *x, bool dropped) {
+    struct body *b = x->body;
+    if (!dropped || b->n_ranges != 1 || b->multipart) {
+        cut(b);
+        return;
+    }
+    open_file_unref(b->file);
+    b->file = NULL;
+    b->resuming = true;
+    timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
+    b->has_patience = true;
+    int64_t size = b->size;
+    follow(b, b->pos, b->ranges[0].end);
+    b->size = size;
+}
+
+/* A client that has begun to get it need not know. */
+static void on_unreadable(struct http_req *req, int64_t left) {
+    struct exchange *x = http_req_user(req);
+    struct body *b = x->body;
+    if (!b->file || x->waiting) {
+        cut(b); /* the second file that fails it */
+        return;
+    }
+    counter_add(&x->registry->hit_bytes, -left);
+    b->ended = false;
+    b->range = 0;
+    b->pos = b->ranges[0].end - left;
+    serve_unreadable(x, b->file);
+}
+
 static void release_file(void *file) {
     open_file_unref(file);
 }
@@ -551,6 +599,7 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     b->begun = true;
     snprintf(b->media_type, sizeof(b->media_type), "%s", media_type);
     choose_answer(b, &etag);
+    http_body_on_unreadable(x->req, on_unreadable);
     if (begin_range(b, &held, &etag))
         pump(b);
     else

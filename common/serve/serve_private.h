@@ -126,5 +126,11 @@ bool body_begins_later(const struct exchange *x);
 void body_follow(struct exchange *x);
 /* The request has closed. */
 void body_free(struct body *b);
+/* What was being sent from the store is held no more (dropped), and the rest is sent from elsewhere; or the answer is
+ * cut. */
+void body_resume(struct exchange *x, bool dropped);
+/* unreadable.c: the disk does not give back what is being sent from that file. The store hears of it, then
+ * body_resume is called. */
+void serve_unreadable(struct exchange *x, struct open_file *file);
 
 #endif

@@ -1,6 +1,8 @@
-/* Preloaded into a daemon: a disk that fails for a while. The file named by BAD_DISK holds two numbers: what is wrong
- * (0: nothing, 1: reading a blob fails with EIO, 2: it gives a wrong byte, 3: opening it fails with EIO), and for how
- * many such calls (0xffffffff: for ever). */
+/* Preloaded into a daemon: a disk that fails for a while. The file named by BAD_DISK holds three numbers: what is wrong
+ * (0: nothing, 1: reading a blob fails with EIO, 2: it gives a wrong byte, 3: opening it fails with EIO, 4: sending it
+ * fails with EIO from its second MiB on, 5: making a file or folder finds no inode (ENOSPC), 6: whatever changes the
+ * disk finds it read-only), and for how many such calls (0xffffffff: for ever); the third is
+ * ours: the file whose sending failed first, the only one that goes on to fail. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,9 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { FINE, READ_FAILS, READ_LIES, OPEN_FAILS };
+enum { FINE, READ_FAILS, READ_LIES, OPEN_FAILS, SEND_FAILS, NO_INODES, READ_ONLY };
 
 static volatile uint32_t *wish;
 
@@ -21,7 +24,7 @@ __attribute__((constructor)) static void begin(void) {
     const char *name = getenv("BAD_DISK");
     int (*real_open)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
     int fd = name ? real_open(name, O_RDWR | O_CLOEXEC) : -1;
-    void *at = fd >= 0 ? mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+    void *at = fd >= 0 ? mmap(NULL, 12, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
     if (at != MAP_FAILED) wish = at;
 }
 
@@ -64,8 +67,54 @@ READS(__read_chk, (int fd, void *to, size_t n, size_t room), (fd, to, n, room))
 READS(__pread_chk, (int fd, void *to, size_t n, off_t at, size_t room), (fd, to, n, at, room))
 READS(__pread64_chk, (int fd, void *to, size_t n, off64_t at, size_t room), (fd, to, n, at, room))
 
+/* making: it needs an inode. */
+static int refused(int making) {
+    int code = making && take(NO_INODES) ? ENOSPC : take(READ_ONLY) ? EROFS : 0;
+    errno = code ? code : errno;
+    return code != 0;
+}
+
+#define CHANGES(name, making, parameters, arguments)  \
+    int name parameters {                             \
+        static int(*real) parameters;                 \
+        if (!real) real = dlsym(RTLD_NEXT, #name);    \
+        return refused(making) ? -1 : real arguments; \
+    }
+
+CHANGES(unlinkat, 0, (int dir, const char *path, int flags), (dir, path, flags))
+CHANGES(renameat, 0, (int from, const char *a, int to, const char *b), (from, a, to, b))
+CHANGES(mkdirat, 1, (int dir, const char *path, mode_t mode), (dir, path, mode))
+
+static int is_the_bad_one(int fd) {
+    struct stat st;
+    uint32_t none = 0;
+    if (fstat(fd, &st) < 0) return 0;
+    __atomic_compare_exchange_n(&wish[2], &none, (uint32_t)st.st_ino, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return wish[2] == (uint32_t)st.st_ino;
+}
+
+#define SEND_FROM (1 << 20)
+
+#define SENDS(name, offset_type)                                                           \
+    ssize_t name(int to, int fd, offset_type *at, size_t n) {                              \
+        static ssize_t (*real)(int, int, offset_type *, size_t);                           \
+        if (!real) real = dlsym(RTLD_NEXT, #name);                                         \
+        if (wish && wish[0] == SEND_FAILS && at && is_blob(fd)) {                          \
+            if (*at >= SEND_FROM && is_the_bad_one(fd) && take(SEND_FAILS)) {              \
+                errno = EIO;                                                               \
+                return -1;                                                                 \
+            }                                                                              \
+            if (*at<SEND_FROM && * at + (long)n> SEND_FROM) n = (size_t)(SEND_FROM - *at); \
+        }                                                                                  \
+        return real(to, fd, at, n);                                                        \
+    }
+
+SENDS(sendfile, off_t)
+SENDS(sendfile64, off64_t)
+
 static int opens(const char *name, int dir, const char *path, int flags, unsigned mode) {
     int (*real)(int, const char *, int, ...) = dlsym(RTLD_NEXT, name);
+    if (flags & O_CREAT && strncmp(path, "fills/", 6) == 0 && refused(1)) return -1;
     if (strncmp(path, "blobs/", 6) == 0 && strlen(path) > 60 && take(OPEN_FAILS)) {
         errno = EIO;
         return -1;

@@ -1,0 +1,96 @@
+"""The edge's disk dies in parts: what it does not give back is fetched again, and nothing is claimed that did not happen."""
+
+import threading
+
+import pytest
+
+from lab import images, raw
+from lab.bad_disk import NO_INODES, OPEN_FAILS, READ_FAILS, READ_ONLY, SEND_FAILS, BadDisk
+from lab.base import MiB, wait_until
+from lab.nodes import RELEASE
+
+NAME = "library/app"
+
+
+@pytest.fixture
+def edge(bench, tmp_path):
+    disk = BadDisk(tmp_path)
+    up = bench.faulty()
+    core = bench.central(("docker.io", up.url), build=RELEASE)
+    edge = bench.edge(core.fleet, build=RELEASE, env=disk.env)
+    edge.disk, edge.upstream = disk, up
+    return edge
+
+
+def hold(edge, size, seed, name=NAME):
+    blob = images.noise_blob(size, seed)
+    edge.upstream.put(name, images.single_blob(blob), "v1")
+    assert raw.manifest(edge.port, name, "v1").status == 200
+    assert raw.blob(edge.port, name, blob.digest).body == blob.data
+    wait_until(lambda: edge.held(blob.digest), "it is held")
+    return blob
+
+
+def events(edge, name):
+    return [e for e in edge.log() if e.get("event") == name]
+
+
+@pytest.mark.parametrize("headers, part", [({}, slice(None)), ({"range": "bytes=500000-"}, slice(500_000, None))])
+def test_nobody_sees_a_file_that_breaks_off_while_it_is_sent(edge, headers, part):
+    blob = hold(edge, 6 * MiB, "breaks off")
+    edge.disk.be(SEND_FAILS, 1)
+    reply = raw.blob(edge.port, NAME, blob.digest, **headers)
+    assert reply.body == blob.data[part]
+    (said,) = events(edge, "blob_unreadable")
+    assert said["digest"] == blob.digest and "Input/output error" in said["why"]
+    wait_until(lambda: edge.held(blob.digest), "it is held again")
+    assert raw.blob(edge.port, NAME, blob.digest).body == blob.data
+    assert len(events(edge, "blob_unreadable")) == 1
+
+
+def test_a_crowd_on_a_file_that_breaks_off_sees_nothing_of_it(edge):
+    blob, bodies = hold(edge, 6 * MiB, "crowd"), []
+    edge.disk.be(SEND_FAILS)
+    crowd = [threading.Thread(target=lambda: bodies.append(raw.blob(edge.port, NAME, blob.digest).body)) for _ in range(8)]
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join(60)
+    assert len(bodies) == 8 and all(body == blob.data for body in bodies)
+    edge.disk.be(0)
+    wait_until(lambda: edge.held(blob.digest), "it is held again")
+
+
+@pytest.mark.parametrize("size", [3000, 2 * MiB])
+@pytest.mark.parametrize("trouble", [READ_FAILS, OPEN_FAILS])
+def test_what_cannot_be_opened_or_read_is_fetched_again(edge, size, trouble):
+    blob = hold(edge, size, f"again {size}")
+    edge.restart()  # nothing of it is open or in memory
+    edge.disk.be(trouble, 1)
+    assert raw.blob(edge.port, NAME, blob.digest).body == blob.data
+    edge.disk.be(0)
+    wait_until(lambda: edge.held(blob.digest), "it is held")
+    assert raw.blob(edge.port, NAME, blob.digest).body == blob.data
+
+
+@pytest.mark.parametrize(
+    "trouble, why", [(READ_ONLY, "Read-only file system"), (NO_INODES, "No space left on device")], ids=["read-only", "no-inodes"]
+)
+def test_a_disk_that_takes_nothing_is_told_and_fails_no_pull(edge, trouble, why):
+    held = hold(edge, MiB, "held")
+    edge.disk.be(trouble)
+    blob = images.noise_blob(MiB, "new")
+    edge.upstream.put("library/new", images.single_blob(blob), "v1")
+    assert raw.manifest(edge.port, "library/new", "v1").status == 200
+    assert raw.blob(edge.port, "library/new", blob.digest).body == blob.data
+    assert edge.metric("entrepot_fills_passed_through_total") >= 1
+    for command in ("doctor", "status"):
+        said = edge.command(command, check=False)
+        assert said.returncode == 1 and why in said.stdout, said.stdout
+    if trouble == READ_ONLY:
+        said = edge.command("prune", "--all", check=False)
+        assert said.returncode == 1 and why in said.stderr and said.stdout.startswith("0 "), said
+        assert edge.held(held.digest)
+        assert raw.blob(edge.port, NAME, held.digest).body == held.data
+    edge.disk.be(0)
+    hold(edge, MiB, "better", "library/better")
