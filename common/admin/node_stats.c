@@ -140,6 +140,7 @@ static void collect_store(struct metric_page *page, const struct store *s) {
     store_usage(s, &u);
     metric_set(page, METRIC_HELD_BLOBS, (double)u.blobs);
     metric_set(page, METRIC_HELD_BYTES, (double)u.bytes);
+    metric_set(page, METRIC_TAGS, (double)u.tags);
     metric_set(page, METRIC_PART_BYTES, (double)u.part_bytes);
     metric_set(page, METRIC_STORE_LIMIT, (double)u.limit);
     metric_set(page, METRIC_DISK_FREE, (double)u.disk_free);

@@ -27,6 +27,7 @@ struct node_config {
     char **admin_names; /* further names that the node's own ports answer for */
     size_t n_admin_names;
     int64_t store_limit, store_min_free;
+    unsigned store_tags;
     int64_t budgets[BUDGET_COUNT];
     char *address; /* what clients reach it by; NULL: found out */
     enum log_level log_level;

@@ -20,6 +20,15 @@ static const struct config_key store_keys[] = {
      AT(store_min_free),
      .fallback = "1GiB",
      .doc = "Bytes of the file system that are always left free."},
+    {.name = "tags",
+     .type = CONFIG_INT,
+     AT(store_tags),
+     .fallback = "200000",
+     .min = 1000,
+     .max = 100000000,
+     .doc =
+         "Tags that are remembered, some 500 bytes of memory and of disk each. Over it those go whose manifest is not "
+         "held, the one that was asked for longest ago first; held and hosted ones always stay."},
 };
 const struct config_schema node_store_keys = CONFIG_SCHEMA(store_keys);
 

@@ -56,6 +56,7 @@ METRIC(HELD_BYTES, GAUGE, "entrepot_held_bytes", "Bytes of blobs held.")
 METRIC(HOSTED_BLOBS, GAUGE, "entrepot_hosted_blobs", "Blobs that are hosted here (central).")
 METRIC(HOSTED_MISSING, GAUGE, "entrepot_hosted_missing_blobs",
        "Of the hosted blobs, those whose bytes are missing and must be restored (central).")
+METRIC(TAGS, GAUGE, "entrepot_tags", "Tags remembered; store.tags bounds those whose manifest is not held.")
 METRIC(PART_BYTES, GAUGE, "entrepot_part_bytes", "Bytes of unfinished downloads on disk.")
 METRIC(STORE_LIMIT, GAUGE, "entrepot_store_limit_bytes", "How many bytes the store may hold; 0: no limit.")
 METRIC(DISK_FREE, GAUGE, "entrepot_disk_free_bytes", "Free bytes of the file system the store is on.")

@@ -63,6 +63,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .dir = n->config->data,
         .limit = n->config->store_limit,
         .min_free = n->config->store_min_free,
+        .tags_max = n->config->store_tags,
         .pool = n->pool,
         .on_change = on_change,
         .inspect = inspect_manifest,

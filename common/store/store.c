@@ -240,6 +240,7 @@ int store_open_with(struct store **out, const struct store_config *cfg, bool fre
         return r;
     }
     reconcile_start(s);
+    tags_keep_bounded(s);
     *out = s;
     return 0;
 }

@@ -36,6 +36,7 @@ struct store_config {
     int64_t limit;
     int64_t min_free;      /* leave this much of the file system free; 0: none */
     size_t scopes_max;     /* names of scopes at a time; 0: a million */
+    size_t tags_max;       /* tags at a time, but for held and hosted ones, which stay; 0: 200,000 */
     struct workpool *pool; /* borrowed: sync, deletion, reconciliation */
     /* Any may be NULL. held: became available; else lost (evicted, deleted, found missing or corrupt). */
     void (*on_change)(const struct digest *d, bool held, void *arg);

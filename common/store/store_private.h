@@ -58,6 +58,9 @@ struct store {
     struct intern *media;
     struct scopes *scopes;
     struct tags *tags;
+    struct writer_job trim_tags;
+    atomic_bool trims_tags;
+    _Atomic int64_t trim_tags_above; /* where all that is over the bound has to stay, it is not looked at each time */
     struct files *files;
     pthread_mutex_t stripes[STRIPES];
     pthread_mutex_t names_lock; /* a new name's row is queued before anything that uses its number */
@@ -204,6 +207,8 @@ int guard_open(struct store *s, struct error *err) must_check;
 void guard_close(struct store *s);
 /* It has no other source, as far as the index (flags) or the guard knows. */
 bool guard_keeps(const struct store *s, const struct digest *d, unsigned flags);
+/* tag.c: more tags than tags_max, and those asked for longest ago whose manifest is not held go, soon. */
+void tags_keep_bounded(struct store *s);
 bool guard_keeps_tag(const struct store *s, const char *repo, const char *tag);
 
 /* --- salvage.c --- */

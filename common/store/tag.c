@@ -43,9 +43,54 @@ bool store_tag_get(const struct store *s, const char *repo, const char *tag, str
     return tags_get(s->tags, repo, tag, out);
 }
 
+/* --- no more than there may be --- */
+
+#define TAGS_MAX 200000
+/* So many go at a time: whoever looks for them looks at every tag. */
+#define TRIM_SHARE 16
+
+static int64_t tags_max(const struct store *s) {
+    return s->cfg.tags_max ? (int64_t)s->cfg.tags_max : TAGS_MAX;
+}
+
+static bool may_go(const struct digest *d, void *arg) {
+    struct table_value v;
+    return !table_find(((struct store *)arg)->table, d, &v);
+}
+
+static void trim_run(struct writer_job *job, sqlite3 *db) {
+    struct store *s = container_of(job, struct store, trim_tags);
+    int64_t max = tags_max(s), over = store_eviction_held(s) ? 0 : tags_count(s->tags) - max;
+    struct tag_name *names;
+    size_t n = over > 0 ? tags_oldest(s->tags, (size_t)(over + max / TRIM_SHARE), may_go, s, &names) : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!guard_keeps_tag(s, names[i].repo, names[i].tag) && tags_forget(s->tags, names[i].repo, names[i].tag))
+            (void)index_drop_tag(&s->index, db, names[i].repo, names[i].tag);
+        free(names[i].repo);
+        free(names[i].tag);
+    }
+    if (n > 0) free(names);
+    over = tags_count(s->tags) - max;
+    atomic_store(&s->trim_tags_above, over > 0 ? max + over + max / TRIM_SHARE : max);
+}
+
+static void trim_done(struct writer_job *job, int code) {
+    (void)code; /* rows that stay are read at the next start, and go then */
+    atomic_store(&container_of(job, struct store, trim_tags)->trims_tags, false);
+}
+
+void tags_keep_bounded(struct store *s) {
+    int64_t count = tags_count(s->tags);
+    if (count <= tags_max(s) || count <= atomic_load(&s->trim_tags_above) || atomic_exchange(&s->trims_tags, true))
+        return;
+    s->trim_tags = (struct writer_job){.run = trim_run, .after_commit = trim_done};
+    writer_submit(s->writer, &s->trim_tags);
+}
+
 void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_facts *rec) {
     tags_set(s->tags, repo, tag, rec);
     submit(s, repo, tag);
+    tags_keep_bounded(s);
 }
 
 void store_tag_forget(struct store *s, const char *repo, const char *tag) {

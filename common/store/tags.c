@@ -191,3 +191,68 @@ size_t tags_list(struct tags *t, const char *repo, const char *last, size_t max,
 int64_t tags_count(const struct tags *t) {
     return t->count;
 }
+
+/* --- those unused for longest --- */
+
+struct search {
+    bool (*may_go)(const struct digest *d, void *arg);
+    void *arg;
+    int64_t *times; /* of all that may go; n of at most cap */
+    size_t n, cap;
+    struct tag_name *names; /* NULL: times are gathered */
+    int64_t newest;         /* of those that are named */
+};
+
+static void look_at(struct search *s, const char *repo, size_t repo_len, const struct tag *g) {
+    if (s->n == s->cap || !s->may_go(&g->digest, s->arg)) return;
+    if (!s->names) {
+        s->times[s->n++] = g->checked_at;
+    } else if (g->checked_at <= s->newest) {
+        struct tag_name *name = &s->names[s->n++];
+        name->repo = xcalloc(repo_len + 1, 1);
+        memcpy(name->repo, repo, repo_len);
+        name->tag = xstrdup(g->name);
+        name->checked_at = g->checked_at;
+    }
+}
+
+static bool look_at_repo(const void *key, size_t len, void *value, void *arg) {
+    const struct repo *r = value;
+    for (size_t i = 0; i < r->n; i++)
+        look_at(arg, key, len, r->sorted[i]);
+    return true;
+}
+
+static void look_at_all(struct tags *t, struct search *s) {
+    for (unsigned i = 0; i < SHARDS; i++) {
+        pthread_rwlock_rdlock(&t->shards[i].lock);
+        map_each(t->shards[i].repos, look_at_repo, s);
+        pthread_rwlock_unlock(&t->shards[i].lock);
+    }
+}
+
+static int by_time(const void *a, const void *b) {
+    int64_t one = *(const int64_t *)a, other = *(const int64_t *)b;
+    return (one > other) - (one < other);
+}
+
+size_t tags_oldest(struct tags *t, size_t n, bool (*may_go)(const struct digest *d, void *arg), void *arg,
+                   struct tag_name **out) {
+    struct search s = {.may_go = may_go, .arg = arg, .cap = (size_t)tags_count(t)};
+    *out = NULL;
+    if (s.cap == 0 || n == 0) return 0;
+    s.times = xcalloc(s.cap, sizeof(*s.times));
+    look_at_all(t, &s);
+    if (s.n < n) n = s.n;
+    if (n > 0) {
+        qsort(s.times, s.n, sizeof(*s.times), by_time);
+        s.newest = s.times[n - 1];
+        s.names = *out = xcalloc(n, sizeof(*s.names));
+        s.cap = n;
+        s.n = 0;
+        look_at_all(t, &s);
+        n = s.n;
+    }
+    free(s.times);
+    return n;
+}

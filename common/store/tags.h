@@ -15,4 +15,13 @@ bool tags_forget(struct tags *t, const char *repo, const char *tag);
 size_t tags_list(struct tags *t, const char *repo, const char *last, size_t max, char ***out);
 int64_t tags_count(const struct tags *t);
 
+struct tag_name {
+    char *repo, *tag;
+    int64_t checked_at;
+};
+/* Of those that may go, n whose source was asked longest ago, in no order (the caller frees names and array). Returns
+ * how many there are; looks at every tag. may_go is called under a lock. */
+size_t tags_oldest(struct tags *t, size_t n, bool (*may_go)(const struct digest *d, void *arg), void *arg,
+                   struct tag_name **out);
+
 #endif
