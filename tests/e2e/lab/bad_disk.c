@@ -89,7 +89,10 @@ static int is_the_bad_one(int fd) {
     struct stat st;
     uint32_t none = 0;
     if (fstat(fd, &st) < 0) return 0;
-    __atomic_compare_exchange_n(&wish[2], &none, (uint32_t)st.st_ino, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    /* It stays open for good: its number must not come back as that of the file that takes its place. */
+    if (__atomic_compare_exchange_n(&wish[2], &none, (uint32_t)st.st_ino, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
+        fcntl(fd, F_DUPFD_CLOEXEC, 0) < 0)
+        abort();
     return wish[2] == (uint32_t)st.st_ino;
 }
 
