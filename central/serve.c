@@ -19,6 +19,7 @@ static const struct part *const parts[] = {
     &part_warehouse, /* what is hosted */
     &part_upstreams, /* where the rest comes from */
     &part_fleet,     /* what edges ask */
+    &part_asker,     /* questions to sources */
     &part_fills,     /* downloads */
     &part_registry,  /* /v2/ */
     NULL,

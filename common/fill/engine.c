@@ -2,6 +2,8 @@
  * loop; readers reach it by message, so joining and starting can never race. Thread: each function says. */
 #include "common/fill/fill_private.h"
 
+#include "common/source/ask.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,20 +221,50 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
     join(r, fill_start(sh, &r->spec, f != NULL), false);
 }
 
-static void on_claimed(struct fill_shard *sh, struct fill_reader *r, const struct fetch_end *end) {
-    if (end->code != 0) {
-        fail_reader(sh, r, end);
-        return;
-    }
+/* --- a claim: what is held, or on its way, for one repository is wanted by another whose right to it is not known. Its
+ * own source says whether it has it (design.md: "or the upstream's own answer for that name") --- */
+
+static void grant(struct fill_shard *sh, const struct fill_spec *spec) {
     struct store *store = sh->engine->cfg.store;
     char buf[REPO_STR_MAX];
-    const char *scope = scope_of(sh, &r->spec, buf);
+    const char *scope = scope_of(sh, spec, buf);
     uint32_t id;
-    if (store_lookup(store, &r->spec.digest, &(struct blob_info){0}) && store_scope(store, scope, &id) == 0)
-        store_add_scope(store, &r->spec.digest, id);
-    struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
+    if (store_lookup(store, &spec->digest, &(struct blob_info){0}) && store_scope(store, scope, &id) == 0)
+        store_add_scope(store, &spec->digest, id);
+    struct fill *f = map_get(sh->table, &spec->digest, sizeof(spec->digest));
     if (f) keep_add_scope(f, scope);
+}
+
+static void on_claimed(const struct ask_answer *a, void *arg) {
+    struct fill_reader *r = arg;
+    struct fill_shard *sh = fill_shard_of(r->engine, &r->spec.digest);
+    r->claim = NULL;
+    if (a->end.code != 0) {
+        fail_reader(sh, r, &a->end);
+        return;
+    }
+    grant(sh, &r->spec);
     admit(sh, r);
+}
+
+static void claim(struct fill_shard *sh, struct fill_reader *r) {
+    const struct fill_engine_config *cfg = &sh->engine->cfg;
+    struct source *sources[SOURCES_MAX];
+    if (cfg->sources(&r->spec, sources, cfg->arg) == 0) {
+        struct fetch_end end;
+        fetch_end_set(&end, ERR_NOT_FOUND, "not known in this repository");
+        fail_reader(sh, r, &end);
+        return;
+    }
+    struct fetch_request rq = {
+        .kind = r->spec.manifest ? FETCH_MANIFEST_HEAD : FETCH_BLOB_HEAD,
+        .repo = r->spec.repo,
+        .caller = r->spec.caller,
+        .settings = r->spec.settings,
+        .ref = {.is_digest = true, .digest = r->spec.digest},
+    };
+    memcpy(rq.request_id, r->spec.request_id, sizeof(rq.request_id));
+    r->claim = ask(cfg->asker, &rq, on_claimed, r);
 }
 
 static void on_attach(struct loop_task *task) {
@@ -247,12 +279,12 @@ static void on_attach(struct loop_task *task) {
     if (needs_no_claim(sh, &r->spec))
         admit(sh, r);
     else
-        claim_start(sh, r, on_claimed);
+        claim(sh, r);
 }
 
 static void on_detach(struct loop_task *task) {
     struct fill_reader *r = container_of(task, struct fill_reader, detach);
-    if (r->claim) claim_cancel(r->claim);
+    if (r->claim) ask_leave(r->claim);
     r->claim = NULL;
     struct fill *f = fill_of(r);
     if (f) fill_reader_leaves(f, r);

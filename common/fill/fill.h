@@ -14,9 +14,11 @@
 
 #include "common/content/content.h"
 #include "common/core/loop.h"
+#include "common/core/clock.h"
 #include "common/source/supply.h"
 #include "common/store/store.h"
 
+struct asker;
 struct fill_engine;
 struct fill;
 struct fill_reader;
@@ -38,6 +40,7 @@ struct fill_engine_config {
     unsigned n_loops;
     struct store *store;
     struct workpool *pool;
+    struct asker *asker; /* whether a repository has what is held for another; freed after the engine */
     /* Fetch loop: the sources to try for it, in order. Returns their number; 0 means nobody could have it. */
     unsigned (*sources)(const struct fill_spec *spec, struct source *out[SOURCES_MAX], void *arg);
     /* Fetch loop; NULL: none. A fill has begun: look up what the catalogue knows and tell it by fill_advise, whenever.

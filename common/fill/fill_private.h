@@ -76,7 +76,7 @@ struct fill_reader {
     unsigned rewinds_seen;
     /* Fetch loop. */
     bool joined;
-    struct claim *claim;
+    struct ask_waiter *claim; /* its right to it is being asked for */
     struct fill_reader *next;
 };
 
@@ -153,9 +153,5 @@ void fill_open(struct fill *f);
 enum fill_step fill_reopen(struct fill *f) must_check;
 enum fill_step fill_resume(struct fill *f) must_check;
 
-/* claim.c; fetch loop: may this repository have it? Asks the repository's source by HEAD; then answered(r, ok, end). */
-void claim_start(struct fill_shard *sh, struct fill_reader *r,
-                 void (*answered)(struct fill_shard *sh, struct fill_reader *r, const struct fetch_end *end));
-void claim_cancel(struct claim *c);
 
 #endif

@@ -34,6 +34,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .n_loops = 1,
         .store = n->store,
         .pool = n->pool,
+        .asker = n->asker,
         .sources = sources,
         .ask_catalogue = n->ledger ? ask_catalogue : NULL,
         .content = n->content,

@@ -20,6 +20,7 @@
 #include "common/serve/policy.h"
 #include "common/serve/registry.h"
 
+struct asker;
 struct node;
 struct probes; /* common/node/probe.h */
 
@@ -69,9 +70,10 @@ struct node {
     /* Set by the parts that bear these names, as they start. */
     struct store *store;
     struct content *content; /* comes and goes with the store */
+    struct asker *asker;
     struct fill_engine *fills;
     struct registry *registry;
-    /* Set by a part before part_fills and part_registry; they stay valid until it stops. */
+    /* Set by a part before part_asker; they stay valid until it stops. */
     const struct policy *policy;
     const struct supply *supply;
     const struct ledger *ledger;     /* NULL: nothing is known before it is fetched */
@@ -100,6 +102,7 @@ void node_settle(struct node *n);
 
 /* Parts that both programs have. */
 extern const struct part part_store;    /* the blobs on disk */
+extern const struct part part_asker;    /* questions to sources */
 extern const struct part part_fills;    /* downloads */
 extern const struct part part_registry; /* /v2/ */
 

@@ -1,6 +1,7 @@
 /* The registry API as a part of a node. Thread: as part.h says of each function. */
 #include "common/node/part.h"
 #include "common/node/share_metrics.h"
+#include "common/source/ask.h"
 
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
@@ -14,10 +15,10 @@ static int start(struct node *n, void **self, struct error *err) {
         .list_threads = NODE_LIST_THREADS,
         .queue_of_one = n->config->waiting_per_addr,
         .queue = n->config->waiting,
+        .asker = n->asker,
         .fetch_loop = n->fetch,
         .stale_for_s = n->config->stale_for_ms / 1000,
         .policy = n->policy,
-        .supply = n->supply,
         .content = n->content,
         .keeper = n->keeper,
     };
@@ -28,7 +29,7 @@ static int start(struct node *n, void **self, struct error *err) {
 
 static void stop(void *self) {
     struct node *n = self;
-    registry_cancel(n->registry);
+    asker_cancel(n->asker);
     node_settle(n); /* those who asked hear of it */
     registry_free(n->registry);
     n->registry = NULL;

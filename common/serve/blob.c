@@ -108,5 +108,5 @@ void serve_blob(struct exchange *x) {
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     atomic_fetch_add_explicit(&g->misses, 1, memory_order_relaxed);
     x->waiting = true;
-    ask(g->asker, &rq, on_blob_head, x);
+    ask(g->cfg.asker, &rq, on_blob_head, x);
 }

@@ -115,7 +115,7 @@ void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const stru
         .kind = kind, .repo = x->repo, .caller = x->caller, .settings = x->settings, .ref = x->ref, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     x->waiting = true;
-    ask(x->registry->asker, &rq, done, x);
+    ask(x->registry->cfg.asker, &rq, done, x);
     free(query);
 }
 

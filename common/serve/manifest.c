@@ -188,7 +188,7 @@ static void ask_source(struct tag_check *c, bool by_get) {
     memcpy(rq.request_id, c->request_id, sizeof(rq.request_id));
     c->asking = true;
     c->by_get = by_get;
-    ask(c->registry->asker, &rq, on_asked, c);
+    ask(c->registry->cfg.asker, &rq, on_asked, c);
 }
 
 static void on_asked(const struct ask_answer *a, void *arg) {

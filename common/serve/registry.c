@@ -319,11 +319,6 @@ struct registry *registry_new(const struct registry_config *cfg) {
     g->cfg = *cfg;
     g->hit_line_len = (size_t)snprintf(g->hit_line, sizeof(g->hit_line), "Cache-Status: %s; hit\r\n", cfg->name);
     make_boundary(g->boundary);
-    g->asker = asker_new(&(struct asker_config){.loop = cfg->fetch_loop,
-                                                .negative_ms = cfg->policy->negative_ms,
-                                                .answer_within_ms = cfg->policy->answer_within_ms,
-                                                .sources = cfg->supply->sources,
-                                                .arg = cfg->supply->arg});
     struct doubts_config dc = {.loop = cfg->fetch_loop, .pool = cfg->pool, .recheck = recheck, .arg = cfg->store};
     g->doubts = doubts_new(&dc);
     g->moves = moves_new();
@@ -333,10 +328,6 @@ struct registry *registry_new(const struct registry_config *cfg) {
     return g;
 }
 
-void registry_cancel(struct registry *g) {
-    asker_cancel(g->asker);
-}
-
 int registry_canonical(const struct registry *g, const char *name, char out[REPO_STR_MAX]) {
     struct repo_name repo;
     int r = resolve_repo(rules_of(g), NULL, name, strlen(name), &repo, NULL);
@@ -344,13 +335,8 @@ int registry_canonical(const struct registry *g, const char *name, char out[REPO
     return r;
 }
 
-void registry_forget_failures(struct registry *g) {
-    asker_forget(g->asker);
-}
-
 void registry_free(struct registry *g) {
     if (!g) return;
-    asker_free(g->asker);
     doubts_free(g->doubts);
     moves_free(g->moves);
     turns_free(g->turns);

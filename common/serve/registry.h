@@ -6,13 +6,13 @@
 #include "common/access/share.h"
 #include "common/content/content.h"
 #include "common/fill/fill.h"
-#include "common/source/supply.h"
 #include "common/http/server.h"
 #include "common/serve/keeper.h"
 #include "common/serve/policy.h"
 #include "common/store/store.h"
 #include "common/store/tag.h"
 
+struct asker;
 struct registry;
 
 struct registry_config {
@@ -24,26 +24,23 @@ struct registry_config {
     unsigned list_threads;        /* it has */
     unsigned queue_of_one, queue; /* lists that may wait, of a caller and of all (share.h) */
     struct workpool *reads;       /* for opening files that a client waits for */
-    struct loop *fetch_loop;      /* where questions to sources are asked from */
+    struct asker *asker;          /* for questions to sources */
+    struct loop *fetch_loop;      /* where doubts are settled */
     int64_t stale_for_s;          /* tags are served so long after their last check when their source cannot be asked */
     /* Borrowed; they outlive the registry. */
     const struct policy *policy;
-    const struct supply *supply;
     struct content *content;     /* is told where tags point */
     const struct keeper *keeper; /* NULL: all that is held can be had again */
 };
 
 struct registry *registry_new(const struct registry_config *cfg);
-/* The loops have been joined: ends what is still being asked; those who asked hear of it by messages. */
-void registry_cancel(struct registry *g);
+/* The loops have been joined, and its questions have ended (asker_cancel). */
 void registry_free(struct registry *g);
 /* Serving loop: answers one request whose target begins with /v2 (or is anything else: 404). When another node of ours
  * doubts what it got (doubt.h), that is looked into. */
 void registry_handle(struct registry *g, struct http_req *req, const struct caller *caller);
 /* Any thread: the canonical name of what a client would call so. */
 int registry_canonical(const struct registry *g, const char *name, char out[REPO_STR_MAX]) must_check;
-/* Fetch loop: a source is there again; what failed, or was a no, is asked anew. */
-void registry_forget_failures(struct registry *g);
 /* Fetch loop: a manifest is held from now on. Tags that have moved to it point to it. */
 void registry_manifest_kept(struct registry *g, const struct digest *d);
 /* For http_server_config.error_body: registry error documents under /v2/ and where the target is not known, plain text

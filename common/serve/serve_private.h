@@ -5,7 +5,7 @@
 #include "common/http/range.h"
 #include "common/oci/regerror.h"
 #include "common/oci/request.h"
-#include "common/serve/ask.h"
+#include "common/source/ask.h"
 #include "common/serve/doubt.h"
 #include "common/serve/endpoints.h"
 #include "common/serve/moves.h"
@@ -16,7 +16,6 @@
 struct registry {
     uint64_t serial; /* no two in a process have the same */
     struct registry_config cfg;
-    struct asker *asker;
     struct doubts *doubts;
     struct moves *moves;
     struct turns *turns; /* lists that are being made */

@@ -3,6 +3,7 @@
 
 #include "common/core/alloc.h"
 #include "common/node/probe.h"
+#include "common/source/ask.h"
 #include "common/node/share_metrics.h"
 #include "common/wire/upstreams.h"
 #include "edge/config/edge_config.h"
@@ -152,7 +153,7 @@ static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) 
 /* Fetch loop: what failed may be asked again at once. */
 static void central_is_back(void *arg) {
     struct pull *e = arg;
-    registry_forget_failures(e->node->registry);
+    asker_forget(e->node->asker);
     confirm_doubt(e->confirm);
 }
 

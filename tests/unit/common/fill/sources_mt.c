@@ -321,6 +321,52 @@ static void fill_asks_whether_another_repository_may_have_it(void **state) {
     free(data);
 }
 
+static void post_run(void *arg) {
+    sem_post(arg);
+}
+
+/* What has been posted to the loops so far, and what that has posted to the fetch loop, has been run. */
+static void let_run(void) {
+    sem_t run;
+    sem_init(&run, 0, 0);
+    for (int i = 0; i < SERVING + 2; i++) {
+        loop_call(i < SERVING ? world.serving[i] : fetch_loop, post_run, &run);
+        sem_wait(&run);
+    }
+}
+
+static void fill_asks_once_whether_a_repository_may_have_it_however_many_wait(void **state) {
+    (void)state;
+    const int64_t size = 1 * MB;
+    struct digest d;
+    unsigned char *data = random_data(size, &d);
+    struct script s;
+    script_init(&s, "one", data, size);
+    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    world_start(0);
+    struct taker t, many[2 * SERVING];
+    taker_start(&t, 0, &d, size, "a", 0, 0);
+    assert_int_equal(taker_wait(&t), 0);
+    free(t.got);
+    wait_until_held(&d);
+    atomic_store(&s.head_gate, 1);
+    for (int i = 0; i < (int)ARRAY_LEN(many); i++)
+        taker_start(&many[i], i, &d, size, "b", 0, 0);
+    let_run();
+    taker_look(&many[0], taker_leave_run, false); /* the others wait on */
+    atomic_store(&s.head_gate, 0);
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+        assert_int_equal(taker_wait(&many[i]), i == 0 ? ERR_CANCELLED : 0);
+        if (i > 0) assert_memory_equal(many[i].got, data, (size_t)size);
+        free(many[i].got);
+    }
+    assert_int_equal(atomic_load(&s.heads), 1);
+    assert_int_equal(atomic_load(&s.starts), 1);
+    world_stop();
+    world_clean();
+    free(data);
+}
+
 /* What was asked for and not found leaves nothing behind. */
 static void fill_makes_a_scope_only_for_what_was_found(void **state) {
     (void)state;
@@ -506,6 +552,7 @@ int main(void) {
         cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
         cmocka_unit_test(fill_takes_an_error_that_is_an_answer_for_final),
         cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
+        cmocka_unit_test(fill_asks_once_whether_a_repository_may_have_it_however_many_wait),
         cmocka_unit_test(fill_makes_a_scope_only_for_what_was_found),
         cmocka_unit_test(fill_serves_nobody_unasked_when_scopes_are_used_up),
         cmocka_unit_test(fill_asks_its_own_source_before_it_serves_a_whole_part_file),

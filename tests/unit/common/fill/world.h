@@ -13,6 +13,7 @@
 
 #include "common/core/file.h"
 #include "common/fill/fill.h"
+#include "common/source/ask.h"
 #include "tests/unit/support/folder.h"
 #include "common/store/part.h"
 
@@ -202,6 +203,7 @@ static struct {
     struct store *store;
     struct workpool *pool;
     struct loop *serving[SERVING];
+    struct asker *asker;
     struct fill_engine *engine;
     struct script *sources[2];
     struct script *by_digest; /* instead of sources: the one whose digest it is */
@@ -225,6 +227,12 @@ static inline unsigned world_sources(const struct fill_spec *spec, struct source
     for (unsigned i = 0; i < world.n_sources && !world.by_digest; i++)
         out[i] = &world.sources[i]->source;
     return world.n_sources;
+}
+
+/* The same for questions. */
+static inline unsigned world_sources_of(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
+    (void)repo;
+    return world_sources(NULL, out, arg);
 }
 
 static inline const char *world_scope(const struct fill_spec *spec, char out[REPO_STR_MAX], void *arg) {
@@ -251,10 +259,12 @@ static inline void world_start(int64_t limit) {
     fetch_loop = loop_new("fetch");
     for (int i = 0; i < SERVING; i++)
         world.serving[i] = loop_new("serving");
+    world.asker = asker_new(&(struct asker_config){.loop = fetch_loop, .sources = world_sources_of});
     struct fill_engine_config ec = {.loops = &fetch_loop,
                                     .n_loops = 1,
                                     .store = world.store,
                                     .pool = world.pool,
+                                    .asker = world.asker,
                                     .sources = world_sources,
                                     .scope = world_scope,
                                     .ask_catalogue = world_ask};
@@ -289,11 +299,14 @@ static inline void world_stop(void) {
     loop_stop(fetch_loop);
     loop_join(fetch_loop);
     world_settle();
+    asker_cancel(world.asker);
+    world_settle();
     if (world.leave) world.leave();
     loop_free(fetch_loop);
     for (int i = 0; i < SERVING; i++)
         loop_free(world.serving[i]);
     fill_engine_free(world.engine);
+    asker_free(world.asker);
     store_close(world.store);
     workpool_free(world.pool);
     world.store = NULL;

@@ -41,11 +41,6 @@ static inline int64_t served_fresh_for_ms(const struct repo_name *repo, void *ar
     return 0;
 }
 
-static inline unsigned served_sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
-    (void)repo;
-    return world_sources(NULL, out, arg);
-}
-
 static inline void served_handle(struct http_req *req, void *arg) {
     static const struct caller client = {.kind = CALLER_CLIENT};
     (void)arg;
@@ -63,7 +58,7 @@ static inline void served_leave(void) {
         http_server_free(served.servers[i]);
     workpool_wait_idle(world.pool);
     world_settle();
-    registry_cancel(served.registry);
+    asker_cancel(world.asker);
     world_settle();
     registry_free(served.registry);
     content_free(served.content);
@@ -76,7 +71,6 @@ static inline void served_start(int64_t limit) {
     world.leave = served_leave;
     static const struct policy policy = {
         .answer_within_ms = 3000, .rules = served_rules, .scope = served_scope, .fresh_for_ms = served_fresh_for_ms};
-    static const struct supply supply = {.sources = served_sources};
     served.content = content_new();
     content_set_store(served.content, world.store);
     struct registry_config rc = {.name = "test",
@@ -89,9 +83,9 @@ static inline void served_start(int64_t limit) {
                                  .queue_of_one = 100,
                                  .queue = 1000,
                                  .fetch_loop = fetch_loop,
+                                 .asker = world.asker,
                                  .content = served.content,
-                                 .policy = &policy,
-                                 .supply = &supply};
+                                 .policy = &policy};
     served.registry = registry_new(&rc);
     for (int i = 0; i < 2; i++) {
         struct http_server_config hc = {.address = "127.0.0.1:0",

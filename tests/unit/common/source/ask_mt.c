@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "common/core/clock.h"
-#include "common/serve/ask.h"
+#include "common/source/ask.h"
 
 #define NEGATIVE_MS 2000
 

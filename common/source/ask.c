@@ -1,5 +1,5 @@
 /* Coalesced small questions. Thread: the table and questions under way belong to the fetch loop. */
-#include "common/serve/ask.h"
+#include "common/source/ask.h"
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
@@ -26,26 +26,26 @@ struct asker {
     struct map *remembered; /* key -> memory */
 };
 
-struct waiter {
+struct ask_waiter {
     struct asker *asker;
     struct loop *loop;
     struct fetch_request rq;
     char *query;
-    void (*done)(const struct ask_answer *answer, void *arg);
+    void (*done)(const struct ask_answer *answer, void *arg); /* NULL: has left; its own loop's alone */
     void *arg;
     struct ask_answer *answer;
     struct loop_task task;
     /* Fetch loop, while it waits. */
     struct question *question;
     struct timer deadline;
-    struct waiter *next;
+    struct ask_waiter *next;
 };
 
 struct question {
     struct asker *asker;
     char *key;
     struct fetch_request rq; /* query is owned by the first waiter, who then has no deadline */
-    struct waiter *waiters;
+    struct ask_waiter *waiters;
     struct source *sources[SOURCES_MAX];
     unsigned n_sources, source;
     struct fetch *fetch;
@@ -108,15 +108,15 @@ static char *key_of(const struct fetch_request *rq) {
 
 /* On the waiter's own loop. */
 static void deliver(struct loop_task *task) {
-    struct waiter *w = container_of(task, struct waiter, task);
-    w->done(w->answer, w->arg);
+    struct ask_waiter *w = container_of(task, struct ask_waiter, task);
+    if (w->done) w->done(w->answer, w->arg);
     ask_answer_unref(w->answer);
     free(w->query);
     free(w);
 }
 
 /* It is in no list any more. */
-static void answer_waiter(struct waiter *w, struct ask_answer *a) {
+static void answer_waiter(struct ask_waiter *w, struct ask_answer *a) {
     if (w->question) timer_fini(&w->deadline);
     w->answer = ask_answer_ref(a);
     w->task.fn = deliver;
@@ -240,7 +240,7 @@ static void finish(struct question *q) {
     fit_body(q->answer);
     remember(q);
     while (q->waiters) {
-        struct waiter *w = q->waiters;
+        struct ask_waiter *w = q->waiters;
         q->waiters = w->next;
         answer_waiter(w, q->answer);
     }
@@ -317,7 +317,7 @@ static void ask_one(struct question *q) {
 
 /* The question goes on: its answer is for those who come later. */
 static void on_deadline(void *arg) {
-    struct waiter *w = arg, **link = &w->question->waiters;
+    struct ask_waiter *w = arg, **link = &w->question->waiters;
     char repo[REPO_STR_MAX];
     while (*link != w)
         link = &(*link)->next;
@@ -329,11 +329,11 @@ static void on_deadline(void *arg) {
 }
 
 /* Lists may be long, and no engine waits for their head. */
-static bool has_deadline(const struct waiter *w) {
+static bool has_deadline(const struct ask_waiter *w) {
     return w->asker->cfg.answer_within_ms > 0 && w->rq.kind != FETCH_TAGS && w->rq.kind != FETCH_REFERRERS;
 }
 
-static void wait_for(struct waiter *w, struct question *q) {
+static void wait_for(struct ask_waiter *w, struct question *q) {
     w->question = q;
     w->next = q->waiters;
     q->waiters = w;
@@ -342,7 +342,7 @@ static void wait_for(struct waiter *w, struct question *q) {
 }
 
 static void on_ask(struct loop_task *task) {
-    struct waiter *w = container_of(task, struct waiter, task);
+    struct ask_waiter *w = container_of(task, struct ask_waiter, task);
     struct asker *a = w->asker;
     char *key = key_of(&w->rq);
     struct memory *m = map_get_s(a->remembered, key);
@@ -372,9 +372,9 @@ static void on_ask(struct loop_task *task) {
     finish(q);
 }
 
-void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const struct ask_answer *answer, void *arg),
-         void *arg) {
-    struct waiter *w = xcalloc(1, sizeof(*w));
+struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq,
+                       void (*done)(const struct ask_answer *answer, void *arg), void *arg) {
+    struct ask_waiter *w = xcalloc(1, sizeof(*w));
     w->asker = a;
     w->loop = loop_current();
     w->rq = *rq;
@@ -385,6 +385,11 @@ void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const str
     w->arg = arg;
     w->task.fn = on_ask;
     loop_post(a->cfg.loop, &w->task);
+    return w;
+}
+
+void ask_leave(struct ask_waiter *w) {
+    w->done = NULL;
 }
 
 struct asker *asker_new(const struct asker_config *cfg) {

@@ -2,14 +2,18 @@
  * has it a blob. Equal questions asked at the same time, from whichever loops, cost one; a "no" of an upstream and a
  * failure are remembered for a moment. Thread: ask from any loop, answers come on that loop; the table is the fetch
  * loop's. */
-#ifndef ENTREPOT_SERVE_ASK_H
-#define ENTREPOT_SERVE_ASK_H
+#ifndef ENTREPOT_SOURCE_ASK_H
+#define ENTREPOT_SOURCE_ASK_H
 
 #include "common/core/budget.h"
 #include "common/core/buf.h"
-#include "common/fill/fill.h"
+#include "common/core/loop.h"
+#include "common/source/supply.h"
+
+#include <stdatomic.h>
 
 struct asker;
+struct ask_waiter;
 
 struct ask_answer {
     atomic_uint refs;
@@ -33,7 +37,6 @@ void ask_answer_unref(struct ask_answer *a);
 /* For use after the callback. */
 struct ask_answer *ask_answer_ref(const struct ask_answer *a);
 
-/* As in struct registry_config. */
 struct asker_config {
     struct loop *loop; /* fetch loop */
     int64_t negative_ms;
@@ -46,11 +49,13 @@ struct asker *asker_new(const struct asker_config *cfg);
 void asker_cancel(struct asker *a);
 /* After asker_cancel, when the waiters have heard. */
 void asker_free(struct asker *a);
-/* Fetch loop: nothing is remembered any more. */
+/* Fetch loop: nothing is remembered any more: a source is there again, and what failed, or was a no, is asked anew. */
 void asker_forget(struct asker *a);
-/* The answer is borrowed for the callback. There is no way to cancel: the callback comes, with ERR_CANCELLED on
- * shutdown. */
-void ask(struct asker *a, const struct fetch_request *rq, void (*done)(const struct ask_answer *answer, void *arg),
-         void *arg);
+/* rq is copied. The answer is borrowed for the callback, which comes once, on this loop, never before this has
+ * returned; with ERR_CANCELLED on shutdown. The waiter is valid until then. */
+struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq,
+                       void (*done)(const struct ask_answer *answer, void *arg), void *arg);
+/* The loop that asked, before done was called: it is not called. The question goes on: others may wait for it. */
+void ask_leave(struct ask_waiter *w);
 
 #endif
