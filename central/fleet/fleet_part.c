@@ -39,7 +39,7 @@ static void resolve_tag(void *arg, const struct caller *caller, const struct rep
     const struct fleet *f = arg;
     struct tag_question *q = xcalloc(1, sizeof(*q));
     *q = (struct tag_question){done, done_arg};
-    registry_resolve_tag(f->node->registry, caller, repo, 0, tag, request_id, on_tag, q);
+    registry_resolve_tag(f->node->registry, caller, repo, 0, tag, request_id, NULL, on_tag, q);
 }
 
 static void post_lookup(struct http_req *req, void *arg) {

@@ -31,6 +31,15 @@ int64_t clock_wall_s(void) {
     return (int64_t)time(NULL);
 }
 
+struct deadline deadline_after(int64_t began_ms, int64_t within_ms) {
+    return within_ms > 0 ? (struct deadline){began_ms + within_ms, within_ms} : (struct deadline){0};
+}
+
+int64_t deadline_left_ms(const struct deadline *d) {
+    int64_t left = d->at_ms - clock_mono_ms();
+    return left > 0 ? left : 0;
+}
+
 void clock_set_fake(int64_t ms, int64_t wall_s) {
     atomic_store_explicit(&fake_wall_s, wall_s, memory_order_relaxed);
     atomic_store_explicit(&fake_ms, ms, memory_order_relaxed);

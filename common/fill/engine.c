@@ -264,7 +264,7 @@ static void claim(struct fill_shard *sh, struct fill_reader *r) {
         .ref = {.is_digest = true, .digest = r->spec.digest},
     };
     memcpy(rq.request_id, r->spec.request_id, sizeof(rq.request_id));
-    r->claim = ask(cfg->asker, &rq, on_claimed, r);
+    r->claim = ask(cfg->asker, &rq, &r->spec.deadline, on_claimed, r);
 }
 
 static void on_attach(struct loop_task *task) {

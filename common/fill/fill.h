@@ -27,11 +27,12 @@ struct fill_reader;
 struct fill_spec {
     struct digest digest;
     struct repo_name repo;
-    struct caller caller; /* who asks; of those who join later their own */
-    uint64_t settings;    /* as in struct fetch_request */
-    bool manifest;        /* fetched as a manifest: size limited, media type and children recorded */
-    int64_t start, end;   /* the lowest byte the reader may ask for, and the end of the highest, as far as is known
-                             before the size is; 0, 0: everything */
+    struct caller caller;     /* who asks; of those who join later their own */
+    uint64_t settings;        /* as in struct fetch_request */
+    bool manifest;            /* fetched as a manifest: size limited, media type and children recorded */
+    int64_t start, end;       /* the lowest byte the reader may ask for, and the end of the highest, as far as is known
+                                 before the size is; 0, 0: everything */
+    struct deadline deadline; /* whoever wants it waits so long for a source's word */
     char request_id[65];
 };
 

@@ -153,5 +153,4 @@ void fill_open(struct fill *f);
 enum fill_step fill_reopen(struct fill *f) must_check;
 enum fill_step fill_resume(struct fill *f) must_check;
 
-
 #endif

@@ -93,6 +93,10 @@ bool http_req_is_tls(const struct http_req *r) {
     return r->conn->ssl != NULL;
 }
 
+int64_t http_req_began_ms(const struct http_req *r) {
+    return r->start_us / 1000;
+}
+
 const char *http_req_id(const struct http_req *r) {
     return r->id;
 }

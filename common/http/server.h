@@ -110,6 +110,8 @@ void http_req_set_remote(struct http_req *r, const struct ip *client);
 bool http_req_is_tls(const struct http_req *r);
 /* The id that follows the request: the client's X-Request-Id when it is 1–64 of [A-Za-z0-9._-], else a fresh one. */
 const char *http_req_id(const struct http_req *r);
+/* When its head began to come: monotonic. */
+int64_t http_req_began_ms(const struct http_req *r);
 struct loop *http_req_loop(const struct http_req *r);
 /* A short note for the access log ("hit", "miss"); borrowed static string. */
 void http_req_note(struct http_req *r, const char *note);

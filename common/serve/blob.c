@@ -108,5 +108,6 @@ void serve_blob(struct exchange *x) {
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     atomic_fetch_add_explicit(&g->misses, 1, memory_order_relaxed);
     x->waiting = true;
-    ask(g->cfg.asker, &rq, on_blob_head, x);
+    struct deadline deadline = exchange_deadline(x);
+    ask(g->cfg.asker, &rq, &deadline, on_blob_head, x);
 }

@@ -5,6 +5,8 @@
  *
  *   sending what is held ── the disk does not give it back ─▶ resuming (dropped, fetched again) ─▶ pumping */
 #include "common/serve/serve_private.h"
+
+#include "common/core/clock.h"
 #include "common/store/tag.h"
 
 #include <stdio.h>
@@ -23,7 +25,8 @@ struct body {
     char media_type[MEDIA_TYPE_MAX + 1];
     struct fill_reader *reader;
     bool begun, ended;
-    bool impatient; /* it has waited for a head as long as an answer may take */
+    bool impatient;           /* it has waited for a head as long as an answer may take */
+    struct deadline deadline; /* of this patience */
     struct timer patience;
     bool has_patience;
     /* What is answered, from choose_answer on; behind a fill in rising order. */
@@ -345,26 +348,36 @@ static void fail(struct body *b) {
     http_reply_abort(b->x->req);
 }
 
-static int64_t patience_ms(const struct exchange *x) {
-    return x->has_last ? SERVE_PATIENCE_MS : x->registry->cfg.policy->answer_within_ms;
+/* The request's own, and with something to fall back on perhaps a part of it. Once a source had agreed, and only the
+ * fill must be another, it has a moment for that in any case. A body that goes on from behind a fill has long begun:
+ * its source gets the whole time. */
+static struct deadline patience_of(const struct body *b, bool had_word) {
+    const struct exchange *x = b->x;
+    int64_t now = clock_mono_ms();
+    struct deadline own = exchange_deadline(x), brief = deadline_after(now, SERVE_PATIENCE_MS);
+    if (b->resuming) return deadline_after(now, x->registry->cfg.policy->answer_within_ms);
+    if (had_word) return own.at_ms < brief.at_ms ? brief : own;
+    return x->has_last && brief.at_ms < own.at_ms ? brief : own;
 }
 
 static void on_event(struct fill_reader *r, void *arg);
 
-/* lowest, end: of the bytes it may ask for, as far as is known; 0, 0: everything. */
-static void follow(struct body *b, int64_t lowest, int64_t end) {
+/* lowest, end: of the bytes it may ask for, as far as is known; 0, 0: everything. had_word: of a source, before. */
+static void follow(struct body *b, int64_t lowest, int64_t end, bool had_word) {
     struct exchange *x = b->x;
+    b->deadline = patience_of(b, had_word);
     struct fill_spec spec = {.digest = x->ref.digest,
                              .repo = x->repo,
                              .caller = x->caller,
                              .settings = x->settings,
                              .manifest = x->is_manifest,
+                             .deadline = b->deadline,
                              .start = lowest,
                              .end = end};
     snprintf(spec.request_id, sizeof(spec.request_id), "%s", http_req_id(x->req));
     b->size = -1;
     b->impatient = false;
-    timer_set(&b->patience, patience_ms(x));
+    timer_set(&b->patience, deadline_left_ms(&b->deadline));
     b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }
 
@@ -377,7 +390,7 @@ static bool settle(struct body *b) {
     if (b->x->is_head || b->n_ranges == 0 || tell_fill(b)) return true;
     b->wants_all = b->wants_all || b->as_whole;
     leave_fill(b);
-    follow(b, 0, 0);
+    follow(b, 0, 0, true);
     return false;
 }
 
@@ -408,7 +421,7 @@ static void give_up(struct body *b) {
     struct fetch_end end;
     const struct fetch_end *trouble = fill_reader_trouble(b->reader);
     bool no = trouble && (trouble->code == ERR_NOT_FOUND || trouble->code == ERR_DENIED);
-    fetch_end_no_word(&end, b->x->repo_str, patience_ms(b->x));
+    fetch_end_no_word(&end, b->x->repo_str, b->deadline.within_ms);
     /* A "no" counts only when all have said it. */
     if (trouble && !no) end = *trouble;
     fill_reader_wants_it_later(b->reader);
@@ -518,9 +531,9 @@ void body_follow(struct exchange *x) {
     b->has_patience = true;
     counter_add(&x->registry->misses, 1);
     if (x->is_head)
-        follow(b, INT64_MAX, INT64_MAX); /* it waits for the proof, and keeps nobody */
+        follow(b, INT64_MAX, INT64_MAX, false); /* it waits for the proof, and keeps nobody */
     else
-        follow(b, asked.start, b->wants_all ? 0 : asked.end);
+        follow(b, asked.start, b->wants_all ? 0 : asked.end, false);
 }
 
 void body_head_unheld(struct exchange *x, const char *source, int64_t size, const char *media_type) {
@@ -552,7 +565,7 @@ void body_resume(struct exchange *x, bool dropped) {
     timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
     b->has_patience = true;
     int64_t size = b->size;
-    follow(b, b->pos, b->ranges[0].end);
+    follow(b, b->pos, b->ranges[0].end, false);
     b->size = size;
 }
 

@@ -55,6 +55,10 @@ void exchange_free(struct exchange *x) {
     n_kept++;
 }
 
+struct deadline exchange_deadline(const struct exchange *x) {
+    return deadline_after(http_req_began_ms(x->req), x->registry->cfg.policy->answer_within_ms);
+}
+
 bool exchange_back(struct exchange *x) {
     x->waiting = false;
     if (x->req) return true;

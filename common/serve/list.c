@@ -115,7 +115,8 @@ void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const stru
         .kind = kind, .repo = x->repo, .caller = x->caller, .settings = x->settings, .ref = x->ref, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     x->waiting = true;
-    ask(x->registry->cfg.asker, &rq, done, x);
+    /* Lists may be long, and no engine waits for their head: there is no deadline. */
+    ask(x->registry->cfg.asker, &rq, NULL, done, x);
     free(query);
 }
 

@@ -21,6 +21,7 @@ struct tag_check {
     struct repo_name repo;
     struct caller caller;
     uint64_t settings; /* that it was decided under */
+    struct deadline deadline;
     char repo_str[REPO_STR_MAX];
     char tag[TAG_MAX + 1];
     char request_id[65];
@@ -188,7 +189,7 @@ static void ask_source(struct tag_check *c, bool by_get) {
     memcpy(rq.request_id, c->request_id, sizeof(rq.request_id));
     c->asking = true;
     c->by_get = by_get;
-    ask(c->registry->cfg.asker, &rq, on_asked, c);
+    ask(c->registry->cfg.asker, &rq, &c->deadline, on_asked, c);
 }
 
 static void on_asked(const struct ask_answer *a, void *arg) {
@@ -259,7 +260,7 @@ static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
 }
 
 void registry_resolve_tag(struct registry *g, const struct caller *caller, const struct repo_name *repo,
-                          uint64_t settings, const char *tag, const char *request_id,
+                          uint64_t settings, const char *tag, const char *request_id, const struct deadline *deadline,
                           void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
     struct tag_check *c = calloc(1, sizeof(*c));
     if (!c) abort();
@@ -267,6 +268,7 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
     c->repo = *repo;
     c->caller = *caller;
     c->settings = settings;
+    c->deadline = deadline ? *deadline : deadline_after(clock_mono_ms(), g->cfg.policy->answer_within_ms);
     repo_name_str(repo, c->repo_str);
     snprintf(c->tag, sizeof(c->tag), "%s", tag);
     c->done = done;
@@ -358,5 +360,7 @@ void serve_manifest(struct exchange *x) {
         return;
     }
     x->waiting = true;
-    registry_resolve_tag(g, &x->caller, &x->repo, x->settings, x->ref.tag, http_req_id(x->req), on_resolved, x);
+    struct deadline deadline = exchange_deadline(x);
+    registry_resolve_tag(g, &x->caller, &x->repo, x->settings, x->ref.tag, http_req_id(x->req), &deadline, on_resolved,
+                         x);
 }

@@ -25,8 +25,8 @@ struct names_wait {
 
 struct policy {
     int64_t negative_ms; /* how long a "no" is remembered */
-    /* A request waits so long for a source to agree to send; then it is a 504. Engines give up on a head after 10 to 30
-     * s. An edge waits longer than central, so that it can tell central's cause. */
+    /* A request waits so long for a source to agree to send, all its steps together; then it is a 504. Engines give up
+     * on a head after 10 to 30 s. An edge waits longer than central, so that it can tell central's cause. */
     int64_t answer_within_ms;
     bool hide_deleted; /* a tag its source has deleted is a 404, not a marked answer */
     /* The rules in force; what it returned stays valid while the policy does. */

@@ -59,9 +59,10 @@ struct tag_answer {
 };
 /* settings: the version repo was decided under. Any loop: calls done(answer, arg) later on the same loop (never before
  * it returns). Fresh answers come from memory, others cost one coalesced question to the source; a stale one is given
- * when the source does not answer within 3 s. */
+ * when the source does not answer within 3 s. deadline: whoever asks is told something by then; NULL: as for a request
+ * that has just come. */
 void registry_resolve_tag(struct registry *g, const struct caller *caller, const struct repo_name *repo,
-                          uint64_t settings, const char *tag, const char *request_id,
+                          uint64_t settings, const char *tag, const char *request_id, const struct deadline *deadline,
                           void (*done)(const struct tag_answer *answer, void *arg), void *arg);
 
 struct registry_stats {

@@ -62,6 +62,8 @@ void exchanges_prepare(void);
 /* Fields on which nothing has been said yet are zero or empty; asked, repo and repo_str are not set. */
 struct exchange *exchange_new(void);
 void exchange_free(struct exchange *x);
+/* Until when its client is told something. */
+struct deadline exchange_deadline(const struct exchange *x);
 /* Ends an exchange's wait: false if the request has gone meanwhile (x is freed then). */
 bool exchange_back(struct exchange *x);
 

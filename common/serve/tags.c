@@ -162,7 +162,7 @@ static void ask_page(struct tag_list *l, const char *query) {
         .kind = FETCH_TAGS, .repo = x->repo, .caller = x->caller, .settings = x->settings, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     x->waiting = true;
-    ask(x->registry->cfg.asker, &rq, on_page, l);
+    ask(x->registry->cfg.asker, &rq, NULL, on_page, l);
 }
 
 static void release(void *list) {

@@ -30,6 +30,7 @@ struct ask_waiter {
     struct asker *asker;
     struct loop *loop;
     struct fetch_request rq;
+    struct deadline deadline;
     char *query;
     void (*done)(const struct ask_answer *answer, void *arg); /* NULL: has left; its own loop's alone */
     void *arg;
@@ -37,7 +38,7 @@ struct ask_waiter {
     struct loop_task task;
     /* Fetch loop, while it waits. */
     struct question *question;
-    struct timer deadline;
+    struct timer timer; /* the deadline's */
     struct ask_waiter *next;
 };
 
@@ -117,7 +118,7 @@ static void deliver(struct loop_task *task) {
 
 /* It is in no list any more. */
 static void answer_waiter(struct ask_waiter *w, struct ask_answer *a) {
-    if (w->question) timer_fini(&w->deadline);
+    if (w->question) timer_fini(&w->timer);
     w->answer = ask_answer_ref(a);
     w->task.fn = deliver;
     loop_post(w->loop, &w->task);
@@ -323,22 +324,17 @@ static void on_deadline(void *arg) {
         link = &(*link)->next;
     *link = w->next;
     struct ask_answer *a = answer_new(w->rq.kind);
-    fetch_end_no_word(&a->end, repo_name_str(&w->rq.repo, repo), w->asker->cfg.answer_within_ms);
+    fetch_end_no_word(&a->end, repo_name_str(&w->rq.repo, repo), w->deadline.within_ms);
     answer_waiter(w, a);
     ask_answer_unref(a);
-}
-
-/* Lists may be long, and no engine waits for their head. */
-static bool has_deadline(const struct ask_waiter *w) {
-    return w->asker->cfg.answer_within_ms > 0 && w->rq.kind != FETCH_TAGS && w->rq.kind != FETCH_REFERRERS;
 }
 
 static void wait_for(struct ask_waiter *w, struct question *q) {
     w->question = q;
     w->next = q->waiters;
     q->waiters = w;
-    timer_init(&w->deadline, w->asker->cfg.loop, on_deadline, w);
-    if (has_deadline(w)) timer_set(&w->deadline, w->asker->cfg.answer_within_ms);
+    timer_init(&w->timer, w->asker->cfg.loop, on_deadline, w);
+    if (w->deadline.at_ms) timer_set(&w->timer, deadline_left_ms(&w->deadline));
 }
 
 static void on_ask(struct loop_task *task) {
@@ -372,12 +368,13 @@ static void on_ask(struct loop_task *task) {
     finish(q);
 }
 
-struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq,
+struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq, const struct deadline *deadline,
                        void (*done)(const struct ask_answer *answer, void *arg), void *arg) {
     struct ask_waiter *w = xcalloc(1, sizeof(*w));
     w->asker = a;
     w->loop = loop_current();
     w->rq = *rq;
+    if (deadline) w->deadline = *deadline;
     w->query = rq->query ? strdup(rq->query) : NULL;
     w->rq.query = w->query;
     w->rq.max_body = BODY_MAX;

@@ -7,6 +7,7 @@
 
 #include "common/core/budget.h"
 #include "common/core/buf.h"
+#include "common/core/clock.h"
 #include "common/core/loop.h"
 #include "common/source/supply.h"
 
@@ -40,7 +41,6 @@ struct ask_answer *ask_answer_ref(const struct ask_answer *a);
 struct asker_config {
     struct loop *loop; /* fetch loop */
     int64_t negative_ms;
-    int64_t answer_within_ms; /* who asks for a manifest or a blob is told ERR_TIMEOUT then; the question goes on */
     unsigned (*sources)(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg);
     void *arg;
 };
@@ -52,8 +52,9 @@ void asker_free(struct asker *a);
 /* Fetch loop: nothing is remembered any more: a source is there again, and what failed, or was a no, is asked anew. */
 void asker_forget(struct asker *a);
 /* rq is copied. The answer is borrowed for the callback, which comes once, on this loop, never before this has
- * returned; with ERR_CANCELLED on shutdown. The waiter is valid until then. */
-struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq,
+ * returned; with ERR_CANCELLED on shutdown, with ERR_TIMEOUT at the deadline (NULL: none), and then the question goes
+ * on for those who ask later. The waiter is valid until the callback. */
+struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq, const struct deadline *deadline,
                        void (*done)(const struct ask_answer *answer, void *arg), void *arg);
 /* The loop that asked, before done was called: it is not called. The question goes on: others may wait for it. */
 void ask_leave(struct ask_waiter *w);

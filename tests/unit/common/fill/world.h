@@ -35,7 +35,7 @@ struct script {
     int64_t cut_at;       /* the first fetch ends here with ERR_UPSTREAM; -1 */
     _Atomic int64_t gate; /* nothing beyond this offset is sent until it is raised */
     int refuse, status;   /* enum err: every fetch ends with it, and with this HTTP status */
-    atomic_int head_gate; /* 1: it does not answer */
+    atomic_int head_gate; /* 1: it does not answer; 2: only a HEAD */
     atomic_bool hide_size;
     bool gate_first; /* the gate is the first fetch's alone */
     int64_t part;    /* bytes handed over at a time; 0: all there is */
@@ -98,7 +98,8 @@ static inline void script_step(void *arg) {
         script_end(f, s->refuse);
         return;
     }
-    if (!f->head_sent && atomic_load(&s->head_gate)) {
+    int gate_now = atomic_load(&s->head_gate);
+    if (!f->head_sent && (gate_now == 1 || (gate_now == 2 && !f->is_head))) {
         timer_set(&f->timer, 1);
         return;
     }

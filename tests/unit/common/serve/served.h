@@ -21,6 +21,7 @@ static struct {
     struct http_server *servers[2]; /* for clients, for nodes */
     unsigned ports[2];
     sem_t drained;
+    int64_t answer_within_ms; /* as in struct policy; 0: 3 s */
 } served;
 
 static inline const struct name_rules *served_rules(void *arg) {
@@ -69,8 +70,11 @@ static inline void served_start(int64_t limit) {
     signal(SIGPIPE, SIG_IGN); /* as the daemon does */
     world_start(limit);
     world.leave = served_leave;
-    static const struct policy policy = {
-        .answer_within_ms = 3000, .rules = served_rules, .scope = served_scope, .fresh_for_ms = served_fresh_for_ms};
+    static struct policy policy;
+    policy = (struct policy){.answer_within_ms = served.answer_within_ms ? served.answer_within_ms : 3000,
+                             .rules = served_rules,
+                             .scope = served_scope,
+                             .fresh_for_ms = served_fresh_for_ms};
     served.content = content_new();
     content_set_store(served.content, world.store);
     struct registry_config rc = {.name = "test",
@@ -128,6 +132,7 @@ struct visit {
     size_t sip;       /* reads so much at a time, and rests; 0: all there is */
     /* The blob it asks for. */
     const struct digest *digest;
+    const char *tag; /* instead, the manifest of that tag */
     int64_t size;
     unsigned port;
     /* What it got. */
@@ -227,8 +232,8 @@ static inline void *visit_main(void *arg) {
     if (v->sip) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     a.sin_port = htons((uint16_t)v->port);
-    int n = snprintf(request, sizeof(request), "%s /v2/a/blobs/%s HTTP/1.1\r\nHost: x\r\n%s\r\n", v->method,
-                     digest_str(v->digest, digest), v->headers);
+    int n = snprintf(request, sizeof(request), "%s /v2/a/%s/%s HTTP/1.1\r\nHost: x\r\n%s\r\n", v->method,
+                     v->tag ? "manifests" : "blobs", v->tag ? v->tag : digest_str(v->digest, digest), v->headers);
     bool asked = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && send(fd, request, (size_t)n, MSG_NOSIGNAL) == n;
     atomic_fetch_add(&visits_asked, 1);
     if (asked && visit_hear_head(v, fd)) visit_hear_body(v, fd);
