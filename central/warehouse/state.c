@@ -80,7 +80,7 @@ static void name(const struct digest *d, void *arg) {
 
 static json_t *named_json(struct hosted_state *s) {
     struct named list = {.n = 0};
-    struct hosted_missing missing;
+    struct hosted_missing missing = {0};
     json_t *out = json_array();
     hosted_each_missing(s->record, s->store, name, &list, &missing);
     for (size_t i = 0; i < list.n; i++) {
