@@ -26,6 +26,6 @@ void thread_wants_short_turns(void) {
     if (syscall(SYS_sched_setattr, 0, &a, 0) < 0) errno = 0;
 }
 
-void thread_steps_back(void) {
+void thread_lower_priority(void) {
     if (setpriority(PRIO_PROCESS, (id_t)gettid(), BULK_NICE) < 0) errno = 0;
 }

@@ -9,6 +9,6 @@
  * letting it run at once when it wakes, though another thread's turn is not over. No larger share of the processor. */
 void thread_wants_short_turns(void);
 /* Its work is in bulk and nobody waits for it: whoever else wants the processor comes first. For good. */
-void thread_steps_back(void);
+void thread_lower_priority(void);
 
 #endif

@@ -263,19 +263,19 @@ static void on_tick(void *arg) {
     plan_tick(f, TICK_MS);
 }
 
-struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool apart) {
+struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool unshared) {
     struct fill *f = fill_new(sh, spec);
     f->life.step = STEP_WAITING;
     f->life.consumed_task.fn = on_consumed;
     timer_init(&f->life.retry, f->loop, on_retry, f);
     timer_init(&f->life.tick, f->loop, on_tick, f);
     timer_init(&f->life.linger, f->loop, on_linger, f);
-    fill_bytes_init(f, !apart);
+    fill_bytes_init(f, !unshared);
     check_init(f);
     f->life.next = sh->all;
     if (f->life.next) f->life.next->life.prev = f;
     sh->all = f;
-    if (!apart) {
+    if (!unshared) {
         f->life.in_table = true;
         map_set(sh->table, &f->spec.digest, sizeof(f->spec.digest), f);
     }

@@ -110,9 +110,9 @@ struct fill_shard *fill_shard_of(struct fill_engine *e, const struct digest *d);
 void fill_shard_check_stopped(struct fill_shard *sh);
 
 /* fill.c; fetch loop, but for what is marked. */
-/* A new fill for spec, in the table unless `apart`; it starts at once and has one reference, its own, dropped when
+/* A new fill for spec, in the table unless `unshared`; it starts at once and has one reference, its own, dropped when
  * over. */
-struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool apart);
+struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool unshared);
 /* A fill that is over before it began: f's file is the committed blob. */
 struct fill *fill_of_held(struct fill_shard *sh, const struct fill_spec *spec, struct open_file *file,
                           const struct blob_info *info);

@@ -289,7 +289,7 @@ struct prune {
 static void *prune_main(void *arg) {
     struct prune *p = arg;
     pthread_setname_np(pthread_self(), "prune");
-    thread_steps_back();
+    thread_lower_priority();
     wait_filled(&p->store->evictor);
     evict(p->store, p->store->bytes + p->store->part_bytes - p->target, 0, p->report);
     writer_flush(p->store->writer);
@@ -392,7 +392,7 @@ static bool is_reconciled(struct store *s) {
 static void *evictor_main(void *arg) {
     struct store *s = arg;
     pthread_setname_np(pthread_self(), "evictor");
-    thread_steps_back();
+    thread_lower_priority();
     fill_queues(s);
     tell_filled(&s->evictor);
     int64_t flushed = clock_mono_ms();

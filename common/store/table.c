@@ -516,12 +516,12 @@ static struct entry *entry_of(const struct table *t, uint32_t id) {
     return e;
 }
 
-void table_touch(struct table *t, uint32_t id, uint32_t now, bool apart) {
+void table_touch(struct table *t, uint32_t id, uint32_t now, bool if_rested) {
     struct entry *e = entry_of(t, id);
     uint8_t freq = atomic_load_explicit(&e->freq, memory_order_relaxed);
     uint32_t last = atomic_load_explicit(&e->used_at, memory_order_relaxed);
     bool counts = freq < TABLE_FREQ_MAX;
-    if (apart && now - last < TABLE_APART_S) return;
+    if (if_rested && now - last < TABLE_APART_S) return;
     /* A lost increment between two readers is no loss. Writing only what changes keeps a hot entry's line shared. */
     if (counts) atomic_store_explicit(&e->freq, (uint8_t)(freq + 1), memory_order_relaxed);
     if (last != now) atomic_store_explicit(&e->used_at, now, memory_order_relaxed);

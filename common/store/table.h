@@ -52,9 +52,9 @@ bool table_scope_has(const struct table *t, const struct digest *d, const struct
 void table_each_scope(const struct table *t, void (*fn)(uint32_t scope, void *arg), void *arg);
 
 /* --- use: hints for eviction, each atomic by itself --- */
-/* One use more. apart: only if the last that counted is TABLE_APART_S ago, else it belongs to that. */
+/* One use more. if_rested: only if the last that counted is TABLE_APART_S ago, else it belongs to that. */
 #define TABLE_APART_S 60
-void table_touch(struct table *t, uint32_t id, uint32_t now, bool apart);
+void table_touch(struct table *t, uint32_t id, uint32_t now, bool if_rested);
 unsigned table_freq(const struct table *t, uint32_t id);
 void table_set_freq(struct table *t, uint32_t id, unsigned freq);
 int64_t table_size(const struct table *t, uint32_t id);

@@ -111,7 +111,7 @@ static int64_t seconds_since(const struct central_state *s) {
     return age > 0 ? age : 0; /* the clock may have been set */
 }
 
-bool central_source_untold(struct central_source *c, char *why, size_t cap) {
+bool central_source_lacks_settings(struct central_source *c, char *why, size_t cap) {
     struct central_state s;
     if (settings_known(c->settings)) return false;
     central_source_state(c, &s);
@@ -126,7 +126,8 @@ static void unreachable(struct central_source *c, struct fetch_end *e) {
     struct central_state s;
     char why[sizeof(e->msg)];
     central_source_state(c, &s);
-    if (central_source_untold(c, why, sizeof(why))) /* the name may have been guessed wrong, and nothing can be held */
+    if (central_source_lacks_settings(c, why,
+                                      sizeof(why))) /* the name may have been guessed wrong, and nothing can be held */
         fetch_end_set(e, ERR_BUSY, "%s", why);
     else
         fetch_end_set(e, ERR_UNREACHABLE,

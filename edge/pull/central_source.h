@@ -49,6 +49,6 @@ void central_post(struct central_source *c, const char *path, const char *conten
 void central_source_places(const struct central_source *c, struct share_stats *out);
 void central_source_state(struct central_source *c, struct central_state *out);
 /* Central has told no settings yet, in this life or an earlier one, so what a name means is not known: why says so. */
-bool central_source_untold(struct central_source *c, char *why, size_t cap);
+bool central_source_lacks_settings(struct central_source *c, char *why, size_t cap);
 
 #endif

@@ -37,7 +37,7 @@ static const struct name_rules *rules(void *arg) {
 
 static enum names_state names(char *why, size_t cap, void *arg) {
     struct pull *e = arg;
-    if (central_source_untold(e->central, why, cap)) return NAMES_UNKNOWN;
+    if (central_source_lacks_settings(e->central, why, cap)) return NAMES_UNKNOWN;
     return confirm_is_settled(e->confirm) ? NAMES_SETTLED : NAMES_UNCONFIRMED;
 }
 
