@@ -74,9 +74,12 @@ static void trim_run(struct writer_job *job, sqlite3 *db) {
     atomic_store(&s->trim_tags_above, over > 0 ? max + over + max / TRIM_SHARE : max);
 }
 
+/* Tags that were set while it ran may be too many again. */
 static void trim_done(struct writer_job *job, int code) {
+    struct store *s = container_of(job, struct store, trim_tags);
     (void)code; /* rows that stay are read at the next start, and go then */
-    atomic_store(&container_of(job, struct store, trim_tags)->trims_tags, false);
+    atomic_store(&s->trims_tags, false);
+    tags_keep_bounded(s);
 }
 
 void tags_keep_bounded(struct store *s) {

@@ -91,7 +91,9 @@ static void tags_of_names_asked_once_go_oldest_first(void **state) {
         if (i % 100 == 99) assert_int_equal(store_sync(s), 0);
         if (i % 100 == 99) assert_true(count(s) <= MAX + 100);
     }
-    assert_int_equal(store_sync(s), 0);
+    /* What was set while the table was trimmed is looked at by one more turn, which is queued by the end of the first. */
+    for (int turn = 0; turn < 2; turn++)
+        assert_int_equal(store_sync(s), 0);
     for (int life = 0; life < 2; life++) {
         assert_true(count(s) <= MAX);
         assert_true(count(s) > MAX / 2);
