@@ -56,10 +56,9 @@ enum fill_step intake_flush(struct fill *f) {
 
 static void make_room(struct fill *f) {
     struct fill_shard *sh = fill_shard(f);
-    if (sh->gathered && sh->gathered != f) {
-        /* Its source still sends: whatever comes of this, it tells us. */
-        fill_go(sh->gathered, intake_flush(sh->gathered));
-    }
+    struct fill *other = sh->gathered; /* flushing it empties the place */
+    /* Its source still sends: whatever comes of this, it tells us. */
+    if (other && other != f) fill_go(other, intake_flush(other));
     if (!sh->gather && !(sh->gather = malloc(FILL_GATHER))) abort();
     sh->gathered = f;
 }
