@@ -363,7 +363,8 @@ def test_what_one_endpoint_does_badly_comes_from_the_other(pair, fault):
 
 
 def test_downloads_that_drip_do_not_keep_the_others_waiting(bench):
-    """As many as an upstream gives places to (three quarters of max_parallel, 16), and one more."""
+    """As many as an upstream gives places to (three quarters of max_parallel, 16), and one more. One caller gets all but the
+    last of them, so that the last waits until a slow one gives way, which is asked for again."""
     up = bench.faulty()
     chain = bench.chain(("docker.io", up.url))
     drips = [images.noise_blob(MiB, f"drip {i}") for i in range(12)]
@@ -373,7 +374,7 @@ def test_downloads_that_drip_do_not_keep_the_others_waiting(bench):
     for blob in drips:
         up.always(blob.digest, Fault(rate=20))
         raw.Download(chain.edge.port, "library/app", blob.digest, blob.data).start()
-    wait_until(lambda: len(up.requests("/blobs/", "GET")) == len(drips), "all drip")
+    wait_until(lambda: len(up.requests("/blobs/", "GET")) >= len(drips), "all drip")
     down = raw.Download(chain.edge.port, "library/app", good.digest, good.data).start().join(PATIENCE)
     assert down.good, down
     up.stop()  # or the nodes would wait for the others before they stop
