@@ -213,7 +213,7 @@ static int open_record(struct hosted *h, struct error *err) {
     snprintf(journal, sizeof(journal), "%s-journal", path);
     /* Its journal is never removed, so that one alone tells that there was a record. */
     bool was_there = !exists(path) && exists(journal);
-    if (file_is_odd(path)) return error_set(err, ERR_INVALID, "%s is not a file", path);
+    if (file_is_special(path)) return error_set(err, ERR_INVALID, "%s is not a file", path);
     int r = hosted_db_open(&h->db, path, &made, &why);
     if (r == 0) r = load(h, &why);
     if (r == ERR_CORRUPT || r == ERR_INTERNAL) r = begin_anew(h, path, &why, &why);

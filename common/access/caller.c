@@ -10,7 +10,7 @@ _Static_assert(sizeof(struct caller) == sizeof(enum caller_kind) + sizeof(struct
 
 void caller_set(struct caller *out, enum caller_kind kind, const struct ip *ip) {
     out->kind = kind;
-    out->who = ip_of_one(ip);
+    out->who = ip_client_prefix(ip);
 }
 
 void caller_of_peer(struct caller *out, enum caller_kind kind, const struct http_req *req) {

@@ -1,4 +1,5 @@
-/* Reading a configuration by its schema: tree, --set, then every value into its field. Thread: main. */
+/* Reads a configuration by its schema: parses the file, applies --set, then converts every value into its field.
+ * Thread: main. */
 #include "common/config/config.h"
 
 #include "common/core/alloc.h"
@@ -20,8 +21,8 @@ struct config_load {
     struct config_node *root;
     struct node_config *node;
     const struct config_source *source;
-    struct error first; /* of those told one by one */
-    bool unsound;       /* some value is not what it says; a key too many takes nothing from the others */
+    struct error first; /* the first of the errors that were reported one by one */
+    bool unsound;       /* a value is invalid; an unknown or repeated key does not set this */
 };
 
 static void tell(const struct error *err, void *arg) {
@@ -30,7 +31,7 @@ static void tell(const struct error *err, void *arg) {
     if (!load->first.code) load->first = *err;
 }
 
-/* A key that is not known, or is there twice: what else is said holds. */
+/* Reports an unknown or repeated key. The other values are still used. */
 static int key_wrong(struct config_load *load, struct error *err) {
     if (!load->source->each) return err->code;
     tell(err, load);
@@ -105,7 +106,7 @@ static int number_parse(const struct config_key *key, const char *text, int64_t 
     return r;
 }
 
-/* For config_check_files: the file, and where it is named. */
+/* Notes a file and the key that names it, for config_check_files. */
 static void file_note(struct node_config *node, const char *path, const struct config_node *n) {
     struct error at = {0};
     node->files = xrealloc(node->files, node->n_files + 1, sizeof *node->files);
@@ -115,7 +116,7 @@ static void file_note(struct node_config *node, const char *path, const struct c
     f->path = xstrdup(n->text);
 }
 
-/* base NULL: only checked. */
+/* Converts a scalar and stores it in base's field. base NULL: only checks it. */
 static int scalar_bind(const struct config_key *key, const char *text, void *base, struct error *err) {
     union {
         int64_t number;
@@ -216,7 +217,7 @@ static int value_bind(struct config_load *load, const struct config_key *key, co
     return 0;
 }
 
-/* A key that was not given: its default, if it has one. */
+/* Stores the default of a key that was not given, if it has one. */
 static int default_bind(struct config_load *load, const struct config_key *key, const char *path, void *base,
                         struct error *err) {
     if (key->type == CONFIG_GROUP) return value_bind(load, key, NULL, path, base, err);
@@ -248,7 +249,7 @@ static int key_bind(struct config_load *load, const struct config_key *key, cons
     }
     if (key->no_effect) {
         if (config_node_is_null(n)) return 0;
-        if (base) no_effect_note(load->node, path); /* without base it lies in one that was noted */
+        if (base) no_effect_note(load->node, path); /* without base an outer key was noted already */
         return value_bind(load, key, n, path, NULL, err);
     }
     if (!config_node_is_null(n)) return value_bind(load, key, n, path, base, err);
@@ -270,7 +271,7 @@ static int map_bind(struct config_load *load, const struct config_schema *schema
     return 0;
 }
 
-/* --- the whole --- */
+/* --- loading --- */
 
 /* Reads the file into load->root, if there is one, and keeps its name. */
 static int file_load(const struct config_source *src, struct config_load *load, struct error *err) {
@@ -305,13 +306,13 @@ int config_load(const struct config_schema *schema, const struct config_source *
     struct config_load load = {.node = target, .source = src};
     target->n_sets = src->n_sets;
     int r = file_load(src, &load, err);
-    if (r < 0 && src->each) src->each(err, src->arg); /* the rest would be about another configuration */
+    if (r < 0 && src->each) src->each(err, src->arg); /* more errors would be about a configuration that nobody wrote */
     for (size_t i = 0; i < src->n_sets && r == 0; i++) {
         r = config_set(schema, &load.root, src->sets[i], err);
         if (r < 0) r = config_load_wrong(&load, err);
     }
     if (r == 0) r = map_bind(&load, schema, config_node_is_null(load.root) ? NULL : load.root, "", target, err);
-    /* What holds between keys is asked only of keys that hold by themselves. */
+    /* Rules about several keys are checked only if each value is valid. */
     if (r == 0 && check && !load.unsound) {
         r = check(&load, target, err);
         if (r < 0) r = config_load_wrong(&load, err);
@@ -325,7 +326,7 @@ int config_load(const struct config_schema *schema, const struct config_source *
     return r;
 }
 
-/* The value at "a.b[2].c", as far as it is there; NULL if nothing of it is. */
+/* The value at a path such as "a.b[2].c", or of the deepest part of the path that exists; NULL if none does. */
 static const struct config_node *tree_find(const struct config_node *root, const char *path) {
     const struct config_node *n = root;
     while (n && *path) {
@@ -403,7 +404,8 @@ void config_free(const struct config_schema *schema, struct node_config *target)
 static int file_check(const struct node_config_file *f, struct error *err) {
     _cleanup_(closep) int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return error_errno(err, "%s: cannot read %s", f->where, f->path);
-    return file_is_odd(f->path) ? error_set(err, ERR_INVALID, "%s: %s is not a regular file", f->where, f->path) : 0;
+    return file_is_special(f->path) ? error_set(err, ERR_INVALID, "%s: %s is not a regular file", f->where, f->path)
+                                    : 0;
 }
 
 size_t config_check_files(const struct node_config *target, void (*each)(const struct error *err, void *arg),

@@ -1,5 +1,6 @@
-/* Configuration from one table: each node has an array of struct config_key from which reading, --set, --check, the
- * example file and docs/configuration.md all come. Thread: main, before others start; what is loaded is immutable. */
+/* Configuration from one table. Each node has an array of struct config_key; parsing, --set, --check, the example file
+ * and docs/configuration.md are made from it. Thread: main, before others start; a loaded configuration is
+ * immutable. */
 #ifndef ENTREPOT_CONFIG_CONFIG_H
 #define ENTREPOT_CONFIG_CONFIG_H
 
@@ -35,74 +36,75 @@ struct config_key {
     size_t at;                         /* offset of the field */
     size_t count_at;                   /* STRINGS, ITEMS: offset of the size_t count */
     const char *fallback;              /* the default as YAML; NULL: absent */
-    const char *shown;                 /* words for the default where it is found out at run time */
+    const char *shown;                 /* text for the default if it is determined at run time */
     const char *example;               /* YAML, for keys without a default */
     const char *doc;                   /* one or more full sentences */
     int64_t min, max;                  /* INT, and SIZE, DURATION, RATE if max is not 0 */
     const char *const *words;          /* WORD: NULL-ended */
     const struct config_schema *inner; /* GROUP, ITEMS */
     size_t item_size;                  /* ITEMS: size of the struct */
-    const char *item_name;             /* ITEMS: the key by which --set may reach an item: "name" */
+    const char *item_name;             /* ITEMS: the key that names an item in --set: "name" */
     bool required;                     /* within ITEMS: must be given */
-    bool no_effect; /* read and checked, but nothing uses it yet; it has no field (at and count_at are not used) */
-    /* STRING, and each of STRINGS: 0, or fills err (without place). NULL: anything. */
+    bool no_effect; /* accepted and checked, but not used yet; it has no field (at and count_at are not used) */
+    /* Checks a STRING and each of STRINGS: 0, or an error in err without place. NULL: any value is valid. */
     int (*check)(const char *value, struct error *err);
 };
 
-/* What to load from. Strings are borrowed for the call. */
+/* What to load. Strings are borrowed for the call. */
 struct config_source {
     const char *file; /* --config, or NULL: the default file, which may be absent */
     const char *default_file;
     const char *const *sets; /* --set arguments, later ones win */
     size_t n_sets;
-    /* NULL: reading ends at the first error. Else told of every error as it is found, and err of the call is the first.
-     */
+    /* NULL: reading ends at the first error. Else it is called for every error, and the err of config_load is the
+     * first. */
     void (*each)(const struct error *err, void *arg);
     void *arg;
 };
 
 struct config_load;
-/* Reads a source into *target (the start of the node's own struct, zeroed by the caller), fills config_file and
- * no_effect in it, and calls check (may be NULL) for what concerns several keys. On failure target's fields are already
- * freed. Errors say "FILE:LINE:COLUMN: KEY: …" or "--set ARGUMENT: …". */
+/* Loads a source into *target, which is the start of the node's own struct and zeroed by the caller. Fills config_file
+ * and no_effect in it, and calls check (may be NULL) for rules about several keys. On failure target's fields are
+ * already freed. Errors say "FILE:LINE:COLUMN: KEY: …" or "--set ARGUMENT: …". */
 int config_load(const struct config_schema *schema, const struct config_source *src, struct node_config *target,
                 int (*check)(struct config_load *load, struct node_config *target, struct error *err),
                 struct error *err) must_check;
-/* Within check: *err is told and emptied, and 0 returned, if every error is wanted; else its code. */
+/* For use in check. If all errors are wanted, reports *err, clears it and returns 0; else returns its code. */
 int config_load_wrong(struct config_load *load, struct error *err) must_check;
-/* Within check: an error about the key at path ("upstreams[2].name"), with its place if it was given. Returns
- * ERR_INVALID. */
+/* For use in check: fills err with an error about the key at path ("upstreams[2].name"), with its place if it was
+ * given. Returns ERR_INVALID. */
 int config_load_error(const struct config_load *load, const char *path, struct error *err, const char *fmt, ...)
     printf_like(4, 5);
 /* Frees every field of the schema, and what config_load put into node. */
 void config_free(const struct config_schema *schema, struct node_config *target);
 
-/* Opens every CONFIG_FILE of a loaded configuration and tells each that cannot be. Their number. */
+/* Opens every CONFIG_FILE of a loaded configuration and reports those that cannot be read to each. Returns their
+ * number. */
 size_t config_check_files(const struct node_config *target, void (*each)(const struct error *err, void *arg),
                           void *arg);
-/* Says in the log, once for each, which keys were set in vain. */
+/* Logs a warning for each key that was set but has no effect. */
 void config_warn_no_effect(const struct node_config *node);
 
-/* The documentation of a schema. program: "entrepot-central"; file: its default file. */
+/* Writes the reference of a schema as Markdown. program: "entrepot-central"; file: its default file. */
 int config_docs_markdown(const struct config_schema *schema, const char *program, const char *file,
                          struct buf *out) must_check;
-/* What stands above both nodes' tables in docs/configuration.md. */
+/* Writes the introduction of docs/configuration.md. */
 int config_docs_intro(struct buf *out) must_check;
-/* An example file: every key with its comment and default, switched off by one '#'. Taking the first '#' off every line
- * gives a file in which every key is set. */
+/* Writes an example file: every key with its comment and default, commented out by one '#'. Without the first '#' of
+ * every line it is a file in which every key is set. */
 int config_docs_example(const struct config_schema *schema, const char *program, const char *file,
                         struct buf *out) must_check;
 
-/* Checks for config_key.check. */
+/* Functions for config_key.check. ERR_INVALID, with err filled. */
 int config_check_listen(const char *value, struct error *err);    /* HOST:PORT, [V6]:PORT, :PORT */
 int config_check_network(const char *value, struct error *err);   /* ADDRESS/BITS */
 int config_check_host(const char *value, struct error *err);      /* a host or address without port */
 int config_check_host_port(const char *value, struct error *err); /* HOST or HOST:PORT */
 int config_check_url(const char *value,
                      struct error *err); /* http(s)://HOST[:PORT][/PATH] without credentials, query, fragment */
-/* "127.0.0.1:5001", "[::1]:5001", "localhost:5001": true if it listens on loopback only. */
+/* True if it listens on loopback only: "127.0.0.1:5001", "[::1]:5001", "localhost:5001". */
 bool config_listen_is_loopback(const char *listen);
-/* Both cannot be listened on at once. Port 0 is any that is free. */
+/* True if both cannot be listened on at once. Port 0 is any free port. */
 bool config_listen_clash(const char *a, const char *b);
 
 /* The default data folder of a node ("central", "edge"): $STATE_DIRECTORY (given by systemd), for root

@@ -1,4 +1,4 @@
-/* What a well-formed address, host, URL or data folder is, for schema tables. Pure but for the data folder. Thread:
+/* Checks of addresses, hosts, URLs and the data folder, for schema tables. Pure but for the data folder. Thread:
  * main. */
 #include "common/config/config.h"
 #include "common/core/host_port.h"
@@ -62,7 +62,7 @@ int config_check_host_port(const char *value, struct error *err) {
 
 int config_check_url(const char *value, struct error *err) {
     const char *rest = !strncmp(value, "https://", 8) ? value + 8 : !strncmp(value, "http://", 7) ? value + 7 : NULL;
-    if (strchr(value, '@')) { /* not shown: it may hold a password */
+    if (strchr(value, '@')) { /* not shown: it may contain a password */
         error_set(err, ERR_INVALID, "credentials do not belong in a URL");
         error_hint(err, "use username and password_file");
         return ERR_INVALID;
@@ -98,7 +98,8 @@ bool config_listen_is_loopback(const char *listen) {
     return inet_pton(AF_INET6, hp.host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-/* Every address contains each; 0.0.0.0 and [::] each of their family. */
+/* True if listening on host includes other: "" includes every address; 0.0.0.0 and [::] include those of their
+ * family. */
 static bool covers(const char *host, const char *other) {
     bool six = strchr(other, ':') != NULL;
     return !*host || strcmp(host, other) == 0 || (!six && strcmp(host, "0.0.0.0") == 0) ||

@@ -26,7 +26,7 @@ static const char *type_words(const struct config_key *k, char out[160]) {
     return out;
 }
 
-/* A scalar as it must be written in YAML: bare if nothing in it could mean something else. */
+/* Writes a scalar as YAML: without quotes if it cannot be misread. */
 static int scalar_write(struct buf *out, const char *s) {
     bool bare = *s && (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/", *s) != NULL);
     for (const char *p = s; *p && bare; p++)
@@ -41,7 +41,7 @@ static int scalar_write(struct buf *out, const char *s) {
     return r < 0 ? r : buf_add(out, "\"", 1);
 }
 
-/* A tree in flow style, on one line. */
+/* Writes a tree in YAML's flow style, on one line. */
 static int flow_write(struct buf *out, const struct config_node *n) {
     if (n->kind == CONFIG_NODE_SCALAR) return scalar_write(out, n->text);
     int r = buf_add_str(out, n->kind == CONFIG_NODE_LIST ? "[" : "{ ");
@@ -53,7 +53,7 @@ static int flow_write(struct buf *out, const struct config_node *n) {
     return r < 0 ? r : buf_add_str(out, n->kind == CONFIG_NODE_LIST ? "]" : " }");
 }
 
-/* The schema's own YAML, written out afresh so that all of it looks alike. */
+/* Writes the schema's YAML again, so that all of it is formatted alike. */
 static int yaml_write(struct buf *out, const struct config_key *k, const char *yaml) {
     if (k->type != CONFIG_STRINGS && k->type != CONFIG_ITEMS) return scalar_write(out, yaml);
     struct config_place builtin = {0};
@@ -66,7 +66,7 @@ static int yaml_write(struct buf *out, const struct config_key *k, const char *y
 
 #define EXAMPLE_WIDTH 100
 
-/* Prose behind "##", wrapped. */
+/* Writes wrapped prose, each line after "##". */
 static int prose_write(struct buf *out, int indent, const char *text) {
     int r = 0;
     while (*text && r == 0) {
@@ -99,7 +99,7 @@ static int key_prose(struct buf *out, int indent, const struct config_key *k) {
 
 static int example_keys(struct buf *out, const struct config_schema *schema, int indent, bool off);
 
-/* A list of mappings: its entries one below the other, then what else an entry may hold. */
+/* Writes a list of mappings: its entries one below the other, then the other keys an entry may have. */
 static int example_items(struct buf *out, const struct config_key *k, int indent) {
     struct config_place builtin = {0};
     _cleanup_(config_tree_freep) struct config_node *list = NULL;
@@ -130,12 +130,12 @@ static int example_key(struct buf *out, const struct config_key *k, int indent, 
     if (r < 0) return r;
     if (k->type == CONFIG_ITEMS) return example_items(out, k, indent);
     if (k->type == CONFIG_GROUP) {
-        /* Left switched on: empty it means nothing, and one '#' less has to go to set a key in it. */
+        /* Not commented out: an empty group means nothing, and setting a key in it takes one '#' less. */
         off = off || k->no_effect;
         r = buf_printf(out, "%s%*s%s:\n", off ? "#" : "", indent, "", k->name);
         return r < 0 ? r : example_keys(out, k->inner, indent + 2, off);
     }
-    /* A default of nothing shows nothing: then the example is more help. */
+    /* An empty default tells nothing, so the example is shown instead. */
     bool empty = !k->fallback || !strcmp(k->fallback, "[]");
     r = buf_printf(out, "#%*s%s: ", indent, "", k->name);
     if (r == 0) r = yaml_write(out, k, empty ? k->example : k->fallback);

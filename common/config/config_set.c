@@ -1,4 +1,4 @@
-/* --set key.path=value: one step of the path at a time, schema and tree side by side. Thread: main. */
+/* Applies --set key.path=value: walks schema and tree together, one step of the path at a time. Thread: main. */
 #include "common/config/config_set.h"
 
 #include <assert.h>
@@ -19,7 +19,7 @@ const struct config_key *config_key_find(const struct config_schema *schema, con
     for (size_t i = 0; i < n; i++)
         names[i] = schema->keys[i].name;
     int near = nearest_word(name, names, n);
-    for (size_t i = 0, len = strlen(name); near < 0 && len > 2 && i < n; i++) { /* password: password_file */
+    for (size_t i = 0, len = strlen(name); near < 0 && len > 2 && i < n; i++) { /* "password" means password_file */
         if (!strncmp(names[i], name, len) && names[i][len] == '_') near = (int)i;
     }
     const char *dot = *where ? "." : "";
@@ -54,7 +54,7 @@ static int value_parse(const struct config_key *key, const char *text, const str
     return 0;
 }
 
-/* Takes the next step off *path: "name", ".name", "[name]". 0, or ERR_INVALID. */
+/* Reads the next step of *path and moves past it: "name", ".name", "[name]". 0, or ERR_INVALID. */
 static int step_read(const char **path, const char *end, char step[STEP_MAX], const struct config_place *place,
                      struct error *err) {
     const char *p = *path, *stop;
@@ -78,7 +78,7 @@ static int step_read(const char **path, const char *end, char step[STEP_MAX], co
     return 0;
 }
 
-/* The index of the item that step means, by number or by name; -1 if none. */
+/* The index of the item that a step means, by number or by name; -1 if there is none. */
 static ssize_t item_index(const struct config_key *list_key, const struct config_node *list, const char *step) {
     for (size_t i = 0; list_key->item_name && i < list->n; i++) {
         const struct config_node *name = config_map_get(list->items[i], list_key->item_name);
@@ -106,7 +106,7 @@ static int item_error(const struct config_key *key, const struct config_node *li
     return ERR_INVALID;
 }
 
-/* What *slot must be to step into it: made as a mapping, or from the key's default. */
+/* Makes *slot something that can be stepped into: an empty mapping, or the key's default. */
 static int slot_open(const struct config_key *key, enum config_node_kind kind, struct config_node **slot,
                      const struct config_place *place, struct error *err) {
     if (config_node_is_null(*slot)) {
@@ -125,7 +125,7 @@ static int slot_open(const struct config_key *key, enum config_node_kind kind, s
     return ERR_INVALID;
 }
 
-/* The place in the tree of a mapping's key; made (as null) if it is not there yet. */
+/* The slot of a mapping's key in the tree; adds it as null if it is absent. */
 static struct config_node **slot_of(struct config_node *map, const char *name, const struct config_place *place) {
     for (size_t i = 0; i < map->n; i++) {
         if (!strcmp(map->keys[i].name, name)) return &map->items[i];
@@ -135,7 +135,7 @@ static struct config_node **slot_of(struct config_node *map, const char *name, c
     return &map->items[map->n - 1];
 }
 
-/* Walks [path, end) and gives the slot it leads to, with its key (NULL for an item of a list of mappings). */
+/* Walks [path, end) and returns the slot it leads to, with its key (NULL for an item of a list of mappings). */
 static int path_walk(const struct config_schema *schema, struct config_node **slot, const char *path, const char *end,
                      const struct config_place *place, struct config_node ***found, const struct config_key **found_key,
                      struct error *err) {
@@ -172,7 +172,7 @@ static int path_walk(const struct config_schema *schema, struct config_node **sl
 
 int config_set(const struct config_schema *schema, struct config_node **root, const char *argument, struct error *err) {
     struct config_place place = {.origin = argument, .is_set = true, .line = 1, .column = 1};
-    /* A '=' inside brackets belongs to a name. */
+    /* A '=' inside brackets is part of a name. */
     const char *eq = argument;
     for (bool inside = false; *eq && (inside || *eq != '='); eq++)
         inside = *eq == '[' || (inside && *eq != ']');

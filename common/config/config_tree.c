@@ -1,4 +1,4 @@
-/* YAML text to a tree with places, from libyaml's events. Thread: main. */
+/* Parses YAML text into a tree whose values know their place, from libyaml's events. Thread: main. */
 #include "common/config/config_tree.h"
 
 #include "common/core/alloc.h"
@@ -48,7 +48,7 @@ struct config_node *config_map_get(const struct config_node *map, const char *ke
 
 void config_node_add(struct config_node *parent, const char *key, const struct config_place *key_place,
                      struct config_node *value) {
-    if ((parent->n & (parent->n - 1)) == 0) { /* full at every power of two */
+    if ((parent->n & (parent->n - 1)) == 0) { /* the array is full at every power of two */
         size_t cap = parent->n ? parent->n * 2 : 1;
         parent->items = xrealloc(parent->items, cap, sizeof *parent->items);
         if (key) {
@@ -85,12 +85,12 @@ struct reader {
     yaml_parser_t yaml;
     const struct config_place *base;
     struct error *err;
-    void (*each)(const struct error *err, void *arg); /* a key given twice is told here; NULL: it is an end */
+    void (*each)(const struct error *err, void *arg); /* called for a repeated key; NULL: a repeated key ends parsing */
     void *arg;
     unsigned nodes;
     unsigned depth;
     struct config_node *open[CONFIG_DEPTH_MAX]; /* lists and maps not yet closed */
-    char *key[CONFIG_DEPTH_MAX];                /* map: key that waits for its value */
+    char *key[CONFIG_DEPTH_MAX];                /* map: the key whose value comes next */
     struct config_place key_place[CONFIG_DEPTH_MAX];
     struct config_node *root;
 };
@@ -128,7 +128,7 @@ static size_t utf8_len(const unsigned char *s, size_t left) {
     return len;
 }
 
-/* libyaml would take UTF-16 too and calls a NUL an end; both are said plainly here. */
+/* libyaml would accept UTF-16 and end at a NUL; both are refused here with a clear message. */
 int config_text_check(const char *text, size_t len, const struct config_place *base, struct error *err) {
     struct config_place at = {.origin = base->origin, .is_set = base->is_set, .line = 1, .column = 1};
     if (len > CONFIG_TEXT_MAX) return config_error(err, &at, "longer than %zu bytes", CONFIG_TEXT_MAX);
@@ -148,7 +148,7 @@ int config_text_check(const char *text, size_t len, const struct config_place *b
     return 0;
 }
 
-/* A finished value takes its place in the map or list that is open. */
+/* Adds a finished value to the open map or list. */
 static int reader_attach(struct reader *rd, struct config_node *n) {
     if (rd->depth == 0) {
         rd->root = n;
@@ -166,7 +166,7 @@ static int reader_attach(struct reader *rd, struct config_node *n) {
         rd->key[top] = NULL;
         return 0;
     }
-    /* It is a key. */
+    /* In a map without a pending key this value is the next key. */
     struct config_place at = n->place;
     int r = 0;
     if (n->kind != CONFIG_NODE_SCALAR) {

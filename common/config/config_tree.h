@@ -1,8 +1,8 @@
-/* A YAML text as a small tree in which every value knows where it was written. Reading is strict and bounded, because a
- * configuration may come from anywhere: one document, no anchors or aliases (so no alias can multiply), no tags, no
- * duplicate keys, valid UTF-8 without control characters, at most CONFIG_TEXT_MAX bytes, CONFIG_NODES_MAX values and
- * CONFIG_DEPTH_MAX levels. Built from libyaml's events rather than its document, which would be whole in memory before
- * any of this could be refused. Thread: main. */
+/* A YAML text as a small tree in which every value knows its place in the file. Parsing is strict and bounded: one
+ * document, no anchors or aliases (so no alias can multiply), no tags, no duplicate keys, valid UTF-8 without control
+ * characters, at most CONFIG_TEXT_MAX bytes, CONFIG_NODES_MAX values and CONFIG_DEPTH_MAX levels. It is built from
+ * libyaml's events, because libyaml's document would be complete in memory before any of this could be refused. Thread:
+ * main. */
 #ifndef ENTREPOT_CONFIG_CONFIG_TREE_H
 #define ENTREPOT_CONFIG_CONFIG_TREE_H
 
@@ -26,7 +26,7 @@ struct config_node {
     enum config_node_kind kind;
     struct config_place place;
     char *text;                 /* scalar */
-    bool quoted;                /* scalar: was quoted or a block, so "null" and "" are themselves */
+    bool quoted;                /* scalar: was quoted or a block, so that "null" and "" are strings */
     size_t n;                   /* list and map */
     struct config_node **items; /* values; owned */
     struct config_entry_key {
@@ -35,18 +35,18 @@ struct config_node {
     } * keys; /* map: n of them */
 };
 
-/* Refuses what is too long, is not UTF-8 or holds control characters other than line breaks and tabs. */
+/* Refuses a text that is too long, is not UTF-8 or contains control characters other than line breaks and tabs.
+ * ERR_INVALID, ERR_TOO_BIG. */
 int config_text_check(const char *text, size_t len, const struct config_place *base, struct error *err) must_check;
-/* An empty text gives *out = NULL. base: origin and is_set of every value made. */
+/* Parses a text. *out is NULL for an empty text; the caller frees it. base gives origin and is_set of every value. */
 int config_tree_parse(const char *text, size_t len, const struct config_place *base, struct config_node **out,
                       struct error *err) must_check;
-/* The same, but with each not NULL a key that is given twice is told to it, the first one stands, and reading goes on.
- */
+/* The same. If each is not NULL, a repeated key is reported to it, the first value stands, and parsing goes on. */
 int config_tree_parse_all(const char *text, size_t len, const struct config_place *base, struct config_node **out,
                           void (*each)(const struct error *err, void *arg), void *arg, struct error *err) must_check;
 void config_tree_free(struct config_node *n);
 void config_tree_freep(struct config_node **n);
-/* A plain null, ~ or nothing at all: the same as if the key were not there. */
+/* True for a plain null, ~ or nothing at all, which mean that the key was not given. */
 bool config_node_is_null(const struct config_node *n);
 /* The value of a key, or NULL. */
 struct config_node *config_map_get(const struct config_node *map, const char *key);

@@ -41,7 +41,7 @@ int nearest_word(const char *word, const char *const *words, size_t n) {
             best_distance = d;
         }
     }
-    /* Up to a third of the word may be wrong; two slips are forgiven in short ones, one in the shortest. */
+    /* Up to a third of the word may be wrong; two errors are allowed in a short word, one in the shortest. */
     size_t len = strnlen(word, WORD_MAX);
     return best >= 0 && best_distance <= (len > 6 ? len / 3 : len > 3 ? 2 : 1) && best_distance < len ? best : -1;
 }

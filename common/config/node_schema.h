@@ -79,8 +79,8 @@ extern const struct config_schema node_store_keys, node_memory_keys, node_log_ke
 #define NODE_KEY_GROUP(key, schema, words) \
     { .name = (key), .type = CONFIG_GROUP, .inner = &(schema), .doc = (words) }
 
-/* What concerns several of these keys: both or neither of cert_file and key_file; the default data folder. node:
- * "central". */
+/* Checks rules about several of these keys (cert_file and key_file: both or neither) and sets the default data folder.
+ * name: "central" or "edge". */
 int node_config_check(struct config_load *load, struct node_config *node, const char *name,
                       struct error *err) must_check;
 

@@ -1,4 +1,4 @@
-/* Quantities as people write them: a decimal number, then a unit from a table. Thread: any. */
+/* Parses quantities: a decimal number, then a unit from a table. Thread: any. */
 #include "common/config/units.h"
 
 #include <errno.h>
@@ -10,11 +10,11 @@ struct unit {
     int64_t factor;
 };
 
-/* Digits after the point are counted up to this many; more would be below any unit's smallest part. */
+/* Digits after the decimal point that count; more would be below the smallest part of any unit. */
 #define FRACTION_DIGITS 6
 #define FRACTION_SCALE 1000000LL
 
-/* Reads "12" or "1.5" and moves *s past it: whole and the fraction in millionths. */
+/* Reads "12" or "1.5" and moves *s past it. Gives the whole part, and the fraction in millionths. */
 static bool number_read(const char **s, int64_t *whole, int64_t *millionths) {
     const char *p = *s;
     if (*p < '0' || *p > '9') return false;
@@ -38,8 +38,7 @@ static bool number_read(const char **s, int64_t *whole, int64_t *millionths) {
     return true;
 }
 
-/* Finds the unit that *s begins with and moves past it. It must be followed by the end, or by a digit if more may
- * follow. */
+/* Finds the unit at *s and moves past it. The end must follow, or a digit if more numbers may follow. */
 static const struct unit *unit_read(const char **s, const struct unit *units, bool more) {
     size_t len = 0;
     while ((*s)[len] && !((*s)[len] >= '0' && (*s)[len] <= '9'))
@@ -63,7 +62,7 @@ static bool quantity_add(int64_t *total, int64_t whole, int64_t millionths, int6
     return !__builtin_add_overflow(part, rest, &part) && !__builtin_add_overflow(*total, part, total);
 }
 
-/* One number and unit, with a blank allowed between; several in a row if `more`. */
+/* Reads a number and its unit, with a blank allowed between; several in a row if `more`. */
 static bool quantity_parse(const char *s, const struct unit *units, bool more, int64_t *out) {
     int64_t total = 0;
     do {

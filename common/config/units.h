@@ -1,4 +1,5 @@
-/* Quantities as people write them in the configuration: sizes, times, rates, truth. Pure functions. Thread: any. */
+/* Parses quantities of the configuration: sizes, durations, rates, booleans, numbers. All fail with ERR_INVALID. Pure.
+ * Thread: any. */
 #ifndef ENTREPOT_CONFIG_UNITS_H
 #define ENTREPOT_CONFIG_UNITS_H
 

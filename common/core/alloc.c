@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Allocation that ends the process when memory is out. Thread: any. */
 #include "common/core/alloc.h"
 
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 
 void out_of_memory(void) {
     static const char said[] = "entrepot: out of memory\n";
-    ssize_t n = write(STDERR_FILENO, said, sizeof(said) - 1); /* the log would allocate */
+    ssize_t n = write(STDERR_FILENO, said, sizeof(said) - 1); /* not by the log, which may allocate */
     (void)n;
     abort();
 }

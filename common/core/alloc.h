@@ -1,16 +1,16 @@
-/* Memory that is there. A node without memory cannot keep any promise, and the service manager starts a new one: so
- * these end the process rather than return NULL, and their callers have no error path for it. What strangers decide the
- * size of is bounded before it gets here. Thread: any. */
+/* Allocation that does not fail. Without memory a node can do nothing useful, and the service manager starts a new one.
+ * So these functions end the process instead of returning NULL, and their callers need no error path. Sizes that come
+ * from outside must be bounded before they get here. Thread: any. */
 #ifndef ENTREPOT_CORE_ALLOC_H
 #define ENTREPOT_CORE_ALLOC_H
 
 #include "common/core/base.h"
 
-/* Says so on standard error, and aborts. For what other libraries could not allocate. */
+/* Writes a line to standard error and aborts. For failed allocations inside libraries. */
 _Noreturn void out_of_memory(void);
 
-/* As malloc, calloc, reallocarray, strdup, strndup and asprintf; the caller frees. Of a size of 0 they return memory
- * that may be freed but not used. */
+/* As malloc, calloc, reallocarray, strdup, strndup and asprintf. The caller frees. For size 0 they return memory that
+ * may be freed but not used. */
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *xrealloc(void *old, size_t n, size_t size) __attribute__((returns_nonnull, warn_unused_result));

@@ -1,4 +1,4 @@
-/* One counter a budget, taken from by compare and exchange. Thread: any (atomic). */
+/* One atomic counter for each budget, changed by compare and exchange. Thread: any (atomic). */
 #include "common/core/budget.h"
 
 #include <assert.h>

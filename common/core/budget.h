@@ -1,6 +1,6 @@
-/* Named bounds on what the whole process keeps. Whoever keeps something takes its size from the budget first, and gives
- * it back when it is gone; what is not given is not kept, and whoever asked for it waits or is refused.
- * Thread: any (atomic); budget_limit before others use it. */
+/* Named limits on the memory that the whole process keeps. Code that wants to keep something takes its size from the
+ * budget first, and gives it back when the memory is freed. If the budget does not allow it, nothing is kept: the
+ * request waits or is refused. Thread: any (atomic); call budget_limit before other threads use the budget. */
 #ifndef ENTREPOT_CORE_BUDGET_H
 #define ENTREPOT_CORE_BUDGET_H
 
@@ -12,24 +12,25 @@ enum budget {
     BUDGET_COUNT
 };
 
-/* How it stands, in bytes. */
+/* The state of a budget, in bytes. */
 struct budget_state {
     const char *name;
     int64_t limit, used;
     int64_t peak;    /* the most that was ever used */
-    int64_t refused; /* times that something did not fit */
+    int64_t refused; /* how often something did not fit; a count */
 };
 
-/* Replaces the default. */
+/* Replaces the default limit, in bytes. */
 void budget_limit(enum budget b, int64_t limit);
-/* Takes n, all or nothing. False, and counted as refused: they do not fit. */
+/* Takes n bytes, all or nothing. False: they do not fit, and a refusal is counted. */
 bool budget_take(enum budget b, int64_t n) must_check;
-/* The same of a caller that tries again, and counts itself once. */
+/* The same without counting a refusal, for a caller that tries again. It calls budget_refused once when it gives up. */
 bool budget_try(enum budget b, int64_t n) must_check;
 void budget_refused(enum budget b);
-/* Takes n of what has to be kept all the same; the next one does not fit then. */
+/* Takes n bytes even over the limit, for what must be kept in any case. Until enough is given back, nothing else
+ * fits. */
 void budget_force(enum budget b, int64_t n);
-/* Gives back n of what was taken. */
+/* Gives back n bytes that were taken. */
 void budget_give(enum budget b, int64_t n);
 void budget_read(enum budget b, struct budget_state *out);
 

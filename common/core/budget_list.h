@@ -1,8 +1,8 @@
-/* Every budget, once: its name, its default and what belongs to it, from which the enum, the configuration's keys, the
- * metrics, `status` and the documentation come. Included several times, each time with the macros it needs. No header
- * guard on purpose. Thread: any (constant).
+/* The table of budgets: name, default size and description. The enum, the configuration keys, the metrics, `status` and
+ * the documentation are made from it. The file is included several times, each time with the macros that are needed, so
+ * it has no header guard. Thread: any (constant).
  *
- * BUDGET_MEMORY(id, name, mib, doc)     bytes of memory: the key memory.NAME */
+ * BUDGET_MEMORY(id, name, mib, doc)     bytes of memory; its configuration key is memory.NAME */
 #ifndef BUDGET_MEMORY
 #define BUDGET_MEMORY(id, name, mib, doc)
 #endif

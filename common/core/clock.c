@@ -1,4 +1,4 @@
-/* Clocks, with a door for tests to set them. Thread: any. */
+/* Clocks, which tests can set. Thread: any. */
 #include "common/core/clock.h"
 
 #include <stdio.h>

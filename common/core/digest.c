@@ -77,7 +77,7 @@ int digest_parse(struct digest *d, const char *s, size_t len) {
     return 0;
 }
 
-/* The digits, ending in NUL. */
+/* Writes the hex digits and a NUL. */
 static void put_hex(const struct digest *d, char *out) {
     static const char digits[] = "0123456789abcdef";
     size_t n = digest_len(d->alg);

@@ -30,18 +30,18 @@ bool digest_eq(const struct digest *a, const struct digest *b);
 /* From a bare algorithm byte and its raw bytes (wire, SQLite). ERR_INVALID on a wrong length. */
 int digest_from_bytes(struct digest *d, enum digest_alg alg, const void *bytes, size_t len) must_check;
 
-/* No blob is larger: a JSON number is exact up to here, and positions in a blob can be added up without overflow.
- * Whoever reads a size from elsewhere takes no larger one. */
+/* The largest size of a blob that is accepted from anyone. Up to here a JSON number is exact, and positions in a blob
+ * can be added without overflow. */
 #define BLOB_SIZE_MAX (1LL << 53)
 
-/* A piece is 4 MiB of a blob. Its proof is the hash's chaining value (FIPS 180-4, H(i)) at the end of the piece: with
- * the chaining value at its start it proves the piece alone, and the running hash of a blob passes through all of them,
- * so one pass over the bytes proves every piece and the whole. The last piece's proof is the digest itself, and is not
- * listed. */
+/* A piece is 4 MiB of a blob. Its proof is the hash's chaining value (FIPS 180-4, H(i)) at the end of the piece. With
+ * the chaining value at its start, a piece can be proved alone. The running hash of a blob passes through all these
+ * values, so one pass over the bytes proves every piece and the whole. The proof of the last piece is the digest
+ * itself, so it is not listed. */
 #define PIECE_SIZE (4LL * 1024 * 1024)
 #define PIECE_PROOF_MAX 64
 
-/* The bounds of the piece that the byte at pos is in. */
+/* Start and end (exclusive) of the piece that contains the byte at pos. */
 static inline int64_t piece_start(int64_t pos) {
     return pos / PIECE_SIZE * PIECE_SIZE;
 }
@@ -56,13 +56,15 @@ struct hasher {
 };
 void hasher_init(struct hasher *h, enum digest_alg alg);
 void hasher_update(struct hasher *h, const void *data, size_t len);
-/* The digest of all bytes so far; h is used up. */
+/* The digest of all bytes so far. h cannot be used afterwards. */
 void hasher_final(struct hasher *h, struct digest *out);
-/* The chaining value now; only at a multiple of the block size (PIECE_SIZE is one). Writes digest_len(alg) bytes. */
+/* The chaining value at this point, which must be a multiple of the block size (as PIECE_SIZE is). Writes
+ * digest_len(alg) bytes. */
 void hasher_proof(const struct hasher *h, uint8_t out[PIECE_PROOF_MAX]);
-/* Starts in the middle of a blob: after `len` bytes (a multiple of PIECE_SIZE) whose chaining value is `proof`. */
+/* Continues a hash in the middle of a blob, after `len` bytes (a multiple of PIECE_SIZE) whose chaining value is
+ * `proof`. */
 void hasher_resume(struct hasher *h, enum digest_alg alg, uint64_t len, const uint8_t *proof);
-/* One-shot. */
+/* The digest of len bytes in one call. */
 void digest_of(struct digest *out, enum digest_alg alg, const void *data, size_t len);
 
 #endif

@@ -9,13 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-bool file_is_odd(const char *path) {
+bool file_is_special(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
 int file_read_all(const char *path, size_t limit, char **data, size_t *len, struct error *err) {
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a FIFO must not block */
     if (fd < 0) return error_errno(err, "opening %s", path);
     struct stat st;
     if (fstat(fd, &st) < 0) return error_errno(err, "reading %s", path);

@@ -4,13 +4,14 @@
 
 #include "common/core/error.h"
 
-/* There is something, and no regular file: a library told to open it may wait for ever. */
-bool file_is_odd(const char *path);
-/* Reads at most `limit` bytes into memory the caller frees (NUL-terminated). Longer files: ERR_TOO_BIG. */
+/* True if path exists and is not a regular file. A library that is told to open one (a FIFO, say) may wait for ever. */
+bool file_is_special(const char *path);
+/* Reads a whole file of at most `limit` bytes into memory, followed by a NUL. The caller frees *data. Longer files:
+ * ERR_TOO_BIG. Never waits for a FIFO's writer. */
 int file_read_all(const char *path, size_t limit, char **data, size_t *len, struct error *err) must_check;
-/* Writes a temporary file beside path, syncs it, renames it over path. */
+/* Replaces the file at path: writes a temporary file beside it, syncs that and renames it over path. */
 int file_write_atomic(const char *path, mode_t mode, const void *data, size_t len, struct error *err) must_check;
-/* mkdir -p; existing folders are fine. */
+/* As mkdir -p: existing folders are fine. */
 int dir_make_all(const char *path, mode_t mode, struct error *err) must_check;
 
 #endif

@@ -1,4 +1,4 @@
-/* Keeping passwords out of what leaves. Thread: any. */
+/* Removes user names and passwords from URLs in a text. Thread: any. */
 #include "common/core/hide.h"
 
 #include <stdbool.h>
@@ -8,7 +8,8 @@ static bool ends_url(char c) {
     return (unsigned char)c <= ' ' || strchr("\"'<>`", c);
 }
 
-/* "host", "host:80" and "[::1]:80" are whole; "joe:pa5" is what is left of a user part. */
+/* True if the URL was cut inside its user part: "joe:pa5" is one, while "host", "host:80" and "[::1]:80" are
+ * complete. */
 static bool is_cut_user(const char *p, const char *end) {
     const char *authority = p + strcspn(p, "/?#");
     if (authority < end) end = authority;
@@ -16,7 +17,7 @@ static bool is_cut_user(const char *p, const char *end) {
     if (!colon) return false;
     size_t port = strspn(colon + 1, "0123456789");
     const char *after = colon + 1 + port;
-    return after < end && !strchr(",;:)]}", *after); /* the text's own words may follow: "https://host:80, …" */
+    return after < end && !strchr(",;:)]}", *after); /* more text may follow: "https://host:80, …" */
 }
 
 void hide_users(char *text) {

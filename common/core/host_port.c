@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Parses HOST:PORT. Thread: any. */
 #include "common/core/host_port.h"
 
 #include <string.h>

@@ -11,8 +11,8 @@ struct host_port {
     int port;                          /* 0 to 65535; -1: none given */
     bool bracketed;                    /* it was written [HOST], as an IPv6 address is */
 };
-/* HOST, HOST:PORT, [HOST], [HOST]:PORT or :PORT. Whether the host is a name or an address is not looked at. False if it
- * is none of them; *out is then not to be used. */
+/* Parses HOST, HOST:PORT, [HOST], [HOST]:PORT or :PORT. It does not check whether the host is a valid name or address.
+ * False: s has none of these forms, and *out must not be used. */
 bool host_port_parse(struct host_port *out, const char *s);
 
 #endif

@@ -1,9 +1,10 @@
-/* Members of a JSON object, with a fallback; documents of strangers, within bounds. Thread: any. */
+/* Reads members of a JSON object, and whole documents within the JSON budget. Thread: any. */
 #include "common/core/json.h"
 
 #include "common/core/budget.h"
 
-/* jansson 2.14: an object or list with its first table, rounded up; a value, its name and their places. */
+/* What jansson 2.14 allocates, rounded up: for an object or list with its first table; for a value with its name and
+ * slot. */
 #define CONTAINER_BYTES 256
 #define VALUE_BYTES 128
 

@@ -1,4 +1,5 @@
-/* Reading members of a JSON object that may lack them or hold another type. Thread: any. */
+/* Members of a JSON object that may be missing or of another type, and JSON documents from outside, parsed within a
+ * memory budget. Thread: any. */
 #ifndef ENTREPOT_CORE_JSON_H
 #define ENTREPOT_CORE_JSON_H
 
@@ -12,19 +13,18 @@ int64_t json_int(const json_t *o, const char *key, int64_t fallback);
 /* The string at key, which lives as long as o; fallback if there is none. o may be NULL. */
 const char *json_text(const json_t *o, const char *key, const char *fallback);
 
-/* About what a document's tree will take in memory, from a look at its text alone: an empty object is 2 bytes of JSON
- * and some 250 of memory. */
+/* Estimates from the text how much memory the parsed document takes, in bytes: an empty object is 2 bytes of text and
+ * some 250 bytes of memory. */
 int64_t json_cost(const char *text, size_t len);
 
-/* A stranger's document, within the budget JSON. */
+/* A parsed document that came from outside. Its memory is counted in the JSON budget. */
 struct json_doc {
     json_t *root;
     int64_t cost;
 };
 #define JSON_COST_MAX (96 * MiB)
-/* flags: as of json_loadb. ERR_INVALID: it is no JSON; ERR_TOO_BIG: it alone would take more than JSON_COST_MAX;
- * ERR_BUSY: the budget is used up. Not 0: d is empty, and
- * may be closed. */
+/* Parses text; flags are those of json_loadb. ERR_INVALID: not JSON. ERR_TOO_BIG: it alone would take more than
+ * JSON_COST_MAX. ERR_BUSY: the budget is used up. On failure d is empty and may still be closed. */
 int json_open(struct json_doc *d, const char *text, size_t len, size_t flags) must_check;
 void json_close(struct json_doc *d);
 

@@ -17,7 +17,7 @@ static enum log_format log_format = LOG_FORMAT_KV;
 static enum log_level log_level = LOG_LEVEL_INFO;
 static const char *log_program = "entrepot";
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
-/* What journald takes off the line's start, and files it under (sd-daemon(3)). */
+/* Priorities that journald removes from the start of a line and stores (sd-daemon(3)). */
 static const char *const journal_marks[] = {"<3>", "<4>", "<6>", "<7>"};
 static bool to_journal;
 
@@ -27,7 +27,7 @@ struct line {
     char text[LINE_MAX_BYTES];
 };
 
-/* systemd tells device and inode of the stream it reads, so that one that was redirected is told from it. */
+/* systemd gives device and inode of the stream that the journal reads, so that a redirected stream is recognised. */
 static bool is_journal(int fd) {
     const char *stream = getenv("JOURNAL_STREAM");
     unsigned long long dev, ino;
@@ -90,7 +90,7 @@ static bool is_plain(const char *s) {
     return true;
 }
 
-/* Without the users of URLs in it. */
+/* Writes s without the user parts of URLs in it. */
 static void put_text(struct line *l, const char *s) {
     char clean[LINE_MAX_BYTES];
     if (strstr(s, "://")) {

@@ -1,5 +1,4 @@
-/* Structured logs: one line an event, key=value or JSON. Thread: any (one write(2) a line; never blocks on a lock held
- * across I/O). */
+/* Structured logs: one line for each event, as key=value or JSON. Thread: any (one write(2) a line, no lock). */
 #ifndef ENTREPOT_CORE_LOG_H
 #define ENTREPOT_CORE_LOG_H
 

@@ -23,8 +23,8 @@ struct loop {
     pthread_t thread;
     bool started;
     atomic_bool stopping;
-    _Atomic(struct loop_task *) inbox;  /* newest first */
-    struct loop_task *last, **last_end; /* for the end of this pass */
+    _Atomic(struct loop_task *) inbox;  /* a stack: newest first */
+    struct loop_task *last, **last_end; /* tasks for the end of this pass */
     _Atomic int64_t pass_began_us;      /* 0: waiting for events */
     _Atomic int64_t longest_pass_us;
 };
@@ -64,7 +64,7 @@ void loop_post_last(struct loop *l, struct loop_task *task) {
     l->last_end = &task->next;
 }
 
-/* What is asked for meanwhile has its turn at the end of the next pass, which then does not wait. */
+/* Tasks that are posted meanwhile run at the end of the next pass, which then does not wait for events. */
 static void run_last(struct loop *l) {
     struct loop_task *task = l->last;
     l->last = NULL;
@@ -78,7 +78,7 @@ static void run_last(struct loop *l) {
     if (l->last) event_active(l->wake, EV_READ, 1);
 }
 
-/* All callbacks of a pass have run. */
+/* Ends a pass after all its callbacks have run. */
 static void pass_over(struct loop *l) {
     run_last(l);
     int64_t began = atomic_load_explicit(&l->pass_began_us, memory_order_relaxed);
@@ -103,7 +103,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
 static void wake(struct loop *l) {
     uint64_t one = 1;
     while (write(l->wake_fd, &one, sizeof(one)) < 0) {
-        if (errno == EAGAIN) return; /* the counter is full: it is awake */
+        if (errno == EAGAIN) return; /* the counter is full, so the loop has been woken */
         if (errno != EINTR) abort();
     }
 }
@@ -116,8 +116,8 @@ struct loop *loop_new(const char *name) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_threads);
     struct loop *l = xcalloc(1, sizeof(*l));
-    /* No lock inside the base: everything crosses threads by the mailbox. No precise timers: they would cost a
-     * timerfd_settime a pass, and nothing here needs more than milliseconds. */
+    /* The base has no lock, because other threads use the mailbox only. It has no precise timers: they would cost one
+     * timerfd_settime a pass, and milliseconds are precise enough here. */
     struct event_config *cfg = event_config_new();
     if (!cfg) out_of_memory();
     event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
@@ -156,19 +156,19 @@ void loop_run(struct loop *l) {
     struct loop *outer = current;
     current = l;
     while (!atomic_load_explicit(&l->stopping, memory_order_acquire)) {
-        /* One pass at a time, so that its length is seen. The wake event keeps the base from ever being empty. */
+        /* One pass at a time, so that its duration can be measured. The wake event keeps the base from being empty. */
         if (event_base_loop(l->base, EVLOOP_ONCE) < 0) abort();
         pass_over(l);
     }
-    run_inbox(l);                                                     /* a stop may come before the first pass */
-    atomic_store_explicit(&l->stopping, false, memory_order_release); /* may be run again */
+    run_inbox(l); /* loop_stop may be called before the first pass */
+    atomic_store_explicit(&l->stopping, false, memory_order_release); /* loop_run may be called again */
     current = outer;
 }
 
 static void *thread_main(void *arg) {
     struct loop *l = arg;
     pthread_setname_np(pthread_self(), l->name);
-    thread_wants_short_turns();
+    thread_request_short_slices();
     loop_run(l);
     return NULL;
 }

@@ -1,6 +1,6 @@
-/* An event loop with its thread and its mailbox: the only way threads meet. A message is a struct loop_task inside the
- * object it is about, so posting never allocates and never fails, and the mailbox is bounded by the number of objects.
- */
+/* An event loop with its thread and its mailbox, which is the only way threads reach each other. A message is a struct
+ * loop_task inside the object it is about. So posting never allocates and never fails, and the mailbox is bounded by
+ * the number of objects. Thread: as each function says. */
 #ifndef ENTREPOT_CORE_LOOP_H
 #define ENTREPOT_CORE_LOOP_H
 
@@ -31,16 +31,17 @@ void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 void loop_join(struct loop *l);
 
-/* Once l's thread has been joined: runs what was posted since, on the caller's thread. True if there was anything. */
+/* After l's thread has been joined: runs the tasks that were posted since, on the calling thread. True if there were
+ * any. */
 bool loop_run_pending(struct loop *l);
 
 /* Any thread: runs task->fn on l's thread, in posting order. */
 void loop_post(struct loop *l, struct loop_task *task);
-/* As loop_post, but does nothing (and returns false) if the task is already waiting. fn sees every change made before
- * the call that found it waiting. */
+/* As loop_post, but does nothing and returns false if the task is already waiting. Its function then sees every change
+ * made before this call. */
 bool loop_post_once(struct loop *l, struct loop_task *task);
-/* Loop thread only: runs task->fn at the end of this pass, after all its callbacks; once, however often it is asked
- * for. */
+/* Loop thread only: runs task->fn once at the end of this pass, after all its callbacks, however often it was
+ * posted. */
 void loop_post_last(struct loop *l, struct loop_task *task);
 /* Any thread: runs fn(arg) on l's thread; allocates. */
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
@@ -49,14 +50,14 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
 struct event_base *loop_base(struct loop *l);
 /* The loop whose thread this is, or NULL. */
 struct loop *loop_current(void);
-/* Loop thread only. Every callback of an event that is not a timer's or the mailbox's calls it first. Returns the
- * monotonic time (us) at which this pass, all callbacks of one wait for events, began. */
+/* Loop thread only. Event callbacks call it first; those of timers and of the mailbox need not. Returns the monotonic
+ * time in microseconds at which this pass began. A pass is all callbacks that follow one wait for events. */
 int64_t loop_enter(struct loop *l);
-/* The watchdog: the longest pass in microseconds, one still running included, since the last call with reset. So long
- * would another event have waited. Any thread. */
+/* Any thread. For the watchdog: the longest pass in microseconds since the last call with reset, including one that is
+ * still running. Another event may have waited that long. */
 int64_t loop_longest_stall_us(struct loop *l, bool reset);
 
-/* A one-shot or repeating timer. Owned by its user; loop thread only. */
+/* A timer that fires once each time it is set. Owned by its user. Loop thread only. */
 struct timer {
     struct loop *loop;
     struct event *ev;

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Parses and compares addresses and networks. Thread: any. */
 #include "common/core/network.h"
 
 #include <arpa/inet.h>
@@ -26,13 +26,13 @@ const char *ip_text(const struct ip *ip, char out[IP_TEXT_MAX]) {
     return out;
 }
 
-struct ip ip_of_one(const struct ip *ip) {
+struct ip ip_client_prefix(const struct ip *ip) {
     struct ip one = *ip;
     if (!ip_is_v4(ip)) memset(one.bytes + 8, 0, 8);
     return one;
 }
 
-/* Of a length, "0" to "128". */
+/* Parses a prefix length, "0" to "128". */
 static bool bits_parse(const char *text, unsigned max, unsigned *bits) {
     unsigned n = 0;
     size_t len = strlen(text);

@@ -51,13 +51,14 @@ int open_file_fd(const struct open_file *f) {
     return f->fd;
 }
 
-/* All of len bytes, or a negative errno; -EAGAIN: now is set and a disk would have to be waited for. */
-static int read_all(int fd, char *to, size_t len, bool now) {
+/* Reads exactly len bytes. Negative errno on failure; -EAGAIN: nowait is set and the bytes are not in the page
+ * cache. */
+static int read_all(int fd, char *to, size_t len, bool nowait) {
     for (size_t have = 0; have < len;) {
         struct iovec iov = {to + have, len - have};
-        ssize_t n = preadv2(fd, &iov, 1, (off_t)have, now ? RWF_NOWAIT : 0);
-        if (n < 0 && errno == EOPNOTSUPP && now) {
-            now = false;
+        ssize_t n = preadv2(fd, &iov, 1, (off_t)have, nowait ? RWF_NOWAIT : 0);
+        if (n < 0 && errno == EOPNOTSUPP && nowait) {
+            nowait = false;
             continue;
         }
         if (n < 0 && errno == EINTR) continue;
@@ -67,11 +68,11 @@ static int read_all(int fd, char *to, size_t len, bool now) {
     return 0;
 }
 
-int open_file_keep(struct open_file *f, size_t len, bool now) {
+int open_file_keep(struct open_file *f, size_t len, bool nowait) {
     if (len == 0 || len > OPEN_FILE_CONTENT_MAX) return -EFBIG;
     size_t before = atomic_fetch_add_explicit(&contents, len, memory_order_relaxed);
     char *content = before + len <= OPEN_FILE_CONTENTS_MAX ? malloc(len) : NULL;
-    int r = content ? read_all(f->fd, content, len, now) : -ENOMEM;
+    int r = content ? read_all(f->fd, content, len, nowait) : -ENOMEM;
     if (r < 0) {
         free(content);
         atomic_fetch_sub_explicit(&contents, len, memory_order_relaxed);

@@ -1,5 +1,5 @@
-/* A counted open file: whoever sends from it holds a reference, so it may be unlinked or closed by others meanwhile.
- * Thread: any (atomic). */
+/* An open file with a reference count. Whoever sends from it holds a reference, so others may unlink or close it
+ * meanwhile. Thread: any (atomic). */
 #ifndef ENTREPOT_CORE_OPEN_FILE_H
 #define ENTREPOT_CORE_OPEN_FILE_H
 
@@ -7,7 +7,7 @@
 
 struct open_file;
 
-/* Contents of small files are kept in memory: so large each at most, and so many bytes in the whole process. */
+/* Small files are also kept in memory: at most so many bytes of each, and so many in the whole process. */
 #define OPEN_FILE_CONTENT_MAX ((size_t)16 * 1024)
 #define OPEN_FILE_CONTENTS_MAX ((size_t)16 * 1024 * 1024)
 
@@ -17,19 +17,19 @@ struct open_file *open_file_ref(struct open_file *f);
 void open_file_unref(struct open_file *f);
 void open_file_unrefp(struct open_file **f);
 int open_file_fd(const struct open_file *f);
-/* At most once for a file: reads its first len bytes, all there are, into memory that goes with it. Negative: nothing
- * has changed; it is too large (-EFBIG), there are too many (-ENOMEM), it could not be read, or with now set a disk
- * would have to be waited for (-EAGAIN). */
-int open_file_keep(struct open_file *f, size_t len, bool now);
-/* What is kept, or NULL. Borrowed from f. */
+/* Call at most once for a file. Reads its first len bytes, which must be all of it, into memory that is freed with the
+ * file. On failure (a negative errno) nothing has changed: -EFBIG: too large; -ENOMEM: the process keeps too much
+ * already; -EAGAIN: nowait is set and the bytes are not in the page cache; else reading failed. */
+int open_file_keep(struct open_file *f, size_t len, bool nowait);
+/* The content kept in memory, or NULL. Borrowed from f. */
 const char *open_file_content(const struct open_file *f, size_t *len);
-/* A disk that fails, as far as an error of a read tells (EIO and its like): what was written does not come back. */
+/* True if the negative errno of a read means that the disk fails (EIO and similar), so that the data is lost. */
 bool disk_is_bad(int code);
-/* Reading it failed so (a negative errno): the first failure is kept. */
+/* Notes that reading failed with this negative errno. Only the first failure is kept. */
 void open_file_fail(struct open_file *f, int code);
-/* 0: none has. */
+/* The failure that was noted, or 0. */
 int open_file_failure(const struct open_file *f);
-/* References alive now; only a hint unless the caller keeps others from taking one. */
+/* The number of references. Only a hint unless the caller prevents others from taking one. */
 unsigned open_file_refs(const struct open_file *f);
 
 #endif

@@ -1,3 +1,4 @@
+/* Piece proofs from a running hash. Thread: owned by its user. */
 #include "common/core/proofs.h"
 
 #include "common/core/alloc.h"
@@ -18,7 +19,7 @@ static void add(struct piece_proofs *p, const struct hasher *h) {
 void piece_proofs_update(struct piece_proofs *p, struct hasher *h, const void *data, size_t len) {
     const uint8_t *at = data;
     while (len > 0) {
-        /* Only now is it known that the piece was not the last one. */
+        /* Only when more bytes follow is it certain that the piece was not the last. */
         if (h->len > 0 && h->len % PIECE_SIZE == 0) add(p, h);
         size_t left = (size_t)(PIECE_SIZE - (int64_t)(h->len % PIECE_SIZE)), n = len < left ? len : left;
         hasher_update(h, at, n);

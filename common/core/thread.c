@@ -18,11 +18,11 @@ struct attributes {
     uint64_t runtime, deadline, period;
 };
 
-void thread_wants_short_turns(void) {
+void thread_request_short_slices(void) {
     struct attributes a = {.size = sizeof(a)};
     if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) < 0 || a.policy != SCHED_OTHER) return;
     a.flags = 0;
-    a.runtime = SHORT_TURN_NS; /* of an ordinary thread: the length of its turns */
+    a.runtime = SHORT_TURN_NS; /* for SCHED_OTHER: the length of its time slice */
     if (syscall(SYS_sched_setattr, 0, &a, 0) < 0) errno = 0;
 }
 

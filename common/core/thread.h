@@ -1,14 +1,15 @@
-/* What the kernel is told about a thread. Each concerns the calling thread. Where the kernel does not know it or
- * refuses, nothing changes. */
+/* Scheduling hints for the calling thread. If the kernel does not support one or refuses it, nothing changes. Thread:
+ * any, each for itself. */
 #ifndef ENTREPOT_CORE_THREAD_H
 #define ENTREPOT_CORE_THREAD_H
 
 #include "common/core/base.h"
 
-/* It works in short bursts and others wait for each: it asks for short turns, which Linux 6.12 and later answer by
- * letting it run at once when it wakes, though another thread's turn is not over. No larger share of the processor. */
-void thread_wants_short_turns(void);
-/* Its work is in bulk and nobody waits for it: whoever else wants the processor comes first. For good. */
+/* For a thread that works in short bursts while others wait for it. Asks for short time slices; Linux 6.12 and later
+ * then run the thread as soon as it wakes, even if another thread's slice has not ended. Its share of the processor
+ * stays the same. */
+void thread_request_short_slices(void);
+/* For a thread that does bulk work for which nobody waits: other threads get the processor first. Cannot be undone. */
 void thread_lower_priority(void);
 
 #endif

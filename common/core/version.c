@@ -1,4 +1,4 @@
-/* The version in a file of its own: a new commit compiles this alone again. */
+/* The version has a file of its own, so that a new commit recompiles only this. */
 #include "common/core/version.h"
 
 #include "version_made.h"

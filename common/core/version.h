@@ -1,4 +1,5 @@
-/* Which version this program is, and of which commit. Made by deploy/version at each build. Thread: any. */
+/* The version of this program and the commit it was built from. deploy/version writes them at each build. Thread:
+ * any. */
 #ifndef ENTREPOT_CORE_VERSION_H
 #define ENTREPOT_CORE_VERSION_H
 

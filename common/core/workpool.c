@@ -1,4 +1,4 @@
-/* A fixed number of threads over one queue. Thread: any for submit. */
+/* A fixed number of threads that share one queue. Thread: any. */
 #include "common/core/workpool.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* SQLite connections and the values both databases keep alike. Thread: that of the connection. */
+/* SQLite connections, and values that all databases store alike. Thread: that of the connection. */
 #include "common/db/db.h"
 
 #include <errno.h>

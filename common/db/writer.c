@@ -1,5 +1,5 @@
-/* The thread that owns a SQLite write connection: takes whatever jobs are queued, runs them in one transaction, tells
- * each how it went. Thread: its own; submit and flush from any other. */
+/* The thread that owns an SQLite write connection. It takes all queued jobs, runs them in one transaction and tells
+ * each the result. Thread: its own; submit and flush from any other. */
 #include "common/db/writer.h"
 
 #include "common/core/alloc.h"
@@ -13,7 +13,7 @@
 
 #include "common/core/log.h"
 
-#define WAITING_MAX 65536 /* jobs that wait for room on the disk; what comes beyond them fails */
+#define WAITING_MAX 65536 /* jobs that may wait for disk space; further ones fail */
 #define FULL_PAUSE_S 1
 
 struct writer {
@@ -21,18 +21,18 @@ struct writer {
     pthread_t thread;
     char name[16];
     unsigned batch;
-    int synced_changes;   /* the writer thread's: how many were safe from a power cut at the last sync */
-    int told;             /* the writer thread's: how the last batch ended; a failure that goes on is said once */
-    unsigned n_waiting;   /* the writer thread's: jobs that have found the disk full */
+    int synced_changes;   /* writer thread only: changes that were synced by the last sync */
+    int told;             /* writer thread only: how the last batch ended, so that a failure is logged once */
+    unsigned n_waiting;   /* writer thread only: jobs that failed because the disk is full */
     pthread_mutex_t lock; /* guards what follows; held for a few instructions */
     pthread_cond_t some;
     struct writer_job *first, **last;
     bool stopping;
-    bool full; /* all that is queued has found the disk full: after a pause */
+    bool full; /* all queued jobs wait for disk space: try again after a pause */
     char path[];
 };
 
-/* Under the lock. */
+/* Called with the lock held. */
 static void pause_while_full(struct writer *w) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -61,8 +61,7 @@ static int begin(struct writer *w) {
     return sqlite3_exec(w->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error_code(w->db);
 }
 
-/* A full disk or an I/O error makes SQLite roll the whole transaction back by itself: then all of the batch has failed.
- */
+/* On a full disk or an I/O error SQLite rolls back the whole transaction by itself: then the whole batch has failed. */
 static int commit(struct writer *w) {
     if (!sqlite3_get_autocommit(w->db)) {
         if (sqlite3_exec(w->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK) return 0;
@@ -72,8 +71,8 @@ static int commit(struct writer *w) {
     return code ? code : -EIO;
 }
 
-/* What was written since the last sync is safe from a power cut after this: the write-ahead log's own sync, which
- * synchronous=NORMAL leaves out, is all that is missing. */
+/* Makes what was written since the last sync safe from a power cut: syncs the write-ahead log, which synchronous=NORMAL
+ * does not do at each commit. */
 static int sync_log(struct writer *w) {
     int changes = sqlite3_total_changes(w->db);
     if (changes == w->synced_changes) return 0;
@@ -91,8 +90,8 @@ static void append(struct writer *w, struct writer_job *job) {
     w->last = &job->next;
 }
 
-/* The disk is full: those that persist go to the end of the queue, where nobody waits behind them. Each writes what is
- * true when it is run, so their order is free. */
+/* Puts a job that persists at the end of the queue when the disk is full, so that no other job waits behind it. Each
+ * job writes what is true when it runs, so their order does not matter. */
 static bool goes_again(struct writer *w, struct writer_job *job) {
     pthread_mutex_lock(&w->lock);
     bool again = job->persists && !w->stopping && (job->waits || w->n_waiting < WAITING_MAX);
@@ -109,7 +108,7 @@ static bool goes_again(struct writer *w, struct writer_job *job) {
 static void finish(struct writer *w, struct writer_job *job, int code) {
     if (code == ERR_NO_SPACE && goes_again(w, job)) return;
     if (job->waits) w->n_waiting--;
-    /* What waits for room may have been submitted before it. */
+    /* A job that waits for disk space may have been submitted before this one. */
     if (code == 0 && job->synced && w->n_waiting > 0) code = ERR_NO_SPACE;
     if (job->after_commit) job->after_commit(job, code);
 }
@@ -155,14 +154,14 @@ static bool has_schema(sqlite3 *db) {
 static int prepare_db(struct writer *w, const char *schema_sql, struct error *err) {
     int r = db_open(&w->db, w->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (r < 0) return r;
-    /* NORMAL in WAL mode: a killed process loses nothing; a power cut loses what came after the last writer_sync, at
-     * most, and never the file. */
+    /* In WAL mode with NORMAL a killed process loses nothing. A power cut loses at most what was written after the last
+     * writer_sync, and never damages the file. */
     const char *pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
                           "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF;";
     db_keep_log(w->db);
     if (sqlite3_exec(w->db, pragmas, NULL, NULL, NULL) == SQLITE_OK) {
         if (sqlite3_exec(w->db, schema_sql, NULL, NULL, NULL) == SQLITE_OK) return 0;
-        /* On a full disk what was made before will do. */
+        /* On a full disk an existing schema is good enough. */
         if (db_error_code(w->db) == ERR_NO_SPACE && has_schema(w->db)) return 0;
     }
     r = db_error(w->db, err, "preparing the index");

@@ -1,5 +1,6 @@
 /* A thread that owns one SQLite write connection and runs queued jobs in batched transactions. The store's index and
- * central's catalogue each have one. Thread: any for writer_submit; jobs run on the writer. */
+ * central's catalogue each have one. Thread: any, but not the writer's own unless a function says so; jobs run on the
+ * writer. */
 #ifndef ENTREPOT_DB_WRITER_H
 #define ENTREPOT_DB_WRITER_H
 
@@ -7,32 +8,32 @@
 
 struct writer;
 
-/* Embedded in the object it concerns. run is called inside a transaction; after_commit (may be NULL) once that
- * transaction is in the file (code 0) or has failed (negative), on the writer thread; it frees the job if it was
- * allocated. What is in the file outlives the process; to outlive a power cut it needs writer_sync. */
+/* Embedded in the object it concerns. run is called inside a transaction. after_commit (may be NULL) is called on the
+ * writer thread, with code 0 once the transaction is in the file, or with a negative enum err if it has failed. It
+ * frees the job if the job was allocated. What is in the file outlives the process; to outlive a power cut it needs
+ * writer_sync. */
 struct writer_job {
     void (*run)(struct writer_job *job, sqlite3 *db);
     void (*after_commit)(struct writer_job *job, int code);
-    bool persists; /* a full disk does not end it: it is run again until there is room, or the writer closes. run
-                      writes what is true by then */
-    bool synced;   /* after_commit is called when it is safe from a power cut, with all that was submitted before */
-    bool waits;    /* the writer's */
+    bool persists; /* run again on a full disk until there is space; run must write what is true by then */
+    bool synced;   /* after_commit is called once this job and all jobs submitted before are safe from a power cut */
+    bool waits;    /* private to the writer */
     struct writer_job *next;
 };
 
-/* Opens (WAL, synchronous=NORMAL, busy_timeout), runs schema, starts the thread under that name. Batches whatever is
- * queued, at most `batch` jobs a transaction. */
+/* Opens the file (WAL, synchronous=NORMAL, busy_timeout), runs the schema and starts a thread of the name `thread`.
+ * Runs at most `batch` jobs in a transaction. */
 int writer_open(struct writer **out, const char *path, const char *thread, const char *schema_sql, unsigned batch,
                 struct error *err) must_check;
+/* Any thread, also the writer's. Never blocks on the disk. job must live until its after_commit. */
 void writer_submit(struct writer *w, struct writer_job *job);
-/* Waits until everything submitted before has been run. Not on the writer thread. */
+/* Blocks until everything submitted before has been run. */
 void writer_flush(struct writer *w);
-/* The same, and it is safe from a power cut: costs a disk's sync if anything was written since the last one. 0, or what
- * the disk said. */
+/* The same, and syncs it to the disk if anything was written since the last sync. 0 or a negative enum err. */
 int writer_sync(struct writer *w);
-/* Another, read-only connection to the same file; the caller closes it. */
+/* Opens a read-only connection to the same file. The caller closes it. */
 int writer_reader(struct writer *w, sqlite3 **out, struct error *err) must_check;
-/* Runs what is queued, then closes; statements that jobs left prepared are finalised here. */
+/* Runs the queued jobs, finalises statements that jobs have prepared, and closes. */
 void writer_close(struct writer *w);
 
 #endif

@@ -671,7 +671,7 @@ struct http_call *http_call_start(struct http_client *client, const struct http_
         fail(c, ERR_INVALID, "would have been sent a header of several lines");
     } else if (!http_url_parse(spec->url, &u)) {
         fail(c, ERR_INVALID, "is not an http or https URL without credentials");
-    } else if (spec->ca_file && strcmp(u.scheme, "https") == 0 && file_is_odd(spec->ca_file)) {
+    } else if (spec->ca_file && strcmp(u.scheme, "https") == 0 && file_is_special(spec->ca_file)) {
         snprintf(why, sizeof(why), "cannot be trusted: %s is not a regular file", spec->ca_file);
         fail(c, ERR_UNREACHABLE, why);
     } else if (!http_reach_allows(c->reach, http_host_class(u.host))) {

@@ -1,5 +1,6 @@
-/* Every metric, once: its name, type, labels and help, from which the enums, the page at /metrics and the documentation
- * come. Included several times, each time with the macros it needs. No header guard on purpose. Thread: any (constant).
+/* The table of metrics: name, type, labels and help. The enums, the page at /metrics and the documentation are made
+ * from it. The file is included several times, each time with the macros that are needed, so it has no header guard.
+ * Thread: any (constant).
  *
  * METRIC(id, type, name, help)                 one number without labels
  * METRIC_FAMILY(id, type, name, a, b, help)    one number for each value of label a (and b, unless it is NULL)
@@ -18,7 +19,7 @@
 METRIC(HITS, COUNTER, "entrepot_hits_total", "Requests for content answered from the store alone.")
 METRIC(MISSES, COUNTER, "entrepot_misses_total", "Requests for content that had to be asked for at a source.")
 METRIC(STALE_TAGS, COUNTER, "entrepot_stale_tags_served_total",
-       "Tags served after their time because their source could not be asked or has deleted them.")
+       "Tags served although they were stale, because their source could not be asked or has deleted them.")
 METRIC(NEGATIVE_ANSWERS, COUNTER, "entrepot_negative_answers_total",
        "Requests answered with a remembered \"not found\".")
 METRIC_FAMILY(CLIENT_BYTES, COUNTER, "entrepot_client_bytes_total", "source", NULL,
@@ -65,13 +66,13 @@ METRIC(EVICTED_BYTES, COUNTER, "entrepot_evicted_bytes_total", "Bytes of blobs e
 
 /* Memory. */
 METRIC_FAMILY(BUDGET_USED, GAUGE, "entrepot_memory_used_bytes", "budget", NULL,
-              "Bytes taken of what the configuration's group memory allows, by key.")
+              "Bytes taken from each budget of the configuration's group memory, by its key.")
 METRIC_FAMILY(BUDGET_PEAK, GAUGE, "entrepot_memory_peak_bytes", "budget", NULL, "The most that was ever taken of it.")
 METRIC_FAMILY(BUDGET_LIMIT, GAUGE, "entrepot_memory_limit_bytes", "budget", NULL, "How much may be taken of it.")
 METRIC_FAMILY(BUDGET_REFUSED, COUNTER, "entrepot_memory_refused_total", "budget", NULL,
-              "Times that something did not fit into it: it was not kept, waited, or was refused.")
+              "Times that something did not fit into a budget: it was not kept, waited, or was refused.")
 
-/* What is shared among callers; door: an upstream's name, "central", "lists", ... */
+/* Places that callers share; label door: an upstream's name, "central", "lists", ... */
 METRIC_FAMILY(PLACES, GAUGE, "entrepot_places", "door", NULL, "Requests that may be under way at a door at a time.")
 METRIC_FAMILY(PLACES_TAKEN, GAUGE, "entrepot_places_taken", "door", NULL, "Requests under way at a door.")
 METRIC_FAMILY(PLACES_WAITING, GAUGE, "entrepot_places_waiting", "door", NULL,
@@ -85,23 +86,24 @@ METRIC_FAMILY(PLACES_REFUSED, COUNTER, "entrepot_places_refused_total", "door", 
 METRIC_FAMILY(UPSTREAM_REQUESTS, COUNTER, "entrepot_upstream_requests_total", "upstream", "result",
               "Requests to an upstream, by how they ended.")
 METRIC_FAMILY(TOKEN_FETCHES, COUNTER, "entrepot_token_fetches_total", "upstream", NULL,
-              "Tokens asked for at an upstream's token service.")
+              "Requests for a token to an upstream's token service.")
 METRIC_FAMILY(RATE_LIMIT, GAUGE, "entrepot_upstream_rate_limit", "upstream", NULL,
               "Pulls an upstream allows in its window, as it last said.")
 METRIC_FAMILY(RATE_REMAINING, GAUGE, "entrepot_upstream_rate_limit_remaining", "upstream", NULL,
               "Pulls an upstream still allows in its window, as it last said.")
 METRIC_FAMILY(PULLS_KEPT, COUNTER, "entrepot_upstream_pulls_kept_total", "upstream", NULL,
-              "Pulls refused because little was left of an upstream's limit, and the caller had had its part.")
+              "Pulls refused because little was left of an upstream's limit and the caller had used its share of it.")
 METRIC_FAMILY(UPSTREAM_WAIT, GAUGE, "entrepot_upstream_wait_seconds", "upstream", NULL,
               "Seconds until an upstream is asked for a pull again, as a 429 or its limit says; 0: now.")
 METRIC_FAMILY(BREAKER_OPEN, GAUGE, "entrepot_source_breaker_open", "source", NULL,
-              "1 while a source is left alone because it failed, 0.5 while it is probed, else 0.")
+              "1 while a source is not asked because it failed, 0.5 while it is probed, else 0.")
 METRIC(CENTRAL_REACHABLE, GAUGE, "entrepot_central_reachable", "1 if central answered last, else 0.")
 METRIC(CATALOGUE_SEQUENCE, GAUGE, "entrepot_catalogue_sequence", "Last sequence number of the catalogue known here.")
 METRIC_FAMILY(CERTIFICATE_END, GAUGE, "entrepot_certificate_not_after_seconds", "port", NULL,
               "When the certificate of a port ends, as Unix time.")
-METRIC_FAMILY(LONGEST_STALL, GAUGE, "entrepot_loop_longest_stall_seconds", "loop", NULL,
-              "Longest time an event loop was kept from its work since the last time this was read.")
+METRIC_FAMILY(
+    LONGEST_STALL, GAUGE, "entrepot_loop_longest_stall_seconds", "loop", NULL,
+    "Longest pass of an event loop since the last time this was read; other requests may have waited that long.")
 METRIC_FAMILY(BUILD_INFO, GAUGE, "entrepot_build_info", "version", "node", "Always 1; the labels say what runs.")
 METRIC(READY, GAUGE, "entrepot_ready", "1 if /readyz says ready, else 0.")
 

@@ -1,6 +1,6 @@
-/* Slots of counters, one a thread, and the page made of their sums. A slot is written by its thread alone and read by
- * whoever makes a page, so relaxed atomic loads and stores do; when a thread ends its slot goes to the next new one,
- * numbers included. Thread: any. */
+/* Each thread has a slot of counters; a metrics page shows the sums of all slots. Only its own thread writes a slot,
+ * and any thread may read it for a page, so relaxed atomic loads and stores are enough. When a thread ends, the next
+ * new thread gets its slot, numbers included. Thread: any. */
 #include "common/metrics/metrics.h"
 
 #include "common/oci/request.h"
@@ -37,7 +37,7 @@ static const char *const endpoints[ENDPOINT_COUNT] = {
 #undef X
 };
 
-/* From a warm hit of some tens of microseconds to a blob that takes ten minutes over a thin link. */
+/* From a warm hit (some tens of microseconds) to a blob that takes ten minutes over a thin link. */
 static const int64_t bucket_us[] = {100,     250,      500,      1000,     2500,      5000,     10000,
                                     25000,   50000,    100000,   250000,   500000,    1000000,  2500000,
                                     5000000, 10000000, 30000000, 60000000, 300000000, 600000000};
@@ -49,7 +49,7 @@ _Static_assert(ARRAY_LEN(bucket_us) == ARRAY_LEN(bucket_words), "every bucket ha
 
 #define counter _Atomic int64_t
 struct histogram_slot {
-    counter buckets[BUCKETS + 1]; /* the last: above all */
+    counter buckets[BUCKETS + 1]; /* the last one: above all bounds */
     counter sum_us;
 };
 struct slot {
@@ -68,7 +68,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 struct label {
     char *a, *b;
 };
-/* Written once each, under the lock; the number of those that may be read is published after. */
+/* Each label is written once, under the lock; then the number of readable labels is published. */
 static struct label labels[FAMILY_COUNT][METRIC_LABELS_MAX];
 static atomic_uint n_labels[FAMILY_COUNT];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* labels and collectors */
@@ -82,7 +82,7 @@ static struct collector collectors[COLLECTORS_MAX];
 static size_t n_collectors;
 
 static void slot_release(void *s) {
-    mine = NULL; /* destructors that run later and count take another */
+    mine = NULL; /* a destructor that runs later and counts gets another slot */
     atomic_store_explicit(&((struct slot *)s)->taken, false, memory_order_release);
 }
 
@@ -117,7 +117,7 @@ static inline struct slot *slot_get(void) {
     return mine ? mine : slot_take();
 }
 
-/* One writer: no locked instruction is needed. */
+/* With only one writer no locked instruction is needed. */
 static inline void bump(counter *c, int64_t n) {
     atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
 }
@@ -274,7 +274,7 @@ static void put_head(struct metric_page *p, const char *name, const char *help, 
     PUT(p, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* Label values may be host names that others chose: escaped as the text format wants. */
+/* Label values may be host names chosen by others, so they are escaped as the text format requires. */
 static void put_label(struct metric_page *p, const char *name, const char *value) {
     PUT(p, "%s=\"", name);
     for (; *value; value++) {

@@ -1,6 +1,7 @@
-/* Counters, gauges and histograms in Prometheus' text format. Counting is a plain add in a slot of the calling thread's
- * own, so no cache line is written by two threads; a page sums the slots. What is counted elsewhere (the store's usage,
- * the fills' numbers) is pulled by collectors while a page is made. Thread: any, unless said otherwise. */
+/* Counters, gauges and histograms in Prometheus' text format. Counting is a plain add in a slot that belongs to the
+ * calling thread, so no two threads write the same cache line; a page shows the sums. Values that other modules keep
+ * (the store's usage, the fills' numbers) are collected while a page is made. Thread: any, unless a function says
+ * otherwise. */
 #ifndef ENTREPOT_METRICS_METRICS_H
 #define ENTREPOT_METRICS_METRICS_H
 
@@ -22,7 +23,7 @@ enum metric_histogram {
     HISTOGRAM_COUNT
 };
 
-/* What a request was for: the label `endpoint`. */
+/* The kind of a request, for the label `endpoint`. */
 #define METRIC_ENDPOINTS(X)   \
     X(BASE, "base")           \
     X(BLOB, "blob")           \
@@ -39,34 +40,35 @@ enum metric_endpoint {
         ENDPOINT_COUNT
 };
 
-/* Values a label may take in one family; whatever comes later is counted under "other". */
+/* How many values a label may have in one family; further values are counted as "other". */
 #define METRIC_LABELS_MAX 64
 
 void metric_add(enum metric m, int64_t n);
-/* Finds the label by comparing words: for paths that are hot, keep what metric_label returns. */
+/* Finds the label by comparing strings. On hot paths, use metric_label once and then metric_label_add_at. */
 void metric_label_add(enum metric_family f, const char *label, int64_t n);
 void metric_label2_add(enum metric_family f, const char *a, const char *b, int64_t n);
-/* The number of a label's value (made if new; b NULL for families with one label). */
+/* The index of a label value, which is added if it is new. b is NULL for families with one label. */
 unsigned metric_label(enum metric_family f, const char *a, const char *b);
 void metric_label_add_at(enum metric_family f, unsigned label, int64_t n);
 /* Counts one finished request: entrepot_http_requests_total and both histograms. No allocation. */
 void metric_http(const char *target, int status, int64_t first_byte_us, int64_t duration_us);
-/* What the target of a request asks for. Pure. */
+/* The kind of request of a target. Pure. */
 enum metric_endpoint metric_endpoint_of(const char *target);
 
-/* A page being made: collectors say what they know; a gauge nobody sets is left out, and a counter adds what was
- * counted here. */
+/* A page that is being made. Collectors set values on it. A gauge that nobody sets is left out; a counter that is set
+ * is added to what was counted by metric_add. */
 struct metric_page;
 void metric_set(struct metric_page *p, enum metric m, double value);
 void metric_label_set(struct metric_page *p, enum metric_family f, const char *a, const char *b, double value);
-/* fn is called for each page, on the thread that makes it, until metrics_uncollect. */
+/* Calls fn for each page, on the thread that makes it, until metrics_uncollect. */
 void metrics_collect(void (*fn)(struct metric_page *p, void *arg), void *arg);
 void metrics_uncollect(void (*fn)(struct metric_page *p, void *arg), void *arg);
-/* Appends the page (text format 0.0.4). May block shortly on /proc: work pool or a thread that may wait. */
+/* Appends the page (text format 0.0.4). Reads /proc, so call it only on a thread that may block. Negative: out is
+ * full. */
 int metrics_render(struct buf *out) must_check;
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
-/* What was counted here so far, all threads together (tests and status). */
+/* The sum of all metric_add calls so far, of all threads (for tests and status). */
 int64_t metric_total(enum metric m);
 
 #endif

@@ -18,7 +18,7 @@ static void collect_memory(struct metric_page *p) {
     fclose(f);
 }
 
-/* Seconds since the epoch at which the machine came up. */
+/* When the machine started, in seconds since the epoch. */
 static long long boot_time(void) {
     FILE *f = fopen("/proc/stat", "re");
     if (!f) return -1;
@@ -38,7 +38,8 @@ static void collect_start(struct metric_page *p) {
     size_t n = fread(text, 1, sizeof(text) - 1, f);
     fclose(f);
     text[n] = '\0';
-    /* The name in brackets may hold anything; fields are counted from its end: starttime is the twentieth after it. */
+    /* The process name in brackets may contain anything, so fields are counted from its end: starttime is the
+     * twentieth. */
     const char *s = strrchr(text, ')');
     for (int i = 0; s && i < 20; i++) {
         s = strchr(s + 1, ' ');

@@ -17,9 +17,9 @@ const char MANIFEST_ACCEPT[] = "application/vnd.oci.image.index.v1+json, applica
                                "application/vnd.docker.distribution.manifest.list.v2+json, "
                                "application/vnd.docker.distribution.manifest.v2+json, */*";
 
-/* What a document may cost: an empty object is 2 bytes of JSON and some 250 of ours, and the fetch loop waits while it
- * is read. A million names in one object took jansson 1.5 s, 250,000 take 0.3 s. 20,000 children with a platform,
- * annotations and urls each (nine values) stay below. */
+/* Limits on what parsing a document may cost. An empty object is 2 bytes of JSON and some 250 bytes of memory, and the
+ * fetch loop waits while it is parsed. jansson needed 1.5 s for a million names in one object and 0.3 s for 250,000. A
+ * manifest of 20,000 children with a platform, annotations and urls each (nine values) stays below. */
 #define MAX_CONTAINERS 150000
 #define MAX_VALUES 250000
 /* Sizes are read as doubles so that absurd numbers do not make the whole document unreadable; up to here they are
@@ -56,7 +56,7 @@ bool media_is_manifest(const char *media_type) {
     return is_image(t) || is_list(t);
 }
 
-/* Counts what will cost memory before any is spent. */
+/* Counts the values of a document before memory is spent on them. */
 static int check_cost(const char *s, size_t len) {
     size_t containers = 0, values = 0;
     bool in_string = false;
@@ -135,7 +135,8 @@ static int add_children(struct manifest *m, const json_t *list, enum child_kind 
     return 0;
 }
 
-/* A document that is an image to one reader and an index to another is an attack (CVE-2021-41190). */
+/* Refuses a document that one reader takes for an image and another for an index: that is an attack
+ * (CVE-2021-41190). */
 static int settle_type(struct manifest *m, const json_t *doc, struct error *err) {
     const json_t *entries = json_object_get(doc, "manifests"), *layers = json_object_get(doc, "layers"),
                  *config = json_object_get(doc, "config");
@@ -197,7 +198,7 @@ int manifest_parse(struct manifest *m, const void *data, size_t len, struct erro
 
 int manifest_judge(struct manifest *m, const void *data, size_t len, bool *is_one) {
     int r = parse(m, data, len, is_one, NULL);
-    /* A name that stands there twice makes it unreadable, and no less a manifest. */
+    /* A duplicate name makes the document unreadable for us, but it is still a manifest. */
     if (r == ERR_INVALID && !*is_one) *is_one = manifest_is_one(data, len);
     return r;
 }

@@ -1,25 +1,25 @@
-/* What a manifest or index refers to. Content is opaque otherwise: any media type is accepted. Thread: any.
- * Implements image-spec manifest.md, image-index.md, descriptor.md; Docker schema 2. */
+/* What a manifest or index refers to. The rest of its content is not interpreted, and any media type is accepted.
+ * Implements image-spec manifest.md, image-index.md and descriptor.md, and Docker's schema 2. Pure. Thread: any. */
 #ifndef ENTREPOT_OCI_MANIFEST_H
 #define ENTREPOT_OCI_MANIFEST_H
 
 #include "common/core/digest.h"
 #include "common/core/error.h"
 
-#define MANIFEST_MAX_BYTES (8 * 1024 * 1024) /* larger ones are refused: 413, or an upstream error */
+#define MANIFEST_MAX_BYTES (8 * 1024 * 1024) /* bytes; larger ones are refused */
 #define MANIFEST_MAX_CHILDREN 20000
 #define MEDIA_TYPE_MAX 255
 
 extern const char MEDIA_OCI_MANIFEST[], MEDIA_OCI_INDEX[], MEDIA_DOCKER_MANIFEST[], MEDIA_DOCKER_LIST[];
-/* "Accept: …" value that asks for all four and then anything. */
+/* The value of an Accept header that asks for these four types first, then for any. */
 extern const char MANIFEST_ACCEPT[];
 
 enum child_kind { CHILD_CONFIG, CHILD_LAYER, CHILD_MANIFEST, CHILD_SUBJECT };
 struct manifest_child {
     struct digest digest;
-    int64_t size; /* as promised by the descriptor; -1 if absent or absurd */
+    int64_t size; /* bytes, as the descriptor says; -1 if absent or out of range */
     enum child_kind kind;
-    bool foreign;                       /* non-distributable: need not be present */
+    bool foreign;                       /* non-distributable: the registry need not have it */
     char os[32], arch[32], variant[16]; /* of an index entry; "" if absent */
 };
 struct manifest {
@@ -30,15 +30,15 @@ struct manifest {
     size_t n_children;
 };
 
-/* JSON depth, size and counts are bounded. ERR_INVALID: not JSON or not an object; ERR_TOO_BIG. Descriptors with
- * digests we do not know are left out. A document with no known references is a manifest with no children. m is freed
- * by manifest_fini in any case. */
+/* Parses a manifest or index; depth, size and counts are bounded. ERR_INVALID: not JSON or not an object; ERR_TOO_BIG:
+ * over a limit. Descriptors whose digest algorithm is not supported are left out. A document without references is a
+ * manifest without children. The caller calls manifest_fini in any case. */
 int manifest_parse(struct manifest *m, const void *data, size_t len, struct error *err) must_check;
 void manifest_fini(struct manifest *m);
-/* manifest_parse and manifest_is_one together, for the price of one. */
+/* manifest_parse and manifest_is_one in one pass over the document. */
 int manifest_judge(struct manifest *m, const void *data, size_t len, bool *is_one) must_check;
-/* It is a JSON object that says what it is: by a media type, a schema version or its shape. Pages, error documents and
- * halves of a manifest are none. */
+/* True for a JSON object that has a media type, a schema version or the shape of a manifest. False for web pages, error
+ * documents and truncated manifests. */
 bool manifest_is_one(const void *data, size_t len);
 /* True for the four manifest media types (parameters ignored). */
 bool media_is_manifest(const char *media_type);

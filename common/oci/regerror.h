@@ -1,10 +1,10 @@
-/* Registry error documents (distribution-spec "Error Codes"): one table of codes. Thread: any. */
+/* Registry error codes and documents (distribution-spec "Error Codes"). Thread: any. */
 #ifndef ENTREPOT_OCI_REGERROR_H
 #define ENTREPOT_OCI_REGERROR_H
 
 #include "common/core/base.h"
 
-/* code, default HTTP status, default message */
+/* The table of codes: code, default HTTP status, default message. */
 #define REGISTRY_ERRORS(X)                                                                      \
     X(BLOB_UNKNOWN, 404, "blob unknown to registry")                                            \
     X(BLOB_UPLOAD_INVALID, 400, "blob upload invalid")                                          \
@@ -35,10 +35,10 @@ enum regerror {
 const char *regerror_code(enum regerror e);
 int regerror_status(enum regerror e);
 const char *regerror_message(enum regerror e);
-/* The code whose name this is, or REGERR_UNKNOWN. */
+/* The error with this code, or REGERR_UNKNOWN. */
 enum regerror regerror_by_code(const char *code);
-/* Writes {"errors":[{"code":…,"message":…,"detail":…}]} (message NULL: the default; detail NULL: left out; both are
- * escaped and cut to fit) and returns its length; always valid JSON, cap at least 256. */
+/* Writes {"errors":[{"code":…,"message":…,"detail":…}]} and returns its length in bytes. message NULL: the default;
+ * detail NULL: left out. Both are escaped and cut to fit, so the result is always valid JSON. cap is at least 256. */
 size_t regerror_document(enum regerror e, const char *message, const char *detail, char *buf, size_t cap);
 
 #endif

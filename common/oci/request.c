@@ -1,5 +1,5 @@
-/* Takes a request target under /v2/ apart. The endpoint is found from the right, because a repository may have
- * components called "blobs" or "manifests". Pure. Thread: any. */
+/* Parses a request target under /v2/. The endpoint is found from the right, because a repository may have components
+ * called "blobs" or "manifests". Pure. Thread: any. */
 #include "common/oci/request.h"
 
 #include <assert.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Longest path with something to say: a repository, an endpoint and a sha512 digest. */
+/* Bytes of the longest valid path: a repository, an endpoint and a sha512 digest. */
 #define PATH_MAX_BYTES 1024
 #define N_MAX 1000000000
 
@@ -34,8 +34,8 @@ static int hex_value(char c) {
     return -1;
 }
 
-/* Once, and '+' stays '+': no value here may hold a space, but media types hold a plus. Control and high bytes are
- * refused, so what is decoded is visible ASCII. */
+/* Decodes percent-encoding once. '+' stays '+', because no value here may contain a space, but media types contain a
+ * plus. Control bytes and bytes above 0x7f are refused, so the result is visible ASCII. */
 static int percent_decode(struct part in, char *out, size_t cap, size_t *out_len) {
     size_t n = 0;
     for (size_t i = 0; i < in.len; i++) {
@@ -69,7 +69,7 @@ static bool part_is(struct part p, const char *word) {
     return p.len == strlen(word) && memcmp(p.s, word, p.len) == 0;
 }
 
-/* Empty components and dots are never part of anything here; a trailing slash is, after "uploads". */
+/* Empty components, "." and ".." are never valid here. A trailing slash is valid only after "uploads". */
 static bool odd_components(struct part path) {
     struct part rest = path, last = cut_last(&rest);
     bool first = true;
@@ -81,7 +81,7 @@ static bool odd_components(struct part path) {
 
 static int take_repo(struct oci_request *out, struct part repo, struct oci_refusal *no) {
     size_t host = path_host_len(repo.s, repo.len), skip = host ? host + 1 : 0;
-    /* What is before the path has a limit of its own: an edge puts it there when it asks central. */
+    /* The host before the path has its own length limit, because an edge adds it when it asks central. */
     bool ok = (!host || host_check(repo.s, host) == 0) && repo_path_check(repo.s + skip, repo.len - skip) == 0;
     if (!ok && repo.len - skip > REPO_MAX)
         return refuse(no, 400, "NAME_INVALID", "a repository name has at most %d characters, this one has %zu",
@@ -104,7 +104,7 @@ static int take_digest(struct oci_request *out, struct part p, struct oci_refusa
                   p.len > 150 ? 150 : (int)p.len, p.s);
 }
 
-/* A tag that cannot exist is unknown, not wrong: the conformance suite asks for one and expects 404. */
+/* A malformed tag counts as unknown: the conformance suite asks for one and expects 404. */
 static int take_reference(struct oci_request *out, struct part p, struct oci_refusal *no) {
     if (memchr(p.s, ':', p.len)) return take_digest(out, p, no);
     if (reference_parse(&out->ref, p.s, p.len) == 0) return 0;
@@ -148,7 +148,7 @@ static int match_endpoint(struct oci_request *out, struct part path, struct oci_
     }
     if (r == 0) return take_repo(out, repo, no);
     if (!no->status) r = refuse(no, 404, "UNSUPPORTED", "there is no such endpoint under /v2/");
-    /* A bad name is said before a bad reference: the path is read from the left. */
+    /* Report a bad name before a bad reference. */
     struct oci_refusal name = {0};
     if (no->code && strcmp(no->code, "UNSUPPORTED") != 0 && take_repo(out, repo, &name) < 0) {
         *no = name;

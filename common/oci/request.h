@@ -1,6 +1,5 @@
-/* A request target under /v2/ taken apart (distribution-spec "Endpoints"): what is asked, of which repository, by which
- * reference. Decodes percent-encoding once, then matches; anything odd is refused, nothing is a file path. Pure.
- * Thread: any. */
+/* Parses a request target under /v2/ (distribution-spec "Endpoints") into endpoint, repository and reference. Decodes
+ * percent-encoding once, then matches strictly; no part of it is used as a file path. Pure. Thread: any. */
 #ifndef ENTREPOT_OCI_REQUEST_H
 #define ENTREPOT_OCI_REQUEST_H
 
@@ -18,7 +17,7 @@ enum oci_endpoint {
 
 struct oci_request {
     enum oci_endpoint endpoint;
-    char path[REPO_STR_MAX]; /* repository as in the URL, its host included; decoded and checked */
+    char path[REPO_STR_MAX]; /* the repository as in the URL, host included; decoded and checked */
     struct reference ref;    /* blob, manifest, referrers */
     bool has_ns;
     char ns[HOST_MAX + 1];
@@ -28,16 +27,16 @@ struct oci_request {
     char artifact_type[256]; /* "" when absent */
 };
 
-/* What to answer when it is refused. */
+/* The answer to a refused request. */
 struct oci_refusal {
     int status;       /* 400, 404, 405 */
     const char *code; /* registry error code, static */
     char msg[256];
 };
 
-/* Whether a request target is the registry API's: /v2, /v2/… or /v2?…. */
+/* True if a request target belongs to the registry API: /v2, /v2/… or /v2?…. */
 bool oci_is_api(const char *target);
-/* target: raw request target. 0, or ERR_INVALID / ERR_NOT_FOUND with *no filled. Unknown query keys are ignored. */
+/* Parses a raw request target. ERR_INVALID or ERR_NOT_FOUND, with *no filled. Unknown query keys are ignored. */
 int oci_request_parse(struct oci_request *out, const char *target, struct oci_refusal *no) must_check;
 
 #endif

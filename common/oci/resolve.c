@@ -17,20 +17,20 @@ static const char *find_exact(const struct name_rules *rules, const char *host) 
     return NULL;
 }
 
-/* The configured name; an alias that is itself configured means itself. */
+/* The configured upstream for a host or alias. An alias that is itself configured means itself. */
 static const char *find_upstream(const struct name_rules *rules, const char *host) {
     const char *u = find_exact(rules, host);
     return u ? u : find_exact(rules, upstream_alias(host));
 }
 
-/* Where the port's colon stands, or the end; colons inside an IPv6 address are not it. */
+/* Position of the colon before the port, or the end. Colons inside an IPv6 address do not count. */
 static size_t without_port(const char *host) {
     const char *bracket = strrchr(host, ']');
     const char *colon = strchr(bracket ? bracket : host, ':');
     return colon ? (size_t)(colon - host) : strlen(host);
 }
 
-/* An own name without a port covers the host on any port, unless exactly that is a configured upstream. */
+/* An own name without a port matches the host with any port, unless host and port are a configured upstream. */
 bool resolve_is_own(const struct name_rules *rules, const char *ns) {
     bool by_host = false;
     size_t host = without_port(ns);
@@ -66,12 +66,12 @@ static bool component_match(const char *p, size_t p_len, const char *s, size_t s
     return pi == p_len;
 }
 
-/* Past the component's slash, or at the end. */
+/* The start of the next component, or the end. */
 static const char *after(const char *component, size_t len) {
     return component[len] == '/' ? component + len + 1 : component + len;
 }
 
-/* Goes back only to the last "**", which is enough, so a long path cannot make it slow. */
+/* Backtracks only to the last "**". That is sufficient, and keeps a long path from being slow. */
 static bool path_match(const char *p, const char *s) {
     const char *retry_p = NULL, *retry_s = NULL;
     while (*s) {
@@ -113,7 +113,7 @@ static int refuse_host(struct error *err, const char *host) {
     return ERR_NOT_FOUND;
 }
 
-/* On Docker's registry a name of one component is one of its own library. */
+/* On docker.io a name of one component is in library/. */
 static int in_upstream(struct repo_name *out, const char *upstream, const char *path, size_t len, struct error *err) {
     if (repo_path_check(path, len) < 0) return refuse_name(err, path, len);
     bool library = !memchr(path, '/', len) && strcmp(upstream_alias(upstream), "docker.io") == 0;
@@ -129,7 +129,7 @@ static int by_ns(const struct name_rules *rules, const char *ns, const char *pat
     return upstream ? in_upstream(out, upstream, path, len, err) : refuse_host(err, ns);
 }
 
-/* named: this node's own name was in front of it. */
+/* named: the path began with this node's own name. */
 static int by_path(const struct name_rules *rules, const char *path, size_t path_len, bool named, struct repo_name *out,
                    struct error *err) {
     if (path_len > REPO_STR_MAX - 1) return refuse_name(err, path, path_len);
@@ -142,7 +142,7 @@ static int by_path(const struct name_rules *rules, const char *path, size_t path
         host[host_len] = '\0';
         const char *upstream = find_upstream(rules, host);
         if (upstream) return in_upstream(out, upstream, path + host_len + 1, path_len - host_len - 1, err);
-        /* A name copied from where a client says it, with this node in front. Once: no name of ours begins with it. */
+        /* Clients show names with this node in front, and people copy them. Removed once only. */
         if (resolve_is_own(rules, host))
             return named ? refuse_host(err, host)
                          : by_path(rules, path + host_len + 1, path_len - host_len - 1, true, out, err);
@@ -157,7 +157,7 @@ static int by_path(const struct name_rules *rules, const char *path, size_t path
             return 0;
         }
     }
-    /* A host that is not ours to mirror must not become a folder of the default upstream. */
+    /* An unknown host must not become the first component of a repository of the default upstream. */
     if (host_len) {
         if (repo_path_check(path + host_len + 1, path_len - host_len - 1) < 0) return refuse_name(err, path, path_len);
         return refuse_host(err, host);

@@ -1,4 +1,4 @@
-/* Thread: any (immutable). */
+/* The default upstreams. Thread: any (immutable). */
 #include "common/oci/usual.h"
 
 #include "common/core/base.h"

@@ -4,11 +4,11 @@
 
 #include <stddef.h>
 
-/* What a bare name, as "nginx", is of. */
+/* The upstream of a bare name such as "nginx". */
 #define USUAL_HUB "docker.io"
-/* The host that answers for it; the others answer under their names. */
+/* Its registry's host. The other upstreams are reached under their own names. */
 #define USUAL_HUB_HOST "registry-1.docker.io"
-/* The others. The configuration's schema makes its text from this list, and usual.c the array. */
+/* The other upstreams. The configuration schema and usual.c are made from this list. */
 #define USUAL_OTHERS(X) X("ghcr.io") X("quay.io") X("registry.k8s.io") X("gcr.io") X("mcr.microsoft.com")
 
 extern const char *const usual_upstreams[]; /* the hub first */

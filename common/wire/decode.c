@@ -1,5 +1,5 @@
-/* Decodes and checks what the other tier sent. protobuf-c allocates from a budget, so that a body of a megabyte of
- * two-byte fields cannot become a hundred of memory. Thread: any. */
+/* Decodes and checks messages from the other tier. protobuf-c allocates from a budget, so that a body of one megabyte
+ * of two-byte fields cannot become a hundred megabytes of memory. Thread: any. */
 #include "common/wire/wire.h"
 
 #include "common/core/alloc.h"
@@ -10,7 +10,7 @@
 
 #define REQUEST_MEMORY (8 * MiB)
 #define RESPONSE_MEMORY (192 * MiB)
-/* Of upstreams, hosted patterns or own names. */
+/* Limit on the number of upstreams, hosted patterns or own names. */
 #define SETTINGS_MAX 10000
 
 static void *budget_alloc(void *data, size_t size) {
@@ -25,12 +25,13 @@ static void budget_free(void *data, void *p) {
     free(p);
 }
 
-/* -1: it is not known. */
+/* The size that was sent, or -1 if it is not known. */
 static int64_t size_of(int64_t said) {
     return said < 0 || said > BLOB_SIZE_MAX ? -1 : said;
 }
 
-/* Sent text that fits, else "": strings for people and platforms are never worth a refusal. */
+/* Copies text if it fits, else "". A text for people or a platform that is too long is no reason to refuse the
+ * message. */
 static void copy_text(char *out, size_t cap, const char *s) {
     size_t len = strlen(s);
     if (len >= cap) len = 0;
@@ -136,7 +137,7 @@ static int get_manifest(struct wire_manifest *m, const Entrepot__V1__Manifest *p
         strcmp(m->doc.media_type, MEDIA_OCI_INDEX) == 0 || strcmp(m->doc.media_type, MEDIA_DOCKER_LIST) == 0;
     m->doc.children = xcalloc(p->n_children ? p->n_children : 1, sizeof(*m->doc.children));
     for (size_t i = 0; i < p->n_children; i++) {
-        /* A kind of child of a newer central is left out. */
+        /* A child of a kind that this version does not know is left out. */
         if (get_child(&m->doc.children[m->doc.n_children], p->children[i]) == 0) m->doc.n_children++;
     }
     return 0;

@@ -1,5 +1,5 @@
-/* Encodes the plain values of wire.h: builds protobuf-c's view of them in one arena, packs it, drops it. Thread: any.
- */
+/* Encodes the plain values of wire.h: builds protobuf-c's structures in one arena, packs them, and frees the arena.
+ * Thread: any. */
 #include "common/wire/wire.h"
 
 #include "common/core/alloc.h"
@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Everything of one encoding is freed together. */
+/* The memory of one encoding, freed together. */
 struct arena {
     struct block *blocks;
 };
@@ -37,7 +37,7 @@ static void arena_fini(struct arena *a) {
     }
 }
 
-/* The one cast from our read-only text to protobuf-c's fields, which it only reads when packing. */
+/* Casts our read-only text to protobuf-c's fields, which it only reads when packing. */
 static char *text(const char *s) {
     return (char *)(uintptr_t)s;
 }
@@ -221,7 +221,7 @@ int wire_answer_encode(const struct wire_answer *in, uint8_t **out, size_t *len)
 }
 
 size_t wire_answer_bound(const struct wire_answer *a) {
-    /* A digest with its framing is at most 72 bytes, any number 11. */
+    /* A digest with its framing takes at most 72 bytes, any number 11. */
     size_t n = 64 + strlen(a->message) + a->proofs_len;
     if (a->blob) n += 128;
     if (a->tag) n += sizeof(*a->tag) + 128;

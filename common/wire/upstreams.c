@@ -1,4 +1,4 @@
-/* The states of central's upstreams on the wire. Thread: any. */
+/* Encodes and decodes the states of central's upstreams. Thread: any. */
 #include "common/wire/upstreams.h"
 
 #include "common/core/alloc.h"

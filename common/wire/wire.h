@@ -1,5 +1,5 @@
-/* The messages between tiers (proto/catalog.proto) as plain values, and their encoding. Everything decoded is checked:
- * names, digests, lengths and counts; what a newer side added is ignored. Pure. Thread: any. */
+/* The messages between edge and central (proto/catalog.proto) as plain values, and their encoding. Decoding checks
+ * everything: names, digests, lengths and counts. Fields that a newer side added are ignored. Pure. Thread: any. */
 #ifndef ENTREPOT_WIRE_WIRE_H
 #define ENTREPOT_WIRE_WIRE_H
 
@@ -9,16 +9,16 @@
 
 #define WIRE_VERSION 1
 #define WIRE_CONTENT_TYPE "application/x-protobuf"
-/* Where a lookup is posted on the fleet port, and how one that asks for settings alone says so. */
+/* Path of a lookup on the fleet port, and of one that asks for settings only. */
 #define WIRE_LOOKUP_PATH "/fleet/v1/lookup"
 #define WIRE_SETTINGS_PATH WIRE_LOOKUP_PATH "?for=settings"
 #define WIRE_MAX_QUERIES 1000
 #define WIRE_MAX_REQUEST ((size_t)MiB)
 #define WIRE_MAX_RESPONSE ((size_t)(16 * MiB))
-#define WIRE_MAX_PROOFS ((size_t)(8 * MiB)) /* of one blob: sha256 pieces of 1 TiB */
+#define WIRE_MAX_PROOFS ((size_t)(8 * MiB)) /* bytes, of one blob: enough for 1 TiB with sha256 */
 
 enum wire_query_kind {
-    WIRE_QUERY_UNKNOWN, /* of a newer asker, or one that breaks its rules: answered INVALID */
+    WIRE_QUERY_UNKNOWN, /* from a newer side, or malformed: answered with INVALID */
     WIRE_QUERY_TAG,
     WIRE_QUERY_BLOB,
 };
@@ -28,7 +28,7 @@ struct wire_query {
     char tag[TAG_MAX + 1];
     struct digest digest;
     bool want_proofs;
-    const char *refused; /* UNKNOWN: why, static */
+    const char *refused; /* why the kind is UNKNOWN; static text */
 };
 struct wire_request {
     uint32_t version;
@@ -52,7 +52,7 @@ struct wire_blob {
     struct digest digest;
     int64_t size; /* -1 unknown */
     bool held;
-    bool claimed; /* the size is what manifests say: nobody has seen the bytes */
+    bool claimed; /* the size is only what manifests say; central has never had the bytes */
 };
 struct wire_manifest {
     struct digest digest;
@@ -62,10 +62,10 @@ struct wire_manifest {
 struct wire_tag {
     struct repo_name repo;
     char tag[TAG_MAX + 1];
-    int64_t age_s; /* instead of facts.checked_at, since clocks differ */
+    int64_t age_s; /* seconds; used instead of facts.checked_at because clocks differ */
     struct tag_facts facts;
 };
-/* blob, manifest and tag are owned, NULL when absent. */
+/* The answer to one query. It owns blob, manifest, tag and proofs; those that are absent are NULL. */
 struct wire_answer {
     enum wire_status status;
     char message[256];
@@ -101,9 +101,9 @@ struct wire_response {
     uint64_t sequence;
 };
 
-/* Decoders: ERR_INVALID (not the message, a count or name out of bounds), ERR_TOO_BIG, ERR_UNSUPPORTED (a version we do
- * not know). A query that breaks the rules alone becomes WIRE_QUERY_UNKNOWN, so that it costs its batch nothing. x_fini
- * is safe in any case. */
+/* Decoders. ERR_INVALID: not this message, or a count or name out of bounds. ERR_TOO_BIG. ERR_UNSUPPORTED: unknown
+ * version. A query that breaks the rules becomes WIRE_QUERY_UNKNOWN, so that the others of its batch are answered. The
+ * caller calls x_fini in any case. */
 int wire_request_decode(struct wire_request *rq, const void *data, size_t len, struct error *err) must_check;
 void wire_request_fini(struct wire_request *rq);
 int wire_response_decode(struct wire_response *rs, const void *data, size_t len, struct error *err) must_check;
@@ -111,12 +111,12 @@ void wire_response_fini(struct wire_response *rs);
 void wire_answer_fini(struct wire_answer *a);
 void wire_settings_fini(struct wire_settings *s);
 
-/* Encoders: *out is malloc'ed and the caller's. ERR_TOO_BIG over the limits above. The values are only read. */
+/* Encoders. *out is malloc'ed; the caller frees it. ERR_TOO_BIG: over the limits above. The values are not changed. */
 int wire_request_encode(const struct wire_request *rq, uint8_t **out, size_t *len, struct error *err) must_check;
 int wire_response_encode(const struct wire_response *rs, uint8_t **out, size_t *len, struct error *err) must_check;
-/* One answer alone, as the change log keeps it. */
+/* Encodes one answer alone. */
 int wire_answer_encode(const struct wire_answer *a, uint8_t **out, size_t *len) must_check;
-/* An upper bound of the bytes an answer takes, without encoding it. */
+/* An upper bound of an answer's encoded size in bytes. */
 size_t wire_answer_bound(const struct wire_answer *a);
 
 #endif
