@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "central/upstream/redirect.h"
 #include "common/core/alloc.h"
 #include "common/core/buf.h"
 #include "common/core/clock.h"
@@ -29,6 +30,14 @@ struct token_wait {
     struct token_wait *next, **link;
 };
 
+/* Whom a fetch asks, kept to ask again where a redirect leads. */
+struct service {
+    char *url, *ca_file, *username, *password; /* all but url may be NULL */
+    char host[300];                            /* for messages */
+    char id[96];                               /* the header, or "" */
+    enum http_reach reach;
+};
+
 struct token_entry {
     struct token_cache *cache;
     char *key;
@@ -37,9 +46,12 @@ struct token_entry {
     int64_t good_until_ms;
     struct http_call *call;
     struct token_wait *waits;
-    char host[300]; /* of the realm, for messages */
+    struct service service;
     int status;
     int64_t retry_after_s;
+    char *location;               /* where the answer sends us on to, or NULL */
+    unsigned redirects;           /* followed for this fetch */
+    enum http_reach answer_reach; /* what the address that answered may name */
     struct buf body;
     struct token_entry *next, *prev; /* newest first */
 };
@@ -52,6 +64,14 @@ struct token_cache {
     int64_t fetches;
 };
 
+static void service_clear(struct service *s) {
+    free(s->url);
+    free(s->ca_file);
+    free(s->username);
+    free(s->password);
+    *s = (struct service){0};
+}
+
 static void entry_free(struct token_entry *e) {
     struct token_cache *c = e->cache;
     *(e->prev ? &e->prev->next : &c->newest) = e->next;
@@ -59,7 +79,9 @@ static void entry_free(struct token_entry *e) {
     c->n--;
     map_take(c->map, e->key, e->key_len);
     if (e->call) http_call_cancel(e->call);
+    service_clear(&e->service);
     buf_fini(&e->body);
+    free(e->location);
     free(e->token);
     free(e->key);
     free(e);
@@ -133,6 +155,7 @@ static void tell(struct token_entry *e, const struct fetch_end *end) {
         w->entry = NULL;
     e->waits = NULL;
     e->call = NULL;
+    service_clear(&e->service);
     buf_clear(&e->body);
     /* A copy: a callback may drop the entry. */
     char *token = end->code == 0 ? xstrdup(e->token) : NULL;
@@ -156,22 +179,31 @@ static bool token_is_clean(const char *s) {
     return true;
 }
 
+static const char *nonempty(const json_t *doc, const char *field) {
+    const char *s = json_string_value(json_object_get(doc, field));
+    return s && s[0] ? s : NULL;
+}
+
+/* Milliseconds that a token of this document is good for, less the time it is renewed before its end. */
+static int64_t life_of(const json_t *doc) {
+    const json_t *field = json_object_get(doc, "expires_in");
+    double told = json_is_number(field) ? json_number_value(field) : LIFE_DEFAULT_S;
+    int64_t life = told < 1 ? LIFE_DEFAULT_S : told > LIFE_MAX_S ? LIFE_MAX_S : (int64_t)told;
+    int64_t early = life * 1000 / 4 < EARLY_MAX_MS ? life * 1000 / 4 : EARLY_MAX_MS;
+    return life * 1000 - early;
+}
+
 /* Takes token and life from the document. */
 static int take_document(struct token_entry *e, struct fetch_end *end) {
     json_t *doc = json_loadb(e->body.data ? e->body.data : "", e->body.len, 0, NULL);
-    const char *token = json_string_value(json_object_get(doc, "token"));
-    if (!token) token = json_string_value(json_object_get(doc, "access_token"));
+    const char *token = nonempty(doc, "token");
+    if (!token) token = nonempty(doc, "access_token");
     int r = 0;
     if (!token || !token_is_clean(token)) {
-        r = fetch_end_set(end, ERR_UPSTREAM, "the token service at %.120s sent %s", e->host,
+        r = fetch_end_set(end, ERR_UPSTREAM, "the token service at %.120s sent %s", e->service.host,
                           token ? "a token too long or with odd characters in it" : "no token");
     } else {
-        json_t *life_field = json_object_get(doc, "expires_in");
-        int64_t life = json_is_number(life_field) ? (int64_t)json_number_value(life_field) : LIFE_DEFAULT_S;
-        if (life <= 0) life = LIFE_DEFAULT_S;
-        if (life > LIFE_MAX_S) life = LIFE_MAX_S;
-        int64_t early = life * 1000 / 4 < EARLY_MAX_MS ? life * 1000 / 4 : EARLY_MAX_MS;
-        e->good_until_ms = clock_mono_ms() + life * 1000 - early;
+        e->good_until_ms = clock_mono_ms() + life_of(doc);
         free(e->token);
         e->token = xstrdup(token);
     }
@@ -182,8 +214,12 @@ static int take_document(struct token_entry *e, struct fetch_end *end) {
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct token_entry *e = arg;
+    const char *location = a->header(a, "location");
     e->retry_after_s = answer_retry_after_s(a);
     e->status = a->status;
+    free(e->location);
+    e->location = location ? xstrdup(location) : NULL;
+    e->answer_reach = a->reach;
     return true;
 }
 
@@ -194,22 +230,51 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
     return true;
 }
 
+static void send_request(struct token_entry *e);
+
+/* Asks where the answer sends us on to; the account goes along only to the same origin. */
+static int follow(struct token_entry *e, struct fetch_end *end) {
+    struct error err;
+    struct redirect to = {0};
+    int r = e->redirects++ < REDIRECTS_MAX ? redirect_follow(e->service.url, e->location, &to, &err)
+                                           : error_set(&err, ERR_UPSTREAM, "sent us on too often");
+    if (r < 0) return fetch_end_set(end, r, "the token service at %.120s %.120s", e->service.host, err.msg);
+    free(e->service.url);
+    e->service.url = to.url;
+    if (!to.same_origin) {
+        bool narrower = e->service.reach == HTTP_REACH_ANY || e->answer_reach < e->service.reach;
+        if (narrower) e->service.reach = e->answer_reach;
+        free(e->service.username);
+        free(e->service.password);
+        e->service.username = e->service.password = NULL;
+    }
+    buf_clear(&e->body);
+    send_request(e);
+    return 0;
+}
+
+/* What came with the head and body of an answer. 1: asked again elsewhere, nobody is to be told yet. */
+static int take_answer(struct token_entry *e, struct fetch_end *end) {
+    if (redirect_is(e->status) && e->location) return follow(e, end) < 0 ? end->code : 1;
+    if (e->status >= 200 && e->status < 300) return take_document(e, end);
+    char who[360];
+    snprintf(who, sizeof(who), "the token service at %.200s", e->service.host);
+    fetch_end_from_status(end, who, e->status, e->retry_after_s, e->body.data, e->body.len);
+    /* A service that does not know its own realm says nothing about the content asked for. */
+    if (end->code == ERR_NOT_FOUND) end->code = ERR_UPSTREAM;
+    return end->code;
+}
+
 static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct token_entry *e = arg;
     struct fetch_end end = {0};
-    char who[360];
-    snprintf(who, sizeof(who), "the token service at %.200s", e->host);
-    if (r->code != 0) {
+    if (r->code == 0) {
+        if (take_answer(e, &end) == 1) return;
+    } else {
         /* An address it may not name is the other side's fault, not a lack of rights. */
         fetch_end_set(&end, r->code == ERR_DENIED || r->code == ERR_INVALID ? ERR_UPSTREAM : r->code,
                       "token service: %.220s", r->msg);
-    } else if (e->status != 200) {
-        fetch_end_from_status(&end, who, e->status, e->retry_after_s, e->body.data, e->body.len);
-        /* A service that does not know its own realm says nothing about the content asked for. */
-        if (end.code == ERR_NOT_FOUND) end.code = ERR_UPSTREAM;
-    } else {
-        (void)take_document(e, &end);
     }
     if (end.code != 0) {
         free(e->token);
@@ -243,22 +308,19 @@ static int token_url(struct buf *url, const struct token_ask *ask) {
     return r;
 }
 
-static void send_request(struct token_entry *e, const struct token_ask *ask) {
-    struct buf url;
-    bool ok = token_url(&url, ask) == 0;
+static void send_request(struct token_entry *e) {
+    const struct service *to = &e->service;
     struct http_url parts;
-    bool parsed = ok && http_url_parse(url.data, &parts);
-    snprintf(e->host, sizeof(e->host), "%s", parsed ? parts.host : "an unusable address");
-    char id[96];
-    snprintf(id, sizeof(id), "X-Request-Id: %.64s", ask->request_id ? ask->request_id : "");
-    const char *headers[] = {ask->request_id && ask->request_id[0] ? id : NULL, NULL};
+    bool parsed = http_url_parse(to->url, &parts);
+    snprintf(e->service.host, sizeof(to->host), "%s", parsed ? parts.host : "an unusable address");
+    const char *headers[] = {to->id[0] ? to->id : NULL, NULL};
     struct http_call_spec spec = {.method = "GET",
-                                  .url = ok ? url.data : "",
+                                  .url = to->url,
                                   .headers = headers,
-                                  .ca_file = ask->ca_file,
-                                  .username = ask->username,
-                                  .password = ask->password,
-                                  .reach = ask->reach,
+                                  .ca_file = to->ca_file,
+                                  .username = to->username,
+                                  .password = to->password,
+                                  .reach = to->reach,
                                   .use_proxy_env = true,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = TOTAL_MS,
@@ -266,7 +328,25 @@ static void send_request(struct token_entry *e, const struct token_ask *ask) {
                                   .max_body = TOKEN_BODY_MAX};
     e->cache->fetches++;
     e->call = http_call_start(e->cache->client, &spec, &events, e);
+}
+
+static char *copy(const char *s) {
+    return s ? xstrdup(s) : NULL;
+}
+
+static void start(struct token_entry *e, const struct token_ask *ask) {
+    struct buf url;
+    bool ok = token_url(&url, ask) == 0;
+    e->redirects = 0;
+    e->service = (struct service){.url = xstrdup(ok ? url.data : ""),
+                                  .ca_file = copy(ask->ca_file),
+                                  .username = copy(ask->username),
+                                  .password = copy(ask->password),
+                                  .reach = ask->reach};
+    if (ask->request_id && ask->request_id[0])
+        snprintf(e->service.id, sizeof(e->service.id), "X-Request-Id: %.64s", ask->request_id);
     buf_fini(&url);
+    send_request(e);
 }
 
 struct token_wait *token_fetch(struct token_cache *c, const struct token_ask *ask,
@@ -277,7 +357,7 @@ struct token_wait *token_fetch(struct token_cache *c, const struct token_ask *as
     *w = (struct token_wait){.entry = e, .done = done, .arg = arg, .next = e->waits, .link = &e->waits};
     if (w->next) w->next->link = &w->next;
     e->waits = w;
-    if (!e->call) send_request(e, ask);
+    if (!e->call) start(e, ask);
     return w;
 }
 
@@ -289,6 +369,7 @@ void token_wait_cancel(struct token_wait *w) {
     if (!e || e->waits) return;
     http_call_cancel(e->call);
     e->call = NULL;
+    service_clear(&e->service);
     buf_clear(&e->body);
     if (!e->token) entry_free(e);
 }

@@ -154,7 +154,7 @@ char *http_url_join(const char *base, const char *location) {
     char *joined = NULL, *copy = NULL;
     struct http_url parsed;
     if (curl_url_set(u, CURLUPART_URL, base, 0) == CURLUE_OK &&
-        curl_url_set(u, CURLUPART_URL, location, 0) == CURLUE_OK &&
+        curl_url_set(u, CURLUPART_URL, location, CURLU_ALLOW_SPACE | CURLU_URLENCODE) == CURLUE_OK &&
         curl_url_get(u, CURLUPART_URL, &joined, 0) == CURLUE_OK && http_url_parse(joined, &parsed)) {
         copy = xstrdup(joined);
     }

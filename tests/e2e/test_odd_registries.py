@@ -500,3 +500,70 @@ def test_a_length_that_no_blob_has_is_the_sources_mistake(serve, shelf, length, 
             assert reply.status in (502, 504, 416), reply
     core.check_log()
     assert core.running()
+
+
+# --- token services ---
+
+
+def token_service(shelf, reply):
+    """A registry whose tokens come from reply(request): (status, headers, body)."""
+
+    def answer(r):
+        if r.path.startswith("/token"):
+            return reply(r)
+        if r.headers.get("authorization") == "Bearer good":
+            return shelf(r)
+        return 401, {"WWW-Authenticate": f'Bearer realm="{r.server.url}/token",service="s"'}, b"{}"
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"token": "", "access_token": "good"},
+        {"token": None, "access_token": "good", "expires_in": "300"},
+        {"token": "good", "expires_in": 1e300, "issued_at": "2099-01-01T00:00:00Z"},
+        {"token": "good", "expires_in": -1, "issued_at": "no time"},
+        {"token": "good", "expires_in": 299.5, "refresh_token": "other"},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_token_is_found_in_every_form_of_its_document(serve, shelf, document, status):
+    core = serve(token_service(shelf, lambda r: (status, {}, json.dumps(document).encode())))
+    assert pulled(core, shelf) and core.up.count("/token") <= 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_token_service_that_moved_is_followed_with_the_account(bench, serve, shelf, status):
+    def reply(r):
+        return (status, {"Location": f"/token/v2?{r.query}"}, b"") if r.path == "/token" else (200, {}, b'{"token":"good"}')
+
+    core = serve(token_service(shelf, reply), **account(bench))
+    assert pulled(core, shelf)
+    (asked, *_) = [r for r in core.up.seen if r.path == "/token/v2"]
+    assert asked.headers["authorization"].startswith("Basic ") and "scope=repository" in asked.query
+
+
+def test_a_token_service_elsewhere_is_asked_without_the_account(bench, serve, shelf):
+    other = bench.add(Scripted(lambda r: (200, {}, b'{"token":"good"}'), host="127.0.0.2"))
+    core = serve(token_service(shelf, lambda r: (307, {"Location": other.url + r.target}, b"")), **account(bench))
+    assert pulled(core, shelf)
+    assert other.seen and all("authorization" not in r.headers for r in other.seen)
+
+
+def test_a_token_service_that_sends_on_and_on_is_an_error_in_words(serve, shelf):
+    core = serve(token_service(shelf, lambda r: (302, {"Location": r.target}, b"")))
+    reply = raw.manifest(core.port, NAME, "v1")
+    assert reply.status == 502 and b"too often" in reply.body
+    assert core.up.count("/token") < 40
+
+
+def test_a_redirect_with_spaces_in_it_is_followed(serve, shelf):
+    def answer(r):
+        if r.path.startswith("/store"):
+            r.path = r.path[len("/store") :]
+            return shelf(r)
+        return (307, {"Location": f"/store{r.path}?name=a b"}, b"") if "/v2/lib" in r.path else (200, {}, b"")
+
+    assert pulled(serve(answer), shelf)
