@@ -1,4 +1,4 @@
-/* Central's schema, and what must hold between its keys. Thread: main. */
+/* Central's schema, and the rules about several of its keys. Thread: main. */
 #include "central/config/central_config.h"
 
 #include "common/core/alloc.h"
@@ -243,7 +243,7 @@ static const struct config_key central_keys[] = {
 };
 const struct config_schema central_config_schema = CONFIG_SCHEMA(central_keys);
 
-/* docker.io goes by several names; an upstream without endpoints is reached by its own. */
+/* Replaces an alias by docker.io, and gives an upstream without endpoints the one of its own name. */
 static void upstream_complete(struct upstream_config *u) {
     for (char *p = u->name; *p; p++)
         *p = (char)tolower((unsigned char)*p);

@@ -28,15 +28,16 @@ struct central_config {
     enum deleted_tags deleted;
 };
 
-/* The number of an upstream by its name, or -1. */
+/* The index of an upstream by its name, or -1. */
 long central_upstream_index(const struct central_config *cfg, const char *name);
-/* Content got with credentials is served only in the repositories that refer to it. */
+/* True if an upstream's content is served only in the repositories that refer to it. That is so for upstreams with
+ * credentials, whose repositories may be private. */
 bool upstream_is_per_repository(const struct upstream_config *u);
 
 extern const struct config_schema central_config_schema;
 #define CENTRAL_CONFIG_FILE "/etc/entrepot/central.yaml"
 
-/* Loads src (its default_file is set here) into a new struct central_config, given as its first member. */
+/* Loads src, whose default_file is set here, into a new struct central_config. *out points to its first member. */
 int central_config_load(const struct config_source *src, struct node_config **out, struct error *err) must_check;
 void central_config_free(struct node_config *node);
 

@@ -1,4 +1,5 @@
-/* Thread: as part.h and lookup.h say of each function. */
+/* Serves lookups, the watch and the upstreams' states on the fleet port. Thread: as part.h and lookup.h say of each
+ * function. */
 #include "central/fleet/fleet_part.h"
 
 #include "central/catalog/catalogue_part.h"
@@ -56,7 +57,7 @@ static const struct route routes[] = {{WIRE_LOOKUP_PATH, METHODS_POST, PORT_NODE
 
 /* --- life --- */
 
-/* A version that changes with the content, so that an edge hears of a change and of nothing else. */
+/* The version of the settings: a hash of their content, so that edges notice a change and nothing else. */
 static uint64_t version_of(const struct wire_settings *s) {
     struct wire_response rs = {.version = WIRE_VERSION, .settings = (struct wire_settings *)(uintptr_t)s};
     uint8_t *data;
@@ -70,7 +71,7 @@ static uint64_t version_of(const struct wire_settings *s) {
     return version ? version : 1;
 }
 
-/* Everything in it is borrowed from the configuration but the array of upstreams. */
+/* Everything but the array of upstreams is borrowed from the configuration. */
 static void make_settings(struct wire_settings *s, const struct central_config *cfg) {
     *s = (struct wire_settings){
         .upstreams = calloc(cfg->n_upstreams + 1, sizeof(*s->upstreams)),

@@ -1,4 +1,5 @@
-/* What edges ask of central on the fleet port: lookups, and with them the settings that say what names mean. */
+/* The part that answers edges on the fleet port: lookups, settings, the watch and the upstreams' states
+ * (docs/protocol.md "Edge to central"). Thread: control. */
 #ifndef ENTREPOT_FLEET_FLEET_PART_H
 #define ENTREPOT_FLEET_FLEET_PART_H
 

@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of all batches under way: a question costs about a KiB until its answer is packed. */
+/* Queries of all running batches together: each costs about one KiB until its answer is packed. */
 #define QUERIES_UNDER_WAY_MAX 20000
-/* What children and proofs of one batch may take in memory; packed they are smaller. */
+/* Memory for the children and proofs of one batch; packed they are smaller. */
 #define BATCH_BYTES (32 * MiB)
 /* Room for the response's own fields. */
 #define RESPONSE_SLACK (64 * KiB)
@@ -26,7 +26,7 @@ struct lookup {
     _Atomic int64_t under_way;
 };
 
-/* One question's place; tags point back so that a resolver needs only this. */
+/* One query of a batch. A tag's resolution needs only a pointer to this. */
 struct slot {
     struct batch *batch;
     const struct wire_query *query;
@@ -39,9 +39,9 @@ struct batch {
     struct loop *loop;
     struct wire_request request;
     struct slot *slots;
-    struct catalog_fact *facts; /* as many as slots; digest unset when there is nothing to look up */
+    struct catalog_fact *facts; /* one for each slot; digest unset when there is nothing to look up */
     struct wire_response response;
-    atomic_size_t waiting; /* tags not resolved yet, and one for lookup_run itself */
+    atomic_size_t waiting; /* tags not resolved yet, plus one for lookup_run itself */
     struct work work;
     struct loop_task task;
     int code;
@@ -86,7 +86,7 @@ static void batch_free(struct batch *b) {
         catalog_fact_fini(&b->facts[i]);
     free(b->facts);
     free(b->slots);
-    b->response.settings = NULL; /* the configuration's */
+    b->response.settings = NULL; /* owned by the configuration */
     wire_response_fini(&b->response);
     wire_request_fini(&b->request);
     free(b->packed);
@@ -126,7 +126,7 @@ static void fill_known(struct wire_answer *a, struct catalog_fact *f) {
     f->proofs_len = 0;
 }
 
-/* A tag is known by its resolution alone; what the catalogue has on its digest is added to it. */
+/* Fills an answer. A tag is known by its resolution; what the catalogue knows of its digest is added. */
 static void fill_answer(struct slot *s, struct catalog_fact *f) {
     bool tag = s->query->kind == WIRE_QUERY_TAG;
     if (!digest_len(f->digest.alg)) return;
@@ -134,7 +134,7 @@ static void fill_answer(struct slot *s, struct catalog_fact *f) {
         s->answer->status = WIRE_KNOWN;
         fill_known(s->answer, f);
         if (tag && (f->held || s->answer->tag->facts.size < 0))
-            s->answer->tag->facts.size = f->size; /* a HEAD may err */
+            s->answer->tag->facts.size = f->size; /* the size that a HEAD gave may be wrong */
     } else if (tag) {
         return;
     } else if (f->code == ERR_NOT_FOUND) {
@@ -146,7 +146,7 @@ static void fill_answer(struct slot *s, struct catalog_fact *f) {
     }
 }
 
-/* Drops what an answer can do without, so that the response stays within its limit. Returns what it then takes. */
+/* Drops optional parts of an answer so that the response stays within its limit. Returns the answer's size. */
 static size_t fit_answer(struct slot *s, size_t room) {
     struct wire_answer *a = s->answer;
     if (wire_answer_bound(a) <= room) return wire_answer_bound(a);
@@ -168,14 +168,14 @@ static void answer_all(struct work *w) {
     struct batch *b = container_of(w, struct batch, work);
     struct lookup *l = b->lookup;
     size_t n = b->request.n_queries;
-    /* Before the facts: whoever follows the log from here may hear a fact twice, but misses none. */
+    /* Read before the facts: whoever follows the log from this number may get a fact twice, but misses none. */
     b->response.sequence = catalog_sequence(l->cfg.catalog);
     catalog_lookup(l->cfg.catalog, b->facts, n, BATCH_BYTES);
 
-    size_t refusals = n * 256; /* kept free, so that every answer can at least say why it is empty */
+    size_t refusals = n * 256; /* kept free, so that every answer has room to say why it is empty */
     size_t room = WIRE_MAX_RESPONSE - RESPONSE_SLACK - refusals;
     if (l->cfg.settings && l->cfg.settings->version != b->request.settings_version && l->settings_bound < room) {
-        b->response.settings = (struct wire_settings *)(uintptr_t)l->cfg.settings; /* only read by the encoder */
+        b->response.settings = (struct wire_settings *)(uintptr_t)l->cfg.settings; /* the encoder only reads it */
         room -= l->settings_bound;
     }
     for (size_t i = 0; i < n; i++) {

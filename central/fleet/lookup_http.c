@@ -1,5 +1,4 @@
-/* The HTTP side of a lookup: method and type are checked, the body collected, the answer sent. Thread: the request's
- * loop. */
+/* The HTTP side of a lookup: checks the type, collects the body, sends the answer. Thread: the request's loop. */
 #include "central/fleet/lookup.h"
 
 #include "common/core/alloc.h"
@@ -11,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Outlives the request when its connection is cut while the batch is under way. */
+/* Outlives the request if the connection is cut while the batch is running. */
 struct asked {
     struct lookup *lookup;
     struct http_req *req; /* NULL once closed */
@@ -54,7 +53,7 @@ static void on_body(struct http_req *r, const char *body, size_t len) {
     struct asked *a = http_req_user(r);
     a->running = true;
     struct caller caller;
-    caller_of_peer(&caller, CALLER_NODE, r); /* the fleet port alone has lookups */
+    caller_of_peer(&caller, CALLER_NODE, r); /* lookups exist on the fleet port only */
     lookup_run(a->lookup, &caller, body, len, http_req_id(r), finish, a);
 }
 

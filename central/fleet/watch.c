@@ -1,4 +1,4 @@
-/* A body of messages, each with its length before it; so far all are empty. Thread: the request's loop. */
+/* Sends a body of messages, each preceded by its length; so far all are empty. Thread: the request's loop. */
 #include "central/fleet/watch.h"
 
 #include "common/core/alloc.h"
@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-/* An edge takes 12 s of silence for the end. */
+/* An edge that hears nothing for 12 s assumes that the connection is dead. */
 #define ALIVE_MS 4000
 
 struct watch {
@@ -18,7 +18,7 @@ struct watch {
 static void on_alive(void *arg) {
     struct watch *w = arg;
     static const char empty_message[1] = {0};
-    /* Who takes nothing is cut by the server in time; until then there is nothing to add. */
+    /* The server cuts a client that reads nothing; until then nothing more is queued. */
     if (http_body_pending(w->req) == 0) http_body_mem(w->req, empty_message, sizeof(empty_message));
     timer_set(&w->alive, ALIVE_MS);
 }

@@ -1,9 +1,9 @@
-/* Thread: as part.h and policy.h say of each function. */
+/* Decides names by central's configuration. Thread: as part.h and policy.h say of each function. */
 #include "central/names/names_part.h"
 
 #include "common/core/alloc.h"
 
-/* Together with an edge's own memory of a "no" a new tag must be seen within 10 s. */
+/* How long a "not found" is remembered. With the time an edge remembers one, a new tag must be visible within 10 s. */
 #define NEGATIVE_MS 4000
 #define ANSWER_WITHIN_MS 6000
 

@@ -1,5 +1,5 @@
-/* The record: hosted.db behind a lock of its own, and beside it in memory which digests and tags are hosted. Thread:
- * any that may block; what only asks memory, any at all. */
+/* The record of hosted images: hosted.db under a lock, and in memory which digests and tags are hosted. Thread: any
+ * that may block; functions that use only the memory: any. */
 #include "central/warehouse/hosted.h"
 
 #include <errno.h>
@@ -20,24 +20,24 @@
 #define TAG_KEY_MAX (REPO_STR_MAX + TAG_MAX + 2)
 
 struct known {
-    int64_t size; /* -1: not known */
+    int64_t size; /* bytes; -1: not known */
 };
 
-struct expected {
-    unsigned n; /* images on their way in that have it */
+struct hold {
+    unsigned n; /* images being loaded that contain it */
 };
 
 struct hosted {
     char dir[4096], notice[PATH_MAX_BYTES];
-    pthread_mutex_t db_lock; /* guards db; held over the disk; taken before the next one */
+    pthread_mutex_t db_lock; /* guards db; held across disk I/O; taken before lock */
     struct hosted_db db;
     bool in_batch;
-    pthread_rwlock_t lock; /* guards the maps and sums, for a few instructions */
+    pthread_rwlock_t lock; /* guards the maps and sums; held for a few instructions */
     struct map *blobs;     /* digest to struct known */
-    struct map *tags;      /* "repository\ntag" to the record itself: a set */
-    struct map *expected;  /* digest to struct expected */
+    struct map *tags;      /* "repository\ntag"; a set, so every value is the record itself */
+    struct map *held_back; /* digest to struct hold */
     int64_t bytes;
-    char lost[256]; /* why the file before this one is no more; "": it is not so */
+    char lost[256]; /* why an earlier file was replaced; "": it was not */
     _Atomic bool takeover_due, doubtful;
 };
 
@@ -48,7 +48,7 @@ static size_t tag_key(char out[TAG_KEY_MAX], const char *repo, const char *tag) 
     return n < 0 ? 0 : n < TAG_KEY_MAX ? (size_t)n : TAG_KEY_MAX - 1;
 }
 
-/* Under the lock, for writing. */
+/* Call with the lock held for writing. */
 static void note_blob(struct hosted *h, const struct digest *d, int64_t size) {
     struct known *k = map_get(h->blobs, d, sizeof(*d));
     if (!k) {
@@ -128,21 +128,21 @@ void hosted_each_blob(struct hosted *h, void (*fn)(const struct digest *d, int64
     pthread_rwlock_unlock(&h->lock);
 }
 
-void hosted_expect(struct hosted *h, const struct digest *d) {
+void hosted_hold(struct hosted *h, const struct digest *d) {
     pthread_rwlock_wrlock(&h->lock);
-    struct expected *e = map_get(h->expected, d, sizeof(*d));
+    struct hold *e = map_get(h->held_back, d, sizeof(*d));
     if (!e) {
         e = xcalloc(1, sizeof(*e));
-        map_set(h->expected, d, sizeof(*d), e);
+        map_set(h->held_back, d, sizeof(*d), e);
     }
     e->n++;
     pthread_rwlock_unlock(&h->lock);
 }
 
-void hosted_forgo(struct hosted *h, const struct digest *d) {
+void hosted_release(struct hosted *h, const struct digest *d) {
     pthread_rwlock_wrlock(&h->lock);
-    struct expected *e = map_get(h->expected, d, sizeof(*d));
-    if (e && --e->n == 0) map_del(h->expected, d, sizeof(*d));
+    struct hold *e = map_get(h->held_back, d, sizeof(*d));
+    if (e && --e->n == 0) map_del(h->held_back, d, sizeof(*d));
     pthread_rwlock_unlock(&h->lock);
 }
 
@@ -152,7 +152,7 @@ static bool exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
-/* The damaged file and its journal get names of their own, and stay until somebody removes them. */
+/* Renames the damaged file and its journal. They stay until an operator removes them. */
 static void put_aside(const char *path, char aside[PATH_MAX_BYTES]) {
     char journal[PATH_MAX_BYTES + 16], to[PATH_MAX_BYTES + 16];
     int n = snprintf(aside, PATH_MAX_BYTES, "%.4100s.damaged", path);
@@ -172,7 +172,7 @@ static int load(struct hosted *h, struct error *err) {
     return hosted_db_load(&h->db, &l, err);
 }
 
-/* Kept in the file: the takeover may be cut short, and must know at the next start. */
+/* Stored in the file, because the takeover may be interrupted and must know it at the next start. */
 static int note_lost(struct hosted *h, struct error *err) {
     char *text = sqlite3_mprintf("INSERT OR REPLACE INTO meta VALUES('lost', %Q)", h->lost);
     if (!text) out_of_memory();
@@ -189,7 +189,7 @@ static void read_lost(struct hosted *h) {
     sqlite3_finalize(st);
 }
 
-/* why: what is wrong with the one there is. */
+/* Starts a new record. why: what is wrong with the existing one. */
 static int begin_anew(struct hosted *h, const char *path, const struct error *why, struct error *err) {
     char aside[PATH_MAX_BYTES];
     bool made;
@@ -211,7 +211,7 @@ static int open_record(struct hosted *h, struct error *err) {
     bool made = false;
     snprintf(path, sizeof(path), "%s/hosted.db", h->dir);
     snprintf(journal, sizeof(journal), "%s-journal", path);
-    /* Its journal is never removed, so that one alone tells that there was a record. */
+    /* The journal is never removed, so a journal alone shows that there was a record. */
     bool was_there = !exists(path) && exists(journal);
     if (file_is_special(path)) return error_set(err, ERR_INVALID, "%s is not a file", path);
     int r = hosted_db_open(&h->db, path, &made, &why);
@@ -237,7 +237,7 @@ static void close_record(void *state) {
     hosted_db_close(&h->db);
     map_free(h->blobs);
     map_free(h->tags);
-    map_free(h->expected);
+    map_free(h->held_back);
     pthread_rwlock_destroy(&h->lock);
     pthread_mutex_destroy(&h->db_lock);
     free(h);
@@ -250,7 +250,7 @@ static int guard_open(const char *dir, void **state, struct error *err) {
     snprintf(h->notice, sizeof(h->notice), "%s/%s", h->dir, HOSTED_NOTICE);
     pthread_mutex_init(&h->db_lock, NULL);
     pthread_rwlock_init(&h->lock, NULL);
-    h->expected = map_new(free);
+    h->held_back = map_new(free);
     h->doubtful = exists(h->notice);
     int r = open_record(h, err ? err : &own);
     if (r < 0)
@@ -265,7 +265,7 @@ static int guard_open(const char *dir, void **state, struct error *err) {
 static bool guard_keeps(const struct digest *d, void *state) {
     struct hosted *h = state;
     pthread_rwlock_rdlock(&h->lock);
-    bool keeps = map_get(h->blobs, d, sizeof(*d)) || map_get(h->expected, d, sizeof(*d));
+    bool keeps = map_get(h->blobs, d, sizeof(*d)) || map_get(h->held_back, d, sizeof(*d));
     pthread_rwlock_unlock(&h->lock);
     return keeps;
 }
@@ -353,7 +353,8 @@ int hosted_add(struct hosted *h, const char *repo, const struct hosted_blob *blo
                const struct tag_facts *t, struct error *err) {
     pthread_mutex_lock(&h->db_lock);
     int r = put_all(h, repo, blobs, n, tag, t, err);
-    /* In a batch memory goes ahead: what could not be written must stay for this process's life, too. */
+    /* In a batch the memory is updated even if writing failed: what could not be written must stay hosted in this
+     * process. */
     if (r == 0 || h->in_batch) {
         pthread_rwlock_wrlock(&h->lock);
         for (size_t i = 0; i < n; i++)
@@ -382,7 +383,7 @@ int hosted_batch_end(struct hosted *h, struct error *err) {
     return r;
 }
 
-/* --- whether it can be relied on --- */
+/* --- is the record complete? --- */
 
 bool hosted_takeover_due(const struct hosted *h) {
     return h->takeover_due;

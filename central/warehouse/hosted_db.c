@@ -1,5 +1,5 @@
-/* Statements of hosted.db. Its journal is a rollback journal that stays (PERSIST): a commit is durable with one sync of
- * each file, and opening takes no room on a disk that is full. Thread: see hosted_db.h. */
+/* The SQL statements of hosted.db. It uses a rollback journal that is never removed (PERSIST), so that a commit is
+ * durable with one sync of each file, and opening needs no space on a full disk. Thread: see hosted_db.h. */
 #include "central/warehouse/hosted_db.h"
 
 #include <errno.h>
@@ -41,7 +41,7 @@ static const char *const sql[HOSTED_STATEMENTS] = {
                          " ORDER BY name, tag"),
 };
 
-/* Prepared when first needed. NULL: as db_error_code says. */
+/* Prepares a statement when it is first needed. NULL on failure: see db_error_code. */
 static sqlite3_stmt *statement(struct hosted_db *b, enum hosted_statement which) {
     sqlite3_stmt **st = &b->statements[which];
     if (!*st) sqlite3_prepare_v2(b->db, sql[which], -1, st, NULL);
@@ -55,7 +55,7 @@ static int says(struct hosted_db *b, const char *doing, struct error *err) {
     return error_wrap(err, "hosted.db");
 }
 
-/* Runs st to its end. */
+/* Steps st until it is done. */
 static int run(struct hosted_db *b, sqlite3_stmt *st, struct error *err) {
     int rc = sqlite3_step(st);
     int r = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : says(b, "writing", err);
@@ -79,7 +79,7 @@ static int64_t number(struct hosted_db *b, const char *query) {
     return n;
 }
 
-/* What SQLite finds wrong with the file; the first is enough. */
+/* Asks SQLite what is wrong with the file; the first finding is enough. */
 static int check(struct hosted_db *b, struct error *err) {
     sqlite3_stmt *st = NULL;
     int r = 0;
@@ -314,7 +314,7 @@ int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, co
     return run(b, st, err);
 }
 
-/* --- what a damaged file still tells --- */
+/* --- reading a damaged file --- */
 
 static void salvage_blobs(struct hosted_db *to, struct hosted_db *from) {
     sqlite3_stmt *st = NULL;
@@ -341,7 +341,7 @@ static void salvage_blobs(struct hosted_db *to, struct hosted_db *from) {
 
 static void salvage_tag(const char *repo, const char *tag, const struct tag_facts *t, void *arg) {
     int r = hosted_db_put_tag(arg, repo, tag, t, NULL);
-    (void)r; /* what could not be taken is looked for in index and catalogue */
+    (void)r; /* index and catalogue are asked for what is missing */
 }
 
 void hosted_db_salvage(struct hosted_db *b, const char *path) {
@@ -350,7 +350,7 @@ void hosted_db_salvage(struct hosted_db *b, const char *path) {
         hosted_db_exec(b, "BEGIN IMMEDIATE", NULL) == 0) {
         salvage_blobs(b, &old);
         int r = hosted_db_each_tag(&old, salvage_tag, b, NULL);
-        (void)r; /* it is damaged */
+        (void)r; /* the file is damaged, so failures are expected */
         if (hosted_db_exec(b, "COMMIT", NULL) < 0) sqlite3_exec(b->db, "ROLLBACK", NULL, NULL, NULL);
     }
     hosted_db_close(&old);

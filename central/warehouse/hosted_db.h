@@ -1,5 +1,4 @@
-/* hosted.db: schema, statements and loading of the record of what is hosted. Thread: one at a time; the record's lock
- * (hosted.c) sees to that. */
+/* hosted.db: schema, statements and loading. Thread: one at a time; the record's lock (hosted.c) ensures that. */
 #ifndef ENTREPOT_WAREHOUSE_HOSTED_DB_H
 #define ENTREPOT_WAREHOUSE_HOSTED_DB_H
 
@@ -26,20 +25,21 @@ struct hosted_db {
     sqlite3_stmt *statements[HOSTED_STATEMENTS];
 };
 
-/* Opens or makes it, and checks it. *made: there was none. ERR_CORRUPT: it is damaged, or something else. */
+/* Opens or creates the file and checks it. *made: it was created. ERR_CORRUPT: it is damaged, or not such a file. */
 int hosted_db_open(struct hosted_db *b, const char *path, bool *made, struct error *err) must_check;
 void hosted_db_close(struct hosted_db *b);
 int hosted_db_exec(struct hosted_db *b, const char *sql, struct error *err) must_check;
-/* The takeover has been done with this file. */
+/* True if the takeover into this file is complete. */
 bool hosted_db_is_complete(struct hosted_db *b);
-/* Every blob and every tag; a row that makes no sense is ERR_CORRUPT, but for a salvage, which leaves it out. */
+/* Receives every blob and every tag. A row that is not valid is ERR_CORRUPT, except during a salvage, which skips
+ * it. */
 struct hosted_loader {
     void (*blob)(const struct digest *d, int64_t size, void *arg);
     void (*tag)(const char *repo, const char *tag, const struct tag_facts *t, void *arg);
     void *arg;
 };
 int hosted_db_load(struct hosted_db *b, const struct hosted_loader *l, struct error *err) must_check;
-/* Inside a transaction of the caller's. */
+/* Call inside a transaction. */
 int hosted_db_put(struct hosted_db *b, const char *repo, const struct hosted_blob *blob, struct error *err) must_check;
 int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, const struct tag_facts *t,
                       struct error *err) must_check;
@@ -51,7 +51,7 @@ int hosted_db_each_tag(struct hosted_db *b,
 int hosted_db_each_place(struct hosted_db *b,
                          void (*fn)(const struct digest *d, int64_t size, bool manifest, const char *repo, void *arg),
                          void *arg, struct error *err) must_check;
-/* Copies into b whatever can be read of the damaged file at path. */
+/* Copies into b all that can be read from the damaged file at path. */
 void hosted_db_salvage(struct hosted_db *b, const char *path);
 
 #endif

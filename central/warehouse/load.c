@@ -1,6 +1,6 @@
-/* Loading an OCI layout: the manifest and all it refers to come into the store, children before parents; then the
- * whole image and its tag go through the door (content/content.h) at once: the record, the store, then who listens.
- * Killed at any moment, the tag is what it was or what it is to be. Thread: work pool. */
+/* Loads an OCI layout. The manifest and everything it refers to are put into the store, children before parents. Then
+ * the whole image and its tag are recorded at once by content_host (content/content.h). If the process is killed at any
+ * moment, the tag points either to the old image or to the complete new one. Thread: work pool. */
 #include "central/warehouse/load.h"
 
 #include "common/core/alloc.h"
@@ -35,13 +35,13 @@ struct load {
     char repo_str[REPO_STR_MAX];
     uint32_t scope;
     int64_t blobs, bytes;
-    struct map *seen;   /* digests loaded already: indexes may name one a thousand times */
-    struct loaded *all; /* what will be hosted; expected by the record meanwhile */
+    struct map *seen;   /* digests already loaded: an index may name one a thousand times */
+    struct loaded *all; /* the blobs of the image; announced to the record by hosted_hold */
     size_t n_all;
 };
 
-/* A file of the layout. Whoever made it may still write it, so it is never mapped: what is cut under a mapping ends the
- * process. */
+/* A file of the layout. It is read and never mapped, because its owner may still truncate it, and accessing a truncated
+ * mapping ends the process. */
 struct entry {
     int fd; /* -1: none */
     int64_t len;
@@ -63,7 +63,7 @@ static int open_entry(const struct load *l, const struct digest *d, struct entry
     return 0;
 }
 
-/* A manifest, parsed from what the file holds now. */
+/* Reads and parses a manifest from the file. */
 static int read_manifest(const struct entry *e, const struct digest *d, struct manifest *doc, struct error *err) {
     char name[DIGEST_STR_MAX];
     if (e->len > MANIFEST_MAX_BYTES) {
@@ -85,17 +85,17 @@ static int read_manifest(const struct entry *e, const struct digest *d, struct m
     return manifest_parse(doc, text, (size_t)e->len, err);
 }
 
-/* Nothing takes it out of the store while the rest of the image is on its way. */
+/* Keeps a blob in the store while the rest of the image is loaded. */
 static void expect(struct load *l, const struct digest *d) {
     l->all = xrealloc(l->all, l->n_all + 1, sizeof(*l->all));
     l->all[l->n_all++] = (struct loaded){.digest = *d};
-    hosted_expect(l->target->record, d);
+    hosted_hold(l->target->record, d);
 }
 
 static void forgo_all(struct load *l) {
     for (size_t i = 0; i < l->n_all; i++) {
         struct loaded *b = &l->all[i];
-        hosted_forgo(l->target->record, &b->digest);
+        hosted_release(l->target->record, &b->digest);
         if (!hosted_knows(l->target->record, &b->digest, NULL)) store_set_hosted(l->target->store, &b->digest, false);
         piece_proofs_fini(&b->proofs);
         manifest_fini(&b->doc);
@@ -103,7 +103,7 @@ static void forgo_all(struct load *l) {
     free(l->all);
 }
 
-/* doc: NULL, or taken over; {0} then remains. */
+/* doc: NULL, or a manifest that is taken over and left as {0}. */
 static int put(struct load *l, const struct digest *d, const struct entry *e, int64_t promised, struct manifest *doc,
                struct error *err) {
     char name[DIGEST_STR_MAX];
@@ -125,7 +125,7 @@ static int put(struct load *l, const struct digest *d, const struct entry *e, in
     struct commit_info info = {
         .size = b->size,
         .media_type = doc ? b->doc.media_type : NULL,
-        .flags = doc ? BLOB_MANIFEST : 0, /* it is hosted once the record says so */
+        .flags = doc ? BLOB_MANIFEST : 0, /* the record makes it hosted later */
         .scopes = &l->scope,
         .n_scopes = 1,
         .repository = doc ? l->repo_str : NULL,
@@ -197,7 +197,7 @@ static void hint_tags(const json_t *list, struct error *err) {
         error_hint(err, "its images have no tags: make it again with `skopeo copy … oci:FOLDER:TAG`");
 }
 
-/* The one image of the layout, or the one whose ref.name annotation is the tag. */
+/* The only image of the layout, or the one whose ref.name annotation is the tag. */
 static int find_root(const char *layout, const char *tag, struct digest *out, int64_t *size, struct error *err) {
     char path[4096];
     snprintf(path, sizeof(path), "%s/index.json", layout);
@@ -249,7 +249,7 @@ static int target_of(struct load *l, const char *ref, struct reference *tag, str
     return r;
 }
 
-/* The whole image at once: from here on it is hosted. */
+/* Records the whole image at once: it is hosted from here on. */
 static int host(struct load *l, const char *tag, const struct digest *d, int64_t size, const char *media_type,
                 struct error *err) {
     struct tag_facts rec = {.digest = *d, .checked_at = clock_wall_s(), .size = size};
@@ -282,7 +282,7 @@ int load_image(const struct load_target *t, const char *layout, const char *ref,
     if (r == 0) r = host(&l, tag.tag, &root, size, media_type, err);
     forgo_all(&l);
     if (r < 0) return r;
-    /* The record has it; an index that follows soon spares the next start work. */
+    /* The record is safe. Syncing the index, too, saves work at the next start. */
     int late = store_sync(t->store);
     if (late < 0) log_warn("index_sync_failed", KV_S("why", error_name(late)));
     log_info("loaded", KV_S("repository", l.repo_str), KV_S("tag", tag.tag), KV_S("digest", digest_str(&root, digest)),

@@ -13,14 +13,13 @@
 struct load_target {
     struct store *store;
     struct hosted *record;
-    struct content *content; /* by which record, store and listeners hear of it */
+    struct content *content; /* through which record, store and listeners learn of it */
     const struct name_rules *rules;
 };
 
-/* layout: a folder with oci-layout, index.json and blobs/. ref: "repo:tag", the repository must be hosted. Every blob's
- * digest and size are checked; nothing is hosted or tagged unless all of it is in, and then it outlives a power cut.
- * *result:
- * {"repository","tag","digest","blobs","bytes"}, new reference. */
+/* Loads an image. layout: a folder with oci-layout, index.json and blobs/. ref: "repo:tag"; the repository must be
+ * hosted. Every blob's digest and size are checked. Nothing is hosted or tagged unless everything is in the store; then
+ * it is safe from a power cut. *result: {"repository","tag","digest","blobs","bytes"}, a new reference. */
 int load_image(const struct load_target *t, const char *layout, const char *ref, json_t **result,
                struct error *err) must_check;
 

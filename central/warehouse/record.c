@@ -1,4 +1,4 @@
-/* An image in the door's words becomes one in the record's. */
+/* Converts an image from content.h's form to the record's. Thread: see record.h. */
 #include "central/warehouse/record.h"
 
 #include "common/core/alloc.h"

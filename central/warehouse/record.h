@@ -1,5 +1,5 @@
-/* The record of what is hosted (hosted.h) behind the door of all that is learned (content/content.h). Thread: any that
- * may block on the disk. */
+/* Makes the record of hosted images (hosted.h) the durable record of content/content.h. Thread: any that may block on
+ * the disk. */
 #ifndef ENTREPOT_WAREHOUSE_RECORD_H
 #define ENTREPOT_WAREHOUSE_RECORD_H
 

@@ -1,4 +1,4 @@
-/* Telling the store, and taking files back. Thread: see restore.h. */
+/* Tells the store what is hosted, and restores files. Thread: see restore.h. */
 #include "central/warehouse/restore.h"
 
 #include "central/warehouse/takeover.h"
@@ -16,7 +16,7 @@
 
 /* --- one blob --- */
 
-/* All its repositories are scopes of it; a manifest is also listed in each. */
+/* Adds the blob to the scopes of all its repositories. A manifest is also listed in each. */
 static int adopt(struct store *s, const struct hosted_blob *b, char **repos) {
     size_t n = 0, all = 0;
     int r = 0;
@@ -41,7 +41,7 @@ static int adopt(struct store *s, const struct hosted_blob *b, char **repos) {
     return r;
 }
 
-/* The store knows of it what the record says. */
+/* True if the store knows everything about the blob that the record has. */
 static bool is_told(struct store *s, const struct hosted_blob *b, char **repos) {
     struct blob_info info;
     bool told = store_lookup(s, &b->digest, &info) && (info.flags & BLOB_HOSTED) &&
@@ -51,7 +51,7 @@ static bool is_told(struct store *s, const struct hosted_blob *b, char **repos) 
     return told;
 }
 
-/* What is to be done stands first: messages are cut on their way through an edge. */
+/* The advice comes first, because an edge cuts long messages. */
 static int say_missing(const struct hosted_blob *b, char **repos, const char *why, struct error *err) {
     char name[DIGEST_STR_MAX];
     error_set(err, ERR_BUSY,
@@ -61,7 +61,7 @@ static int say_missing(const struct hosted_blob *b, char **repos, const char *wh
     return ERR_BUSY;
 }
 
-/* The file that stands there is taken for it. */
+/* Restores the blob from the file in the store's folder. */
 static int take_back(struct store *s, const struct hosted_blob *b, char **repos, bool prove, struct error *err) {
     char why[200];
     struct blob_info info;
@@ -72,7 +72,7 @@ static int take_back(struct store *s, const struct hosted_blob *b, char **repos,
     if (r == ERR_MISMATCH) return say_missing(b, repos, "damaged (the file was set aside in quarantine/)", err);
     if (r == 0 && !is_told(s, b, repos)) {
         r = adopt(s, b, repos);
-        if (r == 0 && !is_told(s, b, repos)) r = ERR_BUSY; /* more repositories than the store tells apart */
+        if (r == 0 && !is_told(s, b, repos)) r = ERR_BUSY; /* more repositories than the store can tell apart */
     }
     if (r == ERR_NOT_FOUND) return say_missing(b, repos, "missing", err);
     struct open_file *file = NULL;
@@ -111,7 +111,7 @@ struct untold {
     struct digest last; /* of digests */
 };
 
-/* Most are as they should be: one look at the table each. */
+/* Most blobs are unchanged: one look at the table is enough for each. */
 static void compare(const struct digest *d, int64_t size, bool manifest, const char *repo, void *arg) {
     struct untold *u = arg;
     struct blob_info info;
@@ -123,7 +123,7 @@ static void compare(const struct digest *d, int64_t size, bool manifest, const c
     if (buf_add(&u->digests, d, sizeof(*d)) < 0) out_of_memory();
 }
 
-/* A file whose size is not the known one is not what it is named after. */
+/* A file of another size is not the blob that it is named after. */
 static void tell_blob(struct hosted *h, struct store *s, const struct digest *d, int64_t *missing) {
     struct error err = {0};
     struct hosted_blob b;
@@ -157,7 +157,7 @@ static void tell_tag(const char *repo, const char *tag, const struct tag_facts *
     struct telling *w = arg;
     struct tag_facts rec;
     struct repo_name name = {0};
-    if (!hosted_is_repo(w->rules, repo)) return; /* it is, again, when the pattern is back */
+    if (!hosted_is_repo(w->rules, repo)) return; /* it is hosted again once the pattern is configured again */
     snprintf(name.path, sizeof(name.path), "%s", repo);
     bool same = store_tag_get(w->store, repo, tag, &rec) && digest_eq(&rec.digest, &t->digest) && !rec.deleted &&
                 rec.size == t->size;
@@ -169,7 +169,7 @@ static bool add_repo(const char *name, int64_t tags, int64_t manifests, int64_t 
     return buf_add(arg, name, strlen(name) + 1) == 0;
 }
 
-/* A tag of a hosted repository that the record does not have: the record is what counts. */
+/* Drops a tag of a hosted repository that the record does not have: the record decides. */
 static void drop_unrecorded(const struct telling *w, const char *repo) {
     char last[TAG_MAX + 1] = "", digest[DIGEST_STR_MAX];
     for (size_t n = TAGS_BATCH; n == TAGS_BATCH;) {
@@ -222,7 +222,7 @@ void hosted_tell_store(struct hosted *h, struct content *door, struct store *s, 
                   KV_S("then", "put the files back into blobs/, or load the images again: entrepot-central load"));
 }
 
-/* --- what is not here --- */
+/* --- missing blobs --- */
 
 struct missing_walk {
     const struct store *store;

@@ -1,4 +1,4 @@
-/* Counts, and blobs that have come back. Thread: see state.h. */
+/* Counts hosted images, and handles blobs that are held again. Thread: see state.h. */
 #include "central/warehouse/state.h"
 
 #include "common/core/alloc.h"
@@ -7,7 +7,7 @@
 
 #define NAMED_MAX 10
 
-/* A blob of ours that the store holds again. */
+/* A hosted blob that the store holds again. */
 struct come_back {
     struct work work;
     struct hosted *record;
@@ -15,7 +15,7 @@ struct come_back {
     struct digest digest;
 };
 
-/* Work pool. Whoever brought it has proved it, or verify is about to. */
+/* Work pool. The blob's bytes have been proved by whoever added them, or verify is about to do so. */
 static void run_come_back(struct work *w) {
     struct come_back *b = container_of(w, struct come_back, work);
     struct error err = {0};

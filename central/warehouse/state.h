@@ -1,6 +1,6 @@
-/* How the hosted images stand: what status, doctor and metrics show, counted again when something has changed; and what
- * comes into the store by another way (a file put back, the same layer pulled from an upstream) is told whose it is.
- * Thread: any that may block, unless said otherwise. */
+/* The state of the hosted images, for status, doctor and metrics. It is counted again when something has changed. It
+ * also tells the store the repositories of hosted blobs that get into the store by another way (a file put back, the
+ * same layer pulled from an upstream). Thread: any that may block, unless a function says otherwise. */
 #ifndef ENTREPOT_WAREHOUSE_STATE_H
 #define ENTREPOT_WAREHOUSE_STATE_H
 
@@ -21,14 +21,14 @@ struct hosted_state {
 
 /* Control thread. Everything is borrowed. */
 void hosted_state_init(struct hosted_state *s, struct hosted *record, struct store *store, struct workpool *pool);
-/* Nothing changes any more. Waits until the pool is idle. */
+/* Call when nothing changes any more. Waits until the pool is idle. */
 void hosted_state_fini(struct hosted_state *s);
-/* Index writer, never blocks for long: the store has got or lost a blob, hosted or not. */
+/* Index writer; never blocks for long. Call when the store has got or lost a blob, hosted or not. */
 void hosted_state_changed(struct hosted_state *s, const struct digest *d, bool held);
 void hosted_state_recount(struct hosted_state *s);
 void hosted_state_get(struct hosted_state *s, struct hosted_counts *counts, struct hosted_missing *missing);
-/* {"tags","blobs","bytes","missing","missing_bytes","doubt","notice"}; names: also "missing_blobs", the first of them
- * with their repositories. New reference. */
+/* {"tags","blobs","bytes","missing","missing_bytes","doubt","notice"}. names: adds "missing_blobs", the first of them
+ * with their repositories. A new reference. */
 json_t *hosted_state_json(struct hosted_state *s, bool names);
 
 #endif

@@ -1,4 +1,5 @@
-/* Walks hosted tags, each from its manifest down, then what is left of flagged blobs. Thread: control. */
+/* Walks the hosted tags, each from its manifest down, then the remaining blobs that are flagged as hosted. Thread:
+ * control. */
 #include "central/warehouse/takeover.h"
 
 #include "common/core/alloc.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEPTH_MAX 4 /* as load takes */
+#define DEPTH_MAX 4 /* the same limit as in load.c */
 #define TAGS_BATCH 1000
 
 struct walk {
@@ -22,8 +23,8 @@ struct walk {
     bool catalog_unread;
     int code; /* the first failure of the record */
     struct error err;
-    const char *repo; /* at hand */
-    struct map *seen; /* digests of the tag at hand */
+    const char *repo; /* the repository being walked */
+    struct map *seen; /* digests of the tag being walked */
 };
 
 bool hosted_is_repo(const struct name_rules *rules, const char *name) {
@@ -33,7 +34,7 @@ bool hosted_is_repo(const struct name_rules *rules, const char *name) {
     return strcmp(repo_name_str(&repo, same), name) == 0;
 }
 
-/* The first failure is the one that is told. */
+/* Keeps the first failure. */
 static void fail(struct walk *w, int code, const struct error *err) {
     if (w->code < 0) return;
     w->code = code;
@@ -48,7 +49,7 @@ static void add(struct walk *w, const struct hosted_blob *b, const char *tag, co
 
 /* --- a manifest and all it names --- */
 
-/* A file in the folder that the index does not know yet is read as well. */
+/* Also reads a file in the folder that the index does not know yet. */
 static int read_manifest(struct walk *w, const struct digest *d, struct manifest *m, int64_t *size) {
     struct store *s = w->t->store;
     struct blob_info info;
@@ -82,7 +83,7 @@ static void take_blob(struct walk *w, const struct manifest_child *c) {
     add(w, &b, NULL, NULL);
 }
 
-/* media_type: as whoever names it says, for when its bytes are not here to tell. */
+/* media_type: as its parent says, for a manifest whose bytes are missing. */
 static void take_manifest(struct walk *w, const struct digest *d, const char *media_type, int64_t size,
                           unsigned depth) {
     struct manifest m = {0};
@@ -119,14 +120,14 @@ static void take_tag(struct walk *w, const char *repo, const char *tag, const st
 
 /* --- tags --- */
 
-/* Names of other registries are never hosted, whatever their manifests are flagged as. */
+/* True if the name begins with a host. Such a name is never hosted, whatever its manifests are flagged as. */
 static bool names_a_host(const char *repo) {
     const char *slash = strchr(repo, '/');
     size_t n = slash ? (size_t)(slash - repo) : 0;
     return n && (memchr(repo, '.', n) || memchr(repo, ':', n) || (n == 9 && memcmp(repo, "localhost", 9) == 0));
 }
 
-/* Hosted by the rules in force; or it was, by rules that have changed since, for its manifest is. */
+/* True if the tag is hosted by the current rules, or was by earlier rules, as its flagged manifest shows. */
 static bool is_hosted_tag(const struct walk *w, const char *repo, const struct digest *manifest) {
     struct blob_info info;
     if (hosted_is_repo(w->t->rules, repo)) return true;
@@ -158,7 +159,7 @@ static void take_store_tags(struct walk *w, const char *repo) {
     }
 }
 
-/* What the record still had, or the index told, is at least as new. */
+/* A tag that the record or the index has is at least as new, and is kept. */
 static void take_catalog_tag(const char *repo, const char *tag, const struct tag_facts *c, void *arg) {
     struct walk *w = arg;
     struct tag_facts rec;
@@ -230,9 +231,9 @@ static void take_flagged_blobs(struct walk *w) {
     buf_fini(&f.digests);
 }
 
-/* --- the whole --- */
+/* --- all of it --- */
 
-/* Several have been written as one: none, or all. */
+/* Runs fn in a batch, so that all its additions or none are written. */
 static void in_batch(struct walk *w, void (*fn)(struct walk *w)) {
     struct error err = {0};
     int r = hosted_batch_begin(w->t->record, &err);
@@ -255,7 +256,7 @@ static void take_everything(struct walk *w) {
     take_flagged_blobs(w);
 }
 
-/* Why there may have been more. */
+/* Why more may have been hosted than was found. */
 static const char *doubt(const struct walk *w, bool index_was_new, char out[512]) {
     const struct takeover *t = w->t;
     const char *lost = hosted_was_lost(t->record);
@@ -272,7 +273,7 @@ static const char *doubt(const struct walk *w, bool index_was_new, char out[512]
     return out;
 }
 
-/* Earlier versions left this beside an index that was made anew, until the catalogue had been asked. */
+/* Earlier versions created this file when they made a new index, until the catalogue had been read. */
 static bool take_old_mark(const char *dir) {
     char path[4200];
     snprintf(path, sizeof(path), "%.4000s/index.db.new", dir);
@@ -283,7 +284,7 @@ void hosted_take_over(const struct takeover *t) {
     if (!hosted_takeover_due(t->record)) return;
     struct walk w = {.t = t};
     char text[512];
-    /* The flags that an older index still told come with the blobs as they are adopted. */
+    /* The old index's flags are known once the blobs have been adopted. */
     store_wait_reconciled(t->store);
     bool index_was_new = take_old_mark(t->dir) || store_index_is_new(t->store);
     in_batch(&w, take_everything);

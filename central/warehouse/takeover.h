@@ -1,5 +1,5 @@
-/* Filling the record of what is hosted (hosted.h) from what index.db and catalog.db know: once for a data folder that
- * has no record yet, and when the record was damaged or lost. Thread: control, before anybody is served. */
+/* Fills the record of hosted images (hosted.h) from index.db and catalog.db: once for a data folder without a record,
+ * and after the record was damaged or lost. Thread: control, before anybody is served. */
 #ifndef ENTREPOT_WAREHOUSE_TAKEOVER_H
 #define ENTREPOT_WAREHOUSE_TAKEOVER_H
 
@@ -15,15 +15,15 @@ struct takeover {
     const char *dir; /* the data folder */
 };
 
-/* Is this name, as stored, a hosted repository under the rules in force? */
+/* True if this name, as stored, is a hosted repository under the current rules. */
 bool hosted_is_repo(const struct name_rules *rules, const char *name);
-/* If it is due: tags of hosted repositories, from the index and from the catalogue, and all they name, from the
- * manifests in the folder down; and whatever blob the index says is hosted. Blocks: it reads those manifests. On
- * failure the record knows in memory what was found, the next start tries again, and nothing is evicted till then; it
- * is logged. */
+/* Does the takeover if it is due. Adds the tags of hosted repositories from index and catalogue, everything they refer
+ * to (read from the manifests in the folder), and every blob that the index flags as hosted. Blocks while it reads
+ * those manifests. On failure the record has in memory what was found, the next start tries again, and nothing is
+ * evicted until then; the failure is logged. */
 void hosted_take_over(const struct takeover *t);
-/* At each start: blobs that the index says are hosted and the record does not know are added to it. An older record was
- * put back, or somebody has set the flag; neither is a reason to let them go. */
+/* Call at each start: adds blobs that the index flags as hosted and the record does not have. That happens when an
+ * older record was put back or somebody has set the flag; in both cases they are kept. */
 void hosted_claim_flagged(const struct takeover *t);
 
 #endif

@@ -1,4 +1,5 @@
-/* Thread: as part.h and keeper.h say of each function. */
+/* Starts the record, restores what is hosted, and answers `load`. Thread: as part.h and keeper.h say of each
+ * function. */
 #include "central/warehouse/warehouse_part.h"
 
 #include "central/catalog/catalogue_part.h"
@@ -46,7 +47,7 @@ static void post_load(struct http_req *req, void *arg) {
     job_start(&(struct job_order){.pool = w->node->pool, .run = run_load, .arg = w, .a = layout, .b = ref}, req);
 }
 
-/* POST /api/load?layout=PATH&ref=REPO:TAG: what was loaded, as load.h has it. */
+/* POST /api/load?layout=PATH&ref=REPO:TAG; the result is that of load_image (load.h). */
 static const struct route routes[] = {{"/api/load", METHODS_POST, PORT_CONTROL, post_load}, {0}};
 
 static int restore(const char *repo, const struct digest *d, struct error *err, void *arg) {

@@ -1,5 +1,5 @@
-/* Hosted repositories as a part of central: what is hosted is said to the store again after its index was lost, and
- * images are loaded. */
+/* The part for hosted repositories: loads images, keeps their record, and tells the store what is hosted. Thread:
+ * control. */
 #ifndef ENTREPOT_WAREHOUSE_WAREHOUSE_PART_H
 #define ENTREPOT_WAREHOUSE_WAREHOUSE_PART_H
 

@@ -1,5 +1,5 @@
-/* The list of who is told, under a read-write lock: many may be told at once, and whoever leaves waits until they were.
- * Thread: see content.h. */
+/* The listeners, under a read-write lock: several threads may call them at once, and content_leave waits until a
+ * running call has returned. Thread: see content.h. */
 #include "common/content/content.h"
 
 #include "common/core/alloc.h"
@@ -10,7 +10,7 @@
 
 struct content {
     struct store *store;
-    struct content_record record; /* add NULL: there is none */
+    struct content_record record; /* add is NULL if there is no record */
     pthread_rwlock_t lock;        /* guards the listeners */
     struct content_listener listeners[LISTENERS_MAX];
     size_t n_listeners;

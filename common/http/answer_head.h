@@ -1,4 +1,4 @@
-/* The header lines of an answer, kept for look-ups. Thread: owned by its user. */
+/* The header lines of an answer, stored for look-ups. Thread: owned by its user. */
 #ifndef ENTREPOT_HTTP_ANSWER_HEAD_H
 #define ENTREPOT_HTTP_ANSWER_HEAD_H
 
@@ -12,14 +12,14 @@ struct answer_head {
     unsigned n;
 };
 
-/* False if there are too many, or a NUL in it. The caller limits the bytes. */
+/* Adds a line. False: there are too many, or it contains a NUL. The caller limits the bytes. */
 bool answer_head_add(struct answer_head *h, const char *name, size_t name_len, const char *value, size_t value_len);
 /* The last of that name (case-insensitive), or NULL. */
 const char *answer_head_find(const struct answer_head *h, const char *name);
 /* The i-th of that name, or NULL. */
 const char *answer_head_at(const struct answer_head *h, const char *name, unsigned i);
-/* The length its framing headers promise; -1 if they leave it open; -2 if they cannot be believed: two lengths that
- * differ, no number, or a transfer coding other than chunked (libcurl would decompress it unasked). */
+/* The body length by the framing headers (RFC 9112 section 6). -1: they do not say. -2: they are invalid: two lengths
+ * that differ, no number, or a transfer coding other than chunked (libcurl would decompress it without being asked). */
 int64_t answer_head_length(const struct answer_head *h);
 void answer_head_clear(struct answer_head *h);
 void answer_head_fini(struct answer_head *h);

@@ -1,5 +1,5 @@
-/* HTTP client on libcurl multi, driven by one fetch loop. Thread: the fetch loop given to http_client_new, for
- * everything here. */
+/* An HTTP client (RFC 9110, RFC 9112) on libcurl multi, driven by one loop. Thread: the loop given to http_client_new,
+ * for everything here, unless a function says otherwise. */
 #ifndef ENTREPOT_HTTP_CLIENT_H
 #define ENTREPOT_HTTP_CLIENT_H
 
@@ -14,16 +14,17 @@ struct http_call;
 struct http_client *http_client_new(struct loop *l);
 void http_client_free(struct http_client *c);
 
-/* Where a URL's host may resolve to. Checked for every connection used (also after DNS), so a name cannot smuggle an
- * address in. What the other side names (a token's realm, a redirect) may lead no nearer to us than it is itself. */
+/* Which addresses a URL's host may resolve to. The address of every connection is checked after DNS, so a name cannot
+ * hide an address. A URL that another server names (a token's realm, a redirect) may lead no closer to this machine
+ * than that server itself is. */
 enum http_reach {
-    HTTP_REACH_ANY,     /* a configured endpoint: wherever the operator pointed it */
+    HTTP_REACH_ANY,     /* a configured endpoint: any address */
     HTTP_REACH_PUBLIC,  /* no loopback, link-local, private, multicast, unspecified, reserved or mapped forms of them */
     HTTP_REACH_PRIVATE, /* as PUBLIC, but private networks too */
     HTTP_REACH_LOOPBACK, /* as PRIVATE, but this machine too */
 };
 
-/* What is asked. All strings are copied by http_call_start. */
+/* A request. All strings are copied by http_call_start. */
 struct http_call_spec {
     const char *method;         /* "GET", "HEAD", "POST" */
     const char *url;            /* http:// or https:// only */
@@ -31,7 +32,7 @@ struct http_call_spec {
     const void *body;           /* POST */
     size_t body_len;
     const char *ca_file;             /* PEM bundle instead of the system's; NULL: system's */
-    bool insecure_tls;               /* no verification: only for loopback peers before the fleet has identity */
+    bool insecure_tls;               /* do not verify; only for loopback peers until nodes have certificates */
     const char *unix_socket;         /* NULL: TCP */
     const char *username, *password; /* Basic; NULL: none */
     enum http_reach reach;
@@ -43,7 +44,7 @@ struct http_call_spec {
     int64_t max_body;   /* over: ERR_TOO_BIG; 0: no limit */
 };
 
-/* The answer's head. Borrowed for the callback. Redirects are never followed here: whoever asked decides. */
+/* The head of an answer. Borrowed for the callback. Redirects are not followed here: the caller decides. */
 struct http_answer {
     int status;
     int64_t content_length; /* -1 unknown */
@@ -53,10 +54,10 @@ struct http_answer {
     const char *(*header_at)(const struct http_answer *a, const char *name, unsigned i);
     const char *remote;    /* "ip:port"; behind a proxy, the proxy's */
     const char *proxy;     /* "host:port" of a proxy that may itself have made this answer (plain http); NULL: none */
-    enum http_reach reach; /* what it may name, by its address; behind a proxy by the URL's host, else PUBLIC */
+    enum http_reach reach; /* what URLs in it may reach: by the server's address; behind a proxy by its host */
 };
 
-/* How it ended. code 0: the answer is complete and of the length promised. Borrowed for the callback. */
+/* How a call ended. code 0: the answer is complete and has the length its head said. Borrowed for the callback. */
 struct http_result {
     int code;      /* 0, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM (reset, short, protocol), ERR_TOO_BIG, ERR_DENIED
                       (address refused by reach). A proxy that refuses or cannot be reached is ERR_UNREACHABLE. */
@@ -66,28 +67,28 @@ struct http_result {
 };
 
 struct http_call_events {
-    /* head and data may be NULL: what they would be told is dropped.
+    /* head and data may be NULL; then nobody is told. 1xx answers are not reported.
      *
-     * Return false to end the call: it is freed and no further callback, done included, is made. 1xx never arrive. */
+     * Return false to end the call: it is freed, and no further callback is made, not even done. */
     bool (*head)(struct http_call *call, const struct http_answer *a, void *arg);
-    /* A part of the body. Return false as for head. To pause, call http_call_pause before returning true (this part
-     * counts as taken). */
+    /* A part of the body. Return false as for head. To pause, call http_call_pause before returning true; this part
+     * counts as taken. */
     bool (*data)(struct http_call *call, const void *data, size_t len, void *arg);
     /* The last callback; the call is freed after it returns. */
     void (*done)(struct http_call *call, const struct http_result *r, void *arg);
-    /* May be NULL. Data has come, and for now there is no more: whoever gathers small parts passes them on. Return
-     * false as for head. */
+    /* May be NULL. Data has come and no more is available now, so a callback that gathers small parts should pass them
+     * on. Return false as for head. */
     bool (*lull)(struct http_call *call, void *arg);
 };
 
-/* Never calls back before it has returned. Aborts only when memory is out; a bad URL arrives as done(ERR_INVALID). */
+/* Starts a call. No callback is made before it has returned. A bad URL is reported by done(ERR_INVALID). */
 struct http_call *http_call_start(struct http_client *c, const struct http_call_spec *spec,
                                   const struct http_call_events *ev, void *arg);
-/* Ends the call without further callbacks; it is freed (within its own head or data: once they have returned). Any call
- * may be cancelled from any other's callbacks; from its own done it is a no-op. */
+/* Ends and frees the call without further callbacks (within its own head or data: frees it once they have returned). A
+ * call may be cancelled from any callback of another; from its own done it is a no-op. */
 void http_call_cancel(struct http_call *call);
-/* From now on no data comes until resume (done may); at any time, within callbacks too. Resume never calls back before
- * it has returned. */
+/* Pauses the body: no data is reported until resume, but done may be. At any time, also within callbacks.
+ * http_call_resume makes no callback before it has returned. */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
 
@@ -98,37 +99,40 @@ enum http_addr_class {
     HTTP_ADDR_LINK_LOCAL,
     HTTP_ADDR_SPECIAL, /* unspecified, multicast, reserved, documentation, benchmarks, not IP */
 };
-/* IPv4, and every IPv6 form that leads to an IPv4 address by what it leads to. */
+/* Any thread. Classifies an address. An IPv6 form that contains an IPv4 address counts as that address. */
 enum http_addr_class http_addr_class(const struct sockaddr *sa);
-/* As far as a host tells without being resolved: an address by its class, "localhost" as loopback, other names as
+/* Any thread. Classifies a host without resolving it: an address by its class, "localhost" as loopback, other names as
  * public. */
 enum http_addr_class http_host_class(const char *host);
 bool http_reach_allows(enum http_reach reach, enum http_addr_class to);
-/* What one at such an address may name. */
+/* Any thread. What a server at such an address may name. */
 enum http_reach http_reach_from(enum http_addr_class from);
 
-/* "http://host:port/…": the scheme, host and port parts; false if it is not an http(s) URL or carries credentials. */
+/* Any thread. Splits "http://host:port/…" into scheme, host, port and path. False: it is not an http(s) URL, or
+ * contains credentials. */
 struct http_url {
     char scheme[8], host[256];
     unsigned port;
     const char *path; /* into url; "" if none */
 };
 bool http_url_parse(const char *url, struct http_url *out);
-/* The proxy the environment names for u: http_proxy, https_proxy, all_proxy, but for no_proxy, and their upper-case
- * forms. Borrowed from the environment; NULL: none. *variable: which of them it is. */
+/* The proxy for u by the environment: http_proxy, https_proxy, all_proxy and no_proxy, and their upper-case forms.
+ * Borrowed from the environment; NULL: none. *variable: the variable that names it. */
 const char *http_proxy_for(const struct http_url *u, const char **variable);
-/* A proxy's URL taken apart, so that nothing but libcurl's own options ever holds its password. */
+/* A proxy's URL in parts, so that its password is given to libcurl only and never printed. */
 struct http_proxy {
     char url[300];         /* without its user: "http://proxy:3128" */
     char place[280];       /* "proxy:3128", for people */
     char *user, *password; /* decoded; NULL: none */
 };
-/* variable: the name its value came by, for messages, which never show the value. ERR_INVALID: no such URL. */
+/* Parses a proxy's URL. variable: where it came from, for messages, which never show the value. ERR_INVALID: not a
+ * valid URL. */
 int http_proxy_read(const char *variable, const char *value, struct http_proxy *out, struct error *err) must_check;
 void http_proxy_fini(struct http_proxy *p);
-/* All that the environment names can be read. */
+/* Checks that all proxies in the environment can be parsed. ERR_INVALID. */
 int http_proxies_check(struct error *err) must_check;
-/* A is the URL that gave B (maybe relative) as Location. Result is freed by the caller; NULL if B is not usable. */
+/* Resolves a Location against the URL that sent it (RFC 3986 section 5). The caller frees the result; NULL: not
+ * usable. */
 char *http_url_join(const char *base, const char *location);
 
 #endif

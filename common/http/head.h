@@ -23,10 +23,10 @@ struct head {
     struct head_field fields[HEAD_HEADERS_MAX];
 };
 
-/* Looks for a complete head in buf[0, len). Returns its length in bytes (> 0) with *h filled and the buffer's names,
- * values and target NUL-terminated in place; 0: incomplete so far; negative: the status to refuse it with (-400, -414,
- * -417, -431, -501) and *why, a static text. Empty lines before the request line are skipped (at most two).
- * scanned: set to 0 for a new head and kept between calls, so that bytes are looked at once. */
+/* Parses a complete head in buf[0, len). Returns its length in bytes (> 0), with *h filled and names, values and target
+ * in the buffer NUL-terminated in place. 0: incomplete so far. Negative: the status to refuse it with (-400, -414,
+ * -417, -431, -501), and *why, a static text. Skips at most two empty lines before the request line. scanned: set to 0
+ * for a new head and keep between calls, so that each byte is read once. */
 ssize_t head_parse(struct head *h, char *buf, size_t len, size_t *scanned, const char **why);
 /* The first field of that name, or NULL. */
 const struct head_field *head_find(const struct head *h, const char *buf, const char *name);

@@ -1,5 +1,5 @@
-/* The inside of the server, shared by the files of the server only: server.c, conn.c, body.c, reply.c, reply_head.c,
- * ahead.c. Everything but struct http_server's atomics and its address table belongs to one serving loop. */
+/* Structures shared by the files of the HTTP server only. Thread: one serving loop, except for struct http_server's
+ * atomics and its address table. */
 #ifndef ENTREPOT_HTTP_SERVER_PRIVATE_H
 #define ENTREPOT_HTTP_SERVER_PRIVATE_H
 
@@ -15,13 +15,13 @@
 #include "common/http/tls.h"
 
 #define IN_FIRST 4096       /* input buffer of a connection with a request */
-#define SCRATCH (64 * 1024) /* one a loop: bodies in, TLS out */
+#define SCRATCH (64 * 1024) /* of a loop, for received bodies and TLS output; bytes */
 /* A loop's pass stays short, so that a small request never waits for many large answers: once it has taken PASS_US,
  * connections that could send go to the end of the queue of those whose turn comes in later passes. */
 #define PASS_US 2000
-#define SEND_PER_TURN (2 << 20) /* one connection's turn; encrypting takes longer */
+#define SEND_PER_TURN (2 << 20) /* bytes sent in one turn of a connection; encrypting takes longer */
 #define SEND_PER_TURN_TLS (512 << 10)
-#define SEND_LATE (64 << 10) /* a first turn that comes late in a pass */
+#define SEND_LATE (64 << 10) /* bytes sent in a first turn that comes late in a pass */
 #define DRAIN_BODY_MAX (64 * 1024)
 #define LINGER_BYTES (256 * 1024)
 #define LINGER_MS 2000
@@ -30,7 +30,7 @@
 #define SEG_FIRST 512         /* small pieces of an answer share a segment of this size */
 
 enum seg_kind { SEG_MEM, SEG_REF, SEG_FILE };
-/* A stretch of the answer waiting to leave. */
+/* A part of the answer that waits to be sent. */
 struct seg {
     STAILQ_ENTRY(seg) link;
     enum seg_kind kind;
@@ -67,22 +67,22 @@ struct http_req {
     struct http_conn *conn;
     struct head head;
     char id[65];
-    char remote[IP_TEXT_MAX]; /* for whom the peer speaks; "": for itself */
+    char remote[IP_TEXT_MAX]; /* the client for which the peer, a proxy, asks; "": the peer itself */
     const char *note, *about;
     void *user;
     void (*on_close)(struct http_req *r, bool cut);
-    void (*on_stop)(struct http_req *r); /* NULL: nobody wants to know, or it was called */
+    void (*on_stop)(struct http_req *r); /* may be NULL; set to NULL once called */
     int64_t start_us, first_byte_us;
     /* The answer. */
     enum reply_state reply;
     bool head_only, chunked_out, close_after;
-    bool answer_is_near; /* it comes though the client has shut down its sending side */
-    bool taken_over;  /* the server answered by itself (413, 408, 400, 500): what the handler says now is not heard */
-    bool wrong_size;  /* the handler gave more or fewer bytes than the head promised: cut, never kept alive */
-    int64_t promised; /* body bytes the head promises; -1: not said */
+    bool answer_is_near; /* answer although the client has shut down its sending side */
+    bool taken_over;     /* the server has answered itself (413, 408, 400, 500), so the handler's answer is ignored */
+    bool wrong_size;     /* the handler gave more or fewer bytes than the head promised: cut, never kept alive */
+    int64_t promised;    /* body bytes the head promises; -1: not said */
     int status;
-    int64_t body_sent; /* handed to the kernel or lost with the connection: counted when queued */
-    struct buf extra;  /* header lines to come */
+    int64_t body_sent; /* given to the kernel or lost with the connection; counted when queued */
+    struct buf extra;  /* header lines of the answer */
     int64_t low_water;
     void (*on_drain)(struct http_req *r);
     void (*on_unreadable)(struct http_req *r, int64_t left);
@@ -110,7 +110,7 @@ struct http_conn {
     struct event ev_in, ev_out;
     bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;
     bool corked; /* only full segments leave until the queue is empty */
-    bool young;  /* in its first turn, right after it was accepted: not with the event loop yet */
+    bool young;  /* in its first turn, right after it was accepted; not registered with the event loop yet */
     bool more;   /* a pipelined request, or a part of one, is already here */
     char *in;
     size_t in_len, in_cap, in_pos, scanned;
@@ -134,19 +134,19 @@ struct loop_share {
     unsigned index;
     int listen_fd;
     struct event *ev_listen;
-    struct timer sweep, accept_again, later, grace; /* later: those whose turn did not come in this pass */
+    struct timer sweep, accept_again, later, grace; /* later: for connections that did not get a turn in this pass */
     struct loop_task flush;                         /* at the end of this pass */
     struct conn_list all, idle, dirty, dead;
-    unsigned flush_round; /* what becomes dirty during a flush waits for the next one */
+    unsigned flush_round; /* what becomes dirty during a flush is flushed next time */
     struct http_req *free_reqs;
     unsigned n_free_reqs;
     int64_t now_ms;   /* of the last event, coarse */
     int64_t common_s; /* the second that `common` is of */
     size_t common_len;
-    char common[120]; /* lines that every answer's head has: Date, Server, the start of X-Request-Id */
+    char common[120]; /* header lines of every answer: Date, Server, the start of X-Request-Id */
     char scratch[SCRATCH];
     bool frees_dead;                  /* conn_free_dead comes at the end of this callback */
-    bool draining, drained, finished; /* finished: its events are gone, only memory is left */
+    bool draining, drained, finished; /* finished: its events are freed, only memory is left */
     bool abandoned;                   /* freed before its loop ran: on_start frees it */
     struct loop_task start, drain, finish;
 };
@@ -167,20 +167,20 @@ struct http_server {
 
 /* server.c */
 void share_conn_closed(struct http_conn *c);
-/* First thing in a callback of the loop that ends with conn_free_dead. */
+/* Call first in a callback of the loop; it ends with conn_free_dead. */
 void loop_share_enter(struct loop_share *sh);
 
 /* conn.c */
 void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr);
-void conn_abort(struct http_conn *c);        /* cuts it; the request, if any, hears on_close(cut) */
+void conn_abort(struct http_conn *c);        /* cuts the connection; its request, if any, gets on_close(cut) */
 void conn_request_done(struct http_conn *c); /* the answer has left */
-/* An error was answered without a request: nothing more is read, and the connection closes when it has left. */
+/* An error was answered without a request: nothing more is read, and the connection closes when it has been sent. */
 void conn_refused(struct http_conn *c);
 void conn_sweep(struct http_conn *c);
-/* Does what callbacks left to do: resumes the body, flushes the answer, goes on with pipelined requests. */
+/* Does what callbacks have left: resumes the body, flushes the answer, continues with pipelined requests. */
 void conn_turn(struct http_conn *c);
 void conn_free_dead(struct loop_share *sh);
-/* A fresh request id. */
+/* Makes a new request id. */
 void conn_make_id(char id[65]);
 void conn_arm_in(struct http_conn *c, bool on);
 void conn_arm_out(struct http_conn *c, bool on);
@@ -192,23 +192,23 @@ ssize_t conn_recv(struct http_conn *c, void *buf, size_t len);
  * then over). */
 ssize_t body_feed(struct http_req *r, const char *data, size_t len);
 bool body_too_slow(struct http_req *r, int64_t now_ms);
-/* Goes on with the body: what is buffered already, then what the socket has. */
+/* Continues reading the body: first what is buffered, then from the socket. */
 void body_read_more(struct http_conn *c);
-/* After the answer, the rest of a body nobody read: dropped if it is short and already here. False: the connection
- * closes. */
+/* Drops the rest of a body that nobody read, after the answer, if it is short and already received. False: the
+ * connection closes. */
 bool body_skip(struct http_conn *c);
 
 /* reply.c */
-/* Sends what is queued as far as the client takes it. */
+/* Sends what is queued until the socket is full. */
 void reply_flush(struct http_conn *c);
-/* Marks for flushing after the current callback. */
+/* Marks the connection for flushing after the current callback. */
 void reply_dirty(struct http_conn *c);
-/* Its turn to send will come in this pass or a later one. */
+/* Queues the connection for a turn to send, in this pass or a later one. */
 void reply_queue_turn(struct http_conn *c);
-/* This pass has taken long enough. */
+/* True if this pass has taken long enough. */
 bool share_is_late(struct loop_share *sh);
 void reply_drop_queue(struct http_conn *c);
-/* An error the server answers itself; the connection closes after it. Works without a request, too. */
+/* Answers an error of the server itself; the connection closes afterwards. Also works without a request. */
 void reply_error(struct http_conn *c, int status, const char *target, const char *msg);
 /* The body of such an answer. */
 size_t reply_error_body(const struct http_server *s, int status, const char *target, const char *msg, char *buf,
@@ -216,16 +216,16 @@ size_t reply_error_body(const struct http_server *s, int status, const char *tar
 void reply_raw(struct http_conn *c, const char *data, size_t len);
 
 /* ahead.c */
-/* Can the file segment at the front be sent without waiting for a disk? False: it is being read, and the connection's
- * turn comes when it has been. */
+/* True if the file segment at the front can be sent without waiting for a disk. False: it is being read, and the
+ * connection gets its turn afterwards. */
 bool ahead_ready(struct http_conn *c, struct seg *s);
-/* The connection's queue is dropped. */
+/* Called when the connection's queue is dropped. */
 void ahead_forget(struct http_conn *c);
 
 /* reply_head.c */
 #define REPLY_HEAD_MAX 1024
-/* The status line and the server's own fields; the handler's (r->extra) and the empty line follow. length -1: none is
- * said. Settles whether the connection closes afterwards. Returns the length. */
+/* Writes the status line and the server's own fields; the handler's (r->extra) and the empty line follow. length -1: no
+ * length. Decides whether the connection closes afterwards. Returns the length. */
 size_t reply_head(struct http_req *r, int status, const char *type, int64_t length, char out[REPLY_HEAD_MAX]);
 /* A whole head, empty line included, for an answer without a request. */
 size_t reply_head_alone(struct http_conn *c, int status, const struct http_error_form *form, size_t length,

@@ -1,5 +1,5 @@
-/* The header by which a node says which settings it has decided names under: a request between nodes carries it, and
- * who goes by others refuses with 409 and its own. Thread: any. */
+/* The header with the version of the settings by which a node has decided names. Requests between nodes carry it. A
+ * node with other settings answers 409 and sends its own version (docs/protocol.md "Edge to central"). Thread: any. */
 #ifndef ENTREPOT_HTTP_SETTINGS_HEADER_H
 #define ENTREPOT_HTTP_SETTINGS_HEADER_H
 
@@ -8,9 +8,9 @@
 #define SETTINGS_HEADER "Entrepot-Settings"
 #define SETTINGS_REFUSED 409
 
-/* 16 hexadecimal digits. Returns out. */
+/* Writes 16 hexadecimal digits and NUL. Returns out. */
 char *settings_header_format(uint64_t version, char out[17]);
-/* 0, which is no version, when value is NULL or nothing of the kind. */
+/* The version, or 0 (which is no version) if value is NULL or malformed. */
 uint64_t settings_header_parse(const char *value);
 
 #endif

@@ -1,4 +1,4 @@
-/* The edge's schema, and what must hold between its keys. Thread: main. */
+/* The edge's schema, and the rules about several of its keys. Thread: main. */
 #include "edge/config/edge_config.h"
 
 #include <string.h>
@@ -76,7 +76,7 @@ static const struct config_key edge_keys[] = {
 };
 const struct config_schema edge_config_schema = CONFIG_SCHEMA(edge_keys);
 
-/* A URL without a port, or with more than that, is seldom meant. NULL: nothing to note. */
+/* A note about a URL without a port or with more than a port, which is seldom intended. NULL: nothing to note. */
 static const char *note_on(const char *central) {
     struct http_url u;
     if (!http_url_parse(central, &u)) return NULL;

@@ -6,14 +6,14 @@
 
 struct edge_config {
     struct node_config node;   /* first */
-    unsigned central_requests; /* under way at a time */
+    unsigned central_requests; /* how many requests to central may run at a time */
     char *central;             /* URL of central's fleet port, no '/' at the end */
 };
 
 extern const struct config_schema edge_config_schema;
 #define EDGE_CONFIG_FILE "/etc/entrepot/edge.yaml"
 
-/* Loads src (its default_file is set here) into a new struct edge_config, given as its first member. */
+/* Loads src, whose default_file is set here, into a new struct edge_config. *out points to its first member. */
 int edge_config_load(const struct config_source *src, struct node_config **out, struct error *err) must_check;
 void edge_config_free(struct node_config *node);
 

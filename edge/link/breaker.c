@@ -1,4 +1,4 @@
-/* The breaker, its probe, and the suspicion that begins when nothing is heard. Thread: the fetch loop. */
+/* The circuit breaker for central, and its probe. Thread: the fetch loop, but for breaker_state. */
 #include "edge/link/breaker.h"
 
 #include "common/core/clock.h"
@@ -13,15 +13,16 @@
 #include <strings.h>
 
 #define CONNECT_MS 2000
-/* A restart takes a tenth of a second: the first probes are close together. */
+/* Central restarts within a tenth of a second, so the first probes follow each other quickly. */
 #define PROBE_FIRST_MS 100
 #define PROBE_MAX_MS 5000
-/* Somebody wants what only central has: the next probe comes so soon after the last one. */
+/* If a request needs central, the next probe starts this long after the last one. */
 #define PROBE_WANTED_MS 250
-/* It is answered from memory. */
+/* Central answers a probe from memory, so this is enough. */
 #define PROBE_HEAD_MS 3000
-/* Requests wait, and nothing has been heard for so long: is central still there, or only its upstream slow? A probe
- * that hears nothing for the second time makes the silence, before the patience with a known tag (3 s) is over. */
+/* If requests wait and central has sent nothing for this long, a probe finds out whether central is gone or only its
+ * upstream slow. If the probe gets no answer either within the same time, central counts as silent, before the 3 s are
+ * over that a known tag may wait. */
 #define SUSPECT_MS 2000
 #define SILENT_MS 800
 
@@ -29,14 +30,15 @@ struct breaker {
     struct breaker_config cfg;
     struct timer probe, suspect, silence, opened;
     bool silent;
-    void (*found)(void *arg); /* NULL: nobody wants to know */
+    void (*found)(void *arg); /* may be NULL */
     void *found_arg;
     unsigned awaiting; /* requests whose answer has not begun */
     struct http_call *call;
-    const char *stranger; /* what the probe's answer has wrong, in why; NULL: nothing */
+    const char *stranger; /* how the probe's answer shows that this is not central (text in why); NULL: it does not */
     char why[160];
-    int64_t probe_ms, probed_ms, probe_due_ms; /* how long until the next, when the last went out and the next will */
-    pthread_mutex_t lock;                      /* guards state, for a few instructions */
+    int64_t probe_ms, probed_ms,
+        probe_due_ms;     /* interval to the next probe, when the last was sent, when the next is due */
+    pthread_mutex_t lock; /* guards state; held for a few instructions */
     struct central_state state;
 };
 
@@ -108,7 +110,7 @@ void breaker_on_found(struct breaker *b, void (*found)(void *arg), void *arg) {
     b->found_arg = arg;
 }
 
-/* --- what answers --- */
+/* --- is it central that answers? --- */
 
 static bool is_type(const char *content_type, const char *wanted) {
     size_t n = content_type ? strcspn(content_type, "; ") : 0;
@@ -120,7 +122,7 @@ const char *breaker_not_central(int status, const char *content_type, char why[1
     bool cannot = status == SETTINGS_REFUSED || status == 413 || status == 500 || status == 503 ||
                   (status == 400 && is_type(content_type, "text/plain"));
     if (good || cannot) return NULL;
-    /* The same words for the probe's GET and a POST. */
+    /* The probe's GET and a POST give the same message. */
     if (status == 404 || status == 405)
         snprintf(why, 160, "this is not central's fleet port (5001 by default): it does not know what edges ask");
     else
@@ -129,7 +131,7 @@ const char *breaker_not_central(int status, const char *content_type, char why[1
     return why;
 }
 
-/* --- suspicion --- */
+/* --- silence --- */
 
 void breaker_await(struct breaker *b) {
     if (b->awaiting++ == 0) timer_set(&b->suspect, SUSPECT_MS);
@@ -206,7 +208,7 @@ struct breaker *breaker_new(const struct breaker_config *cfg) {
     struct breaker *b = calloc(1, sizeof(*b));
     if (!b) abort();
     b->cfg = *cfg;
-    b->state.reachable = true; /* until shown otherwise */
+    b->state.reachable = true; /* assumed until a request or probe shows otherwise */
     pthread_mutex_init(&b->lock, NULL);
     timer_init(&b->probe, cfg->loop, on_probe, b);
     timer_init(&b->suspect, cfg->loop, on_suspect, b);

@@ -1,18 +1,18 @@
-/* Can central be reached? Requests say how they fare; a probe in the background decides, and finds out when central is
- * back.
+/* A circuit breaker: knows whether central can be reached. Requests report how they fare. A probe in the background
+ * decides in doubt, and finds out when central is back.
  *
- *   closed (requests go out) ── a refusal, or a probe that fails ──▶ open (requests fail at once) ── a probe succeeds
- * ──▶ closed
+ *   closed (requests go out)       ── a refusal, or a probe that fails ──▶ open
+ *   open (requests fail at once)   ── a probe succeeds ──▶ closed
  *
- * A request that merely waits says nothing about central, for its upstream may be the slow one: a probe decides. Until
- * it has decided, central is silent if it leaves the probe, too, without an answer for a moment: questions that can be
- * answered here need not wait, all else still does, for the line may just be slow. Whatever central says ends the
- * silence.
+ * A request that only waits does not show that central is gone, because central's upstream may be slow; so a probe is
+ * sent. If the probe gets no answer either for a moment, central counts as silent: requests that can be answered from
+ * what is held do not wait for it. All others still wait, because the link may just be slow. Any answer of central's
+ * ends the silence.
  *
- * Reachable is what answers as the fleet port does. Another port of central's, or another program, answers as well:
- * only the fleet's own calls tell, so they and probes decide, not what comes under /v2.
+ * Central is reachable if the fleet port answers. Another port of central's, or another program, may answer requests
+ * under /v2 as well, so only calls under /fleet and probes decide.
  *
- * Thread: the fetch loop, but for what is marked. */
+ * Thread: the fetch loop, unless a function says otherwise. */
 #ifndef ENTREPOT_EDGE_LINK_BREAKER_H
 #define ENTREPOT_EDGE_LINK_BREAKER_H
 
@@ -22,11 +22,11 @@
 struct breaker;
 
 struct breaker_config {
-    const char *url; /* central's, borrowed */
-    bool insecure;   /* the certificate is not checked */
+    const char *url; /* URL of central's fleet port; borrowed */
+    bool insecure;   /* do not check the certificate */
     struct loop *loop;
     struct http_client *client;
-    /* From the loop: it has opened / central has become silent. */
+    /* Called on the loop when it has opened, and when central has become silent. */
     void (*opened)(void *arg);
     void (*silent)(void *arg);
     void *arg;
@@ -34,32 +34,33 @@ struct breaker_config {
 
 struct breaker *breaker_new(const struct breaker_config *cfg);
 void breaker_free(struct breaker *b);
-/* found is called whenever it closes again. */
+/* found is called each time the breaker closes again. */
 void breaker_on_found(struct breaker *b, void (*found)(void *arg), void *arg);
 
 bool breaker_is_open(struct breaker *b);
 bool breaker_is_silent(const struct breaker *b);
-/* A call of the fleet's, or a refused connection, has shown it. why: if not reachable. */
+/* A call under /fleet, or a refused connection, has shown whether central is reachable. why: the cause if it is not. */
 void breaker_set(struct breaker *b, bool reachable, const char *why);
-/* Central has said something that is no call of the fleet's. */
+/* Central has answered a call that is not under /fleet. */
 void breaker_heard(struct breaker *b);
-/* A request has been refused because it is open: the next probe comes soon. */
+/* A request was refused because the breaker is open: the next probe is sent soon. */
 void breaker_wanted(struct breaker *b);
-/* A request waits for its answer; later, once: the answer has begun (alive), or it has ended without. */
+/* Call breaker_await when a request begins to wait for its answer, and the other once when the answer has begun (alive)
+ * or the request has ended without one. */
 void breaker_await(struct breaker *b);
 void breaker_await_over(struct breaker *b, bool alive);
-/* What is known of central. */
+/* What this edge knows about central's reachability. */
 struct central_state {
     bool reachable;
-    int64_t since_s; /* wall clock of the last change, 0 if none */
+    int64_t since_s; /* wall clock of the last change in seconds; 0: none */
     int64_t failures;
     char last_error[256];
 };
-/* Any thread. */
+/* Any thread. Copies the state. */
 void breaker_state(struct breaker *b, struct central_state *out);
 
-/* NULL: so may central answer a call of the fleet's, if only to say that it cannot now. Else why, which says what is
- * wrong with it. Pure. */
+/* NULL if central's fleet port may give such an answer to a call under /fleet, even if only to say that it cannot
+ * answer now. Else why, filled with what is wrong. Pure. */
 const char *breaker_not_central(int status, const char *content_type, char why[160]);
 
 #endif

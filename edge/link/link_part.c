@@ -1,9 +1,10 @@
-/* Thread: as part.h says of each function. */
+/* Keeps central's settings for the other parts. Thread: as part.h says of each function. */
 #include "edge/link/link_part.h"
 
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
-    const struct own_names own = {n->config->registry_names, n->addresses, n->config->n_registry_names, n->n_addresses};
+    const struct settings_own own = {n->config->registry_names, n->addresses, n->config->n_registry_names,
+                                     n->n_addresses};
     *self = settings_new(n->config->data, &own);
     return 0;
 }

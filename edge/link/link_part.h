@@ -1,4 +1,4 @@
-/* What central has told this edge, as a part of it: settings say what names mean. Thread: any. */
+/* The part that keeps the settings central has sent, which decide what names mean. Thread: any. */
 #ifndef ENTREPOT_LINK_LINK_PART_H
 #define ENTREPOT_LINK_LINK_PART_H
 
@@ -6,7 +6,7 @@
 #include "edge/link/settings.h"
 
 extern const struct part part_link;
-/* Once the part has started. */
+/* The settings. Valid once the part has started. */
 struct settings *settings_of(const struct node *n);
 
 #endif

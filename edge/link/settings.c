@@ -1,5 +1,5 @@
-/* Central's settings as this edge has them. A new version is a new immutable value behind an atomic pointer; the old
- * ones stay until the end, since readers hold no references and changes are rare. Thread: as the header says. */
+/* Central's settings as this edge knows them. Each version is an immutable value behind an atomic pointer. Old versions
+ * stay until the end, because readers hold no references and changes are rare. Thread: as the header says. */
 #include "edge/link/settings.h"
 
 #include "common/core/digest.h"
@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The file: the SHA-256 of a message as central would send it, then the message. One flipped bit in a name would have
- * the edge refuse what it holds. */
+/* The file is the SHA-256 of a message as central sends it, then the message. Without the checksum, one flipped bit in
+ * a name would make the edge refuse content that it holds. */
 #define SUM_BYTES 32
 
 struct version {
@@ -24,7 +24,7 @@ struct version {
 
 struct settings {
     char path[4096];
-    struct own_names own;
+    struct settings_own own;
     _Atomic(struct version *) current;
 };
 
@@ -96,11 +96,12 @@ static bool load(struct settings *s) {
     return good;
 }
 
-struct settings *settings_new(const char *data, const struct own_names *own) {
+struct settings *settings_new(const char *data, const struct settings_own *own) {
     struct settings *s = xcalloc(1, sizeof(*s));
     snprintf(s->path, sizeof(s->path), "%s/settings.pb", data);
     s->own = *own;
-    /* Without any no name means anything: whatever was assumed, a stranger's image could come under a hosted name. */
+    /* Without settings every name is undecided. If the edge assumed a meaning, an image of a public registry could be
+     * served under the name of a hosted one. */
     if (!load(s)) adopt(s, &(struct wire_settings){0});
     return s;
 }

@@ -164,13 +164,13 @@ static void an_image_on_its_way_in_is_not_evicted_and_not_hosted(void **state) {
     (void)state;
     struct image i;
     keep_image(&i, 0);
-    hosted_expect(record, &i.layer);
-    hosted_expect(record, &i.layer); /* by two loads */
-    hosted_forgo(record, &i.layer);
+    hosted_hold(record, &i.layer);
+    hosted_hold(record, &i.layer); /* by two loads */
+    hosted_release(record, &i.layer);
     store_prune(store, 0);
     assert_true(fixture_held(store, &i.layer));
     assert_false(fixture_held(store, &i.manifest));
-    hosted_forgo(record, &i.layer);
+    hosted_release(record, &i.layer);
     assert_false(hosted_knows(record, &i.layer, NULL));
     store_set_hosted(store, &i.layer, false);
     store_prune(store, 0);

@@ -12,7 +12,7 @@ static struct digest put_layer(unsigned n, int64_t *size) {
     uint32_t scope;
     char *data = fixture_bytes(n, 3000, &d);
     *size = 3000;
-    hosted_expect(record, &d);
+    hosted_hold(record, &d);
     assert_int_equal(store_scope(store, "acme/app", &scope), 0);
     struct commit_info info = {.size = *size, .scopes = &scope, .n_scopes = 1};
     if (store_put(store, &d, data, 3000, &info, &err) < 0) fail_msg("%s", err.msg);
@@ -31,7 +31,7 @@ static void *loader(void *arg) {
         snprintf(tag, sizeof(tag), "v%u", n);
         if (hosted_add(record, "acme/app", &b, 1, tag, &t, &err) < 0) fail_msg("%s", err.msg);
         store_set_hosted(store, &b.digest, true);
-        hosted_forgo(record, &b.digest);
+        hosted_release(record, &b.digest);
     }
     return NULL;
 }

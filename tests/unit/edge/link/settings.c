@@ -34,7 +34,7 @@ static int teardown(void **state) {
 }
 
 static void learn(void) {
-    struct settings *s = settings_new(dir, &(struct own_names){0});
+    struct settings *s = settings_new(dir, &(struct settings_own){0});
     struct wire_settings ws = {.version = VERSION, .n_upstreams = 1};
     ws.upstreams = calloc(1, sizeof(*ws.upstreams));
     assert_non_null(ws.upstreams);
@@ -47,7 +47,7 @@ static void learn(void) {
 
 /* The version that is known at a start; 0: none, and then nothing means anything. */
 static uint64_t version_at_start(void) {
-    struct settings *s = settings_new(dir, &(struct own_names){0});
+    struct settings *s = settings_new(dir, &(struct settings_own){0});
     uint64_t version = settings_version(s);
     int64_t fresh = 0;
     bool per_repository;
