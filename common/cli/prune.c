@@ -48,7 +48,7 @@ static int run_prune(const struct command_context *ctx) {
     if (all)
         target = 0;
     else if (size_parse(to, &target, &err) < 0)
-        return print_usage(ctx, "%s", err.msg);
+        return print_usage(ctx, "%s; %s", err.msg, err.hint);
     json_t *doc = NULL;
     if (prune(ctx, target, &doc, &err) < 0) return print_failure(ctx, &err);
     long long stuck = json_int(doc, "not_removed", 0);

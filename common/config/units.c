@@ -13,6 +13,8 @@ struct unit {
 /* Digits after the decimal point that count; more would be below the smallest part of any unit. */
 #define FRACTION_DIGITS 6
 #define FRACTION_SCALE 1000000LL
+/* A number of bytes below this, written without a unit, is more likely one whose unit was forgotten. */
+#define SIZE_BARE_MIN 1024
 
 /* Reads "12" or "1.5" and moves *s past it. Gives the whole part, and the fraction in millionths. */
 static bool number_read(const char **s, int64_t *whole, int64_t *millionths) {
@@ -79,7 +81,14 @@ static bool quantity_parse(const char *s, const struct unit *units, bool more, i
 int size_parse(const char *s, int64_t *bytes, struct error *err) {
     static const struct unit units[] = {
         {"", 1}, {"B", 1}, {"KiB", KiB}, {"MiB", MiB}, {"GiB", GiB}, {"TiB", 1024 * GiB}, {NULL, 0}};
-    if (quantity_parse(s, units, false, bytes)) return 0;
+    if (quantity_parse(s, units, false, bytes)) {
+        bool bare = strspn(s, "0123456789.") == strlen(s);
+        if (!bare || *bytes == 0 || *bytes >= SIZE_BARE_MIN) return 0;
+        error_set(err, ERR_INVALID, "\"%.64s\" alone means %lld bytes", s, (long long)*bytes);
+        error_hint(err, "if it should be more, write its unit, as %.40sGiB; if it is bytes, %lldB", s,
+                   (long long)*bytes);
+        return ERR_INVALID;
+    }
     error_set(err, ERR_INVALID, "\"%.64s\" is not a size", s);
     error_hint(err, "write a number with KiB, MiB, GiB or TiB, or of bytes alone: 500GiB, 1.5TiB, 4096");
     return ERR_INVALID;

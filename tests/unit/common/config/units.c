@@ -15,14 +15,9 @@ struct good {
 
 static void sizes_are_powers_of_1024(void **state) {
     (void)state;
-    static const struct good good[] = {{"0", 0},
-                                       {"4096", 4096},
-                                       {"12B", 12},
-                                       {"1KiB", 1024},
-                                       {"500GiB", 500 * GiB},
-                                       {"1.5 MiB", 3 * MiB / 2},
-                                       {"2TiB", 2048 * GiB},
-                                       {"0.000001MiB", 1}};
+    static const struct good good[] = {
+        {"0", 0},       {"4096", 4096},        {"1024", 1024},           {"50B", 50},          {"12B", 12},
+        {"1KiB", 1024}, {"500GiB", 500 * GiB}, {"1.5 MiB", 3 * MiB / 2}, {"2TiB", 2048 * GiB}, {"0.000001MiB", 1}};
     static const char *const bad[] = {"",
                                       "KiB",
                                       "5GB",
@@ -43,7 +38,11 @@ static void sizes_are_powers_of_1024(void **state) {
                                       "99999999999999999999",
                                       "9000000000TiB",
                                       "1.1234567MiB",
-                                      ".5GiB"};
+                                      ".5GiB",
+                                      "50",
+                                      "1",
+                                      "1000",
+                                      "1023"};
     int64_t v;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         assert_int_equal(size_parse(good[i].text, &v, NULL), 0);
