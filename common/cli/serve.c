@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/cli/config_errors.h"
+#include "common/http/client.h"
 #include "common/http/tls.h"
 
 /* As the node would load it. */
@@ -21,14 +22,22 @@ static int certificate_check(const struct command_context *ctx) {
     return r;
 }
 
+/* Only central uses them: an edge asks central alone. */
+static int proxies_check(const struct command_context *ctx) {
+    struct error err = {0};
+    int r = http_proxies_check(&err);
+    if (r < 0) cli_print_error(ctx->program->name, &err);
+    return r;
+}
+
 static int check(const struct command_context *ctx) {
     const struct node_config *node = ctx->node;
     struct config_errors errors = {.program = ctx->program->name};
-    if (config_check_files(node, config_errors_print, &errors) > 0) {
-        config_errors_end(&errors);
-        return EXIT_FAILED;
-    }
-    if (certificate_check(ctx) < 0) return EXIT_FAILED;
+    size_t n_bad = config_check_files(node, config_errors_print, &errors);
+    config_errors_end(&errors);
+    if (n_bad == 0 && certificate_check(ctx) < 0) n_bad++;
+    if (node->kind == NODE_CENTRAL && proxies_check(ctx) < 0) n_bad++;
+    if (n_bad > 0) return EXIT_FAILED;
     for (size_t i = 0; i < node->n_no_effect; i++)
         fprintf(stderr, "%s: warning: %s has no effect in this version\n", ctx->program->name, node->no_effect[i]);
     if (node->note) fprintf(stderr, "%s: note: %s\n", ctx->program->name, node->note);
@@ -41,7 +50,8 @@ static int run_serve(const struct command_context *ctx) {
 }
 
 static const struct command_option options[] = {
-    {"--check", NULL, "check the configuration and the files it names, then end"},
+    {"--check", NULL,
+     "check the configuration, the files it names and (central) the proxies of the environment, then end"},
 };
 
 static const struct command_example examples[] = {
