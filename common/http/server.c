@@ -107,29 +107,39 @@ static int bind_error(struct error *err, const char *address) {
 }
 
 /* SO_REUSEPORT would let a second daemon of the same user share our port in silence: an exclusive bind first finds it
- * out. */
+ * out. *a: the address, with *port chosen if it was 0. */
+static int listen_probe(const char *address, struct sockaddr_storage *a, socklen_t *len, unsigned *port,
+                        struct error *err) {
+    int r = resolve_listen(address, a, len, err);
+    if (r < 0) return r;
+    int probe = open_socket(a, *len, false);
+    if (probe < 0 && a->ss_family == AF_INET6 && errno == EAFNOSUPPORT && address[0] == ':') {
+        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = ((struct sockaddr_in6 *)(void *)a)->sin6_port};
+        memcpy(a, &any, sizeof(any));
+        *len = sizeof(any);
+        probe = open_socket(a, *len, false);
+    }
+    if (probe < 0) return bind_error(err, address);
+    /* A bound socket that does not listen keeps others from binding exclusively, not from listening with REUSEPORT:
+     * listen tells. */
+    if (listen(probe, 1) < 0) r = bind_error(err, address);
+    *port = get_port(probe);
+    close(probe);
+    return r;
+}
+
+int http_listen_check(const char *address, struct error *err) {
+    struct sockaddr_storage a = {0};
+    socklen_t len = 0;
+    unsigned port;
+    return listen_probe(address, &a, &len, &port, err);
+}
+
 static int listen_tcp(struct http_server *s, struct error *err) {
     struct sockaddr_storage a = {0};
     socklen_t len = 0;
-    int r = resolve_listen(s->cfg.address, &a, &len, err);
+    int r = listen_probe(s->cfg.address, &a, &len, &s->port, err);
     if (r < 0) return r;
-    int probe = open_socket(&a, len, false);
-    if (probe < 0 && a.ss_family == AF_INET6 && errno == EAFNOSUPPORT && s->cfg.address[0] == ':') {
-        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = ((struct sockaddr_in6 *)(void *)&a)->sin6_port};
-        memcpy(&a, &any, sizeof(any));
-        len = sizeof(any);
-        probe = open_socket(&a, len, false);
-    }
-    if (probe < 0) return bind_error(err, s->cfg.address);
-    /* A bound socket that does not listen keeps others from binding exclusively, not from listening with REUSEPORT:
-     * listen tells. */
-    if (listen(probe, 1) < 0) {
-        r = bind_error(err, s->cfg.address);
-        close(probe);
-        return r;
-    }
-    s->port = get_port(probe);
-    close(probe);
     set_port(&a, s->port);
     for (unsigned i = 0; i < s->n_loops; i++) {
         s->shares[i]->listen_fd = open_socket(&a, len, true);

@@ -79,6 +79,8 @@ struct http_server_config {
  * the chosen port. An error says the address and what to try (port in use: which key changes it). The process must
  * ignore SIGPIPE (as daemon.h does), because sendfile and TLS have no MSG_NOSIGNAL. */
 int http_server_new(struct http_server **out, const struct http_server_config *cfg, struct error *err) must_check;
+/* Control thread: could it be listened on now? 0, or what http_server_new would say. Nothing is left open. */
+int http_listen_check(const char *address, struct error *err) must_check;
 /* The port (0 for a UNIX socket). Any thread. */
 unsigned http_server_port(const struct http_server *s);
 /* Any thread. Stops accepting, closes idle connections and lets running requests finish with "Connection: close"; cuts

@@ -232,35 +232,62 @@ static bool held_by_entrepot(const struct node_config *node) {
 }
 
 /* With the key whose address it is. */
-static int not_listening(int r, const char *key, const char *more, struct error *err) {
-    if (r == -EADDRINUSE)
-        error_hint(err, "something already listens there: stop it, or choose another address with --set %s=HOST:PORT%s",
-                   key, more);
+static int not_listening(const char *key, struct error *err) {
     return error_wrap(err, "%s", key);
+}
+
+/* The errors of all the node's addresses that are taken, so that nobody finds them out one start after another. */
+static int check_addresses(const struct node_config *node, struct error *err) {
+    const struct {
+        const char *key, *address, *more;
+    } all[] = {{"registry.listen", node->registry_listen, ""},
+               {"fleet.listen", node->node_listen, " (and the same in the key central of its edges)"},
+               {"admin.listen", node->admin_listen, ""}};
+    struct error first = {0};
+    char sets[300] = "";
+    unsigned n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct error one = {0};
+        if (!all[i].address || http_listen_check(all[i].address, &one) != -EADDRINUSE) continue;
+        size_t len = strlen(sets), said = strlen(first.msg);
+        snprintf(sets + len, sizeof(sets) - len, " --set %s=HOST:PORT%s", all[i].key, all[i].more);
+        if (n++ == 0) {
+            first = one;
+            error_wrap(&first, "%s", all[i].key);
+        } else {
+            snprintf(first.msg + said, sizeof(first.msg) - said, "; %s: %s", all[i].key, one.msg);
+        }
+    }
+    if (n == 0) return 0;
+    *err = first;
+    if (http_listen_check(node->registry_listen, &first) == -EADDRINUSE && held_by_entrepot(node))
+        error_hint(err,
+                   "another Entrepot node listens there, maybe another user's: use that one, or stop it, or choose "
+                   "%s with%s",
+                   n > 1 ? "other addresses" : "another address", sets);
+    else
+        error_hint(err, "something already listens there: stop it, or choose %s with%s",
+                   n > 1 ? "other addresses" : "another address", sets);
+    return err->code;
 }
 
 static int open_all(struct ports *p, struct error *err) {
     const struct node_config *node = p->node->config;
-    int r = make_tls(p, err);
+    int r = check_addresses(node, err);
+    if (r == 0) r = make_tls(p, err);
     if (r < 0) return r;
     enum http_tls_mode mode = node->registry_cert_file ? HTTP_TLS_ON : HTTP_TLS_OFF;
     r = add_server(p, node->registry_listen, mode, on_registry_request, p, true, err);
-    if (r == -EADDRINUSE && held_by_entrepot(node)) {
-        error_hint(err,
-                   "another Entrepot node listens there, maybe another user's: use that one, or stop it, or choose "
-                   "another address with --set registry.listen=:PORT");
-        return error_wrap(err, "registry.listen");
-    }
-    if (r < 0) return not_listening(r, "registry.listen", "", err);
+    if (r < 0) return not_listening("registry.listen", err);
     if (node->node_listen) {
         r = make_node_tls(p, err);
         if (r == 0) r = add_server(p, node->node_listen, HTTP_TLS_EITHER, on_node_request, p, true, err);
-        if (r < 0) return not_listening(r, "fleet.listen", ", and the same in the key central of its edges", err);
+        if (r < 0) return not_listening("fleet.listen", err);
     }
     p->n_public = p->n_servers;
     make_api(p);
     r = add_server(p, node->admin_listen, HTTP_TLS_OFF, on_admin_request, p, false, err);
-    if (r < 0) return not_listening(r, "admin.listen", "", err);
+    if (r < 0) return not_listening("admin.listen", err);
     char path[CONTROL_PATH_MAX], address[CONTROL_PATH_MAX + 8];
     r = control_socket_path(node->data, path, err);
     if (r < 0) return r;

@@ -75,6 +75,7 @@ def test_make_run_pulls_cold_and_warm_and_ctrl_c_stops_both(started):
     cold, warm = started.said().split("1. A pull")[1].split("2. The same again")
     for said, source in ((cold, "from central"), (warm, "from this node's store")):
         assert re.search(r"bytes +\S+ KiB in \d+\.\d\d s\n +from +\S+ KiB " + source, said), said
+    assert "Anyone who reaches port 5050 of this machine may pull" in started.said()
     for hint in ("docker pull 127.0.0.1:5050/sample/hello", "ctr images pull --plain-http 127.0.0.1:5050", "docker.io/library/alpine", " status"):
         assert hint in started.said()
     assert (started.home / ".local/share/entrepot/edge/blobs").is_dir()
@@ -154,6 +155,19 @@ def test_make_run_s_hint_for_a_taken_port_names_its_key(bench, sample, port, tol
     made.process.spawn()
     assert made.ended() == 1
     assert "did not start" in made.said() and told in made.said(), made.said()
+
+
+def test_make_run_s_hint_names_all_taken_ports_at_once(bench, sample):
+    os.chmod(bench.folder, 0o755)
+    made = MakeRun(bench.place("home"), sample)
+    take = "import os, socket, sys\nfor port in (5000, 5001, 5002):\n s = socket.socket(); s.bind(('0.0.0.0', port)); s.listen(); os.set_inheritable(s.detach(), True)\nos.execvp(sys.argv[1], sys.argv[1:])"
+    at = made.process.argv.index("-") + 1
+    made.process.argv[at:at] = ["/usr/bin/python3", "-c", take]
+    made.process.spawn()
+    assert made.ended() == 1
+    told = re.search(r"CENTRAL_ARGS='(.*?)' EDGE_ARGS='(.*?)'", made.said())
+    assert sorted(told[1].split("--set ")[1:]) == ["admin.listen=127.0.0.1:5012 ", "fleet.listen=127.0.0.1:5011 ", "registry.listen=:5010"], made.said()
+    assert told[2] == "--set central=http://127.0.0.1:5011"
 
 
 def test_make_run_ends_well_when_a_node_is_told_to_stop(started):
