@@ -192,6 +192,17 @@ static void ask_source(struct tag_check *c, bool by_get) {
     ask(c->registry->cfg.asker, &rq, &c->deadline, on_asked, c);
 }
 
+/* A source's words for it differ, and name no tag. What the other tier has told as this stays as it is. */
+static void say_no_tag(struct tag_check *c) {
+    struct fetch_end *end = &c->answer.end;
+    char by[sizeof(end->msg)];
+    if (strncmp(end->msg, NO_SUCH_TAG, strlen(NO_SUCH_TAG)) == 0) return;
+    snprintf(by, sizeof(by), "%s", end->msg);
+    char *status = strstr(by, " answered "), *words = status ? strstr(status, ": ") : NULL;
+    if (words) *words = '\0';
+    c->answer.code = fetch_end_set(end, ERR_NOT_FOUND, NO_SUCH_TAG " %s:%s (%s)", c->repo_str, c->tag, by);
+}
+
 static void on_asked(const struct ask_answer *a, void *arg) {
     struct tag_check *c = arg;
     if (head_is_no_use(c, a)) {
@@ -205,6 +216,7 @@ static void on_asked(const struct ask_answer *a, void *arg) {
     } else if (a->end.code == ERR_OUTDATED) {
         c->answer.code = a->end.code; /* what is known here may be another's */
     } else if (a->end.code == ERR_NOT_FOUND) {
+        say_no_tag(c);
         answer_gone(c);
     } else if (!answer_stale(c, a->end.msg)) {
         /* Being refused may mean a password that has changed; for good, it means that it is no longer there for us. */
@@ -279,7 +291,7 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
     bool fresh = c->known && is_fresh(&c->answer.facts, fresh_ms);
     if (fresh || fresh_ms == INT64_MAX || answer_by_move(c, fresh_ms)) {
         if (!c->known)
-            c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, "no tag %s in %s", tag, c->repo_str);
+            c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, NO_SUCH_TAG " %s:%s", c->repo_str, tag);
         c->at_once.fn = on_at_once;
         loop_post(loop_current(), &c->at_once);
         return;

@@ -58,6 +58,9 @@ struct fetch_end {
     char msg[256];         /* for a person, names the other side */
 };
 
+/* How the words for a missing tag begin, on both tiers; its reference follows. */
+#define NO_SUCH_TAG "no such tag:"
+
 /* Makes *e anew with a code and words for a person (cut to fit). Returns code. */
 int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) printf_like(3, 4);
 /* There is nobody to ask. */

@@ -67,7 +67,8 @@ void tag_reply_read(struct tag_reply *r, const char *body, size_t len) {
     if (code == 0)
         read_tag(r, a->tag);
     else
-        fetch_end_set(&r->end, code, "central: %s", a->message[0] ? a->message : "not known");
+        fetch_end_set(&r->end, code, "%s%s", strncmp(a->message, NO_SUCH_TAG, strlen(NO_SUCH_TAG)) ? "central: " : "",
+                      a->message[0] ? a->message : "not known");
     r->end.retry_after_s = a->retry_after_s;
     wire_response_fini(&rs);
 }
