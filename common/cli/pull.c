@@ -106,6 +106,7 @@ static int run_pull(const struct command_context *ctx) {
     const char *platform = command_option_value(ctx, "--platform");
     int status = EXIT_DONE;
     pull_platform(&a.pull.os, &a.pull.arch, &a.pull.variant);
+    a.pull.named = platform != NULL;
     if (platform && !take_platform(&a, platform)) return print_usage(ctx, "--platform wants OS/ARCH, as linux/arm64");
     json_t *list = ctx->json ? json_array() : NULL;
     for (int i = 0; i < ctx->argc; i++) {

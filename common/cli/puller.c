@@ -4,7 +4,9 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/core/json.h"
 #include "common/core/map.h"
+#include "common/cli/print.h"
 #include "common/oci/manifest.h"
 #include "common/oci/name.h"
 
@@ -13,7 +15,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-enum { WORKERS = 4, STALL_S = 60, DEPTH_MAX = 3, BLOBS_MAX = 100000 };
+enum { WORKERS = 4, STALL_S = 60, DEPTH_MAX = 3, BLOBS_MAX = 100000, PLATFORM_MAX = 90 };
+#define CONFIG_MAX_BYTES (4 * 1024 * 1024) /* larger configs are no image's */
 
 struct wanted {
     struct digest digest;
@@ -145,9 +148,12 @@ static int want_blob(struct pull *p, const struct manifest_child *child, struct 
     return 0;
 }
 
+/* exact: of the variant wanted. Else any that this machine may run; for a variant that was asked for, one that says
+ * none. */
 static bool platform_fits(const struct pull_options *o, const struct manifest_child *c, bool exact) {
     if (strcmp(c->os, o->os) != 0 || strcmp(c->arch, o->arch) != 0) return false;
-    return !exact || !o->variant || strcmp(c->variant, o->variant) == 0;
+    if (!o->variant || strcmp(c->variant, o->variant) == 0) return true;
+    return !exact && (!o->named || !c->variant[0]);
 }
 
 /* The entry for the platform: with its variant if there is one, else without; an index of one entry has no choice. */
@@ -168,18 +174,64 @@ static const struct manifest_child *choose(const struct pull *p, const struct ma
     return n == 1 && !only->os[0] ? only : NULL;
 }
 
+static const char *platform_str(const struct manifest_child *c, char out[PLATFORM_MAX]) {
+    snprintf(out, PLATFORM_MAX, "%s/%s%s%s", c->os, c->arch, c->variant[0] ? "/" : "", c->variant);
+    text_tame(out);
+    return out;
+}
+
+static int no_image_for(const struct pull *p, const char *have, struct error *err) {
+    const struct pull_options *o = p->o;
+    error_set(err, ERR_NOT_FOUND, "there is no image for %s/%s%s%s; there is: %.300s", o->os, o->arch,
+              o->variant ? "/" : "", o->variant ? o->variant : "", have);
+    error_hint(err, "give --platform with one of those, or --all");
+    return ERR_NOT_FOUND;
+}
+
 static int no_platform(const struct pull *p, const struct manifest *m, struct error *err) {
-    char have[256] = "";
+    char have[300] = "", one[PLATFORM_MAX];
     size_t len = 0;
-    for (size_t i = 0; i < m->n_children && len < sizeof(have) - 90; i++) {
+    for (size_t i = 0; i < m->n_children && len < sizeof(have) - PLATFORM_MAX - 3; i++) {
         const struct manifest_child *c = &m->children[i];
         if (c->kind != CHILD_MANIFEST || !c->os[0] || strcmp(c->os, "unknown") == 0) continue;
-        len += (size_t)snprintf(have + len, sizeof(have) - len, "%s%s/%s%s%s", len ? ", " : "", c->os, c->arch,
-                                c->variant[0] ? "/" : "", c->variant);
+        len += (size_t)snprintf(have + len, sizeof(have) - len, "%s%s", len ? ", " : "", platform_str(c, one));
     }
-    error_set(err, ERR_NOT_FOUND, "there is no image for %s/%s", p->o->os, p->o->arch);
-    error_hint(err, "give --platform or --all; there is: %.200s", have[0] ? have : "none");
-    return ERR_NOT_FOUND;
+    return no_image_for(p, have[0] ? have : "none that names its platform", err);
+}
+
+static bool is_image_config(const struct manifest_child *c) {
+    return c->kind == CHILD_CONFIG && c->size >= 0 && c->size <= CONFIG_MAX_BYTES;
+}
+
+/* The platform that an image without an index says it is for, in its config. What says nothing is taken as it is. */
+static int check_platform(struct pull *p, struct control *c, const struct manifest *m, struct error *err) {
+    char path[4 * REPO_STR_MAX], digest[DIGEST_STR_MAX];
+    for (size_t i = 0; i < m->n_children; i++) {
+        if (!is_image_config(&m->children[i])) continue;
+        struct buf body;
+        buf_init(&body, CONFIG_MAX_BYTES);
+        snprintf(path, sizeof(path), "/v2/%s/blobs/%s", p->name, digest_str(&m->children[i].digest, digest));
+        struct control_request rq = {.method = "GET",
+                                     .path = path,
+                                     .max_body = CONFIG_MAX_BYTES,
+                                     .stall_s = STALL_S,
+                                     .data = collect,
+                                     .arg = &body};
+        int r = control_ask(c, &rq, NULL, err);
+        json_t *doc = r == 0 ? json_loadb(body.data ? body.data : "", body.len, 0, NULL) : NULL;
+        struct manifest_child is = {0};
+        snprintf(is.os, sizeof(is.os), "%s", json_text(doc, "os", ""));
+        snprintf(is.arch, sizeof(is.arch), "%s", json_text(doc, "architecture", ""));
+        snprintf(is.variant, sizeof(is.variant), "%s", json_text(doc, "variant", ""));
+        json_decref(doc);
+        buf_fini(&body);
+        if (r < 0) return error_wrap(err, "config %s", digest);
+        if (!is.os[0] || !is.arch[0] || platform_fits(p->o, &is, false)) return 0;
+        char have[PLATFORM_MAX];
+        platform_str(&is, have);
+        return no_image_for(p, have, err);
+    }
+    return 0;
 }
 
 static int walk(struct pull *p, struct control *c, const char *ref, const struct wanted *expected, unsigned depth,
@@ -209,6 +261,7 @@ static int walk(struct pull *p, struct control *c, const char *ref, const struct
     if (r == 0 && m.is_index) {
         r = walk_index(p, c, &m, depth, err);
     } else if (r == 0) {
+        if (p->o->named && !p->o->all) r = check_platform(p, c, &m, err);
         for (size_t i = 0; i < m.n_children && r == 0; i++) {
             if (m.children[i].kind != CHILD_SUBJECT) r = want_blob(p, &m.children[i], err);
         }

@@ -16,6 +16,7 @@ struct pull_options {
     const char *base;                /* "http://HOST:PORT", or NULL: the control socket */
     bool insecure;                   /* with base https: certificates are not checked */
     const char *os, *arch, *variant; /* of an index, which to take; variant may be NULL */
+    bool named;                      /* the platform was asked for: no image of another will do */
     bool all;                        /* every platform */
     struct progress *progress;
 };

@@ -1,21 +1,21 @@
-"""The commands people type: what they print, their JSON, their exit status; and that what client-config prints really configures the
-engines."""
+"""The commands people type: what they print, their JSON, their exit status."""
 
+import contextlib
 import fcntl
 import json
 import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import termios
 
 import pytest
-import yaml
 
 from lab import images, pki, raw
-from lab.base import HOST, MiB, free_port, run, wait_until
+from lab.base import HOST, MiB, run, wait_until
 from lab.faulty import Fault
 from lab.nodes import SANITIZERS
 
@@ -98,6 +98,38 @@ def test_check_loads_the_certificate(bench, node, tmp_path):
     for c, k, named in (("/etc/passwd", key, "/etc/passwd"), (cert, "/etc/passwd", "/etc/passwd"), (cert, other, "does not belong"), (tmp_path / "fifo", key, "fifo")):
         done = check(c, k)
         assert done.returncode == 1 and named in done.stderr, done
+
+
+def test_a_bare_small_number_is_no_size(node, tmp_path):
+    for value in ("50", "500", "1000"):
+        done = run(node.binary, "serve", "--check", "--set", f"store.limit={value}", check=False)
+        assert done.returncode == 1 and f"{value}GiB" in done.stderr and f"means {value} bytes" in done.stderr, done
+    done = run(node.binary, "prune", "--to", "50", "--set", f"data={tmp_path}", check=False)
+    assert done.returncode == 2 and "50GiB" in done.stderr, done
+    for value in ("0", "50B", "50GiB", "1048576"):
+        assert run(node.binary, "serve", "--check", "--set", f"store.limit={value}", check=False).returncode == 0, value
+
+
+def test_check_reads_the_proxies_that_central_would_use(chain):
+    secret = {**SANITIZERS, "http_proxy": "http://joe:Secr#t99@127.0.0.1:3128"}
+    done = run(chain.central.binary, "serve", "--check", env=secret, check=False)
+    assert done.returncode == 1 and "http_proxy in the environment is no proxy's URL" in done.stderr and "t99" not in done.stderr, done
+    assert not done.stdout
+    assert run(chain.edge.binary, "serve", "--check", env=secret, check=False).returncode == 0  # it uses none
+    assert run(chain.central.binary, "serve", "--check", env={**SANITIZERS, "http_proxy": "http://127.0.0.1:3128"}, check=False).returncode == 0
+
+
+def test_all_ports_that_are_taken_are_told_at_once(bench):
+    central = bench.central(("docker.io", "http://127.0.0.1:1"), start=False)
+    ports = {key: central.settings[key] for key in ("registry.listen", "fleet.listen", "admin.listen")}
+    with contextlib.ExitStack() as taken:
+        for address in ports.values():
+            taken.enter_context(socket.create_server((HOST, int(address.rsplit(":", 1)[1]))))
+        done = run(central.binary, "serve", *central.arguments(), check=False, timeout=20)
+    assert done.returncode == 1
+    for key, address in ports.items():
+        assert f"{key}: listening on {address}: Address already in use" in done.stderr and f"--set {key}=HOST:PORT" in done.stderr, done.stderr
+    assert "other addresses" in done.stderr
 
 
 def test_an_upstream_s_files_that_cannot_be_read_are_told_at_start_and_harm_no_plain_http(bench, tmp_path):
@@ -476,6 +508,34 @@ def test_pull_brings_an_image_in(chain):
     assert chain.edge.command("pull", "Not A Reference", check=False).returncode in (1, 2)
 
 
+def test_a_platform_that_an_image_does_not_have_is_an_error(bench):
+    up = bench.faulty()
+    up.put("library/many", images.multi_platform(), "v1")
+    up.put("library/one", images.small("one"), "v1")
+    edge = bench.chain(("docker.io", up.url)).edge
+    for image, has in (("library/many", "linux/arm64"), ("library/one", "linux/amd64")):
+        done = edge.command("pull", f"{image}:v1", "--platform", "plan9/mips", check=False)
+        assert done.returncode == 1 and f"{image}:v1: there is no image for plan9/mips; there is: " in done.stderr and has in done.stderr, done
+        assert edge.command("pull", f"{image}:v1", "--platform", has).returncode == 0
+        assert edge.command("pull", f"{image}:v1").returncode == 0
+    done = edge.command("pull", "library/one:v1", "--platform", "linux/amd64/v9", check=False)
+    assert done.returncode == 0, done  # it says no variant of its own
+
+
+def test_a_missing_tag_is_called_so_whatever_its_upstream_says(bench):
+    up = bench.faulty()
+    up.always("/library/none/", Fault(status=404, body=json.dumps({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest gibberish"}]}).encode()))
+    made = bench.chain(("docker.io", up.url))
+    for node in (made.central, made.edge):
+        done = node.command("pull", "library/none:v9", check=False)
+        assert done.returncode == 1 and "no such tag: docker.io/library/none:v9 (docker.io answered 404)" in done.stderr, done
+        assert "gibberish" not in done.stderr and " central: " not in done.stderr
+        got = raw.manifest(node.port, "library/none", "v9")
+        assert got.status == 404 and got.message.startswith("no such tag: docker.io/library/none:v9"), got
+    done = made.edge.command("pull", "sample/none:v9", check=False)
+    assert "no such tag: sample/none:v9" in done.stderr, done
+
+
 def on_a_terminal(node, *words, columns=60):
     """What a command shows on a terminal: the exit status, and the rows of its progress, in order."""
     main, ours = pty.openpty()
@@ -546,83 +606,3 @@ def test_a_hosted_image_outlives_its_index(bench, how):
     central.command("prune", "--all")
     assert set(raw.pull(central.port, "sample/kept", "v1")) == set(image.blobs()) | set(image.manifests())
     assert any(t["tag"] == "v1" for t in central.json("ls", "sample/kept")["tags"])
-
-
-# --- client-config ---
-
-
-def files(node, kind):
-    """{path: content} of what client-config says to write."""
-    doc = node.json("client-config", kind)
-    return {f["path"]: f["content"] for f in doc["files"]}
-
-
-def test_client_config_prints_paths_and_contents_for_people(node):
-    for kind in ("docker", "containerd", "podman", "cri-o", "k3s"):
-        done = node.command("client-config", kind)
-        said = done.stdout + done.stderr
-        if kind == "docker":
-            assert json.loads(done.stdout) == json.loads(next(iter(files(node, kind).values())))
-        for path, content in files(node, kind).items():
-            assert path in said, (kind, path)
-            for line in content.splitlines():
-                assert line.strip() in said, (kind, line)
-        assert f"{HOST}:{node.port}" in said
-
-
-def test_client_config_and_doctor_go_by_the_running_daemon_not_by_what_they_are_given(chain):
-    for node in (chain.central, chain.edge):
-        given = ("--set", f"data={node.data}")
-        assert f"{HOST}:{node.port}" in run(node.binary, "client-config", "containerd", *given, env=SANITIZERS).stdout
-        done = run(node.binary, "doctor", *given, env=SANITIZERS, check=False)
-        assert done.returncode == 0 and f"{HOST}:{node.port} accepts connections" in done.stdout, done.stdout
-
-
-def test_docker_is_configured_by_what_client_config_prints(bench, chain):
-    config = json.loads(files(chain.edge, "docker")["/etc/docker/daemon.json"])
-    docker = bench.docker(config=config)
-    docker.pull("app:v1")
-    docker.matches("app:v1", images.small("commands"))
-
-
-def test_containerd_is_configured_by_what_client_config_prints(bench, chain):
-    ctr = bench.containerd()
-    for path, content in files(chain.edge, "containerd").items():
-        if path.endswith("hosts.toml"):
-            ctr.hosts(path.split("/")[-2], text=content)
-    ctr.pull("docker.io/library/app:v1")
-    ctr.pull("second.test/team/tool:v1")
-    ctr.matches(images.small("commands"))
-    ctr.matches(images.small("tool"))
-
-
-def test_an_edge_with_an_ipv6_address_is_written_as_each_engine_takes_it(bench, chain):
-    port = free_port()
-    edge = bench.edge(chain.central.fleet, settings={"registry.listen": f"[::1]:{port}", "address": "::1"}, start=False)
-    edge.spawn()
-    wait_until(edge.ready, "the edge is ready")
-    ctr = bench.containerd()
-    for path, content in files(edge, "containerd").items():
-        if path.endswith("hosts.toml"):
-            assert "[::1]" in content
-            ctr.hosts(path.split("/")[-2], text=content.replace("https://registry-1.docker.io", "http://127.0.0.1:1"))
-    ctr.pull("docker.io/library/app:v1")
-    ctr.matches(images.small("commands"))
-    for kind in ("podman", "cri-o"):
-        done = edge.command("client-config", kind, check=False)
-        assert done.returncode == 1 and not done.stdout and "address=NAME" in done.stderr, done
-
-
-@pytest.mark.parametrize("kind", ["podman", "cri-o"])
-def test_podman_is_configured_by_what_client_config_prints(bench, chain, kind):
-    text = next(c for p, c in files(chain.edge, kind).items() if "registries.conf" in p)
-    podman = bench.podman(text=text)
-    podman.pull("docker.io/library/app:v1")
-    podman.matches("docker.io/library/app:v1", images.small("commands"))
-    podman.pull("second.test/team/tool:v1")
-    podman.matches("second.test/team/tool:v1", images.small("tool"))
-
-
-def test_k3s_registries_yaml_reads_as_yaml(chain):
-    doc = yaml.safe_load(next(iter(files(chain.edge, "k3s").values())))
-    assert f"http://{HOST}:{chain.edge.port}" in doc["mirrors"]["docker.io"]["endpoint"]

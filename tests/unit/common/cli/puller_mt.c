@@ -184,7 +184,7 @@ static void names_the_platforms_there_are(void **state) {
     struct pull_result r;
     struct error err;
     assert_int_equal(pull("app:v1", "s390x", false, &r, &err), ERR_NOT_FOUND);
-    assert_non_null(strstr(err.hint, "linux/amd64, linux/arm64"));
+    assert_non_null(strstr(err.msg, "linux/amd64, linux/arm64"));
 }
 
 static void refuses_wrong_bytes(void **state) {
