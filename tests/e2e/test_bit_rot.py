@@ -65,7 +65,7 @@ def found_by_a_piece(edge):
     return [e for e in edge.log() if "does not match the catalogue" in e.get("why", "")]
 
 
-def test_a_rotten_layer_is_fetched_anew_within_the_pull_that_finds_it(chain):
+def test_a_damaged_layer_is_fetched_again_within_the_same_pull(chain):
     blob, _ = offer(chain, 3 * MiB)
     rot(chain.central, blob.digest, MiB)
     assert get(chain, blob).good
@@ -74,7 +74,7 @@ def test_a_rotten_layer_is_fetched_anew_within_the_pull_that_finds_it(chain):
 
 
 @pytest.mark.parametrize("at", [0, 6 * MiB, 12 * MiB - 1], ids=["first", "middle", "last"])
-def test_a_rotten_byte_of_a_large_layer_reaches_nobody_as_a_whole(chain, at):
+def test_no_client_completes_a_large_layer_with_a_damaged_byte(chain, at):
     blob, _ = offer(chain, 12 * MiB)
     rot(chain.central, blob.digest, at)
     down = get(chain, blob)
@@ -88,7 +88,7 @@ def test_a_rotten_byte_of_a_large_layer_reaches_nobody_as_a_whole(chain, at):
         assert not found_by_a_piece(chain.edge)
 
 
-def test_a_crowd_at_a_rotten_layer_gets_it_by_one_more_download(chain):
+def test_many_clients_get_a_damaged_layer_by_one_more_download(chain):
     blob, _ = offer(chain, 3 * MiB)
     rot(chain.central, blob.digest, 2 * MiB)
     crowd = [raw.Download(chain.edge.port, NAME, blob.digest, blob.data).start() for _ in range(20)]
@@ -97,7 +97,7 @@ def test_a_crowd_at_a_rotten_layer_gets_it_by_one_more_download(chain):
     assert chain.upstream.bytes_sent(blob.digest) == 2 * blob.size
 
 
-def test_a_rotten_manifest_is_fetched_anew(chain):
+def test_a_damaged_manifest_is_fetched_again(chain):
     _, image = offer(chain, MiB)
     chain.central.stop()
     rot(chain.central, image.digest, 20)
@@ -107,7 +107,7 @@ def test_a_rotten_manifest_is_fetched_anew(chain):
     raw.pull(chain.edge.port, NAME, "v1")
 
 
-def test_with_its_upstream_gone_a_rotten_layer_is_refused_and_the_log_says_why(chain):
+def test_without_its_upstream_a_damaged_layer_is_refused_and_the_log_says_why(chain):
     blob, _ = offer(chain, 3 * MiB)
     chain.upstream.stop()
     rot(chain.central, blob.digest, MiB)
@@ -118,7 +118,7 @@ def test_with_its_upstream_gone_a_rotten_layer_is_refused_and_the_log_says_why(c
     assert not chain.central.held(blob.digest), "what is wrong is not served to anybody else"
 
 
-def test_doubts_of_what_is_right_change_nothing(chain):
+def test_doubts_about_right_bytes_change_nothing(chain):
     blob, _ = offer(chain, 3 * MiB)
     asked = len(chain.upstream.requests(blob.digest, "GET"))
     said = {**DOUBT, "Entrepot-Settings": raw.settings(chain.central.fleet)}
@@ -139,7 +139,7 @@ def test_a_client_cannot_have_a_blob_read_again(chain):
         assert not [e for e in node.log() if "doubt" in e.get("event", "")]
 
 
-def test_a_pull_that_meets_rot_on_the_edge_s_own_disk_says_what_heals_it(chain):
+def test_a_pull_of_a_blob_damaged_on_the_edges_disk_says_how_to_repair_it(chain):
     blob, _ = offer(chain, 3 * MiB)
     raw.pull(chain.edge.port, NAME, "v1")
     wait_until(lambda: chain.edge.held(blob.digest), "the edge holds it")

@@ -17,7 +17,7 @@ def peak(node, budget):
     return node.metric("entrepot_memory_peak_bytes", budget=budget)
 
 
-def test_lists_that_clients_do_not_take_stay_within_their_budget(bench):
+def test_lists_that_clients_do_not_read_stay_within_their_budget(bench):
     up = bench.faulty()
     entry = {"mediaType": images.OCI_MANIFEST, "digest": SUBJECT, "size": 500, "annotations": {"a": "x" * 4000}}
     body = json.dumps({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [entry] * 1550}).encode()
@@ -52,7 +52,7 @@ def test_a_list_that_would_take_far_more_memory_than_it_has_bytes_is_not_read(be
     assert peak(node, "json") == 0
 
 
-def test_remembered_lists_go_when_their_time_is_over(bench):
+def test_remembered_lists_are_freed_when_they_expire(bench):
     up = bench.faulty()
     tags = [f"t{i:05}" + "x" * 100 for i in range(10000)]
     up.always("/tags/list", Fault(status=200, body=json.dumps({"name": "x", "tags": tags}).encode()))

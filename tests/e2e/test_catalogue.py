@@ -80,7 +80,7 @@ def of_blob(answer):
     return blob.get(2, [0])[0], blob.get(3, [0])[0] == 1
 
 
-def test_questions_under_other_settings_are_refused_and_those_settings_are_had_without_one(stocked):
+def test_queries_under_other_settings_are_refused_and_the_settings_are_sent_without_one(stocked):
     ours = raw.settings(stocked.fleet)
     for settings, words in (("0", "upgrade"), ("1234", "other settings")):
         for query in (by_tag("v1"), by_digest(stocked.layer.digest)):
@@ -116,7 +116,7 @@ def known(central, digest):
     return answer.get(1) == [KNOWN] and of_blob(answer)[1]
 
 
-def test_sizes_proofs_children_and_tags_are_told(stocked):
+def test_a_lookup_answers_with_sizes_proofs_children_and_tags(stocked):
     blobs = {**stocked.image.blobs(), **stocked.image.manifests()}
     answers = lookup(stocked, *[by_digest(d) for d in blobs])
     assert [of_blob(a) for a in answers] == [(b.size, True) for b in blobs.values()]
@@ -128,21 +128,21 @@ def test_sizes_proofs_children_and_tags_are_told(stocked):
     assert children == {d.split(":")[1] for d in stocked.image.blobs()}
 
 
-def test_a_thousand_are_answered_in_order_and_no_more(stocked):
+def test_at_most_a_thousand_queries_are_answered_in_order(stocked):
     unknown = [f"sha256:{i:064x}" for i in range(999)]
     answers = lookup(stocked, *[by_digest(d) for d in unknown], by_digest(stocked.layer.digest))
     assert [a[1] for a in answers] == [[NOT_FOUND]] * 999 + [[KNOWN]]
     assert lookup(stocked, *[by_digest(d) for d in unknown], by_tag("v1"), by_tag("v1")).status == 413
 
 
-def test_one_odd_question_costs_the_others_nothing(stocked):
+def test_one_bad_query_leaves_the_others_answered(stocked):
     odd = [part(2, part(1, number(1, 9) + part(2, b"x"))), part(15, b"of a later day"), part(1, part(2, "../../etc"))]
     answers = lookup(stocked, *odd, by_digest(stocked.layer.digest))
     assert [a[1] for a in answers] == [[INVALID]] * 3 + [[KNOWN]]
     assert lookup(stocked, by_digest(stocked.layer.digest), version=99).status == 400
 
 
-def test_what_is_held_is_known_again_when_the_catalogue_was_lost(stocked):
+def test_held_content_is_known_again_after_the_catalogue_was_lost(stocked):
     stocked.stop()
     for file in stocked.data.glob("catalog.db*"):
         file.unlink()
@@ -154,7 +154,7 @@ def test_what_is_held_is_known_again_when_the_catalogue_was_lost(stocked):
     assert len(stocked.upstream.seen) == asked
 
 
-def test_what_was_loaded_is_told_with_its_proofs_and_those_are_what_a_pull_finds(bench, stocked):
+def test_a_loaded_image_has_the_same_proofs_as_a_pulled_one(bench, stocked):
     central = bench.central(("docker.io", stocked.upstream.url), settings={"hosted": '["acme/**"]'})
     layout = bench.place("layout")
     images.write_layout(stocked.image, layout, "v1")

@@ -61,7 +61,7 @@ def test_wrong_usage_is_2_and_says_what_is_right(node, tmp_path, words):
     assert done.stderr and not done.stdout
 
 
-def test_an_option_that_a_command_does_not_have_is_named_as_one(node):
+def test_an_unknown_option_is_named_in_the_error(node):
     for command in ("status", "doctor", "df"):
         done = status(node, command, "--bogus")
         assert done.returncode == 2 and "unknown option --bogus" in done.stderr, done
@@ -80,7 +80,7 @@ def test_check_validates_and_names_the_nearest_key(node):
     assert done.returncode != 0 and "parsec" in done.stderr
 
 
-def test_check_finds_two_ports_that_are_one(node):
+def test_check_finds_a_port_that_is_used_twice(node):
     check = lambda *sets: run(node.binary, "serve", "--check", *(w for s in sets for w in ("--set", s)), check=False)
     for registry, admin in (("127.0.0.1:5999", "127.0.0.1:5999"), (":5999", "127.0.0.1:5999"), ("127.0.0.1:5999", "0.0.0.0:5999"), ("[::]:5999", "[::1]:5999")):
         done = check(f"registry.listen={registry}", f"admin.listen={admin}")
@@ -152,7 +152,7 @@ def test_a_wrong_file_is_named_with_its_line(node, tmp_path):
     assert done.returncode != 0 and re.search(rf"{re.escape(str(file))}:3", done.stderr) and "store" in done.stderr
 
 
-def test_every_error_of_a_file_is_told(node, tmp_path):
+def test_every_error_of_a_file_is_reported(node, tmp_path):
     file = tmp_path / "node.yaml"
     file.write_text("stroe: {}\nlog:\n  level: loud\n  format: xml\nstore: { limit: 5 parsecs }\n" + "".join(f"k{i}: 1\n" for i in range(60)))
     done = run(node.binary, "serve", "--check", "--config", file, check=False)
@@ -196,7 +196,7 @@ def test_central_s_address_without_a_scheme_or_on_another_machine_is_told(bench)
         assert check(url).returncode == 0 and told in check(url).stderr, url
 
 
-def test_a_set_that_is_none_swallows_no_command(node):
+def test_a_malformed_set_option_does_not_swallow_the_command(node):
     done = status(node, "--set", "status")
     assert done.returncode == 2 and 'and not "status"' in done.stderr
 
@@ -388,7 +388,7 @@ def test_load_says_what_a_layout_holds(bench, tmp_path):
     assert done.returncode == 1 and "zzz" in done.stderr and "a, b" in done.stderr, done
 
 
-def test_a_layout_that_is_cut_while_it_is_loaded_is_an_error_and_no_more(bench, tmp_path):
+def test_a_layout_that_is_truncated_while_it_is_loaded_is_only_an_error(bench, tmp_path):
     central = bench.central(("docker.io", "http://127.0.0.1:1"))
     blob = images.Sparse(1 << 30)
     images.write_layout(images.Image([blob]), tmp_path / "one", "v1")
@@ -446,7 +446,7 @@ def test_a_hosted_blob_that_is_lost_is_to_be_loaded_again(bench, tmp_path):
     assert done.returncode == 1 and "restore with `entrepot-central load" in done.stderr, done
 
 
-def test_rebuild_speaks_to_people(bench, chain):
+def test_rebuild_says_what_it_does(bench, chain):
     edge = bench.edge(chain.central.fleet)
     raw.pull(edge.port, "library/app", "v1")
     edge.stop()
@@ -454,7 +454,7 @@ def test_rebuild_speaks_to_people(bench, chain):
     assert "index rebuilt" in done.stdout and "event=" not in done.stderr, done
 
 
-def test_prune_takes_its_size_either_way(chain):
+def test_prune_accepts_its_size_in_both_notations(chain):
     assert "held" in chain.edge.command("prune", "--to=100GiB").stdout
     assert "held" in chain.edge.command("prune", "--to", "100GiB").stdout
 
@@ -464,7 +464,7 @@ def check_of(node, name):
     return next(c for c in json.loads(done.stdout)["checks"] if c["check"] == name)
 
 
-def test_an_edge_s_doctor_hears_from_central_how_its_upstreams_are(bench):
+def test_an_edge_s_doctor_shows_the_state_of_central_s_upstreams(bench):
     limited, gone = bench.faulty(), bench.faulty()
     limited.put("library/app", images.small("limited"), "v1")
     limited.always("/library/app/", Fault(headers={"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "76;w=21600"}))

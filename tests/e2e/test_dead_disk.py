@@ -41,7 +41,7 @@ def events(edge, name):
 
 
 @pytest.mark.parametrize("headers, part", [({}, slice(None)), ({"range": "bytes=500000-"}, slice(500_000, None))])
-def test_nobody_sees_a_file_that_breaks_off_while_it_is_sent(edge, headers, part):
+def test_clients_get_all_of_a_file_that_becomes_unreadable_while_it_is_sent(edge, headers, part):
     blob = hold(edge, 6 * MiB, "breaks off")
     edge.disk.be(SEND_FAILS, 1)
     reply = raw.blob(edge.port, NAME, blob.digest, **headers)
@@ -53,7 +53,7 @@ def test_nobody_sees_a_file_that_breaks_off_while_it_is_sent(edge, headers, part
     assert len(events(edge, "blob_unreadable")) == 1
 
 
-def test_a_crowd_on_a_file_that_breaks_off_sees_nothing_of_it(edge):
+def test_many_clients_get_all_of_a_file_that_becomes_unreadable(edge):
     blob, bodies = hold(edge, 6 * MiB, "crowd"), []
     edge.disk.be(SEND_FAILS)
     crowd = [threading.Thread(target=lambda: bodies.append(raw.blob(edge.port, NAME, blob.digest).body)) for _ in range(8)]
@@ -68,7 +68,7 @@ def test_a_crowd_on_a_file_that_breaks_off_sees_nothing_of_it(edge):
 
 @pytest.mark.parametrize("size", [3000, 2 * MiB])
 @pytest.mark.parametrize("trouble", [READ_FAILS, OPEN_FAILS])
-def test_what_cannot_be_opened_or_read_is_fetched_again(edge, size, trouble):
+def test_a_blob_that_cannot_be_opened_or_read_is_fetched_again(edge, size, trouble):
     blob = hold(edge, size, f"again {size}")
     edge.restart()  # nothing of it is open or in memory
     edge.disk.be(trouble, 1)
@@ -81,7 +81,7 @@ def test_what_cannot_be_opened_or_read_is_fetched_again(edge, size, trouble):
 @pytest.mark.parametrize(
     "trouble, why", [(READ_ONLY, "Read-only file system"), (NO_INODES, "No space left on device")], ids=["read-only", "no-inodes"]
 )
-def test_a_disk_that_takes_nothing_is_told_and_fails_no_pull(edge, trouble, why):
+def test_a_disk_that_refuses_writes_is_reported_and_fails_no_pull(edge, trouble, why):
     held = hold(edge, MiB, "held")
     edge.disk.be(trouble)
     blob = images.noise_blob(MiB, "new")

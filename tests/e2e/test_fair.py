@@ -91,7 +91,7 @@ def test_a_client_with_a_full_queue_is_refused_and_no_other(bench, slow_upstream
         end(wires)
 
 
-def test_questions_do_not_keep_blobs_out(bench, slow_upstream):
+def test_small_requests_do_not_keep_blobs_waiting(bench, slow_upstream):
     blob = slow_upstream.put_blob(NAME, images.noise_blob(8 * 1024, "beside"))
     central = bench.central(("docker.io", slow_upstream.url))
     wires = begin(central.port, "HEAD", [manifest_of(f"no{i}") for i in range(60)])
@@ -117,7 +117,7 @@ def test_one_client_does_not_take_an_edge_s_requests_to_central(bench, slow_upst
         end(wires)
 
 
-def test_connections_over_the_limit_are_told_so_on_the_fleet_port_and_open_no_breaker(bench, slow_upstream):
+def test_a_connection_over_the_limit_of_the_fleet_port_is_refused_and_opens_no_breaker(bench, slow_upstream):
     made = bench.chain(("docker.io", slow_upstream.url), central={"limits": {"connections_per_address": 6}})
     wires = [Wire(made.central.fleet, 10) for _ in range(12)]
     try:
@@ -131,7 +131,7 @@ def test_connections_over_the_limit_are_told_so_on_the_fleet_port_and_open_no_br
     assert "event=central_unreachable" not in made.edge.process.text()
 
 
-def test_what_is_left_of_a_pull_limit_is_not_one_client_s(bench):
+def test_the_rest_of_a_pull_limit_is_shared_among_clients(bench):
     up = bench.faulty()
     for i in range(40):
         up.put(NAME, images.small(f"limit-{i}"), f"v{i}")
@@ -148,7 +148,7 @@ def test_what_is_left_of_a_pull_limit_is_not_one_client_s(bench):
     assert central.metric("entrepot_upstream_pulls_kept_total", upstream="docker.io") > 0
 
 
-def test_lists_of_one_client_wait_for_each_other_and_metrics_for_none(bench):
+def test_lists_of_one_client_take_turns_and_metrics_do_not_wait(bench):
     up = bench.faulty()
     up.put(NAME, images.small("lists"), "v1")
     central = bench.central(("docker.io", up.url), settings={"limits": {"waiting_per_address": 4, "waiting": 20}})
@@ -165,7 +165,7 @@ def test_lists_of_one_client_wait_for_each_other_and_metrics_for_none(bench):
         end(wires)
 
 
-def test_lists_of_tags_that_one_client_is_slow_to_take_leave_others_theirs(bench):
+def test_lists_that_one_client_reads_slowly_leave_room_for_others(bench):
     up = bench.faulty()
     image = images.small("tags")
     up.put(NAME, image, *[f"t{i:06d}-{'x' * 100}" for i in range(20_000)])

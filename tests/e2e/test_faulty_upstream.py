@@ -61,7 +61,7 @@ def never_wrong(down):
 
 
 @pytest.mark.parametrize("where", ["start", "middle", "last"])
-def test_a_wrong_byte_once_is_mended_before_a_client_is_done(case, where):
+def test_a_wrong_byte_is_replaced_before_a_client_has_the_whole_blob(case, where):
     know(case)
     case.upstream.on(case.blob_path, Fault(wrong_at=where))
     down = get(case)
@@ -72,7 +72,7 @@ def test_a_wrong_byte_once_is_mended_before_a_client_is_done(case, where):
 
 
 @pytest.mark.parametrize("where", ["start", "middle", "last"])
-def test_a_byte_that_is_always_wrong_never_becomes_a_whole_body(case, where):
+def test_no_client_completes_a_body_whose_byte_is_always_wrong(case, where):
     know(case)
     case.upstream.always(case.blob_path, Fault(wrong_at=where))
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_a_wrong_body_is_not_completed_by_an_end_that_was_fetched_ahead(bench):
 
 
 @pytest.mark.parametrize("size", [5000, SIZE + 3 * MiB], ids=["shorter", "longer"])
-def test_another_document_once_in_place_of_a_blob_is_forgotten(case, size):
+def test_another_document_in_place_of_a_blob_leaves_no_trace(case, size):
     """As a portal's page. Its length is no more to be trusted than its bytes."""
     know(case)
     case.upstream.on(case.blob_path, Fault(body=images.noise(size, "page")))
@@ -112,7 +112,7 @@ def test_another_document_once_in_place_of_a_blob_is_forgotten(case, size):
     assert [s.status for s in case.upstream.requests(case.blob_path, "GET")] == [200, 200]
 
 
-def test_who_comes_after_wrong_bytes_is_not_told_their_length(case):
+def test_the_length_of_wrong_bytes_is_not_sent_to_later_clients(case):
     know(case)
     case.upstream.on(case.blob_path, Fault(body=images.noise(SIZE + 3 * MiB, "page")), Fault(stall_head=True))
     first = raw.Download(case.central.port, case.name, case.blob.digest, case.blob.data).start().join(PATIENCE)
@@ -148,7 +148,7 @@ def test_a_longer_body_is_refused(case):
     wait_until(lambda: get(case).good, "good again", PATIENCE, 0.5)
 
 
-def test_a_stall_is_ended_and_what_came_is_kept(case):
+def test_a_stalled_body_is_ended_and_its_bytes_are_kept(case):
     know(case)
     case.upstream.on(case.blob_path, Fault(stall_after=6 * MiB))
     assert get(case).good
@@ -156,7 +156,7 @@ def test_a_stall_is_ended_and_what_came_is_kept(case):
     assert last.range and last.range[0] > 0
 
 
-def test_a_stall_for_ever_ends_in_an_error(case):
+def test_an_endless_stall_ends_in_an_error(case):
     know(case)
     case.upstream.always(case.blob_path, Fault(stall_after=0))
     began = time.monotonic()
@@ -181,7 +181,7 @@ def test_an_upstream_without_ranges_is_read_again_from_the_start(case):
 
 
 @pytest.mark.parametrize("length", [5, SIZE - 1, SIZE + 1, 1 << 40])
-def test_a_wrong_content_length_never_becomes_a_whole_body(case, length):
+def test_no_client_completes_a_body_with_a_wrong_content_length(case, length):
     know(case)
     case.upstream.on(case.blob_path, Fault(length=length))
     down = get(case)
@@ -202,14 +202,14 @@ def test_a_wrong_content_length_of_a_head_changes_nothing(case, length):
         wait_until(lambda h=head: h().headers["content-length"] == str(case.image.manifest.size), "the size of what is held")
 
 
-def test_500_then_good_is_good(case):
+def test_a_500_is_retried(case):
     know(case)
     case.upstream.on(case.blob_path, Fault(status=500))
     case.upstream.on(case.manifest_path, Fault(status=500), method="HEAD")
     assert get(case).good
 
 
-def test_500_for_ever_is_a_502_with_a_registry_error(case):
+def test_a_permanent_500_is_a_502_with_a_registry_error(case):
     know(case)
     case.upstream.always(case.blob_path, Fault(status=500))
     reply = raw.blob(case.edge.port, case.name, case.blob.digest)
@@ -218,7 +218,7 @@ def test_500_for_ever_is_a_502_with_a_registry_error(case):
 
 @pytest.mark.parametrize("status, answer", [(500, 502), (504, 504)])
 @pytest.mark.parametrize("what", ["blob", "tag"])
-def test_an_error_for_ever_means_the_same_at_both_tiers_and_is_tried_again_by_one_of_them(case, what, status, answer):
+def test_a_permanent_error_is_the_same_at_both_tiers_and_retried_by_central_only(case, what, status, answer):
     case.upstream.always(f"{case.name}/", Fault(status=status), None)
     asked = []
     for node in (case.central, case.edge):
@@ -311,7 +311,7 @@ def test_429_reaches_the_client_with_a_retry_after(limited, retry_after):
     assert time.monotonic() - began < 30
 
 
-def test_429_once_is_got_over(limited):
+def test_a_single_429_does_not_fail_a_pull(limited):
     limited.upstream.on(limited.manifest_path, Fault(status=429, headers={"Retry-After": "1"}), method="HEAD")
     wait_until(lambda: raw.manifest(limited.edge.port, limited.name, "v1").status == 200, "200 after the pause", 15, 0.2)
 
@@ -350,7 +350,7 @@ def pair(bench):
 
 @pytest.mark.parametrize("fault", [Fault(wrong_at="start"), Fault(rate=2000), Fault(reset_after=MiB), Fault(stall_after=MiB)],
                          ids=["wrong bytes", "a drip", "resets", "stalls"])
-def test_what_one_endpoint_does_badly_comes_from_the_other(pair, fault):
+def test_content_that_one_endpoint_sends_badly_comes_from_the_other(pair, fault):
     pair.first.always(pair.blob_path, fault)
     down = get(pair)
     assert not (down.whole and not down.right), down
@@ -362,7 +362,7 @@ def test_what_one_endpoint_does_badly_comes_from_the_other(pair, fault):
     assert len(rest) == 1 and (fault.wrong_at or rest[0].range[0] > 0)
 
 
-def test_downloads_that_drip_do_not_keep_the_others_waiting(bench):
+def test_very_slow_downloads_do_not_keep_the_others_waiting(bench):
     """As many as an upstream gives places to (three quarters of max_parallel, 16), and one more. One caller gets all but the
     last of them, so that the last waits until a slow one gives way, which is asked for again."""
     up = bench.faulty()
@@ -453,7 +453,7 @@ def refused(chain):
         assert node.running() and node.ready()
 
 
-def test_401_for_ever_ends_after_few_requests(bench):
+def test_a_permanent_401_ends_after_a_few_requests(bench):
     chain = with_tokens(bench)
     chain.upstream.token = "one"
     chain.upstream.always("/token", Fault(body=b'{"token":"another"}'))

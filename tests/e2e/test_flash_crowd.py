@@ -72,7 +72,7 @@ def test_fifty_cold_clients_cost_one_download_and_no_memory(chain, data):
     assert 0 < chain.edge.json("status")["pulls"]["joined"] < CROWD
 
 
-def test_a_crowd_by_parallel_ranges_costs_one_download(chain, data):
+def test_many_clients_with_parallel_ranges_cost_one_download(chain, data):
     blob = offer(chain, data)
     before = chain.edge.rss()
     parts = [p for _ in range(CROWD // 4) for p in raw.ranges(chain.edge.port, "library/crowd", blob.digest, SIZE, data, 4)]
@@ -107,7 +107,7 @@ def test_headers_arrive_while_the_body_stalls(slow):
     assert down.join(60).good and late.join(60).good
 
 
-def test_a_client_that_gives_up_stops_nobody(slow):
+def test_a_client_that_leaves_does_not_stop_the_others(slow):
     def get(**how):
         return raw.Download(slow.edge.port, "library/slow", slow.blob.digest, slow.blob.data, **how).start()
 
@@ -121,7 +121,7 @@ def test_a_client_that_gives_up_stops_nobody(slow):
     assert slow.upstream.bytes_sent(slow.blob.digest) <= slow.blob.size + 9 * MiB
 
 
-def test_the_whole_crowd_gives_up_and_what_came_is_kept(slow):
+def test_when_all_clients_leave_the_fetched_bytes_are_kept(slow):
     crowd = [
         raw.Download(slow.edge.port, "library/slow", slow.blob.digest, slow.blob.data, give_up_after=2 * MiB).start() for _ in range(8)
     ]

@@ -85,7 +85,7 @@ def remove(node, name):
 
 
 @pytest.mark.parametrize("what", ["manifest", "layer"])
-def test_missing_bytes_are_told_and_taken_back(bench, host, what):
+def test_missing_bytes_are_reported_and_served_once_they_are_back(bench, host, what):
     digest = host.image.digest if what == "manifest" else layer(host.image)
     paths = [f"/v2/{APP}/manifests/v1", f"/v2/{APP}/manifests/{digest}"] if what == "manifest" else [f"/v2/{APP}/blobs/{digest}"]
     edge = bench.edge(host.fleet)
@@ -144,7 +144,7 @@ def test_one_start_without_blobs_changes_nothing(bench, host):
     says_all_is_well(host)
 
 
-def test_verify_sees_what_is_away_and_what_is_back(bench, host):
+def test_verify_reports_missing_and_restored_blobs(bench, host):
     away = host.folder / "away"
     shutil.move(host.blob_file(layer(host.image)), away)
     assert host.command("verify", check=False).returncode != 0
@@ -217,7 +217,7 @@ def doubt(central, digest, kind="blobs"):
 
 
 @pytest.mark.parametrize("trouble", [READ_FAILS, OPEN_FAILS])
-def test_a_passing_eio_and_a_doubt_change_nothing(shaky, trouble):
+def test_a_temporary_eio_after_a_doubt_changes_nothing(shaky, trouble):
     shaky.disk.be(trouble)
     for _ in range(3):
         doubt(shaky, layer(shaky.image))
@@ -231,7 +231,7 @@ def test_a_passing_eio_and_a_doubt_change_nothing(shaky, trouble):
     says_all_is_well(shaky)
 
 
-def test_one_wrong_reading_is_not_believed(shaky):
+def test_one_wrong_reading_does_not_condemn_a_hosted_blob(shaky):
     shaky.disk.be(READ_LIES, 1)
     doubt(shaky, layer(shaky.image))
     shaky.disk.be(READ_LIES, 1)
@@ -241,7 +241,7 @@ def test_one_wrong_reading_is_not_believed(shaky):
     whole(shaky, shaky.image)
 
 
-def test_bytes_that_are_wrong_for_certain_are_set_aside_and_stay_hosted(bench, shaky):
+def test_a_blob_that_is_certainly_wrong_is_quarantined_and_stays_hosted(bench, shaky):
     shaky.disk.be(READ_LIES)
     doubt(shaky, layer(shaky.image))
     shaky.disk.be(0)
@@ -270,7 +270,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("what", DAMAGES)
-def test_whatever_the_index_says_hosted_stays_hosted(host, what):
+def test_content_stays_hosted_whatever_the_index_says(host, what):
     host.stop()
     sql(host, "index.db", *DAMAGES[what])
     host.command("prune", "--all")  # without a daemon
@@ -291,7 +291,7 @@ def test_index_and_catalogue_lost_together_lose_nothing_hosted(host):
     says_all_is_well(host)
 
 
-def test_patterns_may_change_and_change_back(host):
+def test_hosted_images_survive_a_change_of_the_patterns_and_back(host):
     host.settings["hosted"] = '["other/**"]'
     host.restart()
     assert raw.manifest(host.port, APP, "v1").status != 200
@@ -302,7 +302,7 @@ def test_patterns_may_change_and_change_back(host):
     whole(host, host.image)
 
 
-def test_a_name_that_is_an_upstreams_for_a_while(bench):
+def test_a_hosted_name_may_belong_to_an_upstream_for_a_while(bench):
     """Hosted, then mirrored from an upstream that has no such tag or another image under it, then hosted again."""
     up = bench.faulty()
     central = bench.central(("docker.io", up.url), settings={"hosted": '["reg.test/**"]'})
@@ -323,7 +323,7 @@ def test_a_name_that_is_an_upstreams_for_a_while(bench):
     says_all_is_well(central)
 
 
-def test_rot_that_an_edge_finds_sets_aside_and_forgets_nothing(bench, host):
+def test_damage_that_an_edge_finds_is_quarantined_and_nothing_is_forgotten(bench, host):
     edge = bench.edge(host.fleet)
     file = host.blob_file(layer(host.image))
     good = file.read_bytes()
@@ -339,7 +339,7 @@ def test_rot_that_an_edge_finds_sets_aside_and_forgets_nothing(bench, host):
     says_all_is_well(host)
 
 
-def test_a_layer_that_is_cached_and_hosted(bench):
+def test_a_layer_that_was_cached_and_then_hosted_is_not_evicted(bench):
     blob = images.noise_blob(MiB, "both")
     image = images.single_blob(blob)
     up = bench.faulty()
@@ -365,7 +365,7 @@ def test_a_layer_that_is_cached_and_hosted(bench):
 # --- the record itself ---
 
 
-def test_a_data_folder_from_before_is_taken_over(host):
+def test_a_data_folder_of_an_earlier_version_is_taken_over(host):
     host.stop()
     remove(host, "hosted.db")
     prune = host.command("prune", "--all", check=False)
@@ -416,7 +416,7 @@ def test_a_damaged_record_is_made_again_and_nothing_is_evicted_until_somebody_ha
 # --- loads that do not come to their end ---
 
 
-def test_a_load_that_is_killed_leaves_the_tag_as_it_was_or_as_it_is_to_be(bench, host):
+def test_a_killed_load_leaves_the_old_image_or_the_complete_new_one(bench, host):
     layouts = []
     for n in range(6):
         image = images.small(f"new {n}", 2 * MiB, layers=3)

@@ -36,7 +36,7 @@ def test_a_web_page_cannot_have_a_browser_read_a_nodes_own_ports(chain, node):
             assert good or b"admin.names" in reply.body, reply.body
 
 
-def test_a_thousand_slow_connections_hinder_no_pull(chain):
+def test_a_thousand_slow_connections_do_not_slow_a_pull(chain):
     edge = chain.edge
     before = edge.rss()
     wires = []
@@ -102,7 +102,7 @@ def test_long_names_get_the_same_answer_at_both_tiers(chain, length, status, wha
         assert (reply.error_code == "NAME_INVALID") == (status == 400)
 
 
-def test_a_tag_that_cannot_be_is_unknown(chain):
+def test_a_malformed_tag_is_unknown(chain):
     for ref in ("." * 3 + "x", "a" * 129, "-x"):
         reply = raw.manifest(chain.edge.port, NAME, ref)
         assert (reply.status, reply.error_code) in ((404, "MANIFEST_UNKNOWN"), (400, "NAME_INVALID"))

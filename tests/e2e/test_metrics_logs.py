@@ -44,7 +44,7 @@ def test_access_lines_name_the_repository_canonically(chain):
     assert "repository" not in lines["no-name"]
 
 
-def test_a_clean_no_is_no_failure(chain):
+def test_a_404_of_a_source_does_not_count_as_a_failure(chain):
     before = chain.edge.metric("entrepot_fills_failed_total")
     for node in (chain.edge, chain.central):
         assert raw.blob(node.port, "library/app", "sha256:" + "1" * 64).status == 404
@@ -54,7 +54,7 @@ def test_a_clean_no_is_no_failure(chain):
     assert chain.edge.metric("entrepot_fills_failed_total") == before
 
 
-def test_an_odd_id_is_replaced(chain):
+def test_a_malformed_request_id_is_replaced(chain):
     raw.manifest(chain.edge.port, "library/app", "v1", X_Request_Id="bad id\x01")
     raw.ask(chain.edge.port, "/v2/", headers={"X-Request-Id": "a" * 65})
     assert "a" * 65 not in chain.edge.process.text()
@@ -171,7 +171,7 @@ def test_both_daemons_say_at_start_that_anyone_may_pull(chain):
         wait_until(lambda n=node: any("anyone" in v for e in n.log() for v in e.values()), "the log says that anyone may pull", 5)
 
 
-def test_sighup_tells_what_was_read_again_and_what_was_not(bench, tmp_path):
+def test_sighup_logs_what_was_read_again_and_what_was_not(bench, tmp_path):
     file = tmp_path / "edge.yaml"
     file.write_text("log: { level: info }\n")
     edge = bench.edge(1, start=False)

@@ -47,7 +47,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("how", FAULTS)
-def test_a_tag_moves_only_to_what_can_be_had(chain, how):
+def test_a_tag_moves_only_to_a_manifest_that_can_be_fetched(chain, how):
     new = chain.upstream.put(NAME, images.small("new"), "v1")
     chain.upstream.always("/manifests/", FAULTS[how], "GET")
     for node in (chain.edge, chain.central, chain.edge):
@@ -64,7 +64,7 @@ def test_a_tag_moves_only_to_what_can_be_had(chain, how):
         wait_until(lambda n=node: raw.manifest(n.port, NAME, "v1").headers["docker-content-digest"] == new.digest, "it moves", 15, 0.2)
 
 
-def test_what_is_held_survives_a_restart_while_its_tag_has_moved(chain):
+def test_a_held_manifest_survives_a_restart_while_its_tag_has_moved(chain):
     chain.upstream.put(NAME, images.small("new"), "v1")
     chain.upstream.always("/manifests/", Fault(status=404), "GET")
     serves(chain.edge, chain.old, True)
@@ -75,7 +75,7 @@ def test_what_is_held_survives_a_restart_while_its_tag_has_moved(chain):
 
 
 @pytest.mark.parametrize("who", ["central", "upstream"])
-def test_a_promise_by_head_that_cannot_be_kept_costs_nothing(chain, who):
+def test_a_manifest_that_only_a_head_has_shown_does_not_replace_the_held_one(chain, who):
     """The source names another manifest, and is gone before it has sent it."""
     new = chain.upstream.put(NAME, images.small("new"), "v1")
     serves(chain.edge, new, False, "HEAD")
@@ -98,7 +98,7 @@ def test_a_tag_has_moved_for_good_once_its_manifest_has_come(chain):
 
 @pytest.mark.parametrize("what", [PAGE, ERRORS, Bytes(b"", "text/plain"), Bytes(b"{}", images.OCI_MANIFEST)])
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
-def test_what_is_no_manifest_takes_no_tag_over(chain, what, named):
+def test_a_document_that_is_no_manifest_moves_no_tag(chain, what, named):
     """Also where its digest is named: by that digest it may be had."""
     chain.upstream.content[NAME, what.digest] = what
     chain.upstream.tags[NAME, "v1"] = chain.upstream.tags[NAME, "new"] = what.digest
@@ -113,7 +113,7 @@ def test_what_is_no_manifest_takes_no_tag_over(chain, what, named):
             assert raw.manifest(node.port, NAME, what.digest).body == what.data
 
 
-def test_other_bytes_than_the_source_says_take_no_tag_over(chain):
+def test_bytes_that_do_not_match_the_sources_digest_move_no_tag(chain):
     new = images.small("new")
     chain.upstream.always("/manifests/v1", Fault(status=405), "HEAD")
     chain.upstream.always("/manifests/v1", Fault(body=new.manifest.data, digest="sha256:" + "1" * 64), "GET")
@@ -122,7 +122,7 @@ def test_other_bytes_than_the_source_says_take_no_tag_over(chain):
 
 
 @pytest.mark.parametrize("what", [PAGE.data, ERRORS.data, b'{"name":"x","tags":["a"', b"", b"[]"])
-def test_lists_that_are_none_are_a_failure_of_their_source(chain, what):
+def test_a_malformed_list_is_a_failure_of_its_source(chain, what):
     chain.upstream.always("/tags/list", Fault(body=what))
     chain.upstream.always("/referrers/", Fault(body=what, status=200))
     for node in (chain.edge, chain.central):

@@ -83,7 +83,7 @@ def test_a_limit_that_is_used_up_is_waited_for_as_long_as_it_says(serve, shelf, 
         {"RateLimit": "garbage,,;;==", "RateLimit-Policy": ";w"},
     ],
 )
-def test_a_limit_that_says_nothing_of_use_stops_nobody(serve, shelf, headers):
+def test_a_malformed_rate_limit_is_ignored(serve, shelf, headers):
     core = serve(lambda r: (lambda s, h, b: (s, {**h, **headers}, b))(*shelf(r)))
     assert pulled(core, shelf) and raw.manifest(core.port, NAME, shelf.second).status == 200
 
@@ -170,7 +170,7 @@ def test_another_registry_that_wants_an_account_is_refused_and_named(bench, serv
 
 
 @pytest.mark.parametrize("refusal", [(400, {}), (401, {}), (403, {}), (401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})])
-def test_a_token_that_dies_before_its_time_is_renewed_once(serve, shelf, refusal):
+def test_a_token_that_expires_early_is_renewed_once(serve, shelf, refusal):
     tokens = []
     good = guarded(shelf, tokens)
 
@@ -185,7 +185,7 @@ def test_a_token_that_dies_before_its_time_is_renewed_once(serve, shelf, refusal
     assert raw.blob(core.port, NAME, shelf.layer).status == 200
 
 
-def test_a_refusal_of_every_token_ends(serve, shelf):
+def test_a_registry_that_refuses_every_token_is_an_error(serve, shelf):
     tokens = []
     good = guarded(shelf, tokens)
     core = serve(lambda r: (403, {}, b"") if "authorization" in r.headers else good(r))
@@ -218,7 +218,7 @@ def test_challenges_in_all_their_forms(serve, shelf, lines):
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 501, None])
-def test_where_head_is_refused_get_is_asked(serve, shelf, status):
+def test_get_is_used_where_head_is_refused(serve, shelf, status):
     def answer(r):
         if r.method == "HEAD":
             return None if status is None else (status, {}, b"")
@@ -240,7 +240,7 @@ def test_head_is_not_tried_again_and_again_where_it_was_refused(serve, shelf):
 
 
 @pytest.mark.parametrize("missing", ["Content-Length", "Docker-Content-Digest", "Content-Type"])
-def test_a_head_without_a_header_is_made_up_for(serve, shelf, missing):
+def test_missing_headers_of_a_head_are_replaced(serve, shelf, missing):
     core = serve(lambda r: (lambda s, h, b: (s, {**h, missing: None}, b) if r.method == "HEAD" else (s, h, b))(*shelf(r)))
     assert raw.blob(core.port, NAME, shelf.layer, "HEAD").status == 200
     assert pulled(core, shelf)
@@ -315,7 +315,7 @@ def test_lawful_http_is_read_as_the_rfcs_say(serve, shelf):
 
 
 @pytest.mark.parametrize("status", [201, 202, 203, 204, 205, 207, 226, 299, 304, 305, 306, 418, 451, 600, 999])
-def test_a_status_that_is_no_answer_is_the_sources_failure_in_words(serve, shelf, status):
+def test_an_unusable_status_is_a_failure_of_the_source_with_a_message(serve, shelf, status):
     core = serve(lambda r: (status, {}, b"") if status not in (204, 304) else (status, {"Content-Length": None}, b""))
     reply = raw.manifest(core.port, NAME, "v1")
     assert reply.status in (502, 404) and str(status).encode() in reply.body
@@ -394,7 +394,7 @@ def test_a_list_is_whole_whatever_its_links_look_like(both, link):
         assert tags_of(node) == ["a", *names(0, 6)]
 
 
-def test_a_very_long_list_is_told_whole_and_in_parts(both):
+def test_a_very_long_list_is_served_whole_and_in_pages(both):
     tags = names(0, 20500)
     chain = both(lister([tags[i : i + 100] for i in range(0, len(tags), 100)]))
     for node in (chain.edge, chain.central):
@@ -431,7 +431,7 @@ def test_a_slow_list_is_passed_on_as_it_comes(both):
     assert json.loads(got) == {"name": NAME, "tags": [f"v{k}" for k in range(10)]}
 
 
-def test_a_list_that_breaks_off_is_no_whole_list(both):
+def test_a_list_that_breaks_off_is_an_error_or_cut(both):
     """Before a byte has left: an error. After: the answer is cut."""
     early = both(lister([names(0, 3), names(3, 5)], hook=lambda r, k: (500, {}, b"") if k else None))
     for node in (early.edge, early.central):
@@ -476,7 +476,7 @@ def test_a_list_that_goes_on_elsewhere_is_refused_with_its_cause(both, link):
 
 @pytest.mark.parametrize("length", [2**63 - 9, 2**63 - 1, 2**53 + 1])
 @pytest.mark.parametrize("part", [False, True])
-def test_a_length_that_no_blob_has_is_the_sources_mistake(serve, shelf, length, part):
+def test_an_impossible_length_is_a_failure_of_the_source(serve, shelf, length, part):
     def answer(request):
         if "/blobs/" not in request.target or request.method == "HEAD":
             return shelf(request)
@@ -552,7 +552,7 @@ def test_a_token_service_elsewhere_is_asked_without_the_account(bench, serve, sh
     assert other.seen and all("authorization" not in r.headers for r in other.seen)
 
 
-def test_a_token_service_that_sends_on_and_on_is_an_error_in_words(serve, shelf):
+def test_a_token_service_that_redirects_for_ever_is_an_error_with_a_message(serve, shelf):
     core = serve(token_service(shelf, lambda r: (302, {"Location": r.target}, b"")))
     reply = raw.manifest(core.port, NAME, "v1")
     assert reply.status == 502 and b"too often" in reply.body

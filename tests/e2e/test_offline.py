@@ -62,7 +62,7 @@ def test_with_central_stopped_held_content_is_served_and_the_rest_refused_at_onc
     down_and_up(chain, chain.central.stop, chain.central.start)
 
 
-def test_who_wants_what_is_not_held_hastens_the_next_look_for_central(chain):
+def test_a_request_for_missing_content_hastens_the_next_probe(chain):
     """Left alone, the looks come to be 5 s apart: five of them would take 25 s."""
     failures = lambda: chain.edge.json("status")["central"]["failures"]
     chain.central.stop()
@@ -85,11 +85,11 @@ def test_a_tag_that_is_too_old_to_be_served_is_named_as_such(bench):
     assert raw.manifest(made.edge.port, "library/held", images.small("held").digest).status == 200
 
 
-def test_with_the_link_cut_it_is_the_same(chain):
+def test_with_the_link_cut_held_content_is_served_and_the_rest_refused_at_once(chain):
     down_and_up(chain, chain.tap.cut, chain.tap.mend)
 
 
-def test_with_central_frozen_it_is_the_same(chain):
+def test_with_central_frozen_held_content_is_served_and_the_rest_refused_soon(chain):
     """Nothing is refused and nothing closes: the link is silent."""
 
     def freeze():
@@ -183,7 +183,7 @@ def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
     assert says_why(cold(chain))
 
 
-def test_a_first_start_says_no_to_no_name_before_central_has_told_its_upstreams(bench):
+def test_a_first_start_refuses_no_name_as_unknown_before_it_has_settings(bench):
     up = bench.registry()
     up.put("team/app", images.small("first"), "v1")
     central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"})
@@ -198,7 +198,7 @@ def test_a_first_start_says_no_to_no_name_before_central_has_told_its_upstreams(
     assert raw.manifest(edge.port, "other.example/team/app", "v1").status == 404
 
 
-def test_a_first_start_without_central_tells_the_cause_and_learns_of_it_later(bench):
+def test_a_first_start_without_central_says_why_and_recovers_later(bench):
     up = bench.registry()
     up.put("team/app", images.small("first"), "v1")
     central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"}, start=False)
@@ -236,7 +236,7 @@ def spoil(path, sealed):
     path.write_bytes(data)
 
 
-def test_settings_that_went_bad_are_left_alone_and_learned_again(chain):
+def test_damaged_settings_are_ignored_and_fetched_again(chain):
     file = chain.edge.data / "settings.pb"
     for how in ("flipped", "sealed", "cut", "empty"):
         chain.edge.stop()
@@ -256,7 +256,7 @@ def test_settings_that_went_bad_are_left_alone_and_learned_again(chain):
     assert cold(chain).status == 200
 
 
-def test_with_central_stopped_half_a_blob_is_no_reason_to_wait(bench):
+def test_with_central_stopped_a_partly_held_blob_is_refused_at_once(bench):
     up = bench.faulty()
     blob = images.noise_blob(12 * MiB, "half")
     up.put("library/half", images.single_blob(blob), "v1")

@@ -25,7 +25,7 @@ def preload(folder, name, **env):
     return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":verify_asan_link_order=0", **env}
 
 
-def test_what_gets_into_blobs_was_synced_before(bench, tmp_path):
+def test_a_file_is_synced_before_it_is_renamed_into_blobs(bench, tmp_path):
     """A rename that follows a sync leaves a whole file or none, whenever the power goes."""
     moves = tmp_path / "moves"
     up = bench.faulty()

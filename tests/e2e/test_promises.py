@@ -77,7 +77,7 @@ def test_a_blob_that_breaks_before_its_first_bytes_is_an_error_status(chain, how
 
 
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(hang_up=True), Fault(reset_after=0), Fault(head_after=2.0)])
-def test_a_source_that_agrees_after_all_is_waited_for(chain, fault):
+def test_a_source_that_agrees_late_is_waited_for(chain, fault):
     chain.upstream.on(chain.path, fault)
     for kind, (_, headers), reply in ask_all(chain, WAYS[:3]):
         want = chain.blob.data[5000000:5001000] if "5000000" in headers.get("Range", "") else chain.blob.data

@@ -106,7 +106,7 @@ def test_a_proxy_url_that_cannot_be_read_is_refused_at_the_start_without_its_pas
 SECRETS = ("pr0xyS3cret", "acc0untS3cret", "t0kenS3cret", "l1nkS3cret", "am9l")  # am9l…: "joe" in base64
 
 
-def test_nothing_that_leaves_holds_a_secret(bench):
+def test_no_output_contains_a_secret(bench):
     """The proxy's and the account's passwords, tokens, and users in URLs that registries send: in no answer, log, metric or command's words,
     whether a pull succeeds or fails."""
     shelf = Shelf()

@@ -72,7 +72,7 @@ def chain(shared_bench):
 
 
 @pytest.mark.parametrize("node", ["central", "edge"])
-def test_what_is_hosted_lists_those_that_name_it_as_their_subject(chain, node):
+def test_a_hosted_manifest_lists_the_manifests_that_name_it_as_subject(chain, node):
     reply, got = ask(getattr(chain, node), chain.subject.digest)
     assert set(got) == {a.manifest.digest for a in (chain.sbom, chain.signature, chain.plain, chain.old)}
     assert got[chain.sbom.manifest.digest] == {
@@ -86,21 +86,21 @@ def test_what_is_hosted_lists_those_that_name_it_as_their_subject(chain, node):
 
 
 @pytest.mark.parametrize("node", ["central", "edge"])
-def test_they_are_filtered_by_their_type_and_the_answer_says_so(chain, node):
+def test_referrers_are_filtered_by_type_and_the_answer_says_so(chain, node):
     reply, got = ask(getattr(chain, node), chain.subject.digest, f"?artifactType={SBOM.replace('+', '%2B')}")
     assert set(got) == {chain.sbom.manifest.digest, chain.old.manifest.digest}
     assert reply.headers["oci-filters-applied"] == "artifactType"
 
 
 @pytest.mark.parametrize("node", ["central", "edge"])
-def test_nobody_refers_to_it(chain, node):
+def test_a_digest_without_referrers_has_an_empty_list(chain, node):
     _, got = ask(getattr(chain, node), "sha256:" + "0" * 64)
     assert got == {}
 
 
 @pytest.mark.parametrize("node", ["central", "edge"])
 @pytest.mark.parametrize("filtered", [True, False])
-def test_what_an_upstream_says_of_its_filter_is_passed_on(chain, node, filtered):
+def test_an_upstreams_filter_header_is_passed_on(chain, node, filtered):
     digest = images.digest_of(f"{node} {filtered}".encode())
     body = json.dumps({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": []}).encode()
     headers = {"OCI-Filters-Applied": "artifactType"} if filtered else {}

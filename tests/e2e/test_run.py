@@ -170,7 +170,7 @@ def test_make_run_s_hint_names_all_taken_ports_at_once(bench, sample):
     assert told[2] == "--set central=http://127.0.0.1:5011"
 
 
-def test_make_run_ends_well_when_a_node_is_told_to_stop(started):
+def test_make_run_ends_cleanly_when_a_node_is_told_to_stop(started):
     os.kill(started.pid("central"), signal.SIGTERM)
     assert started.ended() == 0, started.said()
     assert "entrepot-central was told to stop" in started.said() and "by itself" not in started.said()

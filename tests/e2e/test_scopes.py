@@ -19,7 +19,7 @@ def load(central, bench, name, image):
     central.command("load", layout, name)
 
 
-def test_names_that_are_only_asked_for_leave_nothing(bench):
+def test_requests_for_unknown_names_make_no_scope(bench):
     up = bench.faulty()
     image = up.put("team/app", images.small(1), "v1")
     password = bench.place("password")
@@ -37,7 +37,7 @@ def test_names_that_are_only_asked_for_leave_nothing(bench):
     assert scopes(chain.central) == scopes(chain.edge) == ["docker.io/team/app"]
 
 
-def test_with_the_last_number_taken_nothing_is_served_in_another_repository(bench):
+def test_when_scope_numbers_are_used_up_nothing_is_served_in_another_repository(bench):
     central = bench.central(("docker.io", bench.faulty().url), settings=HOSTED)
     image = images.small(5)
     load(central, bench, "acme/secret:v1", image)
@@ -56,7 +56,7 @@ def test_with_the_last_number_taken_nothing_is_served_in_another_repository(benc
     assert get("acme/secret") == (200, 200)
 
 
-def test_a_scope_goes_with_its_content(bench):
+def test_a_scope_is_removed_with_its_last_blob(bench):
     up = bench.faulty()
     up.put("team/app", images.small(1), "v1")
     password = bench.place("password")

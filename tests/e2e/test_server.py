@@ -87,7 +87,7 @@ def test_several_ranges_come_as_parts(chain):
     assert parts_of(reply) == [(a, b, chain.blob.data[a : b + 1]) for a, b in wanted]
 
 
-def test_no_two_processes_part_ranges_by_the_same_words(chain):
+def test_every_process_uses_another_multipart_boundary(chain):
     """Content that holds the boundary on purpose would be taken apart wrongly."""
     said = set()
     for port in (chain.edge.port, chain.central.port):

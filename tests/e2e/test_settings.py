@@ -47,7 +47,7 @@ def whose(port, **how):
     return reply.headers["docker-content-digest"]
 
 
-def test_a_name_that_becomes_hosted_is_never_the_stranger_s_once_central_answers(pair):
+def test_a_name_that_becomes_hosted_is_not_served_from_the_upstream_once_central_answers(pair):
     assert whose(pair.edge.port) == STRANGERS.digest
     pair.stop()
     assert whose(pair.edge.port) == STRANGERS.digest, "with central away, what was known last has to do"
@@ -72,7 +72,7 @@ def test_a_name_that_becomes_hosted_is_never_the_stranger_s_once_central_answers
     assert whose(pair.edge.port, query="?ns=docker.io") == STRANGERS.digest
 
 
-def test_a_name_that_is_no_longer_hosted_is_never_ours(pair):
+def test_a_name_that_is_no_longer_hosted_is_not_served_from_the_hosted_image(pair):
     change(pair, hosted=True)
     assert whose(pair.edge.port) == OURS.digest
     change(pair, hosted=False)
@@ -104,7 +104,7 @@ def test_an_edge_that_was_stopped_during_the_change_asks_before_it_decides(pair)
     assert whose(pair.edge.port) == OURS.digest
 
 
-def test_a_central_that_was_restored_with_older_settings_is_followed(pair, bench):
+def test_an_edge_follows_a_central_that_was_restored_with_older_settings(pair, bench):
     change(pair, hosted=True)
     assert whose(pair.edge.port) == OURS.digest
     pair.stop()
@@ -122,7 +122,7 @@ def test_a_restart_of_central_with_the_same_settings_keeps_their_version(pair):
     assert raw.settings(pair.fleet) != version
 
 
-def test_requests_on_the_fleet_port_that_go_by_no_or_other_settings_are_refused(pair):
+def test_fleet_requests_without_the_current_settings_version_are_refused(pair):
     ours = raw.settings(pair.fleet)
     paths = ["manifests/v1", f"manifests/{STRANGERS.digest}", f"blobs/{STRANGERS.layers[0].digest}", "tags/list", f"referrers/{STRANGERS.digest}"]
     for path in (f"/v2/acme/app/{p}?ns=docker.io" for p in paths):

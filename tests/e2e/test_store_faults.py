@@ -85,7 +85,7 @@ def test_a_disk_filled_by_others_fails_no_pull(chain):
     fetch(edge, blob, "library/after")
 
 
-def test_a_limit_of_file_sizes_fails_what_is_larger_and_ends_no_node(chain):
+def test_a_file_size_limit_fails_larger_blobs_and_ends_no_node(chain):
     edge = chain.edge(chain.core.fleet)
     resource.prlimit(edge.process.pid, resource.RLIMIT_FSIZE, (2 * MiB, 2 * MiB))
     large, small = blob_of(chain, 8 * MiB, "large", "library/large"), blob_of(chain, MiB, "small")
@@ -329,7 +329,7 @@ def test_hosted_images_outlive_their_index(bench, how):
         assert [(t["tag"], t["complete"]) for t in tags] == [("v1", True)], tags
 
 
-def test_central_says_when_hosted_images_may_be_lost(bench):
+def test_central_reports_when_hosted_images_may_be_lost(bench):
     central = bench.central(("docker.io", "http://127.0.0.1:1"))
     image = images.small("maybe")
     load(bench, central, image, "sample/maybe:v1")
@@ -365,7 +365,7 @@ def test_an_index_rebuilt_from_the_folder_alone_says_what_is_asked_for_again(cha
     assert chain.upstream.bytes_sent(blob.digest) == sent
 
 
-def test_odd_files_in_the_data_folder_do_not_hinder_a_start(chain):
+def test_unexpected_files_in_the_data_folder_do_not_prevent_a_start(chain):
     edge = chain.edge(chain.core.fleet)
     blob = blob_of(chain, MiB, "odd")
     fetch(edge, blob)
@@ -385,7 +385,7 @@ def test_odd_files_in_the_data_folder_do_not_hinder_a_start(chain):
     assert edge.command("verify", check=False).returncode == 1
 
 
-def test_a_part_file_of_wrong_bytes_is_not_believed(chain):
+def test_a_part_file_with_wrong_bytes_is_not_served(chain):
     edge = chain.edge(chain.core.fleet)
     blob = blob_of(chain, 6 * MiB, "part")
     edge.stop()
@@ -461,7 +461,7 @@ def test_doctor_sees_what_root_has_left_in_the_services_folder(chain):
     edge.start()
 
 
-def test_what_could_not_be_moved_or_removed_is_not_claimed(chain):
+def test_files_that_could_not_be_moved_or_removed_are_not_reported_as_such(chain):
     edge = chain.edge(chain.core.fleet)
     rotten, stuck = blob_of(chain, MiB, "rotten", "library/rotten"), blob_of(chain, MiB, "stuck", "library/stuck")
     for blob, name in ((rotten, "library/rotten"), (stuck, "library/stuck")):

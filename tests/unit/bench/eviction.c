@@ -102,7 +102,7 @@ static const struct policy *const real[] = {&policy_lru,    &policy_gdsf,   &pol
                                             &policy_s3fifo, &policy_queues, &policy_store};
 #define N_REAL (sizeof(real) / sizeof(real[0]))
 
-static void nobody_passes_the_bound_and_belady_passes_the_others(void **state) {
+static void no_policy_beats_the_bound_and_belady_beats_the_others(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 3; seed++) {
         struct trace_model m = small_model(seed);
@@ -185,7 +185,7 @@ static void a_written_trace_reads_back_as_it_was(void **state) {
     trace_free(back);
 }
 
-static void what_is_not_a_trace_is_refused_with_its_line(void **state) {
+static void a_malformed_trace_is_refused_with_its_line(void **state) {
     (void)state;
     static const struct {
         const char *text;
@@ -264,10 +264,10 @@ int main(void) {
         cmocka_unit_test(the_product_promotes_what_was_used_once_or_came_back),
         cmocka_unit_test(a_cache_without_a_limit_misses_each_once),
         cmocka_unit_test(the_bound_counts_the_shortest_stays),
-        cmocka_unit_test(nobody_passes_the_bound_and_belady_passes_the_others),
+        cmocka_unit_test(no_policy_beats_the_bound_and_belady_beats_the_others),
         cmocka_unit_test(the_same_seed_gives_the_same_trace),
         cmocka_unit_test(a_written_trace_reads_back_as_it_was),
-        cmocka_unit_test(what_is_not_a_trace_is_refused_with_its_line),
+        cmocka_unit_test(a_malformed_trace_is_refused_with_its_line),
         cmocka_unit_test(a_scan_leaves_the_popular_set),
         cmocka_unit_test(the_store_keeps_manifests_for_their_children),
     };

@@ -48,7 +48,7 @@ static struct catalog_fact look(const struct digest *d) {
     return f;
 }
 
-static void what_is_held_is_learned_again_and_once(void **state) {
+static void held_content_is_learned_again_once(void **state) {
     (void)state;
     struct digest layer = keep("layer", 5, 0), odd = keep("{", 1, BLOB_MANIFEST);
     char text[512], digest[DIGEST_STR_MAX];
@@ -102,7 +102,7 @@ static void more_tags_than_are_read_at_once_are_all_learned(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_held_is_learned_again_and_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(held_content_is_learned_again_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_tags_than_are_read_at_once_are_all_learned, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,7 @@ static void redirect_keeps_credentials_within_an_origin_only(void **state) {
     }
 }
 
-static void realm_never_steps_down_from_https(void **state) {
+static void an_https_registry_may_not_name_an_http_realm(void **state) {
     (void)state;
     static const struct {
         const char *endpoint, *realm;
@@ -67,6 +67,6 @@ static void realm_never_steps_down_from_https(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(redirect_keeps_credentials_within_an_origin_only),
-                                       cmocka_unit_test(realm_never_steps_down_from_https)};
+                                       cmocka_unit_test(an_https_registry_may_not_name_an_http_realm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 
 #include "central/upstream/speed.h"
 
-static void speed_is_usual_once_it_was_seen_often_and_is_the_median(void **state) {
+static void the_usual_speed_is_the_median_of_enough_samples(void **state) {
     (void)state;
     struct speed s = {0};
     for (unsigned i = 0; i < SPEED_KNOWN; i++) {
@@ -43,7 +43,7 @@ static void speed_is_what_a_body_would_get_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(speed_is_usual_once_it_was_seen_often_and_is_the_median),
+        cmocka_unit_test(the_usual_speed_is_the_median_of_enough_samples),
         cmocka_unit_test(speed_is_what_a_body_would_get_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

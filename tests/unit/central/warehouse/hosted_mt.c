@@ -59,7 +59,7 @@ static void *asks(void *arg) {
     return arg;
 }
 
-static void what_is_hosted_stays_while_all_else_goes(void **state) {
+static void hosted_blobs_stay_while_all_others_are_evicted(void **state) {
     (void)state;
     pthread_t loaders[LOADERS], evictor, asker;
     unsigned firsts[LOADERS];
@@ -87,7 +87,7 @@ static void what_is_hosted_stays_while_all_else_goes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_hosted_stays_while_all_else_goes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(hosted_blobs_stay_while_all_others_are_evicted, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

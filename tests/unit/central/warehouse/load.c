@@ -119,7 +119,7 @@ static void what_is_loaded_is_known_with_the_proofs_of_its_pieces(void **state) 
     hosted_repos_free(repos);
 }
 
-static void what_could_not_be_recorded_is_neither_hosted_nor_known(void **state) {
+static void content_that_could_not_be_recorded_is_neither_hosted_nor_known(void **state) {
     (void)state;
     struct error err = {0};
     struct tag_facts rec;
@@ -144,7 +144,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_loaded_is_known_with_the_proofs_of_its_pieces, set_up_load,
                                         tear_down_load),
-        cmocka_unit_test_setup_teardown(what_could_not_be_recorded_is_neither_hosted_nor_known, set_up_load,
+        cmocka_unit_test_setup_teardown(content_that_could_not_be_recorded_is_neither_hosted_nor_known, set_up_load,
                                         tear_down_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

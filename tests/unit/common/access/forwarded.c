@@ -26,7 +26,7 @@ static void expect(const char *peer, const char *xff, const char *forwarded, con
     assert_string_equal(ip_text(&found, text), client);
 }
 
-static void the_client_is_the_first_from_the_right_that_is_no_proxy(void **state) {
+static void the_client_is_the_rightmost_address_that_is_no_proxy(void **state) {
     (void)state;
     expect("10.0.0.1", NULL, NULL, "10.0.0.1");
     expect("10.0.0.1", "203.0.113.7", NULL, "203.0.113.7");
@@ -40,7 +40,7 @@ static void the_client_is_the_first_from_the_right_that_is_no_proxy(void **state
     expect("10.0.0.1", NULL, "for=198.51.100.9, proto=https; FOR=\"[2001:db8::5]:4711\"", "2001:db8::5");
 }
 
-static void what_a_stranger_has_written_does_not_count(void **state) {
+static void headers_of_untrusted_clients_do_not_count(void **state) {
     (void)state;
     /* Not from a proxy. */
     expect("203.0.113.7", "198.51.100.1", NULL, "203.0.113.7");
@@ -70,7 +70,7 @@ static void what_cannot_be_read_ends_the_search(void **state) {
     expect("10.0.0.1", "203.0.113.7, nonsense, 10.2.2.2", NULL, "10.2.2.2");
 }
 
-static void a_list_without_end_costs_little(void **state) {
+static void an_endless_list_uses_little_memory(void **state) {
     (void)state;
     static char list[32768];
     for (size_t i = 0; i + 10 < sizeof(list); i += 9)
@@ -100,10 +100,10 @@ static void networks_are_parsed_strictly(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_client_is_the_first_from_the_right_that_is_no_proxy),
-        cmocka_unit_test(what_a_stranger_has_written_does_not_count),
+        cmocka_unit_test(the_client_is_the_rightmost_address_that_is_no_proxy),
+        cmocka_unit_test(headers_of_untrusted_clients_do_not_count),
         cmocka_unit_test(what_cannot_be_read_ends_the_search),
-        cmocka_unit_test(a_list_without_end_costs_little),
+        cmocka_unit_test(an_endless_list_uses_little_memory),
         cmocka_unit_test(networks_are_parsed_strictly),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -48,7 +48,7 @@ static void addresses_and_the_nodes_names_are_answered(void **state) {
     assert_true(own_names_have(&own, NULL));
 }
 
-static void other_names_are_not(void **state) {
+static void other_names_are_refused(void **state) {
     (void)state;
     const char *const others[] = {"evil.example",
                                   "evil.example:5002",
@@ -66,7 +66,7 @@ static void other_names_are_not(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_and_the_nodes_names_are_answered),
-        cmocka_unit_test(other_names_are_not),
+        cmocka_unit_test(other_names_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

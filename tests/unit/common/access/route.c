@@ -22,7 +22,7 @@ static const struct route rows[] = {
     {0},
 };
 
-static void the_verdict_says_why_nobody_answers(void **state) {
+static void routes_are_found_or_the_verdict_says_why_not(void **state) {
     (void)state;
     static const struct {
         unsigned port;
@@ -88,7 +88,7 @@ static void a_parameter_is_decoded_or_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_verdict_says_why_nobody_answers),
+        cmocka_unit_test(routes_are_found_or_the_verdict_says_why_not),
         cmocka_unit_test(all_methods_fit_in_the_header),
         cmocka_unit_test(a_parameter_is_decoded_or_refused),
     };

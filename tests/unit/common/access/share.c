@@ -81,7 +81,7 @@ static void one_caller_leaves_a_place_for_the_next(void **state) {
     share_free(s);
 }
 
-static void few_places_are_all_given(void **state) {
+static void a_share_with_few_places_gives_all_of_them(void **state) {
     (void)state;
     struct share *s = make(4, 100, 1000);
     struct asker a[6] = {0};
@@ -92,7 +92,7 @@ static void few_places_are_all_given(void **state) {
     share_free(s);
 }
 
-static void who_has_less_than_an_equal_part_comes_first(void **state) {
+static void a_caller_with_less_than_an_equal_part_comes_first(void **state) {
     (void)state;
     struct share *s = make(8, 100, 1000);
     struct asker greedy[50] = {0}, fair[4] = {0};
@@ -173,7 +173,7 @@ static void a_full_queue_refuses_its_own_caller_alone(void **state) {
     share_free(s);
 }
 
-static void all_queues_together_are_bounded_and_keep_room_for_who_has_none(void **state) {
+static void all_queues_together_are_bounded_and_keep_room_for_new_callers(void **state) {
     (void)state;
     struct share *s = make(1, 1000, 64);
     static struct asker a[100], others[40];
@@ -195,7 +195,7 @@ static void all_queues_together_are_bounded_and_keep_room_for_who_has_none(void 
     share_free(s);
 }
 
-static void who_is_wanted_by_another_moves_to_the_shorter_queue(void **state) {
+static void an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue(void **state) {
     (void)state;
     struct share *s = make(1, 100, 1000);
     struct asker a[20] = {0};
@@ -266,13 +266,13 @@ static void an_ipv6_network_of_64_bits_is_one_caller(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_caller_leaves_a_place_for_the_next),
-        cmocka_unit_test(few_places_are_all_given),
-        cmocka_unit_test(who_has_less_than_an_equal_part_comes_first),
+        cmocka_unit_test(a_share_with_few_places_gives_all_of_them),
+        cmocka_unit_test(a_caller_with_less_than_an_equal_part_comes_first),
         cmocka_unit_test(places_go_round_those_that_wait),
         cmocka_unit_test(neither_kind_keeps_the_other_out),
         cmocka_unit_test(a_full_queue_refuses_its_own_caller_alone),
-        cmocka_unit_test(all_queues_together_are_bounded_and_keep_room_for_who_has_none),
-        cmocka_unit_test(who_is_wanted_by_another_moves_to_the_shorter_queue),
+        cmocka_unit_test(all_queues_together_are_bounded_and_keep_room_for_new_callers),
+        cmocka_unit_test(an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue),
         cmocka_unit_test(thousands_of_callers_come_and_go),
         cmocka_unit_test(an_ipv6_network_of_64_bits_is_one_caller),
     };

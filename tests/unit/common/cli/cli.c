@@ -126,7 +126,7 @@ static void a_command_takes_the_options_of_its_table(void **state) {
     assert_int_equal(seen.argc, 2);
 }
 
-static void what_a_table_does_not_have_is_wrong_usage(void **state) {
+static void an_option_that_is_not_in_the_table_is_wrong_usage(void **state) {
     (void)state;
     assert_int_equal(RUN("ls", "--long"), EXIT_USAGE);
     says("entrepot-edge ls: unknown option --long");
@@ -277,7 +277,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_stand_before_or_after_the_command),
         cmocka_unit_test(a_command_takes_the_options_of_its_table),
-        cmocka_unit_test(what_a_table_does_not_have_is_wrong_usage),
+        cmocka_unit_test(an_option_that_is_not_in_the_table_is_wrong_usage),
         cmocka_unit_test(every_command_s_table_is_whole),
         cmocka_unit_test(the_last_set_wins),
         cmocka_unit_test(no_arguments_print_help_and_are_wrong_usage),

@@ -140,7 +140,7 @@ static int pull(const char *ref, const char *arch, bool all, struct pull_result 
     return pull_image(&o, ref, r, err);
 }
 
-static void takes_the_platform_asked_for(void **state) {
+static void pull_fetches_the_requested_platform(void **state) {
     (void)state;
     struct pull_result r;
     struct error err;
@@ -153,7 +153,7 @@ static void takes_the_platform_asked_for(void **state) {
     assert_int_equal(r.sources[0].bytes, r.bytes);
 }
 
-static void takes_all_platforms_and_shared_layers_once(void **state) {
+static void pull_of_all_platforms_fetches_shared_layers_once(void **state) {
     (void)state;
     struct pull_result r;
     struct error err;
@@ -164,7 +164,7 @@ static void takes_all_platforms_and_shared_layers_once(void **state) {
     assert_int_equal(r.sources[0].joined, 6);
 }
 
-static void what_joined_a_download_is_counted_apart(void **state) {
+static void requests_that_joined_a_download_are_counted_separately(void **state) {
     (void)state;
     struct pull_result r;
     struct error err;
@@ -179,7 +179,7 @@ static void what_joined_a_download_is_counted_apart(void **state) {
     assert_int_equal(r.sources[0].bytes + r.sources[1].bytes, r.bytes);
 }
 
-static void names_the_platforms_there_are(void **state) {
+static void pull_lists_the_platforms_if_none_matches(void **state) {
     (void)state;
     struct pull_result r;
     struct error err;
@@ -187,7 +187,7 @@ static void names_the_platforms_there_are(void **state) {
     assert_non_null(strstr(err.msg, "linux/amd64, linux/arm64"));
 }
 
-static void refuses_wrong_bytes(void **state) {
+static void pull_refuses_wrong_bytes(void **state) {
     (void)state;
     struct pull_result r;
     struct error err;
@@ -202,14 +202,14 @@ static void refuses_wrong_bytes(void **state) {
     assert_int_equal(pull(ref, "amd64", false, &r, &err), 0);
 }
 
-static void refuses_more_bytes_than_promised(void **state) {
+static void pull_refuses_more_bytes_than_announced(void **state) {
     (void)state;
     struct pull_result r;
     struct error err;
     assert_int_equal(pull("app:short", "amd64", false, &r, &err), ERR_TOO_BIG);
 }
 
-static void passes_on_the_registrys_words(void **state) {
+static void the_registrys_message_is_passed_on(void **state) {
     (void)state;
     struct pull_result r;
     struct error err;
@@ -234,13 +234,13 @@ static void cache_status_tells_the_source(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_the_platform_asked_for),
-        cmocka_unit_test(takes_all_platforms_and_shared_layers_once),
-        cmocka_unit_test(what_joined_a_download_is_counted_apart),
-        cmocka_unit_test(names_the_platforms_there_are),
-        cmocka_unit_test(refuses_wrong_bytes),
-        cmocka_unit_test(refuses_more_bytes_than_promised),
-        cmocka_unit_test(passes_on_the_registrys_words),
+        cmocka_unit_test(pull_fetches_the_requested_platform),
+        cmocka_unit_test(pull_of_all_platforms_fetches_shared_layers_once),
+        cmocka_unit_test(requests_that_joined_a_download_are_counted_separately),
+        cmocka_unit_test(pull_lists_the_platforms_if_none_matches),
+        cmocka_unit_test(pull_refuses_wrong_bytes),
+        cmocka_unit_test(pull_refuses_more_bytes_than_announced),
+        cmocka_unit_test(the_registrys_message_is_passed_on),
         cmocka_unit_test(cache_status_tells_the_source),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

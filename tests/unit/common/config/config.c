@@ -84,7 +84,7 @@ static char *flood(const char *pattern) {
     return text;
 }
 
-static void floods_end_soon(void **state) {
+static void hostile_documents_are_refused_quickly(void **state) {
     (void)state;
     static const char *const patterns[] = {"[",      "{",       "- ", "? ",  "a: {",  "[[],",  "- - -\n", "a:\n ",
                                            "x",      "\"",      "'",  "&a ", "[a,",   "*a ",   "? a\n",   "---\n",
@@ -211,7 +211,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_value_knows_its_line_and_column),
         cmocka_unit_test(hostile_text_is_refused_with_its_place),
-        cmocka_unit_test(floods_end_soon),
+        cmocka_unit_test(hostile_documents_are_refused_quickly),
         cmocka_unit_test(size_depth_and_number_are_bounded),
         cmocka_unit_test(committed_reference_page_is_the_schemas),
         cmocka_unit_test(committed_examples_are_the_schemas),

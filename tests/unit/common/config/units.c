@@ -87,7 +87,7 @@ static void rates_are_bits_by_thousands_or_bytes_by_1024(void **state) {
         assert_int_equal(rate_parse(bad[i], &v, NULL), ERR_INVALID);
 }
 
-static void truth_is_one_of_six_words(void **state) {
+static void booleans_are_one_of_six_words(void **state) {
     (void)state;
     bool v;
     assert_int_equal(bool_parse("yes", &v, NULL), 0);
@@ -132,7 +132,7 @@ int main(void) {
         cmocka_unit_test(sizes_are_powers_of_1024),
         cmocka_unit_test(times_need_units_and_add_up),
         cmocka_unit_test(rates_are_bits_by_thousands_or_bytes_by_1024),
-        cmocka_unit_test(truth_is_one_of_six_words),
+        cmocka_unit_test(booleans_are_one_of_six_words),
         cmocka_unit_test(whole_numbers_keep_their_range),
         cmocka_unit_test(nearest_word_forgives_slips_but_does_not_guess),
     };

@@ -88,7 +88,7 @@ static bool is_hosted(const struct digest *d) {
     return store_lookup(store, d, &info) && (info.flags & BLOB_HOSTED);
 }
 
-static void what_is_hosted_is_recorded_then_stored_then_told_in_order(void **state) {
+static void hosted_content_is_recorded_then_stored_then_listeners_are_told(void **state) {
     (void)state;
     const struct content_blob blob = {.digest = keep(), .size = 5};
     const struct tag_facts rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
@@ -102,7 +102,7 @@ static void what_is_hosted_is_recorded_then_stored_then_told_in_order(void **sta
     assert_true(is_hosted(&blob.digest));
 }
 
-static void what_the_record_refuses_nobody_hears_of(void **state) {
+static void content_that_the_record_refuses_is_not_reported(void **state) {
     (void)state;
     const struct content_blob blob = {.digest = keep(), .size = 5};
     const struct tag_facts rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
@@ -121,7 +121,7 @@ static void what_the_record_refuses_nobody_hears_of(void **state) {
     assert_string_equal(said, "record, record, one+tag");
 }
 
-static void what_can_be_had_again_is_not_recorded(void **state) {
+static void mirrored_content_is_not_recorded(void **state) {
     (void)state;
     const struct content_blob blob = {.digest = keep(), .size = 5};
     const struct tag_facts rec = {.digest = blob.digest, .checked_at = 1, .size = 5};
@@ -137,7 +137,7 @@ static void what_can_be_had_again_is_not_recorded(void **state) {
     assert_false(is_hosted(&blob.digest));
 }
 
-static void who_has_left_hears_no_more_and_the_others_do(void **state) {
+static void a_listener_that_left_is_not_called_and_the_others_are(void **state) {
     (void)state;
     static char own[] = "own";
     struct digest d = keep();
@@ -167,10 +167,11 @@ static void the_store_says_what_it_gets_and_loses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_hosted_is_recorded_then_stored_then_told_in_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_the_record_refuses_nobody_hears_of, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_can_be_had_again_is_not_recorded, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_has_left_hears_no_more_and_the_others_do, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(hosted_content_is_recorded_then_stored_then_listeners_are_told, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(content_that_the_record_refuses_is_not_reported, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(mirrored_content_is_not_recorded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_listener_that_left_is_not_called_and_the_others_are, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_store_says_what_it_gets_and_loses, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

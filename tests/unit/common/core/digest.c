@@ -29,7 +29,7 @@ static void digest_parses_and_prints_what_it_parsed(void **state) {
     assert_true(digest_eq(&d, &again));
 }
 
-static void digest_refuses_what_is_not_one(void **state) {
+static void digest_refuses_malformed_text(void **state) {
     (void)state;
     static const char *const bad[] = {"",
                                       ":",
@@ -94,7 +94,7 @@ static void hasher_proves_each_piece_from_the_value_at_its_start(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_parses_and_prints_what_it_parsed),
-        cmocka_unit_test(digest_refuses_what_is_not_one),
+        cmocka_unit_test(digest_refuses_malformed_text),
         cmocka_unit_test(hasher_proves_each_piece_from_the_value_at_its_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

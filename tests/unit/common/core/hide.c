@@ -12,7 +12,7 @@
 #include "common/core/hide.h"
 #include "common/source/source.h"
 
-static void hide_takes_users_out_of_urls(void **state) {
+static void hide_removes_users_from_urls(void **state) {
     (void)state;
     static const char *const cases[][2] = {
         {"", ""},
@@ -35,7 +35,7 @@ static void hide_takes_users_out_of_urls(void **state) {
     }
 }
 
-static void errors_hold_no_users(void **state) {
+static void errors_contain_no_user_names(void **state) {
     (void)state;
     struct error e = {0};
     struct fetch_end end;
@@ -51,8 +51,8 @@ static void errors_hold_no_users(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hide_takes_users_out_of_urls),
-        cmocka_unit_test(errors_hold_no_users),
+        cmocka_unit_test(hide_removes_users_from_urls),
+        cmocka_unit_test(errors_contain_no_user_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

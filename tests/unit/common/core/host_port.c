@@ -31,7 +31,7 @@ static void names_addresses_and_ports_are_told_apart(void **state) {
     }
 }
 
-static void what_is_neither_is_refused(void **state) {
+static void malformed_hosts_and_ports_are_refused(void **state) {
     static const char *const bad[] = {"a:",          "a:b",  "a:65536", "a:123456", "a:1:2", "::1",
                                       "2001:db8::5", "[::1", "[::1]5",  "[::1]:",   "a:-1",  "a: 1"};
     char longest[HOST_PORT_HOST_MAX + 2];
@@ -50,7 +50,7 @@ static void what_is_neither_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_addresses_and_ports_are_told_apart),
-        cmocka_unit_test(what_is_neither_is_refused),
+        cmocka_unit_test(malformed_hosts_and_ports_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

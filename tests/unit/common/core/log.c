@@ -33,7 +33,7 @@ static void written(ino_t off, char first[2][4]) {
     log_init(2, LOG_FORMAT_KV, LOG_LEVEL_INFO, "test");
 }
 
-static void lines_for_the_journal_bear_their_priority(void **state) {
+static void lines_for_the_journal_have_their_priority(void **state) {
     (void)state;
     char first[2][4];
     written(0, first);
@@ -41,7 +41,7 @@ static void lines_for_the_journal_bear_their_priority(void **state) {
     assert_string_equal(first[1], "<3>");
 }
 
-static void a_stream_that_was_redirected_gets_none(void **state) {
+static void a_redirected_stream_gets_no_priorities(void **state) {
     (void)state;
     char first[2][4];
     written(1, first);
@@ -51,8 +51,8 @@ static void a_stream_that_was_redirected_gets_none(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_for_the_journal_bear_their_priority),
-        cmocka_unit_test(a_stream_that_was_redirected_gets_none),
+        cmocka_unit_test(lines_for_the_journal_have_their_priority),
+        cmocka_unit_test(a_redirected_stream_gets_no_priorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

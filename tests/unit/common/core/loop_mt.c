@@ -68,7 +68,7 @@ static void on_once(struct loop_task *task) {
     seen = __atomic_load_n(&value, __ATOMIC_RELAXED);
 }
 
-static void loop_post_once_shows_the_last_change(void **state) {
+static void loop_post_once_shows_changes_made_before_it(void **state) {
     (void)state;
     struct loop *l = loop_new("once");
     once.fn = on_once;
@@ -140,7 +140,7 @@ static void in_the_pass(void *arg) {
     (void)arg;
 }
 
-static void what_is_for_the_end_of_a_pass_comes_once_after_its_callbacks(void **state) {
+static void a_task_for_the_end_of_a_pass_runs_once_after_its_callbacks(void **state) {
     (void)state;
     struct loop *l = loop_new("passes");
     pass.last.fn = at_the_end;
@@ -156,7 +156,7 @@ static void what_is_for_the_end_of_a_pass_comes_once_after_its_callbacks(void **
     loop_free(l);
 }
 
-static void loop_tells_how_long_it_was_kept_from_polling(void **state) {
+static void loop_reports_its_longest_pass(void **state) {
     (void)state;
     struct loop *l = loop_new("stalled");
     sem_t go;
@@ -177,11 +177,11 @@ static void loop_tells_how_long_it_was_kept_from_polling(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loop_runs_every_message_in_each_senders_order),
-        cmocka_unit_test(loop_post_once_shows_the_last_change),
+        cmocka_unit_test(loop_post_once_shows_changes_made_before_it),
         cmocka_unit_test(loop_stop_before_run_returns_at_once),
         cmocka_unit_test(workpool_finishes_everything_submitted),
-        cmocka_unit_test(what_is_for_the_end_of_a_pass_comes_once_after_its_callbacks),
-        cmocka_unit_test(loop_tells_how_long_it_was_kept_from_polling),
+        cmocka_unit_test(a_task_for_the_end_of_a_pass_runs_once_after_its_callbacks),
+        cmocka_unit_test(loop_reports_its_longest_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

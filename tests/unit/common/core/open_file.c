@@ -35,7 +35,7 @@ static void kept_content_survives_what_happens_to_the_file(void **state) {
     open_file_unref(f);
 }
 
-static void what_is_in_the_page_cache_is_kept_without_waiting(void **state) {
+static void content_in_the_page_cache_is_kept_without_waiting(void **state) {
     (void)state;
     struct open_file *f = file_of(5000);
     assert_int_equal(open_file_keep(f, 5000, true), 0);
@@ -82,7 +82,7 @@ static void all_contents_together_are_bounded(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_content_survives_what_happens_to_the_file),
-        cmocka_unit_test(what_is_in_the_page_cache_is_kept_without_waiting),
+        cmocka_unit_test(content_in_the_page_cache_is_kept_without_waiting),
         cmocka_unit_test(large_short_and_empty_files_are_not_kept),
         cmocka_unit_test(all_contents_together_are_bounded),
     };

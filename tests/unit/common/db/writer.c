@@ -201,7 +201,7 @@ static int teardown_watched(void **state) {
     return r;
 }
 
-static void what_was_synced_outlives_a_power_cut(void **state) {
+static void synced_jobs_outlive_a_power_cut(void **state) {
     (void)state;
     struct job jobs[3];
     for (unsigned i = 0; i < 3; i++)
@@ -230,7 +230,7 @@ int main(void) {
         T(what_is_queued_is_written_before_closing),
         T(a_file_that_is_no_database_is_an_error),
         T(the_thread_has_the_name_it_was_given),
-        cmocka_unit_test_setup_teardown(what_was_synced_outlives_a_power_cut, setup_watched, teardown_watched),
+        cmocka_unit_test_setup_teardown(synced_jobs_outlive_a_power_cut, setup_watched, teardown_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

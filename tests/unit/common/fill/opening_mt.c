@@ -67,7 +67,7 @@ static void fill_continues_its_part_file_after_a_restart(void **state) {
 }
 
 /* A part file that has rotted is nobody's lie: with one source that may lie but once, the pull succeeds. */
-static void fill_takes_back_what_has_rotted_of_its_part_file_and_blames_nobody(void **state) {
+static void fill_drops_damaged_bytes_of_its_part_file_and_blames_no_source(void **state) {
     (void)state;
     static const struct {
         int64_t have, wrong_at, kept;
@@ -90,7 +90,7 @@ static void fill_takes_back_what_has_rotted_of_its_part_file_and_blames_nobody(v
     free(data);
 }
 
-static void fill_forgets_a_part_file_that_is_longer_than_the_blob(void **state) {
+static void fill_drops_a_part_file_that_is_longer_than_the_blob(void **state) {
     (void)state;
     const int64_t size = 5 * MB;
     struct digest d, other;
@@ -134,7 +134,7 @@ static void fill_passes_through_what_the_store_has_no_room_for(void **state) {
 }
 
 /* Anyone can write a manifest: what it says of a size is a hint, whatever the source says of it itself. */
-static void fill_takes_a_claimed_size_for_no_more_than_a_claim(void **state) {
+static void fill_does_not_rely_on_a_claimed_size(void **state) {
     (void)state;
     static const struct {
         int64_t size, claim;
@@ -185,7 +185,7 @@ static int files_in_fills(void) {
 }
 
 /* Anybody may ask for what there is not, without end; and that there is no such thing is no failure. */
-static void fill_leaves_no_file_and_counts_no_failure_when_there_is_no_such_thing(void **state) {
+static void fill_leaves_no_file_and_counts_no_failure_for_an_unknown_blob(void **state) {
     (void)state;
     static const struct {
         int refuse, failed;
@@ -238,7 +238,7 @@ static void fill_leaves_no_file_without_a_byte_in_it(void **state) {
 }
 
 /* The catalogue knows that it is empty: nobody is asked, and it is kept all the same. */
-static void fill_keeps_what_is_known_to_be_empty(void **state) {
+static void fill_finishes_a_blob_that_is_known_to_be_empty(void **state) {
     (void)state;
     struct digest d;
     unsigned char *data = random_data(0, &d);
@@ -255,14 +255,14 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fill_may_be_stopped_while_it_is_hashed),
         cmocka_unit_test(fill_continues_its_part_file_after_a_restart),
-        cmocka_unit_test(fill_takes_back_what_has_rotted_of_its_part_file_and_blames_nobody),
-        cmocka_unit_test(fill_forgets_a_part_file_that_is_longer_than_the_blob),
-        cmocka_unit_test(fill_takes_a_claimed_size_for_no_more_than_a_claim),
+        cmocka_unit_test(fill_drops_damaged_bytes_of_its_part_file_and_blames_no_source),
+        cmocka_unit_test(fill_drops_a_part_file_that_is_longer_than_the_blob),
+        cmocka_unit_test(fill_does_not_rely_on_a_claimed_size),
         cmocka_unit_test(fill_goes_on_from_a_part_file_of_the_claimed_size),
         cmocka_unit_test(fill_passes_through_what_the_store_has_no_room_for),
-        cmocka_unit_test(fill_leaves_no_file_and_counts_no_failure_when_there_is_no_such_thing),
+        cmocka_unit_test(fill_leaves_no_file_and_counts_no_failure_for_an_unknown_blob),
         cmocka_unit_test(fill_leaves_no_file_without_a_byte_in_it),
-        cmocka_unit_test(fill_keeps_what_is_known_to_be_empty),
+        cmocka_unit_test(fill_finishes_a_blob_that_is_known_to_be_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

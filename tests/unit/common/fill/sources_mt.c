@@ -54,7 +54,7 @@ static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state)
 }
 
 /* The digest decides, whatever else is said. */
-static void fill_goes_on_when_it_is_the_catalogue_that_is_wrong(void **state) {
+static void fill_goes_on_when_the_catalogue_is_wrong(void **state) {
     (void)state;
     const int64_t size = 14 * MB;
     struct digest d;
@@ -200,7 +200,7 @@ static void fill_gives_another_source_the_stretch_of_one_that_stalls(void **stat
     give_second_source_a_stretch(stall_ahead);
 }
 
-static void fill_gives_another_source_the_stretch_of_one_that_lies(void **state) {
+static void fill_gives_another_source_the_stretch_of_one_that_sends_wrong_bytes(void **state) {
     (void)state;
     give_second_source_a_stretch(flip_ahead);
 }
@@ -241,7 +241,7 @@ static void fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right(v
     free(data);
 }
 
-static void fill_fails_with_no_when_every_source_says_no(void **state) {
+static void fill_fails_with_not_found_when_every_source_says_so(void **state) {
     (void)state;
     struct digest d;
     unsigned char *data = random_data(10, &d);
@@ -266,7 +266,7 @@ static void fill_fails_with_no_when_every_source_says_no(void **state) {
 }
 
 /* A source that answers with an error has tried again itself; that it could not be heard is tried once more. */
-static void fill_takes_an_error_that_is_an_answer_for_final(void **state) {
+static void fill_does_not_retry_after_a_definite_error(void **state) {
     (void)state;
     static const struct {
         int code, status, starts;
@@ -368,7 +368,7 @@ static void fill_asks_once_whether_a_repository_may_have_it_however_many_wait(vo
 }
 
 /* What was asked for and not found leaves nothing behind. */
-static void fill_makes_a_scope_only_for_what_was_found(void **state) {
+static void fill_makes_a_scope_only_for_content_that_was_found(void **state) {
     (void)state;
     const int64_t size = 1 * MB;
     struct digest d;
@@ -397,7 +397,7 @@ static void fill_makes_a_scope_only_for_what_was_found(void **state) {
 }
 
 /* When no more scopes can be remembered, whoever is in none of those asks his own source, each time. */
-static void fill_serves_nobody_unasked_when_scopes_are_used_up(void **state) {
+static void fill_asks_the_source_for_everybody_when_scopes_are_used_up(void **state) {
     (void)state;
     const int64_t size = 1 * MB;
     struct digest d, e;
@@ -472,7 +472,7 @@ static void fill_asks_its_own_source_before_it_serves_a_whole_part_file(void **s
 }
 
 /* Nobody begins to wait behind a source that has failed, though the one before it had agreed: its word is due again. */
-static void fill_promises_nothing_while_no_source_has_agreed(void **state) {
+static void fill_sends_no_head_before_a_source_has_agreed(void **state) {
     (void)state;
     const int64_t size = 6 * MB;
     struct digest d;
@@ -542,21 +542,21 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fill_keeps_what_a_cut_source_sent_and_goes_on_from_there),
         cmocka_unit_test(fill_takes_back_only_the_piece_the_catalogue_disproves),
-        cmocka_unit_test(fill_goes_on_when_it_is_the_catalogue_that_is_wrong),
+        cmocka_unit_test(fill_goes_on_when_the_catalogue_is_wrong),
         cmocka_unit_test(fill_fetches_a_far_range_aside),
         cmocka_unit_test(fill_says_who_sent_a_wrong_piece_aside),
         cmocka_unit_test(fill_gives_another_source_the_stretch_of_one_that_stalls),
-        cmocka_unit_test(fill_gives_another_source_the_stretch_of_one_that_lies),
+        cmocka_unit_test(fill_gives_another_source_the_stretch_of_one_that_sends_wrong_bytes),
         cmocka_unit_test(fill_gives_another_source_the_stretch_of_one_that_vanishes),
         cmocka_unit_test(fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right),
-        cmocka_unit_test(fill_fails_with_no_when_every_source_says_no),
-        cmocka_unit_test(fill_takes_an_error_that_is_an_answer_for_final),
+        cmocka_unit_test(fill_fails_with_not_found_when_every_source_says_so),
+        cmocka_unit_test(fill_does_not_retry_after_a_definite_error),
         cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
         cmocka_unit_test(fill_asks_once_whether_a_repository_may_have_it_however_many_wait),
-        cmocka_unit_test(fill_makes_a_scope_only_for_what_was_found),
-        cmocka_unit_test(fill_serves_nobody_unasked_when_scopes_are_used_up),
+        cmocka_unit_test(fill_makes_a_scope_only_for_content_that_was_found),
+        cmocka_unit_test(fill_asks_the_source_for_everybody_when_scopes_are_used_up),
         cmocka_unit_test(fill_asks_its_own_source_before_it_serves_a_whole_part_file),
-        cmocka_unit_test(fill_promises_nothing_while_no_source_has_agreed),
+        cmocka_unit_test(fill_sends_no_head_before_a_source_has_agreed),
         cmocka_unit_test(fill_goes_on_for_a_reader_that_wants_it_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

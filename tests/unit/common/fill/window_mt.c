@@ -46,7 +46,7 @@ static void turn_away(void *arg) {
     taker_begin(t);
 }
 
-static void windows_stay_within_their_budget_and_all_get_everything(void **state) {
+static void windows_stay_within_their_budget_and_all_readers_get_everything(void **state) {
     (void)state;
     struct script s[MANY];
     struct digest d[MANY];
@@ -87,7 +87,7 @@ static void windows_stay_within_their_budget_and_all_get_everything(void **state
 }
 
 /* The second reader of what is passed through comes too late for the first one's window. */
-static void a_new_one_is_refused_before_anything_is_promised(void **state) {
+static void a_new_request_is_refused_before_its_head_is_sent(void **state) {
     (void)state;
     struct digest d;
     unsigned char *data = random_data(40 * MB, &d);
@@ -123,8 +123,8 @@ static void a_new_one_is_refused_before_anything_is_promised(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(windows_stay_within_their_budget_and_all_get_everything),
-        cmocka_unit_test(a_new_one_is_refused_before_anything_is_promised),
+        cmocka_unit_test(windows_stay_within_their_budget_and_all_readers_get_everything),
+        cmocka_unit_test(a_new_request_is_refused_before_its_head_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

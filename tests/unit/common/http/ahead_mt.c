@@ -51,7 +51,7 @@ static void *client(void *arg) {
     return NULL;
 }
 
-static void what_the_disk_must_be_asked_for_arrives_whole(void **state) {
+static void a_file_that_is_not_in_memory_arrives_whole(void **state) {
     (void)state;
     pthread_t threads[CLIENTS];
     bool right[CLIENTS];
@@ -76,7 +76,7 @@ static void client_that_leaves_while_the_disk_is_read_is_forgotten(void **state)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_the_disk_must_be_asked_for_arrives_whole, start, stop),
+        cmocka_unit_test_setup_teardown(a_file_that_is_not_in_memory_arrives_whole, start, stop),
         cmocka_unit_test_setup_teardown(client_that_leaves_while_the_disk_is_read_is_forgotten, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

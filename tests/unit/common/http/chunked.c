@@ -77,7 +77,7 @@ static void extensions_and_trailers_are_bounded(void **state) {
     assert_int_equal(decode(text, sizeof(text), sizeof(text), out, &done), ERR_INVALID);
 }
 
-static void payload_given_back_comes_again(void **state) {
+static void payload_that_was_given_back_is_returned_again(void **state) {
     (void)state;
     static const char text[] = "5\r\nhello\r\n0\r\n\r\n";
     struct chunked c;
@@ -99,7 +99,7 @@ int main(void) {
         cmocka_unit_test(chunks_decode_however_they_are_cut),
         cmocka_unit_test(broken_chunks_are_refused),
         cmocka_unit_test(extensions_and_trailers_are_bounded),
-        cmocka_unit_test(payload_given_back_comes_again),
+        cmocka_unit_test(payload_that_was_given_back_is_returned_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,7 +60,7 @@ static void head_is_found_however_it_is_cut(void **state) {
     assert_int_equal(h.n_fields, 2);
 }
 
-static void head_refuses_what_could_be_read_two_ways(void **state) {
+static void head_refuses_ambiguous_requests(void **state) {
     (void)state;
     static const struct {
         int status;
@@ -155,7 +155,7 @@ static void head_refuses_nul_wherever_it_stands(void **state) {
     }
 }
 
-static void head_takes_what_is_right(void **state) {
+static void head_accepts_valid_requests(void **state) {
     (void)state;
     static const char *const good[] = {
         "GET / HTTP/1.0\r\n\r\n",
@@ -224,9 +224,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(head_gives_method_target_and_fields),
         cmocka_unit_test(head_is_found_however_it_is_cut),
-        cmocka_unit_test(head_refuses_what_could_be_read_two_ways),
+        cmocka_unit_test(head_refuses_ambiguous_requests),
         cmocka_unit_test(head_refuses_nul_wherever_it_stands),
-        cmocka_unit_test(head_takes_what_is_right),
+        cmocka_unit_test(head_accepts_valid_requests),
         cmocka_unit_test(head_reduces_an_absolute_target),
         cmocka_unit_test(head_keeps_alive_as_version_and_connection_say),
         cmocka_unit_test(head_limits_target_and_field_count),

@@ -44,7 +44,7 @@ static void proxy_rules_follow_the_environment(void **state) {
     unsetenv("HTTP_PROXY");
 }
 
-static void proxy_urls_are_taken_apart(void **state) {
+static void proxy_urls_are_split_into_parts(void **state) {
     (void)state;
     static const struct {
         const char *value, *url, *user, *password;
@@ -100,7 +100,7 @@ static void proxy_urls_are_taken_apart(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(proxy_rules_follow_the_environment),
-        cmocka_unit_test(proxy_urls_are_taken_apart),
+        cmocka_unit_test(proxy_urls_are_split_into_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -454,7 +454,7 @@ static void connections_of_one_address_are_limited(void **state) {
     fixture_stop(&f, 100);
 }
 
-static void idle_connection_makes_room_for_a_new_one(void **state) {
+static void the_longest_idle_connection_is_closed_for_a_new_one(void **state) {
     (void)state;
     fixture_init(&f, 1);
     f.cfg.limits.conns = 2;
@@ -650,7 +650,7 @@ int main(void) {
         SHARED(port_in_use_is_an_error_that_names_the_address),
         cmocka_unit_test(slow_heads_idle_and_stalled_clients_are_cut),
         cmocka_unit_test(connections_of_one_address_are_limited),
-        cmocka_unit_test(idle_connection_makes_room_for_a_new_one),
+        cmocka_unit_test(the_longest_idle_connection_is_closed_for_a_new_one),
         cmocka_unit_test(thousand_slow_clients_do_not_hinder_a_normal_one),
         cmocka_unit_test(drain_lets_a_running_request_end_and_closes_the_rest),
         cmocka_unit_test(drain_cuts_after_its_grace),

@@ -390,7 +390,7 @@ static void full_server_refuses_when_nobody_is_idle(void **state) {
     fixture_stop(&f, 100);
 }
 
-static void address_over_its_limit_pushes_out_nobody(void **state) {
+static void an_address_over_its_limit_closes_no_other_connection(void **state) {
     (void)state;
     begin();
     f.cfg.limits.conns_per_addr = 1;
@@ -445,7 +445,7 @@ static void empty_line_after_a_request_begins_no_head(void **state) {
     fixture_stop(&f, 100);
 }
 
-static void requests_are_answered_while_time_stands_still(void **state) {
+static void requests_are_answered_while_the_clock_stands_still(void **state) {
     (void)state;
     clock_set_fake(1000, 1700000000);
     begin();
@@ -599,10 +599,10 @@ int main(void) {
         SHARED(strings_of_repeated_headers_stay_valid),
         cmocka_unit_test(server_may_be_freed_before_its_loop_ran),
         cmocka_unit_test(full_server_refuses_when_nobody_is_idle),
-        cmocka_unit_test(address_over_its_limit_pushes_out_nobody),
+        cmocka_unit_test(an_address_over_its_limit_closes_no_other_connection),
         cmocka_unit_test(slow_body_is_a_408),
         cmocka_unit_test(empty_line_after_a_request_begins_no_head),
-        cmocka_unit_test(requests_are_answered_while_time_stands_still),
+        cmocka_unit_test(requests_are_answered_while_the_clock_stands_still),
         SHARED(out_of_descriptors_the_listener_waits_without_spinning),
         SHARED(huge_file_arrives_whole_and_hinders_nobody),
         SHARED(pipelined_flood_hinders_nobody),

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-static void a_version_comes_back_as_it_went(void **state) {
+static void a_version_survives_formatting_and_parsing(void **state) {
     (void)state;
     static const uint64_t versions[] = {1, 0xabcdef, UINT64_MAX, 1ULL << 63};
     char text[17];
@@ -16,7 +16,7 @@ static void a_version_comes_back_as_it_went(void **state) {
     assert_string_equal(settings_header_format(0xabc, text), "0000000000000abc");
 }
 
-static void what_is_no_version_is_none(void **state) {
+static void malformed_versions_are_refused(void **state) {
     (void)state;
     static const char *const odd[] = {"",
                                       "1",
@@ -36,8 +36,8 @@ static void what_is_no_version_is_none(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_version_comes_back_as_it_went),
-        cmocka_unit_test(what_is_no_version_is_none),
+        cmocka_unit_test(a_version_survives_formatting_and_parsing),
+        cmocka_unit_test(malformed_versions_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,7 +80,7 @@ static void address_classes_follow_the_registries(void **state) {
     assert_int_not_equal(http_addr_class(&un), HTTP_ADDR_PUBLIC);
 }
 
-static void nothing_may_be_named_nearer_than_its_namer(void **state) {
+static void a_server_may_not_name_an_address_closer_than_its_own(void **state) {
     (void)state;
     static const struct {
         enum http_addr_class from, to;
@@ -100,7 +100,7 @@ static void nothing_may_be_named_nearer_than_its_namer(void **state) {
         assert_true(http_reach_allows(HTTP_REACH_ANY, (enum http_addr_class)to));
 }
 
-static void url_parts_are_taken_apart(void **state) {
+static void urls_are_split_into_parts(void **state) {
     (void)state;
     struct http_url u;
     assert_true(http_url_parse("https://Example.com/v2/a?b", &u));
@@ -145,8 +145,8 @@ static void url_join_resolves_locations(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(address_classes_follow_the_registries),
-        cmocka_unit_test(nothing_may_be_named_nearer_than_its_namer),
-        cmocka_unit_test(url_parts_are_taken_apart),
+        cmocka_unit_test(a_server_may_not_name_an_address_closer_than_its_own),
+        cmocka_unit_test(urls_are_split_into_parts),
         cmocka_unit_test(url_join_resolves_locations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

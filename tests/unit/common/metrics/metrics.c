@@ -179,7 +179,7 @@ static void lint_sample(const struct lint *l, const char *line) {
     assert_true(*end == '\0' && end > space + 1);
 }
 
-static void page_is_what_promtool_would_accept(void **state) {
+static void the_metrics_page_passes_promtools_rules(void **state) {
     (void)state;
     double blobs = 1;
     metrics_collect(collect, &blobs);
@@ -206,7 +206,7 @@ int main(void) {
         cmocka_unit_test(label_values_are_bounded_and_escaped),
         cmocka_unit_test(gauges_are_there_only_while_someone_sets_them),
         cmocka_unit_test(process_is_described),
-        cmocka_unit_test(page_is_what_promtool_would_accept),
+        cmocka_unit_test(the_metrics_page_passes_promtools_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

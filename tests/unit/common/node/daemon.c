@@ -76,7 +76,7 @@ static int ended(pid_t pid) {
     return WEXITSTATUS(status);
 }
 
-static void term_stops_once_and_the_manager_hears_of_it(void **state) {
+static void sigterm_stops_once_and_the_service_manager_is_told(void **state) {
     (void)state;
     pid_t pid = daemon_start((struct scene){0});
     assert_string_equal(heard(), "READY=1\nSTATUS=serving");
@@ -97,7 +97,7 @@ static void second_signal_ends_even_a_stuck_loop(void **state) {
     assert_int_equal(ended(pid), 128 + SIGTERM);
 }
 
-static void hup_reloads_between_reloading_and_ready(void **state) {
+static void sighup_reloads_between_reloading_and_ready(void **state) {
     (void)state;
     pid_t pid = daemon_start((struct scene){0});
     heard();
@@ -111,7 +111,7 @@ static void hup_reloads_between_reloading_and_ready(void **state) {
     assert_int_equal(ended(pid), 51);
 }
 
-static void quit_stops_like_term_and_stray_signals_do_nothing(void **state) {
+static void sigquit_stops_like_sigterm_and_other_signals_do_nothing(void **state) {
     (void)state;
     pid_t pid = daemon_start((struct scene){0});
     heard();
@@ -127,7 +127,7 @@ static void quit_stops_like_term_and_stray_signals_do_nothing(void **state) {
 }
 
 /* Before there is a loop, a SIGHUP has nobody to tell. */
-static void hup_while_the_daemon_starts_does_not_end_it(void **state) {
+static void sighup_during_the_start_does_not_end_the_daemon(void **state) {
     (void)state;
     pid_t pid = fork();
     if (pid == 0) {
@@ -138,7 +138,7 @@ static void hup_while_the_daemon_starts_does_not_end_it(void **state) {
     assert_int_equal(ended(pid), 40);
 }
 
-static void watchdog_hears_from_a_live_loop(void **state) {
+static void the_service_manager_gets_a_watchdog_ping_from_a_live_loop(void **state) {
     (void)state;
     setenv("WATCHDOG_USEC", "40000", 1);
     pid_t pid = daemon_start((struct scene){0});
@@ -157,7 +157,7 @@ static void watchdog_hears_from_a_live_loop(void **state) {
     assert_int_equal(notify_watchdog_ms(), 0);
 }
 
-static void notify_without_a_manager_is_harmless(void **state) {
+static void notify_without_a_service_manager_does_nothing(void **state) {
     (void)state;
     static const char *const nowhere[] = {"", "relative", "/nonexistent/socket", "@entrepot-nobody"};
     for (size_t i = 0; i < ARRAY_LEN(nowhere); i++) {
@@ -207,13 +207,13 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(term_stops_once_and_the_manager_hears_of_it),
+        cmocka_unit_test(sigterm_stops_once_and_the_service_manager_is_told),
         cmocka_unit_test(second_signal_ends_even_a_stuck_loop),
-        cmocka_unit_test(hup_reloads_between_reloading_and_ready),
-        cmocka_unit_test(quit_stops_like_term_and_stray_signals_do_nothing),
-        cmocka_unit_test(hup_while_the_daemon_starts_does_not_end_it),
-        cmocka_unit_test(watchdog_hears_from_a_live_loop),
-        cmocka_unit_test(notify_without_a_manager_is_harmless),
+        cmocka_unit_test(sighup_reloads_between_reloading_and_ready),
+        cmocka_unit_test(sigquit_stops_like_sigterm_and_other_signals_do_nothing),
+        cmocka_unit_test(sighup_during_the_start_does_not_end_the_daemon),
+        cmocka_unit_test(the_service_manager_gets_a_watchdog_ping_from_a_live_loop),
+        cmocka_unit_test(notify_without_a_service_manager_does_nothing),
         cmocka_unit_test(prepare_raises_descriptors_and_keeps_files_private),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

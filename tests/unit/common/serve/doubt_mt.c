@@ -140,7 +140,7 @@ static void different_blobs_are_read_one_after_the_other(void **state) {
     assert_int_equal(world.at_once, 1);
 }
 
-static void who_doubts_what_is_right_is_not_believed_for_some_time(void **state) {
+static void after_a_doubt_without_cause_further_doubts_are_ignored_for_a_while(void **state) {
     (void)state;
     let_read(1000);
     doubt(0, 1);
@@ -174,7 +174,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_blob_is_read_once_however_many_doubt_it, start, stop),
         cmocka_unit_test_setup_teardown(different_blobs_are_read_one_after_the_other, start, stop),
-        cmocka_unit_test_setup_teardown(who_doubts_what_is_right_is_not_believed_for_some_time, start, stop),
+        cmocka_unit_test_setup_teardown(after_a_doubt_without_cause_further_doubts_are_ignored_for_a_while, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(too_many_doubts_at_once_are_answered_unread, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ static void every_tag_that_has_moved_to_a_manifest_is_found(void **state) {
     moves_free(t);
 }
 
-static void there_are_never_more_than_a_thousand(void **state) {
+static void at_most_a_thousand_moved_tags_are_kept(void **state) {
     (void)state;
     struct moves *t = moves_new();
     struct tag_facts one = said("one");
@@ -79,7 +79,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failure_is_known_until_the_source_names_another),
         cmocka_unit_test(every_tag_that_has_moved_to_a_manifest_is_found),
-        cmocka_unit_test(there_are_never_more_than_a_thousand),
+        cmocka_unit_test(at_most_a_thousand_moved_tags_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

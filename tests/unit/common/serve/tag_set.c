@@ -34,7 +34,7 @@ static void tag_set_has_each_tag_once_in_order(void **state) {
     tag_set_fini(&s);
 }
 
-static void tag_set_refuses_what_is_no_list(void **state) {
+static void tag_set_refuses_documents_that_are_no_list(void **state) {
     (void)state;
     static const char *const pages[] = {"",
                                         "[]",
@@ -72,7 +72,7 @@ static void tag_set_keeps_to_its_budget(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tag_set_has_each_tag_once_in_order),
-        cmocka_unit_test(tag_set_refuses_what_is_no_list),
+        cmocka_unit_test(tag_set_refuses_documents_that_are_no_list),
         cmocka_unit_test(tag_set_keeps_to_its_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

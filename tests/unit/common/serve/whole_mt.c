@@ -62,7 +62,7 @@ static bool is_whole(const struct visit *v) {
 
 /* When memory holds only the window of a blob, a request that turns out to want what is below it gets that from
  * elsewhere; it used to get zeros. */
-static void whoever_wants_what_pass_through_has_dropped_gets_it_all_the_same(void **state) {
+static void a_reader_gets_bytes_that_pass_through_has_dropped(void **state) {
     (void)state;
     static const char *const asked[] = {"Range: bytes=41000000-\r\nIf-Range: \"another\"\r\n",
                                         "Range: bytes=41000000-41000099,20000000-20000099\r\n",
@@ -137,7 +137,7 @@ static void a_wrong_piece_fetched_ahead_is_in_no_whole(void **state) {
 }
 
 /* What is asked for cannot wait for the length, for nothing is kept until that is known. */
-static void without_a_length_or_room_there_is_an_answer_all_the_same(void **state) {
+static void a_blob_of_unknown_length_is_answered_although_the_disk_is_full(void **state) {
     (void)state;
     const int64_t size = 40 * MB;
     struct digest d;
@@ -368,7 +368,7 @@ static void play(const struct digest *d, const unsigned char *data, int round, c
     world_clean();
 }
 
-static void whoever_gets_a_complete_answer_has_the_right_bytes(void **state) {
+static void every_complete_answer_has_the_right_bytes(void **state) {
     (void)state;
     const char *given = getenv("ENTREPOT_TEST_SEED"), *rounds = getenv("ENTREPOT_TEST_ROUNDS");
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL) * 1000 + (uint64_t)getpid();
@@ -389,10 +389,10 @@ static void whoever_gets_a_complete_answer_has_the_right_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whoever_wants_what_pass_through_has_dropped_gets_it_all_the_same),
+        cmocka_unit_test(a_reader_gets_bytes_that_pass_through_has_dropped),
         cmocka_unit_test(a_wrong_piece_fetched_ahead_is_in_no_whole),
-        cmocka_unit_test(without_a_length_or_room_there_is_an_answer_all_the_same),
-        cmocka_unit_test(whoever_gets_a_complete_answer_has_the_right_bytes),
+        cmocka_unit_test(a_blob_of_unknown_length_is_answered_although_the_disk_is_full),
+        cmocka_unit_test(every_complete_answer_has_the_right_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

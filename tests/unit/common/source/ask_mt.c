@@ -117,7 +117,7 @@ static int asked_after(const char *upstream, const char *path, enum fetch_kind k
     return atomic_load(&world.refuser.asked);
 }
 
-static void an_upstreams_no_is_remembered_for_a_while(void **state) {
+static void a_not_found_is_remembered_for_a_while(void **state) {
     (void)state;
     assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
     assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
@@ -125,7 +125,7 @@ static void an_upstreams_no_is_remembered_for_a_while(void **state) {
     assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 2);
 }
 
-static void what_is_hosted_is_asked_for_anew_after_a_no(void **state) {
+static void hosted_content_is_asked_for_again_after_a_not_found(void **state) {
     (void)state;
     assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 1);
     assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 2);
@@ -133,7 +133,7 @@ static void what_is_hosted_is_asked_for_anew_after_a_no(void **state) {
     assert_int_equal(asked_after("", "team/app", FETCH_TAGS), 4);
 }
 
-static void that_central_does_not_answer_is_remembered_of_what_is_hosted_too(void **state) {
+static void a_failure_of_central_is_remembered_for_hosted_names_too(void **state) {
     (void)state;
     world.refuser.code = ERR_TIMEOUT;
     assert_int_equal(asked_after("", "team/app", FETCH_MANIFEST_HEAD), 1);
@@ -175,9 +175,9 @@ static void a_silent_source_is_a_timeout_and_is_asked_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_upstreams_no_is_remembered_for_a_while, start, stop),
-        cmocka_unit_test_setup_teardown(what_is_hosted_is_asked_for_anew_after_a_no, start, stop),
-        cmocka_unit_test_setup_teardown(that_central_does_not_answer_is_remembered_of_what_is_hosted_too, start, stop),
+        cmocka_unit_test_setup_teardown(a_not_found_is_remembered_for_a_while, start, stop),
+        cmocka_unit_test_setup_teardown(hosted_content_is_asked_for_again_after_a_not_found, start, stop),
+        cmocka_unit_test_setup_teardown(a_failure_of_central_is_remembered_for_hosted_names_too, start, stop),
         cmocka_unit_test_setup_teardown(a_refusal_that_cost_nothing_is_not_remembered, start, stop),
         cmocka_unit_test_setup_teardown(a_silent_source_is_a_timeout_and_is_asked_on, start, stop),
     };

@@ -16,7 +16,7 @@ static struct fetch_end end_of(int code, int status) {
 /* Later ones outrank those before them. */
 static const int by_rank[] = {ERR_NOT_FOUND, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM, ERR_DENIED, ERR_RATE_LIMITED};
 
-static void the_most_telling_failure_is_told_whoever_fails_first(void **state) {
+static void the_most_informative_failure_is_reported_whichever_comes_first(void **state) {
     (void)state;
     static const char first, second;
     for (size_t i = 0; i < ARRAY_LEN(by_rank); i++) {
@@ -30,7 +30,7 @@ static void the_most_telling_failure_is_told_whoever_fails_first(void **state) {
     }
 }
 
-static void a_second_word_of_the_same_one_replaces_its_first(void **state) {
+static void a_second_answer_of_one_source_replaces_its_first(void **state) {
     (void)state;
     static const char one;
     struct failures f = {0};
@@ -77,8 +77,8 @@ static void every_failure_has_its_next_step(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_most_telling_failure_is_told_whoever_fails_first),
-        cmocka_unit_test(a_second_word_of_the_same_one_replaces_its_first),
+        cmocka_unit_test(the_most_informative_failure_is_reported_whichever_comes_first),
+        cmocka_unit_test(a_second_answer_of_one_source_replaces_its_first),
         cmocka_unit_test(every_failure_has_its_next_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,7 +88,7 @@ static void a_hot_set_survives_a_scan_twice_the_cache(void **state) {
     evict_free(c.e);
 }
 
-static void what_comes_back_soon_goes_to_the_main_queue(void **state) {
+static void a_blob_that_returns_soon_goes_to_the_main_queue(void **state) {
     (void)state;
     struct cache c = cache_new(100);
     for (uint32_t id = 1; id <= 100; id++)
@@ -150,7 +150,7 @@ static struct cache with_tiny_among_large(uint32_t n_tiny) {
     return c;
 }
 
-static void what_is_tiny_is_spared_while_large_ones_go(void **state) {
+static void tiny_blobs_are_spared_while_large_ones_are_evicted(void **state) {
     (void)state;
     struct cache c = with_tiny_among_large(80);
     c.room = 40 * 10 * MiB + 80 * 1000;
@@ -165,7 +165,7 @@ static void what_is_tiny_is_spared_while_large_ones_go(void **state) {
     evict_free(c.e);
 }
 
-static void what_is_spared_holds_a_fiftieth_of_the_bytes(void **state) {
+static void spared_blobs_take_at_most_a_fiftieth_of_the_bytes(void **state) {
     (void)state;
     struct cache c = with_tiny_among_large(20000);
     c.room = 200 * MiB;
@@ -195,7 +195,7 @@ static void a_size_at_the_limit_is_tiny_and_one_above_is_not(void **state) {
 }
 
 /* One that is used while it is spared goes back to the main queue: more tiny ones do not push it out. */
-static void what_is_used_while_spared_moves_to_the_main_queue(void **state) {
+static void a_spared_blob_that_is_used_moves_to_the_main_queue(void **state) {
     (void)state;
     struct cache c = with_tiny_among_large(80);
     c.room = c.used / 2;
@@ -269,7 +269,7 @@ static void nothing_is_lost_or_doubled(void **state) {
     evict_free(c.e);
 }
 
-static void a_long_look_is_cut_short(void **state) {
+static void a_wait_for_the_disk_is_cut_short(void **state) {
     (void)state;
     struct cache c = cache_new(1 << 20);
     for (uint32_t i = 1; i < 5000; i++) {
@@ -287,7 +287,7 @@ static void a_long_look_is_cut_short(void **state) {
 }
 
 /* All that may go is refused, as a manifest is for its child, which is tiny and used all the time. */
-static void what_is_used_goes_when_all_else_is_refused(void **state) {
+static void used_blobs_are_evicted_when_the_store_refuses_all_others(void **state) {
     (void)state;
     for (unsigned spared = 0; spared < 2; spared++) {
         struct cache c = cache_new(1 << 20);
@@ -329,17 +329,17 @@ static void a_skewed_stream_with_scans_keeps_its_hits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_hot_set_survives_a_scan_twice_the_cache),
-        cmocka_unit_test(what_comes_back_soon_goes_to_the_main_queue),
+        cmocka_unit_test(a_blob_that_returns_soon_goes_to_the_main_queue),
         cmocka_unit_test(unused_entries_go_oldest_first),
         cmocka_unit_test(the_small_queue_is_a_tenth_of_the_bytes),
-        cmocka_unit_test(what_is_tiny_is_spared_while_large_ones_go),
-        cmocka_unit_test(what_is_spared_holds_a_fiftieth_of_the_bytes),
+        cmocka_unit_test(tiny_blobs_are_spared_while_large_ones_are_evicted),
+        cmocka_unit_test(spared_blobs_take_at_most_a_fiftieth_of_the_bytes),
         cmocka_unit_test(a_size_at_the_limit_is_tiny_and_one_above_is_not),
-        cmocka_unit_test(what_is_used_while_spared_moves_to_the_main_queue),
+        cmocka_unit_test(a_spared_blob_that_is_used_moves_to_the_main_queue),
         cmocka_unit_test(a_ghost_lives_a_quarter_as_long_as_the_queues),
         cmocka_unit_test(nothing_is_lost_or_doubled),
-        cmocka_unit_test(a_long_look_is_cut_short),
-        cmocka_unit_test(what_is_used_goes_when_all_else_is_refused),
+        cmocka_unit_test(a_wait_for_the_disk_is_cut_short),
+        cmocka_unit_test(used_blobs_are_evicted_when_the_store_refuses_all_others),
         cmocka_unit_test(a_skewed_stream_with_scans_keeps_its_hits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

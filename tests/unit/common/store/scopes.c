@@ -26,7 +26,7 @@ static size_t sweep(struct scopes *s, uint32_t a, uint32_t b) {
     return n;
 }
 
-static void asking_makes_nothing(void **state) {
+static void asking_makes_no_scope(void **state) {
     (void)state;
     struct scopes *s = scopes_new(0);
     assert_int_equal(scopes_find(s, "a"), 0);
@@ -52,7 +52,7 @@ static void a_full_set_makes_no_more_and_keeps_what_it_has(void **state) {
     scopes_free(s);
 }
 
-static void the_last_number_is_the_last(void **state) {
+static void scope_numbers_end_at_their_limit(void **state) {
     (void)state;
     struct scopes *s = scopes_new(0);
     for (uint32_t id = 1; id < SCOPE_NUMBER_MAX; id++)
@@ -65,7 +65,7 @@ static void the_last_number_is_the_last(void **state) {
     scopes_free(s);
 }
 
-static void a_name_goes_at_the_second_sweep_and_its_number_to_nobody(void **state) {
+static void an_unused_scope_loses_its_name_at_the_second_sweep_and_its_number_is_not_reused(void **state) {
     (void)state;
     struct scopes *s = scopes_new(2);
     uint32_t a = make(s, "a"), b = make(s, "b");
@@ -84,10 +84,10 @@ static void a_name_goes_at_the_second_sweep_and_its_number_to_nobody(void **stat
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asking_makes_nothing),
+        cmocka_unit_test(asking_makes_no_scope),
         cmocka_unit_test(a_full_set_makes_no_more_and_keeps_what_it_has),
-        cmocka_unit_test(the_last_number_is_the_last),
-        cmocka_unit_test(a_name_goes_at_the_second_sweep_and_its_number_to_nobody),
+        cmocka_unit_test(scope_numbers_end_at_their_limit),
+        cmocka_unit_test(an_unused_scope_loses_its_name_at_the_second_sweep_and_its_number_is_not_reused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

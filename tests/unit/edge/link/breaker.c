@@ -99,7 +99,7 @@ static void a_failure_opens_it_and_a_probe_that_central_answers_closes_it(void *
     assert_int_equal(atomic_load(&server.requests), 1);
 }
 
-static void what_is_known_already_is_told_to_nobody(void **state) {
+static void known_facts_are_not_reported_again(void **state) {
     (void)state;
     stage(central);
     breaker_set(breaker, true, NULL);
@@ -148,7 +148,7 @@ static void silence_begins_when_a_probe_is_not_answered_either(void **state) {
     breaker_await_over(breaker, false);
 }
 
-static void what_answers_a_call_of_the_fleet_s_is_central_or_not(void **state) {
+static void a_call_to_the_fleet_port_shows_whether_it_is_central(void **state) {
     (void)state;
     static const struct {
         int status;
@@ -167,10 +167,10 @@ static void what_answers_a_call_of_the_fleet_s_is_central_or_not(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_failure_opens_it_and_a_probe_that_central_answers_closes_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_known_already_is_told_to_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(known_facts_are_not_reported_again, setup, teardown),
         cmocka_unit_test_setup_teardown(another_program_on_its_port_is_not_central, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_begins_when_a_probe_is_not_answered_either, setup, teardown),
-        cmocka_unit_test(what_answers_a_call_of_the_fleet_s_is_central_or_not),
+        cmocka_unit_test(a_call_to_the_fleet_port_shows_whether_it_is_central),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

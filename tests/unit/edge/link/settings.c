@@ -60,7 +60,7 @@ static uint64_t version_at_start(void) {
     return version;
 }
 
-static void what_was_learned_is_known_at_the_next_start(void **state) {
+static void learned_facts_are_known_at_the_next_start(void **state) {
     (void)state;
     assert_int_equal(version_at_start(), 0);
     learn();
@@ -91,7 +91,7 @@ static void a_file_with_a_flipped_bit_counts_as_none(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_learned_is_known_at_the_next_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(learned_facts_are_known_at_the_next_start, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_with_a_flipped_bit_counts_as_none, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

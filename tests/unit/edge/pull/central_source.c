@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-static void only_the_fleet_port_s_own_answer_is_central_s(void **state) {
+static void only_an_answer_of_the_fleet_port_counts_as_central(void **state) {
     (void)state;
     static const struct {
         int status;
@@ -41,6 +41,6 @@ static void only_the_fleet_port_s_own_answer_is_central_s(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(only_the_fleet_port_s_own_answer_is_central_s)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(only_an_answer_of_the_fleet_port_counts_as_central)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,7 @@ static void read_back(struct tag_reply *reply, const struct wire_response *rs) {
     free(data);
 }
 
-static void an_answer_to_no_question_is_refused_with_its_reason(void **state) {
+static void an_answer_nobody_asked_for_is_refused_with_its_reason(void **state) {
     (void)state;
     struct wire_answer answers[2] = {{.status = WIRE_NOT_FOUND}, {.status = WIRE_NOT_FOUND}};
     for (size_t n = 0; n <= 2; n++) {
@@ -68,7 +68,7 @@ static void all_that_central_knows_of_a_tag_arrives(void **state) {
     assert_true(reply.facts.stale && !reply.facts.deleted);
 }
 
-static void each_refusal_keeps_its_kind(void **state) {
+static void each_refusal_keeps_its_error_code(void **state) {
     (void)state;
     static const struct {
         enum wire_status status;
@@ -86,7 +86,7 @@ static void each_refusal_keeps_its_kind(void **state) {
     }
 }
 
-static void rubbish_is_refused_with_its_reason(void **state) {
+static void a_malformed_answer_is_refused_with_its_reason(void **state) {
     (void)state;
     struct tag_reply reply;
     tag_reply_read(&reply, "\xff\xff\xff", 3);
@@ -98,10 +98,10 @@ static void rubbish_is_refused_with_its_reason(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_answer_to_no_question_is_refused_with_its_reason),
+        cmocka_unit_test(an_answer_nobody_asked_for_is_refused_with_its_reason),
         cmocka_unit_test(all_that_central_knows_of_a_tag_arrives),
-        cmocka_unit_test(each_refusal_keeps_its_kind),
-        cmocka_unit_test(rubbish_is_refused_with_its_reason),
+        cmocka_unit_test(each_refusal_keeps_its_error_code),
+        cmocka_unit_test(a_malformed_answer_is_refused_with_its_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ def claim(world, blob, size, key):
 
 
 @pytest.mark.parametrize("size", [0, 11, 1 << 43])
-def test_a_lying_index_does_not_hinder_a_pull(world, size):
+def test_an_index_with_a_wrong_size_does_not_break_a_pull(world, size):
     victim = world.good.put(VICTIM, Index([images.small("victim")]), "v1")
     claim(world, victim.top, size, "manifests")
     for node in (world.edge, world.central):
@@ -50,7 +50,7 @@ def test_a_lying_index_does_not_hinder_a_pull(world, size):
 
 
 @pytest.mark.parametrize("size", [0, 11, 9 << 40])
-def test_a_lying_layer_size_does_not_hinder_a_pull(world, size):
+def test_a_manifest_with_a_wrong_layer_size_does_not_break_a_pull(world, size):
     victim = Image([images.noise(100_000, 5)], compress=False)
     layer = victim.layers[0]
     world.good.put_blob(VICTIM, layer)
@@ -60,7 +60,7 @@ def test_a_lying_layer_size_does_not_hinder_a_pull(world, size):
 
 
 @pytest.mark.parametrize("size", [11, 9 << 40])
-def test_no_client_is_told_a_claim(world, size):
+def test_no_client_gets_a_claimed_size(world, size):
     """However long the upstream is silent: the size in the head is its own."""
     layer = world.good.put_blob(VICTIM, Bytes(images.noise(100_000, 6), images.OCI_LAYER))
     claim(world, layer, size, "layers")
@@ -84,7 +84,7 @@ def test_ranges_far_behind_a_claimed_end_are_answered(world):
         assert node.ready()
 
 
-def test_a_claimed_end_decides_no_range_though_the_source_tells_no_length(world):
+def test_a_claimed_size_decides_no_range_even_if_the_source_sends_no_length(world):
     layer = world.good.put_blob(VICTIM, images.noise_blob(24 * MiB, "chunked"))
     claim(world, layer, 9 * MiB, "layers")
     world.good.always(f"/blobs/{layer.digest}", Fault(chunked=True, rate=12 * MiB), method="GET")
@@ -98,7 +98,7 @@ def test_a_claimed_end_decides_no_range_though_the_source_tells_no_length(world)
     assert raw.Download(world.edge.port, VICTIM, layer.digest, layer.data).start().join().good
 
 
-def test_what_has_no_length_flows_through_both_tiers(world):
+def test_a_blob_without_a_length_is_streamed_through_both_tiers(world):
     """Central tells an edge no length that nobody has told it; the edge does not wait for the end to begin."""
     layer = world.good.put_blob(VICTIM, images.noise_blob(24 * MiB, "flows"))
     claim(world, layer, layer.size, "layers")
