@@ -24,6 +24,7 @@ static void begin_stretch(struct up_request *r) {
 static void body_begins(struct up_request *r) {
     if (!r->f.blob || r->flows) return;
     r->flows = true;
+    share_flows(r->f.u->places, &r->f.place);
     speed_bodies(&r->e->speed, 1, clock_mono_us());
     begin_stretch(r);
 }
@@ -42,6 +43,11 @@ static bool is_nearly_over(const struct up_request *r) {
     int64_t left = r->left;
     if (left < 0) left = r->head.total >= 0 ? r->head.total - r->rq.offset - r->given : INT64_MAX;
     return left <= r->stretch.bytes - r->skip;
+}
+
+int64_t up_body_speed(const struct up_request *r) {
+    int64_t ms = clock_mono_ms() - r->f.place.since_ms;
+    return is_nearly_over(r) ? -1 : r->given * 1000 / (ms + 1);
 }
 
 /* What came is kept by whoever asked; it goes on where it is better. */

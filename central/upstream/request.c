@@ -250,6 +250,22 @@ void up_fetch_admitted(struct up_fetch *f) {
     timer_set(&r->timer, 0); /* never calls back from within start, or from within another's end */
 }
 
+int64_t up_fetch_speed(const struct up_fetch *f) {
+    return up_body_speed(container_of(f, struct up_request, f));
+}
+
+void up_fetch_give_way(struct up_fetch *f) {
+    struct up_request *r = container_of(f, struct up_request, f);
+    struct fetch_end end;
+    up_stop_try(r);
+    fetch_end_set(&end, ERR_BUSY, "another needed the place at %.100s", r->f.u->cfg->name);
+    end.status = r->status;
+    end.gave_way = true;
+    r->in_callback = true;
+    r->ev->done(&r->f.fetch, &end, r->arg);
+    request_free(r);
+}
+
 struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,
                              void *arg) {
     struct upstream *u = container_of(s, struct upstream, source);

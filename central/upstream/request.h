@@ -117,6 +117,8 @@ bool up_tell_data(struct up_request *r, const char *data, size_t len) must_check
 void up_body_stretch(struct up_request *r);
 /* No more of it comes. */
 void up_body_over(struct up_request *r);
+/* Bytes a second since it came; -1: it is nearly over. */
+int64_t up_body_speed(const struct up_request *r);
 
 /* sign_in.c */
 void up_sign(struct up_request *r);

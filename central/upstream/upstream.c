@@ -33,6 +33,16 @@ static void on_place(struct share_entry *e, void *arg) {
     up_fetch_admitted(container_of(e, struct up_fetch, place));
 }
 
+static int64_t speed_of(const struct share_entry *e, void *arg) {
+    (void)arg;
+    return up_fetch_speed(container_of(e, struct up_fetch, place));
+}
+
+static void on_give_way(struct share_entry *e, void *arg) {
+    (void)arg;
+    up_fetch_give_way(container_of(e, struct up_fetch, place));
+}
+
 static struct share *make_places(struct upstream *u) {
     unsigned places = u->cfg->max_parallel ? u->cfg->max_parallel : 16;
     struct share_config sc = {.places = places,
@@ -41,13 +51,17 @@ static struct share *make_places(struct upstream *u) {
                               .queue_of_one = u->limits->queue_of_one,
                               .queue = u->limits->queue,
                               .placed = on_place,
+                              .loop = u->loop,
+                              .speed = speed_of,
+                              .give_way = on_give_way,
                               .arg = u};
     return share_new(&sc);
 }
 
 int upstream_enqueue(struct upstream *u, struct up_fetch *f, const struct fetch_request *rq) {
     /* What was begun goes on: its readers have had a part of it. */
-    return share_enter(u->places, &f->place, &rq->caller, f->blob ? KIND_BLOB : KIND_SMALL, rq->offset > 0);
+    return share_enter(u->places, &f->place, &rq->caller, f->blob ? KIND_BLOB : KIND_SMALL,
+                       rq->offset > 0 || rq->begun);
 }
 
 void upstream_leave(struct upstream *u, struct up_fetch *f) {

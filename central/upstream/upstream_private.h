@@ -100,6 +100,10 @@ struct up_fetch {
     struct up_fetch *next, **link; /* all */
 };
 void up_fetch_admitted(struct up_fetch *f);
+/* Of a body that comes: bytes a second, or -1 if it is nearly over. */
+int64_t up_fetch_speed(const struct up_fetch *f);
+/* Its place is given to another: whoever asked for it has to ask for the rest. f is gone. */
+void up_fetch_give_way(struct up_fetch *f);
 struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,
                              void *arg);
 void up_fetch_cancel(struct fetch *fetch);

@@ -2,11 +2,21 @@
 #include "common/access/share.h"
 
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 #include "common/core/map.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
+
+#define LOOK_MS 50 /* who waits is looked at so often: a newcomer waits so long at least */
+/* So long a body may come undisturbed, at first and when it goes on. Where many are new the first turn is shorter, so
+ * that each is begun within half a second or so. The second is longer than an upstream is given to go on with a body
+ * that stands still, or its failure would never be seen. */
+#define FIRST_TURN_MS 500
+#define FIRST_TURN_MIN_MS 100
+#define LATER_TURN_MS 6000
+#define ASKED_TURN_MS 2000
 
 struct share_caller {
     struct caller caller;
@@ -17,14 +27,24 @@ struct share_caller {
     } turns[SHARE_KINDS];
 };
 
+/* Entries in the order of since_ms. */
+struct row {
+    struct share_entry *first, *last;
+    unsigned n;
+};
+
 struct share {
     struct share_config cfg;
+    struct row waiters[SHARE_KINDS][2]; /* new ones, and those that were begun */
+    struct row bodies[SHARE_KINDS];     /* that come */
+    struct timer look;
+    bool looks;
     struct map *callers;                     /* struct caller -> share_caller, those that hold a place or wait */
     struct share_caller *rings[SHARE_KINDS]; /* whose turn is next */
     unsigned of_kind[SHARE_KINDS];           /* places taken */
     unsigned taken, waiting;
     bool closed;
-    _Atomic int64_t shown_taken, shown_waiting, shown_callers, refused;
+    _Atomic int64_t shown_taken, shown_waiting, shown_callers, refused, gave_way;
 };
 
 static void show(struct share *s) {
@@ -66,6 +86,35 @@ static void ring_del(struct share *s, struct share_caller *c, unsigned kind) {
     t->ring_prev->turns[kind].ring_next = t->ring_next;
     t->ring_next->turns[kind].ring_prev = t->ring_prev;
     t->ring_next = t->ring_prev = NULL;
+}
+
+static void row_add(struct row *row, struct share_entry *e) {
+    e->since_ms = clock_mono_ms();
+    e->row_next = NULL;
+    e->row_prev = row->last;
+    if (row->last)
+        row->last->row_next = e;
+    else
+        row->first = e;
+    row->last = e;
+    row->n++;
+}
+
+static void row_del(struct row *row, struct share_entry *e) {
+    if (e->row_prev)
+        e->row_prev->row_next = e->row_next;
+    else
+        row->first = e->row_next;
+    if (e->row_next)
+        e->row_next->row_prev = e->row_prev;
+    else
+        row->last = e->row_prev;
+    e->row_next = e->row_prev = NULL;
+    row->n--;
+}
+
+static struct row *waiters_of(struct share *s, const struct share_entry *e) {
+    return &s->waiters[e->kind][e->begun];
 }
 
 static void queue_add(struct share *s, struct share_caller *c, struct share_entry *e) {
@@ -151,6 +200,12 @@ static struct share_caller *choose(const struct share *s, unsigned *kind) {
     return best;
 }
 
+static void look_later(struct share *s) {
+    if (!s->cfg.loop || s->looks || s->closed || s->waiting == 0) return;
+    s->looks = true;
+    timer_set(&s->look, LOOK_MS);
+}
+
 static void give(struct share *s) {
     while (!s->closed && s->taken < s->cfg.places) {
         unsigned kind = 0;
@@ -159,6 +214,7 @@ static void give(struct share *s) {
         struct share_entry *e = c->turns[kind].first;
         s->rings[kind] = c->turns[kind].ring_next; /* the next one's turn */
         queue_del(s, e);
+        row_del(waiters_of(s, e), e);
         e->has_place = true;
         c->held++;
         s->taken++;
@@ -166,6 +222,104 @@ static void give(struct share *s) {
         s->cfg.placed(e, s->cfg.arg);
     }
     show(s);
+    look_later(s);
+}
+
+/* --- giving way --- */
+
+/* One whose going helps c: its own, or that of a caller with more places. */
+static bool helps(const struct share_caller *c, const struct share_entry *body) {
+    const struct share_caller *of = body->of;
+    return of == c || of->held > c->held + (c->held > 0);
+}
+
+static int64_t first_turn_ms(const struct share *s, unsigned kind) {
+    unsigned new = s->waiters[kind][false].n;
+    int64_t ms = new > 0 ? FIRST_TURN_MS *(int64_t)most_of(s, kind) / new : FIRST_TURN_MS;
+    return ms < FIRST_TURN_MIN_MS ? FIRST_TURN_MIN_MS : ms > FIRST_TURN_MS ? FIRST_TURN_MS : ms;
+}
+
+/* The slowest of the caller with most places. NULL: all have come for too short a time. */
+static struct share_entry *who_gives_way(const struct share *s, const struct share_caller *c, unsigned kind,
+                                         int64_t now_ms) {
+    struct share_entry *best = NULL;
+    int64_t best_speed = 0, first_turn = first_turn_ms(s, kind);
+    for (struct share_entry *e = s->bodies[kind].first; e; e = e->row_next) {
+        int64_t turn = e->begun ? s->cfg.later_turn_ms : e->flows ? first_turn : ASKED_TURN_MS;
+        if (now_ms - e->since_ms < turn || !helps(c, e) || (best && e->of->held < best->of->held)) continue;
+        int64_t speed = s->cfg.speed(e, s->cfg.arg);
+        if (speed < 0 || (best && e->of->held == best->of->held && speed >= best_speed)) continue;
+        best = e;
+        best_speed = speed;
+    }
+    return best;
+}
+
+/* The next place that its caller gets is e's, and its caller is next. */
+static void put_first(struct share *s, struct share_entry *e) {
+    struct share_caller *c = e->of;
+    struct turn *t = &c->turns[e->kind];
+    s->rings[e->kind] = c;
+    if (t->first == e) return;
+    e->prev->next = e->next;
+    if (e->next)
+        e->next->prev = e->prev;
+    else
+        t->last = e->prev;
+    e->prev = NULL;
+    e->next = t->first;
+    t->first->prev = e;
+    t->first = e;
+}
+
+/* Somebody gives way to one that waits in this row. Few are passed over: of a caller for whom nobody goes none is
+ * looked at again. */
+static bool make_way(struct share *s, const struct row *waiters, unsigned kind, int64_t patience_ms) {
+    enum { CALLERS_MAX = 64 };
+    const struct share_caller *in_vain = NULL;
+    unsigned callers = 0;
+    int64_t now = clock_mono_ms();
+    for (struct share_entry *e = waiters->first; e && now - e->since_ms >= patience_ms && callers < CALLERS_MAX;
+         e = e->row_next) {
+        if (e->of == in_vain) continue;
+        struct share_entry *body = who_gives_way(s, e->of, kind, now);
+        if (body) {
+            put_first(s, e);
+            atomic_fetch_add_explicit(&s->gave_way, 1, memory_order_relaxed);
+            s->cfg.give_way(body, s->cfg.arg);
+            return true;
+        }
+        in_vain = e->of;
+        callers++;
+    }
+    return false;
+}
+
+static void on_look(void *arg) {
+    struct share *s = arg;
+    s->looks = false;
+    for (unsigned kind = 0; kind < SHARE_KINDS; kind++) {
+        for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][false], kind, LOOK_MS); n++) {}
+        for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][true], kind, s->cfg.later_turn_ms);
+             n++) {}
+    }
+    look_later(s);
+}
+
+static void may_give_way(struct share *s, struct share_entry *e, bool flows) {
+    if (!e->has_place) return;
+    if (e->in_row) row_del(&s->bodies[e->kind], e);
+    e->in_row = true;
+    e->flows = flows;
+    row_add(&s->bodies[e->kind], e);
+}
+
+void share_flows(struct share *s, struct share_entry *e) {
+    if (!e->flows) may_give_way(s, e, true);
+}
+
+void share_asks(struct share *s, struct share_entry *e) {
+    may_give_way(s, e, false);
 }
 
 /* --- for the owner --- */
@@ -175,19 +329,22 @@ static bool has_room(const struct share *s, const struct share_caller *c) {
     return c->waiting < s->cfg.queue_of_one && c->waiting < room;
 }
 
-int share_enter(struct share *s, struct share_entry *e, const struct caller *caller, unsigned kind, bool must) {
+int share_enter(struct share *s, struct share_entry *e, const struct caller *caller, unsigned kind, bool begun) {
     assert(kind < SHARE_KINDS && !e->waits && !e->has_place);
     struct share_caller *c = caller_of(s, caller);
     e->kind = kind;
+    e->begun = begun;
     queue_add(s, c, e);
+    row_add(waiters_of(s, e), e);
     give(s);
-    if (e->has_place || must) return 0;
+    if (e->has_place || begun) return 0;
     queue_del(s, e); /* whether it would have fitted in is asked of the others alone */
     if (has_room(s, c)) {
         queue_add(s, c, e);
         show(s);
         return 0;
     }
+    row_del(waiters_of(s, e), e);
     e->of = NULL;
     drop_idle(s, c);
     atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
@@ -200,7 +357,9 @@ void share_leave(struct share *s, struct share_entry *e) {
     if (!c) return;
     if (e->waits) {
         queue_del(s, e);
+        row_del(waiters_of(s, e), e);
     } else {
+        if (e->in_row) row_del(&s->bodies[e->kind], e);
         c->held--;
         s->taken--;
         s->of_kind[e->kind]--;
@@ -228,13 +387,16 @@ struct share *share_new(const struct share_config *cfg) {
     struct share *s = xcalloc(1, sizeof(*s));
     assert(cfg->places > 0);
     s->cfg = *cfg;
+    if (s->cfg.later_turn_ms == 0) s->cfg.later_turn_ms = LATER_TURN_MS;
     s->callers = map_new(free);
+    if (cfg->loop) timer_init(&s->look, cfg->loop, on_look, s);
     return s;
 }
 
 void share_free(struct share *s) {
     if (!s) return;
     assert(s->taken == 0 && s->waiting == 0);
+    if (s->cfg.loop) timer_fini(&s->look);
     map_free(s->callers);
     free(s);
 }
@@ -254,5 +416,6 @@ void share_stats(const struct share *s, struct share_stats *out) {
         .waiting = atomic_load_explicit(&s->shown_waiting, memory_order_relaxed),
         .callers = atomic_load_explicit(&s->shown_callers, memory_order_relaxed),
         .refused = atomic_load_explicit(&s->refused, memory_order_relaxed),
+        .gave_way = atomic_load_explicit(&s->gave_way, memory_order_relaxed),
     };
 }

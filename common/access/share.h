@@ -7,12 +7,19 @@
  * weight, so that neither blocks the other. A full queue refuses only its own caller. The space of all queues together
  * is shared, too: a caller that has more waiting than there is space left may not add any.
  *
+ * The body of a blob may take long. A caller that finds no place for a new request therefore takes the place of the
+ * slowest body that has been coming for half a second (less if many requests are new). That body goes on later
+ * (share_enter with begun): it waits its turn, after six seconds takes a place in the same way, and keeps that for at
+ * least as long. So every body begins soon, a small one is complete before it could lose its place, and the large ones
+ * take turns. Each new request takes at most one place, so each costs at most one more request.
+ *
  * Thread: the owner's, or under its lock; share_stats: any. */
 #ifndef ENTREPOT_ACCESS_SHARE_H
 #define ENTREPOT_ACCESS_SHARE_H
 
 #include "common/access/caller.h"
 #include "common/core/error.h"
+#include "common/core/loop.h"
 
 struct share;
 struct share_caller;
@@ -25,6 +32,10 @@ struct share_entry {
     struct share_entry *next, *prev;
     unsigned kind;
     bool waits, has_place;
+    /* For giving way. */
+    bool begun, in_row, flows;
+    int64_t since_ms; /* it waits, or its body comes */
+    struct share_entry *row_next, *row_prev;
 };
 
 struct share_config {
@@ -38,6 +49,14 @@ struct share_config {
     /* Called when an entry has got a place, from within share_enter, share_move and share_leave. It must not call
      * functions of the share. */
     void (*placed)(struct share_entry *e, void *arg);
+    /* The loop of the owner's thread; NULL: no entry ever loses its place. */
+    struct loop *loop;
+    int64_t later_turn_ms; /* how long a body that goes on keeps its place; 0: six seconds */
+    /* Returns how fast the body comes, in bytes a second; -1: it is nearly complete and keeps its place. */
+    int64_t (*speed)(const struct share_entry *e, void *arg);
+    /* The entry loses its place: the owner ends the request and calls share_leave before it returns. Called from the
+     * loop. */
+    void (*give_way)(struct share_entry *e, void *arg);
     void *arg;
 };
 
@@ -45,10 +64,15 @@ struct share *share_new(const struct share_config *cfg);
 /* Only when no entry has a place or waits. */
 void share_free(struct share *s);
 
-/* Asks for a place. kind: below SHARE_KINDS. must: waits however long the queue is; for what has begun and must go on.
- * 0: it has a place, or waits for one. ERR_BUSY: too many entries of this caller wait already; e is unchanged. */
+/* Asks for a place. kind: below SHARE_KINDS. begun: it had a place before and must go on, so it waits however long the
+ * queue is. 0: it has a place, or waits for one. ERR_BUSY: too many entries of this caller wait already; e is
+ * unchanged. */
 int share_enter(struct share *s, struct share_entry *e, const struct caller *caller, unsigned kind,
-                bool must) must_check;
+                bool begun) must_check;
+/* The body of e, which has a place, begins to come: from now on e may lose its place to a new request. */
+void share_flows(struct share *s, struct share_entry *e);
+/* The same for e that has only asked for its body, where asking again costs little: after two seconds. */
+void share_asks(struct share *s, struct share_entry *e);
 /* Gives back the place of e, or stops its waiting. Does nothing if e is not in the share. */
 void share_leave(struct share *s, struct share_entry *e);
 /* Another caller wants the same as e, which waits: moves e to that caller's queue if it is shorter. */
@@ -59,7 +83,7 @@ void share_close(struct share *s);
 bool share_is_waited_for(const struct share *s, unsigned kind);
 
 struct share_stats {
-    int64_t places, taken, waiting, callers, refused;
+    int64_t places, taken, waiting, callers, refused, gave_way;
 };
 /* Any thread. */
 void share_stats(const struct share *s, struct share_stats *out);

@@ -175,8 +175,8 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct aside *a = arg;
     a->fetch = NULL;
-    if (e->code == 0 && a->at == a->stretch.to)
-        aside_free(a);
+    if (e->gave_way || (e->code == 0 && a->at == a->stretch.to))
+        aside_free(a); /* a reader that still needs it has it asked for again */
     else
         failed(a); /* costs nothing: the main fetch gets there in time */
 }

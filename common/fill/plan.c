@@ -121,6 +121,11 @@ static enum fill_step source_failed(struct fill *f, const struct fetch_end *end)
 
 enum fill_step plan_retry(struct fill *f) {
     struct fetch_end end = f->plan.last;
+    if (end.gave_way) {
+        f->plan.gave_way = true;
+        fill_retry_in(f, 0);
+        return STEP_WAITING;
+    }
     return source_failed(f, &end);
 }
 
@@ -285,7 +290,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     (void)fetch;
     struct fill *f = arg;
     f->plan.fetch = NULL;
-    if (e->code != 0) shared_waits(&f->shared);
+    if (e->code != 0 && !e->gave_way) shared_waits(&f->shared);
     enum fill_step next = intake_flush(f);
     if (next == STEP_STAY) {
         fill_tell(f);
@@ -369,6 +374,7 @@ struct fetch *plan_ask(struct fill *f, const struct stretch *st, const struct fi
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
         .avoid_origin = f->plan.avoid_origin,
         .doubted = doubted || f->plan.lies[st->source] > 0,
+        .begun = f->plan.gave_way,
     };
     memcpy(rq.request_id, by->request_id, sizeof(rq.request_id));
     f->plan.avoid_origin = NULL;

@@ -23,6 +23,7 @@ struct plan {
     int64_t fetch_from;
     bool has_flowed;                   /* a source has agreed to send, if only for a while */
     bool paused;                       /* the source waits for readers */
+    bool gave_way;                     /* it had to, once */
     const char *origin, *avoid_origin; /* within the source: who sends; whose bytes did not match */
     int64_t gone_since_ms;             /* the source cannot be reached since; 0: it can */
     struct fetch_end last;             /* how the fetch ended */

@@ -81,6 +81,8 @@ METRIC_FAMILY(PLACES_CALLERS, GAUGE, "entrepot_places_callers", "door", NULL,
               "Callers that have a place at a door, or wait for one.")
 METRIC_FAMILY(PLACES_REFUSED, COUNTER, "entrepot_places_refused_total", "door", NULL,
               "Requests refused because too many of the same caller were waiting at a door.")
+METRIC_FAMILY(PLACES_GAVE_WAY, COUNTER, "entrepot_places_gave_way_total", "door", NULL,
+              "Bodies that gave their place to one that came new, and went on later.")
 
 /* Upstreams, central, the node itself. */
 METRIC_FAMILY(UPSTREAM_REQUESTS, COUNTER, "entrepot_upstream_requests_total", "upstream", "result",

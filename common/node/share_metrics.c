@@ -7,4 +7,5 @@ void share_metrics(struct metric_page *page, const char *door, const struct shar
     metric_label_set(page, FAMILY_PLACES_WAITING, door, NULL, (double)s->waiting);
     metric_label_set(page, FAMILY_PLACES_CALLERS, door, NULL, (double)s->callers);
     metric_label_set(page, FAMILY_PLACES_REFUSED, door, NULL, (double)s->refused);
+    metric_label_set(page, FAMILY_PLACES_GAVE_WAY, door, NULL, (double)s->gave_way);
 }

@@ -31,6 +31,7 @@ struct fetch_request {
     struct caller caller;     /* for whom: what is scarce is shared among callers */
     uint64_t settings;        /* the version of the settings that repo was decided under; 0: it needed none */
     bool doubted;             /* what the other side sent of it before did not match its digest */
+    bool begun;               /* it goes on, if only from 0: it had to give way before */
     char request_id[65];      /* goes along as X-Request-Id */
 };
 
@@ -55,6 +56,8 @@ struct fetch_end {
     int status; /* HTTP status behind it, 0 if none */
     int64_t retry_after_s; /* RATE_LIMITED, TIMEOUT: 0 if unknown */
     bool not_sent;         /* nothing was sent, since nobody would have answered: to ask again costs nothing */
+    bool gave_way;         /* BUSY, in mid-body: another needs its place. No failure: the rest is to be asked for again,
+                              with `begun` */
     char msg[256];         /* for a person, names the other side */
 };
 

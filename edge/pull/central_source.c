@@ -21,6 +21,8 @@
 /* Central itself waits for its upstream; it answers within its own limits or says why. */
 #define HEAD_MS 20000
 #define STALL_MS 20000
+/* Longer than central takes for its word. */
+#define LATER_TURN_MS 10000
 #define ERROR_BODY_MAX 8192
 #define POST_ANSWER_MAX (16 * MiB)
 
@@ -61,6 +63,7 @@ struct central_fetch {
     struct buf error_body;
     int64_t skip;              /* bytes of a 200 before the offset asked for */
     int64_t left;              /* bytes still wanted, -1 to the end */
+    int64_t total, given;      /* size of the whole, -1 unknown; bytes passed on */
     struct central_post *post; /* a tag is asked for by lookup */
     bool in_callback, cancelled;
     struct central_fetch *next;
@@ -285,6 +288,8 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
         return false;
     }
     h.origin = "central";
+    if (f->rq.kind == FETCH_BLOB) share_flows(f->c->places, &f->place);
+    f->total = h.total;
     f->in_callback = true;
     f->ev->head(&f->fetch, &h, f->arg);
     f->in_callback = false;
@@ -310,6 +315,7 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
     }
     if (f->left >= 0 && (int64_t)len > f->left) len = (size_t)f->left;
     if (f->left >= 0) f->left -= (int64_t)len;
+    f->given += (int64_t)len;
     if (len == 0) return true;
     f->in_callback = true;
     f->ev->data(&f->fetch, p, len, f->arg);
@@ -463,6 +469,7 @@ static void send_request(struct central_fetch *f) {
                                   .stall_ms = STALL_MS,
                                   .max_body = rq->max_body};
     f->call = http_call_start(c->client, &spec, &call_events, f);
+    if (rq->kind == FETCH_BLOB) share_asks(c->places, &f->place);
     f->waiting = true;
     breaker_await(c->breaker);
     buf_fini(&url);
@@ -490,6 +497,31 @@ static void on_place(struct share_entry *e, void *arg) {
         send_request(f);
 }
 
+/* At this rate it is over before another had begun. */
+static bool is_nearly_over(const struct central_fetch *f) {
+    int64_t left = f->left;
+    if (left < 0 && f->total >= 0) left = f->total - f->rq.offset - f->given;
+    return left >= 0 && left <= f->given;
+}
+
+static int64_t speed_of(const struct share_entry *e, void *arg) {
+    (void)arg;
+    const struct central_fetch *f = container_of(e, struct central_fetch, place);
+    int64_t ms = clock_mono_ms() - e->since_ms;
+    return is_nearly_over(f) ? -1 : f->given * 1000 / (ms + 1);
+}
+
+static void on_give_way(struct share_entry *e, void *arg) {
+    (void)arg;
+    struct central_fetch *f = container_of(e, struct central_fetch, place);
+    struct fetch_end given;
+    http_call_cancel(f->call);
+    fetch_end_set(&given, ERR_BUSY, "another needed its place among the requests to central");
+    given.status = f->status;
+    given.gave_way = true;
+    end(f, &given);
+}
+
 static struct fetch *start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
     struct central_source *c = container_of(s, struct central_source, source);
     struct central_fetch *f = calloc(1, sizeof(*f));
@@ -510,7 +542,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
         return &f->fetch;
     }
     unsigned kind = rq->kind == FETCH_BLOB ? KIND_BLOB : KIND_SMALL;
-    f->is_too_much = share_enter(c->places, &f->place, &rq->caller, kind, rq->offset > 0) < 0;
+    f->is_too_much = share_enter(c->places, &f->place, &rq->caller, kind, rq->offset > 0 || rq->begun) < 0;
     if (f->is_too_much)
         timer_set(&f->start, 0);
     else if (f->place.waits && kind == KIND_SMALL)
@@ -584,7 +616,11 @@ struct central_source *central_source_new(const struct central_source_config *cf
         .kinds = {[KIND_SMALL] = {.most = blobs, .weight = 3}, [KIND_BLOB] = {.most = blobs, .weight = 1}},
         .queue_of_one = cfg->queue_of_one,
         .queue = cfg->queue,
-        .placed = on_place});
+        .placed = on_place,
+        .loop = l,
+        .later_turn_ms = LATER_TURN_MS,
+        .speed = speed_of,
+        .give_way = on_give_way});
     return c;
 }
 

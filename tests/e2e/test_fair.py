@@ -1,5 +1,7 @@
 """One client that asks for too much is made to wait, or refused with Retry-After; the others hardly notice."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lab import images
@@ -74,6 +76,50 @@ def test_many_slow_blobs_of_one_client_leave_room_for_another_s(bench, slow_upst
         assert get(central.port, manifest_of("v1")).status == 200
     finally:
         end(wires)
+
+
+def test_a_small_blob_is_not_behind_sixty_slow_ones_of_the_same_address(bench, slow_upstream):
+    blobs = [slow_upstream.put_blob(NAME, images.noise_blob(4 * MiB, f"n{i}")) for i in range(60)]
+    small = [slow_upstream.put_blob(NAME, images.noise_blob(8 * 1024, f"small{i}")) for i in range(2)]
+    central = bench.central(("docker.io", slow_upstream.url))
+    wires = begin(central.port, "GET", [blob_of(b.digest) for b in blobs])
+    try:
+        wait_until(lambda: central.metric("entrepot_places_waiting", door="docker.io") >= 45, "the others wait")
+        for blob, source in zip(small, (GREEDY, OTHER)):
+            reply = get(central.port, blob_of(blob.digest), source=source)
+            assert reply.status == 200 and reply.whole
+        assert get(central.port, manifest_of("v1"), source=GREEDY).status == 200
+        assert central.metric("entrepot_places_taken", door="docker.io") <= 16
+    finally:
+        end(wires)
+
+
+def test_many_slow_blobs_of_many_addresses_leave_room_for_one_more(bench, slow_upstream):
+    blobs = [slow_upstream.put_blob(NAME, images.noise_blob(8 * MiB, f"m{i}")) for i in range(60)]
+    small = slow_upstream.put_blob(NAME, images.noise_blob(8 * 1024, "small"))
+    made = bench.chain(("docker.io", slow_upstream.url), edge={"central_requests": 16})
+    wires = []
+    try:
+        for i, blob in enumerate(blobs):
+            wires += begin(made.edge.port, "GET", [blob_of(blob.digest)], source=f"127.0.1.{i + 1}")
+        wait_until(lambda: made.edge.metric("entrepot_places_waiting", door="central") >= 30, "the others wait")
+        reply = get(made.edge.port, blob_of(small.digest))
+        assert reply.status == 200 and reply.whole
+    finally:
+        end(wires)
+
+
+def test_blobs_that_give_way_to_each_other_all_come_whole(bench):
+    up = bench.faulty()
+    up.put(NAME, images.small("fair"), "v1")
+    up.always("/blobs/", Fault(rate=512 * 1024), method="GET")
+    blobs = [up.put_blob(NAME, images.noise_blob(1 * MiB, f"w{i}")) for i in range(16)]
+    made = bench.chain(("docker.io", up.url), max_parallel=4)
+    with ThreadPoolExecutor(len(blobs)) as pool:
+        replies = list(pool.map(lambda b: get(made.edge.port, blob_of(b.digest)), blobs))
+    for blob, reply in zip(blobs, replies):
+        assert reply.status == 200 and reply.whole and images.digest_of(reply.body) == blob.digest
+    assert made.central.metric("entrepot_places_gave_way_total", door="docker.io") > 0
 
 
 def test_a_client_with_a_full_queue_is_refused_and_no_other(bench, slow_upstream):

@@ -213,6 +213,156 @@ static void an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue(void 
     share_free(s);
 }
 
+/* --- giving way --- */
+
+static struct share *sharing;
+static unsigned gone;
+static int64_t slowness;
+
+/* In the order they came the later ones are slower. */
+static int64_t speed(const struct share_entry *e, void *arg) {
+    (void)arg;
+    return 1000000 - (int64_t)container_of(e, struct asker, e)->nth;
+}
+
+static int64_t nearly_over(const struct share_entry *e, void *arg) {
+    (void)e;
+    (void)arg;
+    slowness++;
+    return -1;
+}
+
+static struct caller whose;
+static void goes_on_later(struct share_entry *e, void *arg) {
+    (void)arg;
+    struct caller c = whose;
+    gone++;
+    share_leave(sharing, e);
+    assert_int_equal(share_enter(sharing, e, &c, BLOB, true), 0);
+}
+
+static void flows_at_once(struct share_entry *e, void *arg) {
+    placed(e, arg);
+    share_flows(sharing, e);
+}
+
+static struct share *make_giving(struct loop *l, int64_t later_turn_ms,
+                                 int64_t (*how_fast)(const struct share_entry *, void *)) {
+    order = gone = 0;
+    slowness = 0;
+    whose = numbered(1);
+    sharing = share_new(&(struct share_config){.places = 4,
+                                               .queue_of_one = 100,
+                                               .queue = 1000,
+                                               .placed = flows_at_once,
+                                               .loop = l,
+                                               .later_turn_ms = later_turn_ms,
+                                               .speed = how_fast,
+                                               .give_way = goes_on_later});
+    return sharing;
+}
+
+/* Looks at it every few milliseconds; gives up after a minute. */
+struct wait {
+    struct loop *loop;
+    struct timer timer;
+    bool (*is_so)(void *arg);
+    void *arg;
+    int n;
+};
+
+static void look(void *arg) {
+    struct wait *w = arg;
+    assert_true(w->n++ < 12000);
+    if (w->is_so(w->arg))
+        loop_stop(w->loop);
+    else
+        timer_set(&w->timer, 5);
+}
+
+static void run_until(struct loop *l, bool (*is_so)(void *arg), void *arg) {
+    struct wait w = {.loop = l, .is_so = is_so, .arg = arg};
+    timer_init(&w.timer, l, look, &w);
+    timer_set(&w.timer, 0);
+    loop_run(l);
+    timer_fini(&w.timer);
+}
+
+static bool has_had_place(void *arg) {
+    return ((struct asker *)arg)->nth > 0;
+}
+
+static void bodies_give_way_to_a_newcomer_and_go_on_later(void **state) {
+    (void)state;
+    struct loop *l = loop_new("share");
+    struct share *s = make_giving(l, 600000, speed);
+    struct asker slow[12] = {0}, newcomer = {0};
+    for (size_t i = 0; i < 12; i++)
+        assert_int_equal(enter(s, &slow[i], 1, BLOB), 0);
+    assert_int_equal(enter(s, &newcomer, 1, BLOB), 0); /* even of the same caller */
+    run_until(l, has_had_place, &newcomer);
+    for (size_t i = 0; i < 12; i++)
+        assert_true(slow[i].nth > 0); /* all have begun, and those that came first came first */
+    assert_int_equal(count_placed(slow, 12), 3);
+    assert_int_equal(stats_of(s).gave_way, gone);
+    assert_int_equal(gone, 9); /* one for each newcomer, and none twice for the same */
+    share_leave(s, &newcomer.e);
+    leave_all(s, slow, 12);
+    share_free(s);
+    loop_free(l);
+}
+
+static bool has_had_another_place(void *arg) {
+    return ((struct asker *)arg)->e.has_place;
+}
+
+static void a_body_that_gave_way_gets_another_turn(void **state) {
+    (void)state;
+    struct loop *l = loop_new("share");
+    struct share *s = make_giving(l, 700, speed);
+    struct asker slow[5] = {0};
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(enter(s, &slow[i], 1, BLOB), 0);
+    run_until(l, has_had_place, &slow[4]);
+    assert_true(slow[3].e.waits); /* the slowest has gone */
+    run_until(l, has_had_another_place, &slow[3]);
+    leave_all(s, slow, 5);
+    share_free(s);
+    loop_free(l);
+}
+
+static bool were_asked(void *arg) {
+    (void)arg;
+    return slowness > 20;
+}
+
+static void a_body_nearly_complete_or_of_a_caller_with_fewer_places_stays(void **state) {
+    (void)state;
+    struct loop *l = loop_new("share");
+    struct share *s = make_giving(l, 600000, nearly_over);
+    struct asker a[5] = {0};
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(enter(s, &a[i], 1, BLOB), 0);
+    run_until(l, were_asked, NULL);
+    assert_true(gone == 0 && a[4].e.waits);
+    leave_all(s, a, 5);
+    share_free(s);
+    s = make_giving(l, 600000, speed);
+    struct asker rich[3] = {0}, poor = {0}, more = {0};
+    whose = numbered(2);
+    assert_int_equal(enter(s, &poor, 1, BLOB), 0);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(enter(s, &rich[i], 2, BLOB), 0);
+    assert_int_equal(enter(s, &more, 2, BLOB), 0);
+    run_until(l, has_had_place, &more);
+    assert_true(poor.e.has_place);
+    share_leave(s, &poor.e);
+    share_leave(s, &more.e);
+    leave_all(s, rich, 3);
+    share_free(s);
+    loop_free(l);
+}
+
 /* Whatever happens, nobody has two places, nothing is lost, and who waits waits for a reason. */
 static void thousands_of_callers_come_and_go(void **state) {
     (void)state;
@@ -273,6 +423,9 @@ int main(void) {
         cmocka_unit_test(a_full_queue_refuses_its_own_caller_alone),
         cmocka_unit_test(all_queues_together_are_bounded_and_keep_room_for_new_callers),
         cmocka_unit_test(an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue),
+        cmocka_unit_test(bodies_give_way_to_a_newcomer_and_go_on_later),
+        cmocka_unit_test(a_body_that_gave_way_gets_another_turn),
+        cmocka_unit_test(a_body_nearly_complete_or_of_a_caller_with_fewer_places_stays),
         cmocka_unit_test(thousands_of_callers_come_and_go),
         cmocka_unit_test(an_ipv6_network_of_64_bits_is_one_caller),
     };
