@@ -88,7 +88,9 @@ demo: test-deps
 	@+$(NOW) all
 	@/usr/bin/python3 deploy/local/demo.py $(B)
 ## check        every test: units, sanitizers, fuzzers, real clients end to end
-check: test-deps
+check:
+	@tests/needs
+	@$(MAKE) -s --no-print-directory test-deps
 	@tests/check
 ## test         T=name: one unit test (serve/blob), one end-to-end file or test, one fuzzer, or a suite (units, threads, fuzz, e2e, ...)
 test: test-deps

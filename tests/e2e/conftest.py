@@ -10,19 +10,42 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from lab import clients  # noqa: E402
+from lab import apart, clients  # noqa: E402
 from lab.base import wait_until  # noqa: E402
 from lab.faulty import Faulty  # noqa: E402
 from lab.nodes import BUILD, Central, Edge, upstreams  # noqa: E402
 from lab.registry import Registry  # noqa: E402
 from lab.tap import Tap  # noqa: E402
 
+APART = pytest.StashKey()
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "lab: proves the lab itself; needs no daemon of ours")
+    if config.option.collectonly:
+        return
+    if why := apart.allowed():
+        raise pytest.UsageError(why)
+    config.stash[APART] = apart.go()
 
 
+def pytest_unconfigure(config):
+    if folder := config.stash.get(APART, None):
+        apart.end(folder)
+
+
+# With several workers a long file that begins last would keep the others waiting: these begin first.
+LONGEST = ("packages", "clients", "crash", "commands", "faulty_upstream", "store_faults", "offline", "odd_registries", "hosted", "fair")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    skip_without_binaries(items)
+
+
+def skip_without_binaries(items):
     """Without binaries there is nothing to test: say so once for each test instead of failing in a fixture."""
     missing = [b for b in (BUILD / "entrepot-central", BUILD / "entrepot-edge") if not b.exists()]
     if missing:
