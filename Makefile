@@ -87,11 +87,11 @@ run: deps
 demo: test-deps
 	@+$(NOW) all
 	@/usr/bin/python3 deploy/local/demo.py $(B)
-## check        every test: units, sanitizers, fuzzers, real clients end to end
+## check        every test: units, sanitizers, fuzzers, real clients end to end (SUITES="units e2e": only those)
 check:
 	@tests/needs
 	@$(MAKE) -s --no-print-directory test-deps
-	@tests/check
+	@tests/check $(SUITES)
 ## test         T=name: one unit test (serve/blob), one end-to-end file or test, one fuzzer, or a suite (units, threads, fuzz, e2e, ...)
 test: test-deps
 	@tests/one $(T)

@@ -104,8 +104,8 @@ class Bench:
     def docker(self, **how):
         return self.add(clients.Docker(self.place("docker"), **how)).start()
 
-    def containerd(self):
-        return self.add(clients.Containerd(self.place("containerd"))).start()
+    def containerd(self, **how):
+        return self.add(clients.Containerd(self.place("containerd"), **how)).start()
 
     def podman(self, *args, **how):
         return self.add(clients.Podman(self.place("podman"), *args, **how))

@@ -66,19 +66,25 @@ class Docker:
 
 
 class Containerd:
-    """A containerd of its own, used through ctr. hosts(): where a registry's pulls go."""
+    """A containerd of its own, used through ctr. hosts(): where a registry's pulls go. cri: a config.toml with a plugin table for what
+    Kubernetes uses; without it, that part does not run."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, cri=None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.socket = self.folder / "sock"
         self.hosts_dir = self.folder / "hosts"
         config = self.folder / "config.toml"
-        config.write_text(
-            f'version = 2\nroot = "{self.folder}/root"\nstate = "{self.folder}/state"\n'
-            'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
-            f'[grpc]\naddress = "{self.socket}"\n[ttrpc]\naddress = "{self.folder}/ttrpc"\n'
-        )
+        own = f'root = "{self.folder}/root"\nstate = "{self.folder}/state"\n'
+        own += f'[grpc]\naddress = "{self.socket}"\n[ttrpc]\naddress = "{self.folder}/ttrpc"\n'
+        if cri:
+            given = self.folder / "given.toml"
+            given.write_text(cri)
+            own = f'version = 2\nimports = ["{given}"]\n{own}'
+            own += '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "native"\n'
+        else:
+            own = f'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n{own}'
+        config.write_text(own)
         self.process = Process(["containerd", "--config", config], self.folder / "log")
 
     def hosts(self, registry, mirror=None, text=None):
