@@ -100,6 +100,42 @@ void client_facts_find(struct client_facts *f, const struct node_config *node) {
     }
 }
 
+int client_facts_given(struct client_facts *f, const char *given, struct error *err) {
+    const char *rest = given, *colon = strrchr(f->host, ':');
+    struct host_port hp;
+    bool tls = f->tls, has_scheme = true;
+    if (strncmp(given, "http://", strlen("http://")) == 0) {
+        rest += strlen("http://");
+        tls = false;
+    } else if (strncmp(given, "https://", strlen("https://")) == 0) {
+        rest += strlen("https://");
+        tls = true;
+    } else {
+        has_scheme = false;
+    }
+    size_t len = strlen(rest);
+    bool bare_v6 = rest[0] != '[' && strchr(rest, ':') != strrchr(rest, ':');
+    if (len && rest[len - 1] == '/') len--;
+    _cleanup_(freep) char *name = xasprintf("%s%.*s%s", bare_v6 ? "[" : "", (int)len, rest, bare_v6 ? "]" : "");
+    struct error why = {0};
+    if (config_check_host_port(name, &why) < 0 || !host_port_parse(&hp, name) || !*hp.host) {
+        error_set(err, ERR_INVALID, "\"%.100s\" is no address of a registry", given);
+        error_hint(err, "write how clients reach this node: NAME, NAME:PORT, https://NAME or https://NAME:PORT");
+        return ERR_INVALID;
+    }
+    const char *open = strchr(hp.host, ':') ? "[" : "", *close = *open ? "]" : "";
+    int own = colon ? atoi(colon + 1) : 0;
+    int port = hp.port >= 0 ? hp.port : !has_scheme ? own : tls ? 443 : 80;
+    /* A name without a dot or port would be a repository's first word, not a registry. */
+    if (tls && port == 443 && strchr(hp.host, '.'))
+        snprintf(f->host, sizeof(f->host), "%s%s%s", open, hp.host, close);
+    else
+        snprintf(f->host, sizeof(f->host), "%s%s%s:%d", open, hp.host, close, port);
+    f->tls = tls;
+    f->loopback = is_loopback(hp.host);
+    return 0;
+}
+
 size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]) {
     struct client_facts facts;
     const struct host_port listen = listens(node);

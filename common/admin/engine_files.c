@@ -34,7 +34,8 @@ static char *text_of(struct buf *b) {
 }
 
 /* Takes content; path and note are copied. */
-static void file_add(struct client_files *out, const char *path, struct buf *content, const char *note) {
+static void file_add(struct client_files *out, enum client_file_form form, const char *path, struct buf *content,
+                     const char *note, const char *then) {
     if (out->n == ARRAY_LEN(out->items)) {
         buf_fini(content);
         return;
@@ -43,6 +44,8 @@ static void file_add(struct client_files *out, const char *path, struct buf *con
     f->path = xstrdup(path);
     f->content = text_of(content);
     f->note = xstrdup(note);
+    f->then = then;
+    f->form = form;
 }
 
 static void note_set(struct client_files *out, const char *fmt, ...) printf_like(2, 3);
@@ -101,6 +104,44 @@ static void docker_others(const struct client_facts *f, bool mirror, struct clie
     buf_fini(&names);
 }
 
+/* Where containerd goes when this node does not answer. */
+static const char *upstream_server(const char *upstream) {
+    return strcmp(upstream, USUAL_HUB) == 0 ? USUAL_HUB_HOST : upstream;
+}
+
+static void hosts_toml(const struct client_facts *f, const char *folder, const char *host, const char *server,
+                       struct client_files *out) {
+    struct buf b;
+    buf_init(&b, 0);
+    char path[2 * CLIENT_HOST_MAX];
+    snprintf(path, sizeof(path), "%s/%s/hosts.toml", folder, host);
+    say(&b, "server = \"%s\"\n\n", server);
+    /* containerd ends a table's name at the first ], within quotes, too, and then refuses the whole file. */
+    if (is_ipv6_literal(f))
+        say(&b, "[host]\n  \"%s://%s\" = { capabilities = [\"pull\", \"resolve\"] }\n", scheme(f), f->host);
+    else
+        say(&b, "[host.\"%s://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", scheme(f), f->host);
+    file_add(out, CLIENT_FILE_OWN, path, &b, "", NULL);
+}
+
+/* containerd's library reads one folder for each registry, also in dockerd. */
+static void hosts_files(const struct client_facts *f, const char *folder, struct client_files *out) {
+    char server[CLIENT_HOST_MAX + 16];
+    for (size_t i = 0; i < f->n_upstreams; i++) {
+        snprintf(server, sizeof(server), "https://%s", upstream_server(f->upstreams[i]));
+        hosts_toml(f, folder, f->upstreams[i], server, out);
+    }
+    snprintf(server, sizeof(server), "%s://%s", scheme(f), f->host);
+    hosts_toml(f, folder, f->host, server, out);
+}
+
+static void hosts_ca(const struct client_facts *f, struct client_files *out) {
+    if (f->tls)
+        note_set(out,
+                 "If the certificate of %s is from your own CA, add to each [host] table: ca = \"/path/of/ca.crt\"",
+                 f->host);
+}
+
 /* dockerd mirrors docker.io alone, and sends no name of the registry it means: the mirror's bare names must be
  * docker.io's, else it would be given another registry's images. */
 static void docker(const struct client_facts *f, struct client_files *out) {
@@ -112,34 +153,28 @@ static void docker(const struct client_facts *f, struct client_files *out) {
     if (insecure) say(&b, "\n  \"insecure-registries\": [\"%s\"]", f->host);
     say(&b, "\n}\n");
     if (mirror || insecure) {
-        file_add(out, "/etc/docker/daemon.json", &b,
-                 "Merge these keys into the file if it exists, then: systemctl reload docker (or restart dockerd).");
+        file_add(out, CLIENT_FILE_JSON, "/etc/docker/daemon.json", &b,
+                 "Merge these keys into the file if it exists, then: systemctl reload docker (or restart dockerd).",
+                 "systemctl reload docker");
     } else {
         buf_fini(&b);
     }
+    hosts_files(f, "/etc/docker/certs.d", out);
+    note_set(
+        out,
+        "The files in /etc/docker/certs.d are read by Engine 29 and later with its containerd image store (`docker "
+        "info` says \"driver-type: io.containerd.snapshotter.v1\"), for every registry; older ones pass over "
+        "them. `client-config docker --write /` puts all in place.");
     private_ca_in(out, f, "/etc/docker/certs.d");
+    hosts_ca(f, out);
     if (!mirror)
         note_set(out, "dockerd uses a mirror only for docker.io, which is not what a bare name means on this node.");
-    docker_others(f, mirror, out);
-}
-
-/* Where containerd goes when this node does not answer. */
-static const char *upstream_server(const char *upstream) {
-    return strcmp(upstream, USUAL_HUB) == 0 ? USUAL_HUB_HOST : upstream;
-}
-
-static void hosts_toml(const struct client_facts *f, const char *host, const char *server, struct client_files *out) {
-    struct buf b;
-    buf_init(&b, 0);
-    char path[2 * CLIENT_HOST_MAX];
-    snprintf(path, sizeof(path), "/etc/containerd/certs.d/%s/hosts.toml", host);
-    say(&b, "server = \"%s\"\n\n", server);
-    /* containerd ends a table's name at the first ], within quotes, too, and then refuses the whole file. */
     if (is_ipv6_literal(f))
-        say(&b, "[host]\n  \"%s://%s\" = { capabilities = [\"pull\", \"resolve\"] }\n", scheme(f), f->host);
+        note_set(out,
+                 "docker takes no IPv6 address in an image's name: for what no mirror serves give this node a name "
+                 "that clients resolve (--address NAME).");
     else
-        say(&b, "[host.\"%s://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", scheme(f), f->host);
-    file_add(out, path, &b, "");
+        docker_others(f, mirror, out);
 }
 
 static void containerd(const struct client_facts *f, struct client_files *out) {
@@ -147,27 +182,19 @@ static void containerd(const struct client_facts *f, struct client_files *out) {
     buf_init(&b, 0);
     say(&b, "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n"
             "  config_path = \"/etc/containerd/certs.d\"\n");
-    file_add(out, "/etc/containerd/config.toml", &b,
+    file_add(out, CLIENT_FILE_CONTAINERD, "/etc/containerd/config.toml", &b,
              "Merge into the file, then: systemctl restart containerd. With containerd 2 (version = 3) the table is "
-             "[plugins.\"io.containerd.cri.v1.images\".registry]. The files below need no restart.");
-    char server[CLIENT_HOST_MAX + 16];
-    for (size_t i = 0; i < f->n_upstreams; i++) {
-        snprintf(server, sizeof(server), "https://%s", upstream_server(f->upstreams[i]));
-        hosts_toml(f, f->upstreams[i], server, out);
-    }
-    snprintf(server, sizeof(server), "%s://%s", scheme(f), f->host);
-    hosts_toml(f, f->host, server, out);
+             "[plugins.\"io.containerd.cri.v1.images\".registry]. The files below need no restart.",
+             "systemctl restart containerd");
+    hosts_files(f, "/etc/containerd/certs.d", out);
     note_set(out,
              "ctr reads these files with --hosts-dir /etc/containerd/certs.d; nerdctl and Kubernetes by themselves.");
-    if (f->tls)
-        note_set(out,
-                 "If the certificate of %s is from your own CA, add to each [host] table: ca = \"/path/of/ca.crt\"",
-                 f->host);
+    hosts_ca(f, out);
 }
 
 /* containers/image sends no ns, so the mirror's path says which upstream is meant (design: a first component that names
  * an upstream). A port there is no valid name, so such an upstream can only be reached as the default one. */
-static void registries_conf(const struct client_facts *f, struct client_files *out) {
+static void registries_conf(const struct client_facts *f, const char *then, struct client_files *out) {
     struct buf b;
     buf_init(&b, 0);
     const char *insecure = f->tls ? "" : "insecure = true\n";
@@ -182,17 +209,17 @@ static void registries_conf(const struct client_facts *f, struct client_files *o
             u, u, f->host, bare ? "" : "/", bare ? "" : u, insecure);
     }
     say(&b, "[[registry]]\nprefix = \"%s\"\nlocation = \"%s\"\n%s", f->host, f->host, insecure);
-    file_add(out, "/etc/containers/registries.conf.d/50-entrepot.conf", &b, "");
+    file_add(out, CLIENT_FILE_OWN, "/etc/containers/registries.conf.d/50-entrepot.conf", &b, "", then);
     private_ca_in(out, f, "/etc/containers/certs.d");
 }
 
 static void podman(const struct client_facts *f, struct client_files *out) {
-    registries_conf(f, out);
+    registries_conf(f, NULL, out);
     note_set(out, "Nothing to restart. For one user alone: ~/.config/containers/registries.conf.d/50-entrepot.conf");
 }
 
 static void crio(const struct client_facts *f, struct client_files *out) {
-    registries_conf(f, out);
+    registries_conf(f, "systemctl reload crio", out);
     note_set(out, "Then: systemctl reload crio");
 }
 
@@ -204,8 +231,9 @@ static void k3s(const struct client_facts *f, struct client_files *out) {
         const char *name = i < f->n_upstreams ? f->upstreams[i] : f->host;
         say(&b, "  \"%s\":\n    endpoint:\n      - \"%s://%s\"\n", name, scheme(f), f->host);
     }
-    file_add(out, "/etc/rancher/k3s/registries.yaml", &b,
-             "Merge into the file if it exists, on every node, then: systemctl restart k3s (or k3s-agent).");
+    file_add(out, CLIENT_FILE_OWN, "/etc/rancher/k3s/registries.yaml", &b,
+             "Merge into the file if it exists, on every node, then: systemctl restart k3s (or k3s-agent).",
+             "systemctl restart k3s (or k3s-agent)");
     if (f->tls)
         note_set(out,
                  "If the certificate of %s is from your own CA, add:\nconfigs:\n  \"%s\":\n    tls:\n      ca_file: "
@@ -216,12 +244,13 @@ static void k3s(const struct client_facts *f, struct client_files *out) {
 struct kind {
     const char *name;
     void (*fn)(const struct client_facts *f, struct client_files *out);
-    bool wants_name; /* an IPv6 address is no location in its files, and makes every pull fail */
+    /* An IPv6 address is no location in its files, or (k3s, which writes containerd's) breaks what it makes of them. */
+    bool wants_name;
 };
 static const struct kind kinds[] = {
     {"docker", docker, .wants_name = false}, {"containerd", containerd, .wants_name = false},
     {"podman", podman, .wants_name = true},  {"cri-o", crio, .wants_name = true},
-    {"k3s", k3s, .wants_name = false},
+    {"crio", crio, .wants_name = true},      {"k3s", k3s, .wants_name = true},
 };
 
 int client_config_files(const char *kind, const struct client_facts *facts, struct client_files *out,
@@ -231,14 +260,19 @@ int client_config_files(const char *kind, const struct client_facts *facts, stru
         if (strcmp(kinds[i].name, kind) != 0) continue;
         if (kinds[i].wants_name && is_ipv6_literal(facts)) {
             error_set(err, ERR_UNSUPPORTED, "%s takes no IPv6 address as a registry, and %s is one", kind, facts->host);
-            error_hint(err, "give this node a name that clients resolve: the key address, or --set address=NAME");
+            error_hint(err,
+                       "give this node a name that clients resolve: --address NAME here, or the key address (--set "
+                       "address=NAME) of the node");
             return ERR_UNSUPPORTED;
         }
         kinds[i].fn(facts, out);
         return 0;
     }
     error_set(err, ERR_NOT_FOUND, "there is no client kind \"%.60s\"", kind);
-    error_hint(err, "known kinds: %s", CLIENT_CONFIG_KINDS);
+    if (strcmp(kind, "kubernetes") == 0 || strcmp(kind, "k8s") == 0)
+        error_hint(err, "Kubernetes pulls by the engine of its nodes: name that one, containerd or cri-o (or k3s)");
+    else
+        error_hint(err, "known kinds: %s", CLIENT_CONFIG_KINDS);
     return ERR_NOT_FOUND;
 }
 

@@ -27,16 +27,27 @@ void client_facts_find(struct client_facts *f, const struct node_config *node);
  * command was given. Left as they are if it does not say. */
 void client_facts_told(struct client_facts *f, const json_t *status);
 
+/* The same three from what a person gives: "[http://|https://]HOST[:PORT]". Without a scheme it is f's, without a port
+ * the scheme's, or without both the port of f. */
+int client_facts_given(struct client_facts *f, const char *given, struct error *err) must_check;
 /* "HOST:PORT" by which clients on this machine and others may name this node, as far as is known before it listens. The
  * array and its strings are the caller's. */
 enum { OWN_ADDRESSES_MAX = 4 };
 size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]);
 
+/* Whose a file is where there is one already. */
+enum client_file_form {
+    CLIENT_FILE_OWN,       /* all of it is ours */
+    CLIENT_FILE_JSON,      /* an object in which others have keys, too */
+    CLIENT_FILE_CONTAINERD /* config.toml, which others write */
+};
 struct client_file {
     char *path, *content, *note; /* note: how to apply it; never NULL, maybe "" */
+    const char *then;            /* the command that makes the engine read it; NULL: none is needed */
+    enum client_file_form form;
 };
 struct client_files {
-    struct client_file items[80];
+    struct client_file items[160];
     size_t n;
     char *note; /* about all of them; maybe NULL */
 };

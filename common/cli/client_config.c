@@ -4,6 +4,7 @@
 #include "common/admin/engine_files.h"
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
+#include "common/cli/engine_write.h"
 #include "common/cli/print.h"
 #include "common/oci/usual.h"
 
@@ -58,7 +59,7 @@ static json_t *files_json(const struct client_files *files) {
 
 /* JSON has no comments: what is said about it goes to standard error, so that the file can be made by `> FILE`. */
 static FILE *notes_of(const struct client_files *files) {
-    return files->n && files->items[0].content[0] == '{' ? stderr : stdout;
+    return files->n && files->items[0].form == CLIENT_FILE_JSON ? stderr : stdout;
 }
 
 static void print_files(const struct client_files *files) {
@@ -67,7 +68,7 @@ static void print_files(const struct client_files *files) {
         const struct client_file *f = &files->items[i];
         fprintf(notes, "%s# %s\n", i ? "\n" : "", f->path);
         if (*f->note) fprintf(notes, "# %s\n", f->note);
-        fputs(f->content, stdout);
+        fputs(f->content, f->form == CLIENT_FILE_JSON ? stdout : notes);
         fflush(stdout);
     }
     for (const char *s = files->note; s && *s;) {
@@ -94,6 +95,17 @@ static int run_client_config(const struct command_context *ctx) {
     json_t *status = ask_status(ctx->node);
     client_facts_told(&facts, status);
     if (!upstreams_from(status, &upstreams)) upstreams_offline(ctx, &upstreams);
+    const char *address = command_option_value(ctx, "--address"), *dir = command_option_value(ctx, "--write");
+    bool dry = command_option_given(ctx, "--dry-run");
+    if (address && client_facts_given(&facts, address, &err) < 0) {
+        json_decref(status);
+        return print_usage(ctx, "%s; %s", err.msg, err.hint);
+    }
+    if ((dry && !dir) || (ctx->json && dir)) {
+        json_decref(status);
+        return print_usage(ctx,
+                           dry && !dir ? "--dry-run goes with --write DIR" : "--json prints, --write writes: give one");
+    }
     facts.upstreams = upstreams.names;
     facts.n_upstreams = upstreams.n;
     facts.default_upstream = upstreams.default_upstream;
@@ -102,6 +114,8 @@ static int run_client_config(const struct command_context *ctx) {
     if (r < 0) {
         print_failure(ctx, &err);
         exit_status = r == ERR_NOT_FOUND ? EXIT_USAGE : EXIT_FAILED;
+    } else if (dir) {
+        exit_status = engine_write(ctx, &files, dir, dry);
     } else if (ctx->json) {
         exit_status = print_json(files_json(&files));
     } else {
@@ -117,12 +131,27 @@ static const char *const words[] = {"docker", "containerd", "podman", "cri-o", "
 static const struct command_example examples[] = {
     {"client-config containerd", "the files that make containerd pull through this node"},
     {"client-config docker > /etc/docker/daemon.json", "make dockerd's file, where there is none yet"},
+    {"client-config podman --write /", "put podman's files in place on this machine, showing what changes"},
+    {"client-config containerd --write / --dry-run", "only show what would change"},
+    {"client-config cri-o --address https://registry.acme.example", "by the name of a reverse proxy before this node"},
+};
+
+static const struct command_option options[] = {
+    {"--write", "DIR", "put the files where they belong under DIR (/: this machine); shows a diff first"},
+    {"--dry-run", NULL, "with --write: show the diff, write nothing"},
+    {"--address", "NAME", "how clients reach this node: NAME, NAME:PORT or https://NAME[:PORT], for a proxy before it"},
 };
 
 const struct command command_client_config = {
     .name = "client-config",
-    .usage = "docker|containerd|podman|cri-o|k3s",
-    .summary = "print which file to put where so that an engine pulls through this node",
+    .usage = "docker|containerd|podman|cri-o|k3s [--write DIR] [--address NAME]",
+    .summary = "print, or write, which file goes where so that an engine pulls through this node",
+    .description =
+        "With --write nothing that is there is lost: daemon.json is merged, files that this command has made before\n"
+        "are replaced, and others are refused with the lines to add by hand, and then nothing is written. A file that\n"
+        "is changed stays beside the new one as NAME.before-entrepot. Symbolic links under DIR are not followed.",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
     .n_min = 1,
     .n_max = 1,
     .wanted = "name one kind of client: " CLIENT_CONFIG_KINDS,
