@@ -45,7 +45,7 @@ static const struct config_key upstream_keys[] = {
      .required = true,
      .check = config_check_host_port,
      .example = "docker.io",
-     .doc = "The registry's name as it stands in image names: a host, or HOST:PORT."},
+     .doc = "The registry's name as in image names: a host, or HOST:PORT."},
     {.name = "endpoints",
      .type = CONFIG_STRINGS,
      UP(endpoints),
@@ -53,10 +53,9 @@ static const struct config_key upstream_keys[] = {
      .check = config_check_url,
      .shown = "https://NAME",
      .example = "[https://registry-1.docker.io]",
-     .doc = "URLs it is reached by. With several, health and speed decide which is asked first. The API is below /v2/ "
-            "of each; one with /v2 in its path is a project of a registry: https://harbor.example/v2/hub-proxy is "
-            "asked for "
-            "/v2/hub-proxy/library/nginx/."},
+     .doc = "URLs of the registry. With several, the healthy and faster one is asked first. The API is under /v2/ of "
+            "each URL. A URL with /v2 in its path is a project within a registry: https://harbor.example/v2/hub-proxy "
+            "is asked for /v2/hub-proxy/library/nginx/."},
     {.name = "username",
      .type = CONFIG_STRING,
      UP(username),
@@ -72,19 +71,19 @@ static const struct config_key upstream_keys[] = {
      UP(ca_file),
      .shown = "the system's",
      .example = "/etc/entrepot/partner-ca.pem",
-     .doc = "PEM file of the authorities trusted for this upstream, instead of the system's."},
+     .doc = "PEM file of the certificate authorities trusted for this upstream instead of the system's."},
     {.name = "fresh_for",
      .type = CONFIG_DURATION,
      UP(fresh_for_ms),
      .fallback = "60s",
-     .doc = "How long a tag is served before it is checked at the upstream again."},
+     .doc = "How long a tag is served before it is checked at the upstream again; until then it is fresh."},
     {.name = "max_parallel",
      .type = CONFIG_INT,
      UP(max_parallel),
      .fallback = "16",
      .min = 1,
      .max = 1024,
-     .doc = "Requests that may be under way to this upstream at one time."},
+     .doc = "How many requests to this upstream may run at the same time."},
 };
 static const struct config_schema upstream_schema = CONFIG_SCHEMA(upstream_keys);
 
@@ -103,9 +102,8 @@ static const struct config_key fleet_keys[] = {
      .at = offsetof(struct central_config, node.node_listen),
      .check = config_check_listen,
      .fallback = "127.0.0.1:5001",
-     .doc = "Address and port that edges connect to. Loopback only in this version: edges have no certificates yet, so "
-            "anyone who "
-            "reached the port could read everything and pose as an edge."},
+     .doc = "Address and port that edges connect to. It must be loopback in this version: edges have no certificates "
+            "yet, so anyone who can reach the port can read everything and pose as an edge."},
 };
 static const struct config_schema fleet_schema = CONFIG_SCHEMA(fleet_keys);
 
@@ -128,7 +126,7 @@ static const struct config_key mirror_keys[] = {
      .type = CONFIG_STRINGS,
      .no_effect = true,
      .example = "[linux/amd64]",
-     .doc = "Platforms to bring in."},
+     .doc = "Platforms to fetch."},
     {.name = "every", .type = CONFIG_DURATION, .no_effect = true, .example = "1h", .doc = "How often."},
 };
 static const struct config_schema mirror_schema = CONFIG_SCHEMA(mirror_keys);
@@ -184,10 +182,9 @@ static const struct config_key central_keys[] = {
      .item_size = sizeof(struct upstream_config),
      .item_name = "name",
      .fallback = "[{name: " USUAL_HUB ", endpoints: [\"https://" USUAL_HUB_HOST "\"]}" USUAL_OTHERS(ITEM) "]",
-     .doc = "The registries that are mirrored. A list given here replaces the default one; a registry that is not in "
-            "it is not asked. A proxy is set by the environment: https_proxy, http_proxy and no_proxy (Operating, "
-            "Behind a "
-            "proxy)."},
+     .doc = "The registries that are mirrored. A list given here replaces the default list, and registries that are "
+            "not in it are not used. A proxy is set by the environment variables https_proxy, http_proxy and no_proxy "
+            "(see operating.md, Behind a proxy)."},
     {.name = "default_upstream",
      .type = CONFIG_STRING,
      AT(default_upstream),
@@ -200,26 +197,25 @@ static const struct config_key central_keys[] = {
      .count_at = offsetof(struct central_config, n_hosted),
      .check = hosted_check,
      .fallback = "[\"sample/**\"]",
-     .doc = "Repositories that live here and are never asked for upstream. `*` stands for part of a name, `**` for any "
-            "number of "
-            "names."},
+     .doc = "Patterns of repositories that are hosted here and never requested from an upstream. `*` stands for part "
+            "of a name, `**` for one or more whole names."},
     NODE_KEY_GROUP("registry", registry_schema, "The registry API, for container engines and edges."),
     NODE_KEY_GROUP("fleet", fleet_schema, "The port for edges."),
     NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),
     NODE_KEY_ADDRESS,
     NODE_KEY_DATA("/var/lib/entrepot/central; for a plain user ~/.local/share/entrepot/central"),
-    NODE_KEY_GROUP("store", node_store_keys, "Room for blobs."),
-    NODE_KEY_GROUP("memory", node_memory_keys, "What may be kept in memory, each with a bound of its own."),
-    NODE_KEY_STALE_FOR("How long a tag is still served, marked as stale, when its upstream cannot be reached."),
+    NODE_KEY_GROUP("store", node_store_keys, "Disk space for blobs."),
+    NODE_KEY_GROUP("memory", node_memory_keys, "Limits on what is kept in memory."),
+    NODE_KEY_STALE_FOR("How long a tag is served, marked as stale, while its upstream cannot be reached."),
     {.name = "deleted",
      .type = CONFIG_WORD,
      AT(deleted),
      .words = deleted_words,
      .fallback = "serve",
-     .doc = "A tag that its upstream has deleted is still served while it is held, or hidden."},
+     .doc = "What happens to a tag that its upstream has deleted: it is served as long as it is held, or hidden."},
     NODE_KEY_GROUP("log", node_log_keys, "What is written to standard error."),
-    NODE_KEY_GROUP("limits", node_limits_keys, "What clients may take."),
-    NODE_KEY_GROUP("threads", node_threads_keys, "How many threads do the work."),
+    NODE_KEY_GROUP("limits", node_limits_keys, "Limits for clients."),
+    NODE_KEY_GROUP("threads", node_threads_keys, "Numbers of threads."),
     NODE_KEY_DRAIN,
     {.name = "mirrors",
      .type = CONFIG_ITEMS,
@@ -227,7 +223,7 @@ static const struct config_key central_keys[] = {
      .item_name = "repository",
      .no_effect = true,
      .example = "[{repository: docker.io/library/nginx, tags: [\"1.*\"], platforms: [linux/amd64], every: 1h}]",
-     .doc = "Repositories to bring in on a schedule."},
+     .doc = "Repositories to fetch on a schedule."},
     {.name = "sites",
      .type = CONFIG_ITEMS,
      .inner = &site_schema,
@@ -272,7 +268,7 @@ static int upstreams_check(struct config_load *load, struct central_config *c, s
         snprintf(path, sizeof path, "upstreams[%zu].name", i);
         for (size_t j = 0; j < i; j++) {
             if (strcasecmp(c->upstreams[j].name, u->name)) continue;
-            config_load_error(load, path, err, "\"%.100s\" is there twice, as upstreams[%zu] already", u->name, j);
+            config_load_error(load, path, err, "\"%.100s\" is configured twice, already as upstreams[%zu]", u->name, j);
             int r = config_load_wrong(load, err);
             if (r < 0) return r;
             break;

@@ -138,7 +138,7 @@ static void fill_answer(struct slot *s, struct catalog_fact *f) {
     } else if (tag) {
         return;
     } else if (f->code == ERR_NOT_FOUND) {
-        refuse(s->answer, WIRE_NOT_FOUND, "the catalogue does not know it");
+        refuse(s->answer, WIRE_NOT_FOUND, "the catalogue does not have it");
     } else if (f->code == ERR_TOO_BIG) {
         refuse(s->answer, WIRE_UNAVAILABLE, "too much for one answer: ask for fewer things at once");
     } else {
@@ -274,12 +274,12 @@ void lookup_run(struct lookup *l, const struct caller *caller, const void *body,
         b->code = error_set(&b->err, ERR_BUSY, "too many lookups at once: try again in a second");
     bool outdated = n > 0 && l->cfg.settings && b->request.settings_version != l->cfg.settings->version;
     if (b->code == 0 && outdated)
-        b->code = error_set(
-            &b->err, ERR_OUTDATED, "%s",
-            b->request.settings_version
-                ? "these questions go by other settings than central's: ask for those first, without a question"
-                : "these questions do not say which settings they go by: ask for those first, without a question, or "
-                  "upgrade entrepot-edge to central's version");
+        b->code = error_set(&b->err, ERR_OUTDATED, "%s",
+                            b->request.settings_version
+                                ? "these queries use other settings than central's: ask for the settings first, by a "
+                                  "request without queries"
+                                : "these queries do not say which settings they use: ask for the settings first, by a "
+                                  "request without queries, or upgrade entrepot-edge to central's version");
     if (b->code < 0) {
         loop_post(b->loop, &b->task);
         return;

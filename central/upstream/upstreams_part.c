@@ -76,7 +76,7 @@ static void keep_probe(struct upstreams *c, size_t i, const struct probe *result
 
 static void get_upstreams(struct http_req *req, void *arg) {
     struct upstreams *c = arg;
-    static const char busy[] = "this cannot be told now\n";
+    static const char busy[] = "the state of the upstreams cannot be read now\n";
     size_t len, n = c->cfg->n_upstreams;
     uint8_t *bytes;
     struct wire_upstream_state *states = xcalloc(n + 1, sizeof(*states));

@@ -200,7 +200,7 @@ static int begin_anew(struct hosted *h, const char *path, const struct error *wh
     hosted_db_salvage(&h->db, aside);
     snprintf(h->lost, sizeof(h->lost), "it was damaged (%.150s)", why->msg);
     log_error("hosted_record_damaged", KV_S("path", path), KV_S("why", why->msg), KV_S("kept", aside),
-              KV_S("then", "what can be read of it, the index and the catalogue are put together"));
+              KV_S("then", "what can be read of it is combined with the index and the catalogue"));
     r = note_lost(h, err);
     return r < 0 ? r : load(h, err);
 }
@@ -220,7 +220,7 @@ static int open_record(struct hosted *h, struct error *err) {
     if (r == 0 && was_there) {
         snprintf(h->lost, sizeof(h->lost), "hosted.db was removed");
         log_error("hosted_record_lost", KV_S("path", path),
-                  KV_S("then", "what index and catalogue know is put together"));
+                  KV_S("then", "it is made again from the index and the catalogue"));
         r = note_lost(h, &why);
     }
     if (r < 0) {

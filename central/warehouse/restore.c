@@ -92,7 +92,7 @@ int hosted_restore(struct hosted *h, struct store *s, const char *repo, const st
     int r = hosted_find(h, repo, d, &b, &repos, err);
     if (r == ERR_NOT_FOUND) return r;
     if (r < 0) {
-        error_set(err, ERR_BUSY, "whether %s is hosted cannot be read now: %s", digest_str(d, name), error_name(r));
+        error_set(err, ERR_BUSY, "cannot read now whether %s is hosted: %s", digest_str(d, name), error_name(r));
         return ERR_BUSY;
     }
     bool was_held = store_lookup(s, d, &(struct blob_info){0});

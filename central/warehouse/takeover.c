@@ -311,5 +311,5 @@ void hosted_claim_flagged(const struct takeover *t) {
     if (w.code < 0) log_error("hosted_takeover_failed", KV_S("why", w.err.msg[0] ? w.err.msg : error_name(w.code)));
     if (w.blobs)
         log_warn("hosted_claimed", KV_I("blobs", w.blobs),
-                 KV_S("note", "the index says they are hosted, the record did not know: they stay"));
+                 KV_S("note", "the index has them as hosted and the record did not: they stay hosted"));
 }

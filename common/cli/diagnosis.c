@@ -125,7 +125,7 @@ static void check_data(struct doctor *d, struct doctor_check *c) {
         todo(c, "run this as the daemon's user, or: chown -R that user %s", data);
     } else if (fs.f_flag & ST_RDONLY) {
         say(c, DOCTOR_FAIL, "%s is on a file system mounted read-only", data);
-        todo(c, "look for disk errors in the kernel's log, then mount it for writing");
+        todo(c, "look for disk errors in the kernel's log (dmesg), then mount it writable again");
     } else if ((trouble = json_object_get(store, "trouble"))) {
         say(c, DOCTOR_FAIL, "%s", json_text(trouble, "message", "?"));
         todo(c, "%s", json_text(trouble, "what_to_do", "?"));

@@ -12,9 +12,8 @@ static const struct config_key store_keys[] = {
      AT(store_limit),
      .fallback = "0",
      .example = "500GiB",
-     .doc = "Bytes that blobs may take on disk; the least useful go first when it is reached. 0: whatever the file "
-            "system has, "
-            "less min_free."},
+     .doc = "Bytes that blobs may take on disk. When the limit is reached, the least useful blobs are evicted first. "
+            "0: all of the file system but min_free."},
     {.name = "min_free",
      .type = CONFIG_SIZE,
      AT(store_min_free),
@@ -26,9 +25,9 @@ static const struct config_key store_keys[] = {
      .fallback = "200000",
      .min = 1000,
      .max = 100000000,
-     .doc =
-         "Tags that are remembered, some 500 bytes of memory and of disk each. Over it those go whose manifest is not "
-         "held, the one that was asked for longest ago first; held and hosted ones always stay."},
+     .doc = "How many tags are remembered; each takes some 500 bytes of memory and of disk. Over the limit, tags whose "
+            "manifest is not held are forgotten, those not requested for longest first. Held and hosted tags always "
+            "stay."},
 };
 const struct config_schema node_store_keys = CONFIG_SCHEMA(store_keys);
 
@@ -53,14 +52,18 @@ static const struct config_key log_keys[] = {
      AT(log_level),
      .words = level_words,
      .fallback = "info",
-     .doc = "The least important events that are written."},
+     .doc = "The least severe level that is written."},
     {.name = "format",
      .type = CONFIG_WORD,
      AT(log_format),
      .words = format_words,
      .fallback = "kv",
      .doc = "Lines of key=value, or one JSON object a line."},
-    {.name = "access", .type = CONFIG_BOOL, AT(access_log), .fallback = "true", .doc = "One line for every request."},
+    {.name = "access",
+     .type = CONFIG_BOOL,
+     AT(access_log),
+     .fallback = "true",
+     .doc = "Whether a line is written for every request."},
 };
 const struct config_schema node_log_keys = CONFIG_SCHEMA(log_keys);
 
@@ -71,43 +74,43 @@ static const struct config_key limits_keys[] = {
      .fallback = "20000",
      .min = 1,
      .max = 1000000,
-     .doc = "Client connections in all. Over it, the one that was idle for longest, or is still sending its head, "
-            "makes room."},
+     .doc = "Client connections in all. Over the limit, the connection that has been idle longest, or is still sending "
+            "its head, is closed for a new one."},
     {.name = "connections_per_address",
      .type = CONFIG_INT,
      AT(conns_per_addr),
      .fallback = "2048",
      .max = 1000000,
-     .doc = "Client connections from one address (of IPv6: from one /64); over it: 503. 0: no limit."},
+     .doc = "Client connections from one address (IPv6: from one /64). Further ones are answered 503. 0: no limit."},
     {.name = "waiting_per_address",
      .type = CONFIG_INT,
      AT(waiting_per_addr),
      .fallback = "256",
      .min = 1,
      .max = 1000000,
-     .doc = "Requests of one client that may wait for what all share (places at an upstream or at central, threads for "
-            "lists); over it: 503 for that client, or 429."},
+     .doc = "Requests of one client that may wait for a shared resource (an upstream's or central's request limit, "
+            "threads for lists). Further ones are answered 503, or 429 for lists."},
     {.name = "waiting",
      .type = CONFIG_INT,
      AT(waiting),
      .fallback = "4096",
      .min = 2,
      .max = 1000000,
-     .doc = "The same for all clients together. No client may have more waiting than there is room left."},
+     .doc = "The same for all clients together. No client may have more requests waiting than there is space left."},
     {.name = "head_size",
      .type = CONFIG_SIZE,
      AT(head_bytes),
      .fallback = "32KiB",
      .min = 1024,
      .max = MiB,
-     .doc = "Bytes of a request's head; over it: 431."},
+     .doc = "Maximum size of a request's head. Larger ones are answered 431."},
     {.name = "head_time",
      .type = CONFIG_DURATION,
      AT(head_ms),
      .fallback = "10s",
      .min = 100,
      .max = 3600000,
-     .doc = "From a request's first byte to the end of its head; over it: 408."},
+     .doc = "Time from a request's first byte to the end of its head. Slower ones are answered 408."},
     {.name = "idle_time",
      .type = CONFIG_DURATION,
      AT(idle_ms),
@@ -121,12 +124,12 @@ static const struct config_key limits_keys[] = {
      .fallback = "1m",
      .min = 100,
      .max = 86400000,
-     .doc = "A client that takes no byte for so long is cut off."},
+     .doc = "A client that accepts no byte for this long is disconnected."},
     {.name = "body_rate",
      .type = CONFIG_RATE,
      AT(body_rate_bytes_per_s),
      .fallback = "1KiB/s",
-     .doc = "Request bodies that come slower than this, over 10 s, are answered 408. 0: no limit."},
+     .doc = "Request bodies slower than this over 10 s are answered 408. 0: no limit."},
 };
 const struct config_schema node_limits_keys = CONFIG_SCHEMA(limits_keys);
 
@@ -136,7 +139,7 @@ static const struct config_key threads_keys[] = {
      AT(serving_loops),
      .fallback = "0",
      .max = 256,
-     .doc = "Threads that serve clients. 0: one a core."},
+     .doc = "Threads that serve clients. 0: one for each core."},
 };
 const struct config_schema node_threads_keys = CONFIG_SCHEMA(threads_keys);
 

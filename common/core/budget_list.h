@@ -7,19 +7,18 @@
 #define BUDGET_MEMORY(id, name, mib, doc)
 #endif
 
-BUDGET_MEMORY(
-    PASS_THROUGH, "pass_through", 256,
-    "Downloads that the disk does not take: each is passed on through 8 to 16 MiB of memory, or as many as it "
-    "has bytes. Over it a new one is answered 503, and one under way waits for its turn.")
+BUDGET_MEMORY(PASS_THROUGH, "pass_through", 256,
+              "Downloads that do not fit on the disk: each is passed through 8 to 16 MiB of memory, or its size if "
+              "that is less. When it is used up, a new download is answered 503, and a running one waits for its turn.")
 BUDGET_MEMORY(
     ANSWERS, "answers", 64,
-    "Answers of sources to small questions (what a tag points to, whether there is a blob), while they come and "
-    "while they are remembered. Over it nothing more is remembered, then a question is answered 503.")
+    "Answers of sources to small requests (what a tag points to, whether a blob exists), while they arrive and while "
+    "they are remembered. When it is used up, nothing more is remembered; then requests are answered 503.")
 BUDGET_MEMORY(LISTS, "lists", 128,
-              "Lists of tags, referrers and repositories, from their source until the client has taken them. Over it a "
+              "Lists of tags, referrers and repositories, until the client has received them. When it is used up, a "
               "list is answered 503.")
 BUDGET_MEMORY(JSON, "json", 256,
-              "Lists of others while they are read as JSON. Over it a list is answered 503; one that alone would take "
-              "96 MiB is refused as its source's failure.")
+              "Lists from sources while their JSON is parsed. When it is used up, a list is answered 503. A list that "
+              "alone would take more than 96 MiB counts as a failure of its source.")
 
 #undef BUDGET_MEMORY

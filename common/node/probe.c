@@ -51,7 +51,7 @@ static void ask_date(struct probe_call *c);
 
 static void tell_stopping(struct probe *list, size_t n) {
     for (size_t i = 0; i < n; i++)
-        snprintf(list[i].message, sizeof(list[i].message), "not asked to the end: this node is stopping");
+        snprintf(list[i].message, sizeof(list[i].message), "not finished: this node is stopping");
 }
 
 /* Nobody waits any more, or will. */

@@ -28,7 +28,7 @@ static const char *reload_certificate(struct reload *r) {
                  KV_S("good_until", clock_date(tls_server_not_after(r->tls), until)));
     }
     if (code < 0) log_error("certificate_not_reloaded", KV_S("why", err.msg));
-    return code > 0 ? "read anew" : code == 0 ? "unchanged" : "refused, the old one stays";
+    return code > 0 ? "read anew" : code == 0 ? "unchanged" : "refused, the old certificate stays in use";
 }
 
 static void on_certificates(void *arg) {
@@ -55,10 +55,10 @@ void reload_now(struct reload *r) {
     if (!r->node->config_file) {
         config = "no file";
     } else if (!config_digest(r->node, &now)) {
-        config = "cannot be read now; the node goes on with what it read at its start";
+        config = "cannot be read now; the node keeps the configuration it read at its start";
         changed = true;
     } else if (!digest_eq(&now, &r->config_was)) {
-        config = "has changed, and is read at a start only: restart to take it over";
+        config = "has changed, but is read at a start only: restart the node to apply it";
         changed = true;
     }
     if (changed)

@@ -140,7 +140,7 @@ static void on_stop(void *arg) {
     struct node_run *n = arg;
     log_info("stopping");
     if (!n->serves) start_serving(n); /* connections end where they were taken */
-    health_set(n->health, "running", "the node is stopping: it finishes what is under way");
+    health_set(n->health, "running", "the node is stopping: running requests are finished");
     parts_ending(&n->node);
     ports_drain(n->ports, n->node.config->drain_ms, on_drained, n);
 }

@@ -55,7 +55,7 @@ static void warn_of_no_room(const struct node *n) {
     log_warn(
         "nothing_can_be_kept", KV_S("data", n->config->data), KV_I("disk_free", u.disk_free),
         KV_I("disk_total", u.disk_total), KV_I("min_free", n->config->store_min_free),
-        KV_S("why", "store.min_free is to be left free, and the file system has no more: pulls are passed through"));
+        KV_S("why", "the file system has no more space than store.min_free: pulls are passed through and not kept"));
 }
 
 static int start(struct node *n, void **self, struct error *err) {

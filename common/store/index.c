@@ -301,7 +301,7 @@ int index_load(sqlite3 *db, const struct index_loader *l, struct error *err) {
         while (sane && (rc = sqlite3_step(st)) == SQLITE_ROW)
             sane = loads[i].row(st, l);
         sqlite3_finalize(st);
-        if (!sane) return error_set(err, ERR_CORRUPT, "the index holds a row that makes no sense");
+        if (!sane) return error_set(err, ERR_CORRUPT, "the index contains an invalid row");
     }
     return rc == SQLITE_DONE ? 0 : db_error(db, err, "reading the index");
 }

@@ -128,9 +128,11 @@ static void refuse(struct part *p, int64_t size, int64_t largest) {
     char name[DIGEST_STR_MAX];
     if (p->refused) return;
     p->refused = true;
-    log_warn("blob_not_kept", KV_S("digest", digest_str(&p->digest, name)), KV_I("size", size),
-             KV_I("largest_that_fits", largest), KV_I("limit", p->store->cfg.limit),
-             KV_S("why", "it is larger than the store may be: it is passed through, and nothing is evicted for it"));
+    log_warn(
+        "blob_not_kept", KV_S("digest", digest_str(&p->digest, name)), KV_I("size", size),
+        KV_I("largest_that_fits", largest), KV_I("limit", p->store->cfg.limit),
+        KV_S("why",
+             "it is larger than the store may be: it is passed through and not kept, and nothing is evicted for it"));
 }
 
 void part_expect(struct part *p, int64_t from, int64_t size) {

@@ -33,7 +33,7 @@ static void hash(struct hasher *h, const void *data, size_t len, struct piece_pr
 }
 
 static int not_as_said(struct error *err) {
-    return error_set(err, ERR_MISMATCH, "the bytes do not have the digest or the size they were said to have");
+    return error_set(err, ERR_MISMATCH, "the bytes do not match their digest or size");
 }
 
 int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
@@ -63,7 +63,7 @@ static int copy_all(struct part *p, int fd, const struct commit_info *info, stru
         if (n < 0) return error_errno(err, "reading the file to be stored");
         if (n == 0 && at == size) return 0;
         if (n == 0 || at + n > size) {
-            return error_set(err, ERR_MISMATCH, "the file has %s than %lld bytes: something else is writing it",
+            return error_set(err, ERR_MISMATCH, "the file has %s than %lld bytes: another program is writing it",
                              n ? "more" : "fewer", (long long)size);
         }
         hash(h, chunk, (size_t)n, info->proofs);

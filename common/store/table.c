@@ -41,7 +41,7 @@ struct entry {
 };
 _Static_assert(sizeof(struct entry) + 32 == 64, "a sha256 entry is one cache line");
 
-_Static_assert((CHUNKS_MAX << CHUNK_BITS) == 1u << ID_BITS, "a slot holds any number");
+_Static_assert((CHUNKS_MAX << CHUNK_BITS) == 1u << ID_BITS, "a slot can hold any number");
 
 struct chunk {
     unsigned words;

@@ -49,7 +49,7 @@ void trouble_say(const struct store *s, const char *doing, int code, struct erro
     if (code == -EACCES || code == -EPERM)
         error_hint(err, "make all of it belong to the user it runs as: chown -R %u %s", (unsigned)geteuid(), s->dir);
     else if (code == -EROFS)
-        error_hint(err, "look for disk errors in the kernel's log, then mount it for writing");
+        error_hint(err, "look for disk errors in the kernel's log (dmesg), then mount it writable again");
     else if (code == -ENOSPC || code == -EDQUOT || code == ERR_NO_SPACE)
         error_hint(err, "free some space on that disk, or give the store a lower limit");
     else

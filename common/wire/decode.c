@@ -69,7 +69,7 @@ static const char *get_query(struct wire_query *q, const Entrepot__V1__Query *p)
         q->kind = WIRE_QUERY_BLOB;
         return NULL;
     }
-    return "this kind of question is not known here: central may be older than the edge";
+    return "this kind of query is not known here: central may be older than the edge";
 }
 
 static void get_request_id(char out[65], const char *s) {
@@ -87,7 +87,7 @@ static int get_request(struct wire_request *rq, const Entrepot__V1__LookupReques
     if (p->version == 0 || p->version > WIRE_VERSION)
         return error_set(err, ERR_UNSUPPORTED, "lookup version %u is not known here, %d is", p->version, WIRE_VERSION);
     if (p->n_queries > WIRE_MAX_QUERIES)
-        return error_set(err, ERR_TOO_BIG, "a lookup asks at most %d things at once, this one %zu", WIRE_MAX_QUERIES,
+        return error_set(err, ERR_TOO_BIG, "a lookup has at most %d queries, this one %zu", WIRE_MAX_QUERIES,
                          p->n_queries);
     rq->version = p->version;
     rq->settings_version = p->settings_version;
@@ -224,7 +224,8 @@ static int get_settings(struct wire_settings *s, const Entrepot__V1__Settings *p
 
 static int get_response(struct wire_response *rs, const Entrepot__V1__LookupResponse *p, struct error *err) {
     if (p->version == 0) return error_set(err, ERR_INVALID, "the body is not a lookup response");
-    if (p->n_answers > WIRE_MAX_QUERIES) return error_set(err, ERR_INVALID, "more answers than can be asked for");
+    if (p->n_answers > WIRE_MAX_QUERIES)
+        return error_set(err, ERR_INVALID, "more answers than a lookup can have queries");
     rs->version = p->version;
     rs->sequence = p->sequence;
     rs->answers = new_zero((p->n_answers ? p->n_answers : 1) * sizeof(*rs->answers));

@@ -179,7 +179,7 @@ int wire_request_encode(const struct wire_request *rq, uint8_t **out, size_t *le
     *out = NULL;
     *len = 0;
     if (rq->n_queries > WIRE_MAX_QUERIES)
-        return error_set(err, ERR_TOO_BIG, "a lookup asks at most %d things at once", WIRE_MAX_QUERIES);
+        return error_set(err, ERR_TOO_BIG, "a lookup has at most %d queries", WIRE_MAX_QUERIES);
     struct arena a = {0};
     Entrepot__V1__LookupRequest p = ENTREPOT__V1__LOOKUP_REQUEST__INIT;
     p.version = WIRE_VERSION;

@@ -34,7 +34,7 @@ static const struct config_key prefetch_keys[] = {
      .type = CONFIG_RATE,
      .no_effect = true,
      .example = "20Mbit/s",
-     .doc = "How much of the link it may take."},
+     .doc = "How much of the link prefetching may use."},
 };
 static const struct config_schema prefetch_schema = CONFIG_SCHEMA(prefetch_keys);
 
@@ -44,27 +44,26 @@ static const struct config_key edge_keys[] = {
      .at = offsetof(struct edge_config, central),
      .check = config_check_url,
      .fallback = "http://127.0.0.1:5001",
-     .doc =
-         "URL of central's fleet port. Over https to another machine its certificate must be one the system trusts; to "
-         "loopback it is not checked."},
+     .doc = "URL of central's fleet port. With https, the certificate must be one that the system trusts; on loopback "
+            "it is not checked."},
     {.name = "central_requests",
      .type = CONFIG_INT,
      .at = offsetof(struct edge_config, central_requests),
      .fallback = "128",
      .min = 4,
      .max = 10000,
-     .doc = "Requests to central under way at a time, shared fairly among clients. The others wait, as limits.waiting "
-            "says. Central refuses more connections than its limits.connections_per_address."},
+     .doc = "How many requests to central may run at the same time, shared fairly among clients. Further ones wait "
+            "(see limits.waiting). Central refuses more connections than its own limits.connections_per_address."},
     NODE_KEY_ADDRESS,
     NODE_KEY_GROUP("registry", registry_schema, "The registry API, for the branch's container engines."),
     NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),
     NODE_KEY_DATA("/var/lib/entrepot/edge; for a plain user ~/.local/share/entrepot/edge"),
-    NODE_KEY_GROUP("store", node_store_keys, "Room for blobs."),
-    NODE_KEY_GROUP("memory", node_memory_keys, "What may be kept in memory, each with a bound of its own."),
-    NODE_KEY_STALE_FOR("How long a tag is still served, marked as stale, when central cannot be reached."),
+    NODE_KEY_GROUP("store", node_store_keys, "Disk space for blobs."),
+    NODE_KEY_GROUP("memory", node_memory_keys, "Limits on what is kept in memory."),
+    NODE_KEY_STALE_FOR("How long a tag is served, marked as stale, while central cannot be reached."),
     NODE_KEY_GROUP("log", node_log_keys, "What is written to standard error."),
-    NODE_KEY_GROUP("limits", node_limits_keys, "What clients may take."),
-    NODE_KEY_GROUP("threads", node_threads_keys, "How many threads do the work."),
+    NODE_KEY_GROUP("limits", node_limits_keys, "Limits for clients."),
+    NODE_KEY_GROUP("threads", node_threads_keys, "Numbers of threads."),
     NODE_KEY_DRAIN,
     {.name = "site",
      .type = CONFIG_STRING,
@@ -72,7 +71,7 @@ static const struct config_key edge_keys[] = {
      .example = "shanghai",
      .doc = "The branch office this edge stands in."},
     NODE_KEY_GROUP("peers", peers_schema, "Serving sibling edges."),
-    NODE_KEY_GROUP("prefetch", prefetch_schema, "Bringing in what the branch will want next."),
+    NODE_KEY_GROUP("prefetch", prefetch_schema, "Fetching content before the branch asks for it."),
 };
 const struct config_schema edge_config_schema = CONFIG_SCHEMA(edge_keys);
 
@@ -81,15 +80,15 @@ static const char *note_on(const char *central) {
     struct http_url u;
     if (!http_url_parse(central, &u)) return NULL;
     if (u.path[0])
-        return "central's URL has a path: what edges ask is put behind it, and central itself knows no prefix";
+        return "central's URL has a path, which is put before every request, but central itself serves no prefix";
     struct host_port hp;
     if (host_port_parse(&hp, strstr(central, "://") + 3) && hp.port < 0)
         return "central's URL names no port, so it is that of http (80) or https (443); central's fleet port is 5001 "
                "by "
                "default";
     if (http_host_class(u.host) == HTTP_ADDR_LOOPBACK) return NULL;
-    return "central is not on loopback, and central's fleet port listens on loopback only in this version: a tunnel "
-           "must lead there (operating.md), and nothing but it protects what passes";
+    return "central is not on loopback, but central's fleet port listens on loopback only in this version: a tunnel "
+           "must lead there (operating.md), and only the tunnel protects the traffic";
 }
 
 static int edge_check(struct config_load *load, struct node_config *node, struct error *err) {

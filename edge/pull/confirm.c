@@ -121,7 +121,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     /* A 404 is told apart from a stranger's by the other calls: they decide whether it is central at all. */
     if (a->status == 404 && !c->old)
         log_warn("central_is_older", KV_S("url", c->cfg.url),
-                 KV_S("why", "it cannot say when its settings change: upgrade entrepot-central"));
+                 KV_S("why", "it cannot report changes of its settings: upgrade entrepot-central"));
     c->old = a->status == 404;
     c->version = is_central ? version : 0;
     if (is_central && version) {

@@ -188,7 +188,7 @@ static void make_confirm(struct pull *e) {
     central_source_on_outdated(e->central, is_outdated, e);
     lookups_on_heard(e->lookups, settings_heard, e);
     if (!settings_known(e->settings))
-        node_condition(e->node, "settings", "central has not yet told this edge its settings: no name can be decided");
+        node_condition(e->node, "settings", "this edge has no settings from central yet, so it cannot decide names");
 }
 
 static int start(struct node *n, void **self, struct error *err) {

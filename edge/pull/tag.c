@@ -55,7 +55,7 @@ void tag_reply_read(struct tag_reply *r, const char *body, size_t len) {
     struct error err = {0};
     int readable = wire_response_decode(&rs, body, len, &err);
     if (readable == 0 && rs.n_answers != 1)
-        readable = error_set(&err, ERR_INVALID, "%zu answers to one question", rs.n_answers);
+        readable = error_set(&err, ERR_INVALID, "%zu answers to one query", rs.n_answers);
     if (readable < 0) {
         fetch_end_set(&r->end, ERR_UPSTREAM, "central's answer is not readable: %s", err.msg);
         wire_response_fini(&rs);

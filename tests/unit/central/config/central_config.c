@@ -273,8 +273,8 @@ static void set_steps_into_the_default_list(void **state) {
 
 static void upstreams_are_hosts_named_once(void **state) {
     (void)state;
-    refuses("upstreams: [ { name: docker.io }, { name: index.docker.io } ]\n", NULL, "1:43", "there twice");
-    refuses("upstreams: [ { name: a.b }, { name: A.b } ]\n", NULL, NULL, "there twice");
+    refuses("upstreams: [ { name: docker.io }, { name: index.docker.io } ]\n", NULL, "1:43", "configured twice");
+    refuses("upstreams: [ { name: a.b }, { name: A.b } ]\n", NULL, NULL, "configured twice");
     refuses("upstreams: [ { name: \"https://a.b\" } ]\n", NULL, NULL, "is not a host name");
     refuses("upstreams: [ { name: a/b } ]\n", NULL, NULL, "is not a host name");
     refuses("upstreams: [ { endpoints: [] } ]\n", NULL, "1:14", "upstreams[0].name: must be given");
