@@ -53,7 +53,8 @@ struct question {
     struct ask_answer *answer;
     struct failures failures;
     struct buf body;
-    bool no_room; /* of our own: that is no word of a source, to be remembered */
+    bool agreed, repeated; /* the present source has sent a head; it is asked for the second time */
+    bool no_room;          /* of our own: that is no word of a source, to be remembered */
 };
 
 struct memory {
@@ -251,6 +252,7 @@ static void finish(struct question *q) {
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
     struct question *q = arg;
     struct ask_answer *a = q->answer;
+    q->agreed = true;
     a->total = h->total;
     snprintf(a->media_type, sizeof(a->media_type), "%s", h->media_type);
     a->has_digest = h->has_digest;
@@ -293,9 +295,21 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     finish(q);
 }
 
+/* A fill goes on where such an answer broke off; a question is asked once more. */
+static bool may_repeat(const struct question *q, const struct fetch_end *e) {
+    return e->code == ERR_UPSTREAM && q->agreed && !q->repeated;
+}
+
 static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     struct question *q = arg;
     q->fetch = NULL;
+    q->repeated = may_repeat(q, e);
+    q->agreed = false;
+    if (q->repeated) {
+        buf_clear(&q->body);
+        ask_one(q);
+        return;
+    }
     struct fetch_end *end = &q->answer->end;
     *end = *e;
     q->source++;

@@ -28,8 +28,8 @@
 
 struct breaker {
     struct breaker_config cfg;
-    struct timer probe, suspect, silence, opened;
-    bool silent;
+    struct timer probe, suspect, silence, changed, patience;
+    bool silent, may_return;
     void (*found)(void *arg); /* may be NULL */
     void *found_arg;
     unsigned awaiting; /* requests whose answer has not begun */
@@ -49,6 +49,10 @@ bool breaker_is_open(struct breaker *b) {
     bool open = !b->state.reachable;
     pthread_mutex_unlock(&b->lock);
     return open;
+}
+
+bool breaker_may_return(const struct breaker *b) {
+    return b->may_return;
 }
 
 bool breaker_is_silent(const struct breaker *b) {
@@ -77,7 +81,7 @@ void breaker_wanted(struct breaker *b) {
     if (!b->call && now + wait < b->probe_due_ms) probe_in(b, wait);
 }
 
-void breaker_set(struct breaker *b, bool reachable, const char *why) {
+static void set(struct breaker *b, bool reachable, const char *why, bool may_return) {
     if (reachable) breaker_heard(b);
     pthread_mutex_lock(&b->lock);
     bool changed = b->state.reachable != reachable;
@@ -89,6 +93,9 @@ void breaker_set(struct breaker *b, bool reachable, const char *why) {
     }
     pthread_mutex_unlock(&b->lock);
     if (!changed) return;
+    b->may_return = !reachable && may_return;
+    timer_clear(&b->patience);
+    timer_set(&b->changed, 0);
     if (reachable) {
         log_info("central_reachable", KV_S("url", b->cfg.url));
         if (b->found) b->found(b->found_arg);
@@ -96,13 +103,26 @@ void breaker_set(struct breaker *b, bool reachable, const char *why) {
         log_warn("central_unreachable", KV_S("url", b->cfg.url), KV_S("why", why));
         b->probe_ms = PROBE_FIRST_MS;
         probe_in(b, b->probe_ms);
-        timer_set(&b->opened, 0);
+        if (may_return) timer_set(&b->patience, b->cfg.return_ms);
     }
 }
 
-static void on_opened(void *arg) {
+void breaker_set(struct breaker *b, bool reachable, const char *why) {
+    set(b, reachable, why, true);
+}
+
+static void on_changed(void *arg) {
     struct breaker *b = arg;
-    b->cfg.opened(b->cfg.arg);
+    if (breaker_is_open(b))
+        b->cfg.opened(b->cfg.arg);
+    else
+        b->cfg.closed(b->cfg.arg);
+}
+
+static void on_patience(void *arg) {
+    struct breaker *b = arg;
+    b->may_return = false;
+    b->cfg.gave_up(b->cfg.arg);
 }
 
 void breaker_on_found(struct breaker *b, void (*found)(void *arg), void *arg) {
@@ -170,8 +190,9 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
         if (b->awaiting > 0) timer_set(&b->suspect, SUSPECT_MS);
         return;
     }
-    breaker_set(b, false, r->status > 0 ? b->stranger : r->msg);
-    b->probe_ms = b->probe_ms * 2 < PROBE_MAX_MS ? b->probe_ms * 2 : PROBE_MAX_MS;
+    set(b, false, r->status > 0 ? b->stranger : r->msg, r->code != ERR_TIMEOUT);
+    int64_t most = b->may_return ? PROBE_WANTED_MS : PROBE_MAX_MS;
+    b->probe_ms = b->probe_ms * 2 < most ? b->probe_ms * 2 : most;
     probe_in(b, b->probe_ms);
 }
 
@@ -213,7 +234,8 @@ struct breaker *breaker_new(const struct breaker_config *cfg) {
     timer_init(&b->probe, cfg->loop, on_probe, b);
     timer_init(&b->suspect, cfg->loop, on_suspect, b);
     timer_init(&b->silence, cfg->loop, on_silence, b);
-    timer_init(&b->opened, cfg->loop, on_opened, b);
+    timer_init(&b->changed, cfg->loop, on_changed, b);
+    timer_init(&b->patience, cfg->loop, on_patience, b);
     return b;
 }
 
@@ -223,7 +245,8 @@ void breaker_free(struct breaker *b) {
     timer_fini(&b->probe);
     timer_fini(&b->suspect);
     timer_fini(&b->silence);
-    timer_fini(&b->opened);
+    timer_fini(&b->changed);
+    timer_fini(&b->patience);
     pthread_mutex_destroy(&b->lock);
     free(b);
 }

@@ -1,8 +1,12 @@
 /* A circuit breaker: knows whether central can be reached. Requests report how they fare. A probe in the background
  * decides in doubt, and finds out when central is back.
  *
- *   closed (requests go out)       ── a refusal, or a probe that fails ──▶ open
- *   open (requests fail at once)   ── a probe succeeds ──▶ closed
+ *   closed (requests go out) ── a refusal ──▶ away (requests wait) ── return_ms ──▶ open (requests fail at once)
+ *   closed ── a probe that is not answered in time ──▶ open
+ *   away, open ── a probe that succeeds ──▶ closed
+ *
+ * A restart of central takes a few seconds in which connections are refused: what only central has is worth that wait.
+ * If central does not answer in time, it has been away for as long already.
  *
  * A request that only waits does not show that central is gone, because central's upstream may be slow; so a probe is
  * sent. If the probe gets no answer either for a moment, central counts as silent: requests that can be answered from
@@ -26,8 +30,12 @@ struct breaker_config {
     bool insecure;   /* do not check the certificate */
     struct loop *loop;
     struct http_client *client;
-    /* Called on the loop when it has opened, and when central has become silent. */
+    int64_t return_ms; /* how long it is away before it is open */
+    /* Called on the loop: it is away or open; it is closed again; central has not returned in time; central has become
+     * silent. */
     void (*opened)(void *arg);
+    void (*closed)(void *arg);
+    void (*gave_up)(void *arg);
     void (*silent)(void *arg);
     void *arg;
 };
@@ -37,13 +45,16 @@ void breaker_free(struct breaker *b);
 /* found is called each time the breaker closes again. */
 void breaker_on_found(struct breaker *b, void (*found)(void *arg), void *arg);
 
+/* Away, or open. */
 bool breaker_is_open(struct breaker *b);
+/* Away: central has gone so shortly that it may only restart. */
+bool breaker_may_return(const struct breaker *b);
 bool breaker_is_silent(const struct breaker *b);
 /* A call under /fleet, or a refused connection, has shown whether central is reachable. why: the cause if it is not. */
 void breaker_set(struct breaker *b, bool reachable, const char *why);
 /* Central has answered a call that is not under /fleet. */
 void breaker_heard(struct breaker *b);
-/* A request was refused because the breaker is open: the next probe is sent soon. */
+/* A request waits or was refused because central is gone: the next probe is sent soon. */
 void breaker_wanted(struct breaker *b);
 /* Call breaker_await when a request begins to wait for its answer, and the other once when the answer has begun (alive)
  * or the request has ended without one. */

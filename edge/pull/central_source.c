@@ -1,7 +1,8 @@
 /* Fetching from central. Thread: the fetch loop.
  *
- * While the breaker is open (breaker.h) requests fail at once. While central is silent, questions for tags known here
- * do. When it opens, all that wait for an answer are told: nobody waits for his own time-out. */
+ * When central goes away (breaker.h), what waits for an answer and what comes then is kept until it is back, and sent
+ * (again); once the breaker is open, all that fails at once. Questions for tags known here fail at once as soon as
+ * central is away or silent. Nobody waits for his own time-out. */
 #include "edge/pull/central_source.h"
 
 #include "common/core/alloc.h"
@@ -25,6 +26,10 @@
 #define LATER_TURN_MS 10000
 #define ERROR_BODY_MAX 8192
 #define POST_ANSWER_MAX (16 * MiB)
+/* What central left without an answer is sent again, but not for ever: it may be what brings central down. */
+#define SENT_MAX 3
+/* A restart is over within 5 s; then a probe has to find that out. */
+#define RETURN_MS 5500
 
 enum { KIND_SMALL, KIND_BLOB };
 
@@ -49,13 +54,15 @@ struct central_source {
 struct central_fetch {
     struct fetch fetch; /* first */
     bool waiting;       /* counted in awaiting */
+    bool kept;          /* until central is back */
+    unsigned sent;      /* so often */
     struct share_entry place;
     bool is_too_much; /* its caller has so much waiting already that it may not wait as well */
     struct central_source *c;
     const struct fetch_events *ev;
     void *arg;
     struct http_call *call;
-    struct timer start;      /* fails it from the loop when the breaker is open */
+    struct timer start;      /* fails it from the loop */
     struct fetch_request rq; /* rq.query is ours */
     bool refused;            /* an error document is being collected */
     int status;
@@ -84,9 +91,13 @@ static void on_silent(void *arg) {
 /* --- posts --- */
 
 struct central_post {
-    bool waiting; /* counted in awaiting */
+    bool waiting;  /* counted in awaiting */
+    bool kept;     /* until central is back */
+    unsigned sent; /* so often */
     struct central_source *c;
-    uint64_t settings; /* that it goes by */
+    struct central_message message; /* its body is ours */
+    uint64_t settings;              /* that it goes by */
+    char request_id[65];
     struct http_call *call;
     void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
     void *arg;
@@ -106,6 +117,7 @@ static void post_free(struct central_post *p) {
     if (p->waiting) breaker_await_over(p->c->breaker, false);
     timer_fini(&p->refuse);
     buf_fini(&p->body);
+    free((void *)(uintptr_t)p->message.body);
     free(p);
 }
 
@@ -176,15 +188,33 @@ static bool post_data(struct http_call *call, const void *data, size_t len, void
     return false;
 }
 
+/* Central has gone before it answered in full. False: it is not waited for. */
+static bool post_keep(struct central_post *p) {
+    if (!p->done || !p->message.patient || p->sent >= SENT_MAX || !breaker_may_return(p->c->breaker)) return false;
+    if (p->waiting) breaker_await_over(p->c->breaker, false);
+    p->waiting = false;
+    p->call = NULL;
+    p->kept = true;
+    return true;
+}
+
+static void post_send(struct central_post *p);
+
 static void post_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct central_post *p = arg;
     struct fetch_end e = {.code = 0, .status = r->status};
+    bool cut = r->code != 0 && r->code != ERR_TIMEOUT && r->code != ERR_TOO_BIG;
+    if (cut && r->status == 0) breaker_set(p->c->breaker, false, r->msg);
+    if ((cut || p->why[0]) && post_keep(p)) return;
+    if (cut && r->status != 0 && p->done && p->sent < SENT_MAX) {
+        post_send(p); /* in the middle of its answer: if central has gone, this tells */
+        return;
+    }
     if (p->why[0]) {
         unreachable(p->c, &e);
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
-        if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(p->c->breaker, false, r->msg);
     } else if (r->status == SETTINGS_REFUSED) {
         refused_outdated(p->c, &e, p->settings);
     } else if (r->status != 200) {
@@ -204,44 +234,53 @@ static void post_refused(void *arg) {
     post_free(p);
 }
 
-static struct central_post *
-post_start(struct central_source *c, const char *path, uint64_t settings, const char *request_id,
-           const char *content_type, const void *body, size_t len,
-           void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
-    struct central_post *p = calloc(1, sizeof(*p));
-    if (!p) abort();
-    *p = (struct central_post){.c = c, .settings = settings, .done = done, .arg = arg, .next = c->posts};
-    c->posts = p;
-    buf_init(&p->body, (size_t)POST_ANSWER_MAX);
-    timer_init(&p->refuse, c->loop, post_refused, p);
-    if (breaker_is_open(c->breaker)) {
-        timer_set(&p->refuse, 0);
-        return p;
-    }
-    char url[1024], type[128], id[96];
-    snprintf(url, sizeof(url), "%s%s", c->url, path);
-    snprintf(type, sizeof(type), "Content-Type: %s", content_type);
-    snprintf(id, sizeof(id), "X-Request-Id: %s", request_id);
-    const char *headers[] = {type, request_id[0] ? id : NULL, NULL};
+static void post_send(struct central_post *p) {
+    struct central_source *c = p->c;
+    char url[1024], id[96];
+    snprintf(url, sizeof(url), "%s%s", c->url, p->message.path);
+    snprintf(id, sizeof(id), "X-Request-Id: %s", p->request_id);
+    const char *headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, p->request_id[0] ? id : NULL, NULL};
     struct http_call_spec spec = {.method = "POST",
                                   .url = url,
                                   .headers = headers,
-                                  .body = body,
-                                  .body_len = len,
+                                  .body = p->message.body,
+                                  .body_len = p->message.len,
                                   .insecure_tls = c->insecure,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = HEAD_MS,
                                   .total_ms = 60000,
                                   .max_body = POST_ANSWER_MAX};
+    p->sent++;
+    p->kept = false;
+    p->why[0] = '\0';
+    buf_clear(&p->body);
     p->call = http_call_start(c->client, &spec, &post_events, p);
     p->waiting = true;
     breaker_await(c->breaker);
+}
+
+static struct central_post *
+post_start(struct central_source *c, const struct central_message *m, uint64_t settings, const char *request_id,
+           void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
+    struct central_post *p = xcalloc(1, sizeof(*p));
+    *p = (struct central_post){.c = c, .message = *m, .settings = settings, .done = done, .arg = arg, .next = c->posts};
+    void *body_copy = xmalloc(m->len);
+    memcpy(body_copy, m->body, m->len);
+    p->message.body = body_copy;
+    snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
+    c->posts = p;
+    buf_init(&p->body, (size_t)POST_ANSWER_MAX);
+    timer_init(&p->refuse, c->loop, post_refused, p);
+    if (!breaker_is_open(c->breaker))
+        post_send(p);
+    else if (!post_keep(p))
+        timer_set(&p->refuse, 0);
     return p;
 }
 
-void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+void central_post(struct central_source *c, const struct central_message *m,
                   void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
-    post_start(c, path, settings_version(c->settings), "", content_type, body, len, done, arg);
+    post_start(c, m, settings_version(c->settings), "", done, arg);
 }
 
 /* --- fetches --- */
@@ -331,10 +370,33 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
     return false;
 }
 
+/* It would have no answer: it is told so from the loop. */
+static bool is_in_vain(const struct central_fetch *f) {
+    struct breaker *b = f->c->breaker;
+    bool away = breaker_is_open(b);
+    if (away) breaker_wanted(b);
+    if (asks_known_tag(f->c, &f->rq)) return away || breaker_is_silent(b);
+    return away && (f->sent >= SENT_MAX || !breaker_may_return(b));
+}
+
+/* Central has gone before it answered. False: it is not waited for. */
+static bool keep(struct central_fetch *f) {
+    if (is_in_vain(f)) return false;
+    if (f->waiting) breaker_await_over(f->c->breaker, false);
+    f->waiting = false;
+    f->call = NULL;
+    f->kept = true;
+    return true;
+}
+
 static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
     struct fetch_end e = {.code = 0, .status = r->status};
+    if (r->status == 0 && r->code != 0 && r->code != ERR_TIMEOUT) {
+        breaker_set(f->c->breaker, false, r->msg);
+        if (keep(f)) return;
+    }
     if (f->refused && f->status == SETTINGS_REFUSED) {
         refused_outdated(f->c, &e, f->rq.settings);
     } else if (f->refused) {
@@ -342,7 +404,6 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;
-        if (r->status == 0 && r->code != ERR_TIMEOUT) breaker_set(f->c->breaker, false, r->msg);
     }
     end(f, &e);
 }
@@ -383,8 +444,9 @@ static void on_refuse(void *arg) {
     end(f, &e);
 }
 
-/* The breaker has opened: whoever waits for an answer hears of it. What is on its way may still come. */
-static void refuse_waiting(void *arg) {
+/* Central has gone: whoever waits for an answer is kept until it is back, or hears of it. What is on its way may still
+ * come. */
+static void on_gone(void *arg) {
     struct central_source *c = arg;
     struct central_post *p = c->posts;
     struct central_fetch *f = c->fetches;
@@ -396,10 +458,10 @@ static void refuse_waiting(void *arg) {
     timer_set(&c->refuse, 0); /* the next one: who is told may start and end others */
     if (p) {
         http_call_cancel(p->call);
-        post_refused(p);
+        if (!post_keep(p)) post_refused(p);
     } else {
         http_call_cancel(f->call);
-        on_refuse(f);
+        if (!keep(f)) on_refuse(f);
     }
 }
 
@@ -432,8 +494,9 @@ static void send_tag(struct central_fetch *f) {
         timer_set(&f->start, 0);
         return;
     }
-    f->post =
-        post_start(f->c, WIRE_LOOKUP_PATH, f->rq.settings, f->rq.request_id, WIRE_CONTENT_TYPE, body, len, on_tag, f);
+    struct central_message m = {
+        .path = WIRE_LOOKUP_PATH, .body = body, .len = len, .patient = !asks_known_tag(f->c, &f->rq)};
+    f->post = post_start(f->c, &m, f->rq.settings, f->rq.request_id, on_tag, f);
     free(body);
 }
 
@@ -468,6 +531,7 @@ static void send_request(struct central_fetch *f) {
                                   .head_ms = HEAD_MS,
                                   .stall_ms = STALL_MS,
                                   .max_body = rq->max_body};
+    f->sent++;
     f->call = http_call_start(c->client, &spec, &call_events, f);
     if (rq->kind == FETCH_BLOB) share_asks(c->places, &f->place);
     f->waiting = true;
@@ -475,22 +539,14 @@ static void send_request(struct central_fetch *f) {
     buf_fini(&url);
 }
 
-/* It would have no answer: it is told so from the loop. */
-static bool is_in_vain(const struct central_fetch *f) {
-    struct breaker *b = f->c->breaker;
-    if (breaker_is_open(b)) {
-        breaker_wanted(b);
-        return true;
-    }
-    return breaker_is_silent(b) && asks_known_tag(f->c, &f->rq);
-}
-
-static void on_place(struct share_entry *e, void *arg) {
-    (void)arg;
-    struct central_fetch *f = container_of(e, struct central_fetch, place);
+/* It has a place. */
+static void go_on(struct central_fetch *f) {
     timer_clear(&f->start);
+    f->kept = false;
     if (is_in_vain(f))
         timer_set(&f->start, 0);
+    else if (breaker_is_open(f->c->breaker))
+        f->kept = true;
     else if (f->rq.kind == FETCH_MANIFEST_HEAD && !f->rq.ref.is_digest)
         send_tag(f);
     else
@@ -508,24 +564,54 @@ static int64_t speed_of(const struct share_entry *e, void *arg) {
     (void)arg;
     const struct central_fetch *f = container_of(e, struct central_fetch, place);
     int64_t ms = clock_mono_ms() - e->since_ms;
-    return is_nearly_over(f) ? -1 : f->given * 1000 / (ms + 1);
+    return f->kept || is_nearly_over(f) ? -1 : f->given * 1000 / (ms + 1);
 }
 
 static void on_give_way(struct share_entry *e, void *arg) {
     (void)arg;
     struct central_fetch *f = container_of(e, struct central_fetch, place);
     struct fetch_end given;
-    http_call_cancel(f->call);
+    if (f->call) http_call_cancel(f->call);
     fetch_end_set(&given, ERR_BUSY, "another needed its place among the requests to central");
     given.status = f->status;
     given.gave_way = true;
     end(f, &given);
 }
 
+static void on_place(struct share_entry *e, void *arg) {
+    (void)arg;
+    go_on(container_of(e, struct central_fetch, place));
+}
+
+/* Central is back. */
+static void on_back(void *arg) {
+    struct central_source *c = arg;
+    for (struct central_post *p = c->posts, *next; p; p = next) {
+        next = p->next;
+        if (p->kept && p->done)
+            post_send(p);
+        else if (p->kept)
+            post_free(p); /* whoever asked has gone */
+    }
+    for (struct central_fetch *f = c->fetches; f; f = f->next) {
+        if (f->kept) go_on(f);
+    }
+}
+
+/* It is not back in the time that a restart takes. */
+static void on_gave_up(void *arg) {
+    struct central_source *c = arg;
+    for (struct central_post *p = c->posts; p; p = p->next) {
+        if (p->kept) timer_set(&p->refuse, 0);
+    }
+    for (struct central_fetch *f = c->fetches; f; f = f->next) {
+        if (f->kept) timer_set(&f->start, 0);
+    }
+}
+
 static struct fetch *start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg) {
     struct central_source *c = container_of(s, struct central_source, source);
-    struct central_fetch *f = calloc(1, sizeof(*f));
-    if (!f) abort();
+    struct central_fetch *f = xcalloc(1, sizeof(*f));
     *f = (struct central_fetch){.fetch = {.source = s},
                                 .c = c,
                                 .ev = ev,
@@ -606,10 +692,13 @@ struct central_source *central_source_new(const struct central_source_config *cf
                                                       .insecure = c->insecure,
                                                       .loop = l,
                                                       .client = client,
-                                                      .opened = refuse_waiting,
+                                                      .return_ms = RETURN_MS,
+                                                      .opened = on_gone,
+                                                      .closed = on_back,
+                                                      .gave_up = on_gave_up,
                                                       .silent = on_silent,
                                                       .arg = c});
-    timer_init(&c->refuse, l, refuse_waiting, c);
+    timer_init(&c->refuse, l, on_gone, c);
     unsigned blobs = cfg->requests - cfg->requests / 4;
     c->places = share_new(&(struct share_config){
         .places = cfg->requests,

@@ -1,7 +1,7 @@
 /* Central as a source of fills and answers: the registry API on its fleet port, with a breaker. When central cannot be
  * reached, requests fail at once and a probe in the background finds out when it is back; nobody waits for a time-out
- * twice. When it is merely silent, that holds for tags that are known here. Thread: the fetch loop, but for what is
- * marked. */
+ * twice. In its first seconds away, which a restart takes, they wait for it instead, but for tags that are known here.
+ * When it is merely silent, those alone fail at once. Thread: the fetch loop, but for what is marked. */
 #ifndef ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
 #define ENTREPOT_EDGE_PULL_CENTRAL_SOURCE_H
 
@@ -40,9 +40,16 @@ bool central_is_fleet_port(int status, const char *content_type, char why[160]);
 bool central_is_loopback(const char *url);
 void central_source_free(struct central_source *c);
 struct source *central_source(struct central_source *c);
-/* POST to the fleet port; the answer's body (at most 16 MiB) is borrowed. done is called exactly once unless
- * central_source_free comes first. */
-void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+/* A message for the fleet port, copied. */
+struct central_message {
+    const char *path; /* borrowed for ever */
+    const void *body; /* protobuf */
+    size_t len;
+    bool patient; /* waits for central while it may only restart, rather than fail at once */
+};
+/* Sends it; the answer's body (at most 16 MiB) is borrowed. done is called exactly once unless central_source_free comes
+ * first. */
+void central_post(struct central_source *c, const struct central_message *m,
                   void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg);
 
 /* Any thread. */

@@ -163,7 +163,9 @@ static void send_batch(struct lookups *k, bool settings_alone) {
         fetch_end_set(&end, r, "%s", err.msg);
         on_answer(&end, NULL, 0, b);
     } else {
-        central_post(k->central, n ? WIRE_LOOKUP_PATH : WIRE_SETTINGS_PATH, WIRE_CONTENT_TYPE, data, len, on_answer, b);
+        struct central_message m = {
+            .path = n ? WIRE_LOOKUP_PATH : WIRE_SETTINGS_PATH, .body = data, .len = len, .patient = n > 0};
+        central_post(k->central, &m, on_answer, b);
     }
     free(data);
 }

@@ -33,6 +33,7 @@ static struct {
     struct fetch_request rq;
     struct deadline deadline;
     bool not_sent;      /* so it refuses */
+    atomic_int breaks;  /* so often it agrees, and then breaks off */
     atomic_bool silent; /* it does not answer */
     int code;
     sem_t answered;
@@ -45,7 +46,13 @@ static void refuse(void *arg) {
         timer_set(&f->timer, 1);
         return;
     }
-    fetch_end_set(&e, world.refuser.code, "scripted");
+    if (atomic_fetch_sub(&world.breaks, 1) > 0) {
+        f->ev->head(&f->fetch, &(struct fetch_head){.total = 100}, f->arg);
+        f->ev->data(&f->fetch, "half of it", 10, f->arg);
+        fetch_end_set(&e, ERR_UPSTREAM, "broke off");
+    } else {
+        fetch_end_set(&e, world.refuser.code, "scripted");
+    }
     e.not_sent = world.not_sent;
     f->ev->done(&f->fetch, &e, f->arg);
     timer_fini(&f->timer);
@@ -117,6 +124,15 @@ static int asked_after(const char *upstream, const char *path, enum fetch_kind k
     return atomic_load(&world.refuser.asked);
 }
 
+static void an_answer_that_breaks_off_is_asked_for_once_more(void **state) {
+    (void)state;
+    atomic_store(&world.breaks, 1);
+    assert_int_equal(asked_after("docker.io", "cut/once", FETCH_TAGS), 2);
+    atomic_store(&world.breaks, 2);
+    world.refuser.code = ERR_UPSTREAM;
+    assert_int_equal(asked_after("docker.io", "cut/twice", FETCH_TAGS), 4);
+}
+
 static void a_not_found_is_remembered_for_a_while(void **state) {
     (void)state;
     assert_int_equal(asked_after("docker.io", "library/a", FETCH_MANIFEST_HEAD), 1);
@@ -175,6 +191,7 @@ static void a_silent_source_is_a_timeout_and_is_asked_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_answer_that_breaks_off_is_asked_for_once_more, start, stop),
         cmocka_unit_test_setup_teardown(a_not_found_is_remembered_for_a_while, start, stop),
         cmocka_unit_test_setup_teardown(hosted_content_is_asked_for_again_after_a_not_found, start, stop),
         cmocka_unit_test_setup_teardown(a_failure_of_central_is_remembered_for_hosted_names_too, start, stop),

@@ -17,12 +17,24 @@ static struct loop *loop;
 static struct http_client *client;
 static struct breaker *breaker;
 static char url[64];
-static int opened, silent, found;
+static int opened, silent, found, closed, gave_up;
+static int64_t return_ms;
 static atomic_int strangers; /* so many probes are answered by something that is not central */
 
 static void on_opened(void *arg) {
     (void)arg;
     opened++;
+    loop_stop(loop);
+}
+
+static void on_closed(void *arg) {
+    (void)arg;
+    closed++;
+}
+
+static void on_gave_up(void *arg) {
+    (void)arg;
+    gave_up++;
     loop_stop(loop);
 }
 
@@ -43,15 +55,22 @@ static void stage(bool (*handle)(struct script_server *s, int fd, const char *he
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
     loop = loop_new("test");
     client = http_client_new(loop);
-    breaker = breaker_new(
-        &(struct breaker_config){.url = url, .loop = loop, .client = client, .opened = on_opened, .silent = on_silent});
+    breaker = breaker_new(&(struct breaker_config){.url = url,
+                                                   .loop = loop,
+                                                   .client = client,
+                                                   .return_ms = return_ms,
+                                                   .opened = on_opened,
+                                                   .closed = on_closed,
+                                                   .gave_up = on_gave_up,
+                                                   .silent = on_silent});
     breaker_on_found(breaker, on_found, NULL);
 }
 
 static int setup(void **state) {
     (void)state;
     log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "test");
-    opened = silent = found = 0;
+    opened = silent = found = closed = gave_up = 0;
+    return_ms = 60000;
     atomic_store(&strangers, 0);
     return 0;
 }
@@ -126,6 +145,28 @@ static void another_program_on_its_port_is_not_central(void **state) {
     assert_non_null(strstr(now().last_error, "this is not central's fleet port"));
 }
 
+static void what_has_just_gone_may_return_for_a_moment(void **state) {
+    (void)state;
+    return_ms = 300;
+    stage(central);
+    atomic_store(&strangers, 1000);
+    breaker_set(breaker, false, "connection refused");
+    assert_true(breaker_may_return(breaker));
+    loop_run(loop);
+    assert_true(breaker_may_return(breaker));
+    loop_run(loop);
+    assert_int_equal(gave_up, 1);
+    assert_true(breaker_is_open(breaker) && !breaker_may_return(breaker));
+    breaker_set(breaker, false, "connection refused"); /* it is the same absence */
+    assert_false(breaker_may_return(breaker));
+    atomic_store(&strangers, 0);
+    loop_run(loop);
+    assert_int_equal(found, 1);
+    assert_false(breaker_is_open(breaker) || breaker_may_return(breaker));
+    breaker_set(breaker, false, "connection refused");
+    assert_true(breaker_may_return(breaker));
+}
+
 static bool says_nothing(struct script_server *s, int fd, const char *head) {
     (void)s, (void)head;
     script_wait_closed(fd);
@@ -145,6 +186,7 @@ static void silence_begins_when_a_probe_is_not_answered_either(void **state) {
     loop_run(loop); /* the probe itself is given up */
     assert_int_equal(opened, 1);
     assert_true(breaker_is_open(breaker));
+    assert_false(breaker_may_return(breaker)); /* it has been away for longer already */
     breaker_await_over(breaker, false);
 }
 
@@ -169,6 +211,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_failure_opens_it_and_a_probe_that_central_answers_closes_it, setup, teardown),
         cmocka_unit_test_setup_teardown(known_facts_are_not_reported_again, setup, teardown),
         cmocka_unit_test_setup_teardown(another_program_on_its_port_is_not_central, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_has_just_gone_may_return_for_a_moment, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_begins_when_a_probe_is_not_answered_either, setup, teardown),
         cmocka_unit_test(a_call_to_the_fleet_port_shows_whether_it_is_central),
     };

@@ -51,16 +51,16 @@ struct message {
 static struct message messages[MESSAGES_MAX];
 static size_t n_messages, most_messages;
 
-void central_post(struct central_source *c, const char *path, const char *content_type, const void *body, size_t len,
+void central_post(struct central_source *c, const struct central_message *sent,
                   void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
     struct error err = {0};
     (void)c;
     assert_true(n_messages < MESSAGES_MAX);
-    assert_string_equal(content_type, WIRE_CONTENT_TYPE);
     struct message *m = &messages[n_messages++];
-    *m = (struct message){.alone = strcmp(path, WIRE_SETTINGS_PATH) == 0, .done = done, .arg = arg};
-    if (!m->alone) assert_string_equal(path, WIRE_LOOKUP_PATH);
-    assert_int_equal(wire_request_decode(&m->rq, body, len, &err), 0);
+    *m = (struct message){.alone = strcmp(sent->path, WIRE_SETTINGS_PATH) == 0, .done = done, .arg = arg};
+    if (!m->alone) assert_string_equal(sent->path, WIRE_LOOKUP_PATH);
+    assert_int_equal(sent->patient, !m->alone);
+    assert_int_equal(wire_request_decode(&m->rq, sent->body, sent->len, &err), 0);
     if (n_messages > most_messages) most_messages = n_messages;
 }
 
