@@ -1,4 +1,5 @@
-/* The upstreams as a part of central: the node's supply. How they stand is told to people and to edges. */
+/* The part for the upstream registries, which are the node's sources. It also reports their state to operators and
+ * edges. Thread: control, but for what part.h says otherwise. */
 #ifndef ENTREPOT_UPSTREAM_UPSTREAMS_PART_H
 #define ENTREPOT_UPSTREAM_UPSTREAMS_PART_H
 

@@ -1,4 +1,5 @@
-/* Language helpers every file may use: scope cleanup, must-check results, container lookup. No functions live here. */
+/* Language helpers that every file may use: cleanup at scope end, results that must be checked, container lookup. No
+ * functions are declared here. Thread: any. */
 #ifndef ENTREPOT_CORE_BASE_H
 #define ENTREPOT_CORE_BASE_H
 

@@ -1,6 +1,6 @@
-/* What is known of a digest before its bytes are here. Fills need it; the part of a node that keeps such knowledge
- * gives it (central's catalogue, an edge's lookups at central). What is learned goes the other way: content/content.h.
- */
+/* The interface to what is known of a digest before its bytes are here. Fills ask it; a part of the node gives it
+ * (central's catalogue, or an edge's lookups at central). What is learned goes the other way: content/content.h.
+ * Thread: the fetch loop. */
 #ifndef ENTREPOT_FILL_LEDGER_H
 #define ENTREPOT_FILL_LEDGER_H
 

@@ -1,5 +1,5 @@
-/* Who keeps content that has no other source (central's hosted images). The registry asks it for what should be held
- * and is not. */
+/* The interface to what keeps content without another source (central's hosted images). The registry asks it for
+ * content that should be held and is not. Thread: any that may block, unless a function says otherwise. */
 #ifndef ENTREPOT_SERVE_KEEPER_H
 #define ENTREPOT_SERVE_KEEPER_H
 

@@ -1,5 +1,5 @@
-/* A request's way from name to bytes as a part of an edge: names mean what central's settings say, misses go to
- * central, and its catalogue is asked about every fill. */
+/* The part that gives an edge its policy, sources and ledger: central's settings decide names, misses go to central,
+ * and central's catalogue is asked about every fill. Thread: control, but for what part.h says otherwise. */
 #ifndef ENTREPOT_PULL_PULL_PART_H
 #define ENTREPOT_PULL_PULL_PART_H
 
