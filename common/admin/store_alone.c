@@ -5,6 +5,7 @@
 #include "common/oci/resolve.h"
 #include "common/oci/usual.h"
 #include "common/admin/control_client.h"
+#include "common/admin/image_facts.h"
 #include "common/store/report.h"
 #include "common/store/tag.h"
 
@@ -12,7 +13,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LIST_MAX = 100000 };
+enum {
+    LIST_MAX = 100000,
+    LOOKED_INTO_MAX = 5000, /* manifests are read for so many images of a list */
+};
 
 static const struct store_guard *central_guard;
 
@@ -70,23 +74,37 @@ void store_alone_close(struct store_alone *a) {
 static bool repo_visit(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
     json_t *list = arg;
     json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:I}", "repository", repo, "tags", (json_int_t)tags,
-                                          "manifests", (json_int_t)manifests, "manifest_bytes", (json_int_t)bytes));
+                                          "manifests", (json_int_t)manifests, "size", (json_int_t)bytes));
     return json_array_size(list) < LIST_MAX;
 }
 
+struct tag_list {
+    struct store *store;
+    const char *repo;
+    json_t *tags;
+};
+
+/* Tags whose image is not held are left out: they were pruned, and only their names are known still. */
 static bool tag_visit(const char *tag, const struct tag_facts *rec, bool complete, void *arg) {
-    json_t *list = arg;
+    const struct tag_list *list = arg;
     char digest[DIGEST_STR_MAX];
-    json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:b}", "tag", tag, "digest",
-                                          digest_str(&rec->digest, digest), "size", (json_int_t)rec->size, "media_type",
-                                          rec->media_type, "checked_at", (json_int_t)rec->checked_at, "deleted",
-                                          rec->deleted, "complete", complete));
-    return json_array_size(list) < LIST_MAX;
+    struct image_facts f = {.held = -1, .whole = -1};
+    if (!store_tag_is_held(list->store, list->repo, tag, &rec->digest)) return true;
+    if (json_array_size(list->tags) < LOOKED_INTO_MAX) image_facts_find(list->store, &rec->digest, &f);
+    json_array_append_new(list->tags,
+                          json_pack("{s:s,s:s,s:I,s:I,s:o,s:I,s:I,s:s,s:I,s:b,s:b}", "tag", tag, "digest",
+                                    digest_str(&rec->digest, digest), "size", (json_int_t)f.held, "whole_size",
+                                    (json_int_t)f.whole, "platforms", f.platforms ? f.platforms : json_array(),
+                                    "used_at", (json_int_t)f.used_at, "manifest_size", (json_int_t)rec->size,
+                                    "media_type", rec->media_type, "checked_at", (json_int_t)rec->checked_at, "deleted",
+                                    rec->deleted, "complete", complete));
+    return json_array_size(list->tags) < LIST_MAX;
 }
 
 int store_list_json(struct store *s, const char *repo, json_t **out, struct error *err) {
     json_t *list = json_array();
-    int r = repo ? store_each_tag(s, repo, tag_visit, list, err) : store_each_repo(s, repo_visit, list, err);
+    struct tag_list tags = {s, repo, list};
+    int r = repo ? store_each_tag(s, repo, tag_visit, &tags, err) : store_each_held_repo(s, repo_visit, list, err);
     if (r < 0) {
         json_decref(list);
         return r;

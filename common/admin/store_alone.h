@@ -23,8 +23,9 @@ void store_alone_as_self(void);
 int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) must_check;
 void store_alone_close(struct store_alone *a);
 
-/* repo NULL: {"repositories":[{"repository","tags","manifests","manifest_bytes"}],"truncated"}; else
- * {"repository","tags":[{"tag","digest","size","media_type","checked_at","deleted","complete"}],"truncated"}. */
+/* What is held. repo NULL: {"repositories":[{"repository","tags","manifests","size"}],"truncated"}; else
+ * {"repository","tags":[{"tag","digest","size","whole_size","platforms":[],"used_at","manifest_size","media_type",
+ * "checked_at","deleted","complete"}],"truncated"}; size -1: it was not looked into (the list is long). */
 int store_list_json(struct store *s, const char *repo, json_t **out, struct error *err) must_check;
 json_t *store_usage_json(const struct store *s);
 

@@ -17,14 +17,14 @@ static void print_repositories(const json_t *list) {
     table_cell(&t, "REPOSITORY");
     table_cell(&t, "TAGS");
     table_cell(&t, "MANIFESTS");
-    table_cell(&t, "MANIFEST BYTES");
+    table_cell(&t, "SIZE");
     size_t i;
     const json_t *r;
     json_array_foreach(list, i, r) {
         table_cell(&t, json_text(r, "repository", "?"));
         table_cellf(&t, "%lld", (long long)json_int(r, "tags", 0));
         table_cellf(&t, "%lld", (long long)json_int(r, "manifests", 0));
-        table_cell(&t, size_text(json_int(r, "manifest_bytes", 0), size));
+        table_cell(&t, size_text(json_int(r, "size", 0), size));
     }
     table_print(&t, stdout);
     table_fini(&t);
@@ -44,28 +44,54 @@ static void print_nothing(const struct node_config *node) {
     json_decref(doc);
 }
 
-static void print_tags(const json_t *list) {
-    struct table t;
+/* "30.0 MiB", or "10.0 MiB of 30.0 MiB" where a part of it is missing. */
+static void cell_size(struct table *t, const json_t *r) {
+    char held[SIZE_TEXT_MAX], whole[SIZE_TEXT_MAX];
+    int64_t size = json_int(r, "size", -1), all = json_int(r, "whole_size", -1);
+    if (size < 0)
+        table_cell(t, "?");
+    else if (size == all || all < 0)
+        table_cell(t, size_text(size, held));
+    else
+        table_cellf(t, "%s of %s", size_text(size, held), size_text(all, whole));
+}
+
+static void cell_platforms(struct table *t, const json_t *r) {
+    char text[120] = "";
+    const json_t *list = json_object_get(r, "platforms"), *p;
+    size_t i, len = 0, n = json_array_size(list);
+    json_array_foreach(list, i, p) {
+        if (len + 40 > sizeof(text)) break;
+        int more = snprintf(text + len, sizeof(text) - len, "%s%.30s", i ? "," : "", json_string_value(p));
+        len += more > 0 ? (size_t)more : 0;
+    }
+    table_cellf(t, "%s%s", n ? text : "-", i < n ? ",…" : "");
+}
+
+static void cell_ago(struct table *t, int64_t at, int64_t now) {
     char text[SIZE_TEXT_MAX];
-    table_init(&t, 5, 1u << 2);
-    table_cell(&t, "TAG");
-    table_cell(&t, "DIGEST");
-    table_cell(&t, "MANIFEST");
-    table_cell(&t, "CHECKED");
-    table_cell(&t, "COMPLETE");
+    if (at > 0)
+        table_cellf(t, "%s ago", time_text(now > at ? now - at : 0, text));
+    else
+        table_cell(t, "-");
+}
+
+static void print_tags(const json_t *list) {
+    static const char *const titles[] = {"TAG", "DIGEST", "SIZE", "PLATFORMS", "USED", "CHECKED", "COMPLETE"};
+    struct table t;
+    table_init(&t, ARRAY_LEN(titles), 1u << 2);
+    for (size_t i = 0; i < ARRAY_LEN(titles); i++)
+        table_cell(&t, titles[i]);
     size_t i;
     const json_t *r;
     int64_t now = clock_wall_s();
     json_array_foreach(list, i, r) {
-        int64_t size = json_int(r, "size", -1), at = json_int(r, "checked_at", 0);
         table_cell(&t, json_text(r, "tag", "?"));
         table_cell(&t, json_text(r, "digest", "?"));
-        table_cell(&t, size < 0 ? "?" : size_text(size, text));
-        if (at > 0) {
-            table_cellf(&t, "%s ago", time_text(now - at, text));
-        } else {
-            table_cell(&t, "-");
-        }
+        cell_size(&t, r);
+        cell_platforms(&t, r);
+        cell_ago(&t, json_int(r, "used_at", 0), now);
+        cell_ago(&t, json_int(r, "checked_at", 0), now);
         table_cellf(&t, "%s%s", json_is_true(json_object_get(r, "complete")) ? "yes" : "no",
                     json_is_true(json_object_get(r, "deleted")) ? ", deleted at its source" : "");
     }
@@ -113,6 +139,11 @@ const struct command command_ls = {
     .name = "ls",
     .usage = "[REPO]",
     .summary = "the repositories held, or the tags of one",
+    .description = "SIZE is what is held, each blob once; \"10.0 MiB of 30.0 MiB\": some of it is missing. PLATFORMS "
+                   "are those whose\n"
+                   "manifests are held. USED is when any of it was last used, CHECKED when its source was last asked "
+                   "for the tag.\n"
+                   "What was pruned or evicted is not listed.",
     .n_max = 1,
     .wanted = "takes at most one repository",
     .examples = examples,

@@ -1,6 +1,9 @@
 /* The lists that people read, each through a connection of its own. Thread: whoever may block. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/core/buf.h"
 #include "common/store/store_private.h"
@@ -73,6 +76,62 @@ int store_each_repo(struct store *s,
     return close_query(db, st, rc, err);
 }
 
+bool store_tag_is_held(const struct store *s, const char *repo, const char *tag, const struct digest *d) {
+    struct table_value v;
+    return table_find(s->table, d, &v) || guard_keeps_tag(s, repo, tag);
+}
+
+struct held_repos {
+    struct store *store;
+    sqlite3_stmt *tags;
+    bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg);
+    void *arg;
+};
+
+static int64_t count_held_tags(const struct held_repos *h, const char *repo) {
+    int64_t n = 0;
+    struct tag_facts rec;
+    sqlite3_reset(h->tags);
+    sqlite3_bind_text(h->tags, 1, repo, -1, SQLITE_TRANSIENT);
+    while (sqlite3_step(h->tags) == SQLITE_ROW) {
+        const char *tag = (const char *)sqlite3_column_text(h->tags, 0);
+        n += tag && tags_get(h->store->tags, repo, tag, &rec) && store_tag_is_held(h->store, repo, tag, &rec.digest);
+    }
+    return n;
+}
+
+int store_each_held_repo(struct store *s,
+                         bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg),
+                         void *arg, struct error *err) {
+    static const char query[] =
+        "SELECT repo, sum(manifests), sum(bytes) FROM ("
+        " SELECT DISTINCT repo, 0 AS manifests, 0 AS bytes FROM tags"
+        " UNION ALL SELECT repo, count(*), 0 FROM repo_manifests JOIN blobs USING(digest) GROUP BY repo"
+        " UNION ALL SELECT repo, 0, sum(size) FROM ("
+        "  SELECT repo, digest FROM repo_manifests"
+        "  UNION SELECT repo, child FROM repo_manifests JOIN children ON parent = digest)"
+        " JOIN blobs USING(digest) GROUP BY repo)"
+        " GROUP BY repo ORDER BY repo";
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    struct held_repos h = {.store = s};
+    int r = open_query(s, query, &db, &st, err), rc;
+    if (r < 0) return r;
+    if (sqlite3_prepare_v2(db, "SELECT tag FROM tags WHERE repo=?1", -1, &h.tags, NULL) != SQLITE_OK) {
+        r = db_error(db, err, "reading the index");
+        sqlite3_finalize(st);
+        sqlite3_close(db);
+        return r;
+    }
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *repo = (const char *)sqlite3_column_text(st, 0);
+        int64_t manifests = sqlite3_column_int64(st, 1), tags = repo ? count_held_tags(&h, repo) : 0;
+        if (tags + manifests > 0 && !fn(repo, tags, manifests, sqlite3_column_int64(st, 2), arg)) break;
+    }
+    sqlite3_finalize(h.tags);
+    return close_query(db, st, rc, err);
+}
+
 /* Held, and all it refers to. st: the children of ?1, one statement for each depth. */
 static bool complete(struct store *s, sqlite3 *db, const struct digest *d, int depth) {
     struct table_value v;
@@ -121,6 +180,38 @@ int store_each_parent(struct store *s, const char *repo, const struct digest *ch
         if (db_column_digest(st, 0, &d) && !fn(&d, arg)) break;
     }
     return close_query(db, st, rc, err);
+}
+
+int64_t store_used_at(const struct store *s, const struct digest *d) {
+    struct table_value v;
+    uint32_t id = table_find(s->table, d, &v);
+    return id ? table_used_at(s->table, id) : 0;
+}
+
+int store_peek_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len) {
+    struct table_value v;
+    char path[STORE_PATH_MAX];
+    if (!table_find(s->table, d, &v)) return ERR_NOT_FOUND;
+    if (v.size < 0 || (uint64_t)v.size > limit) return ERR_TOO_BIG;
+    folder_blob_path(d, path);
+    _cleanup_(closep) int fd = openat(s->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return errno == ENOENT ? ERR_NOT_FOUND : -errno;
+    char *out = xmalloc((size_t)v.size + 1);
+    size_t got = 0;
+    while (got < (size_t)v.size) {
+        ssize_t n = read(fd, out + got, (size_t)v.size - got);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            int r = n < 0 ? -errno : ERR_MISMATCH;
+            free(out);
+            return r;
+        }
+        got += (size_t)n;
+    }
+    out[got] = '\0';
+    *data = out;
+    *len = got;
+    return 0;
 }
 
 int store_each_blob(struct store *s,

@@ -20,6 +20,17 @@ void store_usage(const struct store *s, struct store_usage *out);
 int store_each_repo(struct store *s,
                     bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg,
                     struct error *err) must_check;
+/* Repositories of which a manifest is held, or a tag must stay, in ASCII order: the tags that are such, its manifests
+ * held, and the bytes of all of its blobs that are held, each once. */
+int store_each_held_repo(struct store *s,
+                         bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg),
+                         void *arg, struct error *err) must_check;
+/* The tag's manifest is held, or the guard keeps the tag whatever is held. Any thread. */
+bool store_tag_is_held(const struct store *s, const char *repo, const char *tag, const struct digest *d);
+/* When a held blob was last used, wall seconds; 0: it is not held. Any thread. */
+int64_t store_used_at(const struct store *s, const struct digest *d);
+/* Reads a held blob of at most limit bytes, as store_read_blob does, but that is no use of it. */
+int store_peek_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len) must_check;
 /* Tags of one repository, with whether the manifest and all its children are held. */
 int store_each_tag(struct store *s, const char *repo,
                    bool (*fn)(const char *tag, const struct tag_facts *rec, bool complete, void *arg), void *arg,

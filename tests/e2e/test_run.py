@@ -95,7 +95,7 @@ def test_make_run_says_that_the_sample_is_held_when_all_of_it_is(started):
     assert "holds it since" not in started.said()
     assert "holds it since" in again()
     started.command("edge", "prune", "--all")
-    assert "sample/hello" in started.command("edge", "ls").stdout  # its tag is still known
+    assert "sample/hello" not in started.command("edge", "ls").stdout  # only its tag is still known
     said = again()
     assert "holds it since" not in said and "from central" in said
 
