@@ -1,4 +1,4 @@
-/* How a registry's list goes on: its Link headers (RFC 8288). Pure. Thread: any. */
+/* The next page of a registry's list, by its Link headers (RFC 8288). Pure. Thread: any. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_LINK_H
 #define ENTREPOT_CENTRAL_UPSTREAM_LINK_H
 

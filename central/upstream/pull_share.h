@@ -1,7 +1,7 @@
-/* What is left of a registry's pull limit, shared among those who asked lately, so that nobody's hundred pulls use up
- * everybody's. While more than a quarter is left nobody is held back. Then a caller that has had its equal part waits
- * for the others, and of the last eighth each gets as many as it leaves. Counts are halved every quarter of the
- * registry's window. Thread: the fetch loop; times are given. */
+/* Shares the rest of a registry's pull limit among callers that pulled lately, so that one caller cannot use up what
+ * all need. While more than a quarter is left nobody is held back. Below that, a caller that has had its equal part
+ * waits for the others. Of the last eighth, each caller gets at most as many pulls as it leaves. Counts are halved
+ * every quarter of the registry's window. Thread: the fetch loop; times are parameters. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_PULL_SHARE_H
 #define ENTREPOT_CENTRAL_UPSTREAM_PULL_SHARE_H
 
@@ -14,12 +14,12 @@ struct pull_share {
     int64_t next_halving_ms;
 };
 void pull_share_fini(struct pull_share *p);
-/* May this caller's GET that counts be sent? */
+/* True if this caller's GET, which counts as a pull, may be sent. */
 bool pull_share_may(struct pull_share *p, const struct ratelimit *limit, const struct caller *caller);
-/* It is sent; pull_share_answered follows once. */
+/* Call when it is sent; pull_share_answered must follow once. */
 void pull_share_took(struct pull_share *p, const struct ratelimit *limit, const struct caller *caller, int64_t now_ms);
 void pull_share_answered(struct pull_share *p);
-/* How many this caller has had lately. */
+/* How many pulls this caller has had lately. */
 uint64_t pull_share_had(const struct pull_share *p, const struct caller *caller);
 
 #endif

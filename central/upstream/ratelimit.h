@@ -1,5 +1,5 @@
-/* A registry's limit on pulls as its answers tell it, and whether a manifest GET is worth sending now. Thread: the
- * fetch loop; times are given. */
+/* A registry's pull limit as its answers state it, and whether a manifest GET may be sent now. Thread: the fetch loop;
+ * times are parameters. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_RATELIMIT_H
 #define ENTREPOT_CENTRAL_UPSTREAM_RATELIMIT_H
 
@@ -13,13 +13,13 @@ struct ratelimit_headers {
     int64_t date_s; /* the answer's own time; a Reset may be a Unix time */
 };
 
-/* What they say; -1: nothing. Of several limits, the one with the least left. */
+/* What the headers say; -1: nothing. Of several limits, the one with the least left. */
 struct ratelimit_told {
     int64_t limit, remaining;
     int64_t window_s;
     int64_t reset_s; /* from now until there are more */
 };
-/* What is not of these forms, is negative or is more than a day counts as not said. */
+/* Values of any other form, negative ones and those of more than a day count as absent. */
 void ratelimit_read(const struct ratelimit_headers *h, struct ratelimit_told *out);
 
 struct ratelimit {
@@ -33,13 +33,14 @@ struct ratelimit {
 };
 
 void ratelimit_seen(struct ratelimit *r, const struct ratelimit_told *told, int64_t now_ms);
-/* A 429 said to wait; 0: it did not say how long. counts: it was for a pull. */
+/* Notes a 429 and how long it said to wait; 0: it did not say. counts: it was for a pull. */
 void ratelimit_refused(struct ratelimit *r, int64_t retry_after_s, bool counts, int64_t now_ms);
-/* A GET that counts is sent now: after a 429's wait it is the only one until it is answered, or for a few seconds. */
+/* Notes that a GET that counts is sent. After a 429's wait it is the only one until it is answered, or for a few
+ * seconds. */
 void ratelimit_asks(struct ratelimit *r, int64_t now_ms);
-/* A request was answered, and not by a 429. */
+/* Notes an answer other than 429. */
 void ratelimit_granted(struct ratelimit *r, bool counts);
-/* When a GET that counts may be sent; now or before: at once. */
+/* When a GET that counts may be sent, in monotonic ms; a time that is not in the future: at once. */
 int64_t ratelimit_until_ms(const struct ratelimit *r);
 /* Seconds until then; 0: now. */
 int64_t ratelimit_wait_s(const struct ratelimit *r, int64_t now_ms);

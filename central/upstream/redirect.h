@@ -1,4 +1,4 @@
-/* Where a registry may send us, for content and for tokens. Pure. Thread: any. */
+/* Decides where a registry may redirect us, for content and for tokens (RFC 9110 section 15.4). Pure. Thread: any. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_REDIRECT_H
 #define ENTREPOT_CENTRAL_UPSTREAM_REDIRECT_H
 
@@ -13,10 +13,10 @@ struct redirect {
 };
 
 bool redirect_is(int status);
-/* Where the answer to from with this Location leads. ERR_UPSTREAM: nowhere usable, or from https to http. */
+/* Where a redirect from `from` with this Location leads. ERR_UPSTREAM: to nothing usable, or from https to http. */
 int redirect_follow(const char *from, const char *location, struct redirect *out, struct error *err) must_check;
-/* A token service as an endpoint names it: http or https without credentials, and no step down from https. Where it may
- * be is checked when it is connected to. */
+/* True if an endpoint may name this token service: http or https without credentials, and not http if the endpoint uses
+ * https. Its address is checked on connecting. */
 bool realm_is_usable(const struct http_url *endpoint, const char *realm);
 /* Scheme, host (case-insensitive) and port are equal. */
 bool origin_same(const struct http_url *a, const struct http_url *b);

@@ -1,5 +1,5 @@
-/* Answers of the admin port and the control socket: JSON, and failures as {"error":{"message","hint"}}. Thread: serving
- * loop, unless said otherwise. */
+/* Answers of the admin port and the control socket: JSON documents, and failures as {"error":{"message","hint"}}.
+ * Thread: serving loop, unless a function says otherwise. */
 #ifndef ENTREPOT_ADMIN_ANSWER_H
 #define ENTREPOT_ADMIN_ANSWER_H
 

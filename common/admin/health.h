@@ -1,5 +1,5 @@
-/* Whether the node is ready: named conditions, each met or with its reason, behind /readyz. Thread: any (a short lock).
- */
+/* Whether the node is ready: named conditions, each met or with a reason, shown by /readyz. Thread: any (a short
+ * lock). */
 #ifndef ENTREPOT_ADMIN_HEALTH_H
 #define ENTREPOT_ADMIN_HEALTH_H
 

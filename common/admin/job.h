@@ -1,5 +1,5 @@
-/* A request of the admin port or the control socket whose answer is made in the work pool. At most 32 run at a time;
- * more are answered by 503. */
+/* A request to the admin port or the control socket whose answer is made in the work pool. At most 32 run at a time;
+ * further ones are answered 503. Thread: as each function says. */
 #ifndef ENTREPOT_ADMIN_JOB_H
 #define ENTREPOT_ADMIN_JOB_H
 

@@ -1,5 +1,5 @@
-/* What a running node knows of itself, for /api/status and /metrics: one place that reads the numbers of the parts.
- * Thread: work pool (reads are atomic or short; /proc is read for metrics). */
+/* The numbers of a running node for /api/status and /metrics, read from its parts in one place. Thread: work pool
+ * (reads are atomic or short; /proc is read for metrics). */
 #ifndef ENTREPOT_ADMIN_NODE_STATS_H
 #define ENTREPOT_ADMIN_NODE_STATS_H
 

@@ -1,4 +1,5 @@
-/* Ranged fetches for readers far ahead. No field is touched but by aside.c. Thread: fetch loop, but for aside_find. */
+/* Ranged fetches beside the main one, for readers far ahead of it. Only aside.c touches the fields. Thread: fetch loop,
+ * except aside_find. */
 #ifndef ENTREPOT_FILL_ASIDE_H
 #define ENTREPOT_FILL_ASIDE_H
 
@@ -16,20 +17,21 @@ struct aside_file;
 struct asides {
     struct aside *first;
     unsigned n;
-    bool no_room;                      /* no file can be made for it */
-    bool lied;                         /* the catalogue has disproved a piece fetched aside */
-    _Atomic(struct aside_file *) file; /* set once: pieces that were fetched ahead of their turn */
+    bool no_room;                      /* no file can be made for the pieces */
+    bool lied;                         /* the catalogue has disproved a piece that was fetched ahead */
+    _Atomic(struct aside_file *) file; /* set once; the pieces that were fetched ahead */
 };
 
 /* Every `ms`. rate: of the main fetch, in bytes a second. */
 void aside_consider(struct fill *f, int64_t rate, int64_t ms);
-/* Nothing is fetched any more, and what was is on no disk; readers have it until the fill is freed. */
+/* Stops all these fetches. What was fetched is on no disk; readers have it until the fill is freed. */
 void aside_over(struct fill *f);
 void aside_fini(struct fill *f);
 /* Pieces present from `piece` on, in a row. */
 int64_t aside_run(const struct fill *f, int64_t piece);
 void aside_forget(struct fill *f);
-/* Any thread: bytes from pos on that were fetched ahead, at *at in *file (reference given to the caller). 0: none. */
+/* Any thread. Finds bytes from pos on that were fetched ahead, at *at in *file (a reference for the caller). Returns
+ * how many; 0: none. */
 int64_t aside_find(const struct fill *f, int64_t pos, struct open_file **file, int64_t *at);
 
 #endif

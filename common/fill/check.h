@@ -1,5 +1,5 @@
-/* The running hash of a fill, beside the loop where that pays, and the proof of each piece. No field is touched but by
- * check.c. Thread: fetch loop. */
+/* The running hash of a fill, on another thread where that pays, and the proof of each piece. Only check.c touches the
+ * fields. Thread: fetch loop. */
 #ifndef ENTREPOT_FILL_CHECK_H
 #define ENTREPOT_FILL_CHECK_H
 
@@ -9,11 +9,11 @@
 #include "common/fill/fill.h"
 #include "common/fill/step.h"
 
-/* Whole pieces that are hashed before the loop is told. */
+/* Whole pieces that are hashed before the loop gets a message. */
 #define CHECK_PIECES 4
 
-/* What the hasher is at, beside the fetch loop. While it runs the loop looks at its own, at `reached` and at the
- * proofs below that. */
+/* The work of the hasher. While it runs, the loop uses only the fields marked as its own, `reached`, and the proofs
+ * below that. */
 struct check_run {
     bool running;            /* the loop's */
     unsigned generation;     /* the loop's; of the fill when it began: the result of an older one is dropped */
@@ -32,9 +32,9 @@ struct check {
     enum fill_step then; /* STEP_CHECKING: what comes after it */
     int64_t hashed;      /* of what is written, hashed and so far not found wrong */
     unsigned generation; /* grows with every rewind */
-    bool reopened;       /* what an earlier life has left in the part file is not hashed yet */
+    bool reopened;       /* what an earlier fill left in the part file is not hashed yet */
     struct hasher hasher;
-    uint8_t *proofs; /* our own, at the ends of whole pieces */
+    uint8_t *proofs; /* computed here, at the ends of whole pieces */
     size_t n_proofs, cap_proofs;
     uint8_t *advised; /* the catalogue's */
     size_t n_advised;
@@ -45,16 +45,16 @@ struct check {
 void check_init(struct fill *f);
 void check_fini(struct fill *f);
 int64_t check_hashed(const struct fill *f);
-/* Of what is written nothing from there on may be shown yet. INT64_MAX: all may. */
+/* The position from which on nothing may be shown yet. INT64_MAX: all may. */
 int64_t check_shows_below(const struct fill *f);
-/* Our own chaining values at the ends of the pieces that are hashed. */
+/* The chaining values computed here, at the ends of the hashed pieces. */
 const uint8_t *check_proofs(const struct fill *f);
-/* What an earlier life has left is being hashed; it is over. */
+/* Notes that hashing what an earlier fill left has begun, or has ended. */
 void check_reopens(struct fill *f, bool reopened);
 bool check_is_reopened(const struct fill *f);
 
-/* Something was written: it goes to the hasher, once there is enough of it. What that has got to meanwhile is taken
- * over. The step returned is another than STEP_STAY if a piece was wrong. */
+/* Call when bytes were written: they are hashed once there are enough. Also takes over what the hasher has finished.
+ * Returns another step than STEP_STAY if a piece was wrong. */
 enum fill_step check_written(struct fill *f) must_check;
 /* Returns STEP_CHECKING, which ends with `then` once everything written is hashed, or if a piece is found wrong with
  * what follows from that. */
@@ -64,14 +64,14 @@ enum fill_step check_rest(struct fill *f) must_check;
 /* True if what is written, all of it hashed, is the whole blob. */
 bool check_digest_fits(const struct fill *f);
 
-/* The catalogue's chaining values; copied. Takes back from the first wrong piece of those hashed already. */
+/* Takes a copy of the catalogue's chaining values, and takes back bytes from the first hashed piece that is wrong. */
 enum fill_step check_advise(struct fill *f, const uint8_t *proofs, size_t n) must_check;
-/* A hasher for that piece alone. False: the catalogue has not told where it begins and ends. */
+/* Makes a hasher for one piece. False: the catalogue has not said where it begins and ends. */
 bool check_piece_begin(const struct fill *f, size_t piece, struct hasher *h) must_check;
-/* What went through h is the piece that the catalogue knows. */
+/* True if what h has hashed is the piece that the catalogue knows. */
 bool check_piece_fits(const struct fill *f, size_t piece, const struct hasher *h) must_check;
 
-/* A piece was proved wrong, or what is in the file ahead is doubted: takes back everything from `to` on. */
+/* Takes back all bytes from `to` on, because a piece was wrong or what was fetched ahead is doubted. */
 void fill_rewind(struct fill *f, int64_t to);
 
 #endif

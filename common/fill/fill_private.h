@@ -1,5 +1,6 @@
-/* The inside of a fill, shared by the files of this folder only. It is made of parts, each a struct of its own: what is
- * in one is touched by the file of its name alone (`tests/layers` looks), and the others call that file's functions. */
+/* The parts of a fill, shared by the files of this folder only. Each part is a struct of its own, and only the file of
+ * its name touches its fields (tests/layers checks that); the others call that file's functions. Thread: fetch loop,
+ * unless a part's header says otherwise. */
 #ifndef ENTREPOT_FILL_FILL_PRIVATE_H
 #define ENTREPOT_FILL_FILL_PRIVATE_H
 

@@ -1,4 +1,4 @@
-/* What comes from a source on its way into the file. No field is touched but by intake.c. Thread: fetch loop. */
+/* The bytes from a source on their way into the file. Only intake.c touches the fields. Thread: fetch loop. */
 #ifndef ENTREPOT_FILL_INTAKE_H
 #define ENTREPOT_FILL_INTAKE_H
 

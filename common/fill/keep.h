@@ -1,5 +1,4 @@
-/* The end of a fill whose bytes are all there, and what the store is told of them. No field is touched but by keep.c.
- * Thread: fetch loop. */
+/* The end of a complete fill, and what the store is told of it. Only keep.c touches the fields. Thread: fetch loop. */
 #ifndef ENTREPOT_FILL_KEEP_H
 #define ENTREPOT_FILL_KEEP_H
 

@@ -1,4 +1,5 @@
-/* Whom a fill asks, for what, and what comes of it. No field is touched but by plan.c. Thread: fetch loop. */
+/* Which source a fill asks for which bytes, and with what result. Only plan.c touches the fields. Thread: fetch
+ * loop. */
 #ifndef ENTREPOT_FILL_PLAN_H
 #define ENTREPOT_FILL_PLAN_H
 

@@ -1,6 +1,6 @@
-/* What readers see of a fill: its state, its size, and how far they may read. The fill's fetch loop alone changes it,
- * by the functions marked so; all others may be called by any thread that holds a reference to the fill. No field is
- * touched but by shared.c. */
+/* What readers see of a fill: its state, its size, and how far they may read. Only the fill's fetch loop changes it, by
+ * the functions marked so. Thread: all other functions any, for a caller that holds a reference to the fill. Only
+ * shared.c touches the fields. */
 #ifndef ENTREPOT_FILL_SHARED_H
 #define ENTREPOT_FILL_SHARED_H
 

@@ -1,10 +1,10 @@
-/* The steps of a fill's life. Each is a function that returns the next one, and fill_go alone moves between them; the
- * drawing is in fill.c. What happens to a fill meanwhile (an event of its fetch, the hasher's word, the catalogue's)
- * ends in a step, too, which whoever was called returns to the one who tells fill_go. Thread: fetch loop. */
+/* The steps of a fill. Each is a function that returns the next step, and fill_go alone moves between them; the drawing
+ * is in fill.c. An event (of the fetch, the hasher or the catalogue) also ends in a step: its handler returns it to its
+ * caller, which calls fill_go. Thread: fetch loop. */
 #ifndef ENTREPOT_FILL_STEP_H
 #define ENTREPOT_FILL_STEP_H
 
-/* A fill rests in those marked *, until something happens. */
+/* A fill stays in the steps marked * until something happens. */
 #define FILL_STEPS(X)                                                                                \
     X(WAITING, fill_wait)               /* * the next try is due */                                  \
     X(REOPENING, fill_reopen)           /* an earlier life has left bytes, which are to be hashed */ \

@@ -1,5 +1,5 @@
-/* Memory for what the disk does not take. No field is touched but by window.c. Thread: fetch loop, but for what is
- * marked. */
+/* Memory for bytes that do not fit on the disk. Only window.c touches the fields. Thread: fetch loop, unless a function
+ * says otherwise. */
 #ifndef ENTREPOT_FILL_WINDOW_H
 #define ENTREPOT_FILL_WINDOW_H
 

@@ -1,5 +1,4 @@
-/* What a daemon owes the system: signals, descriptors, the service manager. Thread: main, which runs the control loop.
- */
+/* Signals, file descriptors and the service manager. Thread: main, which runs the control loop. */
 #ifndef ENTREPOT_NODE_DAEMON_H
 #define ENTREPOT_NODE_DAEMON_H
 
@@ -9,29 +8,28 @@
 struct daemon;
 
 struct daemon_events {
-    /* Control loop, once: SIGTERM or SIGINT came. A second one ends the process at once, however busy the loop is. */
+    /* Control loop, once, on SIGTERM, SIGINT or SIGQUIT. A second signal ends the process at once, even if the loop is
+     * busy. */
     void (*stop)(void *arg);
-    /* Control loop, for each SIGHUP (several close together may be one). NULL: SIGHUP is ignored. The service manager
-     * is told before and after. */
+    /* Control loop, on SIGHUP (several close together may be one call). NULL: SIGHUP is ignored. The service manager is
+     * told before and after. */
     void (*reload)(void *arg);
-    /* Control loop, before each sign of life to the service manager's watchdog; false withholds it. NULL: always alive.
-     */
+    /* Control loop, before each ping to the service manager's watchdog; false: no ping is sent. NULL: always alive. */
     bool (*alive)(void *arg);
 };
 
-/* First thing in serve, before threads: umask 077, SIGPIPE ignored, as many descriptors as the hard limit allows.
- * Returns the number of descriptors there may be. */
+/* Call first in serve, before threads: sets umask 077, ignores SIGPIPE, raises the descriptor limit to the hard limit.
+ * Returns the number of descriptors. */
 unsigned long daemon_prepare(void);
-/* Takes over the signals for control; one at a time in a process. Threads started afterwards inherit nothing that
- * matters. */
+/* Handles the signals on control's loop. One at a time in a process. */
 int daemon_new(struct daemon **out, struct loop *control, const struct daemon_events *events, void *arg,
                struct error *err) must_check;
-/* Control loop. The ports are open: tells the service manager, and starts its watchdog if it wants one. status: one
- * line for `systemctl status`, may be NULL. */
+/* Control loop. Call when the ports are open: tells the service manager, and starts its watchdog if it wants one.
+ * status: one line for `systemctl status`; may be NULL. */
 void daemon_ready(struct daemon *d, const char *status);
-/* Control loop: the end has begun (also told on the first SIGTERM without being asked). */
+/* Control loop. Tells the service manager that the daemon stops. The first SIGTERM does so, too. */
 void daemon_stopping(struct daemon *d);
-/* Gives the signals back. The loop has stopped. */
+/* Restores the signals. The loop must have stopped. */
 void daemon_free(struct daemon *d);
 
 #endif

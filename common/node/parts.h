@@ -1,11 +1,11 @@
-/* The parts of a node as a whole: started in order, stopped in the reverse, asked one after the other. Thread: as
- * part.h says of each function. */
+/* All parts of a node together: starts them in order, stops them in reverse, collects their answers. Thread: as part.h
+ * says of each function. */
 #ifndef ENTREPOT_NODE_PARTS_H
 #define ENTREPOT_NODE_PARTS_H
 
 #include "common/node/part.h"
 
-/* list: ends with NULL. When one fails, those that have started are stopped before it returns. */
+/* list ends with NULL. If one fails, those that have started are stopped before it returns. */
 int parts_start(struct node *n, const struct part *const *list, struct error *err) must_check;
 void parts_running(struct node *n);
 void parts_ending(struct node *n);

@@ -1,5 +1,5 @@
-/* The servers of a node: the registry port, the fleet port, the admin port and the control socket, with their TLS and
- * the table of what is answered. Thread: control, unless said otherwise. */
+/* The servers of a node: registry port, fleet port, admin port and control socket, with their TLS and the table of
+ * routes. Thread: control, unless a function says otherwise. */
 #ifndef ENTREPOT_NODE_PORTS_H
 #define ENTREPOT_NODE_PORTS_H
 
@@ -9,25 +9,25 @@
 struct ports;
 struct ports_config {
     struct health *health;
-    /* The serving loops first, then others whose stalls are shown; arrays borrowed. */
+    /* The serving loops first, then other loops whose stalls are reported; arrays borrowed. */
     struct loop **loops;
     const char *const *loop_names;
     size_t n_loops;
-    unsigned max_connections; /* as many as there are descriptors for, some kept for files and sources */
+    unsigned max_connections; /* as many as the descriptor limit allows, minus some for files and sources */
 };
 
-/* All parts have started; the serving loops do not run yet: who connects waits in the sockets' queues. On failure
- * nothing is left open. */
+/* Call when all parts have started, before the serving loops run; until then clients wait in the sockets' queues. On
+ * failure nothing is left open. */
 int ports_open(struct ports **out, struct node *n, const struct ports_config *cfg, struct error *err) must_check;
 /* The certificate of the registry port; NULL without TLS. */
 struct tls_server *ports_tls(struct ports *p);
-/* Takes no connections any more and ends those there are, those of the admin port and the socket last; done(arg) on the
- * control loop. The serving loops run. */
+/* While the serving loops run: accepts no more connections and ends the existing ones, those of admin port and socket
+ * last. done(arg) is called on the control loop. */
 void ports_drain(struct ports *p, int64_t within_ms, void (*done)(void *arg), void *arg);
-/* The loops have been joined. Connections are freed; what of theirs is under way in the work pool may still come back
- * until the work pool is gone. */
+/* Only when the loops have been joined. Frees the connections. Their jobs in the work pool may still return until the
+ * work pool is freed. */
 void ports_free_servers(struct ports *p);
-/* After the work pool is gone. NULL: nothing. */
+/* After the work pool was freed. NULL is fine. */
 void ports_free(struct ports *p);
 
 #endif

@@ -1,6 +1,7 @@
-/* Is a registry there, and does its clock agree with ours? For doctor: asks GET /v2/ (or another path) of several at
- * once. The calls run on one fetch loop; whoever asks waits in the work pool. A node that stops ends them before it
- * ends the loop, so that nobody waits for a loop that has gone. */
+/* For doctor: checks whether registries answer, and whether their clocks agree with ours. Asks GET /v2/ (or another
+ * path) of several at once. The calls run on one fetch loop while the caller waits in the work pool. A node that stops
+ * ends the calls before it ends the loop, so that no caller waits for a loop that is gone. Thread: as each function
+ * says. */
 #ifndef ENTREPOT_NODE_PROBE_H
 #define ENTREPOT_NODE_PROBE_H
 
@@ -12,29 +13,29 @@ struct probe {
     const char *ca_file; /* NULL: the system's */
     bool insecure_tls, use_proxy_env;
     const char *path; /* NULL: /v2/; borrowed */
-    struct buf *body; /* NULL, or where the body of a 200 goes, as far as it has room */
+    struct buf *body; /* where the body of a 200 is written, as far as it fits; may be NULL */
     /* Answered: */
-    bool ok;         /* any HTTP answer: a 401 is a registry, too */
+    bool ok;         /* there was an HTTP answer; a 401 is one, too */
     int status;      /* 0: none */
-    char proxy[160]; /* that may have answered itself; "": none */
+    char proxy[160]; /* a proxy that may have answered itself; "": none */
     char content_type[64];
     char message[256];
     bool certificate_time; /* its certificate looks expired or not yet valid, by our clock */
     bool has_skew;
-    int64_t skew_s; /* our time less theirs */
+    int64_t skew_s; /* our time minus theirs */
 };
 
 struct probes;
 
 /* Control thread. Loop and client must outlive it. */
 struct probes *probes_new(struct loop *l, struct http_client *client);
-/* Control thread, once nothing runs: after probes_stop has called back, or if the loop never ran. */
+/* Control thread, only when nothing runs: after probes_stop has called done, or if the loop never ran. */
 void probes_free(struct probes *p);
-/* Work pool: asks all and returns when all have ended, after about timeout_ms at the latest; at once when the node
- * stops. The loop must be running, or probes_stop have been called. */
+/* Work pool. Asks all and returns when all have ended, after about timeout_ms at the latest; at once if the node stops.
+ * The loop must be running, or probes_stop must have been called. */
 void probes_ask(struct probes *p, struct probe *list, size_t n, int64_t timeout_ms);
-/* Any thread, once: what runs ends, what comes later is not begun; both are told why. done runs on the loop when nobody
- * waits for the loop any more. */
+/* Any thread, once. Ends running calls and refuses later ones; both get the reason. done is called on the loop when
+ * nobody waits for it any more. */
 void probes_stop(struct probes *p, void (*done)(void *arg), void *arg);
 
 #endif

@@ -1,5 +1,5 @@
 /* What a running node reads again: the certificate of its registry port, every few seconds and on SIGHUP. The
- * configuration is read at a start only; SIGHUP says when it has changed since. Thread: control. */
+ * configuration is read at the start only; on SIGHUP the log says if its file has changed. Thread: control. */
 #ifndef ENTREPOT_NODE_RELOAD_H
 #define ENTREPOT_NODE_RELOAD_H
 
@@ -8,11 +8,11 @@
 #include "common/http/tls.h"
 
 struct reload;
-/* At the start: the configuration's file is remembered as it is now. */
+/* Call at the start: remembers the state of the configuration file. */
 struct reload *reload_new(const struct node_config *node, struct loop *control);
-/* From now on the certificate is watched; tls NULL: there is none. Borrowed until reload_free. */
+/* Watches a certificate from now on. tls is borrowed until reload_free; NULL: there is none. */
 void reload_watch(struct reload *r, struct tls_server *tls);
-/* SIGHUP: says what was read again, and what was not though it has changed. */
+/* Call on SIGHUP: logs what was read again, and what was not although it has changed. */
 void reload_now(struct reload *r);
 void reload_free(struct reload *r);
 

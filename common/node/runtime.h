@@ -1,15 +1,15 @@
-/* The command `serve`: one node put together from its parts, started, watched and taken down. Thread: the control loop
- * (main). */
+/* The command `serve`: puts a node together from its parts, starts it, watches it and stops it. Thread: the control
+ * loop (main). */
 #ifndef ENTREPOT_NODE_RUNTIME_H
 #define ENTREPOT_NODE_RUNTIME_H
 
 #include "common/cli/command.h"
 #include "common/node/part.h"
 
-/* What makes it central or an edge. */
+/* The differences between central and an edge. */
 struct runtime_tier {
     const struct part *const *parts; /* in the order they start; ends with NULL */
-    const struct store_guard *guard; /* of the store; NULL: all that is held can be had again */
+    const struct store_guard *guard; /* guard of the store; NULL: all held content has another source */
     const char *not_with;            /* a file that only the other tier's data folder has */
 };
 

@@ -7,9 +7,9 @@
 #include "common/core/error.h"
 
 struct keeper {
-    /* Pool of reads: what a repository without other sources should have is not held, or cannot be read. 0: it has come
-     * back, and is held. ERR_NOT_FOUND: this repository does not have it. Else its bytes are missing; err says so to
-     * the client, who must not think that it never existed. */
+    /* Pool of reads. Called when a blob that a hosted repository may have is not held or cannot be read. 0: it is held
+     * again. ERR_NOT_FOUND: this repository does not have it. Else its bytes are missing, and err has a message for the
+     * client, which must not conclude that the blob never existed. */
     int (*restore)(const char *repo, const struct digest *d, struct error *err, void *arg);
     void *arg;
 };

@@ -1,5 +1,4 @@
-/* The text of a list, from the moment it is made until the client has it, in the budget LISTS. Thread: one at a time.
- */
+/* The text of a list, counted in the budget LISTS until the client has received it. Thread: one at a time. */
 #ifndef ENTREPOT_SERVE_LIST_TEXT_H
 #define ENTREPOT_SERVE_LIST_TEXT_H
 
@@ -7,12 +6,12 @@
 
 struct list_text;
 
-/* Takes text, NUL-terminated and allocated; in the budget it has its place whatever else is there, for it exists
+/* Takes over text, which is malloc'ed and NUL-terminated. It is counted even over the budget, because it exists
  * already. */
 struct list_text *list_text_new(char *text);
-/* Borrowed; *len: its bytes. */
+/* The text, borrowed; *len: its length in bytes. */
 const char *list_text_get(const struct list_text *t, size_t *len);
-/* A struct list_text, for whoever sends it; NULL is fine. */
+/* Frees a struct list_text; a release function of http_reply_ref. NULL is fine. */
 void list_text_free(void *t);
 
 #endif

@@ -1,6 +1,5 @@
-/* Tags whose source has named another manifest than the one held, as long as that has not come: the tag moves only when
- * it is here (design.md "Tags"). Kept in memory and bounded: what is forgotten is asked of the source again. Thread:
- * any. */
+/* Tags whose source names another manifest than the held one, until that manifest has been fetched: only then does the
+ * tag move (docs/architecture.md "Tags"). In memory and bounded; a forgotten tag is asked for again. Thread: any. */
 #ifndef ENTREPOT_SERVE_MOVES_H
 #define ENTREPOT_SERVE_MOVES_H
 
@@ -12,20 +11,20 @@ struct moves;
 struct move {
     struct repo_name repo;
     char tag[TAG_MAX + 1];
-    struct tag_facts said; /* by the source, when it was asked last */
-    int64_t failed_ms;     /* monotonic; when it last could not be had; 0: that has not happened */
+    struct tag_facts said; /* what the source said when it was last asked */
+    int64_t failed_ms;     /* when it last could not be fetched, in monotonic ms; 0: never */
     char why[128];
 };
 
 struct moves *moves_new(void);
 void moves_free(struct moves *t);
-/* The source says so. That the same manifest could not be had before stays known. */
+/* Notes what the source says. An earlier failure to fetch the same manifest stays noted. */
 void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_facts *said);
 bool moves_get(struct moves *t, const struct repo_name *repo, const char *tag, struct move *out);
 void moves_forget(struct moves *t, const struct repo_name *repo, const char *tag);
-/* The manifest could not be had: noted for each tag that has moved to it. */
+/* Notes for each tag that has moved to this manifest that it could not be fetched. */
 void moves_failed(struct moves *t, const struct digest *manifest, const char *why);
-/* One tag that has moved to this manifest, and is then forgotten. False: none is left. */
+/* Takes out one tag that has moved to this manifest. False: there is none left. */
 bool moves_take(struct moves *t, const struct digest *manifest, struct move *out);
 
 #endif

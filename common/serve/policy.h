@@ -1,21 +1,23 @@
-/* What a name means, what is served where, and how long it is believed. The registry needs it; the part of a node that
- * knows the names gives it (central's configuration, the settings an edge has from central). Thread: any. */
+/* The interface to what a name means, in which scope its content is served, and how long a tag is fresh. The registry
+ * needs it; a part of the node gives it (by central's configuration, or by the settings an edge has from central).
+ * Thread: any. */
 #ifndef ENTREPOT_SERVE_POLICY_H
 #define ENTREPOT_SERVE_POLICY_H
 
 #include "common/core/loop.h"
 #include "common/oci/resolve.h"
 
-/* Where the rules come from another node, they may not be known, or have changed there. */
+/* The state of the rules. An edge's rules come from central: it may not have them, or central may have others by
+ * now. */
 enum names_state {
     NAMES_SETTLED,
-    NAMES_UNKNOWN,     /* nobody has told any: no name can be decided */
-    NAMES_UNCONFIRMED, /* whether they still hold is being asked */
+    NAMES_UNKNOWN,     /* there are no rules: no name can be decided */
+    NAMES_UNCONFIRMED, /* central is being asked whether they still hold */
 };
 struct names_wait {
     void (*done)(struct names_wait *w);
-    bool outdated; /* set before done: the rules in force are known not to hold, and the others cannot be had yet */
-    /* The callee's. */
+    bool outdated; /* set before done: the current rules are outdated, and the new ones are not available yet */
+    /* For the callee's use. */
     void *callee;
     struct loop *loop;
     struct loop_task task;
@@ -24,17 +26,17 @@ struct names_wait {
 };
 
 struct policy {
-    int64_t negative_ms; /* how long a "no" is remembered */
-    /* A request waits so long for a source to agree to send, all its steps together; then it is a 504. Engines give up
-     * on a head after 10 to 30 s. An edge waits longer than central, so that it can tell central's cause. */
+    int64_t negative_ms; /* how long a "not found" is remembered */
+    /* How long a request waits for a source to agree to send, all its steps together; then it is answered 504. Engines
+     * wait 10 to 30 s for a head. An edge waits longer than central, so that it can pass on central's error. */
     int64_t answer_within_ms;
-    bool hide_deleted; /* a tag its source has deleted is a 404, not a marked answer */
-    /* The rules in force; what it returned stays valid while the policy does. */
+    bool hide_deleted; /* a tag that its source has deleted is answered 404 instead of with a Warning */
+    /* The current rules. The result stays valid as long as the policy. */
     const struct name_rules *(*rules)(void *arg);
-    /* Whether the rules in force may decide. why: for a person, when they are not known. NULL: always. */
+    /* Whether the current rules may decide a name. why: a message if they are unknown. NULL: they always may. */
     enum names_state (*names)(char *why, size_t cap, void *arg);
-    /* Serving loop, after NAMES_UNCONFIRMED: w->done is called on this loop, later, when names has another answer or
-     * the last known rules have to do. w is the caller's until then. */
+    /* Serving loop, after NAMES_UNCONFIRMED. Calls w->done later on this loop: when `names` has another answer, or when
+     * the last known rules have to be used. w is the caller's until then. */
     void (*names_await)(struct names_wait *w, void *arg);
     /* The name of the scope (store.h) a repository's content is served in; in out, or longer-lived. */
     const char *(*scope)(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg);

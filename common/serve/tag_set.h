@@ -1,4 +1,4 @@
-/* The tags of one list while its pages come: each once, within the budget LISTS. Thread: one at a time. */
+/* The tags of one list while its pages arrive: each once, within the budget LISTS. Thread: one at a time. */
 #ifndef ENTREPOT_SERVE_TAG_SET_H
 #define ENTREPOT_SERVE_TAG_SET_H
 
@@ -7,13 +7,13 @@
 
 struct map;
 
-/* Of one list, for its tags and what is kept to know each again. */
+/* Bytes of one list, for its tags and for recognising duplicates. */
 #define TAG_SET_BYTES_MAX (64 * MiB)
 
 /* Zero-initialised is empty. */
 struct tag_set {
     struct map *seen;
-    char **tags; /* those not taken yet */
+    char **tags; /* tags that have not been taken yet */
     size_t n, cap;
     size_t bytes;
     int64_t charged; /* to the budget LISTS, in larger steps */
@@ -21,15 +21,15 @@ struct tag_set {
 
 /* Also makes it empty. */
 void tag_set_fini(struct tag_set *s);
-/* Adds a copy. False: it is there already, or is no tag. ERR_TOO_BIG: there are more than
- * one list may have; ERR_BUSY: the budget LISTS is used up. */
+/* Adds a copy of a tag. *added false: it is there already, or is not a tag. ERR_TOO_BIG: one list may not have more.
+ * ERR_BUSY: the budget LISTS is used up. */
 int tag_set_add(struct tag_set *s, const char *tag, bool *added) must_check;
-/* Adds a page, `{"tags": […]}`; what is no tag in it is passed over. *added: how many were new. ERR_INVALID: it is not
- * such a document; ERR_TOO_BIG, ERR_BUSY: of json_open, too. */
+/* Adds a page, `{"tags": […]}`, and skips entries that are not tags. *added: how many were new. ERR_INVALID: the page
+ * is malformed. ERR_TOO_BIG, ERR_BUSY: also from json_open. */
 int tag_set_read(struct tag_set *s, const char *page, size_t len, size_t *added) must_check;
-/* Those not taken yet, in order. */
+/* Sorts the tags that have not been taken yet. */
 void tag_set_sort(struct tag_set *s);
-/* Takes them: `"a","b"`, behind a comma unless first. Freed by the caller; NULL: none. */
+/* Takes them out as `"a","b"`, with a comma in front unless first. The caller frees the text; NULL: there are none. */
 char *tag_set_take(struct tag_set *s, bool first);
 
 #endif

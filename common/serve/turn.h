@@ -1,5 +1,5 @@
-/* Jobs that clients cause: lists are read and written in threads of their own, so that they hold up nothing else, and
- * these are shared among callers. Thread: as said. */
+/* Jobs that clients cause. Lists are read and written in threads of their own, so that they delay nothing else, and
+ * callers share these threads. Thread: as each function says. */
 #ifndef ENTREPOT_SERVE_TURN_H
 #define ENTREPOT_SERVE_TURN_H
 
@@ -16,20 +16,20 @@ struct turn {
     struct work work;
     struct turn *next;
     void (*run)(struct turn *t); /* a thread of the pool */
-    struct loop *loop;           /* where back is posted after run */
+    struct loop *loop;           /* the loop that back is posted to after run */
     struct loop_task back;
 };
 
 struct turns_config {
-    struct workpool *pool; /* it has `threads`; nobody else uses it */
+    struct workpool *pool; /* a pool of `threads` threads that nobody else uses */
     unsigned threads;
     unsigned queue_of_one, queue; /* as in share.h */
 };
 struct turns *turns_new(const struct turns_config *cfg);
-/* Nothing is waiting or running. */
+/* Only when nothing is waiting or running. */
 void turns_free(struct turns *ts);
-/* Any thread. 0: run, then back will be called, once; t->loop is the calling one. ERR_BUSY: too much of this caller's
- * waits already; nothing is called. */
+/* Any thread. 0: run, then back will be called once each; t->loop is the calling loop. ERR_BUSY: too many jobs of this
+ * caller wait already; nothing is called. */
 int turns_take(struct turns *ts, struct turn *t, const struct caller *caller) must_check;
 /* Any thread. */
 void turns_stats(const struct turns *ts, struct share_stats *out);

@@ -1,7 +1,7 @@
-/* Questions to sources whose answers are small: does a tag exist and where does it point, a list of tags, referrers,
- * has it a blob. Equal questions asked at the same time, from whichever loops, cost one; a "no" of an upstream and a
- * failure are remembered for a moment. Thread: ask from any loop, answers come on that loop; the table is the fetch
- * loop's. */
+/* Small questions to sources: whether a tag exists and where it points, a list of tags, referrers, whether a blob
+ * exists. Equal questions that are asked at the same time, on any loops, cost one request. A "not found" and a failure
+ * are remembered for a moment. Thread: ask on any loop, the answer comes on that loop; the table belongs to the fetch
+ * loop. */
 #ifndef ENTREPOT_SOURCE_ASK_H
 #define ENTREPOT_SOURCE_ASK_H
 
@@ -25,17 +25,17 @@ struct ask_answer {
     bool has_digest;
     struct digest digest;
     char *link, *warning, *filters; /* NULL if none */
-    bool has_tag;                   /* the source told what it knows of the tag */
+    bool has_tag;                   /* the source sent what it knows of the tag */
     struct tag_facts tag;
     int64_t age_s;
     char *body;
     size_t body_len;
-    int64_t charged; /* for the body, to the budget of its kind */
+    int64_t charged; /* bytes of the body that are counted in the budget of its kind */
     enum budget budget;
-    const char *source; /* name of who answered */
+    const char *source; /* name of the source that answered */
 };
 void ask_answer_unref(struct ask_answer *a);
-/* For use after the callback. */
+/* Takes a reference, for use after the callback. */
 struct ask_answer *ask_answer_ref(const struct ask_answer *a);
 
 struct asker_config {
@@ -45,18 +45,19 @@ struct asker_config {
     void *arg;
 };
 struct asker *asker_new(const struct asker_config *cfg);
-/* The fetch loop no longer runs: ends every question with ERR_CANCELLED, posted to the waiters' loops. */
+/* Only when the fetch loop no longer runs: ends every question with ERR_CANCELLED, posted to the waiters' loops. */
 void asker_cancel(struct asker *a);
-/* After asker_cancel, when the waiters have heard. */
+/* Only after asker_cancel, when all waiters have been called. */
 void asker_free(struct asker *a);
-/* Fetch loop: nothing is remembered any more: a source is there again, and what failed, or was a no, is asked anew. */
+/* Fetch loop. Forgets all answers, because a source can be reached again: failures and "not found" are asked for
+ * again. */
 void asker_forget(struct asker *a);
-/* rq is copied. The answer is borrowed for the callback, which comes once, on this loop, never before this has
- * returned; with ERR_CANCELLED on shutdown, with ERR_TIMEOUT at the deadline (NULL: none), and then the question goes
- * on for those who ask later. The waiter is valid until the callback. */
+/* Asks; rq is copied. done is called once, on this loop, never before ask has returned, with an answer that is borrowed
+ * for the call: with ERR_CANCELLED at shutdown, with ERR_TIMEOUT at the deadline (NULL: none). After a timeout the
+ * question goes on for later waiters. The waiter is valid until done is called. */
 struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq, const struct deadline *deadline,
                        void (*done)(const struct ask_answer *answer, void *arg), void *arg);
-/* The loop that asked, before done was called: it is not called. The question goes on: others may wait for it. */
+/* On the loop that asked, before done was called: done will not be called. The question goes on for other waiters. */
 void ask_leave(struct ask_waiter *w);
 
 #endif

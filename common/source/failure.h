@@ -1,18 +1,18 @@
-/* What the failure of a source means: which of several is told to whoever asked, and what the next step is. Fills,
- * questions and the endpoints of an upstream all follow this one rule. Thread: any. */
+/* What a failure of a source means: which of several failures is reported, and what the next step is. Fills, questions
+ * and the endpoints of an upstream all follow this rule. Thread: any. */
 #ifndef ENTREPOT_SOURCE_FAILURE_H
 #define ENTREPOT_SOURCE_FAILURE_H
 
 #include "common/source/source.h"
 
-/* What has failed so far for one request. All zero: nothing has. */
+/* The failures of one request so far. All zero: none. */
 struct failures {
-    struct fetch_end told; /* the most telling one; code 0: none */
-    const void *by;        /* whose it is */
+    struct fetch_end told; /* the most informative one; code 0: none */
+    const void *by;        /* who failed */
 };
 
-/* Takes note of a failure of `by`: a source, or one endpoint of it, as long-lived as *f. A second word of the same
- * one replaces its first. */
+/* Notes a failure of `by`, a source or one of its endpoints, which must live as long as *f. A second failure of the
+ * same one replaces its first. */
 void failure_note(struct failures *f, const void *by, const struct fetch_end *end);
 
 /*   failure                                   next step     told before
@@ -24,15 +24,15 @@ void failure_note(struct failures *f, const void *by, const struct fetch_end *en
  *   401, 403                                  ASK_OTHER     all that stand above
  *   429                                       ASK_OTHER     everything: it says when to come back */
 enum failure_step {
-    FAILURE_ASK_OTHER, /* the same one would say the same again: another may do better */
+    FAILURE_ASK_OTHER, /* the same one would answer the same again; another may do better */
     FAILURE_ASK_AGAIN, /* the same one may do better in a moment */
-    FAILURE_AWAIT,     /* the same one, too, once it is there again; to ask it at once is of no use */
+    FAILURE_AWAIT,     /* the same one may do better once it can be reached again; asking it at once is useless */
 };
-/* Of whoever answers for himself alone, such as an endpoint. */
+/* The next step after a failure of something that answers for itself alone, such as an endpoint. */
 enum failure_step failure_next(const struct fetch_end *end);
-/* Of a whole source, which has asked again itself so far as that is of use: an error it answers with is final, or one
- * request would come down on the last tier many times. Not so 503, for then it is busy, or about to restart; nor once a
- * part has come (began), for then it had agreed. */
+/* The next step after a failure of a whole source, which has already retried as far as that is useful. So an error that
+ * it answers with is final; otherwise one request would become many at the last tier. Exceptions: 503, because then it
+ * is busy or about to restart; and if a part has come (began), because then it had agreed to send. */
 enum failure_step failure_next_of_source(const struct fetch_end *end, bool began);
 
 #endif

@@ -1,5 +1,5 @@
-/* Where content and answers come from: one interface to the other side, whatever it is (an upstream registry, central,
- * a peer). Thread: the fetch loop. */
+/* A source of content and answers: one interface for an upstream registry, central or a peer. Thread: the fetch
+ * loop. */
 #ifndef ENTREPOT_SOURCE_SOURCE_H
 #define ENTREPOT_SOURCE_SOURCE_H
 
@@ -26,26 +26,26 @@ struct fetch_request {
     int64_t offset;           /* first byte wanted; blobs only */
     int64_t length;           /* bytes wanted from offset; 0: to the end */
     const char *query;        /* may be NULL */
-    int64_t max_body;         /* over: ERR_TOO_BIG; 0: none */
-    const char *avoid_origin; /* its bytes were wrong just now (fetch_head.origin): rather another. NULL: none */
-    struct caller caller;     /* for whom: what is scarce is shared among callers */
-    uint64_t settings;        /* the version of the settings that repo was decided under; 0: it needed none */
-    bool doubted;             /* what the other side sent of it before did not match its digest */
+    int64_t max_body;         /* a longer body ends with ERR_TOO_BIG; 0: no limit */
+    const char *avoid_origin; /* an origin (fetch_head.origin) that sent wrong bytes just now, or NULL */
+    struct caller caller;     /* who asks: scarce resources are shared among callers */
+    uint64_t settings;        /* the version of the settings under which repo was decided; 0: none was needed */
+    bool doubted;             /* what the other side sent before did not match its digest */
     bool begun;               /* it goes on, if only from 0: it had to give way before */
-    char request_id[65];      /* goes along as X-Request-Id */
+    char request_id[65];      /* sent as X-Request-Id */
 };
 
-/* The head of the answer, once the other side agreed to send (2xx). Borrowed. */
+/* The head of the answer, once the other side has agreed to send (2xx). Borrowed. */
 struct fetch_head {
-    int64_t total; /* size of the whole content whatever part was asked; -1 unknown */
+    int64_t total; /* bytes of the whole content, whatever part was requested; -1: unknown */
     char media_type[MEDIA_TYPE_MAX + 1];
-    bool has_digest; /* Docker-Content-Digest was given and well formed */
+    bool has_digest; /* there was a well-formed Docker-Content-Digest */
     struct digest digest;
     const char *link;            /* Link header or NULL */
     const char *warning;         /* Warning header or NULL */
     const char *filters;         /* OCI-Filters-Applied header or NULL */
-    int64_t age_s;               /* how long ago the source itself checked it (Age header); 0: now */
-    const struct tag_facts *tag; /* what the other side knows of the tag, if it told more than a head can; else NULL */
+    int64_t age_s;               /* seconds since the source itself checked it (Age header); 0: now */
+    const struct tag_facts *tag; /* what the other side knows of the tag beyond what a head has; else NULL */
     const char *origin;          /* endpoint or peer that answers; NULL, or as long-lived as the source */
 };
 
@@ -55,52 +55,52 @@ struct fetch_end {
                    OUTDATED */
     int status; /* HTTP status behind it, 0 if none */
     int64_t retry_after_s; /* RATE_LIMITED, TIMEOUT: 0 if unknown */
-    bool not_sent;         /* nothing was sent, since nobody would have answered: to ask again costs nothing */
+    bool not_sent;         /* nothing was sent, because nobody would have answered: asking again costs nothing */
     bool gave_way;         /* BUSY, in mid-body: another needs its place. No failure: the rest is to be asked for again,
                               with `begun` */
     char msg[256];         /* for a person, names the other side */
 };
 
-/* How the words for a missing tag begin, on both tiers; its reference follows. */
+/* How the message for a missing tag begins, on both tiers; its reference follows. */
 #define NO_SUCH_TAG "no such tag:"
 
-/* Makes *e anew with a code and words for a person (cut to fit). Returns code. */
+/* Sets *e to a code and a message for a person (cut to fit). Returns code. */
 int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) printf_like(3, 4);
-/* There is nobody to ask. */
+/* Sets *e: there is no source. Returns its code. */
 int fetch_end_no_source(struct fetch_end *e);
-/* No source has answered yet; whoever waited is told so now. */
+/* Sets *e: no source has answered in time. Returns its code. */
 int fetch_end_no_word(struct fetch_end *e, const char *repo, int64_t waited_ms);
 
 struct fetch;
 struct fetch_events {
-    /* At most once (a retry inside the source after a first head shows no second one: the rest must agree, else it ends
-     * with MISMATCH). */
+    /* Called at most once. If the source retries inside after a head, the new head must agree with the first one and is
+     * not reported; else the fetch ends with MISMATCH. */
     void (*head)(struct fetch *f, const struct fetch_head *h, void *arg);
     /* Bytes in order, beginning at offset. */
     void (*data)(struct fetch *f, const void *data, size_t len, void *arg);
-    /* Last; f is freed after it. Not called after fetch_cancel. */
+    /* The last call; f is freed after it. Not called after fetch_cancel. */
     void (*done)(struct fetch *f, const struct fetch_end *e, void *arg);
-    /* May be NULL. Data has come, and for now there is no more: what was gathered may be passed on. Every data is
+    /* May be NULL. Data has come and no more is available now, so gathered data may be passed on. Every data is
      * followed by this or by done. */
     void (*lull)(struct fetch *f, void *arg);
 };
 
 struct source;
 struct source_ops {
-    /* Never calls back before it has returned. */
+    /* Starts a fetch. No callback is made before it has returned. */
     struct fetch *(*start)(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev, void *arg);
-    /* Ends it without further callbacks; allowed from within its own callbacks. */
+    /* Ends a fetch without further callbacks. Allowed within its own callbacks. */
     void (*cancel)(struct fetch *f);
     void (*pause)(struct fetch *f); /* no data callback until resume; allowed from within data */
     void (*resume)(struct fetch *f);
-    /* Somebody else wants the same: it waits in whosever queue is the shorter. May be NULL. */
+    /* Another caller wants the same fetch: it then waits in the shorter of both callers' queues. May be NULL. */
     void (*wanted_by)(struct fetch *f, const struct caller *caller);
 };
 struct source {
     const struct source_ops *ops;
     char name[HOST_MAX + 1]; /* "docker.io", "central", a peer's name: in logs, metrics, Cache-Status */
 };
-/* Every struct fetch begins with this, so that a holder can reach the ops. */
+/* Every source's own struct begins with this, so that its operations can be found. */
 struct fetch {
     struct source *source;
 };

@@ -1,5 +1,5 @@
-/* Where content comes from. Fills and the registry's questions to sources need it; the part of a node that has sources
- * gives it (central's upstreams, an edge's link to central). Thread: the fetch loop. */
+/* The interface to the sources of a repository. Fills and the registry's questions need it; a part of the node gives it
+ * (central's upstreams, or an edge's link to central). Thread: the fetch loop. */
 #ifndef ENTREPOT_SOURCE_SUPPLY_H
 #define ENTREPOT_SOURCE_SUPPLY_H
 
@@ -8,7 +8,7 @@
 #define SOURCES_MAX 8
 
 struct supply {
-    /* Whom to ask about a repository, in order. Returns their number; 0: nobody (hosted here). */
+    /* The sources of a repository, in the order to ask them. Returns their number; 0: none (it is hosted here). */
     unsigned (*sources)(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg);
     void *arg;
 };

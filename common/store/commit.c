@@ -1,6 +1,6 @@
-/* A finished file becomes a held blob: sync, rename, row, table entry, in that order, so that whatever moment the
- * process or the machine stops at, a file in blobs/ is whole. Threads: starts on the caller's, syncs in the work pool,
- * ends on the index writer. */
+/* Makes a finished file a held blob: sync, rename, row, table entry, in this order. So a file in blobs/ is whole at
+ * whatever moment the process or the machine stops. Threads: starts on the caller's, syncs in the work pool, ends on
+ * the index writer. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@ struct commit {
     struct table_value row; /* as run wrote it */
     bool was_held;          /* when run wrote it */
     int code;               /* what the index said in run */
-    unsigned tries;         /* for which the disk was too full for the index */
+    unsigned tries;         /* tries that failed because the disk was too full for the index */
     void (*done)(int code, void *arg);
     void *arg;
 };
@@ -127,7 +127,7 @@ static int enter(struct commit *c, bool *is_new) {
             table_touch(c->store->table, id, now, false);
         c->store->touched = true;
     }
-    /* Readers who followed the fill go on reading from its file: eviction must know of them. */
+    /* Readers of the fill go on reading from its file, so eviction must know of them. */
     if (c->part && open_file_refs(c->part->file) > 1) {
         int kept = open_file_keep(c->part->file, (size_t)v.size, false);
         (void)kept; /* else it is sent from the file */
@@ -204,7 +204,7 @@ static void commit_work(struct work *w) {
     commit_end(c, r);
 }
 
-/* What may be said no to before anything is moved. */
+/* Checks for reasons to refuse before anything is moved. */
 static int prepare(struct commit *c, const struct commit_info *info) {
     if (info->size < 0 || info->size > TABLE_SIZE_MAX) return ERR_TOO_BIG;
     if (info->media_type && info->media_type[0]) c->value.media = (uint16_t)held_media(c->store, info->media_type);

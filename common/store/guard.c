@@ -1,5 +1,5 @@
-/* Asking the owner of what has no other source (struct store_guard). Without an owner only the index's flags count.
- * Thread: any, but for open and close. */
+/* Asks the owner of content without another source (struct store_guard). Without an owner only the index's flags count.
+ * Thread: any, except open and close. */
 #include "common/store/store_private.h"
 
 int guard_open(struct store *s, struct error *err) {

@@ -1,5 +1,5 @@
-/* The one door through which blobs become held or cease to be: table, eviction queues, counters, row and the owner's
- * callback stay in step here. Thread: any that may block, under the digest's stripe. */
+/* The only functions by which blobs become held or stop being held, so that table, eviction queues, counters, row and
+ * the owner's callback always agree. Thread: any that may block, under the digest's stripe. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -66,7 +66,7 @@ struct drop {
 static void drop_run(struct writer_job *job, sqlite3 *db) {
     struct drop *p = container_of(job, struct drop, job);
     int r = index_drop_blob(&p->store->index, db, &p->digest, p->manifest);
-    /* The row left behind has no file: the next start drops it. */
+    /* The row that is left has no file, so the next start drops it. */
     if (r < 0) log_warn("index_drop_failed", KV_S("why", error_name(r)));
 }
 
@@ -74,7 +74,7 @@ static void drop_done(struct writer_job *job, int code) {
     struct drop *p = container_of(job, struct drop, job);
     struct store *s = p->store;
     (void)code;
-    /* Somebody may have brought it back meanwhile, and said so. */
+    /* It may be held again by now, and that was reported. */
     if (s->cfg.on_change && !table_find(s->table, &p->digest, NULL)) s->cfg.on_change(&p->digest, false, s->cfg.arg);
     free(p);
 }
@@ -113,7 +113,7 @@ int held_discard(struct store *s, const struct digest *d, const char *to) {
     return r < 0 && errno != ENOENT ? unlink_failed(s, path, to != NULL, -errno) : 0;
 }
 
-/* Who looks it up meanwhile finds no file, and waits for the stripe to drop it: it is gone by then. */
+/* A lookup in between finds no file and waits for the stripe to drop the blob, which is gone by then. */
 int64_t held_evict(struct store *s, const struct digest *d) {
     struct table_value was;
     char path[STORE_PATH_MAX];
@@ -201,7 +201,7 @@ static void unname_run(struct writer_job *job, sqlite3 *db) {
     int r = 0;
     for (size_t i = 0; i < u->n && r == 0; i++)
         r = index_drop_scope(&u->store->index, db, u->ids[i]);
-    /* The rows left behind are those of scopes without content: the next start drops them. */
+    /* The rows that are left are of scopes without content, so the next start drops them. */
     if (r < 0) log_warn("index_drop_failed", KV_S("why", error_name(r)));
 }
 

@@ -1,4 +1,4 @@
-/* A part file: bytes on their way in, written by one user at a time (its fill). Thread: its user's. */
+/* A part file: a blob that is being written by one user at a time (its fill). Thread: its user's. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,16 +10,16 @@
 #include "common/core/log.h"
 #include "common/store/store_private.h"
 
-/* Place is taken on the disk so much ahead: ext4 then has nothing to allocate page by page, which is a third of what
- * writing costs (100 MB: 27 ms, 18 with place taken). */
+/* Disk space is reserved this far ahead. ext4 then need not allocate page by page, which is a third of the cost of
+ * writing (100 MB: 27 ms, with reserved space 18 ms). */
 #define RESERVE_STEP (16 * MiB)
-/* Nobody counts it, so it is little beside the store's limit however many fills run. */
+/* Reserved space is not counted, so it is small compared with the store's limit however many fills run. */
 #define RESERVE_SHARE 64
-#define RESERVE_FROM (1 * MiB) /* the first bytes do not wait for it, and what is small has no need */
-/* Less free than this, and nobody takes more than is written. */
+#define RESERVE_FROM (1 * MiB) /* the first bytes do not wait for it, and small blobs do not need it */
+/* With less free space nothing is reserved. */
 #define RESERVE_FREE_MIN (2 * GiB)
 
-/* Of a length that nobody has told, so much is written between two looks at what there is. */
+/* For a blob of unknown length: bytes written between two checks of the space. */
 #define UNTOLD_STEP (64 * KiB)
 
 static struct part *part_new(struct store *s, const struct digest *d) {
@@ -37,7 +37,7 @@ static int open_file_of(struct part *p, int flags, struct error *err) {
     int fd = try_open(p, flags);
     if (fd < 0 && (errno == ENOSPC || errno == EDQUOT) && space_evict(p->store, MiB, SPACE_QUICK) > 0)
         fd = try_open(p, flags);
-    /* Killed between its last sync and its move into blobs/, it is read-only already. */
+    /* If the process was killed between the last sync and the move into blobs/, the file is read-only already. */
     if (fd < 0 && errno == EACCES && fchmodat(p->store->dir_fd, p->path, 0600, 0) == 0) fd = try_open(p, flags);
     if (fd < 0) {
         int r = error_errno(err, "opening %s/%s", p->store->dir, p->path);
@@ -48,7 +48,7 @@ static int open_file_of(struct part *p, int flags, struct error *err) {
     return 0;
 }
 
-/* Where it is written up to: to its end, but for a hole that a file system's check has made, or a power cut. */
+/* The end of the contiguous bytes: the end of the file, or a hole that a file system check or a power cut has made. */
 static int64_t contiguous(const struct part *p) {
     off_t hole = lseek(open_file_fd(p->file), 0, SEEK_HOLE);
     return hole < 0 || hole > p->len ? p->len : hole;
@@ -98,7 +98,7 @@ static bool disk_full(int e) {
     return e == ENOSPC || e == EDQUOT || e == EFBIG;
 }
 
-/* ENOSPC is answered by evicting a little, right here, a few times; then by saying so. */
+/* On ENOSPC, evicts a little and tries again a few times; then gives up. */
 static int write_all(struct part *p, int64_t offset, const char *data, size_t len) {
     for (int evictions = 0; len > 0;) {
         ssize_t n = pwrite(open_file_fd(p->file), data, len, offset);
@@ -116,14 +116,14 @@ static int write_all(struct part *p, int64_t offset, const char *data, size_t le
     return 0;
 }
 
-/* Gives back what was taken beyond the end. */
+/* Gives back space reserved beyond the end. */
 static void trim(struct part *p) {
     if (p->reserved > p->len && ftruncate(open_file_fd(p->file), p->len) < 0)
         log_warn("part_trim_failed", KV_S("path", p->path), KV_S("why", error_name(-errno)));
     p->reserved = p->len;
 }
 
-/* Nothing goes for the sake of what cannot stay. */
+/* Nothing is evicted for a blob that cannot stay. */
 static void refuse(struct part *p, int64_t size, int64_t largest) {
     char name[DIGEST_STR_MAX];
     if (p->refused) return;
@@ -143,8 +143,8 @@ void part_expect(struct part *p, int64_t from, int64_t size) {
     if (p->reserved < from) p->reserved = from;
 }
 
-/* The file keeps its length, so that whoever finds it after a crash is not misled; a file system that cannot do this is
- * not asked again. */
+/* Reserves without changing the file's length, so that a length found after a crash is right. If the file system cannot
+ * do this, it is not tried again. */
 static void reserve_ahead(struct part *p, int64_t offset, int64_t end) {
     if (end <= p->reserved || offset > p->reserved || end >= p->expected) return;
     if (end < RESERVE_FROM) {
@@ -210,7 +210,7 @@ void part_discard(struct part *p) {
 }
 
 void part_close(struct part *p) {
-    /* Nothing to go on from: anybody could ask for names without end, and each would leave a file. */
+    /* An empty part file is not kept: anybody could ask for endless names, and each would leave a file. */
     if (p->len == 0) {
         part_discard(p);
         return;

@@ -1,5 +1,5 @@
-/* Blobs that turned out wrong: the newest few are kept, for whoever wants to see what has become of them. Thread: work
- * pool, or a command. */
+/* Blobs whose bytes were wrong: the newest few are kept so that they can be examined. Thread: work pool, or a
+ * command. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +69,7 @@ void quarantine_bound(struct store *s) {
 
 int quarantine_take(struct store *s, const struct digest *d, struct error *err) {
     char to[STORE_PATH_MAX], hex[DIGEST_STR_MAX], name[DIGEST_STR_MAX];
-    /* Without the folder the move fails, and says why: what is wrong is served no more in any case. */
+    /* Without the folder the move fails and logs why. The wrong blob is not served in any case. */
     if (mkdirat(s->dir_fd, "quarantine", 0700) < 0 && errno != EEXIST)
         log_warn("quarantine_not_made", KV_S("why", error_name(-errno)));
     snprintf(to, sizeof(to), "quarantine/%s-%s", digest_alg_name(d->alg), digest_hex(d, hex));

@@ -1,6 +1,6 @@
-/* Making index and folder agree: files nobody knows are adopted, entries without a file are dropped. Nothing is hashed,
- * and held files are not even looked at: a folder's listing names them. Thread: work pool after start; whoever
- * verifies. */
+/* Makes index and folder agree: unknown files are adopted, entries without a file are dropped. Nothing is hashed, and
+ * held files are not opened, because the folder's listing names them. Thread: work pool after start; the caller of
+ * verify. */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -91,7 +91,7 @@ static void look_at(struct pass *p, enum digest_alg alg, int dir_fd, const char 
     }
     uint32_t id = table_find(p->store->table, &d, NULL);
     if (id && id < p->end) p->seen[id / 8] |= (uint8_t)(1u << id % 8);
-    /* What somebody else has brought in meanwhile may lack what the old index says. */
+    /* A blob that was added meanwhile may lack what the old index says of it. */
     if (id == 0 || (p->store->salvaged && map_get(p->store->salvaged, &d, sizeof(d)))) adopt(p, &d, dir_fd, name);
 }
 
@@ -112,7 +112,7 @@ static void walk(struct pass *p, enum digest_alg alg) {
     }
 }
 
-/* Whatever the listing missed is asked for by name before it is given up. */
+/* A file that the listing missed is looked up by name before it is dropped. */
 static void drop_missing(struct pass *p) {
     struct store *s = p->store;
     for (uint32_t id = 1; id < p->end && !s->closing; id++) {

@@ -1,5 +1,6 @@
-/* What a person asks a store: how full it is, what it holds, whether that is right, and to make room. Blocking reads go
- * through a connection of their own. Thread: work pool, or a command, unless said otherwise. */
+/* Reports on a store and work on its space: how full it is, what it holds, whether it is right, and eviction on
+ * request. Reads that block use a connection of their own. Thread: work pool, or a command, unless a function says
+ * otherwise. */
 #ifndef ENTREPOT_STORE_REPORT_H
 #define ENTREPOT_STORE_REPORT_H
 
@@ -8,9 +9,9 @@
 struct store_usage {
     int64_t blobs, bytes; /* committed */
     int64_t manifests, tags;
-    int64_t parts, part_bytes; /* in flight or waiting to be continued */
+    int64_t parts, part_bytes; /* being fetched, or waiting to be continued */
     int64_t quarantined, quarantine_bytes;
-    int64_t limit; /* in force: configured, or what the file system allows; 0: nothing can be kept */
+    int64_t limit; /* the current limit: the configured one, or what the file system allows; 0: nothing can be kept */
     int64_t disk_free, disk_total;
     int64_t evictions, evicted_bytes; /* since start */
 };
@@ -48,46 +49,45 @@ int store_each_blob(struct store *s,
 #define VERIFY_NAMED_MAX 64
 struct verify_report {
     int64_t checked, bytes, bad, missing, adopted;
-    /* Of the bad: moved to quarantine; could not be (they are served no more, but a start will find them again); could
-     * not be read at all. */
+    /* Of the bad blobs: moved to quarantine; not moved (they are not served, but the next start finds them again);
+     * unreadable. */
     int64_t moved, not_moved, unreadable;
     char why_not_moved[96], why_unreadable[96]; /* of the last one */
     struct digest named[VERIFY_NAMED_MAX];      /* the first of the bad ones */
 };
-/* Reads every blob and checks its digest; bad ones are moved out of blobs/ to quarantine/, which keeps the newest
- * sixteen and 1 GiB, and forgotten. What must stay is read three times before its bytes count as bad. progress may be
- * NULL; return false from it to stop. Work pool or a command without a daemon. */
+/* Work pool, or a command without a daemon. Reads every blob and checks its digest. Bad blobs are dropped and moved to
+ * quarantine/, which keeps the newest sixteen and 1 GiB. A blob that must stay is read three times before it counts as
+ * bad. progress may be NULL; it returns false to stop. */
 int store_verify(struct store *s, bool (*progress)(const struct verify_report *so_far, int64_t total_bytes, void *arg),
                  void *arg, struct verify_report *out, struct error *err) must_check;
-/* Work pool: reads one held blob again. 0: it is right. ERR_MISMATCH: it is held no more. What must stay goes to
- * quarantine/, and only if three readings of the disk found it wrong; the rest goes if it is wrong or cannot be read,
- * for it can be had again. ERR_NOT_FOUND, ERR_CANCELLED (the process is about to stop), -errno: nothing was found out.
- */
+/* Work pool. Reads one held blob again. 0: it is right. ERR_MISMATCH: it is not held any more. A blob that must stay
+ * goes to quarantine/, and only if three readings of the disk were wrong. Any other goes if it is wrong or unreadable,
+ * because it can be fetched again. ERR_NOT_FOUND, ERR_CANCELLED (the process stops), -errno: nothing was found out. */
 int store_recheck(struct store *s, const struct digest *d) must_check;
-/* Any thread that may block: reads the file that stands under blobs/ for d, held or not. 0: it has that size (-1: any)
- * and that digest. ERR_MISMATCH: it has not, by three readings, and was moved to quarantine/. Else as store_recheck. */
+/* Any thread that may block. Reads the file under blobs/ for d, held or not. 0: it has this size (-1: any) and digest.
+ * ERR_MISMATCH: three readings were wrong, and it was moved to quarantine/. Else as store_recheck. */
 int store_check_file(struct store *s, const struct digest *d, int64_t size) must_check;
-/* Throws the index away and makes it again from the folder (sizes, and children and media types by reading the small
- * blobs that parse as manifests). Without a daemon. inspect: as in store_config. The old index stays beside it as
- * index.db.old; tags, scopes and what is pinned or hosted are carried over as far as it can still be read. */
+/* Without a daemon. Makes a new index from the folder (sizes; children and media types by reading the small blobs that
+ * parse as manifests). inspect: as in store_config. The old index stays beside it as index.db.old. Tags, scopes and
+ * what is pinned or hosted are carried over as far as the old index can be read. */
 int store_rebuild(const char *dir,
                   int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
                                  size_t *n),
                   struct verify_report *out, struct error *err) must_check;
-/* What could not be removed is held still, and is not among the bytes. */
+/* Files that could not be removed are still held, and their bytes are not counted here. */
 struct prune_report {
     int64_t freed, not_removed;
-    char why[96]; /* of the last that was not removed */
+    char why[96]; /* why the last of them was not removed */
 };
 /* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. */
 void store_prune_report(struct store *s, int64_t target, struct prune_report *out);
-/* The same; the bytes freed. */
+/* The same; returns the bytes freed. */
 int64_t store_prune(struct store *s, int64_t target);
-/* Without a daemon: could the folder's owner (root: asks in its place) use all of it? Makes nothing but a small file,
- * for a moment. 0, or why not. */
+/* Without a daemon. Checks whether the folder's owner (root checks in its place) can use all of it. Makes only a small
+ * file, for a moment. 0, or the reason. */
 int store_check_folder(const char *dir, struct error *err) must_check;
-/* Can nothing be kept, or nothing be removed? Makes a small file to see (at most once a second), and knows what the
- * disk has refused in the last ten minutes. True: *err says what and what to do. Any thread that may block. */
+/* Any thread that may block. True if the store can keep or remove nothing; *err says why and what to do. Makes a small
+ * file to find out, at most once a second, and knows the disk's failures of the last ten minutes. */
 bool store_trouble(struct store *s, struct error *err);
 
 #endif

@@ -1,7 +1,6 @@
-/* What an index that is thrown away still tells, as far as it can be read, of what the folder does not know: tags, and
- * of blobs the scopes they may be served in, whether they are pinned or hosted, and the repositories of manifests.
- * Thread: control, while the store opens; what was found is given back to blobs as they are adopted, in the work pool.
- */
+/* Reads from a damaged index, as far as possible, what the folder does not know: tags, and for each blob its scopes,
+ * whether it is pinned or hosted, and a manifest's repositories. Thread: control, while the store opens; blobs get what
+ * was found as they are adopted, in the work pool. */
 #include <stdio.h>
 #include <string.h>
 

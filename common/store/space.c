@@ -1,6 +1,6 @@
-/* Keeping within the limit: watches what is used, evicts in its own thread before a fill has to wait for it, and in a
- * pinch a little at the fill's own hand. Thread: the evictor and, for store_prune, one of its own, both at a low
- * priority; space_reserve and quick evictions on fetch loops. */
+/* Keeps the store within its limit: a thread evicts before a fill has to wait for space; if that is too late, the fill
+ * itself evicts a little. Thread: the evictor and, for store_prune, a thread of its own, both at a low priority;
+ * space_reserve and quick evictions on fetch loops. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,23 +16,23 @@
 #include "common/store/store_private.h"
 
 #define OVERSHOOT (64 * MiB) /* or 1 % of the limit, whichever is less */
-#define STATVFS_EVERY MiB    /* the file system is asked again after so many bytes */
-#define BATCH_VICTIMS 1024   /* at least that often, so that commits queued behind wait little */
+#define STATVFS_EVERY MiB    /* bytes written between two calls of statvfs */
+#define BATCH_VICTIMS 1024   /* evictions between two flushes of the writer, so that queued commits wait little */
 #define REST_VICTIMS 16
 #define REST_MAX_US 20000
 #define QUICK_VICTIMS 8
 #define QUICK_VETOES 32
 #define FAILURES_MAX 8
 #define OLD_PART_S (24 * 3600)
-#define IDLE_PARTS_SHARE 10 /* a tenth: what nobody downloads any more takes no more from what is used */
+#define IDLE_PARTS_SHARE 10 /* one tenth: unfinished downloads that nobody continues may take no more */
 #define SPARED_MANIFESTS_SHARE \
     10              /* the same for manifests that stay because a child does: many may name a common one */
-#define PERIOD_S 30 /* use is written out, the index synced, the disk looked at, unused scopes dropped */
-/* Without min_free, too, the index needs room for what it writes: so much is kept free, or a hundredth of the disk. */
+#define PERIOD_S 30 /* how often uses are written, the index synced, unused scopes dropped */
+/* The index needs space for its writes even without min_free: this much is kept free, or a hundredth of the disk. */
 #define INDEX_ROOM (4 * MiB)
 #define FRUITLESS_S 1
-#define CLEAR_BYTES (8 * MiB) /* removed for the index's sake at start, on a full disk */
-#define CLEAR_MIN MiB         /* if there is so much */
+#define CLEAR_BYTES (8 * MiB) /* removed at start on a full disk, to make space for the index */
+#define CLEAR_MIN MiB         /* only if there is at least this much to remove */
 
 /* --- how much is too much --- */
 
@@ -59,7 +59,7 @@ static int64_t keep_free(const struct store *s) {
     return s->cfg.min_free > room ? s->cfg.min_free : room;
 }
 
-/* Bytes over the mark where eviction starts, counted to the mark where it stops; 0: below. */
+/* Bytes over the mark at which eviction starts, counted to the mark at which it stops; 0: below. */
 static int64_t excess(const struct store *s, int64_t grow) {
     int64_t limit = s->cfg.limit, over = 0;
     if (limit > 0 && used(s) + grow > percent(limit, EVICT_START_PERCENT))
@@ -76,7 +76,7 @@ static int64_t overshoot(int64_t whole) {
     return whole / 100 < OVERSHOOT ? whole / 100 : OVERSHOOT;
 }
 
-/* Bytes beyond what even a fill in full flow may take. */
+/* Bytes over what even a running fill may take. */
 static int64_t beyond(const struct store *s, int64_t grow) {
     int64_t limit = s->cfg.limit, over = 0;
     if (limit > 0) over = used(s) + grow - limit - overshoot(limit);
@@ -93,7 +93,7 @@ bool space_would_evict(const struct store *s, int64_t grow) {
     return space_has_evictable(s) && excess(s, grow) > 0;
 }
 
-/* What is in the way of nobody: all that may go, and what is free. */
+/* The space that may be evicted plus what is free. */
 int64_t space_largest(struct store *s) {
     ask_disk(s);
     int64_t limit = s->cfg.limit, room = INT64_MAX;
@@ -115,7 +115,7 @@ int space_reserve(struct store *s, int64_t grow) {
         if (beyond(s, grow) > 0) return ERR_NO_SPACE;
     }
     s->part_bytes += grow;
-    /* Only now does the evictor see them: woken earlier, it could find nothing to do and sleep on. */
+    /* Wake the evictor only now: before, it would have found nothing to do and slept on. */
     if (excess(s, 0) > 0) space_wake(s);
     return 0;
 }
@@ -134,14 +134,14 @@ static void set_freq(uint32_t id, unsigned freq, void *arg) {
     table_set_freq(((struct store *)arg)->table, id, freq);
 }
 
-/* What may be held here, as far as is known. */
+/* The capacity of the store, as far as it is known. */
 static int64_t capacity(const struct store *s) {
     int64_t disk = used(s) + s->disk_free - s->cfg.min_free;
     if (disk < 0) disk = 0;
     return s->cfg.limit > 0 && s->cfg.limit < disk ? s->cfg.limit : disk;
 }
 
-/* Manifests take so much that those not used go like other blobs. */
+/* True if manifests take so much space that unused ones are evicted like other blobs. */
 static bool manifests_crowd(const struct store *s) {
     return s->manifest_bytes > capacity(s) / SPARED_MANIFESTS_SHARE;
 }
@@ -172,7 +172,7 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
     int64_t freed = 0;
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
-    /* What must stay leaves the queues: there it would be asked for again and again. */
+    /* Blobs that must stay leave the queues; otherwise they would be candidates again and again. */
     if (table_find(s->table, d, &v) == id && !(v.flags & BLOB_PINNED) && !guard_keeps(s, d, v.flags)) {
         if (!veto && !files_in_use(s->files, d)) freed = held_evict(s, d);
         pthread_mutex_lock(&s->evict_lock);
@@ -190,7 +190,7 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
     return freed;
 }
 
-/* Takes the next candidate out of the queues. As evict_next. */
+/* Takes the next candidate out of the queues. Returns as evict_next. */
 static int next_victim(struct store *s, uint32_t *id, struct digest *d) {
     pthread_mutex_lock(&s->evict_lock);
     int r = evict_next(s->evict, id);
@@ -199,7 +199,7 @@ static int next_victim(struct store *s, uint32_t *id, struct digest *d) {
     return r;
 }
 
-/* In a row; after so many there is nothing that may go. */
+/* After so many refused candidates in a row nothing may be evicted. */
 static size_t vetoes_max(struct store *s, unsigned flags) {
     if (flags & SPACE_QUICK) return QUICK_VETOES;
     pthread_mutex_lock(&s->evict_lock);
@@ -209,8 +209,8 @@ static size_t vetoes_max(struct store *s, unsigned flags) {
                      scopes dropped */
 }
 
-/* In bulk, as long a rest as the work took: unlinking a hundred thousand files keeps a processor and the file system's
- * journal from everybody else. If space is needed sooner, whoever writes makes it (SPACE_QUICK). */
+/* After bulk work, rests as long as it took: unlinking a hundred thousand files keeps a processor and the file system's
+ * journal busy. If space is needed sooner, the writer makes it (SPACE_QUICK). */
 static void rest(int64_t *since_us) {
     int64_t took = clock_mono_us() - *since_us;
     struct timespec pause = {.tv_nsec = (took < REST_MAX_US ? took : REST_MAX_US) * 1000};
@@ -218,7 +218,7 @@ static void rest(int64_t *since_us) {
     *since_us = clock_mono_us();
 }
 
-/* When FAILURES_MAX in a row could not be removed, the disk takes no more: no others are tried. */
+/* Stops when FAILURES_MAX files in a row could not be removed, because the disk then refuses all changes. */
 static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags, struct prune_report *report) {
     size_t failures = 0, vetoes = 0, max = vetoes_max(s, flags), victims = 0;
     int64_t freed = 0, since_us = clock_mono_us();
@@ -272,7 +272,7 @@ void store_stop_bulk(struct store *s) {
     s->stopping = true;
 }
 
-/* Right after a start the queues do not hold all yet that may go. */
+/* Right after a start the queues are not complete yet. */
 static void wait_filled(struct evictor *e) {
     pthread_mutex_lock(&e->lock);
     while (!e->filled && !e->stopping)
@@ -338,8 +338,8 @@ static struct loaded *all_by_use(struct store *s, size_t *n) {
     return all;
 }
 
-/* What was loaded queues up in the order of last use; what had been used more than once, in the main queue. Done here
- * so that nobody waits for it at start. */
+/* Puts the loaded blobs into the queues in the order of their last use, those used more than once into the main queue.
+ * The evictor does this so that a start need not wait for it. */
 static void fill_queues(struct store *s) {
     size_t n;
     struct loaded *all = all_by_use(s, &n);
@@ -365,8 +365,7 @@ static void tell_filled(struct evictor *e) {
     pthread_mutex_unlock(&e->lock);
 }
 
-/* Returns false when it is time to stop. fruitless: there was nothing to evict, so wishes are not heard for a moment.
- */
+/* Waits for work; false: stop. fruitless: there was nothing to evict, so requests are ignored for a moment. */
 static bool wait_for_work(struct evictor *e, bool fruitless) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -405,7 +404,7 @@ static void *evictor_main(void *arg) {
         told = fruitless;
         if (clock_mono_ms() - flushed >= PERIOD_S * 1000) {
             held_flush_use(s);
-            int r = writer_sync(s->writer); /* a power cut costs what was learned since, at most */
+            int r = writer_sync(s->writer); /* a power cut loses at most what was learned since */
             (void)r;                        /* the writer has logged it */
             if (scopes_crowded(s->scopes) && is_reconciled(s)) held_sweep_scopes(s);
             flushed = clock_mono_ms();
@@ -438,7 +437,7 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
     free(s->cleared);
     s->cleared = xcalloc(n + 1, sizeof(*s->cleared));
     s->n_cleared = 0;
-    /* What was used only once goes first. */
+    /* Blobs that were used only once are removed first. */
     for (unsigned used_more = 0; used_more < 2; used_more++) {
         for (size_t i = 0; i < n && freed < want; i++) {
             struct digest d;
@@ -469,7 +468,7 @@ static int64_t clearable(struct store *s) {
 }
 
 int64_t space_clear(struct store *s) {
-    if (store_eviction_held(s) || clearable(s) < CLEAR_MIN) return 0; /* it would be lost and not help */
+    if (store_eviction_held(s) || clearable(s) < CLEAR_MIN) return 0; /* removing them would not help */
     int64_t freed = evict_parts(s, CLEAR_BYTES, clock_wall_s() - OLD_PART_S, INT64_MAX);
     if (freed < CLEAR_BYTES) freed += clear_blobs(s, CLEAR_BYTES - freed);
     if (freed < CLEAR_BYTES) freed += evict_parts(s, CLEAR_BYTES - freed, INT64_MAX, 0);

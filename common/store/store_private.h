@@ -1,9 +1,10 @@
-/* What the files of the store share. Nobody outside common/store includes this.
+/* Structures shared by the files of the store. Nobody outside common/store includes this. Thread: as each function
+ * says.
  *
- * Locks, in the order they may be taken: stripe, names, evict | parts | idle | quarantine (leaves). A stripe keeps
- * changes of one digest apart: whoever moves its file, its table entry or queues its row holds it, so rows are queued
- * in the order of the file's fate. It is the one lock held over a rename or unlink, and no serving loop takes it on a
- * hit. */
+ * Locks, in the order in which they may be taken: stripe, names, evict | parts | idle | quarantine. Under the last four
+ * no other is taken. A stripe keeps changes of one digest apart: whoever moves its file, changes its table entry or
+ * queues its row holds the stripe, so that rows are queued in the same order as the files change. It is the only one of
+ * these locks that is held across a rename or unlink, and no serving loop takes it on a hit. */
 #ifndef ENTREPOT_STORE_STORE_PRIVATE_H
 #define ENTREPOT_STORE_STORE_PRIVATE_H
 
@@ -33,12 +34,12 @@ struct evictor {
     pthread_mutex_t lock; /* guards the flags */
     pthread_cond_t cond;
     bool wanted, stopping;
-    bool filled; /* what was held at the start is in the queues */
+    bool filled; /* the blobs that were held at the start are in the queues */
 };
 
-/* What the disk refused last, and what came of the last try to make a file. */
+/* The last failure of the disk, and the result of the last try to make a file. */
 struct trouble {
-    pthread_mutex_t lock; /* held over the try */
+    pthread_mutex_t lock; /* held while a file is made */
     int code;             /* 0: nothing */
     int64_t since_s;
     char doing[64];
@@ -60,7 +61,7 @@ struct store {
     struct tags *tags;
     struct writer_job trim_tags;
     atomic_bool trims_tags;
-    _Atomic int64_t trim_tags_above; /* where all that is over the bound has to stay, it is not looked at each time */
+    _Atomic int64_t trim_tags_above; /* above this many tags a trim is tried again; raised while the excess must stay */
     struct files *files;
     pthread_mutex_t stripes[STRIPES];
     pthread_mutex_t names_lock; /* a new name's row is queued before anything that uses its number */
@@ -68,9 +69,9 @@ struct store {
     pthread_mutex_t evict_lock; /* guards evict */
     struct evict *evict;
     struct evictor evictor;
-    struct digest *cleared; /* files space_clear has removed: their entries go when there is an index */
+    struct digest *cleared; /* files that space_clear has removed; their entries are dropped once there is an index */
     size_t n_cleared;
-    pthread_mutex_t children_lock; /* guards children_db: asked only by whoever evicts */
+    pthread_mutex_t children_lock; /* guards children_db, which only eviction reads */
     sqlite3 *children_db;
     sqlite3_stmt *children_of;
 
@@ -79,20 +80,20 @@ struct store {
     _Atomic uint64_t next_temp;
 
     _Atomic int64_t blobs, bytes, manifests, manifest_bytes, part_bytes, n_parts, evictions, evicted_bytes, adopted;
-    _Atomic int64_t fixed_bytes; /* of bytes: what is pinned or hosted */
+    _Atomic int64_t fixed_bytes; /* part of bytes that is pinned or hosted */
     struct trouble trouble;
     pthread_mutex_t quarantine_lock; /* its counters are those of one look */
     _Atomic int64_t n_quarantined, quarantine_bytes;
-    _Atomic int64_t disk_free, disk_total, since_statvfs; /* as last asked; bytes written since */
-    _Atomic bool touched;                                 /* some entry's use is not on disk */
+    _Atomic int64_t disk_free, disk_total, since_statvfs; /* by the last statvfs; bytes written since */
+    _Atomic bool touched;                                 /* the use of some entry is not on disk yet */
     _Atomic uint32_t dirty_dirs[2][8]; /* folders renamed into since they were last synced, a bit each */
 
     pthread_mutex_t idle_lock; /* guards in_flight, reconciled */
     pthread_cond_t idle;
-    int in_flight; /* work pool jobs of ours */
+    int in_flight; /* jobs of the store in the work pool */
     bool reconciled;
     _Atomic bool closing;
-    _Atomic bool stopping; /* no eviction in bulk any more */
+    _Atomic bool stopping; /* bulk eviction must end */
     struct work reconcile_work;
     void *guard_state;    /* of cfg.guard */
     bool index_is_new;    /* control thread, before others run */
@@ -100,7 +101,7 @@ struct store {
 };
 
 /* --- folder.c: paths are relative to dir_fd --- */
-/* Makes and locks it, and says what of it cannot be written. Control thread. */
+/* Control thread. Makes and locks the folder, and reports what in it cannot be written. */
 int folder_open(struct store *s, struct error *err) must_check;
 void folder_blob_path(const struct digest *d, char out[STORE_PATH_MAX]);
 void folder_part_path(const struct digest *d, char out[STORE_PATH_MAX]);
@@ -119,17 +120,18 @@ void store_work_end(struct store *s);
 int store_open_with(struct store **out, const struct store_config *cfg, bool fresh, struct error *err) must_check;
 
 /* --- held.c: the one door through which blobs become held or cease to be. Under d's stripe. --- */
-/* True if it is new. */
+/* Makes d held. True if it is new. */
 bool held_put(struct store *s, const struct digest *d, const struct table_value *v, uint32_t used_at);
-/* Out of memory and queues; its row's deletion is queued, on_change follows it. False if not held. */
+/* Removes d from memory and from the eviction queues, and queues the deletion of its row, after which on_change is
+ * called. False if it is not held. */
 bool held_remove(struct store *s, const struct digest *d, struct table_value *was);
 /* As held_remove, and the file goes too (to `to` if not NULL). 0, ERR_NOT_FOUND: not held; -errno: it is held no more,
  * but its file could not be moved or removed (logged). */
 int held_discard(struct store *s, const struct digest *d, const char *to);
-/* For the sake of space: the file first. Bytes freed; -errno: it could not be removed, and is held still; 0: not held.
- */
+/* Evicts d, its file first. Returns the bytes freed; -errno: the file could not be removed, and d is still held; 0: it
+ * is not held. */
 int64_t held_evict(struct store *s, const struct digest *d);
-/* The row is written again as memory says by then; scope (0: none) too if it is beside the row. */
+/* Queues d's row, which is written as memory is by then; with a scope (0: none) its row, too. */
 void held_queue_row(struct store *s, const struct digest *d, uint32_t scope);
 /* Writes entries' use to the index, in batches. Evictor and close. */
 void held_flush_use(struct store *s);
@@ -141,17 +143,18 @@ void held_sweep_scopes(struct store *s);
 void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
 
 /* --- trouble.c --- */
-/* Writing was refused: told by store_trouble until it has been better for ten minutes. doing: "opening a part file". */
+/* Notes that writing was refused. store_trouble reports it until there has been no failure for ten minutes. doing:
+ * "opening a part file". */
 void trouble_note(struct store *s, const char *doing, int code);
 /* Makes a file, fills it, and lets it reach the disk; only dir_fd is looked at. 0 or -errno. */
 int trouble_probe(const struct store *s);
-/* code: what came of doing that in s->dir. */
+/* Logs a failure in s->dir. code: the negative errno of what was being done. */
 void trouble_say(const struct store *s, const char *doing, int code, struct error *err);
 
 /* --- commit.c --- */
 /* Commits p and waits for it; p is gone. Any thread that may block. */
 int commit_and_wait(struct part *p, const struct commit_info *info) must_check;
-/* A file in blobs/ that nobody knows: row and entry for it. Work pool. */
+/* Work pool. Adopts a file in blobs/ that has no row. */
 void commit_adopt(struct store *s, const struct digest *d, const struct commit_info *info);
 
 /* --- part.c --- */
@@ -161,10 +164,10 @@ struct part {
     struct open_file *file;
     int64_t len;            /* highest end written */
     int64_t expected;       /* how long it will be; 0: nobody has said */
-    int64_t reserved;       /* end of what has its place on the disk, perhaps beyond len */
-    int64_t untold_checked; /* while nobody has told its length: what there is was looked at up to here */
-    bool refused;           /* it will never fit: nothing goes for its sake */
-    bool temp;              /* store_put's: has no record, cannot be continued */
+    int64_t reserved;       /* end of the space that is reserved on the disk, possibly beyond len */
+    int64_t untold_checked; /* while its length is unknown: space was checked up to here */
+    bool refused;           /* it will never fit, so nothing is evicted for it */
+    bool temp;              /* made by store_put: has no record and cannot be continued */
     char path[STORE_PATH_MAX];
 };
 /* The file is in blobs/ now, or back in fills/: p is gone. */
@@ -194,7 +197,7 @@ void space_stop(struct store *s);
 /* Before `grow` bytes more of a part are written: 0, and they are counted in part_bytes, or ERR_NO_SPACE. */
 int space_reserve(struct store *s, int64_t grow) must_check;
 bool space_has_evictable(const struct store *s);
-/* Would so many bytes more push something out? */
+/* True if so many more bytes would cause an eviction. */
 bool space_would_evict(const struct store *s, int64_t grow);
 /* The largest blob for which there can be room, whatever else goes; INT64_MAX: unlimited. */
 int64_t space_largest(struct store *s);
@@ -205,9 +208,10 @@ void space_wake(struct store *s);
 /* --- guard.c --- */
 int guard_open(struct store *s, struct error *err) must_check;
 void guard_close(struct store *s);
-/* It has no other source, as far as the index (flags) or the guard knows. */
+/* True if the blob has no other source, as far as the index (flags) or the guard knows. */
 bool guard_keeps(const struct store *s, const struct digest *d, unsigned flags);
-/* tag.c: more tags than tags_max, and those asked for longest ago whose manifest is not held go, soon. */
+/* tag.c: if there are more tags than tags_max, soon forgets those whose manifest is not held, not requested for longest
+ * first. */
 void tags_keep_bounded(struct store *s);
 bool guard_keeps_tag(const struct store *s, const char *repo, const char *tag);
 
@@ -223,7 +227,7 @@ struct salvaged {
 void salvage(struct store *s, const char *path);
 
 /* --- quarantine.c --- */
-/* Counts what is in quarantine/; of what is too much there the oldest goes. */
+/* Counts the files in quarantine/ and removes the oldest over the limit. */
 void quarantine_bound(struct store *s);
 /* Moves the file of a held blob there; it is held no more. */
 int quarantine_take(struct store *s, const struct digest *d, struct error *err) must_check;

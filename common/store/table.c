@@ -257,7 +257,7 @@ static void shard_unlock(struct shard *sh) {
 /* Under the slab lock. */
 static struct chunk *chunk_add(struct table *t, unsigned words) {
     uint32_t n = get(t->n_chunks);
-    if (n == CHUNKS_MAX) abort(); /* 134 million blobs: far beyond what the index is meant for */
+    if (n == CHUNKS_MAX) abort(); /* 134 million blobs: far more than the index is made for */
     struct chunk *c = calloc(1, sizeof(*c));
     size_t size = CHUNK * stride(words);
     /* Aligned by taking more and giving the rest back, so that large stores get huge pages; the first chunk, which a
@@ -270,7 +270,7 @@ static struct chunk *chunk_add(struct table *t, unsigned words) {
     if (align - lead) munmap(p + lead + size, align - lead);
     if (n > 0) madvise(p + lead, size, MADV_HUGEPAGE);
     *c = (struct chunk){
-        .words = words, .first = n << CHUNK_BITS, .used = n == 0, .entries = p + lead}; /* number 0 is nobody's */
+        .words = words, .first = n << CHUNK_BITS, .used = n == 0, .entries = p + lead}; /* number 0 is not used */
     set(t->chunks[n], c);
     set(t->n_chunks, n + 1);
     return c;

@@ -46,7 +46,7 @@ bool store_tag_get(const struct store *s, const char *repo, const char *tag, str
 /* --- no more than there may be --- */
 
 #define TAGS_MAX 200000
-/* So many go at a time: whoever looks for them looks at every tag. */
+/* How many tags go at a time, because finding them means looking at every tag. */
 #define TRIM_SHARE 16
 
 static int64_t tags_max(const struct store *s) {

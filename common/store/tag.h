@@ -5,11 +5,11 @@
 #include "common/oci/tag_facts.h"
 #include "common/store/store.h"
 
-/* stale and warning of an answer are not kept. */
+/* Copies what is known of a tag; stale and warning are never set. False: the tag is unknown. */
 bool store_tag_get(const struct store *s, const char *repo, const char *tag, struct tag_facts *out);
 /* In memory at once, on disk soon (batched). */
 void store_tag_set(struct store *s, const char *repo, const char *tag, const struct tag_facts *rec);
-/* Unless the guard keeps it. */
+/* Forgets a tag, unless the guard keeps it. */
 void store_tag_forget(struct store *s, const char *repo, const char *tag);
 /* Tags of one repository in ASCII order, after `last` ("" : from the start), at most max. Names are copied to out
  * (caller frees each and the array). */

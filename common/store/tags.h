@@ -19,8 +19,8 @@ struct tag_name {
     char *repo, *tag;
     int64_t checked_at;
 };
-/* Of those that may go, n whose source was asked longest ago, in no order (the caller frees names and array). Returns
- * how many there are; looks at every tag. may_go is called under a lock. */
+/* Finds n of the tags that may be forgotten, those checked longest ago, in no order. The caller frees names and array.
+ * Returns how many there are. Looks at every tag; may_go is called under a lock. */
 size_t tags_oldest(struct tags *t, size_t n, bool (*may_go)(const struct digest *d, void *arg), void *arg,
                    struct tag_name **out);
 

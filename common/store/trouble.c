@@ -1,5 +1,5 @@
-/* Can the store be written? The last refusal that nothing has refuted since is kept, and a small file is made to see.
- * Thread: any that may block; trouble_note and trouble_over: any. */
+/* Whether the store can be written: keeps the last failure until ten minutes have passed without one, and makes a small
+ * file to find out. Thread: any that may block; trouble_note and trouble_over: any. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #define PROBE_PATH "fills/probe.tmp" /* as a stray temporary file it goes at the next start */
 #define PROBE_EVERY_MS 1000
-#define TOLD_FOR_S 600 /* a refusal concerns one folder or file perhaps: others' success says little of it */
+#define TOLD_FOR_S 600 /* a failure may concern one folder or file, so others' success proves little */
 
 void trouble_note(struct store *s, const char *doing, int code) {
     struct trouble *t = &s->trouble;
