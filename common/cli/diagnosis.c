@@ -37,7 +37,7 @@ static void say(struct doctor_check *c, enum doctor_verdict v, const char *fmt, 
     c->verdict = v;
     vsnprintf(c->message, sizeof(c->message), fmt, ap);
     va_end(ap);
-    text_tame(c->message);
+    text_make_printable(c->message);
 }
 
 static void todo(struct doctor_check *c, const char *fmt, ...) printf_like(2, 3);
@@ -46,7 +46,7 @@ static void todo(struct doctor_check *c, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(c->todo, sizeof(c->todo), fmt, ap);
     va_end(ap);
-    text_tame(c->todo);
+    text_make_printable(c->todo);
 }
 
 /* True, and said, when an earlier check this one needs has failed. */

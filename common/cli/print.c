@@ -11,7 +11,7 @@ void table_init(struct table *t, unsigned columns, unsigned right) {
     *t = (struct table){.columns = columns, .right = right};
 }
 
-char *text_tame(char *s) {
+char *text_make_printable(char *s) {
     for (char *c = s; *c; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
     }
@@ -22,7 +22,7 @@ void table_cell(struct table *t, const char *text) {
     char **cells = xrealloc(t->cells, t->n + 1, sizeof(*cells));
     t->cells = cells;
     cells[t->n] = xstrdup(text);
-    text_tame(cells[t->n++]);
+    text_make_printable(cells[t->n++]);
 }
 
 void table_cellf(struct table *t, const char *fmt, ...) {

@@ -88,7 +88,7 @@ static int pull_one(const struct command_context *ctx, struct arguments *a, cons
     if (r == 0 && before >= 0) result.passed_through = passed_through(ctx->node) - before;
     a->pull.progress = NULL;
     progress_end(&progress);
-    text_tame(result.warning);
+    text_make_printable(result.warning);
     if (list) {
         if (r < 0 && !err.code) err.code = r;
         json_array_append_new(list, result_json(ref, &result, &err));

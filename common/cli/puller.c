@@ -176,7 +176,7 @@ static const struct manifest_child *choose(const struct pull *p, const struct ma
 
 static const char *platform_str(const struct manifest_child *c, char out[PLATFORM_MAX]) {
     snprintf(out, PLATFORM_MAX, "%s/%s%s%s", c->os, c->arch, c->variant[0] ? "/" : "", c->variant);
-    text_tame(out);
+    text_make_printable(out);
     return out;
 }
 

@@ -161,7 +161,7 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
         if (a->at % PIECE_SIZE != 0 && a->at != size) continue;
         int64_t piece = (a->at - 1) / PIECE_SIZE;
         if (a->checking && a->at % PIECE_SIZE == 0 && !check_piece_fits(f, (size_t)piece, &a->hasher)) {
-            f->aside.lied = true;
+            f->aside.disproved = true;
             plan_avoid(f, a->origin);
             failed(a);
             return;
@@ -195,7 +195,7 @@ static void aside_start(struct fill *f, const struct stretch *st, const struct f
     *a = (struct aside){.fill = f, .next = f->aside.first, .stretch = *st, .at = st->from};
     f->aside.first = a;
     f->aside.n++;
-    a->fetch = plan_ask(f, st, by, f->aside.lied, &aside_events, a);
+    a->fetch = plan_ask(f, st, by, f->aside.disproved, &aside_events, a);
 }
 
 /* True if there is room for at least one piece more. */

@@ -18,7 +18,7 @@ struct asides {
     struct aside *first;
     unsigned n;
     bool no_room;                      /* no file can be made for the pieces */
-    bool lied;                         /* the catalogue has disproved a piece that was fetched ahead */
+    bool disproved;                    /* the catalogue has disproved a piece that was fetched ahead */
     _Atomic(struct aside_file *) file; /* set once; the pieces that were fetched ahead */
 };
 

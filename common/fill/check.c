@@ -61,7 +61,7 @@ static void piece_is_proven(struct fill *f, size_t piece) {
 
 /* A piece differs from what the catalogue says. Had it the same bytes the last time, then it is the catalogue that is
  * wrong: its word is not heard any more, and the digest decides. */
-static bool is_a_lie(struct fill *f, size_t piece, const uint8_t *proof) {
+static bool is_disproved(struct fill *f, size_t piece, const uint8_t *proof) {
     size_t len = digest_len(f->spec.digest.alg);
     bool again = f->check.disproved == (int64_t)piece && memcmp(f->check.disproof, proof, len) == 0;
     f->check.disproved = (int64_t)piece;
@@ -84,7 +84,7 @@ static bool piece_fits(struct fill *f, const uint8_t *proof) {
     size_t piece = f->check.n_proofs++;
     if (piece >= f->check.n_advised) return true;
     if (memcmp(f->check.advised + piece * len, proof, len) != 0) {
-        if (!is_a_lie(f, piece, proof)) return true;
+        if (!is_disproved(f, piece, proof)) return true;
         f->check.n_proofs--;
         return false;
     }
@@ -98,7 +98,7 @@ static enum fill_step piece_over(struct fill *f, const uint8_t *proof) {
     /* The last piece has no proof but the digest itself. */
     if (f->check.hashed == shared_size(&f->shared) || piece_fits(f, proof)) return STEP_STAY;
     fill_rewind(f, f->check.hashed - PIECE_SIZE);
-    return plan_source_lied(f, "a piece that does not match the catalogue");
+    return plan_source_was_wrong(f, "a piece that does not match the catalogue");
 }
 
 /* Bytes that follow `hashed` and are in the file already. */
@@ -161,7 +161,7 @@ static enum fill_step after(const struct fill *f) {
 static enum fill_step cannot_read(struct fill *f, int code) {
     if (f->check.reopened) {
         fill_rewind(f, piece_start(f->check.hashed));
-        return plan_source_lied(f, "");
+        return plan_source_was_wrong(f, "");
     }
     struct fetch_end end;
     fetch_end_set(&end, code, "what was written cannot be read back: %s", error_name(code));
@@ -278,10 +278,10 @@ static enum fill_step check_against_advice(struct fill *f) {
             piece_is_proven(f, i);
             continue;
         }
-        if (!is_a_lie(f, i, proof)) return STEP_STAY;
+        if (!is_disproved(f, i, proof)) return STEP_STAY;
         fill_rewind(f, (int64_t)i * PIECE_SIZE);
         bool source_is_to_blame = fill_step(f) == STEP_FETCHING || fill_step(f) == STEP_CHECKING;
-        return source_is_to_blame ? plan_source_lied(f, "a piece that does not match the catalogue") : STEP_STAY;
+        return source_is_to_blame ? plan_source_was_wrong(f, "a piece that does not match the catalogue") : STEP_STAY;
     }
     fill_notify_readers(f);
     return STEP_STAY;

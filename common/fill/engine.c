@@ -32,19 +32,19 @@ static struct fill *fill_of(const struct fill_reader *r) {
 }
 
 /* True if bytes this reader was given have been taken back since. */
-static bool poisoned(struct fill_reader *r, const struct fill *f) {
+static bool is_cut(struct fill_reader *r, const struct fill *f) {
     unsigned rewinds = shared_rewinds(&f->shared);
     if (rewinds != r->rewinds_seen) {
         r->rewinds_seen = rewinds;
-        if (r->handed > shared_rewind_floor(&f->shared)) r->poisoned = true;
+        if (r->handed > shared_rewind_floor(&f->shared)) r->is_cut = true;
     }
-    return r->poisoned;
+    return r->is_cut;
 }
 
 enum fill_state fill_reader_state(const struct fill_reader *r) {
     struct fill *f = fill_of(r);
     if (!f) return FILL_STARTING;
-    if (poisoned((struct fill_reader *)(uintptr_t)r, f)) return FILL_FAILED;
+    if (is_cut((struct fill_reader *)(uintptr_t)r, f)) return FILL_FAILED;
     return (enum fill_state)shared_state(&f->shared);
 }
 
@@ -82,8 +82,8 @@ const struct fetch_end *fill_reader_trouble(const struct fill_reader *r) {
     return f ? shared_trouble(&f->shared) : NULL;
 }
 
-void fill_reader_wants_it_later(struct fill_reader *r) {
-    r->wants_it_later = true;
+void fill_reader_will_return(struct fill_reader *r) {
+    r->will_return = true;
 }
 
 bool fill_reader_settle(struct fill_reader *r, const struct fill_want *want) {
@@ -111,7 +111,7 @@ static int64_t limit_for(const struct fill_reader *r, const struct fill *f) {
 
 int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, struct open_file **file, int64_t *at) {
     struct fill *f = fill_of(r);
-    if (!f || poisoned(r, f)) return 0;
+    if (!f || is_cut(r, f)) return 0;
     int64_t end = limit_for(r, f), n = 0;
     if (r->lost || (r->told_size >= 0 && fill_reader_size(r) != r->told_size)) return FILL_CUT;
     if (pos < end) {
@@ -156,7 +156,7 @@ const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
                                                 .msg = "bytes already sent did not match their digest"};
     static const struct fetch_end none = {.code = 0};
     struct fill *f = fill_of(r);
-    if (r->poisoned) return &taken_back;
+    if (r->is_cut) return &taken_back;
     if (!f || shared_state(&f->shared) != FILL_FAILED) return &none;
     return shared_end(&f->shared);
 }

@@ -12,7 +12,7 @@
  * CHECKING: nothing comes for now, and the last bytes are being hashed. After a fetch that has ended the next step is
  * JUDGING; of bytes that an earlier life has left RESUMING; of pieces fetched ahead FETCHING; where nothing has room
  * for more AWAITING_ROOM, which waits for it. A wrong piece takes back that piece and what follows (fill_rewind),
- * nothing before it, and leads through ACCUSING (the source is left) and CHECKING (what it sent before) to RETRYING.
+ * nothing before it, and leads through REJECTING (the source is left) and CHECKING (what it sent before) to RETRYING.
  * All steps stand in step.h. */
 #include "common/fill/fill_private.h"
 
@@ -137,7 +137,7 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
         f->life.readers.n--;
         break;
     }
-    f->life.wanted_later = f->life.wanted_later || r->wants_it_later;
+    f->life.wanted_later = f->life.wanted_later || r->will_return;
     if (f->life.step != STEP_OVER && f->life.readers.n == 0) timer_set(&f->life.linger, FILL_LINGER_MS);
     if (plan_is_paused(f)) fill_poke(f);
 }
@@ -303,7 +303,7 @@ static enum fill_step contradicted(struct fill *f, int64_t seen) {
     shared_set_size(&f->shared, seen, SIZE_KNOWN);
     if (intake_taken(f) > seen) fill_rewind(f, 0);
     fill_publish(f);
-    return f->life.step == STEP_FETCHING ? plan_source_lied(f, "another length than it was") : STEP_STAY;
+    return f->life.step == STEP_FETCHING ? plan_source_was_wrong(f, "another length than it was") : STEP_STAY;
 }
 
 static enum fill_step advise_size(struct fill *f, const struct fill_advice *a) {

@@ -112,7 +112,7 @@ void fill_reader_consumed(struct fill_reader *r, int64_t pos);
 /* Before FILL_FAILED: how the first source that failed has failed; NULL: none has. Valid until detach. */
 const struct fetch_end *fill_reader_trouble(const struct fill_reader *r);
 /* Before fill_detach: whoever leaves will ask again. The source is given the time to answer, though nobody waits. */
-void fill_reader_wants_it_later(struct fill_reader *r);
+void fill_reader_will_return(struct fill_reader *r);
 /* FILL_FAILED: why. Valid until detach. */
 const struct fetch_end *fill_reader_error(const struct fill_reader *r);
 

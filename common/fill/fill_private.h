@@ -69,7 +69,7 @@ struct fill_reader {
     _Atomic int64_t until;       /* the end of the highest; INT64_MAX: of the blob */
     struct loop_task attach, detach, notify, gone;
     /* Serving loop. */
-    bool detached, poisoned, wants_it_later;
+    bool detached, is_cut, will_return;
     bool part;         /* fill_want.whole is false */
     bool lost;         /* fill_reader_settle has said no */
     int64_t told_size; /* fill_want.size */

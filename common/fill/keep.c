@@ -141,5 +141,5 @@ enum fill_step keep_finish(struct fill *f) {
     if (check_digest_fits(f)) return proved(f);
     /* Pieces the catalogue has proved stay; without its word nothing is known to be good. */
     fill_rewind(f, piece_start(shared_proven(&f->shared)));
-    return plan_source_lied(f, "bytes that do not match the digest");
+    return plan_source_was_wrong(f, "bytes that do not match the digest");
 }

@@ -129,14 +129,14 @@ enum fill_step plan_retry(struct fill *f) {
     return source_failed(f, &end);
 }
 
-enum fill_step plan_source_lied(struct fill *f, const char *what) {
+enum fill_step plan_source_was_wrong(struct fill *f, const char *what) {
     /* An earlier life's bytes, or the disk's: they have been taken back, and no source is to blame. */
     if (check_is_reopened(f)) return STEP_CHECKING;
     fetch_end_set(&f->plan.last, ERR_MISMATCH, "%s sent %s", f->plan.sources[f->plan.source]->name, what);
-    return STEP_ACCUSING;
+    return STEP_REJECTING;
 }
 
-enum fill_step plan_accuse(struct fill *f) {
+enum fill_step plan_reject_source(struct fill *f) {
     atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
     plan_leave(f);
     f->plan.avoid_origin = f->plan.origin;
@@ -194,7 +194,7 @@ static enum fill_step take_head(struct fill *f, const struct fetch_head *h) {
     } else if (h->total >= 0 && known >= 0 && h->total != known) {
         char what[96];
         snprintf(what, sizeof(what), "a length of %lld instead of %lld", (long long)h->total, (long long)known);
-        return plan_source_lied(f, what);
+        return plan_source_was_wrong(f, what);
     }
     if (f->spec.manifest && h->total > MANIFEST_MAX_BYTES) {
         struct fetch_end end;
@@ -251,7 +251,7 @@ static enum fill_step take_data(struct fill *f, const char *p, size_t len) {
         claim_refuted(f, size);
     }
     if ((size >= 0 && end > size) || (f->spec.manifest && end > MANIFEST_MAX_BYTES))
-        return plan_source_lied(f, "more bytes than it should");
+        return plan_source_was_wrong(f, "more bytes than it should");
     while (len) {
         int64_t room = piece_end(intake_taken(f)) - intake_taken(f);
         size_t n = (int64_t)len < room ? len : (size_t)room;

@@ -50,12 +50,12 @@ void plan_wanted_by(struct fill *f, const struct caller *caller);
 /* The source sends no more, and whoever has not begun waits for the next one's word. */
 void plan_leave(struct fill *f);
 /* The source has sent what is not true. Returns the step that follows from it. */
-enum fill_step plan_source_lied(struct fill *f, const char *what) must_check;
+enum fill_step plan_source_was_wrong(struct fill *f, const char *what) must_check;
 /* STEP_FETCHING: the next try, from what is written on. All of it is hashed. */
 enum fill_step plan_fetch(struct fill *f) must_check;
-/* STEP_JUDGING, STEP_ACCUSING, STEP_RETRYING */
+/* STEP_JUDGING, STEP_REJECTING, STEP_RETRYING */
 enum fill_step plan_judge(struct fill *f) must_check;
-enum fill_step plan_accuse(struct fill *f) must_check;
+enum fill_step plan_reject_source(struct fill *f) must_check;
 enum fill_step plan_retry(struct fill *f) must_check;
 /* Pauses the source, or lets it go on, by what is in memory. */
 void plan_hold_back(struct fill *f);

@@ -243,7 +243,7 @@ static void peer_closed(struct http_conn *c) {
     conn_arm_in(c, false);
     /* A client that shut down only its sending side still gets the answer that is on its way; one that waits for us to
      * find it is gone. */
-    bool waits = STAILQ_EMPTY(&c->out) && c->req && c->req->reply != REPLY_ENDED && !c->req->answer_is_near;
+    bool waits = STAILQ_EMPTY(&c->out) && c->req && c->req->reply != REPLY_ENDED && !c->req->answer_is_held;
     if (c->state != CONN_BUSY || waits) conn_abort(c);
 }
 
@@ -309,7 +309,7 @@ static void start_request(struct http_conn *c) {
     s->cfg.handler(r, s->cfg.arg);
     if (c->req && c->req->reading_body) body_read_more(c);
     c->in_handler = false;
-    if (c->peer_closed && c->req && c->req->reply == REPLY_NONE && !c->req->answer_is_near) conn_abort(c);
+    if (c->peer_closed && c->req && c->req->reply == REPLY_NONE && !c->req->answer_is_held) conn_abort(c);
 }
 
 /* The status a broken head is answered with, and the target as far as it could be read. */

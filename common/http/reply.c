@@ -113,8 +113,8 @@ void http_req_about(struct http_req *r, const char *about) {
     r->about = about;
 }
 
-void http_req_answer_is_near(struct http_req *r) {
-    r->answer_is_near = true;
+void http_req_answer_is_held(struct http_req *r) {
+    r->answer_is_held = true;
 }
 
 void http_req_set_user(struct http_req *r, void *user) {

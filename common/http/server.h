@@ -121,7 +121,7 @@ void http_req_note(struct http_req *r, const char *note);
 void http_req_about(struct http_req *r, const char *about);
 /* Says that the answer is held and only has to be read from a disk. Then a client that has shut down its sending side
  * still gets it, as it would have at once. Without this call such a client is taken to be gone. */
-void http_req_answer_is_near(struct http_req *r);
+void http_req_answer_is_held(struct http_req *r);
 /* A pointer for the handler's own use. */
 void http_req_set_user(struct http_req *r, void *user);
 void *http_req_user(const struct http_req *r);

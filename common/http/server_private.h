@@ -76,7 +76,7 @@ struct http_req {
     /* The answer. */
     enum reply_state reply;
     bool head_only, chunked_out, close_after;
-    bool answer_is_near; /* answer although the client has shut down its sending side */
+    bool answer_is_held; /* answer although the client has shut down its sending side */
     bool taken_over;     /* the server has answered itself (413, 408, 400, 500), so the handler's answer is ignored */
     bool wrong_size;     /* the handler gave more or fewer bytes than the head promised: cut, never kept alive */
     int64_t promised;    /* body bytes the head promises; -1: not said */

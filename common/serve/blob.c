@@ -58,7 +58,7 @@ static void open_elsewhere(struct exchange *x, enum store_use use) {
                           .digest = x->ref.digest,
                           .use = use};
     x->waiting = true;
-    http_req_answer_is_near(x->req);
+    http_req_answer_is_held(x->req);
     workpool_submit(x->registry->cfg.reads, &o->work);
 }
 

@@ -331,7 +331,7 @@ static void refuse(struct body *b, struct fetch_end *end) {
     x->body = NULL;
     body_free(b);
     if (x->is_manifest && end->code != ERR_CANCELLED) moves_failed(x->registry->moves, &x->ref.digest, end->msg);
-    if (serve_last(x, end)) return;
+    if (serve_last_held(x, end)) return;
     if (is_by_tag(x) && (end->code == ERR_NOT_FOUND || end->code == ERR_MISMATCH)) doubt_tag(x, end);
     serve_fetch_end(x->req, end, x->is_manifest ? REGERR_MANIFEST_UNKNOWN : REGERR_BLOB_UNKNOWN);
 }
@@ -421,10 +421,10 @@ static void give_up(struct body *b) {
     struct fetch_end end;
     const struct fetch_end *trouble = fill_reader_trouble(b->reader);
     bool no = trouble && (trouble->code == ERR_NOT_FOUND || trouble->code == ERR_DENIED);
-    fetch_end_no_word(&end, b->x->repo_str, b->deadline.within_ms);
+    fetch_end_no_answer(&end, b->x->repo_str, b->deadline.within_ms);
     /* A "no" counts only when all have said it. */
     if (trouble && !no) end = *trouble;
-    fill_reader_wants_it_later(b->reader);
+    fill_reader_will_return(b->reader);
     refuse(b, &end);
 }
 

@@ -329,7 +329,7 @@ static void warn(struct exchange *x, const char *text) {
     }
 }
 
-bool serve_last(struct exchange *x, const struct fetch_end *why) {
+bool serve_last_held(struct exchange *x, const struct fetch_end *why) {
     struct registry *g = x->registry;
     const struct tag_facts said = {.digest = x->ref.digest};
     char warning[256];

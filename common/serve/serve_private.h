@@ -89,7 +89,7 @@ void serve_manifest(struct exchange *x);
 /* With something to fall back on, a source is given so long. */
 #define SERVE_PATIENCE_MS 3000
 /* By tag, and what it points to now cannot be had: the manifest held is served, marked. False: there is none. */
-bool serve_last(struct exchange *x, const struct fetch_end *why);
+bool serve_last_held(struct exchange *x, const struct fetch_end *why);
 /* tags.c */
 void serve_tags(struct exchange *x);
 /* referrers.c */

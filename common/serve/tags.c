@@ -341,7 +341,7 @@ void serve_tags(struct exchange *x) {
     l->from_store = serve_is_hosted(x);
     l->one_page = x->caller.kind == CALLER_NODE && !l->from_store;
     if (l->from_store) {
-        http_req_answer_is_near(x->req);
+        http_req_answer_is_held(x->req);
         submit(l, run_store);
     } else {
         if (l->one_page) query_of_node(x, l->query, sizeof(l->query));

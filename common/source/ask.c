@@ -338,7 +338,7 @@ static void on_deadline(void *arg) {
         link = &(*link)->next;
     *link = w->next;
     struct ask_answer *a = answer_new(w->rq.kind);
-    fetch_end_no_word(&a->end, repo_name_str(&w->rq.repo, repo), w->deadline.within_ms);
+    fetch_end_no_answer(&a->end, repo_name_str(&w->rq.repo, repo), w->deadline.within_ms);
     answer_waiter(w, a);
     ask_answer_unref(a);
 }

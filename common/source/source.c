@@ -22,7 +22,7 @@ int fetch_end_no_source(struct fetch_end *e) {
         "it is hosted, has no other source, and is not here: missing or damaged; load it (again) on central");
 }
 
-int fetch_end_no_word(struct fetch_end *e, const char *repo, int64_t waited_ms) {
+int fetch_end_no_answer(struct fetch_end *e, const char *repo, int64_t waited_ms) {
     fetch_end_set(e, ERR_TIMEOUT, "no source of %.150s has agreed to send this within %lld s; it is still being asked",
                   repo, (long long)(waited_ms / 1000));
     e->retry_after_s = 1;

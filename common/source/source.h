@@ -69,7 +69,7 @@ int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) printf_li
 /* Sets *e: there is no source. Returns its code. */
 int fetch_end_no_source(struct fetch_end *e);
 /* Sets *e: no source has answered in time. Returns its code. */
-int fetch_end_no_word(struct fetch_end *e, const char *repo, int64_t waited_ms);
+int fetch_end_no_answer(struct fetch_end *e, const char *repo, int64_t waited_ms);
 
 struct fetch;
 struct fetch_events {

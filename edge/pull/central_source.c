@@ -371,7 +371,7 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
 }
 
 /* It would have no answer: it is told so from the loop. */
-static bool is_in_vain(const struct central_fetch *f) {
+static bool would_be_refused(const struct central_fetch *f) {
     struct breaker *b = f->c->breaker;
     bool away = breaker_is_open(b);
     if (away) breaker_wanted(b);
@@ -381,7 +381,7 @@ static bool is_in_vain(const struct central_fetch *f) {
 
 /* Central has gone before it answered. False: it is not waited for. */
 static bool keep(struct central_fetch *f) {
-    if (is_in_vain(f)) return false;
+    if (would_be_refused(f)) return false;
     if (f->waiting) breaker_await_over(f->c->breaker, false);
     f->waiting = false;
     f->call = NULL;
@@ -543,7 +543,7 @@ static void send_request(struct central_fetch *f) {
 static void go_on(struct central_fetch *f) {
     timer_clear(&f->start);
     f->kept = false;
-    if (is_in_vain(f))
+    if (would_be_refused(f))
         timer_set(&f->start, 0);
     else if (breaker_is_open(f->c->breaker))
         f->kept = true;
@@ -623,7 +623,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     f->rq.query = rq->query ? xstrdup(rq->query) : NULL;
     buf_init(&f->error_body, ERROR_BODY_MAX + 1);
     timer_init(&f->start, c->loop, on_refuse, f);
-    if (is_in_vain(f)) {
+    if (would_be_refused(f)) {
         timer_set(&f->start, 0);
         return &f->fetch;
     }

@@ -403,7 +403,7 @@ struct taker_look {
     struct taker *t;
     enum fill_state state;
     char trouble[256];
-    bool wants_it_later;
+    bool will_return;
     sem_t done;
 };
 
@@ -415,8 +415,8 @@ static inline void taker_look_run(void *arg) {
     sem_post(&l->done);
 }
 
-static inline struct taker_look taker_look(struct taker *t, void (*run)(void *arg), bool wants_it_later) {
-    struct taker_look l = {.t = t, .wants_it_later = wants_it_later};
+static inline struct taker_look taker_look(struct taker *t, void (*run)(void *arg), bool will_return) {
+    struct taker_look l = {.t = t, .will_return = will_return};
     sem_init(&l.done, 0, 0);
     loop_call(t->loop, run, &l);
     sem_wait(&l.done);
@@ -425,7 +425,7 @@ static inline struct taker_look taker_look(struct taker *t, void (*run)(void *ar
 
 static inline void taker_leave_run(void *arg) {
     struct taker_look *l = arg;
-    if (l->wants_it_later) fill_reader_wants_it_later(l->t->r);
+    if (l->will_return) fill_reader_will_return(l->t->r);
     taker_leave(l->t, ERR_CANCELLED);
     sem_post(&l->done);
 }
