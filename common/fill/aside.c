@@ -13,11 +13,11 @@
 #include <assert.h>
 #include <string.h>
 
-/* A reader is far ahead if the main fetch needs longer than this to get there. */
+/* Seconds: a reader is far ahead if the main fetch needs longer to get there. */
 #define FAR_SECONDS 2
 /* Of one fill, 512 MiB; then readers wait for the main fetch. */
 #define PLACES_MAX 128
-/* With another source at hand, one that sends nothing for so long is left. */
+/* A source that sends nothing for this long is left if there is another. */
 #define STALL_MS 3000
 
 struct aside {
@@ -178,7 +178,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     if (e->gave_way || (e->code == 0 && a->at == a->stretch.to))
         aside_free(a); /* a reader that still needs it has it asked for again */
     else
-        failed(a); /* costs nothing: the main fetch gets there in time */
+        failed(a); /* no loss: the main fetch gets there in time */
 }
 
 static const struct fetch_events aside_events = {.head = on_head, .data = on_data, .done = on_done};

@@ -34,8 +34,8 @@ int64_t check_hashed(const struct fill *f) {
     return f->check.hashed;
 }
 
-/* Where the catalogue knows the pieces nothing is shown of the one after that which is being checked; and of what an
- * earlier life has left nothing that is not. */
+/* If the catalogue knows the pieces, nothing after the piece that is being checked is shown. Of what an earlier fill
+ * left, nothing unchecked is shown. */
 int64_t check_shows_below(const struct fill *f) {
     if (f->check.reopened) return f->check.hashed;
     return f->check.n_advised ? piece_end(f->check.hashed) : INT64_MAX;
@@ -59,8 +59,8 @@ static void piece_is_proven(struct fill *f, size_t piece) {
     shared_prove(&f->shared, ((int64_t)piece + 1) * PIECE_SIZE);
 }
 
-/* A piece differs from what the catalogue says. Had it the same bytes the last time, then it is the catalogue that is
- * wrong: its word is not heard any more, and the digest decides. */
+/* A piece differs from the catalogue's proof. If the same bytes came the last time, the catalogue is wrong: its proofs
+ * are ignored from now on, and the digest decides. */
 static bool is_disproved(struct fill *f, size_t piece, const uint8_t *proof) {
     size_t len = digest_len(f->spec.digest.alg);
     bool again = f->check.disproved == (int64_t)piece && memcmp(f->check.disproof, proof, len) == 0;
@@ -221,7 +221,8 @@ static void start(struct fill *f) {
     c->done.fn = on_checked;
     fill_shard(f)->n_checks++;
     fill_ref(f);
-    /* What an earlier life has left may have to come from a slow disk: nobody who receives waits for that. */
+    /* What an earlier fill left may be on a slow disk, so it is hashed in the work pool, where no running fetch waits
+     * for it. */
     workpool_submit(f->check.reopened ? f->engine->cfg.pool : f->engine->hashers, &c->work);
 }
 
@@ -268,7 +269,7 @@ bool check_digest_fits(const struct fill *f) {
 
 /* --- the catalogue's word, and taking back --- */
 
-/* Its word on pieces hashed before it came: takes back from the first wrong one. */
+/* Checks pieces that were hashed before the catalogue answered: takes back from the first wrong one. */
 static enum fill_step check_against_advice(struct fill *f) {
     size_t len = digest_len(f->spec.digest.alg);
     size_t n = f->check.n_proofs < f->check.n_advised ? f->check.n_proofs : f->check.n_advised;

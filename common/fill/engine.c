@@ -1,5 +1,5 @@
-/* The table of fills and the readers' door to them: attaching, following, leaving. Each digest belongs to one fetch
- * loop; readers reach it by message, so joining and starting can never race. Thread: each function says. */
+/* The table of fills, and the functions by which readers attach to them, follow them and leave. Each digest belongs to
+ * one fetch loop, and readers reach it by message, so joining and starting cannot race. Thread: each function says. */
 #include "common/fill/fill_private.h"
 
 #include "common/source/ask.h"
@@ -92,20 +92,20 @@ bool fill_reader_settle(struct fill_reader *r, const struct fill_want *want) {
     r->part = !want->whole;
     r->told_size = want->size;
     atomic_store_explicit(&r->until, want->whole ? INT64_MAX : want->end, memory_order_relaxed);
-    /* See fill_bytes_drop_consumed: first this is told, then the floor is looked at. */
+    /* The order matters, see fill_bytes_drop_consumed: set this first, then read the floor. */
     atomic_store_explicit(&r->consumed, want->start, memory_order_seq_cst);
     r->lost = want->start < before && (!f || fill_bytes_dropped(f, want->start));
     return !r->lost;
 }
 
-/* How far r may read what is contiguous from the start. */
+/* How far r may read of the contiguous bytes. */
 static int64_t limit_for(const struct fill_reader *r, const struct fill *f) {
     bool proved = shared_state(&f->shared) == FILL_PROVED;
     int64_t end = shared_visible(&f->shared);
     int64_t proven = shared_proven(&f->shared);
-    /* A part cannot be checked by whoever asked for it: where pieces have proofs it waits for them. */
+    /* The client cannot check a part, so where pieces have proofs it waits for them. */
     if (r->part) return proven > 0 && end > proven ? proven : end;
-    /* Whatever the fill shows: a whole is complete when it is proved. */
+    /* Whatever the fill shows, a whole is complete only when it is proved. */
     return !proved && r->told_size >= 0 && end >= r->told_size ? r->told_size - 1 : end;
 }
 
@@ -124,8 +124,8 @@ int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, stru
         if (n > want) n = want;
     }
     if (n == 0) return 0;
-    /* Something was taken back since it was looked at above: what is visible now may be other bytes than what r was
-     * given before. An event follows. */
+    /* Bytes were taken back since the check above, so what is visible now may differ from what r was given before. An
+     * event follows. */
     if (shared_rewinds(&f->shared) != r->rewinds_seen) {
         open_file_unref(*file);
         return 0;
@@ -170,7 +170,7 @@ static void join(struct fill_reader *r, struct fill *f, bool joined) {
     fill_reader_joins(f, r);
 }
 
-/* A fill made for this reader alone: its own reference goes. */
+/* A fill made for this reader only: drops the fill's own reference. */
 static void join_only(struct fill_reader *r, struct fill *f) {
     join(r, f, false);
     fill_unref(f);
@@ -185,7 +185,7 @@ static const char *scope_of(struct fill_shard *sh, const struct fill_spec *spec,
     return cfg->scope(spec, out, cfg->arg);
 }
 
-/* The right to it is known already, or is settled by the fill that this reader starts. */
+/* True if the right to the blob is known, or will be found by the fill that this reader starts. */
 static bool needs_no_claim(struct fill_shard *sh, const struct fill_spec *spec) {
     struct store *store = sh->engine->cfg.store;
     struct fill *f = map_get(sh->table, &spec->digest, sizeof(spec->digest));
@@ -197,7 +197,7 @@ static bool needs_no_claim(struct fill_shard *sh, const struct fill_spec *spec) 
     return store_lookup_in(store, &spec->digest, store_scope_find(store, scope), &info);
 }
 
-/* Joins, opens or starts, the right to it being settled. */
+/* The reader has a right to the blob: it joins a fill, opens the held blob, or starts a fill. */
 static void admit(struct fill_shard *sh, struct fill_reader *r) {
     struct blob_info info;
     struct open_file *file;
@@ -207,7 +207,7 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
             join_only(r, fill_of_held(sh, &r->spec, file, &info));
             return;
         }
-        open_file_unref(file); /* held as some blob: it is a manifest if a source says so */
+        open_file_unref(file); /* held as a plain blob: it is a manifest only if a source says so */
     }
     struct fill *f = map_get(sh->table, &r->spec.digest, sizeof(r->spec.digest));
     bool of_its_kind = f && (f->spec.manifest || !r->spec.manifest);
@@ -216,7 +216,7 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
         plan_wanted_by(f, &r->spec.caller);
         return;
     }
-    /* With the window of the running one past us, or a manifest that is just being fetched as some blob, this reader
+    /* If the running fill's window is past this reader, or the manifest is being fetched as a plain blob, the reader
      * gets a fill of its own. */
     join(r, fill_start(sh, &r->spec, f != NULL), false);
 }
@@ -334,7 +334,7 @@ struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
     return e;
 }
 
-/* Those that commit end by themselves, as does what is at the hasher. */
+/* Fills that commit end by themselves, and so do those at the hasher. */
 void fill_shard_check_stopped(struct fill_shard *sh) {
     struct fill_engine *e = sh->engine;
     if (!sh->all) {

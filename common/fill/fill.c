@@ -49,7 +49,7 @@ static void leave_table(struct fill *f) {
     map_take(fill_shard(f)->table, &f->spec.digest, sizeof(f->spec.digest));
 }
 
-/* Nothing of the fetch loop's is held after this; readers may keep the memory and the files. */
+/* Releases everything of the fetch loop's; readers may still use the memory and the files. */
 static enum fill_step fill_over(struct fill *f) {
     leave_table(f);
     fill_window_stop_waiting(f);
@@ -142,8 +142,8 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
     if (plan_is_paused(f)) fill_poke(f);
 }
 
-/* The last reader has been gone for a while: go on only if more than half is in (design.md "Fill"), or if it left
- * because the source takes so long to answer. */
+/* The last reader left a while ago: the fill goes on only if more than half has come, or if the reader left because the
+ * source takes long to answer. */
 static void on_linger(void *arg) {
     struct fill *f = arg;
     int64_t size = shared_size(&f->shared);
@@ -158,7 +158,7 @@ static void on_linger(void *arg) {
 
 /* --- what is visible --- */
 
-/* Everything but the last piece, which waits for the whole digest, and what must be checked first. */
+/* Shows all but the last piece, which waits for the whole digest, and what must be checked first. */
 void fill_publish(struct fill *f) {
     int64_t size = shared_size(&f->shared);
     int64_t limit = size >= 0 ? (size > 0 ? piece_start(size - 1) : 0) : intake_written(f) - PIECE_SIZE;
@@ -167,7 +167,7 @@ void fill_publish(struct fill *f) {
     int64_t visible = intake_written(f) < limit ? intake_written(f) : limit;
     if (visible < 0) visible = 0;
     shared_show(&f->shared, visible);
-    /* The first bytes are waited for; later a wake-up is worth some more of them. */
+    /* Readers wait for the first bytes; later a wake-up is only worth it for more. */
     bool enough =
         f->life.told < FILL_TELL || visible - f->life.told >= FILL_TELL || visible < f->life.told || visible == limit;
     if (enough) fill_tell(f);
@@ -186,7 +186,7 @@ enum fill_step fill_fail(struct fill *f, const struct fetch_end *end) {
 
 static enum fill_step fill_end_failed(struct fill *f) {
     const struct fetch_end *end = &f->life.end;
-    /* That there is no such thing is an answer like any. */
+    /* "Not found" is a proper answer, and no failure. */
     bool refused = (end->code == ERR_NOT_FOUND || end->code == ERR_DENIED) && intake_written(f) == 0;
     if (!refused) {
         char digest[DIGEST_STR_MAX];
@@ -295,8 +295,8 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
     return f;
 }
 
-/* The source's length is not the one the catalogue has seen. Nobody can have had all of it: the last piece is withheld.
- */
+/* The source's length is not the one that the catalogue has seen. Nobody can have the whole, because the last piece is
+ * withheld. */
 static enum fill_step contradicted(struct fill *f, int64_t seen) {
     aside_forget(f);
     shared_hide(&f->shared, 0);

@@ -1,8 +1,8 @@
-/* What comes from a source on its way into the file. Sources hand over small parts (libcurl 16 KiB at most): they are
- * gathered, and written, shown to readers and given to the hasher as one. When the source has nothing more for the
- * moment, what there is goes on at once. Thread: fetch loop.
+/* The bytes from a source on their way into the file. Sources hand over small parts (libcurl 16 KiB at most). They are
+ * gathered, then written, shown to readers and given to the hasher as one. When a source has nothing more for the
+ * moment, the gathered bytes are flushed at once. Thread: fetch loop.
  *
- * All fills of a loop gather in one place: whoever has something in it when another comes passes it on. */
+ * All fills of a loop share one buffer: a fill that needs it flushes the bytes of another. */
 #include "common/fill/fill_private.h"
 
 #include <string.h>

@@ -58,7 +58,7 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
         .uses = f->keep.from_start > 1 ? f->keep.from_start - 1 : 0,
     };
     struct digest *children = NULL;
-    /* In a scope that cannot be remembered the source is asked again each time. */
+    /* If a scope cannot be stored, the source is asked again each time. */
     for (unsigned i = 0; i < f->keep.n_scopes; i++) {
         if (store_scope(f->engine->cfg.store, f->keep.scopes[i], &scopes[info.n_scopes]) == 0) info.n_scopes++;
     }
@@ -78,7 +78,7 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
     free(children);
 }
 
-/* Before any reader may have its end. */
+/* Called before any reader gets the end. */
 static void tell(const struct fill *f, int64_t size, const struct manifest *doc) {
     if (!f->engine->cfg.content) return;
     bool is_manifest = shared_is_manifest(&f->shared);
@@ -92,7 +92,7 @@ static void tell(const struct fill *f, int64_t size, const struct manifest *doc)
     content_learn(f->engine->cfg.content, &(struct content_news){.repo = &f->spec.repo, .blobs = &blob, .n_blobs = 1});
 }
 
-/* The digest fits: everybody may have everything, then it goes into the store. */
+/* The digest matches: readers may have everything, then the blob goes into the store. */
 static enum fill_step proved(struct fill *f) {
     int64_t size = intake_written(f);
     struct manifest m = {0};
@@ -116,7 +116,7 @@ static enum fill_step proved(struct fill *f) {
     tell(f, size, parsed ? &m : NULL);
     fill_make_part(f); /* of one known to be empty */
     bool keeps = fill_bytes_are_kept(f);
-    /* Counted before anybody can see the end of it, so that who has it whole finds it counted. */
+    /* Counted before a reader can see the end, so that a reader that has it all finds it counted. */
     atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
     if (!keeps) atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
     shared_proved(&f->shared, size);
@@ -139,7 +139,7 @@ enum fill_step keep_commit(struct fill *f) {
 
 enum fill_step keep_finish(struct fill *f) {
     if (check_digest_fits(f)) return proved(f);
-    /* Pieces the catalogue has proved stay; without its word nothing is known to be good. */
+    /* Pieces that the catalogue has proved stay; without the catalogue no byte is known to be good. */
     fill_rewind(f, piece_start(shared_proven(&f->shared)));
     return plan_source_was_wrong(f, "bytes that do not match the digest");
 }

@@ -1,6 +1,6 @@
-/* The part file of a new fill. It is made once a source has agreed to send: anybody may ask for what there is not. What
- * an earlier life has left in it is hashed again, by the same hasher as all that follows, and the fill goes on from
- * there. Thread: fetch loop. */
+/* The part file of a new fill. It is made once a source has agreed to send, because anybody may ask for blobs that do
+ * not exist. What an earlier fill left in it is hashed again by the same hasher, and the fill continues from there.
+ * Thread: fetch loop. */
 #include "common/fill/fill_private.h"
 
 /* All that was left is hashed, or was taken back as wrong. */

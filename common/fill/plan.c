@@ -1,5 +1,5 @@
-/* Whom a fill asks, for what, and what comes of it: its sources in their order, and the fetch that fills the part file
- * from its start to its end. Thread: fetch loop. */
+/* Which source a fill asks for which bytes, and with what result: its sources in their order, and the fetch that writes
+ * the part file from its start to its end. Thread: fetch loop. */
 #include "common/fill/fill_private.h"
 
 #include "common/core/clock.h"
@@ -9,13 +9,13 @@
 #include <sys/random.h>
 
 #define ABSORB_CHUNK (1 * MiB)
-#define TRIES_MAX 2 /* in a row without a byte, for one source */
-#define LIES_MAX 2  /* wrong bytes from one source */
-/* So often in vain of one source, and it is left to the main fetch: where pieces are wrong it may be the catalogue that
- * is. */
+#define TRIES_MAX 2 /* fetches in a row that bring no byte, for one source */
+#define WRONG_MAX 2 /* wrong bytes from one source */
+/* Failed fetches ahead from one source; after that the main fetch gets the pieces, because the catalogue may be
+ * wrong. */
 #define AHEAD_FAILURES_MAX 3
 #define RETRY_FIRST_MS 200
-#define RETURN_MS 15000 /* a source that is gone in mid-body may come back within this */
+#define RETURN_MS 15000 /* how long to wait for a source that was lost in mid-body */
 #define RETURN_TRY_MS 500
 
 void plan_init(struct fill *f) {
@@ -76,10 +76,10 @@ static int64_t jittered(int64_t ms) {
     return ms / 2 + (int64_t)(random % (uint32_t)(ms + 1));
 }
 
-/* Readers are in the middle of a body and the source is gone, perhaps only for the moment it takes to restart: they
- * wait a little rather than be cut. Nobody who has seen nothing yet waits. */
+/* Readers are in the middle of a body and the source is gone, perhaps only while it restarts: they wait a little
+ * instead of being cut. Readers that have seen no byte do not wait. */
 static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
-    /* What an earlier life has left is nothing that anybody has seen. */
+    /* What an earlier fill left has been shown to nobody. */
     bool shown = f->plan.has_flowed && shared_visible(&f->shared) > 0 && fill_first_reader(f);
     if (end->code != ERR_UNREACHABLE || !shown) return false;
     int64_t now = clock_mono_ms();
@@ -92,22 +92,23 @@ static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
 /* The current source has failed: which one next, and when. */
 static enum fill_step source_failed(struct fill *f, const struct fetch_end *end) {
     shared_waits(&f->shared);
-    /* A manifest is fetched whole each time: some of it is no progress. */
+    /* A manifest is fetched whole each time, so a part of it is no progress. */
     bool got_bytes = intake_written(f) > f->plan.fetch_from && !f->spec.manifest;
     unsigned s = f->plan.source;
     log_info("source_failed", KV_S("source", f->plan.sources[s]->name), KV_S("why", end->msg),
              KV_I("have", intake_written(f)), KV_S("request_id", f->spec.request_id));
     note_failure(f, end);
-    /* Of its answer nothing is kept, so its length binds nobody; whoever was told it may still turn out to be right. */
+    /* Nothing of its answer is kept, so its length is only a claim from now on; readers that were sent it may still be
+     * right. */
     if (intake_written(f) == 0 && shared_size_word(&f->shared) == SIZE_SENT)
         shared_set_size(&f->shared, shared_size(&f->shared), SIZE_CLAIMED);
     if (f->plan.n_sources == 1 && wait_for_return(f, end)) return STEP_WAITING;
-    if (end->code == ERR_MISMATCH) f->plan.lies[s]++;
+    if (end->code == ERR_MISMATCH) f->plan.mismatches[s]++;
     f->plan.tries[s] = got_bytes && end->code != ERR_MISMATCH ? 0 : (unsigned char)(f->plan.tries[s] + 1);
     if (failure_next_of_source(end, intake_written(f) > 0) != FAILURE_ASK_AGAIN) f->plan.tries[s] = TRIES_MAX;
     for (unsigned i = 1; i <= f->plan.n_sources; i++) {
         unsigned next = (s + i) % f->plan.n_sources;
-        if (f->plan.tries[next] >= TRIES_MAX || f->plan.lies[next] >= LIES_MAX) continue;
+        if (f->plan.tries[next] >= TRIES_MAX || f->plan.mismatches[next] >= WRONG_MAX) continue;
         f->plan.source = next;
         int64_t wait = next == s && !got_bytes ? jittered(RETRY_FIRST_MS << f->plan.tries[s])
                        : next == s             ? jittered(20)
@@ -130,7 +131,8 @@ enum fill_step plan_retry(struct fill *f) {
 }
 
 enum fill_step plan_source_was_wrong(struct fill *f, const char *what) {
-    /* An earlier life's bytes, or the disk's: they have been taken back, and no source is to blame. */
+    /* The wrong bytes were left by an earlier fill, or come from the disk: they have been taken back, and the source is
+     * not at fault. */
     if (check_is_reopened(f)) return STEP_CHECKING;
     fetch_end_set(&f->plan.last, ERR_MISMATCH, "%s sent %s", f->plan.sources[f->plan.source]->name, what);
     return STEP_REJECTING;
@@ -147,8 +149,7 @@ enum fill_step plan_reject_source(struct fill *f) {
 
 /* --- fetching --- */
 
-/* A piece that was fetched ahead and comes next is taken from there, as if a source had sent it. STEP_STAY: there is
- * none. */
+/* Takes the next piece from those fetched ahead, as if a source had sent it. STEP_STAY: there is none. */
 static enum fill_step absorb(struct fill *f) {
     static _Thread_local char chunk[ABSORB_CHUNK];
     struct open_file *file;
@@ -172,8 +173,8 @@ static enum fill_step absorb(struct fill *f) {
     return check_then(f, STEP_FETCHING);
 }
 
-/* Manifests have claimed another size than the source has. Readers that were told it are cut by looking at it again;
- * nothing may be visible meanwhile that is a whole body by the new size. */
+/* The source sends another size than manifests have claimed. Readers that were sent the claimed size notice and are
+ * cut. Meanwhile nothing may be visible that would be a whole body by the new size. */
 static void claim_refuted(struct fill *f, int64_t size) {
     char digest[DIGEST_STR_MAX];
     log_info("claimed_size_wrong", KV_S("digest", digest_str(&f->spec.digest, digest)),
@@ -220,7 +221,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     fill_go(arg, take_head(arg, h));
 }
 
-/* Enough is in the window: the source waits for the slowest reader. */
+/* The window is full enough: pauses the source for the slowest reader. */
 void plan_hold_back(struct fill *f) {
     if (!fill_bytes_in_window(f)) return;
     fill_bytes_drop_consumed(f);
@@ -235,7 +236,7 @@ void plan_hold_back(struct fill *f) {
     }
 }
 
-/* Ahead lies a run long enough to be worth a new request. */
+/* If enough pieces in a row have been fetched ahead, ends this fetch and asks for what follows them. */
 static enum fill_step skip_ahead(struct fill *f) {
     if (intake_taken(f) % PIECE_SIZE != 0 || aside_run(f, intake_taken(f) / PIECE_SIZE) < 2 || fill_bytes_in_window(f))
         return STEP_STAY;
@@ -261,7 +262,7 @@ static enum fill_step take_data(struct fill *f, const char *p, size_t len) {
         p += n;
         len -= n;
     }
-    /* Somebody waits for the first bytes of all: they are not gathered. */
+    /* Readers wait for the first bytes, so those are not gathered. */
     if (intake_written(f) > 0) return STEP_STAY;
     enum fill_step next = intake_flush(f);
     if (next == STEP_STAY) plan_hold_back(f);
@@ -319,7 +320,7 @@ enum fill_step plan_judge(struct fill *f) {
                       f->plan.sources[f->plan.source]->name, (long long)intake_written(f), (long long)size);
         return source_failed(f, &shorter);
     } else if (e->status == 416 && intake_written(f) > 0 && f->plan.fetch_from == intake_written(f)) {
-        /* Nothing after what we have: it is complete, or wrong. */
+        /* Nothing follows what we have: it is complete, or wrong. */
         return STEP_FINISHING;
     }
     return STEP_RETRYING;
@@ -334,7 +335,8 @@ void plan_avoid(struct fill *f, const char *origin) {
 /* --- stretches --- */
 
 static bool may_send_ahead(const struct fill *f, unsigned s) {
-    return f->plan.tries[s] < TRIES_MAX && f->plan.lies[s] < LIES_MAX && f->plan.ahead_failures[s] < AHEAD_FAILURES_MAX;
+    return f->plan.tries[s] < TRIES_MAX && f->plan.mismatches[s] < WRONG_MAX &&
+           f->plan.ahead_failures[s] < AHEAD_FAILURES_MAX;
 }
 
 bool plan_stretch_ahead(const struct fill *f, int64_t from, int64_t to, struct stretch *out) {
@@ -373,7 +375,7 @@ struct fetch *plan_ask(struct fill *f, const struct stretch *st, const struct fi
         .length = st->to == INT64_MAX ? 0 : st->to - st->from,
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
         .avoid_origin = f->plan.avoid_origin,
-        .doubted = doubted || f->plan.lies[st->source] > 0,
+        .doubted = doubted || f->plan.mismatches[st->source] > 0,
         .begun = f->plan.gave_way,
     };
     memcpy(rq.request_id, by->request_id, sizeof(rq.request_id));
@@ -390,7 +392,8 @@ enum fill_step plan_fetch(struct fill *f) {
     if (next != STEP_STAY) return next;
     int64_t size = shared_size(&f->shared);
     if (size >= 0 && intake_written(f) == size && (!shared_size_is_claimed(&f->shared) || check_digest_fits(f))) {
-        /* Whose part file it was is not known: the source of this repository must have it, too. */
+        /* It is not known from which source the part file came, so a source of this repository must confirm that it has
+         * the blob. */
         bool only_left = size > 0 && !f->plan.has_flowed;
         if (!only_left) return STEP_FINISHING;
         fill_rewind(f, piece_start(size - 1));

@@ -17,7 +17,7 @@ struct stretch {
 struct plan {
     struct source *sources[SOURCES_MAX];
     unsigned char tries[SOURCES_MAX];          /* tries in a row that brought no byte */
-    unsigned char lies[SOURCES_MAX];           /* times its bytes did not match */
+    unsigned char mismatches[SOURCES_MAX];     /* times its bytes did not match */
     unsigned char ahead_failures[SOURCES_MAX]; /* stretches ahead that came to nothing */
     unsigned n_sources, source;                /* source: whose turn it is to send from what is written on */
     struct fetch *fetch;

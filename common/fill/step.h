@@ -12,7 +12,7 @@
     X(FETCHING, plan_fetch)             /* * a source is asked, and sends */                         \
     X(CHECKING, check_rest)             /* * no bytes arrive now; those that came are hashed */      \
     X(JUDGING, plan_judge)              /* the fetch is over, and all it brought is hashed */        \
-    X(REJECTING, plan_reject_source)    /* the source sent wrong bytes and is not asked again */     \
+    X(REJECTING, plan_reject_source)    /* the source sent wrong bytes: others are asked first */    \
     X(RETRYING, plan_retry)             /* the fetch has failed: which source is next, and when */   \
     X(AWAITING_ROOM, fill_window_await) /* there is neither disk space nor memory for more */        \
     X(FINISHING, keep_finish)           /* all bytes are there: does the digest match? */            \
