@@ -1,6 +1,6 @@
-/* What central knows of blobs, manifests and tags: current state and a change log in catalog.db. Everything in it was
- * learned and can be learned again, so a damaged file is put aside and a new one begun. Thread: as said at each
- * function. */
+/* The catalogue: what central knows of blobs, manifests and tags, with a log of changes, in catalog.db. Everything in
+ * it was learned and can be learned again, so a damaged file is put aside and a new one begun. Thread: as each function
+ * says. */
 #ifndef ENTREPOT_CATALOG_CATALOG_H
 #define ENTREPOT_CATALOG_CATALOG_H
 

@@ -17,7 +17,7 @@ static void follow(struct exchange *x) {
     if (!serve_restore(x)) body_follow(x);
 }
 
-/* Opening waits for a disk: not here. */
+/* A file that is opened on another thread, because that may wait for a disk. */
 struct opening {
     struct work work;
     struct loop_task back;
@@ -62,7 +62,8 @@ static void open_elsewhere(struct exchange *x, enum store_use use) {
     workpool_submit(x->registry->cfg.reads, &o->work);
 }
 
-/* A HEAD needs no file. What it says of a blob whose file has been lost is true again after the GET that finds out. */
+/* Answers from the store. A HEAD needs no file: if the file is lost, the next GET notices and fetches the blob
+ * again. */
 static bool send_held(struct exchange *x) {
     struct registry *g = x->registry;
     struct blob_info info;
@@ -71,7 +72,7 @@ static bool send_held(struct exchange *x) {
     if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, x->scope, use, &info)
                      : store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)))
         return false;
-    if (x->is_manifest && !info.media_type) return false; /* it came as some blob */
+    if (x->is_manifest && !info.media_type) return false; /* it was fetched as a plain blob */
     int r = x->is_head ? 0 : store_open_blob_now(g->cfg.store, &x->ref.digest, use, &file, &info);
     if (r == -EAGAIN)
         open_elsewhere(x, use);

@@ -53,7 +53,7 @@ static void answer(struct doubter *d) {
     loop_post(d->loop, &d->task);
 }
 
-/* What was wrong is no longer a burden; what was right has cost its reading for nothing. */
+/* A wrong blob has been dropped; a right one has been read for nothing, so further doubts are ignored for a while. */
 static void rest(struct doubts *k, int64_t took_ms) {
     int64_t now = clock_mono_ms(), ms = took_ms * DOUBT_REST;
     if (k->rest_until_ms < now) k->rest_until_ms = now;

@@ -1,4 +1,4 @@
-/* Thread: serving loop. */
+/* Finds rows of the endpoint table, and answers 405. Thread: serving loop. */
 #include "common/serve/endpoints.h"
 
 #include "common/serve/serve_private.h"
@@ -22,7 +22,7 @@ static const struct endpoint_row rows[] = {
     {OCI_MANIFEST, METHODS_READ, ACTION_PULL, true, serve_manifest},
     {OCI_TAGS, METHODS_READ, ACTION_PULL, true, serve_tags},
     {OCI_REFERRERS, METHODS_READ, ACTION_PULL, true, serve_referrers},
-    /* Writes that the API has, and this node has not. */
+    /* Writes that the API defines and this node does not support. */
     {OCI_UPLOADS, METHODS_READ | METHODS_POST | PUT | PATCH | DELETE, ACTION_PUSH, true, NULL},
     {OCI_MANIFEST, PUT, ACTION_PUSH, true, NULL},
     {OCI_MANIFEST, DELETE, ACTION_DELETE, true, NULL},

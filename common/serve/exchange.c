@@ -1,4 +1,4 @@
-/* Requests under way: made, kept for the next, and given back. Thread: serving loop; exchanges_prepare: control. */
+/* The state of running requests: made, kept for reuse, and freed. Thread: serving loop; exchanges_prepare: control. */
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* What could not be had is asked for again when the tag is due to be checked, but not sooner, nor later, than this. */
+/* A manifest that could not be fetched is tried again when its tag is due to be checked, but not sooner than the first
+ * and not later than the second of these. */
 #define AGAIN_MIN_MS 1000
 #define AGAIN_MAX_MS 10000
 
@@ -48,7 +49,7 @@ static void tell(struct tag_check *c) {
     if (!c->asking) check_free(c);
 }
 
-/* What is known stands in for what could not be asked, if it is not too old. */
+/* Answers with what is known because the source could not be asked, if that is not too old. */
 static bool answer_stale(struct tag_check *c, const char *why) {
     struct registry *g = c->registry;
     int64_t age = clock_wall_s() - c->answer.facts.checked_at;
@@ -56,7 +57,7 @@ static bool answer_stale(struct tag_check *c, const char *why) {
     if (age < 0) age = 0;
     c->answer.code = 0;
     c->answer.facts.stale = true;
-    /* That it was deleted is still the most that is known of it. */
+    /* That the tag was deleted is still the newest fact about it. */
     snprintf(c->answer.facts.warning, sizeof(c->answer.facts.warning), "%s: %.150s; last checked %lld s ago",
              c->answer.facts.deleted ? "deleted: its source no longer has this tag; stale" : "stale", why,
              (long long)age);
@@ -64,7 +65,7 @@ static bool answer_stale(struct tag_check *c, const char *why) {
     return true;
 }
 
-/* Why not even what is known is served. */
+/* Says why not even what is known is served. */
 static void say_too_old(struct tag_check *c) {
     char why[sizeof(c->answer.end.msg)];
     int64_t age = clock_wall_s() - c->answer.facts.checked_at;
@@ -77,7 +78,7 @@ static void say_too_old(struct tag_check *c) {
 
 /* --- a tag that moves --- */
 
-/* As a manifest, and may be served in this repository. */
+/* True if it is held as a manifest and may be served in this repository. */
 static bool is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo) {
     const struct policy *policy = g->cfg.policy;
     struct blob_info info;
@@ -104,7 +105,7 @@ static void say_moved(const struct tag_facts *to, const char *why, char *out, si
              digest_str(&to->digest, digest), why);
 }
 
-/* It has moved from what is held to what is not here. */
+/* The tag has moved from a held manifest to one that is not held. */
 static void answer_moving(struct tag_check *c, const struct tag_facts *last, const struct tag_facts *said,
                           bool has_failed) {
     c->answer.code = 0;
@@ -134,7 +135,7 @@ static void answer_gone(struct tag_check *c) {
     c->answer.code = c->answer.end.code;
 }
 
-/* The words of a Warning header: `299 - "text"`. */
+/* Reads the text of a Warning header: `299 - "text"`. */
 static void read_warning(const char *header, char *out, size_t cap) {
     const char *text = strchr(header, '"');
     snprintf(out, cap, "%s", text ? text + 1 : header);
@@ -142,7 +143,7 @@ static void read_warning(const char *header, char *out, size_t cap) {
     if (quote) *quote = '\0';
 }
 
-/* What the source said. If it is in doubt itself, its words are passed on. */
+/* What the source said, with its own Warning. */
 static struct tag_facts facts_of(const struct ask_answer *a) {
     if (a->has_tag) return a->tag;
     struct tag_facts t = {.digest = a->digest, .checked_at = clock_wall_s() - a->age_s, .size = a->total};
@@ -171,8 +172,8 @@ static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
     take_over(g, &c->repo, c->tag, &said);
 }
 
-/* Registries that leave the digest out of the answer to a HEAD, or do not know HEAD: the manifest itself tells. So it
- * does where something else seems to have answered. */
+/* True if a HEAD gave no digest or is not supported, so that the manifest itself must be fetched; also if something
+ * else seems to have answered. */
 static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a) {
     bool unknown = a->end.code == 0 && (!a->has_digest || strncasecmp(a->media_type, "text/", 5) == 0);
     return !c->by_get && (unknown || a->end.status == 405 || a->end.status == 501);
@@ -192,7 +193,8 @@ static void ask_source(struct tag_check *c, bool by_get) {
     ask(c->registry->cfg.asker, &rq, &c->deadline, on_asked, c);
 }
 
-/* A source's words for it differ, and name no tag. What the other tier has told as this stays as it is. */
+/* Sources word this differently and do not name the tag, so the message is replaced. A message of the other tier
+ * stays. */
 static void say_no_tag(struct tag_check *c) {
     struct fetch_end *end = &c->answer.end;
     char by[sizeof(end->msg)];
@@ -214,12 +216,12 @@ static void on_asked(const struct ask_answer *a, void *arg) {
     if (a->end.code == 0) {
         answer_checked(c, a);
     } else if (a->end.code == ERR_OUTDATED) {
-        c->answer.code = a->end.code; /* what is known here may be another's */
+        c->answer.code = a->end.code; /* what is known here may belong to another repository */
     } else if (a->end.code == ERR_NOT_FOUND) {
         say_no_tag(c);
         answer_gone(c);
     } else if (!answer_stale(c, a->end.msg)) {
-        /* Being refused may mean a password that has changed; for good, it means that it is no longer there for us. */
+        /* A refusal may mean a changed password. If it lasts, the tag does not exist for us any more. */
         if (a->end.code == ERR_DENIED)
             answer_gone(c);
         else
@@ -241,14 +243,15 @@ static void on_at_once(struct loop_task *task) {
     tell(container_of(task, struct tag_check, at_once));
 }
 
-/* A record that needs no asking. What is hosted here (fresh_ms INT64_MAX) never does: it is checked by being read. */
+/* True if the source need not be asked. For content hosted here (fresh_ms INT64_MAX) that is always so: reading it is
+ * the check. */
 static bool is_fresh(struct tag_facts *rec, int64_t fresh_ms) {
     int64_t now = clock_wall_s();
     if (fresh_ms == INT64_MAX) rec->checked_at = now;
     return !rec->deleted && now >= rec->checked_at && (now - rec->checked_at) * 1000 < fresh_ms;
 }
 
-/* What is known of its move already. True: it is the answer. */
+/* Answers by what is known of the tag's move. False: there is nothing to answer with. */
 static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
     struct registry *g = c->registry;
     struct tag_facts last = c->answer.facts;
@@ -309,13 +312,13 @@ static void point_to(struct exchange *x, const struct tag_facts *rec) {
     x->age_s = age > 0 ? age : 0;
 }
 
-/* promised: by its source, now. */
+/* promised: its source has just named this manifest. */
 static void serve_tagged(struct exchange *x, const struct tag_facts *rec, bool promised) {
     struct registry *g = x->registry;
     struct blob_info info;
     point_to(x, rec);
     bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
-    /* What its source said of it answers a HEAD. */
+    /* A HEAD is answered by what the source said. */
     if (x->is_head && !held && promised && rec->size > 0 && rec->media_type[0] && !serve_is_hosted(x))
         body_head_unheld(x, "", rec->size, rec->media_type);
     else
@@ -333,7 +336,7 @@ bool serve_last_held(struct exchange *x, const struct fetch_end *why) {
     struct registry *g = x->registry;
     const struct tag_facts said = {.digest = x->ref.digest};
     char warning[256];
-    if (!x->has_last || why->code == ERR_OUTDATED) return false; /* it may be what another name means */
+    if (!x->has_last || why->code == ERR_OUTDATED) return false; /* it may belong to another repository */
     x->has_last = false;
     if (!is_held(g, &x->last.digest, &x->repo)) return false;
     say_moved(&said, why->msg, warning, sizeof(warning));
@@ -364,7 +367,7 @@ void serve_manifest(struct exchange *x) {
         serve_content(x);
         return;
     }
-    /* The common case without a detour: known, fresh and held. */
+    /* The common case, answered directly: known, fresh and held. */
     struct tag_facts rec;
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(&x->repo, g->cfg.policy->arg);
     if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && is_fresh(&rec, fresh_ms)) {

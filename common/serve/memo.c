@@ -1,6 +1,6 @@
-/* What request targets meant lately. A busy node is asked for the same few things over and over: parsing the target,
- * resolving the repository and finding its scope take longer than all else it does for a small answer. Thread: each
- * has a memo of its own, which is nobody else's and so needs no owner: it ends with the thread. */
+/* Remembers what recent request targets meant. A busy node gets the same few requests over and over, and for a small
+ * answer, parsing the target, resolving the repository and finding its scope take longer than all the rest. Thread:
+ * each serving loop has a memo of its own, which ends with the thread. */
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"

@@ -1,5 +1,5 @@
-/* Takes a request apart, finds out which repository it means, and hands it to the file that answers its kind. Thread:
- * serving loop. */
+/* Parses a request, decides which repository it means, and calls the function that answers its kind. Thread: serving
+ * loop. */
 #include "common/serve/serve_private.h"
 #include "common/core/alloc.h"
 #include "common/http/settings_header.h"
@@ -80,7 +80,7 @@ static enum regerror error_of(int status) {
 
 size_t registry_error_body(int status, const char *target, const char *msg, char *buf, size_t cap,
                            struct http_error_form *form) {
-    /* A request nobody could read, or waited for, was one of the API's for all we know. */
+    /* A request that could not be read may have been one for the API. */
     if (target[0] && !oci_is_api(target)) {
         *form = (struct http_error_form){"text/plain; charset=utf-8", ""};
         int n = snprintf(buf, cap, "%s\n", msg);
@@ -105,7 +105,7 @@ static void on_close(struct http_req *req, bool cut) {
     if (!x->waiting) exchange_free(x);
 }
 
-/* Whatever the answer: ns has decided whom it is about. */
+/* Adds OCI-Namespace to any answer if ns has decided the repository. */
 static void tell_namespace(struct exchange *x) {
     if (x->uses_ns && !x->told_ns) http_reply_header(x->req, "OCI-Namespace", x->asked.ns);
     x->told_ns = x->uses_ns;
@@ -138,7 +138,7 @@ static void on_rechecked(void *arg) {
     if (exchange_back(x)) x->row->answer(x);
 }
 
-/* Another node got bytes of it that are wrong, and we would serve the same again. */
+/* True if another node got wrong bytes of this blob, and we would send the same again. */
 static bool is_doubted(const struct exchange *x) {
     if (x->caller.kind != CALLER_NODE || x->is_head || !x->ref.is_digest) return false;
     const char *word = http_req_header(x->req, DOUBT_HEADER);
@@ -164,7 +164,8 @@ static const struct name_rules *rules_of(const struct registry *g) {
 
 /* --- under which settings --- */
 
-/* Another node has decided a name, and what it means to us is another thing if our settings differ. */
+/* False, and answered: another node has decided the name under other settings than ours, so it may mean something else
+ * here. */
 static bool goes_by_ours(struct exchange *x, const struct name_rules *rules) {
     const char *word = http_req_header(x->req, SETTINGS_HEADER);
     char ours[17];
@@ -179,7 +180,7 @@ static bool goes_by_ours(struct exchange *x, const struct name_rules *rules) {
     return false;
 }
 
-/* By the rules as they are now. */
+/* Decides the name by the current rules. */
 static void decide(struct exchange *x) {
     struct registry *g = x->registry;
     const struct policy *policy = g->cfg.policy;
@@ -213,7 +214,7 @@ static bool may_decide(const struct registry *g) {
     return !policy->names || policy->names(why, sizeof(why), policy->arg) == NAMES_SETTLED;
 }
 
-/* Asks first whether the rules still hold, where that is not known. */
+/* Decides the name, after asking whether the rules still hold if that is not known. */
 static void decide_when_settled(struct exchange *x) {
     const struct policy *policy = x->registry->cfg.policy;
     char why[512];
@@ -237,7 +238,8 @@ static void on_again(struct loop_task *task) {
     decide_when_settled(x);
 }
 
-/* The source goes by other settings: the name is decided anew, once. False: that is over, or an answer has begun. */
+/* The source uses other settings: the name is decided again, once. False: that has been done, or an answer has
+ * begun. */
 static bool decide_again(struct http_req *req) {
     struct exchange *x = http_req_user(req);
     if (x->decided_again || http_reply_started(req)) return false;
@@ -297,7 +299,7 @@ void registry_handle(struct registry *g, struct http_req *req, const struct call
     }
 }
 
-/* Between the parts of an answer to several ranges. Were it known beforehand, content could hold it on purpose. */
+/* The boundary of multipart answers. It is random, because content could contain a predictable one on purpose. */
 static void make_boundary(char out[33]) {
     uint64_t random[2];
     if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) abort();

@@ -1,5 +1,5 @@
-/* What should be held and is not: whoever keeps the hosted images takes it back if its bytes are there again, or says
- * that they are missing. Thread: serving loop, but for what is marked. */
+/* Handles hosted content that is not held: asks its keeper, which restores it if its bytes are there again, or says
+ * that they are missing. Thread: serving loop, unless a function says otherwise. */
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* A share under a lock, before a pool. Thread: any. */
+/* A share under a lock, in front of a pool. Thread: any. */
 #include "common/serve/turn.h"
 
 #include "common/core/alloc.h"
@@ -19,7 +19,7 @@ static void on_placed(struct share_entry *e, void *arg) {
     ts->placed = t;
 }
 
-/* Gives the lock back, and those that have got a place meanwhile to the pool. */
+/* Unlocks, and submits the jobs that have got a place. */
 static void unlock(struct turns *ts) {
     struct turn *t = ts->placed;
     ts->placed = NULL;

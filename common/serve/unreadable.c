@@ -1,5 +1,5 @@
-/* A held blob that the disk does not give back while it is sent: the store drops it, so that it is fetched again.
- * Thread: serving loop, but for what is marked. */
+/* Handles a held blob whose file becomes unreadable while it is sent: the store drops it, so that it is fetched again.
+ * Thread: serving loop, unless a function says otherwise. */
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"

@@ -22,13 +22,13 @@ struct confirm;
 
 struct confirm_config {
     const char *url; /* central's, borrowed */
-    bool insecure;   /* the certificate is not checked */
+    bool insecure;   /* do not check the certificate */
     struct loop *loop;
     struct http_client *client;
     const struct settings *settings;
-    /* Central's settings are others, or may be: they are to be asked for now. confirm_told follows. */
+    /* Central's settings are different, or may be: ask for them now. confirm_told must follow. */
     void (*ask)(void *arg);
-    /* Central has answered a call of the fleet's. */
+    /* Central has answered a call under /fleet. */
     void (*found)(void *arg);
     void *arg;
 };
@@ -37,9 +37,9 @@ struct confirm *confirm_new(const struct confirm_config *cfg);
 void confirm_free(struct confirm *c);
 /* Begins to watch. */
 void confirm_begin(struct confirm *c);
-/* Central was away, or has refused our settings: what it said before counts no more. */
+/* Central was away, or has refused our settings: its earlier confirmation no longer counts. */
 void confirm_doubt(struct confirm *c);
-/* Its settings have been taken over (good), or could not be had now. */
+/* Call when its settings have been applied (good), or could not be fetched now. */
 void confirm_told(struct confirm *c, bool good);
 /* Any thread. */
 bool confirm_is_settled(const struct confirm *c);

@@ -1,6 +1,6 @@
-/* Asking central's catalogue: every fill that starts asks what is known of its digest (size, proofs of its pieces, a
- * manifest's children). Questions that arise together go in one message. The same messages keep this edge's settings
- * current. Thread: the fetch loop. */
+/* Asks central's catalogue what it knows of the digest of every fill that starts (size, piece proofs, a manifest's
+ * children). Queries that arise together are sent in one message. The same messages keep this edge's settings current.
+ * Thread: the fetch loop. */
 #ifndef ENTREPOT_EDGE_PULL_LOOKUPS_H
 #define ENTREPOT_EDGE_PULL_LOOKUPS_H
 
@@ -12,15 +12,15 @@ struct lookups;
 
 struct lookups *lookups_new(struct loop *l, struct central_source *central, struct settings *settings);
 void lookups_free(struct lookups *k);
-/* Begins to ask for settings now and every few seconds. Calls ready(arg) once: at once if settings are kept, else when
- * central has told them, cannot be reached or takes too long: without them, names would be guessed at. */
+/* Begins to ask for settings, now and every few seconds. Calls ready(arg) once: at once if settings are stored, else
+ * when central has sent them, cannot be reached or takes too long. */
 void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg);
-/* Asks for settings now, unless that is under way. */
+/* Asks for settings now, unless that is being done. */
 void lookups_refresh(struct lookups *k);
-/* heard is called when central has answered by the settings we have now (good), or when those that were asked for did
- * not come. */
+/* Sets heard, which is called when central has answered under our current settings (good), or when requested settings
+ * did not arrive. */
 void lookups_on_heard(struct lookups *k, void (*heard)(bool good, void *arg), void *arg);
-/* For fill_engine_config.ask_catalogue: fill_advise follows in any case. */
+/* For fill_engine_config.ask_catalogue: fill_advise is called in any case. */
 void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec);
 
 #endif

@@ -1,4 +1,4 @@
-/* A question about a tag as a lookup, and its answer as a fetch sees it. Thread: any. */
+/* Encodes a question about a tag as a lookup, and reads the answer as the result of a fetch. Pure. Thread: any. */
 #ifndef ENTREPOT_EDGE_PULL_TAG_H
 #define ENTREPOT_EDGE_PULL_TAG_H
 
