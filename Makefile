@@ -1,5 +1,5 @@
 # Entrepot. `make` builds, `make run` starts both nodes, `make check` runs every test; `make help` lists the rest.
-# Everything made lands in build/<variant>/; SAN=address,undefined, SAN=thread or COVERAGE=1 chooses a variant of its own.
+# Everything is built in build/<variant>/. SAN=address,undefined, SAN=thread and COVERAGE=1 each have a variant of their own.
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -61,12 +61,12 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_C))
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-# What is built once the packages are there, on every core.
+# Builds on all cores, once the packages are installed.
 NOW = $(MAKE) $(if $(V),,-s) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 all: $(B)/entrepot-central $(B)/entrepot-edge
 
-# Editors' language servers look for it in build/. It changes when a file comes or goes.
+# Language servers look for it in build/. It is made again when a source file is added or removed.
 ifeq ($(B),build/release)
 all: build/compile_commands.json
 endif
@@ -83,7 +83,7 @@ help:
 run: deps
 	@+$(NOW) all sample
 	@deploy/local/run $(B) build/sample
-## demo         both tiers before your eyes in under a minute: cold, warm, a crowd, a moving tag, no upstream, no central
+## demo         show both tiers in under a minute: cold, warm, many clients, a moving tag, no upstream, no central
 demo: test-deps
 	@+$(NOW) all
 	@/usr/bin/python3 deploy/local/demo.py $(B)
@@ -145,7 +145,7 @@ $(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(c
 # The simulator is tested like the rest.
 $(B)/libunit.a: $(EVICTION_O)
 
-# A unit test is one file with its own main; it may use everything but the two mains.
+# A unit test is one file with its own main; it can use everything but the programs' mains.
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunit.a
 	$(call say,LD,$@)
 	@[ -d $(@D) ] || rm -f $(@D); mkdir -p $(@D)  # a test of that name may have stood where a folder of tests is now
@@ -160,12 +160,12 @@ $(B)/obj/%.o: %.c | $(GEN_H)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
-# Written anew only when it says something else.
+# Written only when its content changes.
 $(B)/obj/common/core/version.o: $(B)/gen/version_made.h
 $(B)/gen/version_made.h: FORCE
 	@mkdir -p $(@D)
 	@deploy/version header >$@.$$$$ && { cmp -s $@.$$$$ $@ && rm $@.$$$$ || mv $@.$$$$ $@; }
-# Generated code is not held to our warnings.
+# Generated code is compiled without our warnings.
 $(B)/gen/proto/%.pb-c.o: $(B)/gen/proto/%.pb-c.c
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(filter-out $(WARN),$(CFLAGS_ALL)) -c -o $@ $<
 $(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h &: proto/%.proto
@@ -173,7 +173,7 @@ $(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h &: proto/%.proto
 	@command -v protoc-c >/dev/null || { echo "protoc-c is missing; \`make deps\` installs all that building needs" >&2; exit 1; }
 	$(Q)protoc-c --c_out=$(B)/gen $<
 
-# A fuzzer is one file, built with clang and everything it may reach; seeds in tests/fuzz/seeds/NAME.
+# A fuzzer is one file, built with clang and linked with all our code; its seeds are in tests/fuzz/seeds/NAME.
 ifneq ($(B),build/fuzz/lib)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_C))
 fuzzers: $(FUZZ_BIN)

@@ -1,5 +1,5 @@
-"""A disk of central's that gives back other bytes than it was given: what an edge's clients get is right or cut, the edge says so, and
-central fetches anew what it finds wrong."""
+"""Central's disk returns other bytes than were written. An edge's clients get right bytes or a cut body, the edge reports the mismatch, and
+central fetches the damaged blob again."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a stranger's repository says of another one's content: a digest has one size and one type, whoever claims what of it first."""
+"""Manifests may claim wrong sizes and types for blobs of other repositories. A digest has one size and one type, whoever claims another."""
 
 import json
 

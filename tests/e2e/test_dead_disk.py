@@ -1,4 +1,4 @@
-"""The edge's disk dies in parts: what it does not give back is fetched again, and nothing is claimed that did not happen."""
+"""Parts of the edge's disk fail. Blobs that cannot be read are fetched again, and reports say only what really happened."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""One client that asks for too much is made to wait, or refused with Retry-After; the others hardly notice."""
+"""A client that asks for too much has to wait, or is refused with Retry-After; the others are served as usual."""
 
 from concurrent.futures import ThreadPoolExecutor
 

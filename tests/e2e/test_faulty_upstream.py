@@ -1,4 +1,4 @@
-"""Whatever an upstream does, no client gets a complete wrong body, nothing crashes, hangs or grows, and what was good is kept."""
+"""Whatever an upstream does, no client gets a complete body that is wrong, nothing crashes, hangs or grows, and right bytes are kept."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Many clients want one cold blob at the same time: it crosses each link once, and nobody is held up by anybody."""
+"""Many clients want one cold blob at the same time. It crosses each link once, and no client delays another."""
 
 import pytest
 

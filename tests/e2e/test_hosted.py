@@ -1,5 +1,5 @@
-"""What central hosts has no other source: whatever befalls disk, index, flags and record, it is not forgotten and not evicted. Bytes that are
-missing are said to be missing, and are taken back when they are there again."""
+"""Hosted content has no other source. Whatever happens to disk, index, flags and record, it is neither forgotten nor evicted. Missing bytes are
+reported as missing, and served again once they are back."""
 
 import contextlib
 import shutil

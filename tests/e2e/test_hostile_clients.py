@@ -1,4 +1,4 @@
-"""Clients that mean harm or know no better: they hinder nobody, and each gets a clear refusal."""
+"""Hostile and broken clients: each is refused with a clear error, and other clients are served as usual."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The lab proves itself against Debian's docker-registry before anything of ours is asked: what these tests rely on, the others may."""
+"""Tests of the lab itself, against Debian's docker-registry: the other tests rely on what is proved here."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What is held stays servable until what replaces it is here: a tag moves only to a manifest that has come."""
+"""A held manifest is served until its replacement has arrived: a tag moves only to a manifest that is held."""
 
 import json
 

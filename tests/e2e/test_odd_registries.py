@@ -1,4 +1,4 @@
-"""Registries as they are: what others' users have met. Each is scripted here; central is asked as a client would."""
+"""Registries with unusual behaviour that users of other caches have met. Each is scripted here, and central is asked as by a client."""
 
 import copy
 import json

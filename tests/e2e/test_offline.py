@@ -1,4 +1,4 @@
-"""The edge without central: what it holds is served, what it does not hold is refused quickly and with the cause, and all is well again
+"""The edge without central. Held content is served, other requests are refused quickly and with the cause, and everything works again
 when central is back."""
 
 import hashlib

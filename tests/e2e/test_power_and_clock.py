@@ -1,4 +1,4 @@
-"""Two rows of the failure table that a container cannot have for real: a power cut, and a clock that jumps."""
+"""Two failures that have to be simulated in a container: a power cut, and a clock that jumps."""
 
 import mmap
 import os

@@ -1,5 +1,5 @@
-"""A status is a promise: 200 or 206 leaves only when a source has agreed to send. Engines go on to their next host after an error status,
-never after a body that was cut (containerd#9552)."""
+"""200 and 206 are sent only when a source has agreed to send. Engines go on to their next host after an error status, but never after a body
+that was cut (containerd#9552)."""
 
 from concurrent.futures import ThreadPoolExecutor
 

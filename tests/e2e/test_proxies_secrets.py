@@ -1,4 +1,4 @@
-"""Proxies: one that refuses, redirects, answers with a page or is down is named as the proxy. Secrets: nothing that leaves holds one."""
+"""Proxies: errors of a proxy that refuses, redirects, answers with a page or is down name the proxy. Secrets: no output contains one."""
 
 import json
 

@@ -1,5 +1,5 @@
-"""Readers of ranges far ahead of a slow download get them ahead of their turn, whatever room there is, and whatever becomes of the
-download."""
+"""Clients that ask for ranges far ahead of a slow download get them before the download arrives there, however much space there is and
+however the download ends."""
 
 import pytest
 

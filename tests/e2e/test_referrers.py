@@ -1,4 +1,4 @@
-"""Referrers: what is hosted lists those that name a subject; what an upstream lists is passed on, and so is what it says of its filter."""
+"""Referrers: for hosted content the manifests that name a subject are listed; an upstream's list is passed on with its filter header."""
 
 import json
 import re

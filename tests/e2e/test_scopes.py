@@ -1,4 +1,5 @@
-"""In which repositories content is served: only what was found makes a scope, and at the end of the numbers nothing is served unasked."""
+"""In which repositories content is served. Only content that was found makes a scope, and when scope numbers are used up the source is asked
+each time."""
 
 import json
 import sqlite3

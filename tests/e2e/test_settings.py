@@ -1,4 +1,4 @@
-"""What a name means is central's to say, and it may change its mind: a hosted name never becomes the default upstream's, nor the other way
+"""Central decides what a name means, and its settings may change. A hosted name is never served from the default upstream, nor the other way
 round, however the change reaches an edge."""
 
 import json

@@ -1,5 +1,5 @@
-"""No serving loop waits for a disk, the index or a name server: with a disk that takes its time for every call, the loops' own
-watchdog (entrepot_loop_longest_stall_seconds) never shows that time for a serving loop, whatever clients ask."""
+"""No serving loop waits for a disk, the index or a name server. With a disk that is slow in every call, the loops' watchdog
+(entrepot_loop_longest_stall_seconds) never shows that delay for a serving loop, whatever clients ask."""
 
 import mmap
 import os

@@ -1,4 +1,4 @@
-"""The edge's disk: full, damaged, lost. Clients notice nothing, and nothing wrong is ever served."""
+"""The edge's disk is full, damaged or lost. Clients notice nothing, and no wrong byte is served."""
 
 import contextlib
 import json

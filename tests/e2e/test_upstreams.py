@@ -1,4 +1,4 @@
-"""What upstreams may be and want: behind proxies, under a CA of their own, with sha512 digests and media types nobody knows, with a pull
+"""Upstreams of many kinds: behind proxies, under a CA of their own, with sha512 digests and media types nobody knows, with a pull
 limit; several at once."""
 
 import hashlib

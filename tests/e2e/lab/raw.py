@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client that hides nothing: what came, when, and whether it was whole. And on top of it a registry client that checks every
+"""An HTTP/1.1 client that reports everything: what came, when, and whether it was complete. And on top of it a registry client that checks every
 digest, in one piece or by parallel ranges."""
 
 import hashlib

@@ -1,5 +1,5 @@
-"""A TCP relay between two nodes that counts, records request lines and can be cut: what crosses the link is known whatever either end
-says of itself."""
+"""A TCP relay between two nodes that counts, records request lines and can be cut: so a test knows what crosses the link without relying on
+either end."""
 
 import re
 import socket
