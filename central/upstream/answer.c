@@ -49,6 +49,6 @@ int up_answer_check(struct up_request *r, const struct http_answer *a, struct fe
                              up_who(r, who));
     if (check_link(r, a, h, end) < 0) return end->code;
     h->origin = r->e->url;
-    h->age_s = 0; /* a cache in front of the registry says nothing of our own check */
+    h->age_s = 0; /* the age of a cache in front of the registry does not count */
     return check_same(r, h, end);
 }

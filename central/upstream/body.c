@@ -1,17 +1,16 @@
-/* The wanted answer: its head is told, then its body, as long as that comes fast enough to be waited for. Thread: the
- * fetch loop. */
+/* The wanted answer: passes on its head, then its body, as long as the body is fast enough. Thread: the fetch loop. */
 #include "central/upstream/request.h"
 
 #include "common/core/clock.h"
 #include "common/core/log.h"
 
-/* A body is too slow below this part of what is usual for its endpoint, if another endpoint can be asked (design.md
- * "Fill"). */
+/* A body is too slow below this part of its endpoint's usual speed, if another endpoint can be asked
+ * (docs/architecture.md "A fill"). */
 #define SLOW_PART 10
 /* Below this, bytes a second, it gives up its place to another endpoint, or to those that wait for one, whatever is
  * usual. */
 #define CRAWL_BYTES_PER_S (16 * KiB)
-/* Less says more about the way to the first byte than about the bytes after it. */
+/* Fewer bytes show the delay to the first byte rather than the speed. */
 #define SAMPLE_BYTES_MIN (1 * MiB)
 
 /* --- its speed --- */
@@ -38,7 +37,7 @@ void up_body_over(struct up_request *r) {
     speed_bodies(s, -1, now);
 }
 
-/* At this rate it is over before anybody else had begun. */
+/* True if at this rate it ends before another request could begin. */
 static bool is_nearly_over(const struct up_request *r) {
     int64_t left = r->left;
     if (left < 0) left = r->head.total >= 0 ? r->head.total - r->rq.offset - r->given : INT64_MAX;
@@ -50,7 +49,7 @@ int64_t up_body_speed(const struct up_request *r) {
     return is_nearly_over(r) ? -1 : r->given * 1000 / (ms + 1);
 }
 
-/* What came is kept by whoever asked; it goes on where it is better. */
+/* Ends the body. The caller keeps what came and continues elsewhere. */
 static void give_up(struct up_request *r, const char *why, int64_t speed, int64_t usual) {
     struct fetch_end end;
     fetch_end_set(&end, ERR_TIMEOUT, "%.80s: %s (%lld KiB/s, usual are %lld)", r->f.u->cfg->name, why,

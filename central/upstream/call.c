@@ -1,4 +1,4 @@
-/* The HTTP call of a try: what is sent, and what its answer's parts are. Thread: the fetch loop. */
+/* The HTTP call of a try: its headers, and the parts of its answer. Thread: the fetch loop. */
 #include "central/upstream/request.h"
 
 #include <stdio.h>
@@ -50,7 +50,8 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
 
 static void broke(struct up_request *r, const struct http_result *res) {
     struct fetch_end end;
-    /* An address that the registry sent us to is the registry's fault; a URL that is none, never the asker's. */
+    /* If the registry sent us to a forbidden address or a malformed URL, that is the registry's fault, not the
+     * client's. */
     bool misled = (r->away && res->code == ERR_DENIED) || res->code == ERR_INVALID;
     fetch_end_set(&end, misled ? ERR_UPSTREAM : res->code, "%.80s: %.170s", r->f.u->cfg->name, res->msg);
     end.status = res->status;
@@ -67,7 +68,7 @@ static void broke(struct up_request *r, const struct http_result *res) {
         up_failed(r, &end);
 }
 
-/* The answer is complete as HTTP goes, yet not what its head said or what was asked for. */
+/* True if the answer is complete by HTTP, but not what its head or the request said. */
 static bool is_short(const struct up_request *r) {
     if (up_is_head(r)) return false;
     if (r->skip > 0) return true;

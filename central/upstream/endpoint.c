@@ -13,7 +13,7 @@
 #include "common/core/log.h"
 #include "common/source/registry_http.h"
 
-#define SOUR_MS 10000
+#define UNHEALTHY_MS 10000
 /* Long enough that a slow body which goes on elsewhere does not come back before its slowness has become what is usual
  * there (SPEED_SAMPLES): two slow endpoints do not pass it to and fro. */
 #define AVOID_MS 60000
@@ -54,8 +54,8 @@ void endpoint_repository(const struct endpoint *e, const char *path, char *out, 
 static bool better(const struct endpoint *a, const struct endpoint *b, int64_t now) {
     bool a_bad = a->failures > 0, b_bad = b->failures > 0;
     if (a_bad != b_bad) return b_bad;
-    bool a_sour = now < a->sour_until_ms, b_sour = now < b->sour_until_ms;
-    if (a_sour != b_sour) return b_sour;
+    bool a_unhealthy = now < a->unhealthy_until_ms, b_unhealthy = now < b->unhealthy_until_ms;
+    if (a_unhealthy != b_unhealthy) return b_unhealthy;
     bool a_avoided = now < a->avoid_until_ms, b_avoided = now < b->avoid_until_ms;
     if (a_avoided != b_avoided) return b_avoided;
     return a->latency_us * 4 < b->latency_us * 3;
@@ -89,7 +89,7 @@ static void set_down(struct endpoint *e, bool down) {
         log_info("upstream_endpoint_up", KV_S("upstream", name), KV_S("endpoint", e->url));
 }
 
-/* While it fails it is probed, whether anybody asks for it or not. */
+/* While it fails it is probed, even if no request needs it. */
 static void set_failing(struct endpoint *e, bool failing) {
     if ((e->failures > 0) == failing) return;
     e->failures = failing;
@@ -109,7 +109,7 @@ void endpoint_answered(struct endpoint *e, int status, int64_t latency_us) {
     e->latency_us = e->latency_us ? e->latency_us + (latency_us - e->latency_us) / 8 : latency_us;
     if (e->latency_us < 1) e->latency_us = 1;
     atomic_store_explicit(&e->shown_latency_us, e->latency_us, memory_order_relaxed);
-    e->sour_until_ms = status >= 500 && status != 501 ? clock_mono_ms() + SOUR_MS : 0;
+    e->unhealthy_until_ms = status >= 500 && status != 501 ? clock_mono_ms() + UNHEALTHY_MS : 0;
     set_down(e, false);
 }
 
@@ -138,7 +138,8 @@ bool endpoint_another(const struct endpoint *e, unsigned without) {
     int64_t now = clock_mono_ms();
     for (unsigned i = 0; i < u->n_endpoints; i++) {
         const struct endpoint *o = &u->endpoints[i];
-        bool well = o->usable && !o->down && o->failures == 0 && now >= o->sour_until_ms && now >= o->avoid_until_ms;
+        bool well =
+            o->usable && !o->down && o->failures == 0 && now >= o->unhealthy_until_ms && now >= o->avoid_until_ms;
         if (o != e && well && !(without & o->bit)) return true;
     }
     return false;
@@ -193,7 +194,8 @@ static void on_probe(void *arg) {
     e->probe_call = http_call_start(u->client, &spec, &probe_events, e);
 }
 
-/* Endpoints that others are preferred to would keep the speed they once had: measured again, while there is traffic. */
+/* Endpoints that are not preferred would keep their old speed for ever, so they are measured again while there is
+ * traffic. */
 void endpoints_measure(void *upstream) {
     struct upstream *u = upstream;
     int64_t since = clock_mono_ms() - u->limits->measure_ms;

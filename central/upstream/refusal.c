@@ -24,7 +24,7 @@ static void refusal_end(struct up_request *r, struct fetch_end *end) {
     fetch_end_from_status(end, up_who(r, who), r->status, r->retry_after_s, r->refusal_body.data, r->refusal_body.len);
 }
 
-/* Asks the same endpoint again once it may be asked. False if that is too long to wait. */
+/* Asks the same endpoint again after its Retry-After. False: that is too long to wait. */
 static bool wait_as_told(struct up_request *r) {
     const struct upstream_limits *limits = r->f.u->limits;
     int64_t s = r->retry_after_s;
@@ -81,7 +81,7 @@ bool up_asks_by_get(struct up_request *r, int status) {
     if (!up_is_head(r)) return false;
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
         if (refusals[i] != status) continue;
-        /* A tag that is missing is asked for twice each time: only GET can tell that it is. */
+        /* For a missing tag both HEAD and GET are sent each time, because only GET can show that it is missing. */
         r->head_refused = status != 404;
         r->head_by_get = true;
         if (up_counts(r) && ratelimit_wait_s(&r->e->limit, clock_mono_ms()) > 0) return false;

@@ -37,7 +37,7 @@ const char *up_who(const struct up_request *r, char out[UP_WHO_MAX]) {
 
 /* --- ending --- */
 
-/* Everything that is under way for this try. */
+/* Ends everything that runs for this try. */
 void up_stop_try(struct up_request *r) {
     timer_clear(&r->timer);
     up_pull_answered(r);
@@ -137,7 +137,7 @@ void up_pull_answered(struct up_request *r) {
 
 #define KEPT_RETRY_AFTER_S 60
 
-/* Little is left of the pull limit, and this caller has had its part. */
+/* Refuses: little is left of the pull limit, and this caller has had its part. */
 static void keep_for_others(struct up_request *r) {
     const struct ratelimit *limit = &r->e->limit;
     struct fetch_end end;
@@ -208,7 +208,7 @@ void up_refused(struct up_request *r, const struct fetch_end *end) {
 
 /* --- the source's operations --- */
 
-/* It found no place, or not even room to wait for one. */
+/* Refuses: there is no place, or no space to wait for one. */
 static void too_much(struct up_request *r) {
     struct fetch_end end;
     char who[CALLER_TEXT_MAX];
@@ -247,7 +247,7 @@ void up_fetch_admitted(struct up_fetch *f) {
     struct up_request *r = container_of(f, struct up_request, f);
     r->step = UP_CHOOSING;
     r->began_ms = clock_mono_ms();
-    timer_set(&r->timer, 0); /* never calls back from within start, or from within another's end */
+    timer_set(&r->timer, 0); /* no callback from within start, nor from within the end of another */
 }
 
 int64_t up_fetch_speed(const struct up_fetch *f) {

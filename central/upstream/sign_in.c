@@ -1,5 +1,5 @@
-/* Signing in to a registry: no credentials until it asks, then what it asked for, ahead of time for its other
- * repositories. Thread: the fetch loop. */
+/* Signs in to a registry: sends no credentials until it asks for them, then those, and for its other repositories in
+ * advance. Thread: the fetch loop. */
 #include <stdio.h>
 #include <string.h>
 
@@ -105,7 +105,7 @@ static void on_token(const char *token, const struct fetch_end *end, void *arg) 
     }
     bool definite = end->code == ERR_DENIED || end->code == ERR_RATE_LIMITED;
     if (r->foreseen && !definite) {
-        /* Perhaps it wants another kind by now: let it ask. */
+        /* It may want another kind of sign-in by now, so let it ask again. */
         r->e->knows_bearer = false;
         up_ask(r);
     } else if (definite) {
@@ -159,7 +159,7 @@ static void drop_token(struct up_request *r) {
     if (t->text) token_drop(r->f.u->tokens, &ask, t->text);
 }
 
-/* Some registries answer a token that has died before its time by 400 or 403, or by a 401 that asks for nothing. */
+/* Some registries answer an expired token by 400 or 403, or by a 401 without a challenge. */
 bool up_renews_token(struct up_request *r, int status) {
     struct up_token *t = token_here(r);
     if (!t->text || t->fresh || r->renewed || (status != 400 && status != 401 && status != 403)) return false;

@@ -1,4 +1,4 @@
-/* An upstream as a whole: its slots, and what is shown of it. Thread: the fetch loop, but for what is marked. */
+/* An upstream as a whole: its places, and its statistics. Thread: the fetch loop, unless a function says otherwise. */
 #include <stdio.h>
 #include <string.h>
 
@@ -59,7 +59,7 @@ static struct share *make_places(struct upstream *u) {
 }
 
 int upstream_enqueue(struct upstream *u, struct up_fetch *f, const struct fetch_request *rq) {
-    /* What was begun goes on: its readers have had a part of it. */
+    /* A fetch that continues something is always let wait, because its readers have had a part of it. */
     return share_enter(u->places, &f->place, &rq->caller, f->blob ? KIND_BLOB : KIND_SMALL,
                        rq->offset > 0 || rq->begun);
 }

@@ -1,6 +1,6 @@
-/* One upstream registry as a source of fills and answers: its endpoints ranked by health and speed, sign-in, redirects,
- * retries, its pull limit respected, and a cap on what is under way. Thread: the fetch loop it was made for, but for
- * what is marked. */
+/* One upstream registry as a source: endpoints ranked by health and speed, sign-in, redirects, retries, its pull limit,
+ * and a limit on running requests (distribution-spec; docs/architecture.md "A fill"). Thread: the fetch loop it was
+ * made for, unless a function says otherwise. */
 #ifndef ENTREPOT_CENTRAL_UPSTREAM_UPSTREAM_H
 #define ENTREPOT_CENTRAL_UPSTREAM_UPSTREAM_H
 
@@ -11,7 +11,7 @@
 
 struct upstream;
 
-/* Times and counts; NULL where asked for takes these defaults. */
+/* Times and counts. Where a pointer to this is taken, NULL means these defaults. */
 struct upstream_limits {
     int64_t connect_ms;           /* 4,000 */
     int64_t head_ms;              /* 10,000: one try, to the head of its answer */
@@ -33,7 +33,7 @@ extern const struct upstream_limits upstream_limits_default;
 /* cfg and limits are borrowed for ever. */
 struct upstream *upstream_new(const struct upstream_config *cfg, const struct upstream_limits *limits, struct loop *l,
                               struct http_client *client);
-/* Ends what is under way without callbacks. The loop must not run, or this is its thread. */
+/* Ends running requests without callbacks. Call it on the loop's thread, or when the loop does not run. */
 void upstream_free(struct upstream *u);
 struct source *upstream_source(struct upstream *u);
 /* Any thread. */
@@ -41,16 +41,16 @@ const struct upstream_config *upstream_config(const struct upstream *u);
 
 /* Any thread. Counts since the start. */
 struct upstream_stats {
-    int64_t requests; /* asked of us */
+    int64_t requests; /* requests to this source */
     int64_t failures; /* of them, ended with an error other than "not found" */
-    int64_t sent;     /* HTTP requests to registries and where they sent us */
+    int64_t sent;     /* HTTP requests sent to registries and the hosts they redirect to */
     int64_t retries, redirects, bytes;
-    int64_t tokens;       /* fetched */
+    int64_t tokens;       /* tokens fetched */
     int64_t rate_limited; /* ended with ERR_RATE_LIMITED */
     int64_t pulls_kept;   /* of those, not sent because what was left of the limit is for other callers */
     int64_t active, waiting;
     int64_t limit, remaining, window_s; /* the registry's own pull limit: the least any endpoint has left; -1 unknown */
-    int64_t wait_s;                     /* until it may be asked for a pull: a 429 said so, or its limit is used up */
+    int64_t wait_s;                     /* seconds until it may be asked for a pull; 0: now */
     bool reachable;                     /* an endpoint is not down: it would be asked */
     bool answers;                       /* an endpoint could be reached when it was last tried, or was not tried yet */
 };
@@ -63,7 +63,7 @@ struct upstream_endpoint_state {
     int64_t failures;   /* could not be reached, since the start */
     char last_error[256];
 };
-/* Any thread. Their number; out has room for UPSTREAM_ENDPOINTS_MAX. */
+/* Any thread. Returns their number; out has room for UPSTREAM_ENDPOINTS_MAX. */
 /* Its places (max_parallel), as they are shared among callers. Any thread. */
 void upstream_places(const struct upstream *u, struct share_stats *out);
 unsigned upstream_endpoints(struct upstream *u, struct upstream_endpoint_state *out);

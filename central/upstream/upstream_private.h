@@ -23,10 +23,10 @@ struct endpoint {
     int below_v2; /* where the path after its "/v2/" begins in url; -1: the URL has no such part */
     /* Health. */
     bool down;
-    unsigned failures; /* to reach it, in a row */
+    unsigned failures; /* failures to reach it, in a row */
     int64_t failing_since_ms;
-    int64_t sour_until_ms;  /* it answered 5xx: others first for a while */
-    int64_t avoid_until_ms; /* a body of its was too slow, broke off or was wrong: likewise */
+    int64_t unhealthy_until_ms; /* it answered 5xx: others first for a while */
+    int64_t avoid_until_ms;     /* a body of its was too slow, broke off or was wrong: likewise */
     struct speed speed;
     int64_t latency_us;
     int64_t used_ms;
@@ -37,7 +37,7 @@ struct endpoint {
     /* Sign-in, as its last 401 told. */
     bool knows_bearer, knows_basic;
     struct challenge challenge;
-    enum http_reach reach;       /* what it may name */
+    enum http_reach reach;       /* which addresses it may name */
     int64_t no_head_until_ms[2]; /* manifests, blobs: HEAD is refused where GET works */
     struct ratelimit limit;
     struct pull_share pulls;
@@ -59,8 +59,8 @@ struct upstream {
     unsigned n_endpoints;
     struct timer measure;
     bool used; /* since the last measurement */
-    /* Shared among callers. Small requests and blobs leave some to each other, so that a question is not behind a dozen
-     * large layers, nor a layer behind a thousand questions. */
+    /* Shared among callers. Small requests and blobs leave places to each other, so that a small request does not wait
+     * behind a dozen large layers, nor a layer behind a thousand small requests. */
     struct share *places;
     struct up_fetch *fetches; /* all */
     pthread_mutex_t lock;     /* guards the endpoints' last_error, for a copy's time */
@@ -68,7 +68,7 @@ struct upstream {
 };
 
 /* endpoint.c */
-/* Appends the URL that rq has here. */
+/* Appends the URL of rq at this endpoint. */
 int endpoint_target(const struct endpoint *e, const struct fetch_request *rq, struct buf *out) must_check;
 /* The repository as the registry itself names it: one below /v2/PROJECT is PROJECT/path. */
 void endpoint_repository(const struct endpoint *e, const char *path, char *out, size_t cap);
@@ -80,14 +80,14 @@ void endpoint_answered(struct endpoint *e, int status, int64_t latency_us);
 void endpoint_unreachable(struct endpoint *e, const char *why);
 /* One of its bodies was too slow, broke off or was wrong: others first for a while. */
 void endpoint_avoid(struct endpoint *e, const char *why);
-/* Is there one not in the mask, and not known to be in trouble, that could be asked instead? */
+/* True if an endpoint that is not in the mask and has no known trouble could be asked instead. */
 bool endpoint_another(const struct endpoint *e, unsigned without);
 void endpoint_show_limit(struct endpoint *e);
 void endpoints_measure(void *upstream);
 
 /* upstream.c: places. ERR_BUSY: too much of its caller's waits already. */
 int upstream_enqueue(struct upstream *u, struct up_fetch *f, const struct fetch_request *rq) must_check;
-/* Gives the place back, or waits no more. */
+/* Gives the place back, or stops waiting. */
 void upstream_leave(struct upstream *u, struct up_fetch *f);
 bool upstream_blobs_wait(const struct upstream *u);
 
@@ -102,7 +102,7 @@ struct up_fetch {
 void up_fetch_admitted(struct up_fetch *f);
 /* Of a body that comes: bytes a second, or -1 if it is nearly over. */
 int64_t up_fetch_speed(const struct up_fetch *f);
-/* Its place is given to another: whoever asked for it has to ask for the rest. f is gone. */
+/* Ends f, because its place goes to another fetch; its caller must ask for the rest. f is freed. */
 void up_fetch_give_way(struct up_fetch *f);
 struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,
                              void *arg);
