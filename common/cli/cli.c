@@ -15,7 +15,7 @@
 #define SETS_MAX 256
 #define COMMANDS_MAX 64
 
-/* argv taken apart. */
+/* The parsed argv. */
 struct cli {
     struct command_context ctx; /* ctx.command NULL: none was given */
     struct config_source source;

@@ -20,7 +20,7 @@
 #include <sys/statvfs.h>
 
 #define CERTIFICATE_SOON_S (14 * 86400)
-/* Wrong by more than this breaks certificates and tokens (design.md: five minutes are tolerated). */
+/* A clock that is wrong by more than this breaks certificates and tokens. */
 enum { SKEW_WARN_S = 30, SKEW_FAIL_S = 300 };
 /* 2025-01-01: no clock of a machine that runs this is earlier. */
 #define EARLIEST_CLOCK 1735689600
@@ -414,10 +414,10 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     /* An edge has central's word for it, as of its last requests; central has just asked them all. */
     bool told = d->node->kind == NODE_EDGE;
     const char *whose = told ? "of central: " : "";
-    struct buf well, bad, unasked;
+    struct buf well, bad, not_asked;
     buf_init(&well, 0);
     buf_init(&bad, 0);
-    buf_init(&unasked, 0);
+    buf_init(&not_asked, 0);
     size_t i;
     const char *bare = json_text(d->status, "default_upstream", "");
     bool bare_is_bad = false;
@@ -425,17 +425,17 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
         bool good = json_is_true(json_object_get(u, "ok")) && json_int(u, "wait_s", 0) == 0;
         bool nothing = told && good && json_int(u, "requests", -1) == 0;
         bare_is_bad = bare_is_bad || (!good && strcmp(json_text(u, "name", ""), bare) == 0);
-        list_upstream(!good ? &bad : nothing ? &unasked : &well, u, good);
+        list_upstream(!good ? &bad : nothing ? &not_asked : &well, u, good);
     }
     char others[400] = "";
-    if (unasked.len > 0)
+    if (not_asked.len > 0)
         snprintf(others, sizeof(others), "%s%snot known, for central has not needed them since its start: %s",
-                 well.len ? well.data : "", well.len ? "; " : "", unasked.data);
+                 well.len ? well.data : "", well.len ? "; " : "", not_asked.data);
     else if (well.len > 0)
         snprintf(others, sizeof(others), "%s", well.data);
     if (bad.len == 0) {
         say(c, well.len ? DOCTOR_OK : DOCTOR_SKIP, "%s%s", whose, others);
-        if (unasked.len > 0) todo(c, "to have them asked now, run `entrepot-central doctor` on central");
+        if (not_asked.len > 0) todo(c, "to have them asked now, run `entrepot-central doctor` on central");
     } else {
         say(c, others[0] && !bare_is_bad ? DOCTOR_WARN : DOCTOR_FAIL, "%s%s%s%s", whose, bad.data,
             others[0] ? "; others: " : "", others);
@@ -445,7 +445,7 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     }
     buf_fini(&well);
     buf_fini(&bad);
-    buf_fini(&unasked);
+    buf_fini(&not_asked);
 }
 
 static void check_pull(struct doctor *d, struct doctor_check *c) {

@@ -21,8 +21,8 @@ struct pull_options {
     struct progress *progress;
 };
 
-/* What came from where. source: "store" (this node's disk), or as the node names it ("central", "docker.io"). What
- * joined a download that was under way is counted apart: its bytes have been fetched once, for all. */
+/* What came from one source: "store" (this node's disk), or the name that the node gives ("central", "docker.io").
+ * Objects that joined a running download are counted separately, because their bytes are fetched once for all. */
 struct pull_source {
     char source[128];
     int64_t bytes, objects;

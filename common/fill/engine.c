@@ -221,8 +221,8 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
     join(r, fill_start(sh, &r->spec, f != NULL), false);
 }
 
-/* --- a claim: what is held, or on its way, for one repository is wanted by another whose right to it is not known. Its
- * own source says whether it has it (design.md: "or the upstream's own answer for that name") --- */
+/* --- a claim: a blob that is held or being fetched for one repository is wanted by another whose right to it is not
+ * known. That repository's own source says whether it has the blob (docs/security.md "Scope") --- */
 
 static void grant(struct fill_shard *sh, const struct fill_spec *spec) {
     struct store *store = sh->engine->cfg.store;

@@ -1,4 +1,5 @@
-/* Which repository a request means: the four rules of design.md, tried in order. Pure. Thread: any. */
+/* Decides which repository a request means: the rules of docs/protocol.md "Registry API", tried in order. Pure. Thread:
+ * any. */
 #include "common/oci/resolve.h"
 
 #include <stdio.h>

@@ -64,9 +64,8 @@ bool store_index_is_new(const struct store *s);
 /* Waits until reconciliation is over (tests, verify). */
 void store_wait_reconciled(struct store *s);
 
-/* --- scopes: in which repository a digest may be served (design.md: "served in a repository only if it is known to
- * refer to them"). A scope is a name: an upstream ("docker.io") where any repository will do, or a whole canonical
- * repository. --- */
+/* --- scopes: in which repositories a blob may be served (docs/security.md "Scope"). A scope is a name: an upstream
+ * ("docker.io") if all its repositories share it, or a whole canonical repository. --- */
 /* A scope is made when content was found for it, never by a request alone. It is dropped some time after its last blob
  * is gone. 0 is never a scope: nothing is served by it. */
 /* Any thread. The number of a scope; 0: there is none of that name. */

@@ -1,9 +1,9 @@
-/* What is held, in memory: digest to size, flags, media type, scopes. 64 bytes an entry (96 for sha512) and 4 to 8 for
- * the hash index.
+/* The table of held blobs in memory: digest to size, flags, media type, scopes. 64 bytes an entry (96 for sha512), and
+ * 4 to 8 for the hash index.
  *
- * Threads: table_find, table_get and table_touch from any, without locks: each shard has a sequence number that is odd
- * while a writer is in it, and readers that saw it change read again. All others from any thread, but changes of ONE
- * digest must be kept apart by the caller (the store's stripe lock), as they read, think and write. */
+ * Threads: any for table_find, table_get and table_touch, without locks: each shard has a sequence number that is odd
+ * while a writer changes it, and a reader that saw it change reads again. Any for all others, but the caller must keep
+ * changes of one digest apart (by the store's stripe lock), because they read first and write afterwards. */
 #ifndef ENTREPOT_STORE_TABLE_H
 #define ENTREPOT_STORE_TABLE_H
 

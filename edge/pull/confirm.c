@@ -17,7 +17,7 @@
 #define SILENT_MS 12000
 /* A try that fails within this is worth waiting for. */
 #define SOON_MS 250
-/* Tries for the sake of names that wait are so far apart, start to start. */
+/* Time between the starts of two tries while names wait. */
 #define GAP_MS 5
 #define AGAIN_FIRST_MS 100
 #define AGAIN_MAX_MS 2000
@@ -118,7 +118,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     const char *type = a->header(a, "content-type");
     uint64_t version = settings_header_parse(a->header(a, SETTINGS_HEADER));
     bool is_central = a->status == 200 && !breaker_not_central(a->status, type, why);
-    /* A 404 is told apart from a stranger's by the other calls: they decide whether it is central at all. */
+    /* A 404 may come from central or from another program; the other calls decide which. */
     if (a->status == 404 && !c->old)
         log_warn("central_is_older", KV_S("url", c->cfg.url),
                  KV_S("why", "it cannot report changes of its settings: upgrade entrepot-central"));
