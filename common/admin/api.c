@@ -85,10 +85,20 @@ static void get_healthz(struct http_req *req, void *arg) {
     http_reply(req, 200, "text/plain; charset=utf-8", "ok\n", 3);
 }
 
+/* A node with rot on its disk is ready still: what was wrong is served no more. */
+static void note_rot(const struct store *s, json_t *doc) {
+    struct store_usage u;
+    if (!s) return;
+    store_usage(s, &u);
+    json_object_set_new(doc, "rotten", json_integer(u.rotten));
+    json_object_set_new(doc, "quarantined", json_integer(u.quarantined));
+}
+
 static void get_readyz(struct http_req *req, void *arg) {
     struct health *h = ((struct api *)arg)->hooks.parts.health;
     json_t *doc = h ? health_json(h) : json_pack("{s:b,s:[]}", "ready", 1, "reasons");
     bool ready = json_is_true(json_object_get(doc, "ready"));
+    note_rot(((struct api *)arg)->hooks.parts.store, doc);
     api_reply_json(req, ready ? 200 : 503, doc);
 }
 

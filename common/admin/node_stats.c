@@ -87,6 +87,7 @@ static json_t *memory_json(void) {
 }
 
 static json_t *store_json(struct store *s) {
+    store_quarantine_look(s);
     json_t *o = store_usage_json(s);
     struct error err = {0};
     if (!store_trouble(s, &err)) return o;

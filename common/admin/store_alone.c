@@ -123,12 +123,13 @@ int store_list_json(struct store *s, const char *repo, json_t **out, struct erro
 json_t *store_usage_json(const struct store *s) {
     struct store_usage u;
     store_usage(s, &u);
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "blobs", (json_int_t)u.blobs, "bytes",
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "blobs", (json_int_t)u.blobs, "bytes",
                      (json_int_t)u.bytes, "manifests", (json_int_t)u.manifests, "tags", (json_int_t)u.tags, "parts",
                      (json_int_t)u.parts, "part_bytes", (json_int_t)u.part_bytes, "quarantined",
-                     (json_int_t)u.quarantined, "quarantine_bytes", (json_int_t)u.quarantine_bytes, "limit",
-                     (json_int_t)u.limit, "disk_free", (json_int_t)u.disk_free, "disk_total", (json_int_t)u.disk_total,
-                     "evictions", (json_int_t)u.evictions, "evicted_bytes", (json_int_t)u.evicted_bytes);
+                     (json_int_t)u.quarantined, "quarantine_bytes", (json_int_t)u.quarantine_bytes, "rotten",
+                     (json_int_t)u.rotten, "limit", (json_int_t)u.limit, "disk_free", (json_int_t)u.disk_free,
+                     "disk_total", (json_int_t)u.disk_total, "evictions", (json_int_t)u.evictions, "evicted_bytes",
+                     (json_int_t)u.evicted_bytes);
 }
 
 /* 0: the daemon answered; 1: none runs. */

@@ -191,6 +191,25 @@ static void check_hosted(struct doctor *d, struct doctor_check *c) {
     }
 }
 
+static void check_rot(struct doctor *d, struct doctor_check *c) {
+    const json_t *store = json_object_get(d->status, "store");
+    long long kept = json_int(store, "quarantined", 0), rotten = json_int(store, "rotten", 0);
+    char bytes[SIZE_TEXT_MAX];
+    if (needs(c, store != NULL, "no daemon runs")) return;
+    if (kept == 0 && rotten == 0) {
+        say(c, DOCTOR_OK,
+            "no blob with wrong bytes was found since the start, and none is in quarantine; `%s verify` reads all",
+            d->node->program);
+        return;
+    }
+    say(c, DOCTOR_WARN, "%lld blobs had wrong bytes since the start; %lld, %s, are in %.200s/quarantine", rotten, kept,
+        size_text(json_int(store, "quarantine_bytes", 0), bytes), d->node->data);
+    todo(c,
+         "the disk or the memory of this machine may be failing: look into the kernel's log (dmesg, smartctl) and run "
+         "`%s verify`; what is mirrored is fetched again. Remove the files in quarantine when you have seen them",
+         d->node->program);
+}
+
 /* The largest clock_skew_s (ours minus theirs) among the facts. */
 static bool worst_skew(const struct doctor *d, int64_t *skew, const char **whose) {
     const json_t *u, *list = json_object_get(d->doctor, "upstreams"), *central = json_object_get(d->doctor, "central");
@@ -481,9 +500,19 @@ static const struct {
     const char *name;
     void (*fn)(struct doctor *d, struct doctor_check *c);
 } checks[] = {
-    {"config", check_config},  {"daemon", check_daemon}, {"data folder", check_data}, {"hosted", check_hosted},
-    {"clock", check_clock},    {"names", check_names},   {"TCP", check_tcp},          {"TLS", check_tls},
-    {"/v2/", check_v2},        {"auth", check_auth},     {"central", check_central},  {"upstreams", check_upstreams},
+    {"config", check_config},
+    {"daemon", check_daemon},
+    {"data folder", check_data},
+    {"hosted", check_hosted},
+    {"rot", check_rot},
+    {"clock", check_clock},
+    {"names", check_names},
+    {"TCP", check_tcp},
+    {"TLS", check_tls},
+    {"/v2/", check_v2},
+    {"auth", check_auth},
+    {"central", check_central},
+    {"upstreams", check_upstreams},
     {"test pull", check_pull},
 };
 _Static_assert(ARRAY_LEN(checks) <= ARRAY_LEN(((struct doctor *)0)->checks), "every check has room");

@@ -48,6 +48,16 @@ static void row_trouble(struct table *t, const json_t *trouble) {
     table_cellf(t, "-> %s", json_text(trouble, "what_to_do", "?"));
 }
 
+/* Blobs whose bytes were wrong. */
+static void row_rot(struct table *t, const json_t *s) {
+    char bytes[SIZE_TEXT_MAX];
+    long long kept = json_int(s, "quarantined", 0), rotten = json_int(s, "rotten", 0);
+    if (kept == 0 && rotten == 0) return;
+    table_cell(t, "rot");
+    table_cellf(t, "%lld blobs had wrong bytes since start; %lld, %s, are in quarantine: see doctor", rotten, kept,
+                size_text(json_int(s, "quarantine_bytes", 0), bytes));
+}
+
 /* Central's. */
 static void row_hosted(struct table *t, const json_t *h) {
     char bytes[SIZE_TEXT_MAX];
@@ -174,7 +184,10 @@ static void print_status(const json_t *doc) {
     row(&t, "data", json_text(doc, "data", "?"));
     row(&t, "config", json_text(doc, "config_file", "defaults, no file"));
     const json_t *part;
-    if ((part = json_object_get(doc, "store"))) row_held(&t, part);
+    if ((part = json_object_get(doc, "store"))) {
+        row_held(&t, part);
+        row_rot(&t, part);
+    }
     if ((part = json_object_get(part, "trouble"))) row_trouble(&t, part);
     if ((part = json_object_get(doc, "hosted"))) row_hosted(&t, part);
     if ((part = json_object_get(doc, "pulls"))) row_pulls(&t, part);

@@ -11,12 +11,15 @@ struct store_usage {
     int64_t manifests, tags;
     int64_t parts, part_bytes; /* being fetched, or waiting to be continued */
     int64_t quarantined, quarantine_bytes;
-    int64_t limit; /* the current limit: the configured one, or what the file system allows; 0: nothing can be kept */
+    int64_t rotten; /* since start: held blobs whose bytes turned out wrong, in quarantine or not */
+    int64_t limit;  /* the current limit: the configured one, or what the file system allows; 0: nothing can be kept */
     int64_t disk_free, disk_total;
     int64_t evictions, evicted_bytes; /* since start */
 };
 /* Any thread, cheap. */
 void store_usage(const struct store *s, struct store_usage *out);
+/* Looks what is in quarantine now: people take files out of it. Any thread that may block. */
+void store_quarantine_look(struct store *s);
 /* Repositories (repo "" ) in ASCII order with their number of tags, manifests and bytes of manifests; */
 int store_each_repo(struct store *s,
                     bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg,

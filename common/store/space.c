@@ -530,6 +530,7 @@ void store_usage(const struct store *s, struct store_usage *out) {
         .parts = s->n_parts,
         .part_bytes = s->part_bytes,
         .quarantined = s->n_quarantined,
+        .rotten = atomic_load_explicit(&s->rotten, memory_order_relaxed),
         .quarantine_bytes = s->quarantine_bytes,
         .disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize,
         .disk_total = (int64_t)st.f_blocks * (int64_t)st.f_frsize,

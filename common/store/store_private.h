@@ -84,6 +84,7 @@ struct store {
     struct trouble trouble;
     pthread_mutex_t quarantine_lock; /* its counters are those of one look */
     _Atomic int64_t n_quarantined, quarantine_bytes;
+    _Atomic int64_t rotten;                               /* since start: held blobs whose bytes were wrong */
     _Atomic int64_t disk_free, disk_total, since_statvfs; /* by the last statvfs; bytes written since */
     _Atomic bool touched;                                 /* the use of some entry is not on disk yet */
     _Atomic uint32_t dirty_dirs[2][8]; /* folders renamed into since they were last synced, a bit each */

@@ -57,6 +57,7 @@ static void verify_one(struct store *s, const struct digest *d, const struct tab
     if (r == 0 || r == ERR_NOT_FOUND || r == ERR_CANCELLED) return;
     if (out->bad < VERIFY_NAMED_MAX) out->named[out->bad] = *d;
     out->bad++;
+    if (r == ERR_MISMATCH) atomic_fetch_add_explicit(&s->rotten, 1, memory_order_relaxed);
     if (r != ERR_MISMATCH) {
         out->unreadable++;
         snprintf(out->why_unreadable, sizeof(out->why_unreadable), "%s", error_name(r));
@@ -83,6 +84,7 @@ int store_recheck(struct store *s, const struct digest *d) {
     char name[DIGEST_STR_MAX];
     if (disk_is_bad(r)) return store_unreadable(s, d, NULL, r) ? ERR_MISMATCH : r;
     if (r != ERR_MISMATCH) return r;
+    atomic_fetch_add_explicit(&s->rotten, 1, memory_order_relaxed);
     if (kept) {
         struct error err = {0};
         r = quarantine_take(s, d, &err);

@@ -1,6 +1,7 @@
 """Central's disk returns other bytes than were written. An edge's clients get right bytes or a cut body, the edge reports the mismatch, and
 central fetches the damaged blob again."""
 
+import json
 import os
 
 import pytest
@@ -150,3 +151,34 @@ def test_a_pull_of_a_blob_damaged_on_the_edges_disk_says_how_to_repair_it(chain)
     chain.edge.command("verify", check=False)
     assert chain.edge.command("pull", f"{NAME}:v1").returncode == 0
     wait_until(lambda: right(chain.edge, blob.digest), "the edge holds the right bytes")
+
+
+def test_rot_and_quarantine_are_told_by_status_doctor_and_readyz(chain):
+    check = lambda: next(c for c in json.loads(chain.central.command("doctor", "--json", check=False).stdout)["checks"] if c["check"] == "rot")  # noqa: E731
+    readyz = lambda: raw.ask(chain.central.admin, "/readyz")  # noqa: E731
+    blob, _ = offer(chain, MiB)
+    assert check()["result"] == "ok" and "quarantine" not in chain.central.command("status").stdout
+    assert (readyz().json()["rotten"], readyz().json()["quarantined"]) == (0, 0)
+    rot(chain.central, blob.digest, 1000)
+    assert chain.central.command("verify", check=False).returncode == 1
+    said = chain.central.command("status").stdout
+    assert "1 blobs had wrong bytes" in said and "1.0 MiB, are in quarantine" in said, said
+    told = check()
+    assert told["result"] == "warn" and str(chain.central.data / "quarantine") in told["message"] and "dmesg" in told["what_to_do"], told
+    assert readyz().status == 200 and (readyz().json()["rotten"], readyz().json()["quarantined"]) == (1, 1)
+    # What a restart forgets the folder still tells; what people take out of it is gone.
+    chain.central.restart()
+    assert check()["result"] == "warn"
+    for file in (chain.central.data / "quarantine").iterdir():
+        file.unlink()
+    assert check()["result"] == "ok"
+
+
+def test_an_edge_without_settings_says_so_everywhere(bench):
+    edge = bench.edge(1, start=False).start_not_ready()
+    missing = "this edge has no settings from central yet"
+    ready = raw.ask(edge.admin, "/readyz")
+    assert ready.status == 503 and missing in ready.body.decode()
+    assert missing in edge.command("status").stdout
+    told = next(c for c in json.loads(edge.command("doctor", "--json", check=False).stdout)["checks"] if c["check"] == "daemon")
+    assert told["result"] == "FAIL" and missing in told["message"], told
