@@ -39,14 +39,13 @@ void up_body_over(struct up_request *r) {
 
 /* True if at this rate it ends before another request could begin. */
 static bool is_nearly_over(const struct up_request *r) {
-    int64_t left = r->left;
-    if (left < 0) left = r->head.total >= 0 ? r->head.total - r->rq.offset - r->given : INT64_MAX;
-    return left <= r->stretch.bytes - r->skip;
+    int64_t left = registry_body_left(&r->body);
+    return left >= 0 && left <= r->stretch.bytes - r->body.skip;
 }
 
 int64_t up_body_speed(const struct up_request *r) {
     int64_t ms = clock_mono_ms() - r->f.place.since_ms;
-    return is_nearly_over(r) ? -1 : r->given * 1000 / (ms + 1);
+    return is_nearly_over(r) ? -1 : r->body.given * 1000 / (ms + 1);
 }
 
 /* Ends the body. The caller keeps what came and continues elsewhere. */
@@ -57,7 +56,7 @@ static void give_up(struct up_request *r, const char *why, int64_t speed, int64_
     end.status = r->status;
     endpoint_avoid(r->e, end.msg);
     r->stretch.bytes = 0; /* counted already */
-    if (r->given > 0)
+    if (r->body.given > 0)
         up_finish(r, &end);
     else
         up_failed(r, &end);
@@ -85,7 +84,8 @@ void up_body_stretch(struct up_request *r) {
 bool up_tell_head(struct up_request *r, const struct http_answer *a) {
     struct fetch_head h;
     struct fetch_end end;
-    if (up_answer_check(r, a, &h, &r->skip, &end) < 0) {
+    int64_t skip;
+    if (up_answer_check(r, a, &h, &skip, &end) < 0) {
         r->call = NULL;
         if (end.code == ERR_MISMATCH)
             up_finish(r, &end);
@@ -94,16 +94,14 @@ bool up_tell_head(struct up_request *r, const struct http_answer *a) {
         return false;
     }
     r->step = UP_TELLING;
-    r->left = r->rq.length > 0 ? r->rq.length : -1;
     r->status = a->status;
+    registry_body_begin(&r->body, &r->rq, r->told ? r->head.total : h.total, skip);
     body_begins(r);
     if (!r->told) {
         r->told = true;
         r->head = h;
         r->head.link = r->head.warning = r->head.origin = NULL;
-        r->in_callback = true;
-        r->ev->head(&r->f.fetch, &h, r->arg);
-        if (!up_survives(r)) return false;
+        if (!up_survives(r, listener_head(&r->listener, &h))) return false;
     }
     if (!r->head_by_get) return true;
     up_head_came_by_get(r);
@@ -114,21 +112,11 @@ bool up_tell_head(struct up_request *r, const struct http_answer *a) {
 
 bool up_tell_data(struct up_request *r, const char *data, size_t len) {
     r->stretch.bytes += (int64_t)len;
-    if (r->skip > 0) {
-        size_t n = (int64_t)len < r->skip ? len : (size_t)r->skip;
-        r->skip -= (int64_t)n;
-        data += n;
-        len -= n;
-    }
-    if (r->left >= 0 && (int64_t)len > r->left) len = (size_t)r->left;
+    registry_body_take(&r->body, &data, &len);
     if (len == 0) return true;
-    if (r->left >= 0) r->left -= (int64_t)len;
-    r->given += (int64_t)len;
     atomic_fetch_add_explicit(&r->f.u->bytes, (int64_t)len, memory_order_relaxed);
-    r->in_callback = true;
-    r->ev->data(&r->f.fetch, data, len, r->arg);
-    if (!up_survives(r)) return false;
-    if (r->left != 0) return true;
+    if (!up_survives(r, listener_data(&r->listener, data, len))) return false;
+    if (!registry_body_is_enough(&r->body)) return true;
     if (r->status == 206) return true; /* it ends by itself, and leaves its connection to the next */
     r->call = NULL;
     up_finish(r, &(struct fetch_end){.status = r->status});

@@ -60,22 +60,12 @@ static void broke(struct up_request *r, const struct http_result *res) {
     bool silent = res->status == 0 && (res->code == ERR_UNREACHABLE || res->code == ERR_TIMEOUT);
     if (silent && !r->away) endpoint_unreachable(r->e, res->msg);
     if (r->flows && res->code != ERR_TOO_BIG) endpoint_avoid(r->e, end.msg);
-    if (r->given > 0 || res->code == ERR_TOO_BIG)
+    if (r->body.given > 0 || res->code == ERR_TOO_BIG)
         up_finish(r, &end);
     else if (misled)
         up_refused(r, &end);
     else
         up_failed(r, &end);
-}
-
-/* True if the answer is complete by HTTP, but not what its head or the request said. */
-static bool is_short(const struct up_request *r) {
-    if (up_is_head(r)) return false;
-    if (r->skip > 0) return true;
-    int64_t end = r->head.total;
-    if (end < 0) return false;
-    if (r->rq.length > 0 && r->rq.offset + r->rq.length < end) end = r->rq.offset + r->rq.length;
-    return r->rq.offset + r->given != end;
 }
 
 static void on_done(struct http_call *call, const struct http_result *res, void *arg) {
@@ -86,7 +76,7 @@ static void on_done(struct http_call *call, const struct http_result *res, void 
         up_refusal_over(r);
     } else if (res->code != 0) {
         broke(r, res);
-    } else if (is_short(r)) {
+    } else if (!up_is_head(r) && registry_body_is_short(&r->body)) {
         struct fetch_end end;
         fetch_end_set(&end, ERR_UPSTREAM, "%.80s sent less than it promised", r->f.u->cfg->name);
         end.status = res->status;
@@ -100,45 +90,21 @@ static void on_done(struct http_call *call, const struct http_result *res, void 
 static bool on_lull(struct http_call *call, void *arg) {
     (void)call;
     struct up_request *r = arg;
-    if (r->refusal || !r->ev->lull) return true;
-    r->in_callback = true;
-    r->ev->lull(&r->f.fetch, r->arg);
-    return up_survives(r);
+    return r->refusal || up_survives(r, listener_lull(&r->listener));
 }
 
 static const struct http_call_events events = {on_head, on_data, on_done, on_lull};
 
-/* What goes along with a request; the strings live here until it is started. */
-struct headers {
-    const char *list[5];
-    char range[80], id[96], accept[256], *authorization;
-};
-
-static void set_headers(const struct up_request *r, struct headers *h) {
-    const struct fetch_request *rq = &r->rq;
-    unsigned n = 0;
-    *h = (struct headers){0};
-    if (r->head_by_get && rq->kind == FETCH_BLOB_HEAD)
-        snprintf(h->range, sizeof(h->range), "Range: bytes=0-0");
-    else if (rq->length > 0)
-        snprintf(h->range, sizeof(h->range), "Range: bytes=%lld-%lld", (long long)rq->offset,
-                 (long long)(rq->offset + rq->length - 1));
-    else if (rq->offset > 0)
-        snprintf(h->range, sizeof(h->range), "Range: bytes=%lld-", (long long)rq->offset);
-    if (h->range[0]) h->list[n++] = h->range;
-    if (rq->kind == FETCH_MANIFEST || rq->kind == FETCH_MANIFEST_HEAD) {
-        snprintf(h->accept, sizeof(h->accept), "Accept: %s", MANIFEST_ACCEPT);
-        h->list[n++] = h->accept;
-    }
+/* What goes along with a request. Returns the Authorization header, which the caller frees; NULL: none. */
+static char *set_headers(const struct up_request *r, struct registry_headers *h) {
+    struct fetch_request rq = r->rq;
+    if (r->head_by_get && rq.kind == FETCH_BLOB_HEAD) rq.length = 1; /* the first byte brings the head */
+    if (r->away) rq.request_id[0] = '\0';
+    registry_headers_of(h, &rq);
     const char *token = r->away ? r->there.text : r->own.text;
-    if (rq->request_id[0] && !r->away) {
-        snprintf(h->id, sizeof(h->id), "X-Request-Id: %s", rq->request_id);
-        h->list[n++] = h->id;
-    }
-    if (token) {
-        h->authorization = xasprintf("Authorization: Bearer %s", token);
-        h->list[n++] = h->authorization;
-    }
+    char *authorization = token ? xasprintf("Authorization: Bearer %s", token) : NULL;
+    if (authorization) registry_headers_add(h, authorization);
+    return authorization;
 }
 
 static int64_t body_limit(const struct up_request *r) {
@@ -159,8 +125,8 @@ void up_ask(struct up_request *r) {
     struct buf own;
     buf_init(&own, 16384);
     bool ok = r->url || endpoint_target(r->e, &r->rq, &own) == 0;
-    struct headers headers;
-    set_headers(r, &headers);
+    struct registry_headers headers;
+    char *authorization = set_headers(r, &headers);
     int64_t left = u->limits->budget_ms - (clock_mono_ms() - r->began_ms);
     if (left < 1) left = 1;
     struct http_call_spec spec = {.method = up_is_head(r) ? "HEAD" : "GET",
@@ -181,7 +147,7 @@ void up_ask(struct up_request *r) {
     r->call = http_call_start(u->client, &spec, &events, r);
     if (r->paused) http_call_pause(r->call);
     atomic_fetch_add_explicit(&u->sent, 1, memory_order_relaxed);
-    free(headers.authorization);
+    free(authorization);
     free(password);
     buf_fini(&own);
 }

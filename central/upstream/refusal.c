@@ -119,7 +119,7 @@ static bool mend_away(struct up_request *r) {
     bool may_have_run_out = r->status == 401 || r->status == 403;
     if (!may_have_run_out || r->restarted) return false;
     r->restarted = true;
-    r->head_by_get = up_wants_head(r);
+    r->head_by_get = fetch_wants_head(&r->rq);
     restart(r);
     return true;
 }

@@ -18,12 +18,8 @@
 #include "common/core/log.h"
 #include "common/source/registry_http.h"
 
-bool up_wants_head(const struct up_request *r) {
-    return r->rq.kind == FETCH_MANIFEST_HEAD || r->rq.kind == FETCH_BLOB_HEAD;
-}
-
 bool up_is_head(const struct up_request *r) {
-    return up_wants_head(r) && !r->head_by_get;
+    return fetch_wants_head(&r->rq) && !r->head_by_get;
 }
 
 bool up_counts(const struct up_request *r) {
@@ -72,14 +68,12 @@ void up_finish(struct up_request *r, const struct fetch_end *end) {
     up_stop_try(r);
     if (last.code != 0 && last.code != ERR_NOT_FOUND) atomic_fetch_add_explicit(&u->failures, 1, memory_order_relaxed);
     if (last.code == ERR_RATE_LIMITED) atomic_fetch_add_explicit(&u->rate_limited, 1, memory_order_relaxed);
-    r->in_callback = true;
-    r->ev->done(&r->f.fetch, &last, r->arg);
+    listener_done(&r->listener, &last);
     request_free(r);
 }
 
-bool up_survives(struct up_request *r) {
-    r->in_callback = false;
-    if (!r->cancelled) return true;
+bool up_survives(struct up_request *r, bool goes_on) {
+    if (goes_on) return true;
     r->call = NULL; /* ended by returning false */
     request_free(r);
     return false;
@@ -154,7 +148,7 @@ static void keep_for_others(struct up_request *r) {
 
 static void try_endpoint(struct up_request *r) {
     int64_t now = clock_mono_ms();
-    r->head_by_get = up_wants_head(r) && now < r->e->no_head_until_ms[r->rq.kind == FETCH_BLOB_HEAD];
+    r->head_by_get = fetch_wants_head(&r->rq) && now < r->e->no_head_until_ms[r->rq.kind == FETCH_BLOB_HEAD];
     if (up_counts(r)) {
         if (!pull_share_may(&r->e->pulls, &r->e->limit, &r->rq.caller)) {
             keep_for_others(r);
@@ -261,8 +255,7 @@ void up_fetch_give_way(struct up_fetch *f) {
     fetch_end_set(&end, ERR_BUSY, "another needed the place at %.100s", r->f.u->cfg->name);
     end.status = r->status;
     end.gave_way = true;
-    r->in_callback = true;
-    r->ev->done(&r->f.fetch, &end, r->arg);
+    listener_done(&r->listener, &end);
     request_free(r);
 }
 
@@ -271,8 +264,7 @@ struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, c
     struct upstream *u = container_of(s, struct upstream, source);
     struct up_request *r = xcalloc(1, sizeof(*r));
     r->f = (struct up_fetch){.fetch = {.source = s}, .u = u, .blob = rq->kind == FETCH_BLOB};
-    r->ev = ev;
-    r->arg = arg;
+    r->listener = (struct fetch_listener){.fetch = &r->f.fetch, .events = ev, .arg = arg};
     r->rq = *rq;
     if (rq->query) r->rq.query = xstrdup(rq->query);
     for (unsigned i = 0; rq->avoid_origin && i < u->n_endpoints; i++) {
@@ -298,10 +290,7 @@ static struct up_request *request_of(struct fetch *fetch) {
 
 void up_fetch_cancel(struct fetch *fetch) {
     struct up_request *r = request_of(fetch);
-    if (r->in_callback)
-        r->cancelled = true;
-    else
-        request_free(r);
+    if (listener_cancel(&r->listener)) request_free(r);
 }
 
 void up_fetch_pause(struct fetch *fetch) {

@@ -5,6 +5,7 @@
 
 #include "central/upstream/upstream_private.h"
 #include "common/source/failure.h"
+#include "common/source/registry_client.h"
 
 enum up_step {
     UP_QUEUED,   /* for one of max_parallel */
@@ -26,14 +27,13 @@ struct up_token {
 
 struct up_request {
     struct up_fetch f; /* first */
-    const struct fetch_events *ev;
-    void *arg;
+    struct fetch_listener listener;
     struct fetch_request rq; /* rq.query is ours */
     enum up_step step;
     struct timer timer; /* the step's */
     struct http_call *call;
     struct token_wait *wait;
-    bool paused, in_callback, cancelled;
+    bool paused;
 
     /* Tries. */
     struct endpoint *e;
@@ -73,16 +73,14 @@ struct up_request {
 
     /* The wanted answer. */
     bool told;
-    struct fetch_head head;    /* total and digest of the one that was told */
-    char *link;                /* of it, as head tells it */
-    int64_t given, skip, left; /* bytes told; still to pass over; still wanted, -1: to the end */
-    bool flows;                /* a blob's body, counted as one of its endpoint's */
+    struct fetch_head head; /* total and digest of the one that was told */
+    char *link;             /* of it, as head tells it */
+    struct registry_body body;
+    bool flows; /* a blob's body, counted as one of its endpoint's */
     struct stretch stretch;
 };
 
-/* The head is all that is wanted. */
-bool up_wants_head(const struct up_request *r);
-/* And it is asked for as such. */
+/* The head is all that is wanted, and it is asked for as such. */
 bool up_is_head(const struct up_request *r);
 /* An answer has told what is left of the pull limit, or none comes. */
 void up_pull_answered(struct up_request *r);
@@ -107,8 +105,8 @@ void up_refused(struct up_request *r, const struct fetch_end *end);
 
 /* The last word. r is gone after it. */
 void up_finish(struct up_request *r, const struct fetch_end *end);
-/* After one of the caller's callbacks (in_callback was set), which may cancel. False: r is gone. */
-bool up_survives(struct up_request *r) must_check;
+/* After one of the caller's callbacks, with what it returned. False: the caller has cancelled in it, and r is gone. */
+bool up_survives(struct up_request *r, bool goes_on) must_check;
 
 /* body.c: the call's events while the answer is the wanted one; false ends the call. */
 bool up_tell_head(struct up_request *r, const struct http_answer *a) must_check;

@@ -35,6 +35,11 @@ struct fetch_request {
     char request_id[65];      /* sent as X-Request-Id */
 };
 
+/* The head of an answer is all that is wanted. */
+static inline bool fetch_wants_head(const struct fetch_request *rq) {
+    return rq->kind == FETCH_MANIFEST_HEAD || rq->kind == FETCH_BLOB_HEAD;
+}
+
 /* The head of the answer, once the other side has agreed to send (2xx). Borrowed. */
 struct fetch_head {
     int64_t total; /* bytes of the whole content, whatever part was requested; -1: unknown */

@@ -7,6 +7,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/source/registry_client.h"
 #include "common/source/registry_http.h"
 #include "common/serve/doubt.h"
 #include "common/http/settings_header.h"
@@ -59,8 +60,7 @@ struct central_fetch {
     struct share_entry place;
     bool is_too_much; /* its caller has so much waiting already that it may not wait as well */
     struct central_source *c;
-    const struct fetch_events *ev;
-    void *arg;
+    struct fetch_listener listener;
     struct http_call *call;
     struct timer start;      /* fails it from the loop */
     struct fetch_request rq; /* rq.query is ours */
@@ -68,11 +68,8 @@ struct central_fetch {
     int status;
     int64_t retry_after_s;
     struct buf error_body;
-    int64_t skip;              /* bytes of a 200 before the offset asked for */
-    int64_t left;              /* bytes still wanted, -1 to the end */
-    int64_t total, given;      /* size of the whole, -1 unknown; bytes passed on */
+    struct registry_body body;
     struct central_post *post; /* a tag is asked for by lookup */
-    bool in_callback, cancelled;
     struct central_fetch *next;
 };
 
@@ -303,9 +300,14 @@ static void fetch_free(struct central_fetch *f) {
 /* The last word to whoever asked. */
 static void end(struct central_fetch *f, const struct fetch_end *e) {
     f->call = NULL;
-    f->in_callback = true;
-    f->ev->done(&f->fetch, e, f->arg);
+    listener_done(&f->listener, e);
     fetch_free(f);
+}
+
+/* After a callback. False: whoever asked has cancelled in it, and f is gone. */
+static bool survives(struct central_fetch *f, bool goes_on) {
+    if (!goes_on) fetch_free(f);
+    return goes_on;
 }
 
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
@@ -322,19 +324,15 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     }
     struct fetch_head h;
     struct fetch_end e;
-    if (fetch_head_from_answer(&h, &f->skip, &e, "central", a, f->rq.offset, f->rq.length) < 0) {
+    int64_t skip;
+    if (fetch_head_from_answer(&h, &skip, &e, "central", a, f->rq.offset, f->rq.length) < 0) {
         end(f, &e);
         return false;
     }
     h.origin = "central";
     if (f->rq.kind == FETCH_BLOB) share_flows(f->c->places, &f->place);
-    f->total = h.total;
-    f->in_callback = true;
-    f->ev->head(&f->fetch, &h, f->arg);
-    f->in_callback = false;
-    if (!f->cancelled) return true;
-    fetch_free(f);
-    return false;
+    registry_body_begin(&f->body, &f->rq, h.total, skip);
+    return survives(f, listener_head(&f->listener, &h));
 }
 
 static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
@@ -346,24 +344,10 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
         return true;
     }
     const char *p = data;
-    if (f->skip > 0) {
-        size_t n = (int64_t)len < f->skip ? len : (size_t)f->skip;
-        f->skip -= (int64_t)n;
-        p += n;
-        len -= n;
-    }
-    if (f->left >= 0 && (int64_t)len > f->left) len = (size_t)f->left;
-    if (f->left >= 0) f->left -= (int64_t)len;
-    f->given += (int64_t)len;
+    registry_body_take(&f->body, &p, &len);
     if (len == 0) return true;
-    f->in_callback = true;
-    f->ev->data(&f->fetch, p, len, f->arg);
-    f->in_callback = false;
-    if (f->cancelled) {
-        fetch_free(f);
-        return false;
-    }
-    if (f->left != 0) return true;
+    if (!survives(f, listener_data(&f->listener, p, len))) return false;
+    if (!registry_body_is_enough(&f->body)) return true;
     /* A 200 to a ranged request goes on beyond the range: enough. */
     struct fetch_end e = {.code = 0, .status = f->status};
     end(f, &e);
@@ -404,6 +388,9 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;
+    } else if (!fetch_wants_head(&f->rq) && registry_body_is_short(&f->body)) {
+        fetch_end_set(&e, ERR_UPSTREAM, "central sent less than it promised");
+        e.status = r->status;
     }
     end(f, &e);
 }
@@ -411,13 +398,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
 static bool on_lull(struct http_call *call, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
-    if (f->refused || !f->ev->lull) return true;
-    f->in_callback = true;
-    f->ev->lull(&f->fetch, f->arg);
-    f->in_callback = false;
-    if (!f->cancelled) return true;
-    fetch_free(f);
-    return false;
+    return f->refused || survives(f, listener_lull(&f->listener));
 }
 
 static const struct http_call_events call_events = {on_head, on_data, on_done, on_lull};
@@ -474,15 +455,7 @@ static void on_tag(const struct fetch_end *e, const char *body, size_t len, void
         tag_reply_read(&reply, body, len);
     else
         reply.end = *e;
-    if (reply.end.code == 0) {
-        f->in_callback = true;
-        f->ev->head(&f->fetch, &reply.head, f->arg);
-        f->in_callback = false;
-        if (f->cancelled) {
-            fetch_free(f);
-            return;
-        }
-    }
+    if (reply.end.code == 0 && !survives(f, listener_head(&f->listener, &reply.head))) return;
     end(f, &reply.end);
 }
 
@@ -505,27 +478,16 @@ static void send_request(struct central_fetch *f) {
     const struct fetch_request *rq = &f->rq;
     struct buf url;
     buf_init(&url, 16384);
-    char range[80] = "", id[96], accept[256], settings[64], version[17];
+    char settings[64], version[17];
     bool ok = buf_add_str(&url, c->url) == 0 && fetch_target(&url, rq, true) == 0;
-    if (rq->length > 0) {
-        snprintf(range, sizeof(range), "Range: bytes=%lld-%lld", (long long)rq->offset,
-                 (long long)(rq->offset + rq->length - 1));
-    } else if (rq->offset > 0) {
-        snprintf(range, sizeof(range), "Range: bytes=%lld-", (long long)rq->offset);
-    }
-    snprintf(id, sizeof(id), "X-Request-Id: %s", rq->request_id);
-    snprintf(accept, sizeof(accept), "Accept: %s", MANIFEST_ACCEPT);
+    struct registry_headers headers;
+    registry_headers_of(&headers, rq);
     snprintf(settings, sizeof(settings), SETTINGS_HEADER ": %s", settings_header_format(rq->settings, version));
-    const char *headers[6] = {settings};
-    unsigned n = 1;
-    if (rq->request_id[0]) headers[n++] = id;
-    if (range[0]) headers[n++] = range;
-    if (rq->doubted) headers[n++] = DOUBT_HEADER ": " DOUBT_MISMATCH;
-    if (rq->kind == FETCH_MANIFEST || rq->kind == FETCH_MANIFEST_HEAD) headers[n++] = accept;
-    bool is_head = rq->kind == FETCH_MANIFEST_HEAD || rq->kind == FETCH_BLOB_HEAD;
-    struct http_call_spec spec = {.method = is_head ? "HEAD" : "GET",
+    registry_headers_add(&headers, settings);
+    if (rq->doubted) registry_headers_add(&headers, DOUBT_HEADER ": " DOUBT_MISMATCH);
+    struct http_call_spec spec = {.method = fetch_wants_head(rq) ? "HEAD" : "GET",
                                   .url = ok ? url.data : "",
-                                  .headers = headers,
+                                  .headers = headers.list,
                                   .insecure_tls = c->insecure,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = HEAD_MS,
@@ -555,16 +517,15 @@ static void go_on(struct central_fetch *f) {
 
 /* At this rate it is over before another had begun. */
 static bool is_nearly_over(const struct central_fetch *f) {
-    int64_t left = f->left;
-    if (left < 0 && f->total >= 0) left = f->total - f->rq.offset - f->given;
-    return left >= 0 && left <= f->given;
+    int64_t left = registry_body_left(&f->body);
+    return left >= 0 && left <= f->body.given;
 }
 
 static int64_t speed_of(const struct share_entry *e, void *arg) {
     (void)arg;
     const struct central_fetch *f = container_of(e, struct central_fetch, place);
     int64_t ms = clock_mono_ms() - e->since_ms;
-    return f->kept || is_nearly_over(f) ? -1 : f->given * 1000 / (ms + 1);
+    return f->kept || is_nearly_over(f) ? -1 : f->body.given * 1000 / (ms + 1);
 }
 
 static void on_give_way(struct share_entry *e, void *arg) {
@@ -614,10 +575,9 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     struct central_fetch *f = xcalloc(1, sizeof(*f));
     *f = (struct central_fetch){.fetch = {.source = s},
                                 .c = c,
-                                .ev = ev,
-                                .arg = arg,
+                                .listener = {.fetch = &f->fetch, .events = ev, .arg = arg},
                                 .rq = *rq,
-                                .left = rq->length > 0 ? rq->length : -1,
+                                .body = {.length = rq->length, .total = -1},
                                 .next = c->fetches};
     c->fetches = f;
     f->rq.query = rq->query ? xstrdup(rq->query) : NULL;
@@ -643,10 +603,7 @@ static void wanted_by(struct fetch *fetch, const struct caller *caller) {
 
 static void cancel(struct fetch *fetch) {
     struct central_fetch *f = container_of(fetch, struct central_fetch, fetch);
-    if (f->in_callback) {
-        f->cancelled = true;
-        return;
-    }
+    if (!listener_cancel(&f->listener)) return;
     if (f->call) http_call_cancel(f->call);
     fetch_free(f);
 }
