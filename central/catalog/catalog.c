@@ -12,15 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define BATCH 512
 
 /* STRICT makes a damaged or foreign file fail early instead of giving values of odd types. */
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS log(seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind INTEGER NOT NULL,"
     " key BLOB NOT NULL, payload BLOB NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS blobs(digest BLOB PRIMARY KEY, size INTEGER NOT NULL, held INTEGER NOT NULL)"
-    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS blobs(digest BLOB PRIMARY KEY, size INTEGER NOT NULL, held INTEGER NOT NULL,"
+    " changed INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS blobs_not_held ON blobs(changed) WHERE held = 0;"
     "CREATE TABLE IF NOT EXISTS manifests(digest BLOB PRIMARY KEY, media_type TEXT NOT NULL, size INTEGER NOT NULL)"
     " STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS children(parent BLOB NOT NULL, position INTEGER NOT NULL, child BLOB NOT NULL,"
@@ -29,10 +30,12 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS children_by_child ON children(child, size);"
     "CREATE TABLE IF NOT EXISTS tags(repo TEXT NOT NULL, tag TEXT NOT NULL, digest BLOB NOT NULL, size INTEGER NOT "
     "NULL,"
-    " media_type TEXT NOT NULL, checked_at INTEGER NOT NULL, deleted INTEGER NOT NULL, PRIMARY KEY(repo, tag))"
-    " STRICT, WITHOUT ROWID;"
+    " media_type TEXT NOT NULL, checked_at INTEGER NOT NULL, deleted INTEGER NOT NULL, hosted INTEGER NOT NULL,"
+    " PRIMARY KEY(repo, tag)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS tags_hosted ON tags(digest) WHERE hosted = 1;"
+    "CREATE INDEX IF NOT EXISTS tags_by_check ON tags(checked_at) WHERE hosted = 0;"
     "CREATE TABLE IF NOT EXISTS proofs(digest BLOB PRIMARY KEY, proofs BLOB NOT NULL) STRICT;"
-    "PRAGMA user_version = 1;";
+    "PRAGMA user_version = 2;";
 
 static void suffixed(char *out, size_t cap, const char *path, const char *suffix) {
     snprintf(out, cap, "%s%s", path, suffix);
@@ -116,7 +119,19 @@ static int load_sequence(struct catalog *c, struct error *err) {
     return 0;
 }
 
+/* A file can shrink only if it was created so. What fails here, fails again in writer_open, which says why. */
+static void create_file(const char *path) {
+    sqlite3 *db = NULL;
+    if (access(path, F_OK) == 0) return;
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) == SQLITE_OK) {
+        db_keep_log(db);
+        sqlite3_exec(db, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;", NULL, NULL, NULL);
+    }
+    sqlite3_close(db);
+}
+
 static int open_all(struct catalog *c, unsigned readers, struct error *err) {
+    create_file(c->path);
     int r = writer_open(&c->writer, c->path, "catalog-writer", schema, BATCH, err);
     for (unsigned i = 0; i < readers && r == 0; i++) {
         r = reader_open(c, &c->readers[i], err);
@@ -125,6 +140,7 @@ static int open_all(struct catalog *c, unsigned readers, struct error *err) {
         c->n_readers++;
     }
     if (r == 0) r = load_sequence(c, err);
+    c->prune = prune_new(c);
     return r;
 }
 
@@ -132,12 +148,15 @@ static void close_all(struct catalog *c) {
     for (unsigned i = 0; i < c->n_readers; i++)
         reader_close(&c->readers[i]);
     c->n_readers = 0;
+    atomic_store(&c->closing, true);
     c->free_readers = NULL;
     /* Runs what is queued, then finalizes all statements of its connection. */
     writer_close(c->writer);
     c->writer = NULL;
     write_stmts_free(c->stmts);
     c->stmts = NULL;
+    prune_free(c->prune);
+    c->prune = NULL;
 }
 
 int catalog_open(struct catalog **out, const char *path, unsigned readers, struct error *err) {
@@ -189,4 +208,7 @@ void catalog_stats(struct catalog *c, struct catalog_stats *out) {
     out->dropped = atomic_load(&c->dropped);
     out->failed = atomic_load(&c->failed);
     out->lookups = atomic_load(&c->lookups);
+    out->bytes = atomic_load(&c->bytes);
+    out->limit = c->limit;
+    out->pruned = atomic_load(&c->pruned);
 }

@@ -16,6 +16,9 @@ struct catalog;
 /* Control thread. path: …/catalog.db. readers: how many lookups may read at once (as many as the work pool has threads
  * is enough). */
 int catalog_open(struct catalog **out, const char *path, unsigned readers, struct error *err) must_check;
+/* Control thread, before anything is learned: bytes that the file may take; 0: no limit. Over it the writer removes what
+ * is not held, longest lost first, and what refers to it. What is held, its children, and hosted tags always stay. */
+void catalog_bound(struct catalog *c, int64_t limit);
 /* Control thread, when no lookup runs any more. What was learned before is durable afterwards. */
 void catalog_close(struct catalog *c);
 /* Any thread but the writer's: waits until everything learned before is durable and can be looked up. */
@@ -36,7 +39,9 @@ void catalog_learn_manifest(struct catalog *c, const struct digest *d, const cha
                             const struct manifest *m);
 /* A later check alone is no change and is not logged. */
 void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct tag_facts *t);
-/* Evicted: its size and children stay known. */
+/* What was learned before has come into the store. What was not is unknown still: its size is not told. */
+void catalog_blob_held(struct catalog *c, const struct digest *d);
+/* Evicted: its size and children stay known while there is room. */
 void catalog_blob_lost(struct catalog *c, const struct digest *d);
 /* What learns all that comes through the door, until content_leave(…, c). */
 struct content_listener catalog_listener(struct catalog *c);
@@ -60,6 +65,10 @@ void catalog_fact_fini(struct catalog_fact *f);
  * whole batch. */
 void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, size_t max_bytes);
 
+/* Digests of what is known to be held, in order, after *after (NULL: from the first on), at most max into out. Their
+ * number. Blocks on the disk. */
+size_t catalog_held_after(struct catalog *c, const struct digest *after, struct digest *out, size_t max);
+
 /* Every tag, as (repository, tag, record), in order. Blocks on the disk. 0, ERR_CORRUPT or ERR_INTERNAL: some were left
  * out. */
 int catalog_each_tag(struct catalog *c,
@@ -82,6 +91,8 @@ void catalog_query_submit(struct catalog_query *q, struct workpool *pool);
 /* For metrics: any thread. */
 struct catalog_stats {
     int64_t learned, dropped, failed, lookups;
+    int64_t bytes, limit; /* of the file, without its write-ahead log; limit 0: none */
+    int64_t pruned;       /* blobs and tags removed to make room */
 };
 void catalog_stats(struct catalog *c, struct catalog_stats *out);
 

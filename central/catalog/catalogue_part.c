@@ -56,6 +56,7 @@ static int start(struct node *n, void **self, struct error *err) {
         free(c);
         return r;
     }
+    catalog_bound(c->catalog, central_config_of(n)->catalog_limit);
     c->node = n;
     c->ledger = (struct ledger){.ask_catalogue = ask_catalogue, .arg = c};
     n->ledger = &c->ledger;
@@ -84,12 +85,22 @@ static void stop(void *self) {
 }
 
 static void status(json_t *into, void *self) {
-    json_object_set_new(into, "sequence",
-                        json_integer((json_int_t)catalog_sequence(((struct catalogue *)self)->catalog)));
+    struct catalog *c = ((struct catalogue *)self)->catalog;
+    struct catalog_stats s;
+    catalog_stats(c, &s);
+    json_object_set_new(into, "sequence", json_integer((json_int_t)catalog_sequence(c)));
+    json_object_set_new(into, "bytes", json_integer((json_int_t)s.bytes));
+    json_object_set_new(into, "limit", json_integer((json_int_t)s.limit));
 }
 
 static void metrics(struct metric_page *page, void *self) {
-    metric_set(page, METRIC_CATALOGUE_SEQUENCE, (double)catalog_sequence(((struct catalogue *)self)->catalog));
+    struct catalog *c = ((struct catalogue *)self)->catalog;
+    struct catalog_stats s;
+    catalog_stats(c, &s);
+    metric_set(page, METRIC_CATALOGUE_SEQUENCE, (double)catalog_sequence(c));
+    metric_set(page, METRIC_CATALOGUE_BYTES, (double)s.bytes);
+    metric_set(page, METRIC_CATALOGUE_LIMIT, (double)s.limit);
+    metric_set(page, METRIC_CATALOGUE_PRUNED, (double)s.pruned);
 }
 
 const struct part part_catalogue = {

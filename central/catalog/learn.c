@@ -13,25 +13,24 @@
 
 /* A disk that stalls must not cost more memory than this. */
 #define QUEUE_MAX_BYTES (64 * MiB)
-/* A reader further behind than the log's tail takes all of it anew. */
-#define LOG_KEEP 1000000
 #define TRIM_EVERY 1024
 
-enum change { CHANGE_BLOB = 1, CHANGE_MANIFEST = 2, CHANGE_TAG = 3, CHANGE_LOST = 4 };
+enum change { CHANGE_BLOB = 1, CHANGE_MANIFEST = 2, CHANGE_TAG = 3, CHANGE_LOST = 4, CHANGE_HELD = 5 };
 
 /* name, SQL */
 #define WRITE_STATEMENTS(X)                                                                                           \
     X(GET_BLOB, "SELECT size, held FROM blobs WHERE digest = ?")                                                      \
-    X(PUT_BLOB, "INSERT OR REPLACE INTO blobs(digest, size, held) VALUES(?, ?, ?)")                                   \
+    X(PUT_BLOB, "INSERT OR REPLACE INTO blobs(digest, size, held, changed) VALUES(?, ?, ?, ?)")                       \
+    X(ADD_BLOB, "INSERT OR IGNORE INTO blobs(digest, size, held, changed) VALUES(?, ?, 0, ?)")                        \
     X(PUT_PROOFS, "INSERT OR IGNORE INTO proofs(digest, proofs) VALUES(?, ?)")                                        \
     X(PUT_MANIFEST, "INSERT OR IGNORE INTO manifests(digest, media_type, size) VALUES(?, ?, ?)")                      \
     X(PUT_CHILD, "INSERT OR IGNORE INTO children(parent, position, child, size, kind, is_foreign, os, arch, variant)" \
                  " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)")                                                                \
     X(GET_TAG, "SELECT digest, size, media_type, deleted FROM tags WHERE repo = ? AND tag = ?")                       \
-    X(PUT_TAG, "INSERT OR REPLACE INTO tags(repo, tag, digest, size, media_type, deleted, checked_at)"                \
-               " VALUES(?, ?, ?, ?, ?, ?, ?)")                                                                        \
+    X(PUT_TAG, "INSERT OR REPLACE INTO tags(repo, tag, digest, size, media_type, deleted, checked_at, hosted)"        \
+               " VALUES(?, ?, ?, ?, ?, ?, ?, ?)")                                                                     \
     X(PUT_LOG, "INSERT INTO log(at, kind, key, payload) VALUES(?, ?, ?, ?)")                                          \
-    X(TRIM_LOG, "DELETE FROM log WHERE seq <= ?")                                                                     \
+    X(TRIM_LOG, "DELETE FROM log WHERE seq <= min(?1, (SELECT min(seq) FROM log) + ?2)")                              \
     X(SAVE, "SAVEPOINT fact")                                                                                         \
     X(UNDO, "ROLLBACK TO fact")                                                                                       \
     X(RELEASE, "RELEASE fact")
@@ -104,9 +103,11 @@ static int run_simple(struct catalog *c, sqlite3 *db, enum write_stmt which) {
 }
 
 static int trim_log(struct fact *f, sqlite3 *db) {
-    if (f->sequence % TRIM_EVERY || f->sequence <= LOG_KEEP) return SQLITE_OK;
+    int64_t keep = catalog_log_keep(f->catalog);
+    if (f->sequence % TRIM_EVERY || (int64_t)f->sequence <= keep) return SQLITE_OK;
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_TRIM_LOG);
-    sqlite3_bind_int64(st, 1, (int64_t)f->sequence - LOG_KEEP);
+    sqlite3_bind_int64(st, 1, (int64_t)f->sequence - keep);
+    sqlite3_bind_int64(st, 2, 4 * TRIM_EVERY); /* a limit that became smaller does not stop the writer for long */
     return run_stmt(st);
 }
 
@@ -127,15 +128,16 @@ static int log_change(struct fact *f, sqlite3 *db, const void *key, int key_len,
 }
 
 static int put_blob(struct fact *f, sqlite3 *db, int64_t size, bool held) {
+    struct wire_blob blob = {.digest = f->digest, .size = size, .held = held};
+    struct wire_answer state = {.status = WIRE_KNOWN, .blob = &blob};
+    int rc = log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
+    if (rc) return rc;
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_BLOB);
     db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_int64(st, 2, size);
     sqlite3_bind_int(st, 3, held);
-    int rc = run_stmt(st);
-    if (rc) return rc;
-    struct wire_blob blob = {.digest = f->digest, .size = size, .held = held};
-    struct wire_answer state = {.status = WIRE_KNOWN, .blob = &blob};
-    return log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
+    sqlite3_bind_int64(st, 4, (int64_t)f->sequence);
+    return run_stmt(st);
 }
 
 /* SQLITE_ROW and what is known, SQLITE_DONE if nothing is. */
@@ -166,11 +168,12 @@ static int apply_blob(struct fact *f, sqlite3 *db) {
     return run_stmt(st);
 }
 
-static int apply_lost(struct fact *f, sqlite3 *db) {
+/* The store has got it, or lost it. */
+static int apply_held(struct fact *f, sqlite3 *db) {
     int64_t size = -1;
-    bool held = false;
+    bool held = false, now = f->kind == CHANGE_HELD;
     int rc = get_blob(f, db, &size, &held);
-    if (rc == SQLITE_ROW) return held ? put_blob(f, db, size, false) : SQLITE_OK;
+    if (rc == SQLITE_ROW) return held != now ? put_blob(f, db, size, now) : SQLITE_OK;
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
@@ -189,6 +192,15 @@ static int put_child(struct fact *f, sqlite3 *db, size_t position) {
     return run_stmt(st);
 }
 
+/* Pruning goes by blobs, so every manifest is one, even if that fact was dropped. */
+static int add_blob_of_manifest(struct fact *f, sqlite3 *db) {
+    sqlite3_stmt *st = statement(f->catalog, db, WRITE_ADD_BLOB);
+    db_bind_digest(st, 1, &f->digest);
+    sqlite3_bind_int64(st, 2, f->size);
+    sqlite3_bind_int64(st, 3, (int64_t)f->sequence);
+    return run_stmt(st);
+}
+
 /* A digest names bytes: what its manifest refers to never changes, so the first time is the only one. */
 static int apply_manifest(struct fact *f, sqlite3 *db) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_MANIFEST);
@@ -203,7 +215,8 @@ static int apply_manifest(struct fact *f, sqlite3 *db) {
     struct wire_manifest state_of = {.digest = f->digest, .size = f->size};
     memcpy(state_of.doc.media_type, f->manifest.media_type, sizeof(state_of.doc.media_type));
     struct wire_answer state = {.status = WIRE_KNOWN, .manifest = &state_of};
-    return log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
+    rc = log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
+    return rc ? rc : add_blob_of_manifest(f, db);
 }
 
 /* True if the row on which st stands says the same as the fact. */
@@ -246,6 +259,7 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
     bind_text(st, 5, t->media_type);
     sqlite3_bind_int(st, 6, t->deleted);
     sqlite3_bind_int64(st, 7, t->checked_at);
+    sqlite3_bind_int(st, 8, f->repo.upstream[0] == '\0');
     rc = run_stmt(st);
     return rc || same ? rc : log_tag(f, db, repo);
 }
@@ -253,10 +267,8 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
 /* Each fact is whole or absent, whatever happens to the others of its transaction. */
 static void apply(struct writer_job *job, sqlite3 *db) {
     static int (*const by_kind[])(struct fact *, sqlite3 *) = {
-        [CHANGE_BLOB] = apply_blob,
-        [CHANGE_MANIFEST] = apply_manifest,
-        [CHANGE_TAG] = apply_tag,
-        [CHANGE_LOST] = apply_lost,
+        [CHANGE_BLOB] = apply_blob, [CHANGE_MANIFEST] = apply_manifest, [CHANGE_TAG] = apply_tag,
+        [CHANGE_LOST] = apply_held, [CHANGE_HELD] = apply_held,
     };
     struct fact *f = container_of(job, struct fact, job);
     int rc = run_simple(f->catalog, db, WRITE_SAVE);
@@ -269,6 +281,7 @@ static void apply(struct writer_job *job, sqlite3 *db) {
             run_simple(f->catalog, db, WRITE_UNDO);
         }
         run_simple(f->catalog, db, WRITE_RELEASE);
+        prune_look(f->catalog->prune, db);
     } else {
         f->failed = true;
         catalog_suspect(f->catalog, rc);
@@ -349,6 +362,11 @@ void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const ch
     snprintf(f->tag, sizeof(f->tag), "%s", tag);
     f->facts = *t;
     writer_submit(c->writer, &f->job);
+}
+
+void catalog_blob_held(struct catalog *c, const struct digest *d) {
+    struct fact *f = fact_new(c, CHANGE_HELD, d, 0);
+    if (f) writer_submit(c->writer, &f->job);
 }
 
 void catalog_blob_lost(struct catalog *c, const struct digest *d) {

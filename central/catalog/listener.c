@@ -3,17 +3,21 @@
 
 static void learned(const struct content_news *n, void *arg) {
     struct catalog *c = arg;
+    /* Fetched bytes are told before the store has them, and what is only passed through never gets there. */
+    bool here = n->stored || (n->repo && n->repo->upstream[0] == '\0');
     for (size_t i = 0; i < n->n_blobs; i++) {
         const struct content_blob *b = &n->blobs[i];
-        catalog_learn_blob(c, &b->digest, b->size, true, b->proofs, b->n_proofs * digest_len(b->digest.alg));
+        catalog_learn_blob(c, &b->digest, b->size, here, b->proofs, b->n_proofs * digest_len(b->digest.alg));
         if (b->doc) catalog_learn_manifest(c, &b->digest, b->media_type, b->size, b->doc);
     }
     if (n->tag) catalog_learn_tag(c, n->repo, n->tag, n->facts);
 }
 
-/* That it is held was learned with its bytes. */
 static void held(const struct digest *d, bool is_held, void *arg) {
-    if (!is_held) catalog_blob_lost(arg, d);
+    if (is_held)
+        catalog_blob_held(arg, d);
+    else
+        catalog_blob_lost(arg, d);
 }
 
 struct content_listener catalog_listener(struct catalog *c) {

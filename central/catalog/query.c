@@ -15,6 +15,7 @@ int reader_open(struct catalog *c, struct reader *r, struct error *err) {
         [READ_CLAIMED] = "SELECT (SELECT min(size) FROM children WHERE child = ?1 AND size >= 0),"
                          " (SELECT max(size) FROM children WHERE child = ?1)",
         [READ_PROOFS] = "SELECT proofs FROM proofs WHERE digest = ?",
+        [READ_HELD] = "SELECT digest FROM blobs WHERE held = 1 AND digest > ? ORDER BY digest LIMIT ?",
         [READ_TAGS] = "SELECT repo, tag, digest, size, media_type, checked_at, deleted FROM tags ORDER BY repo, tag",
     };
     int code = writer_reader(c->writer, &r->db, err);
@@ -200,6 +201,24 @@ void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, siz
         look_up_one(c, r, &facts[i], &left);
     give_reader(c, r);
     atomic_fetch_add(&c->lookups, (int64_t)n);
+}
+
+size_t catalog_held_after(struct catalog *c, const struct digest *after, struct digest *out, size_t max) {
+    struct reader *r = take_reader(c);
+    sqlite3_stmt *st = r->st[READ_HELD];
+    size_t n = 0;
+    if (after)
+        db_bind_digest(st, 1, after);
+    else
+        sqlite3_bind_blob(st, 1, "", 0, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 2, (sqlite3_int64)max);
+    int rc;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+        n += db_column_digest(st, 0, &out[n]);
+    done_with(r, READ_HELD);
+    give_reader(c, r);
+    if (rc != SQLITE_DONE) catalog_suspect(c, rc);
+    return n;
 }
 
 int catalog_each_tag(struct catalog *c,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define TAGS_BATCH 1000
+#define HELD_BATCH 500
 #define FACT_BYTES 2048
 #define QUEUED_MAX (8 * MiB)
 
@@ -52,6 +53,23 @@ static bool compare_blob(const struct digest *d, const struct blob_info *info, i
     }
     bool unread = (info->flags & BLOB_MANIFEST) && !is_manifest;
     return !unread || buf_add(&r->manifests, d, sizeof(*d)) == 0;
+}
+
+/* What was evicted while its loss could not be written down. */
+static void compare_held(struct relearn *r) {
+    struct digest some[HELD_BATCH], last;
+    struct blob_info info;
+    for (size_t n = HELD_BATCH, first = 0; n == HELD_BATCH; first = 1) {
+        n = catalog_held_after(r->catalog, first ? &last : NULL, some, HELD_BATCH);
+        for (size_t i = 0; i < n; i++) {
+            if (store_lookup(r->store, &some[i], &info)) continue;
+            catalog_blob_lost(r->catalog, &some[i]);
+            pace(r, 0);
+            /* It may have come meanwhile, and was told before. */
+            if (store_lookup(r->store, &some[i], &info)) compare_blob(&some[i], &info, 0, r);
+        }
+        if (n > 0) last = some[n - 1];
+    }
 }
 
 static void read_manifest(struct relearn *r, const struct digest *d) {
@@ -107,6 +125,7 @@ void catalog_relearn(struct catalog *c, struct content *door, struct store *s, c
         memcpy(&d, r.manifests.data + at, sizeof(d));
         read_manifest(&r, &d);
     }
+    if (code == 0) compare_held(&r);
     if (code == 0) code = store_each_repo(s, compare_repo, &r, &err);
     if (code < 0) log_warn("catalog_relearn_failed", KV_S("why", err.msg));
     if (r.blobs) log_info("catalog_relearned", KV_I("blobs", r.blobs));

@@ -1,4 +1,4 @@
-/* What the store holds and the catalogue does not know: a crash between the two writes, or a catalogue begun anew,
+/* What the store holds and the catalogue does not know, and the reverse: a crash between the two writes, or a catalogue begun anew,
  * leaves such, and what is held is never fetched again to be learned. Thread: work pool. */
 #ifndef ENTREPOT_CATALOG_RELEARN_H
 #define ENTREPOT_CATALOG_RELEARN_H

@@ -172,6 +172,18 @@ static const struct config_schema dns_schema = CONFIG_SCHEMA(dns_keys);
 static const char *const deleted_words[] = {[DELETED_SERVE] = "serve", [DELETED_HIDE] = "hide", NULL};
 
 #define AT(f) .at = offsetof(struct central_config, f)
+static const struct config_key catalog_keys[] = {
+    {.name = "limit",
+     .type = CONFIG_SIZE,
+     AT(catalog_limit),
+     .fallback = "2GiB",
+     .min = 16 * MiB,
+     .max = 1024 * GiB,
+     .doc = "Bytes that catalog.db may take, beside up to 64 MiB of its write-ahead log. Over it, blobs and tags that "
+            "are not held are forgotten, longest lost first. What is held or hosted always stays."},
+};
+static const struct config_schema catalog_schema = CONFIG_SCHEMA(catalog_keys);
+
 #define ITEM(name) ", {name: " name "}"
 static const struct config_key central_keys[] = {
     {.name = "upstreams",
@@ -205,6 +217,7 @@ static const struct config_key central_keys[] = {
     NODE_KEY_ADDRESS,
     NODE_KEY_DATA("/var/lib/entrepot/central; for a plain user ~/.local/share/entrepot/central"),
     NODE_KEY_GROUP("store", node_store_keys, "Disk space for blobs."),
+    NODE_KEY_GROUP("catalog", catalog_schema, "Limits on what is known of blobs, manifests and tags."),
     NODE_KEY_GROUP("memory", node_memory_keys, "Limits on what is kept in memory."),
     NODE_KEY_STALE_FOR("How long a tag is served, marked as stale, while its upstream cannot be reached."),
     {.name = "deleted",

@@ -26,6 +26,7 @@ struct central_config {
     char **hosted;
     size_t n_hosted;
     enum deleted_tags deleted;
+    int64_t catalog_limit; /* bytes of catalog.db */
 };
 
 /* The index of an upstream by its name, or -1. */

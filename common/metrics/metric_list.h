@@ -101,6 +101,11 @@ METRIC_FAMILY(BREAKER_OPEN, GAUGE, "entrepot_source_breaker_open", "source", NUL
               "1 while a source is not asked because it failed, 0.5 while it is probed, else 0.")
 METRIC(CENTRAL_REACHABLE, GAUGE, "entrepot_central_reachable", "1 if central answered last, else 0.")
 METRIC(CATALOGUE_SEQUENCE, GAUGE, "entrepot_catalogue_sequence", "Last sequence number of the catalogue known here.")
+METRIC(CATALOGUE_BYTES, GAUGE, "entrepot_catalogue_bytes",
+       "Bytes of catalog.db, without its write-ahead log (central).")
+METRIC(CATALOGUE_LIMIT, GAUGE, "entrepot_catalogue_limit_bytes", "Bytes that catalog.db may take (central).")
+METRIC(CATALOGUE_PRUNED, COUNTER, "entrepot_catalogue_pruned_total",
+       "Blobs and tags that are not held, removed from catalog.db to make room (central).")
 METRIC_FAMILY(CERTIFICATE_END, GAUGE, "entrepot_certificate_not_after_seconds", "port", NULL,
               "When the certificate of a port ends, as Unix time.")
 METRIC_FAMILY(

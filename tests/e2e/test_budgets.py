@@ -62,3 +62,27 @@ def test_remembered_lists_are_freed_when_they_expire(bench):
         assert reply.status == 200 and reply.json()["tags"] == tags[:1], reply
     assert peak(node, "lists") <= 32 * MiB
     wait_until(lambda: held(node, "lists") == held(node, "answers") == 0, "nothing remembered any more", 30)
+
+
+def manifest_of_many_layers(seed):
+    """A manifest of 370 KiB whose layers nobody has."""
+    layers = [
+        {"mediaType": images.OCI_LAYER, "digest": images.digest_of(f"{seed}/{i}".encode()), "size": 1000} for i in range(2500)
+    ]
+    config = {"mediaType": images.OCI_CONFIG, "digest": images.digest_of(b"config"), "size": 10}
+    doc = {"schemaVersion": 2, "mediaType": images.OCI_MANIFEST, "config": config, "layers": layers}
+    return images.Bytes(json.dumps(doc, separators=(",", ":")).encode(), images.OCI_MANIFEST)
+
+
+def test_what_was_evicted_does_not_make_the_catalogue_grow_without_end(bench):
+    up = bench.faulty()
+    node = bench.central(("docker.io", up.url), settings={"store.limit": 4 * MiB, "catalog.limit": 16 * MiB})
+    for i in range(60):
+        manifest = up.put_blob("library/app", manifest_of_many_layers(i))
+        reply = raw.ask(node.port, f"/v2/library/app/manifests/{manifest.digest}")
+        assert reply.status == 200 and reply.body == manifest.data, reply
+    wait_until(lambda: node.metric("entrepot_catalogue_pruned_total") > 10, "what was evicted is removed from the catalogue")
+    wait_until(lambda: node.metric("entrepot_catalogue_bytes") <= 16 * MiB, "the catalogue within its limit")
+    assert node.metric("entrepot_catalogue_limit_bytes") == 16 * MiB
+    node.stop()
+    assert (node.data / "catalog.db").stat().st_size <= 16 * MiB
