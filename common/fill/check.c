@@ -320,7 +320,7 @@ void fill_rewind(struct fill *f, int64_t to) {
     f->check.generation++;
     f->check.hashed = to;
     shared_take_back(&f->shared, to);
-    aside_forget(f);
+    stretch_forget_ahead(f);
     intake_take_back(f, to);
     size_t piece = (size_t)(to / PIECE_SIZE), len = digest_len(f->spec.digest.alg);
     if (f->check.n_proofs > piece) f->check.n_proofs = piece;

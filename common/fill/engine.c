@@ -213,7 +213,7 @@ static void admit(struct fill_shard *sh, struct fill_reader *r) {
     bool of_its_kind = f && (f->spec.manifest || !r->spec.manifest);
     if (of_its_kind && !fill_bytes_dropped(f, r->spec.start)) {
         join(r, f, true);
-        plan_wanted_by(f, &r->spec.caller);
+        stretch_wanted_by(f, &r->spec.caller);
         return;
     }
     /* If the running fill's window is past this reader, or the manifest is being fetched as a plain blob, the reader

@@ -53,7 +53,8 @@ static void leave_table(struct fill *f) {
 static enum fill_step fill_over(struct fill *f) {
     leave_table(f);
     fill_window_stop_waiting(f);
-    plan_over(f);
+    stretch_over(f);
+    aside_over(f);
     intake_drop(f);
     timer_fini(&f->life.retry);
     timer_fini(&f->life.tick);
@@ -298,7 +299,7 @@ struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, boo
 /* The source's length is not the one that the catalogue has seen. Nobody can have the whole, because the last piece is
  * withheld. */
 static enum fill_step contradicted(struct fill *f, int64_t seen) {
-    aside_forget(f);
+    stretch_forget_ahead(f);
     shared_hide(&f->shared, 0);
     shared_set_size(&f->shared, seen, SIZE_KNOWN);
     if (intake_taken(f) > seen) fill_rewind(f, 0);
@@ -324,7 +325,7 @@ void fill_advise(struct fill *f, const struct fill_advice *a) {
     }
     fill_go(f, advise_size(f, a));
     if (f->life.step != STEP_OVER && a->proofs && a->n_proofs) {
-        aside_forget(f); /* it came unchecked, and could have been checked now */
+        stretch_forget_ahead(f); /* it came unchecked, and could have been checked now */
         fill_go(f, check_advise(f, a->proofs, a->n_proofs));
     }
     if (f->life.step != STEP_OVER) fill_notify_readers(f);

@@ -15,6 +15,7 @@
 #include "common/fill/plan.h"
 #include "common/fill/shared.h"
 #include "common/fill/step.h"
+#include "common/fill/stretch.h"
 #include "common/fill/window.h"
 
 /* Readers are told of so much at a time, unless nothing more is there for the moment. */
@@ -46,15 +47,16 @@ struct fill {
     struct fill_engine *engine;
     struct loop *loop;
     struct fill_spec spec;
-    struct shared shared; /* what readers see */
-    struct bytes bytes;   /* where the bytes are */
-    struct window window; /* memory for what the disk does not take */
-    struct intake intake; /* how many have come */
-    struct check check;   /* which of them are hashed and proved */
-    struct plan plan;     /* whom to ask for what */
-    struct asides aside;  /* what is fetched ahead of its turn */
-    struct keep keep;     /* what the store is told in the end */
-    struct life life;     /* its step, its readers, its references */
+    struct shared shared;     /* what readers see */
+    struct bytes bytes;       /* where the bytes are */
+    struct window window;     /* memory for what the disk does not take */
+    struct intake intake;     /* how many have come */
+    struct check check;       /* which of them are hashed and proved */
+    struct plan plan;         /* whom to ask for what */
+    struct stretches stretch; /* what is under way */
+    struct asides aside;      /* what has come ahead of its turn */
+    struct keep keep;         /* what the store is told in the end */
+    struct life life;         /* its step, its readers, its references */
 };
 
 struct fill_reader {

@@ -1,5 +1,5 @@
-/* Which source a fill asks for which bytes, and with what result: its sources in their order, and the fetch that writes
- * the part file from its start to its end. Thread: fetch loop. */
+/* Which source a fill asks for which bytes, and with what result: its sources in their order, the stretch that writes
+ * the part file from its start to its end, and the stretches ahead of it. Thread: fetch loop. */
 #include "common/fill/fill_private.h"
 
 #include "common/core/clock.h"
@@ -11,8 +11,12 @@
 #define ABSORB_CHUNK (1 * MiB)
 #define TRIES_MAX 2 /* fetches in a row that bring no byte, for one source */
 #define WRONG_MAX 2 /* wrong bytes from one source */
-/* Failed fetches ahead from one source; after that the main fetch gets the pieces, because the catalogue may be
- * wrong. */
+/* Stretches ahead at once, and bytes of each at most. */
+#define AHEAD_MAX 4
+#define AHEAD_BYTES (8 * MiB)
+/* Seconds: a reader is far ahead if the part file needs longer to get there. */
+#define AHEAD_SECONDS 2
+/* Failed stretches ahead from one source; after that it is asked for none, because the catalogue may be wrong. */
 #define AHEAD_FAILURES_MAX 3
 #define RETRY_FIRST_MS 200
 #define RETURN_MS 15000 /* how long to wait for a source that was lost in mid-body */
@@ -25,19 +29,8 @@ void plan_init(struct fill *f) {
 }
 
 void plan_leave(struct fill *f) {
-    if (f->plan.fetch) fetch_cancel(f->plan.fetch);
-    f->plan.fetch = NULL;
+    stretch_leave(f);
     shared_waits(&f->shared);
-}
-
-void plan_over(struct fill *f) {
-    aside_over(f);
-    if (f->plan.fetch) fetch_cancel(f->plan.fetch);
-    f->plan.fetch = NULL;
-}
-
-void plan_wanted_by(struct fill *f, const struct caller *caller) {
-    if (f->plan.fetch) fetch_wanted_by(f->plan.fetch, caller);
 }
 
 bool plan_has_sources(const struct fill *f) {
@@ -54,13 +47,6 @@ bool plan_is_paused(const struct fill *f) {
 
 void plan_goes_on_from(struct fill *f, int64_t written) {
     f->plan.tick_written = written;
-}
-
-void plan_tick(struct fill *f, int64_t ms) {
-    int64_t per_s = (intake_written(f) - f->plan.tick_written) * 1000 / ms;
-    f->plan.rate = f->plan.rate ? (f->plan.rate * 3 + per_s) / 4 : per_s;
-    f->plan.tick_written = intake_written(f);
-    if (fill_step(f) == STEP_FETCHING) aside_consider(f, f->plan.rate, ms);
 }
 
 /* --- when a source fails --- */
@@ -93,7 +79,7 @@ static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
 static enum fill_step source_failed(struct fill *f, const struct fetch_end *end) {
     shared_waits(&f->shared);
     /* A manifest is fetched whole each time, so a part of it is no progress. */
-    bool got_bytes = intake_written(f) > f->plan.fetch_from && !f->spec.manifest;
+    bool got_bytes = intake_written(f) > f->plan.from && !f->spec.manifest;
     unsigned s = f->plan.source;
     log_info("source_failed", KV_S("source", f->plan.sources[s]->name), KV_S("why", end->msg),
              KV_I("have", intake_written(f)), KV_S("request_id", f->spec.request_id));
@@ -163,7 +149,7 @@ static enum fill_step absorb(struct fill *f) {
         size_t want = end - intake_written(f) < ABSORB_CHUNK ? (size_t)(end - intake_written(f)) : ABSORB_CHUNK;
         ssize_t n = pread(open_file_fd(file), chunk, want, at + intake_written(f) - from);
         if (n <= 0) {
-            aside_forget(f);
+            stretch_forget_ahead(f);
             break;
         }
         next = intake_direct(f, chunk, (size_t)n);
@@ -179,14 +165,14 @@ static void claim_refuted(struct fill *f, int64_t size) {
     char digest[DIGEST_STR_MAX];
     log_info("claimed_size_wrong", KV_S("digest", digest_str(&f->spec.digest, digest)),
              KV_I("claimed", shared_size(&f->shared)), KV_I("size", size), KV_S("request_id", f->spec.request_id));
-    aside_forget(f);
+    stretch_forget_ahead(f);
     shared_hide(&f->shared, 0);
     shared_set_size(&f->shared, size, size < 0 ? SIZE_CLAIMED : SIZE_SENT);
     fill_publish(f);
     fill_notify_readers(f);
 }
 
-static enum fill_step take_head(struct fill *f, const struct fetch_head *h) {
+enum fill_step plan_take_head(struct fill *f, const struct fetch_head *h) {
     f->plan.gone_since_ms = 0;
     f->plan.origin = h->origin;
     int64_t known = shared_size(&f->shared);
@@ -216,23 +202,18 @@ static enum fill_step take_head(struct fill *f, const struct fetch_head *h) {
     return STEP_STAY;
 }
 
-static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
-    (void)fetch;
-    fill_go(arg, take_head(arg, h));
-}
-
 /* The window is full enough: pauses the source for the slowest reader. */
 void plan_hold_back(struct fill *f) {
     if (!fill_bytes_in_window(f)) return;
     fill_bytes_drop_consumed(f);
     bool full = fill_window_full(f);
-    if (full == f->plan.paused || !f->plan.fetch) return;
+    if (full == f->plan.paused || !stretch_in_turn(f)) return;
     f->plan.paused = full;
     if (full) {
         fill_tell(f);
-        fetch_pause(f->plan.fetch);
+        stretch_pause(f);
     } else {
-        fetch_resume(f->plan.fetch);
+        stretch_resume(f);
     }
 }
 
@@ -240,12 +221,11 @@ void plan_hold_back(struct fill *f) {
 static enum fill_step skip_ahead(struct fill *f) {
     if (intake_taken(f) % PIECE_SIZE != 0 || aside_run(f, intake_taken(f) / PIECE_SIZE) < 2 || fill_bytes_in_window(f))
         return STEP_STAY;
-    fetch_cancel(f->plan.fetch);
-    f->plan.fetch = NULL;
+    stretch_leave(f);
     return check_then(f, STEP_FETCHING);
 }
 
-static enum fill_step take_data(struct fill *f, const char *p, size_t len) {
+enum fill_step plan_take_data(struct fill *f, const char *p, size_t len) {
     int64_t size = shared_size(&f->shared), end = intake_taken(f) + (int64_t)len;
     if (shared_size_is_claimed(&f->shared) && end > size) {
         size = -1;
@@ -269,36 +249,21 @@ static enum fill_step take_data(struct fill *f, const char *p, size_t len) {
     return next;
 }
 
-static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg) {
-    struct fill *f = arg;
-    const struct fill_engine_config *cfg = &f->engine->cfg;
-    if (cfg->received) cfg->received(fetch->source->name, (int64_t)len, cfg->arg);
-    fill_go(f, take_data(f, data, len));
-}
-
-static void on_lull(struct fetch *fetch, void *arg) {
-    (void)fetch;
-    struct fill *f = arg;
+enum fill_step plan_take_lull(struct fill *f) {
     enum fill_step next = intake_flush(f);
-    if (next == STEP_STAY) {
-        fill_tell(f);
-        plan_hold_back(f);
-    }
-    fill_go(f, next);
+    if (next != STEP_STAY) return next;
+    fill_tell(f);
+    plan_hold_back(f);
+    return STEP_STAY;
 }
 
-static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
-    (void)fetch;
-    struct fill *f = arg;
-    f->plan.fetch = NULL;
+enum fill_step plan_take_end(struct fill *f, const struct fetch_end *e) {
     if (e->code != 0 && !e->gave_way) shared_waits(&f->shared);
     enum fill_step next = intake_flush(f);
-    if (next == STEP_STAY) {
-        fill_tell(f);
-        f->plan.last = *e;
-        next = check_then(f, STEP_JUDGING);
-    }
-    fill_go(f, next);
+    if (next != STEP_STAY) return next;
+    fill_tell(f);
+    f->plan.last = *e;
+    return check_then(f, STEP_JUDGING);
 }
 
 /* A fetch has ended, and all it brought is hashed. */
@@ -319,40 +284,40 @@ enum fill_step plan_judge(struct fill *f) {
         fetch_end_set(&shorter, ERR_UPSTREAM, "%s ended after %lld of %lld bytes",
                       f->plan.sources[f->plan.source]->name, (long long)intake_written(f), (long long)size);
         return source_failed(f, &shorter);
-    } else if (e->status == 416 && intake_written(f) > 0 && f->plan.fetch_from == intake_written(f)) {
+    } else if (e->status == 416 && intake_written(f) > 0 && f->plan.from == intake_written(f)) {
         /* Nothing follows what we have: it is complete, or wrong. */
         return STEP_FINISHING;
     }
     return STEP_RETRYING;
 }
 
-static const struct fetch_events fetch_events = {on_head, on_data, on_done, on_lull};
-
-void plan_avoid(struct fill *f, const char *origin) {
-    f->plan.avoid_origin = origin;
-}
-
-/* --- stretches --- */
+/* --- ahead --- */
 
 static bool may_send_ahead(const struct fill *f, unsigned s) {
     return f->plan.tries[s] < TRIES_MAX && f->plan.mismatches[s] < WRONG_MAX &&
            f->plan.ahead_failures[s] < AHEAD_FAILURES_MAX;
 }
 
-bool plan_stretch_ahead(const struct fill *f, int64_t from, int64_t to, struct stretch *out) {
+/* Of the source whose turn it is, or of another where that has failed more often. False: all have failed too often. */
+static bool choose_ahead(const struct fill *f, int64_t from, int64_t to, struct stretch *out) {
     bool found = false;
     for (unsigned i = 0; i < f->plan.n_sources; i++) {
         unsigned s = (f->plan.source + i) % f->plan.n_sources;
         if (!may_send_ahead(f, s)) continue;
         if (found && f->plan.ahead_failures[s] >= f->plan.ahead_failures[out->source]) continue;
-        *out = (struct stretch){.source = s, .from = from, .to = to};
+        *out = (struct stretch){.source = s, .from = from, .to = to, .ahead = true};
         found = true;
     }
     return found;
 }
 
-void plan_stretch_failed(struct fill *f, const struct stretch *st) {
+void plan_ahead_failed(struct fill *f, const struct stretch *st) {
     f->plan.ahead_failures[st->source]++;
+}
+
+void plan_ahead_was_wrong(struct fill *f, const char *origin) {
+    f->plan.disproved_ahead = true;
+    f->plan.avoid_origin = origin;
 }
 
 bool plan_has_another(const struct fill *f, const struct stretch *st) {
@@ -363,9 +328,48 @@ bool plan_has_another(const struct fill *f, const struct stretch *st) {
     return false;
 }
 
-struct fetch *plan_ask(struct fill *f, const struct stretch *st, const struct fill_spec *by, bool doubted,
-                       const struct fetch_events *ev, void *arg) {
-    struct fetch_request rq = {
+/* What of the range of a reader is far ahead, neither there nor under way. False: nothing. */
+static bool needs_ahead(const struct fill *f, const struct fill_reader *r, int64_t *from, int64_t *to) {
+    int64_t size = shared_size(&f->shared), pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
+    int64_t end = atomic_load_explicit(&r->until, memory_order_relaxed);
+    if (end == INT64_MAX) return false; /* it could be handed nothing of it */
+    if (end > size) end = size;
+    if (pos >= end || end - pos > AHEAD_BYTES) return false;
+    int64_t distance = pos - intake_taken(f);
+    if (distance < 2 * PIECE_SIZE || distance < f->plan.rate * AHEAD_SECONDS) return false;
+    int64_t piece = pos / PIECE_SIZE, stop = piece_end(end - 1);
+    *from = (piece + aside_run(f, piece)) * PIECE_SIZE;
+    *to = stop > size ? size : stop;
+    return *from < end && !stretch_brings(f, *from);
+}
+
+/* Which readers wait for bytes that are a long way off? Where the last piece ends must be known, not only claimed. */
+static void look_ahead(struct fill *f, int64_t ms) {
+    if (shared_size(&f->shared) < 0 || shared_size_is_claimed(&f->shared) || f->spec.manifest ||
+        fill_bytes_in_window(f))
+        return;
+    stretch_tick(f, ms);
+    for (struct fill_reader *r = fill_first_reader(f); r && stretch_n_ahead(f) < AHEAD_MAX; r = r->next) {
+        int64_t from, to;
+        struct stretch st;
+        if (!needs_ahead(f, r, &from, &to)) continue;
+        if (!choose_ahead(f, from, to, &st) || !aside_has_room(f)) return;
+        stretch_start(f, &st, &r->spec);
+    }
+}
+
+void plan_tick(struct fill *f, int64_t ms) {
+    int64_t per_s = (intake_written(f) - f->plan.tick_written) * 1000 / ms;
+    f->plan.rate = f->plan.rate ? (f->plan.rate * 3 + per_s) / 4 : per_s;
+    f->plan.tick_written = intake_written(f);
+    if (fill_step(f) == STEP_FETCHING) look_ahead(f, ms);
+}
+
+/* --- asking --- */
+
+struct source *plan_request(struct fill *f, const struct stretch *st, const struct fill_spec *by,
+                            struct fetch_request *out) {
+    *out = (struct fetch_request){
         .kind = f->spec.manifest ? FETCH_MANIFEST : FETCH_BLOB,
         .repo = f->spec.repo,
         .caller = by->caller,
@@ -375,12 +379,12 @@ struct fetch *plan_ask(struct fill *f, const struct stretch *st, const struct fi
         .length = st->to == INT64_MAX ? 0 : st->to - st->from,
         .max_body = f->spec.manifest ? MANIFEST_MAX_BYTES : 0,
         .avoid_origin = f->plan.avoid_origin,
-        .doubted = doubted || f->plan.mismatches[st->source] > 0,
+        .doubted = (st->ahead && f->plan.disproved_ahead) || f->plan.mismatches[st->source] > 0,
         .begun = f->plan.gave_way,
     };
-    memcpy(rq.request_id, by->request_id, sizeof(rq.request_id));
+    memcpy(out->request_id, by->request_id, sizeof(out->request_id));
     f->plan.avoid_origin = NULL;
-    return fetch_start(f->plan.sources[st->source], &rq, ev, arg);
+    return f->plan.sources[st->source];
 }
 
 enum fill_step plan_fetch(struct fill *f) {
@@ -402,7 +406,7 @@ enum fill_step plan_fetch(struct fill *f) {
     if (f->spec.manifest && intake_written(f) > 0) fill_rewind(f, 0);
     struct stretch to_end = {.source = f->plan.source, .from = intake_written(f), .to = INT64_MAX};
     f->plan.paused = false;
-    f->plan.fetch_from = to_end.from;
-    f->plan.fetch = plan_ask(f, &to_end, &f->spec, false, &fetch_events, f);
+    f->plan.from = to_end.from;
+    stretch_start(f, &to_end, &f->spec);
     return STEP_STAY;
 }
