@@ -77,8 +77,7 @@ static bool piece_fits(struct fill *f, const uint8_t *proof) {
     size_t len = digest_len(f->spec.digest.alg);
     if (f->check.n_proofs == f->check.cap_proofs) {
         f->check.cap_proofs = f->check.cap_proofs ? f->check.cap_proofs * 2 : 16;
-        f->check.proofs = realloc(f->check.proofs, f->check.cap_proofs * len);
-        if (!f->check.proofs) abort();
+        f->check.proofs = xrealloc(f->check.proofs, f->check.cap_proofs, len);
     }
     memcpy(f->check.proofs + f->check.n_proofs * len, proof, len);
     size_t piece = f->check.n_proofs++;

@@ -2,6 +2,7 @@
  * one fetch loop, and readers reach it by message, so joining and starting cannot race. Thread: each function says. */
 #include "common/fill/fill_private.h"
 
+#include "common/core/alloc.h"
 #include "common/source/ask.h"
 
 #include <assert.h>
@@ -293,8 +294,7 @@ static void on_detach(struct loop_task *task) {
 
 struct fill_reader *fill_attach(struct fill_engine *e, const struct fill_spec *spec,
                                 void (*event)(struct fill_reader *r, void *arg), void *arg) {
-    struct fill_reader *r = calloc(1, sizeof(*r));
-    if (!r) abort();
+    struct fill_reader *r = xcalloc(1, sizeof(*r));
     r->engine = e;
     r->loop = loop_current();
     r->home = fill_shard_of(e, &spec->digest)->loop;
@@ -321,13 +321,11 @@ void fill_detach(struct fill_reader *r) {
 /* --- the engine --- */
 
 struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
-    struct fill_engine *e = calloc(1, sizeof(*e));
-    if (!e) abort();
+    struct fill_engine *e = xcalloc(1, sizeof(*e));
     e->cfg = *cfg;
     e->n_shards = cfg->n_loops;
     e->hashers = workpool_new("hash", cfg->n_loops);
-    e->shards = calloc(e->n_shards, sizeof(*e->shards));
-    if (!e->shards) abort();
+    e->shards = xcalloc(e->n_shards, sizeof(*e->shards));
     for (unsigned i = 0; i < e->n_shards; i++) {
         e->shards[i] = (struct fill_shard){.engine = e, .loop = cfg->loops[i], .table = map_new(NULL)};
     }

@@ -5,6 +5,8 @@
  * All fills of a loop share one buffer: a fill that needs it flushes the bytes of another. */
 #include "common/fill/fill_private.h"
 
+#include "common/core/alloc.h"
+
 #include <string.h>
 
 int64_t intake_taken(const struct fill *f) {
@@ -59,7 +61,7 @@ static void make_room(struct fill *f) {
     struct fill *other = sh->gathered; /* flushing it empties the place */
     /* Its source still sends: whatever comes of this, it tells us. */
     if (other && other != f) fill_go(other, intake_flush(other));
-    if (!sh->gather && !(sh->gather = malloc(FILL_GATHER))) abort();
+    if (!sh->gather) sh->gather = xmalloc(FILL_GATHER);
     sh->gathered = f;
 }
 

@@ -66,8 +66,7 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
         info.flags |= BLOB_MANIFEST;
         info.media_type = shared_media_type(&f->shared);
         info.repository = repo_name_str(&f->spec.repo, repo);
-        children = calloc(m->n_children + 1, sizeof(*children));
-        if (!children) abort();
+        children = xcalloc(m->n_children + 1, sizeof(*children));
         for (size_t i = 0; i < m->n_children; i++)
             children[i] = m->children[i].digest;
         info.children = children;
@@ -99,8 +98,7 @@ static enum fill_step proved(struct fill *f) {
     bool parsed = false;
     char *body = NULL;
     if (f->spec.manifest) {
-        body = malloc((size_t)size + 1);
-        if (!body) abort();
+        body = xmalloc((size_t)size + 1);
         int r = fill_bytes_read(f, 0, body, (size_t)size);
         body[size] = '\0';
         bool is_one = false;

@@ -98,7 +98,7 @@ static void fill_fetches_a_far_range_aside(void **state) {
     world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     struct taker front, far;
     start_held_back(&front, &s, &d, size);
-    /* The main fetch stands at 1 MiB and shall not get to 30 by itself: only a ranged one can start there. */
+    /* What is written stands at 1 MiB and shall not get to 30 by itself: only a stretch ahead can start there. */
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
     while (atomic_load(&s.last_offset) != 28 * MB)
         sched_yield();
