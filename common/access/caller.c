@@ -1,6 +1,7 @@
 /* Thread: any. */
 #include "common/access/caller.h"
 
+#include "common/core/map.h"
 #include "common/http/server.h"
 
 #include <stdio.h>
@@ -17,6 +18,10 @@ void caller_of_peer(struct caller *out, enum caller_kind kind, const struct http
     struct ip peer;
     *out = (struct caller){.kind = kind};
     if (http_req_peer(req, &peer)) caller_set(out, kind, &peer);
+}
+
+uint64_t caller_number(const struct caller *c) {
+    return c->kind == CALLER_SELF ? 0 : map_hash(c, sizeof(*c)) | 1;
 }
 
 const char *caller_text(const struct caller *c, char out[CALLER_TEXT_MAX]) {

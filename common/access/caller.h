@@ -26,6 +26,9 @@ void caller_set(struct caller *out, enum caller_kind kind, const struct ip *ip);
 /* The caller of a request's connection, at a port of this kind. */
 void caller_of_peer(struct caller *out, enum caller_kind kind, const struct http_req *req);
 
+/* For jobs of a work pool (core/workpool.h): the same caller has the same number. 0 for this node's own work only. */
+uint64_t caller_number(const struct caller *c);
+
 #define CALLER_TEXT_MAX (IP_TEXT_MAX + 4)
 /* Text for people: "10.1.0.5", "2001:db8:1:2::/64", "this node". Returns out. */
 const char *caller_text(const struct caller *c, char out[CALLER_TEXT_MAX]);

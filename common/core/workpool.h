@@ -1,5 +1,9 @@
-/* Threads for work that may block: directory walks, sync, hashing files again. A job reports its end by posting to a
- * loop. Thread: any, unless a function says otherwise. */
+/* Threads for what may block: directory walks, sync, re-hashing, reading from a slow disk. Jobs finish by posting to a
+ * loop themselves.
+ *
+ * A job may say for whom it is. Each caller's jobs start in the order they were submitted, and callers take turns, as
+ * does the node itself (whose 0). Who has a job running does not get the last idle thread, so that whoever comes next is
+ * not behind a thousand slow jobs of another. */
 #ifndef ENTREPOT_CORE_WORKPOOL_H
 #define ENTREPOT_CORE_WORKPOOL_H
 
@@ -7,19 +11,19 @@
 
 struct workpool;
 
-/* Embedded in the object it concerns, like loop_task. fn runs on a thread of the pool and may free it. */
+/* Embedded in the object it concerns, like loop_task. */
 struct work {
     void (*fn)(struct work *w);
+    uint64_t whose; /* a caller's number (access/caller.h); 0: the node's own */
     struct work *next;
 };
 
-/* name: at most 15 characters, borrowed; shown as the threads' name. Aborts if a thread cannot be started. */
 struct workpool *workpool_new(const char *name, unsigned threads);
 /* Finishes all submitted work, then joins. */
 void workpool_free(struct workpool *p);
-/* Any thread. Never blocks, never fails; order of start is submission order. */
+/* Any thread. Never blocks, never fails. */
 void workpool_submit(struct workpool *p, struct work *w);
-/* Blocks until no submitted job is waiting or running. Must not be called on one of the pool's threads. */
+/* Waits until nothing submitted is waiting or running. Not from one of its threads. */
 void workpool_wait_idle(struct workpool *p);
 
 #endif

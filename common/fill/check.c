@@ -217,6 +217,7 @@ static void start(struct fill *f) {
     atomic_store_explicit(&c->reached, c->from, memory_order_relaxed);
     atomic_store_explicit(&c->goal, intake_written(f), memory_order_relaxed);
     c->work.fn = run;
+    c->work.whose = caller_number(&f->spec.caller);
     c->done.fn = on_checked;
     fill_shard(f)->n_checks++;
     fill_ref(f);

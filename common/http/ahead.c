@@ -72,7 +72,7 @@ bool ahead_ready(struct http_conn *c, struct seg *s) {
         return true;
     }
     struct ahead *a = xcalloc(1, sizeof(*a));
-    *a = (struct ahead){.work.fn = run,
+    *a = (struct ahead){.work = {.fn = run, .whose = c->whose},
                         .back.fn = on_back,
                         .loop = c->share->loop,
                         .conn = c,

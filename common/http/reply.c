@@ -85,6 +85,10 @@ bool http_req_peer(const struct http_req *r, struct ip *out) {
     return ip_parse(out, r->conn->remote, strlen(r->conn->remote));
 }
 
+void http_req_asked_by(struct http_req *r, uint64_t whose) {
+    r->conn->whose = whose;
+}
+
 void http_req_set_remote(struct http_req *r, const struct ip *client) {
     ip_text(client, r->remote);
 }

@@ -116,6 +116,7 @@ struct http_conn {
     size_t in_len, in_cap, in_pos, scanned;
     struct http_req *req;
     struct seg_list out;
+    uint64_t whose;      /* http_req_asked_by */
     struct ahead *ahead; /* the disk is read for the segment at the front */
     int64_t out_bytes;   /* body and head bytes queued */
     int64_t since_ms;    /* start of the current state */

@@ -50,7 +50,7 @@ static void open_back(struct loop_task *task) {
 
 static void open_elsewhere(struct exchange *x, enum store_use use) {
     struct opening *o = xcalloc(1, sizeof(*o));
-    *o = (struct opening){.work.fn = open_run,
+    *o = (struct opening){.work = {.fn = open_run, .whose = caller_number(&x->caller)},
                           .back.fn = open_back,
                           .loop = http_req_loop(x->req),
                           .x = x,

@@ -273,6 +273,7 @@ void registry_handle(struct registry *g, struct http_req *req, const struct call
     x->req = req;
     x->is_head = method == HTTP_HEAD;
     x->caller = *caller;
+    http_req_asked_by(req, caller_number(caller));
     http_req_set_user(req, x);
     http_req_on_close(req, on_close);
     bool reads = METHODS_READ & METHOD_SET(method);

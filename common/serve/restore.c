@@ -52,6 +52,7 @@ bool serve_restore(struct exchange *x) {
     if (x->restored || !g->cfg.keeper || !serve_is_hosted(x)) return false;
     struct restoring *t = xcalloc(1, sizeof(*t));
     t->work.fn = run;
+    t->work.whose = caller_number(&x->caller);
     t->back.fn = back;
     t->loop = http_req_loop(x->req);
     t->x = x;

@@ -34,6 +34,7 @@ static void back(struct loop_task *task) {
 void serve_unreadable(struct exchange *x, struct open_file *file) {
     struct dropping *t = xcalloc(1, sizeof(*t));
     t->work.fn = run;
+    t->work.whose = caller_number(&x->caller);
     t->back.fn = back;
     t->loop = http_req_loop(x->req);
     t->x = x;

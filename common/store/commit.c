@@ -223,6 +223,7 @@ void part_commit(struct part *p, const struct commit_info *info, void (*done)(in
         return;
     }
     c->work.fn = commit_work;
+    c->work.whose = info->whose;
     workpool_submit(p->store->pool, &c->work);
 }
 

@@ -135,6 +135,7 @@ struct commit_info {
     size_t n_children;
     unsigned uses;               /* uses by clients other than the first one */
     struct piece_proofs *proofs; /* store_put adds the proofs of its pieces while it hashes; NULL: not wanted */
+    uint64_t whose;              /* the caller that the job of part_commit is for (workpool.h); 0: the node itself */
 };
 /* Any thread that may block. Stores a small whole blob from memory (manifests, imports): checks it against d, writes,
  * syncs and commits it. */
