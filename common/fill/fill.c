@@ -13,6 +13,7 @@
  * JUDGING; of bytes that an earlier life has left RESUMING; of pieces fetched ahead FETCHING; where nothing has room
  * for more AWAITING_ROOM, which waits for it. A wrong piece takes back that piece and what follows (fill_rewind),
  * nothing before it, and leads through REJECTING (the source is left) and CHECKING (what it sent before) to RETRYING.
+ * Between FINISHING and COMMITTING a large manifest is READING: the work pool parses it.
  * All steps stand in step.h. */
 #include "common/fill/fill_private.h"
 
@@ -148,7 +149,7 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
 static void on_linger(void *arg) {
     struct fill *f = arg;
     int64_t size = shared_size(&f->shared);
-    if (f->life.readers.n > 0 || f->life.step == STEP_COMMITTING) return;
+    if (f->life.readers.n > 0 || keep_is_ending(f)) return;
     if (f->life.wanted_later && !plan_has_flowed(f)) {
         timer_set(&f->life.linger, FILL_LINGER_MS);
         return;
@@ -202,7 +203,7 @@ static enum fill_step fill_end_failed(struct fill *f) {
 }
 
 void fill_stop(struct fill *f) {
-    if (f->life.step == STEP_OVER || f->life.step == STEP_COMMITTING) return;
+    if (f->life.step == STEP_OVER || keep_is_ending(f)) return;
     struct fetch_end end;
     fetch_end_set(&end, ERR_CANCELLED, "the download was stopped%s",
                   fill_bytes_are_kept(f) ? "; its bytes are kept" : "");
@@ -320,7 +321,7 @@ static enum fill_step advise_size(struct fill *f, const struct fill_advice *a) {
 void fill_advise(struct fill *f, const struct fill_advice *a) {
     assert(f->life.advice_pending);
     f->life.advice_pending = false;
-    if (f->life.step == STEP_OVER || f->life.step == STEP_COMMITTING) {
+    if (f->life.step == STEP_OVER || keep_is_ending(f)) {
         fill_unref(f);
         return;
     }

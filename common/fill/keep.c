@@ -55,6 +55,7 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
     struct commit_info info = {
         .size = size,
         .scopes = scopes,
+        .whose = caller_number(&f->spec.caller),
         .uses = f->keep.from_start > 1 ? f->keep.from_start - 1 : 0,
     };
     struct digest *children = NULL;
@@ -91,27 +92,34 @@ static void tell(const struct fill *f, int64_t size, const struct manifest *doc)
     content_learn(f->engine->cfg.content, &(struct content_news){.repo = &f->spec.repo, .blobs = &blob, .n_blobs = 1});
 }
 
-/* The digest matches: readers may have everything, then the blob goes into the store. */
+/* Reads the manifest whose bytes are all there. Work pool for a large one, else fetch loop; the fill rests meanwhile. */
+static void read_manifest(struct fill *f) {
+    struct keep *k = &f->keep;
+    size_t size = (size_t)intake_written(f);
+    char *body = xmalloc(size + 1);
+    int r = fill_bytes_read(f, 0, body, size);
+    body[size] = '\0';
+    k->parsed = r == 0 && manifest_judge(&k->doc, body, size, &k->is_manifest) == 0;
+    if (!k->parsed) {
+        manifest_fini(&k->doc);
+        memset(&k->doc, 0, sizeof(k->doc));
+    }
+    free(body);
+}
+
+/* The digest matches and a manifest is read: all readers may have everything, then it goes into the store. */
 static enum fill_step proved(struct fill *f) {
     int64_t size = intake_written(f);
-    struct manifest m = {0};
-    bool parsed = false;
-    char *body = NULL;
+    struct manifest *m = &f->keep.doc;
     if (f->spec.manifest) {
-        body = xmalloc((size_t)size + 1);
-        int r = fill_bytes_read(f, 0, body, (size_t)size);
-        body[size] = '\0';
-        bool is_one = false;
-        parsed = r == 0 && manifest_judge(&m, body, (size_t)size, &is_one) == 0;
-        shared_set_manifest(&f->shared, is_one);
-        if (!parsed) manifest_fini(&m), memset(&m, 0, sizeof(m));
+        shared_set_manifest(&f->shared, f->keep.is_manifest);
         /* One digest has one type, whoever sends it and however: what the document says of itself, then its shape. */
-        if (m.media_type[0])
-            shared_set_media_type(&f->shared, m.media_type);
+        if (m->media_type[0])
+            shared_set_media_type(&f->shared, m->media_type);
         else if (!shared_media_type(&f->shared)[0])
             shared_set_media_type(&f->shared, "application/octet-stream");
     }
-    tell(f, size, parsed ? &m : NULL);
+    tell(f, size, f->keep.parsed ? m : NULL);
     fill_make_part(f); /* of one known to be empty */
     bool keeps = fill_bytes_are_kept(f);
     /* Counted before a reader can see the end, so that a reader that has it all finds it counted. */
@@ -120,13 +128,35 @@ static enum fill_step proved(struct fill *f) {
     shared_proved(&f->shared, size);
     fill_notify_readers(f);
     if (keeps) {
-        hand_to_store(f, size, &m);
+        hand_to_store(f, size, m);
     } else {
         fill_bytes_discard(f);
     }
-    manifest_fini(&m);
-    free(body);
+    manifest_fini(m);
     return keeps ? STEP_COMMITTING : STEP_OVER;
+}
+
+static void on_read(struct loop_task *task) {
+    struct fill *f = container_of(task, struct fill, keep.read);
+    fill_go(f, proved(f));
+}
+
+static void run_reading(struct work *w) {
+    struct fill *f = container_of(w, struct fill, keep.reading);
+    read_manifest(f);
+    loop_post(f->loop, &f->keep.read);
+}
+
+/* Nothing on the fetch loop waits for a large manifest to be read. */
+enum fill_step keep_read(struct fill *f) {
+    f->keep.read.fn = on_read;
+    f->keep.reading = (struct work){.fn = run_reading, .whose = caller_number(&f->spec.caller)};
+    workpool_submit(f->engine->cfg.pool, &f->keep.reading);
+    return STEP_STAY;
+}
+
+bool keep_is_ending(const struct fill *f) {
+    return fill_step(f) == STEP_READING || fill_step(f) == STEP_COMMITTING;
 }
 
 /* The store has the file, and on_committed follows. */
@@ -136,7 +166,11 @@ enum fill_step keep_commit(struct fill *f) {
 }
 
 enum fill_step keep_finish(struct fill *f) {
-    if (check_digest_fits(f)) return proved(f);
+    if (check_digest_fits(f)) {
+        if (f->spec.manifest && intake_written(f) > MANIFEST_QUICK_BYTES) return STEP_READING;
+        if (f->spec.manifest) read_manifest(f);
+        return proved(f);
+    }
     /* Pieces that the catalogue has proved stay; without the catalogue no byte is known to be good. */
     fill_rewind(f, piece_start(shared_proven(&f->shared)));
     return plan_source_was_wrong(f, "bytes that do not match the digest");

@@ -3,7 +3,9 @@
 #define ENTREPOT_FILL_KEEP_H
 
 #include "common/fill/fill.h"
+#include "common/core/workpool.h"
 #include "common/fill/step.h"
+#include "common/oci/manifest.h"
 
 struct keep {
     char *scopes[4]; /* names: there is a number only for what was found */
@@ -11,6 +13,11 @@ struct keep {
     unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */
     struct loop_task committed;
     int commit_code;
+    /* A manifest, once it is read. */
+    struct work reading;
+    struct loop_task read;
+    struct manifest doc; /* without references if it could not be parsed */
+    bool parsed, is_manifest;
 };
 
 void keep_fini(struct fill *f);
@@ -22,6 +29,10 @@ void keep_add_use(struct fill *f);
 /* STEP_FINISHING: all bytes are in and hashed. If they are what was asked for, readers get the rest and the store the
  * file. */
 enum fill_step keep_finish(struct fill *f) must_check;
+/* STEP_READING */
+enum fill_step keep_read(struct fill *f) must_check;
+/* The rest does not wait for it to be stopped: it ends by itself, and soon. */
+bool keep_is_ending(const struct fill *f);
 /* STEP_COMMITTING */
 enum fill_step keep_commit(struct fill *f) must_check;
 

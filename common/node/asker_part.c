@@ -5,8 +5,11 @@
 
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
-    n->asker = asker_new(&(struct asker_config){
-        .loop = n->fetch, .negative_ms = n->policy->negative_ms, .sources = n->supply->sources, .arg = n->supply->arg});
+    n->asker = asker_new(&(struct asker_config){.loop = n->fetch,
+                                                .pool = n->pool,
+                                                .negative_ms = n->policy->negative_ms,
+                                                .sources = n->supply->sources,
+                                                .arg = n->supply->arg});
     *self = n;
     return 0;
 }

@@ -35,6 +35,8 @@ struct manifest {
  * manifest without children. The caller calls manifest_fini in any case. */
 int manifest_parse(struct manifest *m, const void *data, size_t len, struct error *err) must_check;
 void manifest_fini(struct manifest *m);
+/* Parsing a larger document may take long (0.3 s at the limits), so loops leave it to a work pool. */
+#define MANIFEST_QUICK_BYTES (16 * 1024)
 /* manifest_parse and manifest_is_one in one pass over the document. */
 int manifest_judge(struct manifest *m, const void *data, size_t len, bool *is_one) must_check;
 /* True for a JSON object that has a media type, a schema version or the shape of a manifest. False for web pages, error

@@ -145,6 +145,7 @@ struct catalog_job {
     size_t max;
     char last[REPO_STR_MAX], next[REPO_STR_MAX];
     json_t *list;
+    char *text;
     bool more, has_room;
     int code;
 };
@@ -169,26 +170,26 @@ static void catalog_run(struct turn *t) {
     /* Only now: those that wait would keep it from others. */
     j->has_room = budget_take(BUDGET_LISTS, PAGE_COST);
     if (j->max > 0 && j->has_room) j->code = store_each_repo(j->x->registry->cfg.store, add_repo, j, NULL);
+    json_t *doc = json_pack("{s:O}", "repositories", j->list);
+    if (j->has_room && j->code == 0) j->text = json_dumps(doc, JSON_COMPACT);
+    json_decref(doc);
 }
 
 static void catalog_back(struct loop_task *task) {
     struct catalog_job *j = container_of(task, struct catalog_job, turn.back);
     struct exchange *x = j->x;
     bool has_room = j->has_room;
+    json_decref(j->list);
     if (!exchange_back(x)) {
-        json_decref(j->list);
+        free(j->text);
     } else if (!has_room) {
-        json_decref(j->list);
         serve_no_room(x);
     } else if (j->code < 0) {
-        json_decref(j->list);
         serve_error(x->req, REGERR_UNKNOWN, "the index cannot be read", NULL);
     } else {
         serve_common_headers(x);
         if (j->more) serve_link_after(x, "", j->max, j->next);
-        json_t *doc = json_pack("{s:o}", "repositories", j->list);
-        serve_list_text(x, json_dumps(doc, JSON_COMPACT), "application/json");
-        json_decref(doc);
+        serve_list_text(x, j->text, "application/json");
     }
     if (has_room) budget_give(BUDGET_LISTS, PAGE_COST);
     free(j);

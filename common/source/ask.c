@@ -4,6 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
+#include "common/core/workpool.h"
 #include "common/source/failure.h"
 
 #include <stdio.h>
@@ -53,8 +54,9 @@ struct question {
     struct ask_answer *answer;
     struct failures failures;
     struct buf body;
-    bool agreed, repeated; /* the present source has sent a head; it is asked for the second time */
-    bool no_room;          /* of our own: that is no word of a source, to be remembered */
+    struct judging *judging; /* the work pool reads what came */
+    bool agreed, repeated;   /* the present source has sent a head; it is asked for the second time */
+    bool no_room;            /* of our own: that is no word of a source, to be remembered */
 };
 
 struct memory {
@@ -209,23 +211,6 @@ static void question_free(struct question *q) {
     free(q);
 }
 
-/* What came for a tag must be a manifest, and the one that its source has named. What that did not say of it follows
- * from its bytes. */
-static void judge_manifest(struct question *q) {
-    struct ask_answer *a = q->answer;
-    struct digest digest;
-    const char *wrong = NULL;
-    digest_of(&digest, a->has_digest ? a->digest.alg : DIGEST_SHA256, q->body.data, q->body.len);
-    if (!manifest_is_one(q->body.data, q->body.len))
-        wrong = "what is no manifest";
-    else if (a->has_digest && !digest_eq(&digest, &a->digest))
-        wrong = "other bytes than it says";
-    a->digest = digest;
-    a->has_digest = true;
-    a->total = (int64_t)q->body.len;
-    if (wrong) fetch_end_set(&a->end, ERR_UPSTREAM, "%.100s sends %s for the tag %s", a->source, wrong, q->rq.ref.tag);
-}
-
 /* It came into a buffer of up to twice its size; of one that has failed nothing is kept. */
 static void fit_body(struct ask_answer *a) {
     int64_t need = a->body ? (int64_t)a->body_len + 1 : 0;
@@ -295,12 +280,104 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     finish(q);
 }
 
+/* A source has had its say: the next one is asked, or this is the answer. */
+static void source_over(struct question *q) {
+    struct fetch_end *end = &q->answer->end;
+    if (end->code != 0) failure_note(&q->failures, q->sources[q->source - 1], end);
+    if (end->code != 0 && q->source < q->n_sources) {
+        buf_clear(&q->body);
+        ask_one(q);
+        return;
+    }
+    if (end->code != 0) *end = q->failures.told;
+    finish(q);
+}
+
+/* --- a manifest that came for a tag --- */
+
+/* While the work pool reads it, the question may have been cancelled. */
+struct judging {
+    struct work work;
+    struct loop_task back;
+    struct question *question; /* NULL: cancelled; the fetch loop's */
+    struct loop *loop;
+    char *body;
+    size_t len;
+    enum digest_alg alg;
+    struct digest digest;
+    bool is_manifest;
+};
+
+static void judge(struct judging *j) {
+    digest_of(&j->digest, j->alg, j->body, j->len);
+    j->is_manifest = manifest_is_one(j->body, j->len);
+}
+
+/* It must be a manifest, and the one that its source has named. What the source did not say of it follows from its
+ * bytes. */
+static void judged(struct question *q, const struct judging *j) {
+    struct ask_answer *a = q->answer;
+    const char *wrong = NULL;
+    if (!j->is_manifest)
+        wrong = "what is no manifest";
+    else if (a->has_digest && !digest_eq(&j->digest, &a->digest))
+        wrong = "other bytes than it says";
+    a->digest = j->digest;
+    a->has_digest = true;
+    a->total = (int64_t)j->len;
+    if (wrong) fetch_end_set(&a->end, ERR_UPSTREAM, "%.100s sends %s for the tag %s", a->source, wrong, q->rq.ref.tag);
+}
+
+static void judging_run(struct work *w) {
+    struct judging *j = container_of(w, struct judging, work);
+    judge(j);
+    loop_post(j->loop, &j->back);
+}
+
+static void judging_back(struct loop_task *task) {
+    struct judging *j = container_of(task, struct judging, back);
+    struct question *q = j->question;
+    if (q) {
+        q->judging = NULL;
+        judged(q, j);
+        source_over(q);
+    }
+    free(j->body);
+    free(j);
+}
+
+/* True: it is being read, and judging_back follows. */
+static bool judge_manifest(struct question *q) {
+    const struct ask_answer *a = q->answer;
+    struct judging here = {.body = q->body.len ? q->body.data : "",
+                           .len = q->body.len,
+                           .alg = a->has_digest ? a->digest.alg : DIGEST_SHA256};
+    if (q->body.len <= MANIFEST_QUICK_BYTES || !q->asker->cfg.pool) {
+        judge(&here);
+        judged(q, &here);
+        return false;
+    }
+    struct judging *j = xmalloc(sizeof(*j));
+    *j = here;
+    /* A copy: the question's own goes when it is cancelled. */
+    j->body = xmalloc(j->len);
+    memcpy(j->body, q->body.data, j->len);
+    j->question = q;
+    j->loop = q->asker->cfg.loop;
+    j->work = (struct work){.fn = judging_run, .whose = caller_number(&q->rq.caller)};
+    j->back.fn = judging_back;
+    q->judging = j;
+    workpool_submit(q->asker->cfg.pool, &j->work);
+    return true;
+}
+
 /* A fill goes on where such an answer broke off; a question is asked once more. */
 static bool may_repeat(const struct question *q, const struct fetch_end *e) {
     return e->code == ERR_UPSTREAM && q->agreed && !q->repeated;
 }
 
 static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
+    (void)fetch;
     struct question *q = arg;
     q->fetch = NULL;
     q->repeated = may_repeat(q, e);
@@ -310,18 +387,10 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
         ask_one(q);
         return;
     }
-    struct fetch_end *end = &q->answer->end;
-    *end = *e;
+    q->answer->end = *e;
     q->source++;
-    if (end->code == 0 && q->rq.kind == FETCH_MANIFEST) judge_manifest(q);
-    if (end->code != 0) failure_note(&q->failures, fetch->source, end);
-    if (end->code != 0 && q->source < q->n_sources) {
-        buf_clear(&q->body);
-        ask_one(q);
-        return;
-    }
-    if (end->code != 0) *end = q->failures.told;
-    finish(q);
+    if (e->code == 0 && q->rq.kind == FETCH_MANIFEST && judge_manifest(q)) return;
+    source_over(q);
 }
 
 static const struct fetch_events events = {.head = on_head, .data = on_data, .done = on_done};
@@ -425,6 +494,7 @@ void asker_cancel(struct asker *a) {
         map_each(a->running, first_question, &q);
         if (!q) return;
         if (q->fetch) fetch_cancel(q->fetch);
+        if (q->judging) q->judging->question = NULL;
         fetch_end_set(&q->answer->end, ERR_CANCELLED, "this node is shutting down");
         finish(q);
     }

@@ -39,7 +39,8 @@ void ask_answer_unref(struct ask_answer *a);
 struct ask_answer *ask_answer_ref(const struct ask_answer *a);
 
 struct asker_config {
-    struct loop *loop; /* fetch loop */
+    struct loop *loop;     /* fetch loop */
+    struct workpool *pool; /* reads large manifests; NULL: the fetch loop does */
     int64_t negative_ms;
     unsigned (*sources)(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg);
     void *arg;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/core/clock.h"
+#include "common/core/workpool.h"
 #include "common/source/ask.h"
 
 #define NEGATIVE_MS 2000
@@ -24,6 +25,7 @@ struct refusal {
     struct timer timer;
     const struct fetch_events *ev;
     void *arg;
+    bool wants_manifest;
 };
 
 static struct {
@@ -37,11 +39,21 @@ static struct {
     atomic_bool silent; /* it does not answer */
     int code;
     sem_t answered;
+    struct workpool *pool;
+    char *manifest; /* what it sends for a tag, if not NULL */
 } world;
 
 static void refuse(void *arg) {
     struct refusal *f = arg;
-    struct fetch_end e;
+    struct fetch_end e = {0};
+    if (f->wants_manifest && world.manifest) {
+        f->ev->head(&f->fetch, &(struct fetch_head){.total = -1}, f->arg);
+        f->ev->data(&f->fetch, world.manifest, strlen(world.manifest), f->arg);
+        f->ev->done(&f->fetch, &e, f->arg);
+        timer_fini(&f->timer);
+        free(f);
+        return;
+    }
     if (atomic_load(&world.silent)) {
         timer_set(&f->timer, 1);
         return;
@@ -61,10 +73,9 @@ static void refuse(void *arg) {
 
 static struct fetch *refuser_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,
                                    void *arg) {
-    (void)rq;
     struct refusal *f = calloc(1, sizeof(*f));
     if (!f) abort();
-    *f = (struct refusal){.fetch = {.source = s}, .ev = ev, .arg = arg};
+    *f = (struct refusal){.fetch = {.source = s}, .ev = ev, .arg = arg, .wants_manifest = rq->kind == FETCH_MANIFEST};
     atomic_fetch_add(&world.refuser.asked, 1);
     timer_init(&f->timer, world.loop, refuse, f);
     timer_set(&f->timer, 0);
@@ -87,7 +98,9 @@ static int start(void **state) {
     world.refuser = (struct refuser){.source = {.ops = &ops, .name = "source"}, .code = ERR_NOT_FOUND};
     sem_init(&world.answered, 0, 0);
     world.loop = loop_new("fetch");
-    world.asker = asker_new(&(struct asker_config){.loop = world.loop, .negative_ms = NEGATIVE_MS, .sources = sources});
+    world.pool = workpool_new("read", 1);
+    world.asker = asker_new(
+        &(struct asker_config){.loop = world.loop, .pool = world.pool, .negative_ms = NEGATIVE_MS, .sources = sources});
     loop_start(world.loop);
     return 0;
 }
@@ -97,6 +110,8 @@ static int stop(void **state) {
     loop_stop(world.loop);
     loop_join(world.loop);
     asker_free(world.asker);
+    workpool_free(world.pool);
+    free(world.manifest);
     loop_free(world.loop);
     clock_set_fake(-1, 0);
     return 0;
@@ -189,6 +204,43 @@ static void a_silent_source_is_a_timeout_and_is_asked_on(void **state) {
     assert_int_equal(atomic_load(&world.refuser.asked), 1);
 }
 
+static void put_manifest(void *arg) {
+    (void)arg;
+    const struct fetch_request rq = {
+        .kind = FETCH_MANIFEST, .repo = {.upstream = "docker.io", .path = "library/large"}, .ref = {.tag = "1"}};
+    ask(world.asker, &rq, NULL, on_answer, NULL);
+}
+
+static sem_t let_go;
+static void hold(struct work *w) {
+    (void)w;
+    sem_wait(&let_go);
+}
+
+/* The pool's only thread is kept busy, so what would be read on the fetch loop could be answered. */
+static void the_fetch_loop_goes_on_while_a_large_manifest_is_read(void **state) {
+    (void)state;
+    enum { SIZE = 100000 };
+    struct work busy = {.fn = hold};
+    world.manifest = malloc(SIZE + 1);
+    assert_non_null(world.manifest);
+    memset(world.manifest, ' ', SIZE);
+    memcpy(world.manifest, "{\"schemaVersion\":2", 18);
+    world.manifest[SIZE - 1] = '}';
+    world.manifest[SIZE] = '\0';
+    sem_init(&let_go, 0, 0);
+    workpool_submit(world.pool, &busy);
+    loop_call(world.loop, put_manifest, NULL);
+    assert_int_equal(asked_after("docker.io", "library/a", FETCH_BLOB_HEAD), 2);
+    int waiting = 0;
+    sem_getvalue(&world.answered, &waiting);
+    assert_int_equal(waiting, 0);
+    sem_post(&let_go);
+    sem_wait(&world.answered);
+    assert_int_equal(world.code, 0);
+    workpool_wait_idle(world.pool);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_answer_that_breaks_off_is_asked_for_once_more, start, stop),
@@ -197,6 +249,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_failure_of_central_is_remembered_for_hosted_names_too, start, stop),
         cmocka_unit_test_setup_teardown(a_refusal_that_cost_nothing_is_not_remembered, start, stop),
         cmocka_unit_test_setup_teardown(a_silent_source_is_a_timeout_and_is_asked_on, start, stop),
+        cmocka_unit_test_setup_teardown(the_fetch_loop_goes_on_while_a_large_manifest_is_read, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
