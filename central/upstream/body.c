@@ -81,6 +81,14 @@ void up_body_stretch(struct up_request *r) {
 
 /* --- telling --- */
 
+bool up_asks_for_whole(struct up_request *r) {
+    if (r->whole || r->rq.length > 0 || r->rq.offset == 0) return false;
+    r->whole = true;
+    atomic_fetch_add_explicit(&r->f.u->retries, 1, memory_order_relaxed);
+    up_sign(r);
+    return true;
+}
+
 bool up_tell_head(struct up_request *r, const struct http_answer *a) {
     struct fetch_head h;
     struct fetch_end end;
@@ -89,7 +97,7 @@ bool up_tell_head(struct up_request *r, const struct http_answer *a) {
         r->call = NULL;
         if (end.code == ERR_MISMATCH)
             up_finish(r, &end);
-        else
+        else if (a->status != 206 || !up_asks_for_whole(r))
             up_refused(r, &end);
         return false;
     }

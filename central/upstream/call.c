@@ -99,6 +99,7 @@ static const struct http_call_events events = {on_head, on_data, on_done, on_lul
 static char *set_headers(const struct up_request *r, struct registry_headers *h) {
     struct fetch_request rq = r->rq;
     if (r->head_by_get && rq.kind == FETCH_BLOB_HEAD) rq.length = 1; /* the first byte brings the head */
+    if (r->whole) rq.offset = 0;
     if (r->away) rq.request_id[0] = '\0';
     registry_headers_of(h, &rq);
     const char *token = r->away ? r->there.text : r->own.text;

@@ -34,5 +34,7 @@ int redirect_follow(const char *from, const char *location, struct redirect *out
     }
     out->url = url;
     out->same_origin = origin_same(&before, &after);
+    out->upgraded = before.port == 80 && after.port == 443 && strcmp(before.scheme, "http") == 0 &&
+                    strcmp(after.scheme, "https") == 0 && strcasecmp(before.host, after.host) == 0;
     return 0;
 }

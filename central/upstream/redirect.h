@@ -10,6 +10,7 @@
 struct redirect {
     char *url;        /* freed by the caller */
     bool same_origin; /* scheme, host and port as before: credentials may go along */
+    bool upgraded;    /* from http to https at the same host, both at their usual ports */
 };
 
 bool redirect_is(int status);

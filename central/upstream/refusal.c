@@ -144,6 +144,8 @@ void up_refusal_over(struct up_request *r) {
         return;
     } else if (r->status == 401) {
         up_unauthorized(r);
+    } else if (r->status == 416 && !r->ends_here && up_asks_for_whole(r)) {
+        return;
     } else if (r->status == 429) {
         limited(r, &end);
     } else if (failure_next(&end) != FAILURE_ASK_OTHER) {
@@ -159,6 +161,7 @@ void up_take_refusal(struct up_request *r, const struct http_answer *a) {
     r->refusal_bytes = 0;
     r->refused_reach = a->reach;
     r->retry_after_s = answer_retry_after_s(a);
+    r->ends_here = content_range_size(a->header(a, "content-range")) == r->rq.offset;
     r->asked = (struct challenge){0};
     buf_clear(&r->refusal_body);
     const char *location = a->header(a, "location"), *line;

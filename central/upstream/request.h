@@ -50,6 +50,7 @@ struct up_request {
     bool away;       /* another origin: no credentials of the account's */
     unsigned redirects;
     bool restarted;    /* once already, because a signed URL had run out */
+    bool whole;        /* asked for without Range: its parts are not those asked for */
     bool head_by_get;  /* HEAD was refused, or is known to be */
     bool head_refused; /* by other words than 404 */
     enum http_reach reach;
@@ -65,6 +66,7 @@ struct up_request {
     int status;
     int64_t retry_after_s;
     char *location;
+    bool ends_here;                /* a 416 that says: nothing comes after what is held */
     enum http_reach refused_reach; /* what who refused may name */
     struct challenge asked;
     size_t refusal_bytes;
@@ -111,6 +113,10 @@ bool up_survives(struct up_request *r, bool goes_on) must_check;
 /* body.c: the call's events while the answer is the wanted one; false ends the call. */
 bool up_tell_head(struct up_request *r, const struct http_answer *a) must_check;
 bool up_tell_data(struct up_request *r, const char *data, size_t len) must_check;
+/* A part other than the one asked for has come, or one whose place is not said, or no part at all. Some registries and
+ * the caches before them do that to every Range: the whole is asked for, once, and what is held already is passed over.
+ * False: that would tell no more. */
+bool up_asks_for_whole(struct up_request *r) must_check;
 /* A stretch of the body is over: is it fast enough? */
 void up_body_stretch(struct up_request *r);
 /* No more of it comes. */

@@ -49,9 +49,8 @@ struct token_entry {
     struct service service;
     int status;
     int64_t retry_after_s;
-    char *location;               /* where the answer sends us on to, or NULL */
-    unsigned redirects;           /* followed for this fetch */
-    enum http_reach answer_reach; /* what the address that answered may name */
+    char *location;     /* where the answer sends us on to, or NULL */
+    unsigned redirects; /* followed for this fetch */
     struct buf body;
     struct token_entry *next, *prev; /* newest first */
 };
@@ -219,7 +218,6 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     e->status = a->status;
     free(e->location);
     e->location = location ? xstrdup(location) : NULL;
-    e->answer_reach = a->reach;
     return true;
 }
 
@@ -232,22 +230,21 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
 
 static void send_request(struct token_entry *e);
 
-/* Asks where the answer sends us on to; the account goes along only to the same origin. */
+/* Asks where the answer sends us on to. Only the registry names its token service: another host is not asked, with or
+ * without the account. */
 static int follow(struct token_entry *e, struct fetch_end *end) {
     struct error err;
     struct redirect to = {0};
     int r = e->redirects++ < REDIRECTS_MAX ? redirect_follow(e->service.url, e->location, &to, &err)
                                            : error_set(&err, ERR_UPSTREAM, "sent us on too often");
-    if (r < 0) return fetch_end_set(end, r, "the token service at %.120s %.120s", e->service.host, err.msg);
+    if (r == 0 && !to.same_origin && !to.upgraded)
+        r = error_set(&err, ERR_UPSTREAM, "sent us on to another host, which is not followed");
+    if (r < 0) {
+        free(to.url);
+        return fetch_end_set(end, r, "the token service at %.120s %.120s", e->service.host, err.msg);
+    }
     free(e->service.url);
     e->service.url = to.url;
-    if (!to.same_origin) {
-        bool narrower = e->service.reach == HTTP_REACH_ANY || e->answer_reach < e->service.reach;
-        if (narrower) e->service.reach = e->answer_reach;
-        free(e->service.username);
-        free(e->service.password);
-        e->service.username = e->service.password = NULL;
-    }
     buf_clear(&e->body);
     send_request(e);
     return 0;

@@ -284,7 +284,8 @@ enum fill_step plan_judge(struct fill *f) {
         fetch_end_set(&shorter, ERR_UPSTREAM, "%s ended after %lld of %lld bytes",
                       f->plan.sources[f->plan.source]->name, (long long)intake_written(f), (long long)size);
         return source_failed(f, &shorter);
-    } else if (e->status == 416 && intake_written(f) > 0 && f->plan.from == intake_written(f)) {
+    } else if (e->status == 416 && size <= intake_written(f) && intake_written(f) > 0 &&
+               f->plan.from == intake_written(f)) {
         /* Nothing follows what we have: it is complete, or wrong. */
         return STEP_FINISHING;
     }

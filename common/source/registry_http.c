@@ -46,6 +46,13 @@ static bool number(const char **p, int64_t *out) {
     return true;
 }
 
+int64_t content_range_size(const char *value) {
+    int64_t size;
+    if (!value || strncmp(value, "bytes */", 8) != 0) return -1;
+    const char *p = value + 8;
+    return number(&p, &size) && *p == '\0' ? size : -1;
+}
+
 bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_t *total) {
     if (!value || strncmp(value, "bytes ", 6) != 0) return false;
     const char *p = value + 6;

@@ -10,6 +10,8 @@
 /* Appends the path and query of rq ("/v2/library/app/blobs/sha256:…"). canonical: the repository with its upstream's
  * name in front, as central wants it; else as the upstream knows it. */
 int fetch_target(struct buf *out, const struct fetch_request *rq, bool canonical) must_check;
+/* The N of "Content-Range: bytes *\/N", as a 416 tells the size; -1: it does not. */
+int64_t content_range_size(const char *value);
 /* "Content-Range: bytes 5-9/100". False if it is not of that form; *total -1 for "*". */
 bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_t *total);
 /* Retry-After in seconds, as a number or an HTTP date that is compared with date_s, the answer's own time. 0: absent or

@@ -491,7 +491,7 @@ def test_a_hostile_realm_is_not_asked(bench, realm):
     refused(with_tokens(bench, realm=realm))
 
 
-def test_a_redirect_from_the_token_service_is_not_followed(bench):
+def test_a_redirect_from_the_token_service_to_another_host_is_not_followed(bench):
     """It would carry the account wherever that leads."""
     trap = bench.faulty()
     secret = bench.place("password")

@@ -545,11 +545,13 @@ def test_a_token_service_that_moved_is_followed_with_the_account(bench, serve, s
     assert asked.headers["authorization"].startswith("Basic ") and "scope=repository" in asked.query
 
 
-def test_a_token_service_elsewhere_is_asked_without_the_account(bench, serve, shelf):
+@pytest.mark.parametrize("where", ["{other}{target}", "//127.0.0.2{target}", "ftp://x/", "http://169.254.169.254/latest/meta-data"])
+def test_a_redirect_of_a_token_service_to_another_host_is_not_followed(bench, serve, shelf, where):
     other = bench.add(Scripted(lambda r: (200, {}, b'{"token":"good"}'), host="127.0.0.2"))
-    core = serve(token_service(shelf, lambda r: (307, {"Location": other.url + r.target}, b"")), **account(bench))
-    assert pulled(core, shelf)
-    assert other.seen and all("authorization" not in r.headers for r in other.seen)
+    core = serve(token_service(shelf, lambda r: (307, {"Location": where.format(other=other.url, target=r.target)}, b"")), **account(bench))
+    reply = raw.manifest(core.port, NAME, "v1")
+    assert reply.status == 502 and b"the token service at 127.0.0.1" in reply.body
+    assert not other.seen
 
 
 def test_a_token_service_that_redirects_for_ever_is_an_error_with_a_message(serve, shelf):
