@@ -411,6 +411,7 @@ static void fill_asks_the_source_for_everybody_when_scopes_are_used_up(void **st
     assert_int_equal(taker_wait(&t), 0);
     free(t.got);
     wait_until_held(&d);
+    wait_until_over(); /* until then the fill itself remembers who has it */
     for (int i = 1; i <= 2; i++) {
         taker_start(&t, 0, &d, size, "b", 0, 0);
         assert_int_equal(taker_wait(&t), 0);
@@ -433,6 +434,7 @@ static void fill_asks_the_source_for_everybody_when_scopes_are_used_up(void **st
     assert_int_equal(taker_wait(&t), 0);
     free(t.got);
     wait_until_held(&e);
+    wait_until_over();
     o.refuse = ERR_NOT_FOUND;
     for (int i = 0; i < 2; i++) {
         taker_start(&t, 0, &e, size + 1, i ? "d" : "c", 0, 0);

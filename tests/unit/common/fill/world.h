@@ -454,6 +454,15 @@ static inline void wait_until_held(const struct digest *d) {
         sched_yield();
 }
 
+/* No fill runs. The store has a blob a moment before its fill hears of it. */
+static inline void wait_until_over(void) {
+    struct fill_stats stats;
+    do {
+        sched_yield();
+        fill_engine_stats(world.engine, &stats);
+    } while (stats.running > 0);
+}
+
 /* What it has got of a blob by an earlier life, which is over. */
 static inline void leave_part(const unsigned char *data, int64_t size, const struct digest *d) {
     struct part *p;
