@@ -12,23 +12,16 @@
 #include "common/serve/doubt.h"
 #include "common/http/settings_header.h"
 #include "common/wire/wire.h"
-#include "edge/link/breaker.h"
 #include "edge/pull/tag.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#define CONNECT_MS 2000
-/* Central itself waits for its upstream; it answers within its own limits or says why. */
-#define HEAD_MS 20000
 #define STALL_MS 20000
 /* Longer than central takes for its word. */
 #define LATER_TURN_MS 10000
 #define ERROR_BODY_MAX 8192
-#define POST_ANSWER_MAX (16 * MiB)
-/* What central left without an answer is sent again, but not for ever: it may be what brings central down. */
-#define SENT_MAX 3
 /* A restart is over within 5 s; then a probe has to find that out. */
 #define RETURN_MS 5500
 
@@ -36,20 +29,13 @@ enum { KIND_SMALL, KIND_BLOB };
 
 struct central_source {
     struct source source;
-    const struct settings *settings;
-    const char *url;
-    bool insecure;
-    struct loop *loop;
-    struct http_client *client;
-    struct breaker *breaker;
+    struct central central;
     struct timer refuse;
     bool (*knows)(const struct repo_name *repo, const char *tag, void *arg);
     void *knows_arg;
-    void (*outdated)(void *arg); /* NULL: nobody wants to know */
-    void *outdated_arg;
     struct share *places;
     struct central_fetch *fetches;
-    struct central_post *posts;
+    struct central_posts *posts;
 };
 
 struct central_fetch {
@@ -85,201 +71,6 @@ static void on_silent(void *arg) {
     }
 }
 
-/* --- posts --- */
-
-struct central_post {
-    bool waiting;  /* counted in awaiting */
-    bool kept;     /* until central is back */
-    unsigned sent; /* so often */
-    struct central_source *c;
-    struct central_message message; /* its body is ours */
-    uint64_t settings;              /* that it goes by */
-    char request_id[65];
-    struct http_call *call;
-    void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg);
-    void *arg;
-    struct buf body;
-    int64_t retry_after_s;
-    char why[160]; /* it is not central that answers; "": it is */
-    struct timer refuse;
-    struct central_post *next;
-};
-
-static void post_free(struct central_post *p) {
-    for (struct central_post **link = &p->c->posts; *link; link = &(*link)->next) {
-        if (*link != p) continue;
-        *link = p->next;
-        break;
-    }
-    if (p->waiting) breaker_await_over(p->c->breaker, false);
-    timer_fini(&p->refuse);
-    buf_fini(&p->body);
-    free((void *)(uintptr_t)p->message.body);
-    free(p);
-}
-
-static int64_t seconds_since(const struct central_state *s) {
-    int64_t age = clock_wall_s() - s->since_s;
-    return age > 0 ? age : 0; /* the clock may have been set */
-}
-
-bool central_source_lacks_settings(struct central_source *c, char *why, size_t cap) {
-    struct central_state s;
-    if (settings_known(c->settings)) return false;
-    central_source_state(c, &s);
-    int n = snprintf(why, cap, "central at %s has not yet told this edge which upstreams it has", c->url);
-    if (!s.reachable && n > 0 && (size_t)n < cap)
-        snprintf(why + n, cap - (size_t)n, ": it cannot be reached for %lld s (%s)", (long long)seconds_since(&s),
-                 s.last_error);
-    return true;
-}
-
-static void unreachable(struct central_source *c, struct fetch_end *e) {
-    struct central_state s;
-    char why[sizeof(e->msg)];
-    central_source_state(c, &s);
-    if (central_source_lacks_settings(c, why,
-                                      sizeof(why))) /* the name may have been guessed wrong, and nothing can be held */
-        fetch_end_set(e, ERR_BUSY, "%s", why);
-    else
-        fetch_end_set(e, ERR_UNREACHABLE,
-                      "central at %s cannot be reached for %lld s (%s); what this edge holds is served", c->url,
-                      (long long)seconds_since(&s), s.last_error);
-    e->not_sent = true;
-}
-
-/* What was decided under these settings is refused: central goes by others. */
-static void refused_outdated(struct central_source *c, struct fetch_end *e, uint64_t settings) {
-    fetch_end_set(e, ERR_OUTDATED, "central goes by other settings than this edge: what the name means is being asked");
-    e->status = SETTINGS_REFUSED;
-    e->not_sent = true; /* nothing is to be remembered of it */
-    if (settings == settings_version(c->settings) && c->outdated) c->outdated(c->outdated_arg);
-}
-
-/* It answers, but not what was asked for. Central that is busy says when to come again, and so do we. */
-static void refused_by_central(struct fetch_end *e, int status, int64_t retry_after_s, const char *body, size_t len) {
-    fetch_end_from_status(e, "central", status, retry_after_s, body, len);
-    if (status == 400) e->code = ERR_INVALID;
-    if (status == 503 && retry_after_s > 0) e->code = ERR_BUSY;
-}
-
-static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
-    (void)call;
-    struct central_post *p = arg;
-    const char *wrong = breaker_not_central(a->status, a->header(a, "content-type"), p->why);
-    breaker_set(p->c->breaker, !wrong, wrong);
-    p->waiting = false;
-    p->retry_after_s = answer_retry_after_s(a);
-    breaker_await_over(p->c->breaker, true);
-    return true;
-}
-
-static bool post_data(struct http_call *call, const void *data, size_t len, void *arg) {
-    (void)call;
-    struct central_post *p = arg;
-    if (buf_add(&p->body, data, len) == 0) return true;
-    struct fetch_end e;
-    fetch_end_set(&e, ERR_TOO_BIG, "central's answer is too large");
-    if (p->done) p->done(&e, NULL, 0, p->arg);
-    post_free(p);
-    return false;
-}
-
-/* Central has gone before it answered in full. False: it is not waited for. */
-static bool post_keep(struct central_post *p) {
-    if (!p->done || !p->message.patient || p->sent >= SENT_MAX || !breaker_may_return(p->c->breaker)) return false;
-    if (p->waiting) breaker_await_over(p->c->breaker, false);
-    p->waiting = false;
-    p->call = NULL;
-    p->kept = true;
-    return true;
-}
-
-static void post_send(struct central_post *p);
-
-static void post_done(struct http_call *call, const struct http_result *r, void *arg) {
-    (void)call;
-    struct central_post *p = arg;
-    struct fetch_end e = {.code = 0, .status = r->status};
-    bool cut = r->code != 0 && r->code != ERR_TIMEOUT && r->code != ERR_TOO_BIG;
-    if (cut && r->status == 0) breaker_set(p->c->breaker, false, r->msg);
-    if ((cut || p->why[0]) && post_keep(p)) return;
-    if (cut && r->status != 0 && p->done && p->sent < SENT_MAX) {
-        post_send(p); /* in the middle of its answer: if central has gone, this tells */
-        return;
-    }
-    if (p->why[0]) {
-        unreachable(p->c, &e);
-    } else if (r->code != 0) {
-        fetch_end_set(&e, r->code, "central: %s", r->msg);
-    } else if (r->status == SETTINGS_REFUSED) {
-        refused_outdated(p->c, &e, p->settings);
-    } else if (r->status != 200) {
-        refused_by_central(&e, r->status, p->retry_after_s, p->body.data, p->body.len);
-    }
-    if (p->done) p->done(&e, p->body.data, p->body.len, p->arg);
-    post_free(p);
-}
-
-static const struct http_call_events post_events = {.head = post_head, .data = post_data, .done = post_done};
-
-static void post_refused(void *arg) {
-    struct central_post *p = arg;
-    struct fetch_end e;
-    unreachable(p->c, &e);
-    if (p->done) p->done(&e, NULL, 0, p->arg);
-    post_free(p);
-}
-
-static void post_send(struct central_post *p) {
-    struct central_source *c = p->c;
-    char url[1024], id[96];
-    snprintf(url, sizeof(url), "%s%s", c->url, p->message.path);
-    snprintf(id, sizeof(id), "X-Request-Id: %s", p->request_id);
-    const char *headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, p->request_id[0] ? id : NULL, NULL};
-    struct http_call_spec spec = {.method = "POST",
-                                  .url = url,
-                                  .headers = headers,
-                                  .body = p->message.body,
-                                  .body_len = p->message.len,
-                                  .insecure_tls = c->insecure,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = HEAD_MS,
-                                  .total_ms = 60000,
-                                  .max_body = POST_ANSWER_MAX};
-    p->sent++;
-    p->kept = false;
-    p->why[0] = '\0';
-    buf_clear(&p->body);
-    p->call = http_call_start(c->client, &spec, &post_events, p);
-    p->waiting = true;
-    breaker_await(c->breaker);
-}
-
-static struct central_post *
-post_start(struct central_source *c, const struct central_message *m, uint64_t settings, const char *request_id,
-           void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
-    struct central_post *p = xcalloc(1, sizeof(*p));
-    *p = (struct central_post){.c = c, .message = *m, .settings = settings, .done = done, .arg = arg, .next = c->posts};
-    void *body_copy = xmalloc(m->len);
-    memcpy(body_copy, m->body, m->len);
-    p->message.body = body_copy;
-    snprintf(p->request_id, sizeof(p->request_id), "%s", request_id);
-    c->posts = p;
-    buf_init(&p->body, (size_t)POST_ANSWER_MAX);
-    timer_init(&p->refuse, c->loop, post_refused, p);
-    if (!breaker_is_open(c->breaker))
-        post_send(p);
-    else if (!post_keep(p))
-        timer_set(&p->refuse, 0);
-    return p;
-}
-
-void central_post(struct central_source *c, const struct central_message *m,
-                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg) {
-    post_start(c, m, settings_version(c->settings), "", done, arg);
-}
-
 /* --- fetches --- */
 
 static void fetch_free(struct central_fetch *f) {
@@ -288,10 +79,10 @@ static void fetch_free(struct central_fetch *f) {
         *link = f->next;
         break;
     }
-    if (f->waiting) breaker_await_over(f->c->breaker, false);
+    if (f->waiting) breaker_await_over(f->c->central.breaker, false);
     timer_fini(&f->start);
     buf_fini(&f->error_body);
-    if (f->post) f->post->done = NULL;
+    if (f->post) central_post_leave(f->post);
     free((void *)(uintptr_t)f->rq.query);
     share_leave(f->c->places, &f->place);
     free(f);
@@ -313,9 +104,9 @@ static bool survives(struct central_fetch *f, bool goes_on) {
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
-    breaker_heard(f->c->breaker);
+    breaker_heard(f->c->central.breaker);
     f->waiting = false;
-    breaker_await_over(f->c->breaker, true);
+    breaker_await_over(f->c->central.breaker, true);
     f->status = a->status;
     f->retry_after_s = answer_retry_after_s(a);
     if (a->status != 200 && a->status != 206) {
@@ -356,17 +147,17 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
 
 /* It would have no answer: it is told so from the loop. */
 static bool would_be_refused(const struct central_fetch *f) {
-    struct breaker *b = f->c->breaker;
+    struct breaker *b = f->c->central.breaker;
     bool away = breaker_is_open(b);
     if (away) breaker_wanted(b);
     if (asks_known_tag(f->c, &f->rq)) return away || breaker_is_silent(b);
-    return away && (f->sent >= SENT_MAX || !breaker_may_return(b));
+    return away && (f->sent >= CENTRAL_SENT_MAX || !breaker_may_return(b));
 }
 
 /* Central has gone before it answered. False: it is not waited for. */
 static bool keep(struct central_fetch *f) {
     if (would_be_refused(f)) return false;
-    if (f->waiting) breaker_await_over(f->c->breaker, false);
+    if (f->waiting) breaker_await_over(f->c->central.breaker, false);
     f->waiting = false;
     f->call = NULL;
     f->kept = true;
@@ -378,13 +169,13 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     struct central_fetch *f = arg;
     struct fetch_end e = {.code = 0, .status = r->status};
     if (r->status == 0 && r->code != 0 && r->code != ERR_TIMEOUT) {
-        breaker_set(f->c->breaker, false, r->msg);
+        breaker_set(f->c->central.breaker, false, r->msg);
         if (keep(f)) return;
     }
     if (f->refused && f->status == SETTINGS_REFUSED) {
-        refused_outdated(f->c, &e, f->rq.settings);
+        central_end_outdated(&f->c->central, &e, f->rq.settings);
     } else if (f->refused) {
-        refused_by_central(&e, f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
+        central_end_refused(&e, f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;
@@ -415,13 +206,14 @@ static void too_much(const struct central_fetch *f, struct fetch_end *e) {
 static void on_refuse(void *arg) {
     struct central_fetch *f = arg;
     struct fetch_end e;
-    bool in_vain = breaker_is_silent(f->c->breaker) && asks_known_tag(f->c, &f->rq);
-    if (breaker_is_open(f->c->breaker))
-        unreachable(f->c, &e);
+    bool in_vain = breaker_is_silent(f->c->central.breaker) && asks_known_tag(f->c, &f->rq);
+    if (breaker_is_open(f->c->central.breaker))
+        central_end_unreachable(&f->c->central, &e);
     else if (!in_vain && (f->is_too_much || f->place.waits))
         too_much(f, &e);
     else
-        fetch_end_set(&e, ERR_TIMEOUT, "central at %s does not answer; what this edge holds is served", f->c->url);
+        fetch_end_set(&e, ERR_TIMEOUT, "central at %s does not answer; what this edge holds is served",
+                      f->c->central.url);
     end(f, &e);
 }
 
@@ -429,17 +221,14 @@ static void on_refuse(void *arg) {
  * come. */
 static void on_gone(void *arg) {
     struct central_source *c = arg;
-    struct central_post *p = c->posts;
+    bool post_waits = central_posts_wait(c->posts);
     struct central_fetch *f = c->fetches;
-    while (p && !p->waiting)
-        p = p->next;
     while (f && !f->waiting)
         f = f->next;
-    if ((!p && !f) || !breaker_is_open(c->breaker)) return;
+    if ((!post_waits && !f) || !breaker_is_open(c->central.breaker)) return;
     timer_set(&c->refuse, 0); /* the next one: who is told may start and end others */
-    if (p) {
-        http_call_cancel(p->call);
-        if (!post_keep(p)) post_refused(p);
+    if (post_waits) {
+        central_posts_gone(c->posts);
     } else {
         http_call_cancel(f->call);
         if (!keep(f)) on_refuse(f);
@@ -467,9 +256,13 @@ static void send_tag(struct central_fetch *f) {
         timer_set(&f->start, 0);
         return;
     }
-    struct central_message m = {
-        .path = WIRE_LOOKUP_PATH, .body = body, .len = len, .patient = !asks_known_tag(f->c, &f->rq)};
-    f->post = post_start(f->c, &m, f->rq.settings, f->rq.request_id, on_tag, f);
+    struct central_message m = {.path = WIRE_LOOKUP_PATH,
+                                .body = body,
+                                .len = len,
+                                .patient = !asks_known_tag(f->c, &f->rq),
+                                .settings = f->rq.settings,
+                                .request_id = f->rq.request_id};
+    f->post = central_post(f->c->posts, &m, on_tag, f);
     free(body);
 }
 
@@ -479,7 +272,7 @@ static void send_request(struct central_fetch *f) {
     struct buf url;
     buf_init(&url, 16384);
     char settings[64], version[17];
-    bool ok = buf_add_str(&url, c->url) == 0 && fetch_target(&url, rq, true) == 0;
+    bool ok = buf_add_str(&url, c->central.url) == 0 && fetch_target(&url, rq, true) == 0;
     struct registry_headers headers;
     registry_headers_of(&headers, rq);
     snprintf(settings, sizeof(settings), SETTINGS_HEADER ": %s", settings_header_format(rq->settings, version));
@@ -488,16 +281,16 @@ static void send_request(struct central_fetch *f) {
     struct http_call_spec spec = {.method = fetch_wants_head(rq) ? "HEAD" : "GET",
                                   .url = ok ? url.data : "",
                                   .headers = headers.list,
-                                  .insecure_tls = c->insecure,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = HEAD_MS,
+                                  .insecure_tls = c->central.insecure,
+                                  .connect_ms = CENTRAL_CONNECT_MS,
+                                  .head_ms = CENTRAL_HEAD_MS,
                                   .stall_ms = STALL_MS,
                                   .max_body = rq->max_body};
     f->sent++;
-    f->call = http_call_start(c->client, &spec, &call_events, f);
+    f->call = http_call_start(c->central.client, &spec, &call_events, f);
     if (rq->kind == FETCH_BLOB) share_asks(c->places, &f->place);
     f->waiting = true;
-    breaker_await(c->breaker);
+    breaker_await(c->central.breaker);
     buf_fini(&url);
 }
 
@@ -507,7 +300,7 @@ static void go_on(struct central_fetch *f) {
     f->kept = false;
     if (would_be_refused(f))
         timer_set(&f->start, 0);
-    else if (breaker_is_open(f->c->breaker))
+    else if (breaker_is_open(f->c->central.breaker))
         f->kept = true;
     else if (f->rq.kind == FETCH_MANIFEST_HEAD && !f->rq.ref.is_digest)
         send_tag(f);
@@ -547,13 +340,7 @@ static void on_place(struct share_entry *e, void *arg) {
 /* Central is back. */
 static void on_back(void *arg) {
     struct central_source *c = arg;
-    for (struct central_post *p = c->posts, *next; p; p = next) {
-        next = p->next;
-        if (p->kept && p->done)
-            post_send(p);
-        else if (p->kept)
-            post_free(p); /* whoever asked has gone */
-    }
+    central_posts_back(c->posts);
     for (struct central_fetch *f = c->fetches; f; f = f->next) {
         if (f->kept) go_on(f);
     }
@@ -562,9 +349,7 @@ static void on_back(void *arg) {
 /* It is not back in the time that a restart takes. */
 static void on_gave_up(void *arg) {
     struct central_source *c = arg;
-    for (struct central_post *p = c->posts; p; p = p->next) {
-        if (p->kept) timer_set(&p->refuse, 0);
-    }
+    central_posts_gave_up(c->posts);
     for (struct central_fetch *f = c->fetches; f; f = f->next) {
         if (f->kept) timer_set(&f->start, 0);
     }
@@ -582,7 +367,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     c->fetches = f;
     f->rq.query = rq->query ? xstrdup(rq->query) : NULL;
     buf_init(&f->error_body, ERROR_BODY_MAX + 1);
-    timer_init(&f->start, c->loop, on_refuse, f);
+    timer_init(&f->start, c->central.loop, on_refuse, f);
     if (would_be_refused(f)) {
         timer_set(&f->start, 0);
         return &f->fetch;
@@ -592,7 +377,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
     if (f->is_too_much)
         timer_set(&f->start, 0);
     else if (f->place.waits && kind == KIND_SMALL)
-        timer_set(&f->start, HEAD_MS);
+        timer_set(&f->start, CENTRAL_HEAD_MS);
     return &f->fetch;
 }
 
@@ -622,17 +407,6 @@ static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch, 
 
 /* --- the source --- */
 
-bool central_is_fleet_port(int status, const char *content_type, char why[160]) {
-    const char *wrong = breaker_not_central(status, content_type, why);
-    if (!wrong && status != 200) snprintf(why, 160, "it answers %d", status);
-    return !wrong && status == 200;
-}
-
-bool central_is_loopback(const char *url) {
-    struct http_url u;
-    return http_url_parse(url, &u) && http_host_class(u.host) == HTTP_ADDR_LOOPBACK;
-}
-
 struct central_source *central_source_new(const struct central_source_config *cfg) {
     const char *url = cfg->url;
     struct loop *l = cfg->loop;
@@ -640,21 +414,22 @@ struct central_source *central_source_new(const struct central_source_config *cf
     struct central_source *c = xcalloc(1, sizeof(*c));
     c->source.ops = &ops;
     snprintf(c->source.name, sizeof(c->source.name), "central");
-    c->url = url;
-    c->settings = cfg->settings;
-    c->loop = l;
-    c->client = client;
-    c->insecure = central_is_loopback(url);
-    c->breaker = breaker_new(&(struct breaker_config){.url = url,
-                                                      .insecure = c->insecure,
-                                                      .loop = l,
-                                                      .client = client,
-                                                      .return_ms = RETURN_MS,
-                                                      .opened = on_gone,
-                                                      .closed = on_back,
-                                                      .gave_up = on_gave_up,
-                                                      .silent = on_silent,
-                                                      .arg = c});
+    c->central.url = url;
+    c->central.settings = cfg->settings;
+    c->central.loop = l;
+    c->central.client = client;
+    c->central.insecure = central_is_loopback(url);
+    c->central.breaker = breaker_new(&(struct breaker_config){.url = url,
+                                                              .insecure = c->central.insecure,
+                                                              .loop = l,
+                                                              .client = client,
+                                                              .return_ms = RETURN_MS,
+                                                              .opened = on_gone,
+                                                              .closed = on_back,
+                                                              .gave_up = on_gave_up,
+                                                              .silent = on_silent,
+                                                              .arg = c});
+    c->posts = central_posts_new(&c->central);
     timer_init(&c->refuse, l, on_gone, c);
     unsigned blobs = cfg->requests - cfg->requests / 4;
     c->places = share_new(&(struct share_config){
@@ -676,12 +451,9 @@ void central_source_free(struct central_source *c) {
     while (c->fetches)
         cancel(&c->fetches->fetch);
     share_free(c->places);
-    while (c->posts) {
-        if (c->posts->call) http_call_cancel(c->posts->call);
-        post_free(c->posts);
-    }
+    central_posts_free(c->posts);
     timer_fini(&c->refuse);
-    breaker_free(c->breaker);
+    breaker_free(c->central.breaker);
     free(c);
 }
 
@@ -692,17 +464,25 @@ void central_source_fallback(struct central_source *c,
 }
 
 void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg) {
-    breaker_on_found(c->breaker, found, arg);
+    breaker_on_found(c->central.breaker, found, arg);
 }
 
 void central_source_on_outdated(struct central_source *c, void (*outdated)(void *arg), void *arg) {
-    c->outdated = outdated;
-    c->outdated_arg = arg;
+    c->central.outdated = outdated;
+    c->central.outdated_arg = arg;
 }
 
 void central_source_found(void *arg) {
     struct central_source *c = arg;
-    breaker_set(c->breaker, true, NULL);
+    breaker_set(c->central.breaker, true, NULL);
+}
+
+struct central_posts *central_source_posts(struct central_source *c) {
+    return c->posts;
+}
+
+bool central_source_lacks_settings(const struct central_source *c, char *why, size_t cap) {
+    return central_lacks_settings(&c->central, why, cap);
 }
 
 void central_source_places(const struct central_source *c, struct share_stats *out) {
@@ -714,5 +494,5 @@ struct source *central_source(struct central_source *c) {
 }
 
 void central_source_state(struct central_source *c, struct central_state *out) {
-    breaker_state(c->breaker, out);
+    breaker_state(c->central.breaker, out);
 }

@@ -8,8 +8,7 @@
 #include "common/access/share.h"
 #include "common/source/source.h"
 #include "common/http/client.h"
-#include "edge/link/breaker.h"
-#include "edge/link/settings.h"
+#include "edge/link/central_post.h"
 
 struct central_source;
 
@@ -34,28 +33,15 @@ void central_source_on_found(struct central_source *c, void (*found)(void *arg),
 void central_source_on_outdated(struct central_source *c, void (*outdated)(void *arg), void *arg);
 /* Somebody else's probe has found central: as if its own had. arg: the source. */
 void central_source_found(void *arg);
-/* Whether an answer to a call of the fleet's is central's, and good; else why says what it is. Pure. */
-bool central_is_fleet_port(int status, const char *content_type, char why[160]);
-/* Whether a URL of central leads to this machine itself. Pure. */
-bool central_is_loopback(const char *url);
 void central_source_free(struct central_source *c);
 struct source *central_source(struct central_source *c);
-/* A message for the fleet port, copied. */
-struct central_message {
-    const char *path; /* borrowed for ever */
-    const void *body; /* protobuf */
-    size_t len;
-    bool patient; /* waits for central while it may only restart, rather than fail at once */
-};
-/* Sends it; the answer's body (at most 16 MiB) is borrowed. done is called exactly once unless central_source_free comes
- * first. */
-void central_post(struct central_source *c, const struct central_message *m,
-                  void (*done)(const struct fetch_end *end, const char *body, size_t len, void *arg), void *arg);
+/* The messages to the same central, under the same breaker. They end with the source. */
+struct central_posts *central_source_posts(struct central_source *c);
 
 /* Any thread. */
 void central_source_places(const struct central_source *c, struct share_stats *out);
 void central_source_state(struct central_source *c, struct central_state *out);
 /* Central has told no settings yet, in this life or an earlier one, so what a name means is not known: why says so. */
-bool central_source_lacks_settings(struct central_source *c, char *why, size_t cap);
+bool central_source_lacks_settings(const struct central_source *c, char *why, size_t cap);
 
 #endif

@@ -8,7 +8,7 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/http/settings_header.h"
-#include "edge/link/breaker.h"
+#include "edge/link/central.h"
 
 #define WATCH_PATH "/fleet/v1/watch"
 #define CONNECT_MS 2000

@@ -26,7 +26,7 @@ struct waiting {
 
 struct lookups {
     struct loop *loop;
-    struct central_source *central;
+    struct central_posts *central;
     struct settings *settings;
     bool told; /* central has answered in this life: until then its settings are asked for whatever version is kept */
     struct waiting *waiting, **last;
@@ -163,8 +163,11 @@ static void send_batch(struct lookups *k, bool settings_alone) {
         fetch_end_set(&end, r, "%s", err.msg);
         on_answer(&end, NULL, 0, b);
     } else {
-        struct central_message m = {
-            .path = n ? WIRE_LOOKUP_PATH : WIRE_SETTINGS_PATH, .body = data, .len = len, .patient = n > 0};
+        struct central_message m = {.path = n ? WIRE_LOOKUP_PATH : WIRE_SETTINGS_PATH,
+                                    .body = data,
+                                    .len = len,
+                                    .patient = n > 0,
+                                    .settings = settings_version(k->settings)};
         central_post(k->central, &m, on_answer, b);
     }
     free(data);
@@ -211,7 +214,7 @@ void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg) {
     timer_set(&k->patience, settings_known(k->settings) ? 0 : SETTINGS_PATIENCE_MS);
 }
 
-struct lookups *lookups_new(struct loop *l, struct central_source *central, struct settings *settings) {
+struct lookups *lookups_new(struct loop *l, struct central_posts *central, struct settings *settings) {
     struct lookups *k = calloc(1, sizeof(*k));
     if (!k) abort();
     *k = (struct lookups){.loop = l, .central = central, .settings = settings, .sizes = map_new(free)};

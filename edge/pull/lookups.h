@@ -5,12 +5,12 @@
 #define ENTREPOT_EDGE_PULL_LOOKUPS_H
 
 #include "common/fill/fill.h"
-#include "edge/pull/central_source.h"
+#include "edge/link/central_post.h"
 #include "edge/link/settings.h"
 
 struct lookups;
 
-struct lookups *lookups_new(struct loop *l, struct central_source *central, struct settings *settings);
+struct lookups *lookups_new(struct loop *l, struct central_posts *central, struct settings *settings);
 void lookups_free(struct lookups *k);
 /* Begins to ask for settings, now and every few seconds. Calls ready(arg) once: at once if settings are stored, else
  * when central has sent them, cannot be reached or takes too long. */

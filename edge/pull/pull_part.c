@@ -8,6 +8,7 @@
 #include "common/wire/upstreams.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
+#include "edge/pull/central_source.h"
 #include "edge/pull/confirm.h"
 #include "edge/pull/lookups.h"
 #include "common/store/tag.h"
@@ -207,7 +208,7 @@ static int start(struct node *n, void **self, struct error *err) {
                                                                     .queue = n->config->waiting});
     central_source_fallback(e->central, knows_tag, e);
     central_source_on_found(e->central, central_is_back, e);
-    e->lookups = lookups_new(n->fetch, e->central, e->settings);
+    e->lookups = lookups_new(n->fetch, central_source_posts(e->central), e->settings);
     make_confirm(e);
     e->policy = (struct policy){
         .negative_ms = NEGATIVE_MS,

@@ -173,12 +173,12 @@ static void a_message_waits_for_central_if_it_is_patient(void **state) {
     (void)state;
     struct central_message m = {.path = WIRE_LOOKUP_PATH, .body = "x", .len = 1, .patient = true};
     atomic_store(&cuts, 1);
-    central_post(central, &m, on_answer, NULL);
+    central_post(central_source_posts(central), &m, on_answer, NULL);
     loop_run(loop);
     assert_int_equal(atomic_load(&asked), 2);
     m.patient = false;
     atomic_store(&cuts, 1);
-    central_post(central, &m, on_answer, NULL);
+    central_post(central_source_posts(central), &m, on_answer, NULL);
     loop_run(loop);
     assert_true(ended.code != 0);
     assert_int_equal(atomic_load(&asked), 3);
@@ -196,7 +196,7 @@ static void what_is_kept_for_central_can_be_cancelled(void **state) {
     assert_int_equal(got_len, 5);
     struct central_message m = {.path = WIRE_LOOKUP_PATH, .body = "x", .len = 1, .patient = true};
     atomic_store(&cuts, 1000);
-    central_post(central, &m, on_answer, NULL); /* freed with the source */
+    central_post(central_source_posts(central), &m, on_answer, NULL); /* freed with the source */
 }
 
 int main(void) {
