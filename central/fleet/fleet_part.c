@@ -52,7 +52,7 @@ static void get_watch(struct http_req *req, void *arg) {
 }
 
 static const struct route routes[] = {{WIRE_LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup},
-                                      {WATCH_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_watch},
+                                      {WIRE_WATCH_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_watch},
                                       {0}};
 
 /* --- life --- */

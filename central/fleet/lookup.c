@@ -194,30 +194,11 @@ static void one_less(struct batch *b) {
     workpool_submit(b->lookup->cfg.pool, &b->work);
 }
 
-static enum wire_status status_of(int code) {
-    switch (code) {
-    case 0:
-        return WIRE_KNOWN;
-    case ERR_NOT_FOUND:
-        return WIRE_NOT_FOUND;
-    case ERR_DENIED:
-        return WIRE_DENIED;
-    case ERR_RATE_LIMITED:
-        return WIRE_RATE_LIMITED;
-    case ERR_INVALID:
-        return WIRE_INVALID;
-    case ERR_TIMEOUT:
-        return WIRE_TIMEOUT;
-    default:
-        return WIRE_UNAVAILABLE;
-    }
-}
-
 static void tag_found(void *arg, const struct lookup_tag *found) {
     struct slot *s = arg;
     struct batch *b = s->batch;
     struct wire_answer *a = s->answer;
-    refuse(a, status_of(found->code),
+    refuse(a, wire_status_of(found->code),
            found->code == 0 ? ""
            : found->message ? found->message
                             : error_name(found->code));

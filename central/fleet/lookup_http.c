@@ -4,7 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/http/status.h"
 #include "common/http/server.h"
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 
 #include <stdio.h>
 #include <string.h>

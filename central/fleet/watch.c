@@ -2,7 +2,7 @@
 #include "central/fleet/watch.h"
 
 #include "common/core/alloc.h"
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 #include "common/wire/wire.h"
 
 #include <stdlib.h>

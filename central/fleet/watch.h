@@ -7,8 +7,6 @@
 
 #include "common/http/server.h"
 
-#define WATCH_PATH "/fleet/v1/watch"
-
 /* The handler. Path and method have been matched. version: that of the current settings. */
 void watch_handle(struct http_req *r, uint64_t version);
 

@@ -8,10 +8,6 @@
 #include "common/core/loop.h"
 #include "common/core/workpool.h"
 
-/* The request header by which a node reports a mismatch. */
-#define DOUBT_HEADER "Entrepot-Doubt"
-#define DOUBT_MISMATCH "mismatch"
-
 struct doubts;
 
 struct doubts_config {

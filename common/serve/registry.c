@@ -2,7 +2,7 @@
  * loop. */
 #include "common/serve/serve_private.h"
 #include "common/core/alloc.h"
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 #include "common/oci/request.h"
 #include "common/store/report.h"
 

@@ -120,6 +120,7 @@ static int code_of(int status) {
     int code = http_status_error(status);
     return code == ERR_INVALID || code == ERR_BUSY ? ERR_UPSTREAM : code;
 }
+
 void fetch_end_from_status(struct fetch_end *e, const char *who, int status, int64_t retry_after_s, const char *body,
                            size_t len) {
     char shown[SHOWN_MAX];
@@ -127,6 +128,13 @@ void fetch_end_from_status(struct fetch_end *e, const char *who, int status, int
     fetch_end_set(e, code_of(status), "%s answered %d%s%s", who, status, shown[0] ? ": " : "", shown);
     e->status = status;
     e->retry_after_s = retry_after_s;
+}
+
+void fetch_end_from_node_status(struct fetch_end *e, const char *who, int status, int64_t retry_after_s,
+                                const char *body, size_t len) {
+    fetch_end_from_status(e, who, status, retry_after_s, body, len);
+    if (status == 400) e->code = ERR_INVALID;
+    if (status == 503 && retry_after_s > 0) e->code = ERR_BUSY;
 }
 
 /* Seconds; 0: none, or no number. */

@@ -25,6 +25,10 @@ int64_t answer_date_s(const struct http_answer *a);
  * the name of the other side. */
 void fetch_end_from_status(struct fetch_end *e, const char *who, int status, int64_t retry_after_s, const char *body,
                            size_t len);
+/* As fetch_end_from_status, of a node of ours. It knows what it refuses: 400 means that the request is wrong; 503 with
+ * Retry-After, that the node is busy and says when to come again, as this one will say. */
+void fetch_end_from_node_status(struct fetch_end *e, const char *who, int status, int64_t retry_after_s,
+                                const char *body, size_t len);
 /* Checks a wanted answer (200, 206) to a request for [offset, offset + length) (length 0: to the end): it must be the
  * whole or exactly the requested part, and not re-encoded. *skip: bytes of its body before offset. Fills *h, whose
  * origin is NULL; or *e, and returns its code. who: the name of the other side. */

@@ -12,6 +12,8 @@
 /* Path of a lookup on the fleet port, and of one that asks for settings only. */
 #define WIRE_LOOKUP_PATH "/fleet/v1/lookup"
 #define WIRE_SETTINGS_PATH WIRE_LOOKUP_PATH "?for=settings"
+/* Path of a request that is answered when the settings change. */
+#define WIRE_WATCH_PATH "/fleet/v1/watch"
 #define WIRE_MAX_QUERIES 1000
 #define WIRE_MAX_REQUEST ((size_t)MiB)
 #define WIRE_MAX_RESPONSE ((size_t)(16 * MiB))
@@ -48,6 +50,11 @@ enum wire_status {
     WIRE_INVALID,
     WIRE_TIMEOUT,
 };
+/* The status that tells an error code (0: WIRE_KNOWN), and the code of a status. A code that no status stands for is
+ * told as WIRE_UNAVAILABLE; that, and a status of a newer side, mean ERR_UPSTREAM. */
+enum wire_status wire_status_of(int code);
+int wire_status_error(enum wire_status status);
+
 struct wire_blob {
     struct digest digest;
     int64_t size; /* -1 unknown */

@@ -3,7 +3,7 @@
 
 #include "common/core/clock.h"
 #include "common/core/log.h"
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 

@@ -2,8 +2,7 @@
 #include "edge/link/central.h"
 
 #include "common/core/clock.h"
-#include "common/http/settings_header.h"
-#include "common/source/registry_http.h"
+#include "common/wire/node_headers.h"
 
 #include <stdio.h>
 
@@ -41,12 +40,6 @@ void central_end_outdated(const struct central *c, struct fetch_end *e, uint64_t
     e->status = SETTINGS_REFUSED;
     e->not_sent = true; /* nothing is to be remembered of it */
     if (settings == settings_version(c->settings) && c->outdated) c->outdated(c->outdated_arg);
-}
-
-void central_end_refused(struct fetch_end *e, int status, int64_t retry_after_s, const char *body, size_t len) {
-    fetch_end_from_status(e, "central", status, retry_after_s, body, len);
-    if (status == 400) e->code = ERR_INVALID;
-    if (status == 503 && retry_after_s > 0) e->code = ERR_BUSY; /* it says when to come again, and so do we */
 }
 
 bool central_is_fleet_port(int status, const char *content_type, char why[160]) {

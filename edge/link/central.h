@@ -36,8 +36,6 @@ void central_end_unreachable(const struct central *c, struct fetch_end *e);
 /* It goes by other settings than those of this version, which the request went by. Calls outdated if they are still
  * ours. */
 void central_end_outdated(const struct central *c, struct fetch_end *e, uint64_t settings);
-/* It answers, but not what was asked for. body: the error document, or NULL. */
-void central_end_refused(struct fetch_end *e, int status, int64_t retry_after_s, const char *body, size_t len);
 
 /* Whether an answer to a call of the fleet's is central's, and good; else why says what it is. Pure. */
 bool central_is_fleet_port(int status, const char *content_type, char why[160]);

@@ -6,7 +6,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/buf.h"
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 #include "common/source/registry_http.h"
 #include "common/wire/wire.h"
 
@@ -104,7 +104,7 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
     } else if (r->status == SETTINGS_REFUSED) {
         central_end_outdated(p->all->central, &e, p->message.settings);
     } else if (r->status != 200) {
-        central_end_refused(&e, r->status, p->retry_after_s, p->body.data, p->body.len);
+        fetch_end_from_node_status(&e, "central", r->status, p->retry_after_s, p->body.data, p->body.len);
     }
     if (p->done) p->done(&e, p->body.data, p->body.len, p->arg);
     post_free(p);

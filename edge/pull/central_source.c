@@ -9,8 +9,7 @@
 #include "common/core/clock.h"
 #include "common/source/registry_client.h"
 #include "common/source/registry_http.h"
-#include "common/serve/doubt.h"
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 #include "common/wire/wire.h"
 #include "edge/pull/tag.h"
 
@@ -175,7 +174,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     if (f->refused && f->status == SETTINGS_REFUSED) {
         central_end_outdated(&f->c->central, &e, f->rq.settings);
     } else if (f->refused) {
-        central_end_refused(&e, f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
+        fetch_end_from_node_status(&e, "central", f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
     } else if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;

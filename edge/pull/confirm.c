@@ -7,10 +7,9 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 #include "edge/link/central.h"
 
-#define WATCH_PATH "/fleet/v1/watch"
 #define CONNECT_MS 2000
 #define HEAD_MS 5000
 /* Central gives a sign of life every 4 s. */
@@ -157,7 +156,7 @@ static const struct http_call_events events = {.head = on_head, .done = on_done}
 static void watch(struct confirm *c) {
     if (c->call || c->stopped) return;
     char url[1024], header[64], ours[17];
-    snprintf(url, sizeof(url), "%s" WATCH_PATH, c->cfg.url);
+    snprintf(url, sizeof(url), "%s" WIRE_WATCH_PATH, c->cfg.url);
     snprintf(header, sizeof(header), SETTINGS_HEADER ": %s",
              settings_header_format(settings_version(c->cfg.settings), ours));
     const char *headers[] = {header, NULL};

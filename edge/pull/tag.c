@@ -15,25 +15,6 @@ int tag_question(const struct fetch_request *rq, uint8_t **out, size_t *len, str
     return wire_request_encode(&wr, out, len, err);
 }
 
-static int code_of(enum wire_status s) {
-    switch (s) {
-    case WIRE_KNOWN:
-        return 0;
-    case WIRE_NOT_FOUND:
-        return ERR_NOT_FOUND;
-    case WIRE_DENIED:
-        return ERR_DENIED;
-    case WIRE_RATE_LIMITED:
-        return ERR_RATE_LIMITED;
-    case WIRE_TIMEOUT:
-        return ERR_TIMEOUT;
-    case WIRE_INVALID:
-        return ERR_INVALID;
-    default:
-        return ERR_UPSTREAM;
-    }
-}
-
 static void read_tag(struct tag_reply *r, const struct wire_tag *t) {
     r->facts = t->facts;
     r->facts.checked_at = clock_wall_s() - t->age_s;
@@ -62,7 +43,7 @@ void tag_reply_read(struct tag_reply *r, const char *body, size_t len) {
         return;
     }
     const struct wire_answer *a = &rs.answers[0];
-    int code = code_of(a->status);
+    int code = wire_status_error(a->status);
     if (code == 0 && !a->tag) code = ERR_UPSTREAM;
     if (code == 0)
         read_tag(r, a->tag);

@@ -1,6 +1,8 @@
 /* What of a body was asked for, when it is too short, and what a callback may do. */
 #include "common/source/registry_client.h"
 
+#include "common/source/registry_http.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,10 +101,31 @@ static void who_cancels_in_a_callback_is_freed_after_it(void **state) {
     assert_true(listener_cancel(&listener));
 }
 
+static void a_node_of_ours_is_believed_that_a_request_is_wrong_or_that_it_is_busy(void **state) {
+    (void)state;
+    static const struct {
+        int status, retry_after_s, code, of_node;
+    } cases[] = {{400, 0, ERR_UPSTREAM, ERR_INVALID},
+                 {503, 1, ERR_UPSTREAM, ERR_BUSY},
+                 {503, 0, ERR_UPSTREAM, ERR_UPSTREAM},
+                 {404, 0, ERR_NOT_FOUND, ERR_NOT_FOUND},
+                 {429, 9, ERR_RATE_LIMITED, ERR_RATE_LIMITED}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fetch_end e;
+        fetch_end_from_status(&e, "it", cases[i].status, cases[i].retry_after_s, NULL, 0);
+        assert_int_equal(e.code, cases[i].code);
+        fetch_end_from_node_status(&e, "it", cases[i].status, cases[i].retry_after_s, NULL, 0);
+        assert_int_equal(e.code, cases[i].of_node);
+        assert_int_equal(e.status, cases[i].status);
+        assert_int_equal(e.retry_after_s, cases[i].retry_after_s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_asked_for_of_a_body_is_passed_on_and_a_short_one_is_noticed),
         cmocka_unit_test(a_request_brings_the_headers_that_it_has_use_for),
+        cmocka_unit_test(a_node_of_ours_is_believed_that_a_request_is_wrong_or_that_it_is_busy),
         cmocka_unit_test(who_cancels_in_a_callback_is_freed_after_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

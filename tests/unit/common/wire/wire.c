@@ -173,6 +173,19 @@ static void an_unknown_field_is_ignored(void **state) {
     wire_request_fini(&got);
 }
 
+static void a_status_and_its_error_code_mean_each_other(void **state) {
+    (void)state;
+    for (int s = WIRE_UNSPECIFIED; s <= WIRE_TIMEOUT; s++) {
+        int code = wire_status_error((enum wire_status)s);
+        bool unknown = s == WIRE_UNSPECIFIED || s == WIRE_UNAVAILABLE;
+        assert_int_equal(wire_status_of(code), unknown ? WIRE_UNAVAILABLE : s);
+        assert_int_equal(code == ERR_UPSTREAM, unknown);
+    }
+    assert_int_equal(wire_status_of(0), WIRE_KNOWN);
+    assert_int_equal(wire_status_of(ERR_INTERNAL), WIRE_UNAVAILABLE);
+    assert_int_equal(wire_status_error((enum wire_status)99), ERR_UPSTREAM);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_comes_back_as_it_was),
@@ -181,6 +194,7 @@ int main(void) {
         cmocka_unit_test(newer_versions_and_too_many_queries_are_refused),
         cmocka_unit_test(a_body_of_tiny_fields_cannot_take_much_memory),
         cmocka_unit_test(an_unknown_field_is_ignored),
+        cmocka_unit_test(a_status_and_its_error_code_mean_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

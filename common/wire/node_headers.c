@@ -1,5 +1,5 @@
 /* Versions of settings as text. Thread: any. */
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Versions of settings as text. */
-#include "common/http/settings_header.h"
+#include "common/wire/node_headers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

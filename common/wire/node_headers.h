@@ -1,0 +1,21 @@
+/* Headers of HTTP requests between nodes (docs/protocol.md "Edge to central"). Pure. Thread: any. */
+#ifndef ENTREPOT_WIRE_NODE_HEADERS_H
+#define ENTREPOT_WIRE_NODE_HEADERS_H
+
+#include "common/core/base.h"
+
+/* A node that got bytes which do not match their digest says so when it asks for them again. */
+#define DOUBT_HEADER "Entrepot-Doubt"
+#define DOUBT_MISMATCH "mismatch"
+
+/* The version of the settings by which a node has decided names. Requests between nodes carry it. A node with other
+ * settings answers SETTINGS_REFUSED and sends its own version. */
+#define SETTINGS_HEADER "Entrepot-Settings"
+#define SETTINGS_REFUSED 409
+
+/* Writes 16 hexadecimal digits and NUL. Returns out. */
+char *settings_header_format(uint64_t version, char out[17]);
+/* The version, or 0 (which is no version) if value is NULL or malformed. */
+uint64_t settings_header_parse(const char *value);
+
+#endif
