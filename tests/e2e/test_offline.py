@@ -204,7 +204,7 @@ def test_a_first_start_without_central_says_why_and_recovers_later(bench):
     central = bench.central(("registry.example", up.url), settings={"default_upstream": "registry.example"}, start=False)
     edge = bench.edge(central.fleet, start=False).spawn()
     wait_until(lambda: "ready" in [e.get("event") for e in edge.log()], "the edge serves")
-    assert "has not yet told" in raw.ask(edge.admin, "/readyz").body.decode() and not edge.ready()
+    assert "no settings from central yet" in raw.ask(edge.admin, "/readyz").body.decode() and not edge.ready()
     layer = images.small("first").layers[0].digest
     asked = [raw.manifest(edge.port, name, "v1") for name in ("registry.example/team/app", "docker.io/team/app", "team/app")]
     asked += [raw.manifest(edge.port, "team/app", "v1", query=f"?ns={ns}") for ns in ("registry.example", "docker.io", HOST)]
