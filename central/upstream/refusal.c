@@ -14,14 +14,14 @@
 #include "common/core/clock.h"
 #include "common/source/registry_http.h"
 
-#define REFUSAL_BYTES_MAX (64 * 1024) /* read on, to keep the connection, up to here */
 #define REFUSAL_MS 3000
 #define WAITS_MAX 2
 #define NO_HEAD_MS (10 * 60 * 1000) /* so long HEAD is not tried again where it was refused and GET was not */
 
 static void refusal_end(struct up_request *r, struct fetch_end *end) {
     char who[UP_WHO_MAX];
-    fetch_end_from_status(end, up_who(r, who), r->status, r->retry_after_s, r->refusal_body.data, r->refusal_body.len);
+    fetch_end_from_status(end, up_who(r, who), r->status, r->retry_after_s, r->refusal_body.body.data,
+                          r->refusal_body.body.len);
 }
 
 /* Asks the same endpoint again after its Retry-After. False: that is too long to wait. */
@@ -158,12 +158,11 @@ void up_refusal_over(struct up_request *r) {
 void up_take_refusal(struct up_request *r, const struct http_answer *a) {
     r->refusal = true;
     r->status = a->status;
-    r->refusal_bytes = 0;
     r->refused_reach = a->reach;
     r->retry_after_s = answer_retry_after_s(a);
     r->ends_here = content_range_size(a->header(a, "content-range")) == r->rq.offset;
     r->asked = (struct challenge){0};
-    buf_clear(&r->refusal_body);
+    registry_refusal_begin(&r->refusal_body);
     const char *location = a->header(a, "location"), *line;
     free(r->location);
     r->location = location ? xstrdup(location) : NULL;
@@ -174,13 +173,8 @@ void up_take_refusal(struct up_request *r, const struct http_answer *a) {
 }
 
 bool up_refusal_data(struct up_request *r, const char *data, size_t len) {
-    r->refusal_bytes += len;
-    if (r->refusal_bytes > REFUSAL_BYTES_MAX) {
-        r->call = NULL;
-        up_refusal_over(r);
-        return false;
-    }
-    size_t room = UP_REFUSAL_SHOWN_MAX - r->refusal_body.len;
-    if (buf_add(&r->refusal_body, data, len < room ? len : room) < 0) return true; /* shown less of */
-    return true;
+    if (registry_refusal_take(&r->refusal_body, data, len)) return true;
+    r->call = NULL;
+    up_refusal_over(r);
+    return false;
 }

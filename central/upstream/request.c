@@ -52,7 +52,7 @@ static void request_free(struct up_request *r) {
     timer_fini(&r->timer);
     up_forget_token(&r->own);
     up_forget_token(&r->there);
-    buf_fini(&r->refusal_body);
+    registry_refusal_fini(&r->refusal_body);
     free(r->url);
     free(r->location);
     free(r->link);
@@ -271,7 +271,7 @@ struct fetch *up_fetch_start(struct source *s, const struct fetch_request *rq, c
         if (strcmp(u->endpoints[i].url, rq->avoid_origin) == 0) endpoint_avoid(&u->endpoints[i], "it sent wrong bytes");
     }
     r->rq.avoid_origin = NULL;
-    buf_init(&r->refusal_body, UP_REFUSAL_SHOWN_MAX);
+    registry_refusal_init(&r->refusal_body);
     timer_init(&r->timer, u->loop, on_timer, r);
     r->f.next = u->fetches;
     r->f.link = &u->fetches;

@@ -23,8 +23,6 @@ struct up_token {
     bool fresh;                 /* fetched for this try */
 };
 
-#define UP_REFUSAL_SHOWN_MAX 8192
-
 struct up_request {
     struct up_fetch f; /* first */
     struct fetch_listener listener;
@@ -69,9 +67,8 @@ struct up_request {
     bool ends_here;                /* a 416 that says: nothing comes after what is held */
     enum http_reach refused_reach; /* what who refused may name */
     struct challenge asked;
-    size_t refusal_bytes;
     bool refusal;
-    struct buf refusal_body;
+    struct registry_refusal refusal_body;
 
     /* The wanted answer. */
     bool told;

@@ -65,6 +65,30 @@ bool registry_body_is_short(const struct registry_body *b) {
     return b->skip > 0 || (b->total >= 0 && registry_body_left(b) != 0);
 }
 
+/* --- what may come instead of it --- */
+
+void registry_refusal_init(struct registry_refusal *r) {
+    r->read = 0;
+    buf_init(&r->body, REGISTRY_REFUSAL_KEPT_MAX);
+}
+
+void registry_refusal_fini(struct registry_refusal *r) {
+    buf_fini(&r->body);
+}
+
+void registry_refusal_begin(struct registry_refusal *r) {
+    r->read = 0;
+    buf_clear(&r->body);
+}
+
+bool registry_refusal_take(struct registry_refusal *r, const void *data, size_t len) {
+    size_t room = REGISTRY_REFUSAL_KEPT_MAX - r->body.len;
+    int kept = buf_add(&r->body, data, len < room ? len : room);
+    (void)kept; /* the length is within the limit */
+    r->read += len;
+    return r->read <= REGISTRY_REFUSAL_READ_MAX;
+}
+
 /* --- whoever asked --- */
 
 static bool goes_on(struct fetch_listener *l) {

@@ -4,6 +4,7 @@
 #ifndef ENTREPOT_SOURCE_REGISTRY_CLIENT_H
 #define ENTREPOT_SOURCE_REGISTRY_CLIENT_H
 
+#include "common/core/buf.h"
 #include "common/source/source.h"
 
 /* --- headers --- */
@@ -39,6 +40,23 @@ int64_t registry_body_left(const struct registry_body *b);
 bool registry_body_is_enough(const struct registry_body *b);
 /* The answer has ended, complete as HTTP goes, with less than its head said or than was asked for. */
 bool registry_body_is_short(const struct registry_body *b);
+
+/* --- what may come instead of it --- */
+
+#define REGISTRY_REFUSAL_KEPT_MAX ((size_t)(8 * KiB))
+#define REGISTRY_REFUSAL_READ_MAX ((size_t)(64 * KiB))
+/* The body of a refusal: an error document, whose beginning is kept, to be shown. The rest is only read so that the
+ * connection can be used again. */
+struct registry_refusal {
+    struct buf body;
+    size_t read; /* bytes, those not kept included */
+};
+void registry_refusal_init(struct registry_refusal *r);
+void registry_refusal_fini(struct registry_refusal *r);
+/* A refusal's head has come: what was kept of an earlier one is forgotten. */
+void registry_refusal_begin(struct registry_refusal *r);
+/* False: it is too long to be read to its end. */
+bool registry_refusal_take(struct registry_refusal *r, const void *data, size_t len) must_check;
 
 /* --- whoever asked --- */
 

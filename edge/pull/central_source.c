@@ -20,7 +20,6 @@
 #define STALL_MS 20000
 /* Longer than central takes for its word. */
 #define LATER_TURN_MS 10000
-#define ERROR_BODY_MAX 8192
 /* A restart is over within 5 s; then a probe has to find that out. */
 #define RETURN_MS 5500
 
@@ -52,7 +51,7 @@ struct central_fetch {
     bool refused;            /* an error document is being collected */
     int status;
     int64_t retry_after_s;
-    struct buf error_body;
+    struct registry_refusal refusal;
     struct registry_body body;
     struct central_post *post; /* a tag is asked for by lookup */
     struct central_fetch *next;
@@ -80,7 +79,7 @@ static void fetch_free(struct central_fetch *f) {
     }
     if (f->waiting) breaker_await_over(f->c->central.breaker, false);
     timer_fini(&f->start);
-    buf_fini(&f->error_body);
+    registry_refusal_fini(&f->refusal);
     if (f->post) central_post_leave(f->post);
     free((void *)(uintptr_t)f->rq.query);
     share_leave(f->c->places, &f->place);
@@ -110,6 +109,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     f->retry_after_s = answer_retry_after_s(a);
     if (a->status != 200 && a->status != 206) {
         f->refused = true;
+        registry_refusal_begin(&f->refusal);
         return true;
     }
     struct fetch_head h;
@@ -125,13 +125,23 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     return survives(f, listener_head(&f->listener, &h));
 }
 
+static void end_refused(struct central_fetch *f) {
+    struct fetch_end e;
+    const struct buf *body = &f->refusal.body;
+    if (f->status == SETTINGS_REFUSED)
+        central_end_outdated(&f->c->central, &e, f->rq.settings);
+    else
+        fetch_end_from_node_status(&e, "central", f->status, f->retry_after_s, body->data, body->len);
+    end(f, &e);
+}
+
 static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
     if (f->refused) {
-        int r = buf_add(&f->error_body, data, len);
-        (void)r; /* what does not fit is not shown */
-        return true;
+        if (registry_refusal_take(&f->refusal, data, len)) return true;
+        end_refused(f);
+        return false;
     }
     const char *p = data;
     registry_body_take(&f->body, &p, &len);
@@ -171,11 +181,11 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
         breaker_set(f->c->central.breaker, false, r->msg);
         if (keep(f)) return;
     }
-    if (f->refused && f->status == SETTINGS_REFUSED) {
-        central_end_outdated(&f->c->central, &e, f->rq.settings);
-    } else if (f->refused) {
-        fetch_end_from_node_status(&e, "central", f->status, f->retry_after_s, f->error_body.data, f->error_body.len);
-    } else if (r->code != 0) {
+    if (f->refused) {
+        end_refused(f);
+        return;
+    }
+    if (r->code != 0) {
         fetch_end_set(&e, r->code, "central: %s", r->msg);
         e.status = r->status;
     } else if (!fetch_wants_head(&f->rq) && registry_body_is_short(&f->body)) {
@@ -365,7 +375,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
                                 .next = c->fetches};
     c->fetches = f;
     f->rq.query = rq->query ? xstrdup(rq->query) : NULL;
-    buf_init(&f->error_body, ERROR_BODY_MAX + 1);
+    registry_refusal_init(&f->refusal);
     timer_init(&f->start, c->central.loop, on_refuse, f);
     if (would_be_refused(f)) {
         timer_set(&f->start, 0);

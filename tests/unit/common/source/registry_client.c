@@ -101,6 +101,26 @@ static void who_cancels_in_a_callback_is_freed_after_it(void **state) {
     assert_true(listener_cancel(&listener));
 }
 
+static void only_the_beginning_of_a_refusal_is_kept_and_it_is_not_read_for_ever(void **state) {
+    (void)state;
+    static const char text[1000] = "{\"errors\":";
+    struct registry_refusal r;
+    registry_refusal_init(&r);
+    for (int again = 0; again < 2; again++) {
+        registry_refusal_begin(&r);
+        size_t taken = 0;
+        while (registry_refusal_take(&r, text, sizeof(text)))
+            taken += sizeof(text);
+        assert_int_equal(taken, REGISTRY_REFUSAL_READ_MAX / sizeof(text) * sizeof(text));
+        assert_int_equal(r.body.len, REGISTRY_REFUSAL_KEPT_MAX);
+        assert_memory_equal(r.body.data, text, sizeof(text));
+    }
+    registry_refusal_begin(&r);
+    assert_true(registry_refusal_take(&r, "short", 5));
+    assert_int_equal(r.body.len, 5);
+    registry_refusal_fini(&r);
+}
+
 static void a_node_of_ours_is_believed_that_a_request_is_wrong_or_that_it_is_busy(void **state) {
     (void)state;
     static const struct {
@@ -125,6 +145,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_asked_for_of_a_body_is_passed_on_and_a_short_one_is_noticed),
         cmocka_unit_test(a_request_brings_the_headers_that_it_has_use_for),
+        cmocka_unit_test(only_the_beginning_of_a_refusal_is_kept_and_it_is_not_read_for_ever),
         cmocka_unit_test(a_node_of_ours_is_believed_that_a_request_is_wrong_or_that_it_is_busy),
         cmocka_unit_test(who_cancels_in_a_callback_is_freed_after_it),
     };
