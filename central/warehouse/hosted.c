@@ -393,7 +393,7 @@ const char *hosted_was_lost(const struct hosted *h) {
     return h->lost[0] ? h->lost : NULL;
 }
 
-static int write_notice(struct hosted *h, const char *doubt, struct error *err) {
+int hosted_doubt(struct hosted *h, const char *doubt, struct error *err) {
     char text[1500];
     int n = snprintf(text, sizeof(text),
                      "The record of what this central hosts may lack images: %s.\n"
@@ -406,7 +406,7 @@ static int write_notice(struct hosted *h, const char *doubt, struct error *err) 
 }
 
 int hosted_complete(struct hosted *h, const char *doubt, struct error *err) {
-    int r = doubt ? write_notice(h, doubt, err) : 0;
+    int r = doubt ? hosted_doubt(h, doubt, err) : 0;
     if (r < 0) return r;
     pthread_mutex_lock(&h->db_lock);
     r = hosted_db_exec(&h->db,

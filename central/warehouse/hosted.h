@@ -82,6 +82,8 @@ const char *hosted_was_lost(const struct hosted *h);
 /* Ends the takeover. doubt: why more may have been hosted than was found, or NULL. A doubt is written to the file
  * hosted.incomplete in the data folder, and nothing is evicted until an operator removes that file. */
 int hosted_complete(struct hosted *h, const char *doubt, struct error *err) must_check;
+/* Writes such a doubt to that file. */
+int hosted_doubt(struct hosted *h, const char *doubt, struct error *err) must_check;
 #define HOSTED_NOTICE "hosted.incomplete"
 /* Any thread. True if that file exists. The folder is read only while the file is known to exist. */
 bool hosted_is_doubtful(struct hosted *h);

@@ -23,8 +23,9 @@ struct walk {
     bool catalog_unread;
     int code; /* the first failure of the record */
     struct error err;
-    const char *repo; /* the repository being walked */
-    struct map *seen; /* digests of the tag being walked */
+    const char *repo;          /* the repository being walked */
+    struct map *seen;          /* digests of the tag being walked */
+    const struct map *claimed; /* digests that only the index had as hosted */
 };
 
 bool hosted_is_repo(const struct name_rules *rules, const char *name) {
@@ -145,18 +146,30 @@ static bool add_repo(const char *name, int64_t tags, int64_t manifests, int64_t 
     return buf_add(arg, name, strlen(name) + 1) == 0;
 }
 
-static void take_store_tags(struct walk *w, const char *repo) {
+static void each_store_tag(struct walk *w, const char *repo,
+                           void (*take)(struct walk *w, const char *repo, const char *tag)) {
     char last[TAG_MAX + 1] = "";
     for (size_t n = TAGS_BATCH; n == TAGS_BATCH;) {
         char **some = NULL;
         n = store_tags(w->t->store, repo, last, TAGS_BATCH, &some);
         for (size_t i = 0; i < n; i++) {
-            take_store_tag(w, repo, some[i]);
+            take(w, repo, some[i]);
             if (i + 1 == n) snprintf(last, sizeof(last), "%s", some[i]);
             free(some[i]);
         }
         free(some);
     }
+}
+
+static void each_store_repo(struct walk *w, void (*take)(struct walk *w, const char *repo, const char *tag)) {
+    struct buf repos;
+    struct error err = {0};
+    buf_init(&repos, SIZE_MAX);
+    int r = store_each_repo(w->t->store, add_repo, &repos, &err);
+    for (size_t at = 0; at < repos.len; at += strlen(repos.data + at) + 1)
+        each_store_tag(w, repos.data + at, take);
+    buf_fini(&repos);
+    if (r < 0) fail(w, r, &err);
 }
 
 /* A tag that the record or the index has is at least as new, and is kept. */
@@ -244,14 +257,7 @@ static void in_batch(struct walk *w, void (*fn)(struct walk *w)) {
 }
 
 static void take_everything(struct walk *w) {
-    struct buf repos;
-    struct error err = {0};
-    buf_init(&repos, SIZE_MAX);
-    int r = store_each_repo(w->t->store, add_repo, &repos, &err);
-    for (size_t at = 0; at < repos.len; at += strlen(repos.data + at) + 1)
-        take_store_tags(w, repos.data + at);
-    buf_fini(&repos);
-    if (r < 0) fail(w, r, &err);
+    each_store_repo(w, take_store_tag);
     w->catalog_unread = catalog_each_tag(w->t->catalog, take_catalog_tag, w) < 0;
     take_flagged_blobs(w);
 }
@@ -302,14 +308,59 @@ void hosted_take_over(const struct takeover *t) {
                                " from the data folder; nothing is evicted until then"));
 }
 
+/* --- an older record was put back --- */
+
+/* The index is newer: a tag in it whose manifest the record did not know was set after the copy was made. A tag that the
+ * record lacks may also name an older image. No tag of an upstream passes for one: its manifest must be hosted in this
+ * very repository. */
+static void claim_tag(struct walk *w, const char *repo, const char *tag) {
+    struct tag_facts rec;
+    struct hosted_blob manifest;
+    char **repos;
+    if (!hosted_is_repo(w->t->rules, repo) || !store_tag_get(w->t->store, repo, tag, &rec)) return;
+    bool newer = map_get(w->claimed, &rec.digest, sizeof(rec.digest)) != NULL;
+    if ((!newer && hosted_has_tag(w->t->record, repo, tag)) ||
+        hosted_find(w->t->record, repo, &rec.digest, &manifest, &repos, NULL) < 0)
+        return;
+    hosted_blob_fini(&manifest);
+    hosted_repos_free(repos);
+    take_tag(w, repo, tag, &rec);
+}
+
+static void claim_everything(struct walk *w) {
+    take_flagged_blobs(w);
+    each_store_repo(w, claim_tag);
+}
+
+static struct map *claimed_set(const struct flagged *f) {
+    struct map *set = map_new(NULL);
+    for (size_t at = 0; at + sizeof(struct digest) <= f->digests.len; at += sizeof(struct digest))
+        map_set(set, f->digests.data + at, sizeof(struct digest), set);
+    return set;
+}
+
 void hosted_claim_flagged(const struct takeover *t) {
     struct walk w = {.t = t};
+    struct error err = {0};
     if (hosted_takeover_due(t->record)) return;
     struct flagged f = all_flagged(&w);
-    if (f.digests.len) in_batch(&w, take_flagged_blobs);
+    if (f.digests.len) {
+        struct map *claimed = claimed_set(&f);
+        w.claimed = claimed;
+        /* The doubt comes first, so that a crash in between does not leave it untold. */
+        int r = hosted_doubt(t->record,
+                             "index.db has images as hosted that hosted.db did not, as after an older copy of "
+                             "hosted.db was put back",
+                             &err);
+        if (r < 0) fail(&w, r, &err);
+        in_batch(&w, claim_everything);
+        map_free(claimed);
+    }
     buf_fini(&f.digests);
     if (w.code < 0) log_error("hosted_takeover_failed", KV_S("why", w.err.msg[0] ? w.err.msg : error_name(w.code)));
     if (w.blobs)
-        log_warn("hosted_claimed", KV_I("blobs", w.blobs),
-                 KV_S("note", "the index has them as hosted and the record did not: they stay hosted"));
+        log_error("hosted_claimed", KV_I("blobs", w.blobs), KV_I("tags", w.tags),
+                  KV_S("note", "the index has them as hosted and the record did not: they stay hosted"),
+                  KV_S("then", "load again what is missing, then remove " HOSTED_NOTICE
+                               " from the data folder; nothing is evicted until then"));
 }

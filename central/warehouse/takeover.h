@@ -22,8 +22,9 @@ bool hosted_is_repo(const struct name_rules *rules, const char *name);
  * those manifests. On failure the record has in memory what was found, the next start tries again, and nothing is
  * evicted until then; the failure is logged. */
 void hosted_take_over(const struct takeover *t);
-/* Call at each start: adds blobs that the index flags as hosted and the record does not have. That happens when an
- * older record was put back or somebody has set the flag; in both cases they are kept. */
+/* Call at each start: adds blobs that the index flags as hosted and the record does not have, as after an older record
+ * was put back. Then the index's tags of hosted repositories that name such manifests, or that the record lacks and that
+ * name what is hosted in their repository, are added, too, and a doubt is told (hosted_doubt): more may be lost. */
 void hosted_claim_flagged(const struct takeover *t);
 
 #endif

@@ -413,6 +413,54 @@ def test_a_damaged_record_is_made_again_and_nothing_is_evicted_until_somebody_ha
     says_all_is_well(host)
 
 
+def test_an_older_record_put_back_loses_no_image_and_is_reported(bench, host):
+    """As when a part of the data folder is restored from a backup. A tag that an upstream had under that name stays out."""
+    host.settings["hosted"] = '["acme/**", "reg.test/**"]'
+    host.restart()
+    load(bench, host, host.image, "reg.test/app:v1")
+    own = host.settings["upstreams"]
+    host.settings["upstreams"] = upstreams(("docker.io", bench.up.url), ("reg.test", bench.up.url))
+    strange = images.small("a stranger's")
+    bench.up.put("app", strange, "v1")
+    bench.up.put("app", strange, "v2")
+    host.restart()
+    for tag in ("v1", "v2"):
+        raw.manifest(host.port, "reg.test/app", tag)
+    host.stop()
+    older = (host.data / "hosted.db").read_bytes()
+    host.settings["upstreams"] = own
+    host.settings["hosted"] = '["acme/**"]'
+    host.start()
+    moved, new = images.small("moved", 120_000), images.small("new", 90_000)
+    load(bench, host, moved)
+    for name in (f"{APP}:v2", f"{APP}:latest", "acme/other:v1"):
+        load(bench, host, new, name)
+    load(bench, host, host.image, f"{APP}:old")
+    host.stop()
+    (host.data / "hosted.db").write_bytes(older)
+    host.settings["hosted"] = '["acme/**", "reg.test/**"]'
+    for _ in range(2):
+        host.start()
+        host.command("prune", "--all")
+        for name, tag, image in (
+            (APP, "v1", moved),
+            (APP, "v2", new),
+            (APP, "latest", new),
+            ("acme/other", "v1", new),
+            (APP, "old", host.image),
+            ("reg.test/app", "v1", host.image),
+        ):
+            whole(host, image, name, tag)
+        assert raw.manifest(host.port, "reg.test/app", "v2").status == 404
+        status, line, text = doctor(host)
+        assert status != 0 and "FAIL" in line and "hosted.incomplete" in text, text
+        host.stop()
+    (host.data / "hosted.incomplete").unlink()
+    host.start()
+    whole(host, moved)
+    says_all_is_well(host)
+
+
 # --- loads that do not come to their end ---
 
 

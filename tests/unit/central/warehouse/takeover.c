@@ -183,7 +183,7 @@ static void a_record_that_was_removed_is_made_again_and_told(void **state) {
     assert_whole(&i);
 }
 
-static void an_older_record_put_back_lets_no_flagged_blob_go(void **state) {
+static void an_older_record_put_back_lets_nothing_go_and_is_told(void **state) {
     (void)state;
     struct image i;
     char path[600], copy[600];
@@ -200,6 +200,13 @@ static void an_older_record_put_back_lets_no_flagged_blob_go(void **state) {
     store_prune(store, 0);
     assert_true(is_hosted(&i.layer) && is_hosted(&i.manifest) && is_hosted(&i.index));
     assert_true(hosted_knows(record, &i.layer, NULL));
+    assert_whole(&i);
+    assert_true(noticed() && store_eviction_held(store));
+    path_in_dir(HOSTED_NOTICE, path);
+    assert_int_equal(unlink(path), 0);
+    reopen();
+    assert_whole(&i);
+    assert_false(noticed());
 }
 
 static void an_empty_folder_is_no_reason_to_doubt(void **state) {
@@ -222,7 +229,7 @@ int main(void) {
         T(a_damaged_record_is_put_aside_and_made_again),
         T(what_a_damaged_record_still_tells_is_kept),
         T(a_record_that_was_removed_is_made_again_and_told),
-        T(an_older_record_put_back_lets_no_flagged_blob_go),
+        T(an_older_record_put_back_lets_nothing_go_and_is_told),
         T(an_empty_folder_is_no_reason_to_doubt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
