@@ -76,18 +76,21 @@ static void restart(struct up_request *r) {
     up_sign(r);
 }
 
+bool up_head_by_get(struct up_request *r, int status) {
+    if (!up_is_head(r)) return false;
+    /* For a missing tag both HEAD and GET are sent each time, because only GET can show that it is missing. */
+    r->head_refused = status != 404;
+    r->head_by_get = true;
+    if (up_counts(r) && ratelimit_wait_s(&r->e->limit, clock_mono_ms()) > 0) return false;
+    up_stop_try(r);
+    restart(r);
+    return true;
+}
+
 bool up_asks_by_get(struct up_request *r, int status) {
     static const int refusals[] = {0, 400, 403, 404, 405, 501};
-    if (!up_is_head(r)) return false;
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
-        if (refusals[i] != status) continue;
-        /* For a missing tag both HEAD and GET are sent each time, because only GET can show that it is missing. */
-        r->head_refused = status != 404;
-        r->head_by_get = true;
-        if (up_counts(r) && ratelimit_wait_s(&r->e->limit, clock_mono_ms()) > 0) return false;
-        up_stop_try(r);
-        restart(r);
-        return true;
+        if (refusals[i] == status) return up_head_by_get(r, status);
     }
     return false;
 }

@@ -136,8 +136,10 @@ int up_password(const struct upstream *u, char **out, struct fetch_end *end) mus
 void up_take_refusal(struct up_request *r, const struct http_answer *a);
 bool up_refusal_data(struct up_request *r, const char *data, size_t len) must_check;
 void up_refusal_over(struct up_request *r);
-/* Asks again by GET, where HEAD was refused with this status (0: without an answer). False: that would tell no more. */
+/* Asks again by GET, where HEAD was refused with this status (0: without an answer). False: that would tell no more.
+ * The second for a refusal that is known to be of HEAD: 401 is, once a new token was sent. */
 bool up_asks_by_get(struct up_request *r, int status) must_check;
+bool up_head_by_get(struct up_request *r, int status) must_check;
 /* GET has brought the head. */
 void up_head_came_by_get(struct up_request *r);
 

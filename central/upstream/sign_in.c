@@ -207,7 +207,8 @@ static void answer_bearer(struct up_request *r) {
     bool same = t->text && strcmp(asked.realm, t->challenge.realm) == 0 &&
                 strcmp(asked.service, t->challenge.service) == 0 && strcmp(asked.scope, t->challenge.scope) == 0;
     if (same && t->fresh) {
-        denied(r, why_refused(r));
+        /* Some take the token for GET alone. */
+        if (!up_head_by_get(r, 401)) denied(r, why_refused(r));
         return;
     }
     if (!realm_is_usable(&here, asked.realm)) {
@@ -240,7 +241,7 @@ void up_unauthorized(struct up_request *r) {
     } else if (!r->f.u->cfg->username) {
         denied(r, "it needs an account (username, password_file)");
     } else if (r->basic) {
-        denied(r, "the user name or password is wrong, or it does not exist");
+        if (!up_head_by_get(r, 401)) denied(r, "the user name or password is wrong, or it does not exist");
     } else {
         r->e->knows_basic = r->basic = true;
         up_ask(r);

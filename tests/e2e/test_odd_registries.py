@@ -239,6 +239,27 @@ def test_head_is_not_tried_again_and_again_where_it_was_refused(serve, shelf):
     assert core.up.count("/manifests/", "HEAD") == 1
 
 
+@pytest.mark.parametrize("part", ["/blobs/", "/manifests/"])
+@pytest.mark.parametrize("challenge", ['Bearer realm="{url}/token",service="s"', 'Basic realm="x"'])
+def test_get_is_used_where_a_good_sign_in_is_refused_for_head(bench, serve, shelf, part, challenge):
+    """public.ecr.aws takes tokens for GET alone (distribution#4383)."""
+    good = guarded(shelf, [])
+
+    def answer(r):
+        refused = (401, {"WWW-Authenticate": challenge.format(url=r.server.url)}, b"")
+        if r.method == "HEAD" and part in r.path:
+            return refused
+        if challenge.startswith("Bearer"):
+            return good(r)
+        return shelf(r) if "authorization" in r.headers else refused
+
+    core = serve(answer, **account(bench))
+    assert raw.manifest(core.port, NAME, "v1", "HEAD").status == 200
+    assert raw.blob(core.port, NAME, shelf.layer, "HEAD").status == 200
+    assert pulled(core, shelf) and raw.manifest(core.port, NAME, "v2").status == 200
+    assert core.up.count(part, "HEAD") <= 3, "once signed out, once signed in; then HEAD is left alone"
+
+
 @pytest.mark.parametrize("missing", ["Content-Length", "Docker-Content-Digest", "Content-Type"])
 def test_missing_headers_of_a_head_are_replaced(serve, shelf, missing):
     core = serve(lambda r: (lambda s, h, b: (s, {**h, missing: None}, b) if r.method == "HEAD" else (s, h, b))(*shelf(r)))
