@@ -172,10 +172,16 @@ static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
     take_over(g, &c->repo, c->tag, &said);
 }
 
-/* True if a HEAD gave no digest or is not supported, so that the manifest itself must be fetched; also if something
- * else seems to have answered. */
+/* True for a type that any document has from some registries: what a manifest is, its bytes say then. */
+static bool type_is_vague(const char *type) {
+    return strcasecmp(type, "application/json") == 0 || strcasecmp(type, "application/octet-stream") == 0;
+}
+
+/* True if a HEAD gave no digest, no type, or is not supported, so that the manifest itself must be fetched; also if
+ * something else seems to have answered. */
 static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a) {
-    bool unknown = a->end.code == 0 && (!a->has_digest || strncasecmp(a->media_type, "text/", 5) == 0);
+    bool unknown = a->end.code == 0 && (!a->has_digest || strncasecmp(a->media_type, "text/", 5) == 0 ||
+                                        (type_is_vague(a->media_type) && !is_held(c->registry, &a->digest, &c->repo)));
     return !c->by_get && (unknown || a->end.status == 405 || a->end.status == 501);
 }
 

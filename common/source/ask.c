@@ -305,16 +305,20 @@ struct judging {
     size_t len;
     enum digest_alg alg;
     struct digest digest;
+    char media_type[MEDIA_TYPE_MAX + 1]; /* that the document has; "": unknown */
     bool is_manifest;
 };
 
 static void judge(struct judging *j) {
     digest_of(&j->digest, j->alg, j->body, j->len);
-    j->is_manifest = manifest_is_one(j->body, j->len);
+    struct manifest m = {0};
+    if (manifest_judge(&m, j->body, j->len, &j->is_manifest) == 0)
+        memcpy(j->media_type, m.media_type, sizeof(j->media_type));
+    manifest_fini(&m);
 }
 
-/* It must be a manifest, and the one that its source has named. What the source did not say of it follows from its
- * bytes. */
+/* It must be a manifest, and the one that its source has named. What its bytes tell of it counts before what its source
+ * says. */
 static void judged(struct question *q, const struct judging *j) {
     struct ask_answer *a = q->answer;
     const char *wrong = NULL;
@@ -325,6 +329,7 @@ static void judged(struct question *q, const struct judging *j) {
     a->digest = j->digest;
     a->has_digest = true;
     a->total = (int64_t)j->len;
+    if (j->media_type[0]) memcpy(a->media_type, j->media_type, sizeof(a->media_type));
     if (wrong) fetch_end_set(&a->end, ERR_UPSTREAM, "%.100s sends %s for the tag %s", a->source, wrong, q->rq.ref.tag);
 }
 

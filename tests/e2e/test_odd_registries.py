@@ -10,7 +10,7 @@ import pytest
 
 from lab import raw
 from lab.base import MiB
-from lab.scripted import Scripted, Shelf
+from lab.scripted import OCI_MANIFEST, Scripted, Shelf, digest_of
 
 NAME = "library/app"
 
@@ -265,6 +265,27 @@ def test_missing_headers_of_a_head_are_replaced(serve, shelf, missing):
     core = serve(lambda r: (lambda s, h, b: (s, {**h, missing: None}, b) if r.method == "HEAD" else (s, h, b))(*shelf(r)))
     assert raw.blob(core.port, NAME, shelf.layer, "HEAD").status == 200
     assert pulled(core, shelf)
+
+
+@pytest.mark.parametrize("told", ["application/json", "application/octet-stream", "text/html", "text/plain; charset=utf-8", None])
+@pytest.mark.parametrize("methods", [("HEAD",), ("HEAD", "GET")])
+@pytest.mark.parametrize("says", [True, False])
+def test_a_manifest_has_the_type_of_its_bytes_whatever_its_registry_says(both, shelf, told, methods, says):
+    """moby#19400, moby#19526: engines refuse a manifest of type application/json or text/html. spegel#172: a document without mediaType."""
+    if not says:
+        shelf.manifests = {d: m.replace(b'"mediaType": "application/vnd.oci.image.manifest.v1+json", ', b"") for d, m in shelf.manifests.items()}
+        shelf.manifest = digest_of(shelf.manifests[shelf.manifest])
+        shelf.manifests = {digest_of(m): m for m in shelf.manifests.values()}
+        shelf.tags[f"{NAME}:v1"] = shelf.manifest
+
+    def answer(r):
+        s, h, b = shelf(r)
+        return s, {**h, **({"Content-Type": told} if "/manifests/" in r.path and r.method in methods else {})}, b
+
+    chain = both(answer)
+    for node in (chain.edge, chain.central):
+        replies = [raw.manifest(node.port, NAME, "v1", "HEAD"), raw.manifest(node.port, NAME, "v1"), raw.manifest(node.port, NAME, shelf.manifest)]
+        assert [r.headers.get("content-type") for r in replies] == [OCI_MANIFEST] * 3
 
 
 # --- caches, endpoints ---
