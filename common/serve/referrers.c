@@ -249,6 +249,12 @@ static struct referrers_job *job_new(void) {
     return j;
 }
 
+/* How upstreams without the API answer; the digest itself was checked here. Clients look for the referrers tag after a
+ * 404 alone. */
+static bool has_no_api(int status) {
+    return status == 400 || status == 405 || status == 406 || status == 501;
+}
+
 static void on_referrers(const struct ask_answer *a, void *arg) {
     struct exchange *x = arg;
     if (!exchange_back(x)) return;
@@ -256,7 +262,10 @@ static void on_referrers(const struct ask_answer *a, void *arg) {
     if (a->end.code != 0) {
         /* A 404 says that the upstream has no such API: the client then looks for the referrers tag, which is served
          * like any. */
-        serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
+        if (has_no_api(a->end.status))
+            serve_error(x->req, REGERR_MANIFEST_UNKNOWN, a->end.msg, NULL);
+        else
+            serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
         return;
     }
     struct referrers_job *j = job_new();

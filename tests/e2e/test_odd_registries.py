@@ -513,6 +513,15 @@ def test_a_list_that_goes_on_elsewhere_is_refused_with_its_cause(both, link):
         assert reply.status == 502 and b"a list that goes on at" in reply.body
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 501])
+def test_clients_look_for_the_referrers_tag_of_a_registry_without_the_api(both, shelf, status):
+    """They do after a 404 alone (notation#659)."""
+    chain = both(lambda r: (status, {}, b"") if "/referrers/" in r.path else shelf(r))
+    for node in (chain.edge, chain.central):
+        reply = raw.ask(node.port, f"/v2/{NAME}/referrers/{shelf.manifest}")
+        assert reply.status == 404 and str(status).encode() in reply.body
+
+
 # --- lengths ---
 
 
