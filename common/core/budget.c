@@ -1,16 +1,21 @@
-/* One atomic counter for each budget, changed by compare and exchange. Thread: any (atomic). */
+/* One atomic counter for each budget, changed by compare and exchange. Thread: any (atomic; a lock for dropping). */
 #include "common/core/budget.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct account {
     const char *name;
     _Atomic int64_t limit, used, peak, refused;
+    pthread_mutex_t dropping;
+    bool (*drop)(enum budget b, void *arg);
+    void *arg;
 };
 
 static struct account accounts[BUDGET_COUNT] = {
-#define BUDGET_MEMORY(id, n, mib, doc) [BUDGET_##id] = {.name = (n), .limit = (mib)*MiB},
+#define BUDGET_MEMORY(id, n, mib, doc) \
+    [BUDGET_##id] = {.name = (n), .limit = (mib)*MiB, .dropping = PTHREAD_MUTEX_INITIALIZER},
 #include "common/core/budget_list.h"
 };
 
@@ -42,8 +47,27 @@ void budget_refused(enum budget b) {
     atomic_fetch_add_explicit(&accounts[b].refused, 1, memory_order_relaxed);
 }
 
-bool budget_take(enum budget b, int64_t n) {
+void budget_set_drop(enum budget b, bool (*drop)(enum budget b, void *arg), void *arg) {
+    struct account *a = &accounts[b];
+    pthread_mutex_lock(&a->dropping);
+    a->drop = drop;
+    a->arg = arg;
+    pthread_mutex_unlock(&a->dropping);
+}
+
+static bool take_after_dropping(enum budget b, int64_t n) {
+    struct account *a = &accounts[b];
+    if (n > atomic_load_explicit(&a->limit, memory_order_relaxed)) return false;
+    pthread_mutex_lock(&a->dropping);
     bool taken = budget_try(b, n);
+    while (!taken && a->drop && a->drop(b, a->arg))
+        taken = budget_try(b, n);
+    pthread_mutex_unlock(&a->dropping);
+    return taken;
+}
+
+bool budget_take(enum budget b, int64_t n) {
+    bool taken = budget_try(b, n) || take_after_dropping(b, n);
     if (!taken) budget_refused(b);
     return taken;
 }

@@ -12,11 +12,13 @@ BUDGET_MEMORY(PASS_THROUGH, "pass_through", 256,
               "that is less. When it is used up, a new download is answered 503, and a running one waits for its turn.")
 BUDGET_MEMORY(
     ANSWERS, "answers", 64,
-    "Answers of sources to small requests (what a tag points to, whether a blob exists), while they arrive and while "
-    "they are remembered. When it is used up, nothing more is remembered; then requests are answered 503.")
+    "Answers of sources to small requests (what a tag points to, whether a blob exists), while they arrive and "
+    "while they are remembered. When it is used up, the oldest remembered ones are dropped; if none is left, "
+    "requests are answered 503.")
 BUDGET_MEMORY(LISTS, "lists", 128,
-              "Lists of tags, referrers and repositories, until the client has received them. When it is used up, a "
-              "list is answered 503.")
+              "Lists of tags, referrers and repositories, until the client has received them, and lists of tags that "
+              "are remembered for 3 seconds. When it is used up, the oldest remembered ones are dropped; if none is "
+              "left, a list is answered 503.")
 BUDGET_MEMORY(JSON, "json", 256,
               "Lists from sources while their JSON is parsed. When it is used up, a list is answered 503. A list that "
               "alone would take more than 96 MiB counts as a failure of its source.")

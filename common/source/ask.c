@@ -6,6 +6,7 @@
 #include "common/core/map.h"
 #include "common/core/workpool.h"
 #include "common/source/failure.h"
+#include "common/source/remembered.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,6 @@
 #define FAILURE_MS 2000
 /* A list is asked for page by page. */
 #define LIST_MS 3000
-#define REMEMBERED_MAX 1000
 
 #define SWEEP_MS 1000
 
@@ -23,8 +23,8 @@ struct asker {
     struct asker_config cfg;
     struct timer sweep; /* while anything is remembered */
     bool sweeps;
-    struct map *running;    /* key -> question */
-    struct map *remembered; /* key -> memory */
+    struct map *running; /* key -> question */
+    struct remembered *remembered;
 };
 
 struct ask_waiter {
@@ -59,12 +59,6 @@ struct question {
     bool no_room;            /* of our own: that is no word of a source, to be remembered */
 };
 
-struct memory {
-    struct ask_answer *answer;
-    int64_t until_ms;
-    int64_t charged; /* beside the answer's body */
-};
-
 static void ask_one(struct question *q);
 
 void ask_answer_unref(struct ask_answer *a) {
@@ -90,13 +84,6 @@ static struct ask_answer *answer_new(enum fetch_kind kind) {
     a->source = "";
     a->total = -1;
     return a;
-}
-
-static void memory_free(void *p) {
-    struct memory *m = p;
-    budget_give(BUDGET_ANSWERS, m->charged);
-    ask_answer_unref(m->answer);
-    free(m);
 }
 
 static char *key_of(const struct fetch_request *rq) {
@@ -127,29 +114,8 @@ static void answer_waiter(struct ask_waiter *w, struct ask_answer *a) {
     loop_post(w->loop, &w->task);
 }
 
-static bool collect_old(const void *key, size_t len, void *value, void *arg) {
-    struct memory *m = value;
-    struct buf *old = arg;
-    if (m->until_ms > clock_mono_ms()) return true;
-    return buf_add(old, &len, sizeof(len)) == 0 && buf_add(old, key, len) == 0;
-}
-
 void asker_forget(struct asker *a) {
-    map_free(a->remembered);
-    a->remembered = map_new(memory_free);
-}
-
-static void forget_old(struct asker *a) {
-    struct buf old;
-    buf_init(&old, 0);
-    map_each(a->remembered, collect_old, &old);
-    for (size_t at = 0; at < old.len;) {
-        size_t len;
-        memcpy(&len, old.data + at, sizeof(len));
-        map_del(a->remembered, old.data + at + sizeof(len), len);
-        at += sizeof(len) + len;
-    }
-    buf_fini(&old);
+    remembered_clear(a->remembered);
 }
 
 static void stop_sweeping(struct asker *a) {
@@ -159,15 +125,10 @@ static void stop_sweeping(struct asker *a) {
 
 static void on_sweep(void *arg) {
     struct asker *a = arg;
-    forget_old(a);
-    if (map_len(a->remembered) > 0) timer_set(&a->sweep, SWEEP_MS);
-}
-
-/* Forgets what is out of date; if all of it is fresh, everything: the memory is a convenience, its bound is not. */
-static void shrink(struct asker *a) {
-    if (map_len(a->remembered) < REMEMBERED_MAX) return;
-    forget_old(a);
-    if (map_len(a->remembered) >= REMEMBERED_MAX) asker_forget(a);
+    if (remembered_sweep(a->remembered))
+        timer_set(&a->sweep, SWEEP_MS);
+    else
+        stop_sweeping(a);
 }
 
 /* How long an answer stands in for asking again. */
@@ -191,17 +152,11 @@ static void remember(struct question *q) {
     struct asker *a = q->asker;
     int64_t ms = lifetime_ms(q);
     if (ms <= 0) return;
-    shrink(a);
-    int64_t charged = (int64_t)(sizeof(struct memory) + sizeof(*q->answer) + strlen(q->key));
-    if (!budget_take(BUDGET_ANSWERS, charged)) return;
-    if (!a->sweeps) timer_init(&a->sweep, a->cfg.loop, on_sweep, a);
+    remembered_add(a->remembered, q->key, q->answer, ms);
+    if (a->sweeps) return;
+    timer_init(&a->sweep, a->cfg.loop, on_sweep, a);
+    timer_set(&a->sweep, SWEEP_MS);
     a->sweeps = true;
-    if (map_len(a->remembered) == 0) timer_set(&a->sweep, SWEEP_MS);
-    struct memory *m = xcalloc(1, sizeof(*m));
-    m->charged = charged;
-    m->answer = ask_answer_ref(q->answer);
-    m->until_ms = clock_mono_ms() + ms;
-    map_set_s(a->remembered, q->key, m);
 }
 
 static void question_free(struct question *q) {
@@ -254,13 +209,13 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     a->source = fetch->source->name;
 }
 
-/* Takes from the budget what the buffer will grow by. What is only remembered makes room. */
+/* Takes from the budget what the buffer will grow by. */
 static bool take_room(struct question *q, size_t len) {
     struct ask_answer *a = q->answer;
     int64_t need = (int64_t)(q->body.len + len + 1), cap = a->charged ? a->charged : 256;
     while (cap < need)
         cap *= 2;
-    if (budget_try(a->budget, cap - a->charged) || (asker_forget(q->asker), budget_take(a->budget, cap - a->charged))) {
+    if (budget_take(a->budget, cap - a->charged)) {
         a->charged = cap;
         return true;
     }
@@ -429,9 +384,10 @@ static void on_ask(struct loop_task *task) {
     struct ask_waiter *w = container_of(task, struct ask_waiter, task);
     struct asker *a = w->asker;
     char *key = key_of(&w->rq);
-    struct memory *m = map_get_s(a->remembered, key);
-    if (m && m->until_ms > clock_mono_ms()) {
-        answer_waiter(w, m->answer);
+    struct ask_answer *known = remembered_get(a->remembered, key);
+    if (known) {
+        answer_waiter(w, known);
+        ask_answer_unref(known);
         free(key);
         return;
     }
@@ -481,7 +437,7 @@ struct asker *asker_new(const struct asker_config *cfg) {
     struct asker *a = xcalloc(1, sizeof(*a));
     a->cfg = *cfg;
     a->running = map_new(NULL);
-    a->remembered = map_new(memory_free);
+    a->remembered = remembered_new();
     return a;
 }
 
@@ -509,6 +465,6 @@ void asker_free(struct asker *a) {
     if (!a) return;
     stop_sweeping(a);
     map_free(a->running);
-    map_free(a->remembered);
+    remembered_free(a->remembered);
     free(a);
 }

@@ -64,6 +64,20 @@ def test_remembered_lists_are_freed_when_they_expire(bench):
     wait_until(lambda: held(node, "lists") == held(node, "answers") == 0, "nothing remembered any more", 30)
 
 
+def test_a_list_is_not_refused_for_lists_that_are_only_remembered(bench):
+    up = bench.faulty()
+    tags = [f"t{i:05}" + "x" * 100 for i in range(20000)]
+    body = json.dumps({"name": "x", "tags": tags}).encode()
+    up.always("/tags/list", Fault(status=200, body=body))
+    node = bench.central(("docker.io", up.url), settings={"memory.lists": 16 * MiB})
+    for i in range(12):
+        reply = raw.ask(node.port, f"/v2/docker.io/library/r{i}/tags/list?n=1")
+        assert reply.status == 200 and reply.json()["tags"] == tags[:1], (reply, held(node, "lists"))
+        assert raw.ask(node.port, "/v2/_catalog").status == 200
+    assert 14 * MiB < peak(node, "lists") <= 16 * MiB
+    assert node.metric("entrepot_memory_refused_total", budget="lists") == 0
+
+
 def manifest_of_many_layers(seed):
     """A manifest of 370 KiB whose layers nobody has."""
     layers = [

@@ -37,6 +37,35 @@ static void budget_gives_no_more_than_its_limit(void **state) {
     assert_int_equal(state_of(BUDGET_LISTS).used, 0);
 }
 
+/* Drops 30 bytes at a time of the many it can spare. */
+static bool drop_thirty(enum budget b, void *arg) {
+    int *left = arg;
+    if (*left == 0) return false;
+    --*left;
+    budget_give(b, 30);
+    return true;
+}
+
+static void what_can_be_spared_goes_before_anything_is_refused(void **state) {
+    (void)state;
+    int left = 3;
+    budget_limit(BUDGET_LISTS, 100);
+    int64_t refused = state_of(BUDGET_LISTS).refused;
+    assert_true(budget_take(BUDGET_LISTS, 90));
+    budget_set_drop(BUDGET_LISTS, drop_thirty, &left);
+    assert_false(budget_try(BUDGET_LISTS, 11));
+    assert_false(budget_take(BUDGET_LISTS, 101)); /* would never fit */
+    assert_int_equal(left, 3);
+    assert_true(budget_take(BUDGET_LISTS, 50));
+    assert_int_equal(left, 1);
+    assert_false(budget_take(BUDGET_LISTS, 60));
+    assert_int_equal(left, 0);
+    assert_int_equal(state_of(BUDGET_LISTS).used, 50);
+    assert_int_equal(state_of(BUDGET_LISTS).refused, refused + 2);
+    budget_set_drop(BUDGET_LISTS, NULL, NULL);
+    budget_give(BUDGET_LISTS, 50);
+}
+
 static char *repeated(const char *first, const char *part, size_t n, const char *last, size_t *len) {
     struct buf b;
     buf_init(&b, 0);
@@ -103,6 +132,7 @@ static void json_refuses_expensive_documents_before_it_parses_them(void **state)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budget_gives_no_more_than_its_limit),
+        cmocka_unit_test(what_can_be_spared_goes_before_anything_is_refused),
         cmocka_unit_test(json_costs_at_least_what_its_tree_takes),
         cmocka_unit_test(json_refuses_expensive_documents_before_it_parses_them),
     };
