@@ -22,7 +22,7 @@ static void a_damaged_index_is_put_aside_and_made_again(void **state) {
     struct digest d = fixture_put(store, 12, 1000);
     char garbage[20000], path[512];
     memset(garbage, 'x', sizeof(garbage));
-    store_close(store);
+    shut();
     damage_index(garbage, sizeof(garbage));
     store = fixture_open(dir, 0);
     assert_true(fixture_held(store, &d));
@@ -37,7 +37,7 @@ static void an_index_damaged_in_the_middle_is_made_again(void **state) {
     struct digest d[300];
     for (unsigned i = 0; i < 300; i++)
         d[i] = fixture_put(store, 1000 + i, 100);
-    store_close(store);
+    shut();
     char path[512], junk[4096];
     memset(junk, 0xa5, sizeof(junk));
     snprintf(path, sizeof(path), "%s/index.db", dir);
@@ -56,7 +56,7 @@ static void another_schema_version_is_made_again_and_tags_are_kept(void **state)
     (void)state;
     struct digest d = fixture_put(store, 13, 1000);
     set_tag("r/d", "t", &d);
-    store_close(store);
+    shut();
     exec_index("PRAGMA user_version=99");
     store = fixture_open(dir, 0);
     struct tag_facts rec;
@@ -78,7 +78,7 @@ static void rebuild_finds_manifests_again(void **state) {
     struct digest m, other, blob = fixture_put(store, 14, 100);
     put_manifest("{\"m\":1}", "r/e", NULL, 0, &m);
     put_manifest("{\"n\":1}", "r/e", NULL, 0, &other);
-    store_close(store);
+    shut();
     struct verify_report rep;
     struct error err;
     assert_int_equal(store_rebuild(dir, inspect, &rep, &err), 0);
@@ -118,7 +118,7 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     store_add_scope(store, &hosted, other);
     struct tag_facts rec = {.digest = m, .size = 7, .media_type = "application/m"};
     store_tag_set(store, "acme/app", "v1", &rec);
-    store_close(store);
+    shut();
     struct verify_report rep;
     assert_int_equal(store_rebuild(dir, inspect, &rep, &err), 0);
     assert_int_equal(rep.adopted, 3);
@@ -284,7 +284,7 @@ static void what_may_not_be_written_is_named_at_start(void **state) {
         mode_t mode;
     } odd[] = {{"", 0555}, {"/index.db", 0444}, {"/fills", 0555}, {"/blobs", 0555}};
     char cmd[600], path[512];
-    store_close(store);
+    shut();
     snprintf(cmd, sizeof(cmd), "chown -R 65534 '%s'", dir);
     assert_int_equal(system(cmd), 0);
     for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
@@ -314,7 +314,7 @@ static void what_belongs_to_others_is_refused_at_start(void **state) {
     struct store *s;
     char path[512], *slash, cmd[600];
     int status;
-    store_close(store);
+    shut();
     assert_int_equal(chown(dir, 65534, 65534), 0);
     assert_int_equal(store_open(&s, &cfg, &err), -EPERM);
     assert_non_null(strstr(err.msg, "belongs to user 65534, and this runs as user 0"));

@@ -145,7 +145,7 @@ static void what_is_taken_ahead_misleads_nobody_and_is_given_back(void **state) 
     assert_int_equal(have, MiB);
     part_discard(p);
     /* Killed, it gives nothing back by itself. */
-    store_close(store);
+    shut();
     pid_t child = fork();
     if (child == 0) _exit(begin_large(fixture_open(dir, 0), &d, data) ? 0 : 1);
     int status;
@@ -162,7 +162,7 @@ static void what_is_taken_ahead_misleads_nobody_and_is_given_back(void **state) 
 
 static void little_is_taken_ahead_under_a_small_limit(void **state) {
     (void)state;
-    store_close(store);
+    shut();
     store = fixture_open(dir, 80 * MiB);
     struct digest d;
     int64_t len;
@@ -196,7 +196,7 @@ static void a_part_that_was_sealed_already_is_continued(void **state) {
     (void)state;
     int status;
     char cmd[600];
-    store_close(store);
+    shut();
     snprintf(cmd, sizeof(cmd), "chown -R 65534 '%s'", dir);
     assert_int_equal(system(cmd), 0);
     pid_t pid = fork();
@@ -246,7 +246,7 @@ static void manifests_keep_their_media_type(void **state) {
 
 static void fill_media_types(int64_t n) {
     char sql[300];
-    store_close(store);
+    shut();
     snprintf(sql, sizeof(sql),
              "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < %lld)"
              "INSERT OR IGNORE INTO media_types SELECT i, 'application/strange.' || i FROM n",
@@ -331,7 +331,7 @@ static void a_scope_whose_name_was_lost_is_not_given_to_another(void **state) {
     struct blob_info bi;
     uint32_t scope;
     put_manifest("{\"g\":1}", "r/g", NULL, 0, &m);
-    store_close(store);
+    shut();
     exec_index("DELETE FROM scopes; DELETE FROM media_types");
     store = fixture_open(dir, 0);
     assert_int_equal(store_scope(store, "evil.example", &scope), 0);
@@ -360,7 +360,7 @@ static void a_scope_lasts_as_long_as_something_is_in_it(void **state) {
     store_delete(store, &d);
     reopen();
     assert_int_equal(store_scope_find(store, "acme/app"), 0);
-    store_close(store);
+    shut();
     exec_index("INSERT OR REPLACE INTO scopes VALUES(16777215, 'the last one')");
     store = fixture_open(dir, 0);
     assert_int_equal(store_scope(store, "acme/app", &used), 0);
@@ -436,7 +436,7 @@ static void rows_without_a_file_go_and_files_without_a_row_come(void **state) {
     struct digest a = fixture_put(store, 8, 10), b;
     char path[512], hidden[512];
     path_of(&a, path);
-    store_close(store);
+    shut();
     assert_int_equal(unlink(path), 0);
     char *data = fixture_bytes(9, 50, &b), parent[512];
     path_of(&b, path);
