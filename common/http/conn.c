@@ -9,6 +9,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/core/log.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -333,9 +334,25 @@ static void refuse_too_large(struct http_conn *c) {
         refuse_head(c, 414, "request target too long");
 }
 
+/* A client that greets a plain port in TLS cannot read the answer, so the log says it too: once a minute. */
+static void refuse_tls(struct http_conn *c) {
+    struct http_server *s = c->share->server;
+    int64_t now = clock_mono_ms(), told = atomic_load_explicit(&s->tls_told_ms, memory_order_relaxed);
+    bool due = told == 0 || now - told >= TLS_TOLD_EVERY_MS;
+    if (due && atomic_compare_exchange_strong(&s->tls_told_ms, &told, now))
+        log_warn("tls_at_plain_port", KV_S("client", c->remote), KV_I("port", s->port),
+                 KV_S("hint", "this port speaks plain HTTP: the client must use http://, or the port needs a "
+                              "certificate"));
+    refuse_head(c, 400, "this port speaks plain HTTP: use http://");
+}
+
 /* One head from the input buffer, if it is complete. */
 static bool next_request(struct http_conn *c) {
     const char *why = "bad request";
+    if (c->in_len > 0 && c->in[0] == TLS_HANDSHAKE && c->share->server->cfg.tls_mode == HTTP_TLS_OFF) {
+        refuse_tls(c);
+        return false;
+    }
     if (!c->req) c->req = req_new(c);
     ssize_t n = head_parse(&c->req->head, c->in, c->in_len, &c->scanned, &why);
     if (n > 0) {
@@ -450,22 +467,43 @@ static bool start_tls(struct http_conn *c) {
     return true;
 }
 
+/* What is here so far begins like a request in plain HTTP. */
+static bool begins_like_http(const char *text, size_t len) {
+    static const char *const methods[] = {"GET ",    "HEAD ",    "POST ",    "PUT ",  "PATCH ",
+                                          "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        size_t n = strlen(methods[i]);
+        if (memcmp(text, methods[i], len < n ? len : n) == 0) return true;
+    }
+    return false;
+}
+
+/* Looks at the first bytes before TLS is set up. False: nothing has come, or the connection is refused. */
+static bool first_bytes_fit(struct http_conn *c) {
+    char first[8];
+    ssize_t n = recv(c->fd, first, sizeof(first), MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (n <= 0) {
+        conn_abort(c);
+        return false;
+    }
+    bool either = c->share->server->cfg.tls_mode == HTTP_TLS_EITHER;
+    c->sniffing = false;
+    if (either && first[0] != TLS_HANDSHAKE) {
+        set_state(c, CONN_IDLE);
+    } else if (begins_like_http(first, (size_t)n)) {
+        /* A client with the wrong scheme gets words that it can show, instead of a closed connection. */
+        atomic_fetch_add_explicit(&c->share->server->bad_requests, 1, memory_order_relaxed);
+        reply_error(c, 400, "", "this port speaks HTTPS: use https://");
+        return false;
+    }
+    return true;
+}
+
 /* True when the connection may speak HTTP. */
 static bool tls_ready(struct http_conn *c) {
-    if (c->sniffing) {
-        unsigned char first;
-        ssize_t n = recv(c->fd, &first, 1, MSG_PEEK);
-        if (n < 0 && errno == EAGAIN) return false;
-        if (n <= 0) {
-            conn_abort(c);
-            return false;
-        }
-        c->sniffing = false;
-        if (first != 0x16) {
-            set_state(c, CONN_IDLE);
-            return true;
-        }
-    }
+    if (c->sniffing && !first_bytes_fit(c)) return false;
+    if (c->state == CONN_IDLE) return true;
     if (!c->ssl && !start_tls(c)) {
         conn_abort(c);
         return false;
@@ -640,7 +678,7 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr) {
     event_assign(&c->ev_out, loop_base(sh->loop), fd, EV_WRITE | EV_PERSIST, on_out, c);
     TAILQ_INSERT_TAIL(&sh->all, c, all_link);
     enum http_tls_mode mode = sh->server->cfg.tls_mode;
-    c->sniffing = mode == HTTP_TLS_EITHER;
+    c->sniffing = mode != HTTP_TLS_OFF;
     c->state = CONN_DEAD; /* so that set_state sees a change */
     set_state(c, mode == HTTP_TLS_OFF ? CONN_IDLE : CONN_TLS);
     /* The first request mostly comes along with the connection. One that is answered and closed at once never enters

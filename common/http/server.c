@@ -246,7 +246,7 @@ static bool make_room(struct loop_share *sh) {
 static bool speaks_plain(const struct http_server *s, int fd) {
     unsigned char first = 0;
     if (s->cfg.tls_mode != HTTP_TLS_EITHER) return s->cfg.tls_mode == HTTP_TLS_OFF;
-    return recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 || first != 0x16;
+    return recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 || first != TLS_HANDSHAKE;
 }
 
 static void refuse(struct http_server *s, int fd) {

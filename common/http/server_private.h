@@ -27,7 +27,9 @@
 #define LINGER_MS 2000
 #define PLAIN_CLOSE_MAX (16 * 1024)
 #define PIPELINED_PER_TURN 16 /* requests of one connection answered before others get their turn */
-#define SEG_FIRST 512         /* small pieces of an answer share a segment of this size */
+#define TLS_HANDSHAKE 0x16    /* the first byte of a TLS client */
+#define TLS_TOLD_EVERY_MS 60000
+#define SEG_FIRST 512 /* small pieces of an answer share a segment of this size */
 
 enum seg_kind { SEG_MEM, SEG_REF, SEG_FILE };
 /* A part of the answer that waits to be sent. */
@@ -163,6 +165,7 @@ struct http_server {
     int64_t grace_ms;
     void (*drained)(void *arg);
     void *drained_arg;
+    _Atomic int64_t tls_told_ms; /* when the log last told of TLS at a plain port; 0: never */
     _Atomic int64_t connections, accepted, refused, requests, bad_requests;
 };
 

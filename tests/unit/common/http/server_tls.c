@@ -1,8 +1,10 @@
 /* The server behind TLS: the same rules, another transport. */
 #include "tests/unit/support/http_fixture.h"
 
+#include <fcntl.h>
 #include <openssl/err.h>
 
+#include "common/core/log.h"
 #include "common/http/tls.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -41,6 +43,12 @@ static int start_on(void **state) {
 static int start_either(void **state) {
     (void)state;
     start_mode(HTTP_TLS_EITHER);
+    return 0;
+}
+
+static int start_off(void **state) {
+    (void)state;
+    start_mode(HTTP_TLS_OFF);
     return 0;
 }
 
@@ -191,6 +199,66 @@ static void one_port_speaks_both(void **state) {
     close(fd);
 }
 
+static void plain_http_is_told_to_use_https(void **state) {
+    (void)state;
+    static const char *const asked[] = {GET("/v2/"), "HEAD /v2/ HTTP/1.1\r\nHost: a\r\n\r\n", "PUT /x HTTP/1.1\r\n",
+                                        "G"};
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        int fd = dial(&f);
+        say(fd, asked[i]);
+        size_t n = hear(fd, answer, sizeof(answer) - 1);
+        answer[n] = '\0';
+        assert_memory_equal(answer, "HTTP/1.1 400 ", 13);
+        assert_non_null(strstr(answer, "Connection: close\r\n"));
+        assert_non_null(strstr(body_of(), "this port speaks HTTPS: use https://"));
+        close(fd);
+    }
+    struct http_stats stats;
+    http_server_stats(f.server, &stats);
+    assert_int_equal(stats.bad_requests, 4);
+    assert_int_equal(atomic_load(&f.seen.handled), 0);
+}
+
+static void other_garbage_gets_no_http_from_a_tls_port(void **state) {
+    (void)state;
+    static const char *const said[] = {"SSH-2.0-x\r\n", "GETTER /\r\n", "get / HTTP/1.1\r\n\r\n",
+                                       "\x80\x01\x02\r\n\r\n"};
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        int fd = dial(&f);
+        say(fd, said[i]);
+        ssize_t n = recv(fd, answer, sizeof(answer) - 1, MSG_WAITALL);
+        answer[n > 0 ? n : 0] = '\0';
+        assert_null(strstr(answer, "HTTP/"));
+        close(fd);
+    }
+}
+
+static void tls_at_a_plain_port_is_refused_and_logged_once(void **state) {
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    log_init(ends[1], LOG_FORMAT_KV, LOG_LEVEL_WARN, "test");
+    for (int i = 0; i < 3; i++) {
+        int fd = dial(&f);
+        say(fd, "\x16\x03\x01 a hello");
+        size_t n = hear(fd, answer, sizeof(answer) - 1);
+        answer[n] = '\0';
+        assert_memory_equal(answer, "HTTP/1.1 400 ", 13);
+        assert_non_null(strstr(body_of(), "this port speaks plain HTTP: use http://"));
+        close(fd);
+    }
+    log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "test");
+    ssize_t n = read(ends[0], answer, sizeof(answer) - 1);
+    assert_true(n > 0);
+    answer[n] = '\0';
+    const char *line = strstr(answer, "tls_at_plain_port");
+    assert_non_null(line);
+    assert_non_null(strstr(line, "127.0.0.1"));
+    assert_null(strstr(line + 1, "tls_at_plain_port"));
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void half_a_handshake_is_closed_in_time(void **state) {
     (void)state;
     char byte[2];
@@ -255,6 +323,9 @@ int main(void) {
         ON(file_shorter_than_promised_is_cut_over_tls),
         ON(protocol_is_agreed_on),
         ON(half_a_handshake_is_closed_in_time),
+        ON(plain_http_is_told_to_use_https),
+        ON(other_garbage_gets_no_http_from_a_tls_port),
+        cmocka_unit_test_setup_teardown(tls_at_a_plain_port_is_refused_and_logged_once, start_off, stop),
         EITHER(one_port_speaks_both),
         EITHER(half_a_handshake_is_closed_in_time),
         ON(certificate_changes_under_running_connections),
