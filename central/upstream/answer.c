@@ -47,6 +47,12 @@ int up_answer_check(struct up_request *r, const struct http_answer *a, struct fe
     if (is_page(r, h))
         return fetch_end_set(end, ERR_UPSTREAM, "%s sent a page (text/html) instead of what was asked for",
                              up_who(r, who));
+    if (r->by_tag && h->has_digest && !digest_eq(&h->digest, &r->by_digest.digest)) {
+        fetch_end_set(end, ERR_NOT_FOUND, "%.100s answered 404, and its tag %.128s points to another manifest by now",
+                      up_who(r, who), r->rq.ref.tag);
+        end->status = 404;
+        return end->code;
+    }
     if (check_link(r, a, h, end) < 0) return end->code;
     h->origin = r->e->url;
     h->age_s = 0; /* the age of a cache in front of the registry does not count */

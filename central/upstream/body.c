@@ -89,6 +89,12 @@ bool up_asks_for_whole(struct up_request *r) {
     return true;
 }
 
+static void note_tag(const struct up_request *r, const struct fetch_head *h) {
+    bool manifest = r->rq.kind == FETCH_MANIFEST || r->rq.kind == FETCH_MANIFEST_HEAD;
+    if (manifest && !r->rq.ref.is_digest && h->has_digest)
+        named_note(r->f.u->named, r->rq.repo.path, r->rq.ref.tag, &h->digest);
+}
+
 bool up_tell_head(struct up_request *r, const struct http_answer *a) {
     struct fetch_head h;
     struct fetch_end end;
@@ -106,6 +112,7 @@ bool up_tell_head(struct up_request *r, const struct http_answer *a) {
     registry_body_begin(&r->body, &r->rq, r->told ? r->head.total : h.total, skip);
     body_begins(r);
     if (!r->told) {
+        note_tag(r, &h);
         r->told = true;
         r->head = h;
         r->head.link = r->head.warning = r->head.origin = NULL;

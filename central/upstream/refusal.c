@@ -3,6 +3,7 @@
  *   a redirect ──▶ asked there, without the account      401, or a token that died early ──▶ a token, then asked again
  *   HEAD refused ──▶ asked by GET                        Retry-After, and it is short ──▶ waited for, then asked again
  *   a signed URL that ran out ──▶ again from the registry
+ *   404 for the digest of a tag's manifest ──▶ by the tag
  *   5xx, 408 ──▶ up_failed: tried again later             anything else ──▶ up_refused: another endpoint, or the end */
 #include "central/upstream/request.h"
 
@@ -101,6 +102,21 @@ void up_head_came_by_get(struct up_request *r) {
     r->head_refused = false;
 }
 
+/* A manifest that its registry has just named for a tag is not there by its digest: asked for by the tag. Whoever reads
+ * it checks its bytes. */
+static bool ask_by_tag(struct up_request *r) {
+    const struct reference *ref = &r->rq.ref;
+    if (r->status != 404 || r->rq.kind != FETCH_MANIFEST || r->by_tag || !ref->is_digest) return false;
+    const char *tag = named_tag(r->f.u->named, r->rq.repo.path, &ref->digest);
+    if (!tag) return false;
+    r->by_digest = *ref;
+    r->by_tag = true;
+    r->rq.ref = (struct reference){0};
+    snprintf(r->rq.ref.tag, sizeof(r->rq.ref.tag), "%s", tag);
+    restart(r);
+    return true;
+}
+
 static void limited(struct up_request *r, struct fetch_end *end) {
     if (wait_as_told(r)) return;
     int64_t now = clock_mono_ms();
@@ -141,7 +157,7 @@ void up_refusal_over(struct up_request *r) {
     refusal_end(r, &end);
     if (redirect_is(r->status) && (r->status != 300 || r->location)) {
         follow(r);
-    } else if (up_asks_by_get(r, r->status) || mend_away(r)) {
+    } else if (up_asks_by_get(r, r->status) || mend_away(r) || ask_by_tag(r)) {
         return;
     } else if (!(r->status == 401 && r->asked.bearer) && up_renews_token(r, r->status)) {
         return;

@@ -165,6 +165,8 @@ static void choose(struct up_request *r) {
     struct upstream *u = r->f.u;
     up_forget_target(r);
     r->head_by_get = r->renewed = r->whole = false;
+    if (r->by_tag) r->rq.ref = r->by_digest;
+    r->by_tag = false;
     bool late = clock_mono_ms() - r->began_ms >= u->limits->budget_ms;
     r->e = late ? NULL : endpoint_choose(u, r->tried | r->refused, up_counts(r));
     if (r->e) {

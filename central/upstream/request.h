@@ -47,9 +47,11 @@ struct up_request {
     char proxy[160]; /* who may have answered in its stead, "" if nobody */
     bool away;       /* another origin: no credentials of the account's */
     unsigned redirects;
-    bool restarted;    /* once already, because a signed URL had run out */
-    bool whole;        /* asked for without Range: its parts are not those asked for */
-    bool head_by_get;  /* HEAD was refused, or is known to be */
+    bool restarted;   /* once already, because a signed URL had run out */
+    bool whole;       /* asked for without Range: its parts are not those asked for */
+    bool head_by_get; /* HEAD was refused, or is known to be */
+    bool by_tag;      /* by_digest is asked for by a tag: it was not there by its digest */
+    struct reference by_digest;
     bool head_refused; /* by other words than 404 */
     enum http_reach reach;
 

@@ -93,6 +93,7 @@ struct upstream *upstream_new(const struct upstream_config *cfg, const struct up
     u->tokens = token_cache_new(client);
     u->places = make_places(u);
     pthread_mutex_init(&u->lock, NULL);
+    u->named = named_new();
     for (size_t i = 0; i < cfg->n_endpoints && i < UPSTREAM_ENDPOINTS_MAX; i++)
         endpoint_init(&u->endpoints[u->n_endpoints++], u, cfg->endpoints[i], (unsigned)i);
     timer_init(&u->measure, l, endpoints_measure, u);
@@ -111,6 +112,7 @@ void upstream_free(struct upstream *u) {
     token_cache_free(u->tokens);
     timer_fini(&u->measure);
     pthread_mutex_destroy(&u->lock);
+    named_free(u->named);
     free(u);
 }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "central/upstream/challenge.h"
+#include "central/upstream/named.h"
 #include "central/upstream/pull_share.h"
 #include "central/upstream/ratelimit.h"
 #include "central/upstream/speed.h"
@@ -55,6 +56,7 @@ struct upstream {
     struct loop *loop;
     struct http_client *client;
     struct token_cache *tokens;
+    struct named *named;
     struct endpoint endpoints[UPSTREAM_ENDPOINTS_MAX];
     unsigned n_endpoints;
     struct timer measure;

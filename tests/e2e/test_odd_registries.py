@@ -288,6 +288,26 @@ def test_a_manifest_has_the_type_of_its_bytes_whatever_its_registry_says(both, s
         assert [r.headers.get("content-type") for r in replies] == [OCI_MANIFEST] * 3
 
 
+@pytest.mark.parametrize("first", ["HEAD", "GET"])
+def test_a_tags_manifest_that_is_not_there_by_its_digest_is_got_by_the_tag(both, shelf, first):
+    """registry.k8s.io#324: a replica that lags behind."""
+    chain = both(lambda r: (404, {}, b"") if "/manifests/sha256:" in r.path else shelf(r))
+    assert raw.manifest(chain.edge.port, NAME, "v1", first).status == 200
+    for node in (chain.edge, chain.central):
+        for ref in (shelf.manifest, "v1"):
+            reply = raw.manifest(node.port, NAME, ref)
+            assert (reply.status, reply.body) == (200, shelf.manifests[shelf.manifest])
+    assert raw.manifest(chain.edge.port, NAME, shelf.second).status == 404, "no tag has named it"
+
+
+def test_a_tag_that_has_moved_on_does_not_stand_for_a_digest_that_is_not_there(both, shelf):
+    chain = both(lambda r: (404, {}, b"") if "/manifests/sha256:" in r.path else shelf(r))
+    assert raw.manifest(chain.edge.port, NAME, "v1", "HEAD").status == 200
+    shelf.tags[f"{NAME}:v1"] = shelf.second
+    reply = raw.manifest(chain.edge.port, NAME, shelf.manifest)
+    assert reply.status == 404 and b"points to another manifest" in reply.body
+
+
 # --- caches, endpoints ---
 
 
