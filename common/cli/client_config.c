@@ -144,7 +144,7 @@ static const struct command_option options[] = {
 
 const struct command command_client_config = {
     .name = "client-config",
-    .usage = "docker|containerd|podman|cri-o|k3s [--write DIR] [--address NAME]",
+    .usage = "docker|containerd|podman|cri-o|k3s [--write DIR [--dry-run]] [--address NAME]",
     .summary = "print, or write, which file goes where so that an engine pulls through this node",
     .description =
         "With --write nothing that is there is lost: daemon.json is merged, files that this command has made before\n"

@@ -87,7 +87,7 @@ static void a_changed_file_is_said_to_need_a_restart_until_it_is_as_before(void 
     reload_watch(r, NULL);
     write_file(config, "log: { level: debug }\n");
     for (int i = 0; i < 2; i++)
-        expect(r, "level=warn", "none configured", "restart to take it over");
+        expect(r, "level=warn", "none configured", "restart the node to apply it");
     write_file(config, "log: { level: info }\n");
     expect(r, "level=info", "none configured", "unchanged");
     reload_free(r);
@@ -103,7 +103,7 @@ static void a_file_that_is_gone_leaves_the_node_as_it_is(void **state) {
     /* It was not there at the start, and now it is. */
     r = reload_new(&node, loop);
     write_file(config, "x");
-    expect(r, "level=warn", "none configured", "restart to take it over");
+    expect(r, "level=warn", "none configured", "restart the node to apply it");
     reload_free(r);
 }
 
@@ -129,7 +129,7 @@ static void a_certificate_is_read_anew_only_when_it_has_changed_and_is_good(void
     expect(r, "level=info", "certificate=unchanged", "unchanged");
     int64_t until = tls_server_not_after(tls);
     write_file(cert, "no certificate\n");
-    expect(r, "event=certificate_not_reloaded", "the old one stays", "unchanged");
+    expect(r, "event=certificate_not_reloaded", "the old certificate stays", "unchanged");
     assert_int_equal(tls_server_not_after(tls), until);
     make_certificate();
     expect(r, "event=certificate_reloaded", "certificate=\"read anew\"", "unchanged");
