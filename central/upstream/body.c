@@ -15,8 +15,8 @@
 
 /* --- its speed --- */
 
-static void begin_stretch(struct up_request *r) {
-    stretch_begin(&r->stretch, &r->e->speed, r->paused, clock_mono_us());
+static void begin_sample(struct up_request *r) {
+    speed_sample_begin(&r->sample, &r->e->speed, r->paused, clock_mono_us());
     timer_set(&r->timer, r->f.u->limits->pace_ms);
 }
 
@@ -25,14 +25,14 @@ static void body_begins(struct up_request *r) {
     r->flows = true;
     share_flows(r->f.u->places, &r->f.place);
     speed_bodies(&r->e->speed, 1, clock_mono_us());
-    begin_stretch(r);
+    begin_sample(r);
 }
 
 void up_body_over(struct up_request *r) {
     if (!r->flows) return;
     struct speed *s = &r->e->speed;
     int64_t now = clock_mono_us();
-    if (!r->stretch.held && r->stretch.bytes >= SAMPLE_BYTES_MIN) speed_add(s, stretch_speed(&r->stretch, s, now));
+    if (!r->sample.held && r->sample.bytes >= SAMPLE_BYTES_MIN) speed_add(s, speed_sample_rate(&r->sample, s, now));
     r->flows = false;
     speed_bodies(s, -1, now);
 }
@@ -40,7 +40,7 @@ void up_body_over(struct up_request *r) {
 /* True if at this rate it ends before another request could begin. */
 static bool is_nearly_over(const struct up_request *r) {
     int64_t left = registry_body_left(&r->body);
-    return left >= 0 && left <= r->stretch.bytes - r->body.skip;
+    return left >= 0 && left <= r->sample.bytes - r->body.skip;
 }
 
 int64_t up_body_speed(const struct up_request *r) {
@@ -55,18 +55,18 @@ static void give_up(struct up_request *r, const char *why, int64_t speed, int64_
                   (long long)(speed / KiB), (long long)(usual / KiB));
     end.status = r->status;
     endpoint_avoid(r->e, end.msg);
-    r->stretch.bytes = 0; /* counted already */
+    r->sample.bytes = 0; /* counted already */
     if (r->body.given > 0)
         up_finish(r, &end);
     else
         up_failed(r, &end);
 }
 
-void up_body_stretch(struct up_request *r) {
+void up_body_sample(struct up_request *r) {
     struct endpoint *e = r->e;
-    int64_t speed = stretch_speed(&r->stretch, &e->speed, clock_mono_us()), usual = speed_usual(&e->speed);
-    bool counts = !r->stretch.held && !is_nearly_over(r);
-    if (!r->stretch.held) speed_add(&e->speed, speed);
+    int64_t speed = speed_sample_rate(&r->sample, &e->speed, clock_mono_us()), usual = speed_usual(&e->speed);
+    bool counts = !r->sample.held && !is_nearly_over(r);
+    if (!r->sample.held) speed_add(&e->speed, speed);
     bool slow = counts && speed < usual / SLOW_PART, crawls = counts && speed < CRAWL_BYTES_PER_S;
     bool another = (slow || crawls) && endpoint_another(e, r->tried | r->refused);
     if (slow && another)
@@ -76,7 +76,7 @@ void up_body_stretch(struct up_request *r) {
     else if (crawls && upstream_blobs_wait(r->f.u))
         give_up(r, "next to nothing comes, and others wait for its place", speed, usual);
     else
-        begin_stretch(r);
+        begin_sample(r);
 }
 
 /* --- telling --- */
@@ -126,7 +126,7 @@ bool up_tell_head(struct up_request *r, const struct http_answer *a) {
 }
 
 bool up_tell_data(struct up_request *r, const char *data, size_t len) {
-    r->stretch.bytes += (int64_t)len;
+    r->sample.bytes += (int64_t)len;
     registry_body_take(&r->body, &data, &len);
     if (len == 0) return true;
     atomic_fetch_add_explicit(&r->f.u->bytes, (int64_t)len, memory_order_relaxed);

@@ -1,13 +1,15 @@
 /* One logical request to an upstream. Thread: the fetch loop.
  *
- *   QUEUED ── a slot ──▶ CHOOSING ── an endpoint ──▶ SIGNING ── token, or none needed ──▶ ASKING ── 200, 206 ──▶
- * TELLING ──▶ over ▲ too long: BUSY      ▲ ▲                        ▲                                   │ │ └── RESTING
- * ◀── failed: 5xx, reset, time-out, all tried ─────┤ ├──────────────── refused: 404, 401, 429: another endpoint ────┤
- *                            │                          ├── 401 ────────────────────────────┤
- *                            │                          └── WAITING ◀── Retry-After ────────┤
- *                            └── (ASKING elsewhere) ◀── 3xx ────────────────────────────────┘
+ *   QUEUED ── it has a place ──▶ CHOOSING ── an endpoint ──▶ SIGNING ── a token, or none is needed ──▶ ASKING
+ *   ASKING ── 200, 206 ──▶ TELLING ── the body has ended, or broken off ──▶ over
  *
- * Once a byte of the body was told nothing is tried again here: whoever reads knows better where to go on. */
+ *   ASKING ── 401 ──▶ SIGNING                         ASKING ── Retry-After ──▶ WAITING ── time is up ──▶ SIGNING
+ *   ASKING ── 3xx ──▶ ASKING, at the target
+ *   SIGNING, ASKING, TELLING before the first byte ── failed, refused ──▶ CHOOSING, among the endpoints that are left
+ *   CHOOSING ── all have failed ──▶ RESTING ── time is up ──▶ CHOOSING, the next round
+ *   QUEUED ── no place in time ──▶ over               CHOOSING ── no round or no time is left ──▶ over
+ *
+ * Once a byte of the body was passed on, nothing is tried again here: the reader knows better where to continue. */
 #include "central/upstream/request.h"
 
 #include <stdio.h>
@@ -232,7 +234,7 @@ static void on_timer(void *arg) {
         up_refusal_over(r);
         break;
     case UP_TELLING:
-        up_body_stretch(r);
+        up_body_sample(r);
         break;
     case UP_SIGNING:
         break;
@@ -297,7 +299,7 @@ void up_fetch_cancel(struct fetch *fetch) {
 
 void up_fetch_pause(struct fetch *fetch) {
     struct up_request *r = request_of(fetch);
-    r->paused = r->stretch.held = true;
+    r->paused = r->sample.held = true;
     if (r->call) http_call_pause(r->call);
 }
 

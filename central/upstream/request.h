@@ -78,7 +78,7 @@ struct up_request {
     char *link;             /* of it, as head tells it */
     struct registry_body body;
     bool flows; /* a blob's body, counted as one of its endpoint's */
-    struct stretch stretch;
+    struct speed_sample sample;
 };
 
 /* The head is all that is wanted, and it is asked for as such. */
@@ -116,8 +116,8 @@ bool up_tell_data(struct up_request *r, const char *data, size_t len) must_check
  * the caches before them do that to every Range: the whole is asked for, once, and what is held already is passed over.
  * False: that would tell no more. */
 bool up_asks_for_whole(struct up_request *r) must_check;
-/* A stretch of the body is over: is it fast enough? */
-void up_body_stretch(struct up_request *r);
+/* A sample of the body is over: is it fast enough? */
+void up_body_sample(struct up_request *r);
 /* No more of it comes. */
 void up_body_over(struct up_request *r);
 /* Bytes a second since it came; -1: it is nearly over. */

@@ -33,11 +33,11 @@ int64_t speed_usual(const struct speed *s) {
     return sorted[n / 2];
 }
 
-void stretch_begin(struct stretch *t, const struct speed *s, bool held, int64_t now_us) {
-    *t = (struct stretch){.began_us = now_us, .body_us = body_us(s, now_us), .held = held};
+void speed_sample_begin(struct speed_sample *t, const struct speed *s, bool held, int64_t now_us) {
+    *t = (struct speed_sample){.began_us = now_us, .body_us = body_us(s, now_us), .held = held};
 }
 
-int64_t stretch_speed(const struct stretch *t, const struct speed *s, int64_t now_us) {
+int64_t speed_sample_rate(const struct speed_sample *t, const struct speed *s, int64_t now_us) {
     double us = (double)(now_us - t->began_us), together = (double)(body_us(s, now_us) - t->body_us);
     if (us < 1) return 0;
     return (int64_t)((double)t->bytes * 1e6 / us * (together / us));

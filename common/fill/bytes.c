@@ -26,7 +26,7 @@ void fill_bytes_fini(struct fill *f) {
 
 /* --- the part file --- */
 
-/* Bytes that are in it. */
+/* Opens the part file. Returns the bytes that it holds already. */
 static int64_t open_part(struct fill *f) {
     struct error err = {0};
     int64_t have = 0;
@@ -47,7 +47,7 @@ int64_t fill_bytes_open_left(struct fill *f) {
 
 void fill_make_part(struct fill *f) {
     if (!f->bytes.part_due || open_part(f) == 0) return;
-    /* It has come from somewhere meanwhile: not ours to go on from. */
+    /* Bytes have got there meanwhile that this fill has not checked: it does not continue from them. */
     fill_bytes_truncate(f, 0);
 }
 
@@ -103,7 +103,7 @@ struct open_file *fill_bytes_at(const struct fill *f, int64_t pos, int64_t needs
     return open_file_ref(in_window ? window : f->bytes.disk);
 }
 
-/* From `from` on, bytes go to memory. */
+/* Bytes from `from` on go to memory. */
 static int open_window(struct fill *f, int64_t from) {
     if (!fill_window_take(f)) return ERR_BUSY;
     int fd = memfd_create("entrepot-fill", MFD_CLOEXEC);
@@ -136,7 +136,7 @@ int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t le
         log_warn("fill_passes_through", KV_S("why", error_name(r)), KV_S("request_id", f->spec.request_id));
     }
     if (!window) {
-        /* Another fill may join no more: what is dropped from the window is gone. */
+        /* No part file, or it takes no more. What is dropped from a window cannot be read again. */
         int r = open_window(f, offset);
         if (r < 0) return r;
         window = atomic_load_explicit(&f->bytes.window, memory_order_relaxed);
@@ -166,8 +166,8 @@ int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
 
 #define PAGE 4096
 
-/* Whole pages that no reader, nor the hasher, needs any more end here. A manifest is looked at as a whole once it is
- * proved. */
+/* Where the pages end that neither a reader nor the hasher needs any more. All of a manifest is needed until it is
+ * proved, because it is then parsed as a whole. */
 static int64_t not_needed_below(const struct fill *f) {
     int64_t slowest = f->spec.manifest ? 0 : check_hashed(f);
     for (struct fill_reader *r = fill_first_reader(f); r; r = r->next) {
@@ -177,8 +177,9 @@ static int64_t not_needed_below(const struct fill *f) {
     return slowest & ~(int64_t)(PAGE - 1);
 }
 
-/* A reader that turns to lower bytes says so and then looks at the floor (fill_reader_settle); here the floor is raised
- * first, and then readers are looked at once more. Either it sees that they are gone, or it is seen and they stay. */
+/* Races with a reader that turns to lower bytes. The reader publishes its position and then reads the floor
+ * (fill_reader_settle); this raises the floor and then reads the positions again. So either the reader sees that the
+ * bytes are gone, or this sees the reader and keeps them. */
 void fill_bytes_drop_consumed(struct fill *f) {
     struct open_file *window = atomic_load_explicit(&f->bytes.window, memory_order_relaxed);
     if (!window) return;

@@ -14,9 +14,9 @@
 /* Stretches ahead at once, and bytes of each at most. */
 #define AHEAD_MAX 4
 #define AHEAD_BYTES (8 * MiB)
-/* Seconds: a reader is far ahead if the part file needs longer to get there. */
+/* Seconds: a reader is far ahead if the part file needs longer than this to reach its bytes. */
 #define AHEAD_SECONDS 2
-/* Failed stretches ahead from one source; after that it is asked for none, because the catalogue may be wrong. */
+/* After so many failed stretches ahead from one source it is asked for no more: the catalogue may be wrong. */
 #define AHEAD_FAILURES_MAX 3
 #define RETRY_FIRST_MS 200
 #define RETURN_MS 15000 /* how long to wait for a source that was lost in mid-body */
@@ -62,10 +62,10 @@ static int64_t jittered(int64_t ms) {
     return ms / 2 + (int64_t)(random % (uint32_t)(ms + 1));
 }
 
-/* Readers are in the middle of a body and the source is gone, perhaps only while it restarts: they wait a little
- * instead of being cut. Readers that have seen no byte do not wait. */
+/* True if readers in mid-body should wait for a source that has gone. It may only be restarting, and their
+ * clients would be cut. Readers that have seen no byte do not wait. */
 static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
-    /* What an earlier fill left has been shown to nobody. */
+    /* No reader has seen bytes that an earlier fill left. */
     bool shown = f->plan.has_flowed && shared_visible(&f->shared) > 0 && fill_first_reader(f);
     if (end->code != ERR_UNREACHABLE || !shown) return false;
     int64_t now = clock_mono_ms();
@@ -117,8 +117,8 @@ enum fill_step plan_retry(struct fill *f) {
 }
 
 enum fill_step plan_source_was_wrong(struct fill *f, const char *what) {
-    /* The wrong bytes were left by an earlier fill, or come from the disk: they have been taken back, and the source is
-     * not at fault. */
+    /* The source is not at fault: an earlier fill or the disk has put the wrong bytes there. They have been taken
+     * back. */
     if (check_is_reopened(f)) return STEP_CHECKING;
     fetch_end_set(&f->plan.last, ERR_MISMATCH, "%s sent %s", f->plan.sources[f->plan.source]->name, what);
     return STEP_REJECTING;
@@ -128,7 +128,7 @@ enum fill_step plan_reject_source(struct fill *f) {
     atomic_fetch_add_explicit(&f->engine->mismatches, 1, memory_order_relaxed);
     plan_leave(f);
     f->plan.avoid_origin = f->plan.origin;
-    /* What it sent before stays, as far as it is not known to be wrong. */
+    /* Earlier bytes of it stay, unless they are known to be wrong. */
     enum fill_step next = intake_flush(f);
     return next == STEP_STAY ? check_then(f, STEP_RETRYING) : next;
 }
@@ -202,7 +202,7 @@ enum fill_step plan_take_head(struct fill *f, const struct fetch_head *h) {
     return STEP_STAY;
 }
 
-/* The window is full enough: pauses the source for the slowest reader. */
+/* Pauses the source while the window is full, until the slowest reader has advanced. */
 void plan_hold_back(struct fill *f) {
     if (!fill_bytes_in_window(f)) return;
     fill_bytes_drop_consumed(f);
@@ -266,7 +266,7 @@ enum fill_step plan_take_end(struct fill *f, const struct fetch_end *e) {
     return check_then(f, STEP_JUDGING);
 }
 
-/* A fetch has ended, and all it brought is hashed. */
+/* Called when a fetch has ended and all its bytes are hashed. */
 enum fill_step plan_judge(struct fill *f) {
     const struct fetch_end *e = &f->plan.last;
     int64_t size = shared_size(&f->shared);
@@ -275,7 +275,7 @@ enum fill_step plan_judge(struct fill *f) {
         claim_refuted(f, size);
     } else if (e->code == 0 && size < 0) {
         size = intake_written(f);
-        shared_set_size(&f->shared, size, SIZE_CLAIMED); /* until the digest says so */
+        shared_set_size(&f->shared, size, SIZE_CLAIMED); /* until the digest proves it */
     }
     if (e->code == 0 && intake_written(f) == size) {
         return STEP_FINISHING;
@@ -286,7 +286,7 @@ enum fill_step plan_judge(struct fill *f) {
         return source_failed(f, &shorter);
     } else if (e->status == 416 && size <= intake_written(f) && intake_written(f) > 0 &&
                f->plan.from == intake_written(f)) {
-        /* Nothing follows what we have: it is complete, or wrong. */
+        /* The source has nothing after our bytes, so they are complete or wrong. */
         return STEP_FINISHING;
     }
     return STEP_RETRYING;
@@ -299,7 +299,7 @@ static bool may_send_ahead(const struct fill *f, unsigned s) {
            f->plan.ahead_failures[s] < AHEAD_FAILURES_MAX;
 }
 
-/* Of the source whose turn it is, or of another where that has failed more often. False: all have failed too often. */
+/* Chooses a source: the present one, unless another has failed less often. False: all have failed too often. */
 static bool choose_ahead(const struct fill *f, int64_t from, int64_t to, struct stretch *out) {
     bool found = false;
     for (unsigned i = 0; i < f->plan.n_sources; i++) {
@@ -329,11 +329,11 @@ bool plan_has_another(const struct fill *f, const struct stretch *st) {
     return false;
 }
 
-/* What of the range of a reader is far ahead, neither there nor under way. False: nothing. */
+/* The part of a reader's range that is far ahead and is neither there nor being fetched. False: none. */
 static bool needs_ahead(const struct fill *f, const struct fill_reader *r, int64_t *from, int64_t *to) {
     int64_t size = shared_size(&f->shared), pos = atomic_load_explicit(&r->consumed, memory_order_relaxed);
     int64_t end = atomic_load_explicit(&r->until, memory_order_relaxed);
-    if (end == INT64_MAX) return false; /* it could be handed nothing of it */
+    if (end == INT64_MAX) return false; /* without a known end the reader could be handed no byte of it */
     if (end > size) end = size;
     if (pos >= end || end - pos > AHEAD_BYTES) return false;
     int64_t distance = pos - intake_taken(f);
@@ -344,7 +344,7 @@ static bool needs_ahead(const struct fill *f, const struct fill_reader *r, int64
     return *from < end && !stretch_brings(f, *from);
 }
 
-/* Which readers wait for bytes that are a long way off? Where the last piece ends must be known, not only claimed. */
+/* Starts stretches ahead for readers that wait for far bytes. The size must be known: the last piece ends there. */
 static void look_ahead(struct fill *f, int64_t ms) {
     if (shared_size(&f->shared) < 0 || shared_size_is_claimed(&f->shared) || f->spec.manifest ||
         fill_bytes_in_window(f))

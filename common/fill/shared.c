@@ -92,7 +92,7 @@ void shared_show(struct shared *s, int64_t visible) {
     atomic_store_explicit(&s->visible, visible, memory_order_release);
 }
 
-/* Whoever is just taking what was visible before sees by `rewinds` that it is not to be relied on. */
+/* A reader that is just taking bytes that were visible sees by `rewinds` that it must not use them. */
 void shared_hide(struct shared *s, int64_t to) {
     atomic_fetch_add_explicit(&s->rewinds, 1, memory_order_release);
     atomic_store_explicit(&s->visible, to, memory_order_release);

@@ -1,11 +1,11 @@
-/* Bytes on their way from a source to one of a fill's two files. Thread: fetch loop. */
+/* The fetches of a fill, one for each stretch. Thread: fetch loop. */
 #include "common/fill/fill_private.h"
 
 #include "common/core/alloc.h"
 
 #include <assert.h>
 
-/* With another source at hand, one ahead that sends nothing for so long is left. */
+/* A stretch ahead that brings nothing for this long is ended, if another source can be asked. */
 #define STALL_MS 3000
 
 struct under_way {
@@ -14,8 +14,8 @@ struct under_way {
     struct stretch stretch;
     struct fetch *fetch;    /* NULL: it has ended */
     const char *origin;     /* fetch_head.origin */
-    struct aside_at ahead;  /* of one ahead: how far it is */
-    int64_t seen, still_ms; /* of one ahead: where it was a tick ago; nothing has come for so long */
+    struct aside_at ahead;  /* ahead only: how far it has come */
+    int64_t seen, still_ms; /* ahead only: where it was a tick ago, and how long nothing has come */
 };
 
 static struct under_way *in_turn(const struct fill *f) {
@@ -35,7 +35,7 @@ static void drop(struct under_way *u) {
     free(u);
 }
 
-/* Costs nothing: the part file gets there in time. */
+/* No harm is done: the stretch in turn will fetch these bytes later. */
 static void drop_failed(struct under_way *u) {
     plan_ahead_failed(u->fill, &u->stretch);
     drop(u);
@@ -48,7 +48,7 @@ static void drop_ahead(struct fill *f) {
     }
 }
 
-/* --- what comes; of the one whose turn it is each call may be its last --- */
+/* --- what a source sends; each fill_go may free u --- */
 
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
     (void)fetch;
@@ -63,7 +63,7 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
 
 static void take_ahead(struct under_way *u, const void *data, size_t len) {
     struct fill *f = u->fill;
-    /* The part file has got into this piece, or the source sends more than was asked for. */
+    /* The part file has already reached this piece, or the source sends more than was asked for. */
     bool is_needless = intake_taken(f) > piece_start(u->ahead.at) || u->ahead.at + (int64_t)len > u->stretch.to;
     switch (is_needless ? ASIDE_NO_ROOM : aside_take(f, &u->ahead, data, len)) {
     case ASIDE_TAKEN:
@@ -108,7 +108,7 @@ static void on_done(struct fetch *fetch, const struct fetch_end *e, void *arg) {
     if (ahead && !complete && !e->gave_way)
         drop_failed(u);
     else
-        drop(u); /* a reader that still needs what gave way has it asked for again */
+        drop(u); /* if it gave way and a reader still needs it, the next tick asks again */
     if (!ahead) fill_go(f, plan_take_end(f, e));
 }
 

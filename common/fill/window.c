@@ -1,11 +1,11 @@
-/* The bytes of memory that a fill may have when the disk takes no more: taken from the budget pass_through before the
- * window is opened, given back as readers get on. Without them a new fill is refused, and one in mid-body leaves its
- * source until there are some. Thread: fetch loop. */
+/* Memory for a fill that cannot write to the disk. It is taken from the budget pass_through before the window is
+ * opened, and given back as readers advance. If none is left, a new fill is refused, and a fill in mid-body stops
+ * fetching until there is some. Thread: fetch loop. */
 #include "common/fill/fill_private.h"
 
 #include "common/core/budget.h"
 
-/* From the window's start on, as far as is known; a claim may be wrong. */
+/* Bytes from `from` to the end; INT64_MAX if the size is unknown or only claimed. */
 static int64_t bytes_to_come(const struct fill *f, int64_t from) {
     int64_t size = shared_size(&f->shared);
     return size < 0 || shared_size_is_claimed(&f->shared) || from > size ? INT64_MAX : size - from;
@@ -27,8 +27,8 @@ bool fill_window_take(struct fill *f) {
     return f->window.bytes > 0;
 }
 
-/* Gives back what will not be filled any more. Where a size was wrong, or bytes were taken back to before the window,
- * it needs more than it has taken: without that it would never get on. */
+/* Gives back memory that will not be used any more. If a size was wrong, or bytes were taken back to before the window,
+ * the fill needs more than it has: that is taken even over the budget, because the fill would never end otherwise. */
 void fill_window_settle(struct fill *f) {
     int64_t rest = bytes_to_come(f, fill_bytes_window_floor(f));
     int64_t least = rest < FILL_WINDOW_MIN ? rest : FILL_WINDOW_MIN;
@@ -44,7 +44,7 @@ void fill_window_settle(struct fill *f) {
 bool fill_window_full(struct fill *f) {
     fill_window_settle(f);
     int64_t floor = fill_bytes_window_floor(f);
-    /* What is gathered meanwhile comes on top. */
+    /* Bytes that are gathered before the next write come on top. */
     return bytes_to_come(f, floor) > f->window.bytes && intake_written(f) - floor > f->window.bytes - FILL_GATHER;
 }
 
@@ -62,7 +62,7 @@ bool fill_window_may_go_on(struct fill *f) {
     return true;
 }
 
-/* All that is written is hashed. */
+/* Called when all written bytes are hashed. */
 enum fill_step fill_window_await(struct fill *f) {
     f->window.waits = true;
     fill_shard(f)->n_waiting++;
@@ -79,8 +79,8 @@ enum fill_step fill_window_wait(struct fill *f) {
     return check_then(f, STEP_AWAITING_ROOM);
 }
 
-/* It is known that nothing can be kept, and nobody has been promised anything yet. Those that wait in mid-body are
- * first to get what there is. */
+/* Called when the disk is known to take nothing and no reader has been promised anything yet. Fills that wait in
+ * mid-body come first, because their clients would be cut. */
 enum fill_step fill_window_refused(struct fill *f) {
     if (fill_bytes_have_part(f) || f->window.bytes > 0 || (fill_shard(f)->n_waiting == 0 && fill_window_take(f)))
         return STEP_STAY;

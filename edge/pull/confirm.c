@@ -1,4 +1,4 @@
-/* The watch, and who waits for what it says. Thread: the fetch loop. */
+/* The watch and the names that wait for it. Thread: the fetch loop. */
 #include "edge/pull/confirm.h"
 
 #include <stdatomic.h>
@@ -12,17 +12,17 @@
 
 #define CONNECT_MS 2000
 #define HEAD_MS 5000
-/* Central gives a sign of life every 4 s. */
+/* Central sends something every 4 s. */
 #define SILENT_MS 12000
-/* A try that fails within this is worth waiting for. */
+/* Names wait for a try if the last one failed within this time. */
 #define SOON_MS 250
 /* Time between the starts of two tries while names wait. */
 #define GAP_MS 5
 #define AGAIN_FIRST_MS 100
 #define AGAIN_MAX_MS 2000
-/* While there are no settings at all, and nothing can be answered. */
+/* While there are no settings at all, so that no name can be decided. */
 #define AGAIN_NONE_MS 250
-/* As for a known tag. */
+/* Names wait at most this long: as long as for a known tag. */
 #define PATIENCE_MS 2800
 
 struct confirm {
@@ -30,10 +30,10 @@ struct confirm {
     atomic_bool settled, hopeless;
     bool begun, stopped, finding;
     struct http_call *call;
-    uint64_t tries;        /* the number of the last */
+    uint64_t tries;        /* begun so far */
     uint64_t version;      /* central's, by the watch; 0: it has not said */
-    bool told;             /* its settings have been taken over in this life: the file's may have rotted */
-    bool old;              /* it knows no watch */
+    bool told;             /* its settings were received since the start; stored ones may be damaged */
+    bool old;              /* central has no such route */
     bool away, fails_soon; /* the last try failed, and did so at once */
     int64_t try_ms, again_ms;
     struct timer again, patience;
@@ -51,7 +51,7 @@ static bool is_outdated(const struct confirm *c) {
     return c->version != 0 && c->version != settings_version(c->cfg.settings);
 }
 
-/* Those that came before that try. */
+/* Releases the names that began to wait before the try of that number. */
 static void release(struct confirm *c, uint64_t before) {
     struct names_wait **link = &c->waiting;
     while (*link) {
@@ -145,7 +145,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
         failed(c);
         return;
     }
-    /* Central has stopped, or the line is cut: at once again. */
+    /* Central has stopped, or the connection was cut: try again at once. */
     c->version = 0;
     consider(c);
     watch(c);
@@ -189,7 +189,7 @@ void confirm_doubt(struct confirm *c) {
     if (c->call) http_call_cancel(c->call);
     c->call = NULL;
     c->version = 0;
-    c->away = false; /* until the try says so */
+    c->away = false; /* the next try decides */
     consider(c);
     watch(c);
 }
@@ -199,7 +199,7 @@ void confirm_told(struct confirm *c, bool good) {
     consider(c);
     if (!is_outdated(c)) return;
     if (good)
-        confirm_doubt(c); /* another central's, or they have changed in between */
+        confirm_doubt(c); /* they are another central's, or have changed in between */
     else
         release(c, UINT64_MAX);
 }

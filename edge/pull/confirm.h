@@ -1,14 +1,16 @@
-/* Are the settings that this edge goes by still central's? An open request tells (GET /fleet/v1/watch): its head names
- * their version, and it ends when central does, whose settings may be others when it is there again.
+/* Watches whether this edge's settings are still those of central. It keeps a request open (GET /fleet/v1/watch). The
+ * head of the answer names the version of central's settings. The answer ends when central stops; central may have
+ * other settings when it is back.
  *
  *   asking ── version told, and it is ours ──▶ confirmed ── it ends, or central refuses ours ──▶ asking
  *     │  ▲
- *     ▼  └── again after a while, when central is found again, or when a name is to be decided
- *    away (what is known last has to do)
+ *     ▼  └── after a while, when central can be reached again, or when a name is to be decided
+ *    away (the last known settings are used)
  *
- * While it is asked, names wait, but no longer than for a known tag. While central is away they do not: but where a
- * try fails at once (refused: central is being restarted), each name is decided after a try that began after it was
- * asked for. A central that knows no watch is older: its settings are then asked for every few seconds only.
+ * While it is asking, names wait, but no longer than for a known tag. While central is away they do not wait, with one
+ * exception: if tries fail at once (connection refused, as while central restarts), a name waits for the first try that
+ * began after the name was asked for. A central without this route is older: it is asked for its settings every few
+ * seconds instead.
  *
  * Thread: the fetch loop, but for what is marked. */
 #ifndef ENTREPOT_EDGE_PULL_CONFIRM_H
@@ -35,7 +37,7 @@ struct confirm_config {
 
 struct confirm *confirm_new(const struct confirm_config *cfg);
 void confirm_free(struct confirm *c);
-/* Begins to watch. */
+/* Begins to watch central. */
 void confirm_begin(struct confirm *c);
 /* Central was away, or has refused our settings: its earlier confirmation no longer counts. */
 void confirm_doubt(struct confirm *c);

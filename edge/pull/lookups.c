@@ -1,4 +1,4 @@
-/* Questions to the catalogue, gathered and sent. Thread: the fetch loop. */
+/* Gathers questions to the catalogue and sends them. Thread: the fetch loop. */
 #include "edge/pull/lookups.h"
 
 #include "common/core/log.h"
@@ -9,13 +9,13 @@
 #include <string.h>
 
 #define SETTINGS_EVERY_MS 5000
-/* While there are none at all. */
+/* While this edge has no settings at all. */
 #define SETTINGS_AGAIN_MS 500
 #define SETTINGS_PATIENCE_MS 3000
 /* Sizes learned from manifests' descriptors, so that a layer's size is known when its pull begins. */
 #define SIZES_MAX 100000
 
-/* Messages under way; what is asked meanwhile goes together with the next. */
+/* Messages at a time; further questions are gathered for the next one. */
 #define BATCHES_MAX 4
 
 struct waiting {
@@ -28,7 +28,7 @@ struct lookups {
     struct loop *loop;
     struct central_posts *central;
     struct settings *settings;
-    bool told; /* central has answered in this life: until then its settings are asked for whatever version is kept */
+    bool told; /* central has answered since the start; before, settings are requested whatever version is stored */
     struct waiting *waiting, **last;
     size_t n_waiting;
     bool asking;                         /* for settings alone */
@@ -63,7 +63,7 @@ static void remember_sizes(struct lookups *k, const struct manifest *m) {
     }
 }
 
-/* What one answer says of the fill that asked; NULL: nothing. */
+/* Passes an answer to the fill that asked. NULL: there is none. */
 static void advise(struct lookups *k, struct waiting *w, const struct wire_answer *a) {
     int64_t *learned = map_get(k->sizes, &w->query.digest, sizeof(w->query.digest));
     struct fill_advice advice = {.size = learned ? *learned : -1, .claimed = true};
@@ -74,7 +74,7 @@ static void advise(struct lookups *k, struct waiting *w, const struct wire_answe
             advice.claimed = a->blob->claimed;
         }
         size_t len = digest_len(w->query.digest.alg);
-        /* The list must be as long as the size says, or it is none. */
+        /* A list of proofs whose length does not fit the size is ignored. */
         int64_t size = advice.claimed ? 0 : advice.size;
         if (a->proofs_len && size > 0 && a->proofs_len == (size_t)((size - 1) / PIECE_SIZE) * len) {
             advice.proofs = a->proofs;
@@ -187,7 +187,7 @@ static void on_settings_due(void *arg) {
 
 void lookups_refresh(struct lookups *k) {
     if (k->asking) return;
-    send_batch(k, true); /* by itself: a question is refused when settings differ */
+    send_batch(k, true); /* alone: with questions, central refuses the message when settings differ */
 }
 
 void lookups_on_heard(struct lookups *k, void (*heard)(bool good, void *arg), void *arg) {

@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-/* A "no" is asked again soon: together with central's own memory a new tag must be seen within 10 s. */
+/* How long a "not found" is kept. Central keeps it for a while, too, and a new tag must be seen within 10 s. */
 #define NEGATIVE_MS 2000
 #define ANSWER_WITHIN_MS 8000
 #define PROBE_MS 5000
@@ -118,7 +118,7 @@ static void doctor(json_t *into, void *self) {
     probes_ask(e->node->probes, &p, 1, PROBE_MS);
     char why[160];
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
-    /* Whoever reads that central answers must not be told next that it cannot be reached. */
+    /* Show one consistent state: if central answers now, do not report it as unreachable too. */
     if (good) loop_call(l, central_source_found, e->central);
     json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->url, "reachable", good, "message",
                           good           ? ""
@@ -213,7 +213,7 @@ static int start(struct node *n, void **self, struct error *err) {
     e->policy = (struct policy){
         .negative_ms = NEGATIVE_MS,
         .answer_within_ms = ANSWER_WITHIN_MS,
-        .hide_deleted = true, /* whether a deleted tag is still shown is central's to decide: its "no" is final */
+        .hide_deleted = true, /* central decides whether a deleted tag is still shown */
         .rules = rules,
         .names = names,
         .names_await = names_await,

@@ -1,4 +1,4 @@
-/* Tags by lookup: unlike a HEAD, the answer has words for why not. Thread: any. */
+/* Tags by lookup. Unlike the answer to a HEAD, this one has a message if it fails. Thread: any. */
 #include "edge/pull/tag.h"
 
 #include "common/core/clock.h"

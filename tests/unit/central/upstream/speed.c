@@ -25,20 +25,20 @@ static void the_usual_speed_is_the_median_of_enough_samples(void **state) {
 static void speed_is_what_a_body_would_get_alone(void **state) {
     (void)state;
     struct speed s = {0};
-    struct stretch t;
+    struct speed_sample t;
     speed_bodies(&s, 1, 1000000);
-    stretch_begin(&t, &s, false, 1000000);
-    assert_int_equal(stretch_speed(&t, &s, 1000000), 0);
+    speed_sample_begin(&t, &s, false, 1000000);
+    assert_int_equal(speed_sample_rate(&t, &s, 1000000), 0);
     t.bytes = 500;
-    assert_int_equal(stretch_speed(&t, &s, 1500000), 1000);
+    assert_int_equal(speed_sample_rate(&t, &s, 1500000), 1000);
     /* Nine others come for the second half: ten shared it there, one had the first. */
     speed_bodies(&s, 9, 1500000);
     t.bytes = 550;
-    assert_int_equal(stretch_speed(&t, &s, 2000000), 550 * 11 / 2);
+    assert_int_equal(speed_sample_rate(&t, &s, 2000000), 550 * 11 / 2);
     speed_bodies(&s, -9, 2000000);
-    stretch_begin(&t, &s, false, 2000000);
+    speed_sample_begin(&t, &s, false, 2000000);
     t.bytes = 1000;
-    assert_int_equal(stretch_speed(&t, &s, 3000000), 1000);
+    assert_int_equal(speed_sample_rate(&t, &s, 3000000), 1000);
 }
 
 int main(void) {
