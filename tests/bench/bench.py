@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import cold  # noqa: E402
+import fair  # noqa: E402
 import report  # noqa: E402
 import resident  # noqa: E402
 import servers as those  # noqa: E402
@@ -21,7 +22,8 @@ from lab.pki import self_signed  # noqa: E402
 from rounds import MiB, Stage  # noqa: E402
 
 OUT = REPO / "build/bench"
-PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many")
+PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair")
+TOO_LONG_FOR_QUICK = {"fair"}  # it takes more than a minute; by --only
 
 
 def build_load():
@@ -88,6 +90,8 @@ def measure(stage, wanted, facts):
             resident.memory(stage, content, where, cert, manifest, big.path)
         if "many" in wanted:
             resident.many_blobs(stage, where, manifest, small)
+        if "fair" in wanted:
+            fair.beside(stage, Content(stage.folder / "fair-content"))
     finally:
         up.stop()
 
@@ -108,7 +112,8 @@ def main():
     stage = Stage(folder, given.build.resolve(), build_load(), given.quick)
     facts = {"quick": given.quick, "rounds": stage.rounds, "seconds": stage.seconds, "processors": os.cpu_count(), "workers": those.WORKERS}
     try:
-        measure(stage, given.only or PARTS, facts)
+        usual = [p for p in PARTS if not given.quick or p not in TOO_LONG_FOR_QUICK]
+        measure(stage, given.only or usual, facts)
     finally:
         facts["generator_busy_most"] = max(stage.generator_busy, default=None)
         facts["took_s"] = stage.took()
