@@ -5,19 +5,19 @@
  * returned false, or http_call_cancel. libcurl forbids removing a handle from within its own callbacks, so calls ended
  * there are marked and reaped afterwards. */
 #include "common/http/client.h"
-#include "common/core/alloc.h"
-#include "common/http/answer_head.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/file.h"
 #include "common/core/hide.h"
+#include "common/http/answer_head.h"
+#include "common/http/proxy_failure.h"
 
 #include <assert.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define HEAD_BYTES_MAX (64 * 1024)
 /* One read of the socket: the caller hashes what it gets while it is still in the second-level cache. */
@@ -119,7 +119,9 @@ static void mark(struct http_call *c, enum call_end end) {
 static void add(struct http_call *c) {
     if (c->added) return;
     c->added = true;
-    if (curl_multi_add_handle(c->client->multi, c->easy) != CURLM_OK) abort();
+    CURLMcode r = curl_multi_add_handle(c->client->multi, c->easy);
+    if (r == CURLM_OUT_OF_MEMORY) out_of_memory();
+    assert(r == CURLM_OK);
 }
 
 /* Those that got data are told that this was all for now. As within libcurl: no call goes away meanwhile. */
@@ -222,28 +224,20 @@ static const char *header_at(const struct http_answer *a, const char *name, unsi
     return answer_head_at(&container_of(a, struct http_call, answer)->head, name, i);
 }
 
-/* What a proxy answered instead of the server: 407 wants a password. */
-static void say_refused_by_proxy(struct http_call *c, long status, const char *place) {
-    char *msg = c->result.msg;
-    const size_t cap = sizeof(c->result.msg);
-    if (status == 407)
-        snprintf(msg, cap, "proxy %.100s %s (407)", c->proxy,
-                 c->proxy_user ? "does not accept the user and password given" : "wants a password");
-    else
-        snprintf(msg, cap, "proxy %.100s answered %ld and does not lead to %.80s", c->proxy, status, place);
+static struct proxied_call proxied(const struct http_call *c, const char *place) {
+    return (struct proxied_call){.proxy = c->proxy, .has_user = c->proxy_user, .place = place};
 }
 
-/* A proxy asked for plain http answers in the server's place when it refuses: by 407, or by an error page, which no
- * registry and no node of ours sends. The call fails then. */
+/* The call fails then. */
 static bool is_proxys_own(struct http_call *c) {
     char place[280];
     int status = c->answer.status;
-    const char *type = find_header(&c->answer, "content-type");
-    bool page = status >= 400 && status != 404 && type && strncasecmp(type, "text/html", strlen("text/html")) == 0;
-    if (!c->answer.proxy || (status != 407 && !page) || c->end != CALL_RUNNING) return false;
+    if (!c->answer.proxy || c->end != CALL_RUNNING) return false;
+    if (!proxy_answers_itself(status, find_header(&c->answer, "content-type"))) return false;
+    struct proxied_call by = proxied(c, place_of(c, place));
     c->result.code = ERR_UNREACHABLE;
     c->answer.status = 0; /* there is no answer */
-    say_refused_by_proxy(c, status, place_of(c, place));
+    proxy_refusal_tell(&by, status, c->result.msg, sizeof(c->result.msg));
     mark(c, CALL_FAILED);
     return true;
 }
@@ -447,32 +441,21 @@ static int code_of(CURLcode r) {
 
 #define TOO_LARGE 100 /* CURLE_TOO_LARGE, since libcurl 8.6 */
 
+/* libcurl's words for what happened. */
+static const char *text_of(const struct http_call *c, CURLcode r) {
+    return c->error_text[0] ? c->error_text : curl_easy_strerror(r);
+}
+
 /* False: it is not the proxy's doing, or there is none. */
 static bool describe_proxy(struct http_call *c, CURLcode r, const char *place, long os_error) {
-    char *msg = c->result.msg;
-    const size_t cap = sizeof(c->result.msg);
     long status = 0;
     if (!c->proxy || r == CURLE_OK) return false;
+    struct proxied_call by = proxied(c, place);
     curl_easy_getinfo(c->easy, CURLINFO_HTTP_CONNECTCODE, &status);
-    if (status != 0 && status / 100 != 2) {
-        c->result.code = ERR_UNREACHABLE;
-        say_refused_by_proxy(c, status, place);
-    } else if (r == CURLE_COULDNT_RESOLVE_PROXY) {
-        snprintf(msg, cap, "proxy %.150s: its name cannot be resolved", c->proxy);
-    } else if (r == CURLE_COULDNT_CONNECT) {
-        snprintf(msg, cap, "connect to proxy %.100s: %.100s", c->proxy,
-                 os_error ? strerror((int)os_error) : "it cannot be reached");
-    } else if (r == CURLE_OPERATION_TIMEDOUT) {
-        snprintf(msg, cap, "connect to %.100s by proxy %.100s: timed out", place, c->proxy);
-    } else if (r == CURLE_GOT_NOTHING) {
-        snprintf(msg, cap, "proxy %.100s closed the connection without an answer of %.100s", c->proxy, place);
-    } else if (r != CURLE_PARTIAL_FILE) {
-        snprintf(msg, cap, "%.80s by proxy %.80s: %.80s", place, c->proxy,
-                 c->error_text[0] ? c->error_text : curl_easy_strerror(r));
-    } else {
-        return false;
-    }
-    hide_users(msg);
+    if (status == 0 || status / 100 == 2)
+        return proxy_failure_tell(&by, r, os_error, text_of(c, r), c->result.msg, sizeof(c->result.msg));
+    c->result.code = ERR_UNREACHABLE;
+    proxy_refusal_tell(&by, status, c->result.msg, sizeof(c->result.msg));
     return true;
 }
 
@@ -501,7 +484,7 @@ static void describe(struct http_call *c, CURLcode r) {
     } else if (r == CURLE_PARTIAL_FILE) {
         snprintf(msg, cap, "%.150s cut its answer short after %lld bytes", place, (long long)c->body_bytes);
     } else if (r != CURLE_OK) {
-        snprintf(msg, cap, "%.120s: %.120s", place, c->error_text[0] ? c->error_text : curl_easy_strerror(r));
+        snprintf(msg, cap, "%.120s: %.120s", place, text_of(c, r));
     }
 }
 
@@ -543,7 +526,13 @@ void http_call_resume(struct http_call *c) {
 /* --- starting --- */
 
 static void set(CURLcode r) {
-    if (r != CURLE_OK) abort(); /* only memory or a libcurl older than what we build against */
+    if (r == CURLE_OUT_OF_MEMORY) out_of_memory();
+    assert(r == CURLE_OK); /* else libcurl is older than what we build against */
+}
+
+static void add_line(struct http_call *c, const char *line) {
+    c->headers = curl_slist_append(c->headers, line);
+    if (!c->headers) out_of_memory();
 }
 
 static void set_method(struct http_call *c, const struct http_call_spec *spec) {
@@ -556,7 +545,7 @@ static void set_method(struct http_call *c, const struct http_call_spec *spec) {
         set(curl_easy_setopt(c->easy, CURLOPT_POST, 1L));
         set(curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body_len));
         set(curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->body));
-        c->headers = curl_slist_append(c->headers, "Expect:");
+        add_line(c, "Expect:");
     } else {
         set(curl_easy_setopt(c->easy, CURLOPT_HTTPGET, 1L));
     }
@@ -628,11 +617,11 @@ static int set_proxy(struct http_call *c, const struct http_call_spec *spec, con
 /* Header lines as given, but for any that would end the line early. False if there was one. */
 static bool set_headers(struct http_call *c, const struct http_call_spec *spec) {
     bool clean = true;
-    c->headers = curl_slist_append(c->headers, "Accept-Encoding: identity");
+    add_line(c, "Accept-Encoding: identity");
     for (const char *const *h = spec->headers; h && *h; h++) {
         bool line = strpbrk(*h, "\r\n") == NULL;
         clean = clean && line;
-        if (line) c->headers = curl_slist_append(c->headers, *h);
+        if (line) add_line(c, *h);
     }
     set(curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers));
     return clean;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/core/alloc.h"
 #include "common/core/host_port.h"
 #include "common/http/client.h"
 #include "common/config/node_schema.h"
@@ -101,8 +102,7 @@ static int edge_check(struct config_load *load, struct node_config *node, struct
 }
 
 int edge_config_load(const struct config_source *src, struct node_config **out, struct error *err) {
-    struct edge_config *c = calloc(1, sizeof *c);
-    if (!c) abort();
+    struct edge_config *c = xcalloc(1, sizeof *c);
     c->node.kind = NODE_EDGE;
     c->node.program = "entrepot-edge";
     struct config_source own = *src;

@@ -1,6 +1,7 @@
 /* The circuit breaker for central, and its probe. Thread: the fetch loop, but for breaker_state. */
 #include "edge/link/breaker.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/wire/node_headers.h"
@@ -226,8 +227,7 @@ static void on_suspect(void *arg) {
 /* --- its life --- */
 
 struct breaker *breaker_new(const struct breaker_config *cfg) {
-    struct breaker *b = calloc(1, sizeof(*b));
-    if (!b) abort();
+    struct breaker *b = xcalloc(1, sizeof(*b));
     b->cfg = *cfg;
     b->state.reachable = true; /* assumed until a request or probe shows otherwise */
     pthread_mutex_init(&b->lock, NULL);

@@ -2,6 +2,7 @@
  * stay until the end, because readers hold no references and changes are rare. Thread: as the header says. */
 #include "edge/link/settings.h"
 
+#include "common/core/alloc.h"
 #include "common/core/digest.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
@@ -27,12 +28,6 @@ struct settings {
     struct settings_own own;
     _Atomic(struct version *) current;
 };
-
-static void *xcalloc(size_t n, size_t size) {
-    void *p = calloc(n ? n : 1, size);
-    if (!p) abort();
-    return p;
-}
 
 static struct version *version_new(struct settings *s, struct wire_settings *ws) {
     struct version *v = xcalloc(1, sizeof(*v));

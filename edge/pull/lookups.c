@@ -1,6 +1,7 @@
 /* Gathers questions to the catalogue and sends them. Thread: the fetch loop. */
 #include "edge/pull/lookups.h"
 
+#include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "common/core/map.h"
 
@@ -56,8 +57,7 @@ static void remember_sizes(struct lookups *k, const struct manifest *m) {
     }
     for (size_t i = 0; i < m->n_children && i < SIZES_MAX; i++) {
         if (m->children[i].size < 0) continue;
-        int64_t *size = malloc(sizeof(*size));
-        if (!size) abort();
+        int64_t *size = xmalloc(sizeof(*size));
         *size = m->children[i].size;
         map_set(k->sizes, &m->children[i].digest, sizeof(struct digest), size);
     }
@@ -139,10 +139,8 @@ static struct waiting *take_waiting(struct lookups *k, struct wire_query *querie
 
 /* Sends what is waiting, or a question for settings alone. */
 static void send_batch(struct lookups *k, bool settings_alone) {
-    struct batch *b = calloc(1, sizeof(*b));
-    if (!b) abort();
-    struct wire_query *queries = calloc(k->n_waiting + 1, sizeof(*queries));
-    if (!queries) abort();
+    struct batch *b = xcalloc(1, sizeof(*b));
+    struct wire_query *queries = xcalloc(k->n_waiting + 1, sizeof(*queries));
     *b = (struct batch){.lookups = k, .next = k->batches};
     k->batches = b;
     k->n_batches++;
@@ -196,8 +194,7 @@ void lookups_on_heard(struct lookups *k, void (*heard)(bool good, void *arg), vo
 }
 
 void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec) {
-    struct waiting *w = calloc(1, sizeof(*w));
-    if (!w) abort();
+    struct waiting *w = xcalloc(1, sizeof(*w));
     w->fill = f;
     w->query = (struct wire_query){
         .kind = WIRE_QUERY_BLOB, .repo = spec->repo, .digest = spec->digest, .want_proofs = !spec->manifest};
@@ -215,8 +212,7 @@ void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg) {
 }
 
 struct lookups *lookups_new(struct loop *l, struct central_posts *central, struct settings *settings) {
-    struct lookups *k = calloc(1, sizeof(*k));
-    if (!k) abort();
+    struct lookups *k = xcalloc(1, sizeof(*k));
     *k = (struct lookups){.loop = l, .central = central, .settings = settings, .sizes = map_new(free)};
     k->last = &k->waiting;
     timer_init(&k->send, l, on_send, k);
