@@ -459,6 +459,12 @@ static bool describe_proxy(struct http_call *c, CURLcode r, const char *place, l
     return true;
 }
 
+/* OpenSSL says in its own words that what came was no TLS. */
+static bool speaks_no_tls(const struct http_call *c, CURLcode r) {
+    return r == CURLE_SSL_CONNECT_ERROR &&
+           (strstr(c->error_text, "wrong version number") || strstr(c->error_text, "http request"));
+}
+
 /* What happened, for a person. */
 static void describe(struct http_call *c, CURLcode r) {
     char place[280], *msg = c->result.msg;
@@ -476,6 +482,9 @@ static void describe(struct http_call *c, CURLcode r) {
         snprintf(msg, cap, "connect to %.150s: %.90s", place, strerror((int)os_error));
     } else if (r == CURLE_OPERATION_TIMEDOUT) {
         snprintf(msg, cap, "connect to %.150s: timed out", place);
+    } else if (speaks_no_tls(c, r)) {
+        snprintf(msg, cap, "%.150s does not answer in TLS; if it serves plain HTTP, its URL begins with http://",
+                 place);
     } else if (r == CURLE_GOT_NOTHING) {
         snprintf(msg, cap, "%.150s closed the connection without an answer", place);
     } else if ((r == CURLE_OUT_OF_MEMORY || (int)r == TOO_LARGE) && !c->head_done) {

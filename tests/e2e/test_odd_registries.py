@@ -1,7 +1,9 @@
 """Registries with unusual behaviour that users of other caches have met. Each is scripted here, and central is asked as by a client."""
 
+import contextlib
 import copy
 import json
+import socket
 import threading
 import time
 import urllib.parse
@@ -306,6 +308,24 @@ def test_a_tag_that_has_moved_on_does_not_stand_for_a_digest_that_is_not_there(b
     shelf.tags[f"{NAME}:v1"] = shelf.second
     reply = raw.manifest(chain.edge.port, NAME, shelf.manifest)
     assert reply.status == 404 and b"points to another manifest" in reply.body
+
+
+def test_plain_http_behind_an_https_url_is_named_so(bench):
+    """zot#4352, podman#14306."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def refuse():
+        with contextlib.suppress(OSError):
+            while client := server.accept()[0]:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                client.close()
+
+    threading.Thread(target=refuse, daemon=True).start()
+    with server:
+        core = bench.central(("docker.io", f"https://127.0.0.1:{server.getsockname()[1]}"))
+        reply = raw.manifest(core.port, NAME, "v1")
+        assert reply.status == 502 and b"does not answer in TLS" in reply.body and b"http://" in reply.body
 
 
 # --- caches, endpoints ---
