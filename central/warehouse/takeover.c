@@ -339,10 +339,34 @@ static struct map *claimed_set(const struct flagged *f) {
     return set;
 }
 
+/* Counts tags that the record lacks, or whose manifest it has never known. */
+static void count_unrecorded(const char *repo, const char *tag, const struct tag_facts *c, void *arg) {
+    struct walk *w = arg;
+    if (hosted_is_repo(w->t->rules, repo) &&
+        !(hosted_has_tag(w->t->record, repo, tag) && hosted_knows(w->t->record, &c->digest, NULL)))
+        w->tags++;
+}
+
+/* A lost index cannot show that the record is an older copy, but the catalogue may. Its tags are not taken: they may be
+ * of an upstream that had this name. */
+static void doubt_by_catalog(const struct takeover *t) {
+    struct walk w = {.t = t};
+    struct error err = {0};
+    if (!store_index_is_new(t->store)) return;
+    int r = catalog_each_tag(t->catalog, count_unrecorded, &w);
+    if (r < 0 || w.tags == 0) return;
+    r = hosted_doubt(t->record,
+                     "catalog.db has tags of hosted repositories that hosted.db does not, and index.db was lost", &err);
+    log_error("hosted_doubtful", KV_I("tags", w.tags), KV_S("why", r < 0 ? err.msg : "catalog.db has them alone"),
+              KV_S("then", "load again what is missing, then remove " HOSTED_NOTICE
+                           " from the data folder; nothing is evicted until then"));
+}
+
 void hosted_claim_flagged(const struct takeover *t) {
     struct walk w = {.t = t};
     struct error err = {0};
     if (hosted_takeover_due(t->record)) return;
+    if (!hosted_is_doubtful(t->record)) doubt_by_catalog(t);
     struct flagged f = all_flagged(&w);
     if (f.digests.len) {
         struct map *claimed = claimed_set(&f);

@@ -209,6 +209,40 @@ static void an_older_record_put_back_lets_nothing_go_and_is_told(void **state) {
     assert_false(noticed());
 }
 
+static void an_older_record_without_the_index_holds_eviction(void **state) {
+    (void)state;
+    struct image i;
+    char path[600], copy[600];
+    host(&i);
+    reopen();
+    close_all();
+    lose("index.db");
+    open_all();
+    assert_false(noticed()); /* the record has all that the catalogue has */
+    close_all();
+    path_in_dir("hosted.db", path);
+    path_in_dir("older", copy);
+    assert_int_equal(rename(path, copy), 0); /* the newer one, out of the way */
+    lose("hosted.db");
+    lose("index.db");
+    path_in_dir("catalog.db", path);
+    path_in_dir("catalog.newer", copy);
+    assert_int_equal(rename(path, copy), 0);
+    lose("catalog.db");
+    open_all(); /* a complete record of nothing */
+    close_all();
+    path_in_dir(HOSTED_NOTICE, path);
+    unlink(path);
+    lose("index.db");
+    lose("catalog.db");
+    path_in_dir("catalog.db", path);
+    assert_int_equal(rename(copy, path), 0);
+    open_all();
+    assert_true(noticed() && store_eviction_held(store));
+    assert_int_equal(store_prune(store, 0), 0);
+    assert_true(fixture_held(store, &i.layer));
+}
+
 static void an_empty_folder_is_no_reason_to_doubt(void **state) {
     (void)state;
     assert_false(hosted_takeover_due(record) || noticed() || store_eviction_held(store));
@@ -230,6 +264,7 @@ int main(void) {
         T(what_a_damaged_record_still_tells_is_kept),
         T(a_record_that_was_removed_is_made_again_and_told),
         T(an_older_record_put_back_lets_nothing_go_and_is_told),
+        T(an_older_record_without_the_index_holds_eviction),
         T(an_empty_folder_is_no_reason_to_doubt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
