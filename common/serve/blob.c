@@ -17,6 +17,22 @@ static void follow(struct exchange *x) {
     if (!serve_restore(x)) body_follow(x);
 }
 
+static void ask_size(struct exchange *x);
+
+/* It was held, but its file is gone. */
+static void serve_lost(struct exchange *x) {
+    if (x->is_head && !x->is_manifest)
+        ask_size(x);
+    else
+        follow(x);
+}
+
+/* A HEAD needs the file only to be there. Takes over the file. */
+static void send_file(struct exchange *x, struct open_file *file, const struct blob_info *info) {
+    if (x->is_head) open_file_unref(file);
+    body_send_held(x, x->is_head ? NULL : file, info->size, media_of(x, info));
+}
+
 /* A file that is opened on another thread, because that may wait for a disk. */
 struct opening {
     struct work work;
@@ -42,9 +58,9 @@ static void open_back(struct loop_task *task) {
     if (!exchange_back(x))
         open_file_unref(o->file);
     else if (o->file)
-        body_send_held(x, o->file, o->info.size, media_of(x, &o->info));
+        send_file(x, o->file, &o->info);
     else
-        follow(x);
+        serve_lost(x);
     free(o);
 }
 
@@ -62,22 +78,19 @@ static void open_elsewhere(struct exchange *x, enum store_use use) {
     workpool_submit(x->registry->cfg.reads, &o->work);
 }
 
-/* Answers from the store. A HEAD needs no file: if the file is lost, the next GET notices and fetches the blob
- * again. */
+/* Answers from the store. A HEAD opens the file too: clients that are told it is here do not push it again. */
 static bool send_held(struct exchange *x) {
     struct registry *g = x->registry;
     struct blob_info info;
     struct open_file *file = NULL;
-    enum store_use use = x->is_head || body_begins_later(x) ? USE_PART : USE_WHOLE;
-    if (!(x->is_head ? store_use_in(g->cfg.store, &x->ref.digest, x->scope, use, &info)
-                     : store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)))
-        return false;
+    enum store_use use = x->is_head ? USE_LOOK : body_begins_later(x) ? USE_PART : USE_WHOLE;
+    if (!store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)) return false;
     if (x->is_manifest && !info.media_type) return false; /* it was fetched as a plain blob */
-    int r = x->is_head ? 0 : store_open_blob_now(g->cfg.store, &x->ref.digest, use, &file, &info);
+    int r = store_open_blob_now(g->cfg.store, &x->ref.digest, use, &file, &info);
     if (r == -EAGAIN)
         open_elsewhere(x, use);
     else if (r == 0)
-        body_send_held(x, file, info.size, media_of(x, &info));
+        send_file(x, file, &info);
     return r == 0 || r == -EAGAIN;
 }
 
@@ -96,13 +109,8 @@ static void on_blob_head(const struct ask_answer *a, void *arg) {
     body_head_unheld(x, a->source, a->total, "application/octet-stream");
 }
 
-void serve_blob(struct exchange *x) {
+static void ask_size(struct exchange *x) {
     struct registry *g = x->registry;
-    struct blob_info info;
-    if (!x->is_head || store_lookup_in(g->cfg.store, &x->ref.digest, x->scope, &info)) {
-        serve_content(x);
-        return;
-    }
     if (serve_restore(x)) return;
     struct fetch_request rq = {
         .kind = FETCH_BLOB_HEAD, .repo = x->repo, .caller = x->caller, .settings = x->settings, .ref = x->ref};
@@ -111,4 +119,11 @@ void serve_blob(struct exchange *x) {
     x->waiting = true;
     struct deadline deadline = exchange_deadline(x);
     ask(g->cfg.asker, &rq, &deadline, on_blob_head, x);
+}
+
+void serve_blob(struct exchange *x) {
+    if (!x->is_head)
+        serve_content(x);
+    else if (!send_held(x))
+        ask_size(x);
 }

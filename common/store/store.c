@@ -376,7 +376,7 @@ static bool is_whole(const struct open_file *f, int64_t size) {
 }
 
 static void touch(struct store *s, uint32_t id, enum store_use use) {
-    table_touch(s->table, id, (uint32_t)clock_wall_s(), use == USE_PART);
+    table_touch(s->table, id, (uint32_t)clock_wall_s(), use != USE_WHOLE);
     if (!atomic_load_explicit(&s->touched, memory_order_relaxed)) s->touched = true;
 }
 
@@ -395,7 +395,7 @@ static int open_blob(struct store *s, const struct digest *d, enum store_use use
         if (now) return -EAGAIN;
         if (gone) return ERR_NOT_FOUND;
     }
-    if (*out && !is_whole(*out, v.size)) {
+    if (*out && use != USE_LOOK && !is_whole(*out, v.size)) {
         /* Somebody has cut it: the entry goes when it is opened anew. */
         open_file_unref(*out);
         *out = NULL;
@@ -416,15 +416,6 @@ int store_open_blob(struct store *s, const struct digest *d, enum store_use use,
 int store_open_blob_now(struct store *s, const struct digest *d, enum store_use use, struct open_file **out,
                         struct blob_info *info) {
     return open_blob(s, d, use, true, out, info);
-}
-
-bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, enum store_use use, struct blob_info *info) {
-    struct table_value v;
-    uint32_t id = table_find(s->table, d, &v);
-    if (!id || !table_scope_has(s->table, d, &v, scope)) return false;
-    held_info(s, &v, info);
-    touch(s, id, use);
-    return true;
 }
 
 int store_read_blob(struct store *s, const struct digest *d, size_t limit, char **data, size_t *len,

@@ -86,12 +86,11 @@ struct blob_info {
 /* False if the blob is not held. Does not count as a use. */
 bool store_lookup(const struct store *s, const struct digest *d, struct blob_info *info);
 /* How an access counts for eviction. A client that fetches a blob by many ranges, or sends a HEAD before it fetches it,
- * uses it once: such a part counts only if the blob was not used for a minute. */
-enum store_use { USE_PART, USE_WHOLE };
+ * uses it once: such a part counts only if the blob was not used for a minute. USE_LOOK: a part for which the file need
+ * only be there, so that a cached descriptor is not looked at again. */
+enum store_use { USE_LOOK, USE_PART, USE_WHOLE };
 /* True if the blob is held and may be served in that scope. */
 bool store_lookup_in(const struct store *s, const struct digest *d, uint32_t scope, struct blob_info *info);
-/* As store_lookup_in, and counts as a use. */
-bool store_use_in(struct store *s, const struct digest *d, uint32_t scope, enum store_use use, struct blob_info *info);
 /* Any thread. Opens a held blob for reading (descriptors are cached) and counts a use. ERR_NOT_FOUND: it is not held.
  * If the file is missing or has the wrong size, the blob is dropped, and so is a cached descriptor. While the reference
  * lives the blob is not evicted. */

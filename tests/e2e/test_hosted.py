@@ -61,6 +61,33 @@ def says_missing(node, digest, n=1):
     assert f"{n} blobs" in node.command("status").stdout
 
 
+def test_head_does_not_promise_a_blob_whose_file_is_gone(bench, host):
+    """Not even before a GET has found out, for clients skip the push of what they are told is there. (A new process has no file open.)"""
+    digest = layer(host.image)
+    host.restart()
+    target = f"/v2/{APP}/blobs/{digest}"
+    assert raw.ask(host.port, f"/v2/{APP}/manifests/v1").status == 200
+    host.blob_file(digest).unlink()
+    head, get = raw.ask(host.port, target, "HEAD"), raw.ask(host.port, target)
+    assert head.status == get.status != 200, (head, get)
+    says_missing(host, digest)
+    load(bench, host, host.image)
+    head = raw.ask(host.port, target, "HEAD")
+    assert (head.status, head.headers["content-length"]) == (200, str(host.image.layers[0].size)), head
+
+
+def test_head_looks_for_a_file_that_is_gone_upstream(bench):
+    image, up = images.small("pulled", 100_000), bench.faulty()
+    up.put("library/app", image, "v1")
+    node = bench.central(("docker.io", up.url))
+    whole(node, image, "library/app")
+    node.restart()
+    node.blob_file(layer(image)).unlink()
+    reply = raw.ask(node.port, f"/v2/library/app/blobs/{layer(image)}", "HEAD")
+    assert (reply.status, reply.headers["content-length"]) == (200, str(image.layers[0].size)), reply
+    assert len(up.requests(f"/blobs/{layer(image)}", "HEAD")) == 1
+
+
 def says_all_is_well(node):
     assert "FAIL" not in doctor(node)[1]
     assert node.json("status")["hosted"]["missing"] == 0
