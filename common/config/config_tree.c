@@ -83,6 +83,8 @@ int config_error(struct error *err, const struct config_place *place, const char
 
 struct reader {
     yaml_parser_t yaml;
+    const char *text; /* all of it, len bytes */
+    size_t len;
     const struct config_place *base;
     struct error *err;
     void (*each)(const struct error *err, void *arg); /* called for a repeated key; NULL: a repeated key ends parsing */
@@ -257,12 +259,26 @@ static int reader_event(struct reader *rd, const yaml_event_t *ev) {
     }
 }
 
+/* line: from 0. libyaml only says that the tab "cannot start any token". */
+static bool is_indented_by_tab(const struct reader *rd, size_t line) {
+    const char *p = rd->text, *end = rd->text + rd->len;
+    for (; line > 0 && p; line--) {
+        p = memchr(p, '\n', (size_t)(end - p));
+        if (p) p++;
+    }
+    while (p && p < end && *p == ' ')
+        p++;
+    return p && p < end && *p == '\t';
+}
+
 static int reader_run(struct reader *rd) {
     for (;;) {
         yaml_event_t ev;
         if (!yaml_parser_parse(&rd->yaml, &ev)) {
             if (rd->yaml.error == YAML_MEMORY_ERROR) out_of_memory();
             struct config_place at = place_at(rd->base, &rd->yaml.problem_mark);
+            if (is_indented_by_tab(rd, rd->yaml.problem_mark.line))
+                return config_error(rd->err, &at, "not valid YAML: a tab indents this line; indent it with spaces");
             return config_error(rd->err, &at, "not valid YAML: %s%s%s",
                                 rd->yaml.problem ? rd->yaml.problem : "unreadable", rd->yaml.context ? ", " : "",
                                 rd->yaml.context ? rd->yaml.context : "");
@@ -284,7 +300,7 @@ int config_tree_parse_all(const char *text, size_t len, const struct config_plac
     *out = NULL;
     int r = config_text_check(text, len, base, err);
     if (r < 0) return r;
-    struct reader rd = {.base = base, .err = err, .each = each, .arg = arg};
+    struct reader rd = {.text = text, .len = len, .base = base, .err = err, .each = each, .arg = arg};
     if (!yaml_parser_initialize(&rd.yaml)) out_of_memory();
     yaml_parser_set_encoding(&rd.yaml, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&rd.yaml, (const unsigned char *)text, len);

@@ -50,6 +50,9 @@ static void hostile_text_is_refused_with_its_place(void **state) {
     (void)state;
     refuses("a: 1\nb: 2\na: 3\n", "f:3:1: key \"a\" is given twice; it was set before at line 1");
     refuses("a: { b: 1, \"b\": 2 }\n", "given twice");
+    refuses("a:\n\tb: 1\n", "f:2:1: not valid YAML: a tab indents this line; indent it with spaces");
+    refuses("\xc3\xa9: 1\na:\n  b: 1\n \tc: 2\n", "a tab indents this line");
+    refuses("\t", "a tab indents this line");
     refuses("a: 1\n---\nb: 2\n", "f:2:1: a second document");
     refuses("---\n---\n", "a second document");
     refuses("a: &x 1\nb: *x\n", "f:1:4: anchors");
