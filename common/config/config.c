@@ -62,8 +62,12 @@ static const char *kind_name(enum config_node_kind k) {
 static int type_error(const struct config_key *key, const char *path, const struct config_node *n, struct error *err) {
     config_error(err, &n->place, "%s: must be %s, not %s", path, type_name(key->type),
                  config_node_is_null(n) ? "empty" : kind_name(n->kind));
-    if (key->example || key->fallback)
-        error_hint(err, "for example %s: %.150s", key->name, key->example ? key->example : key->fallback);
+    const char *example = key->example ? key->example : key->fallback;
+    if (!example) return ERR_INVALID;
+    /* Of a list of mappings the first shows the form; what is cut anywhere else could not be copied. */
+    const char *first = key->type == CONFIG_ITEMS ? strchr(example, '}') : NULL;
+    int len = (int)(first ? first + 1 - example : (ptrdiff_t)strlen(example));
+    error_hint(err, "for example %s: %.*s%s", key->name, len, example, first ? "]" : "");
     return ERR_INVALID;
 }
 

@@ -314,6 +314,9 @@ static void default_upstream_must_be_configured(void **state) {
     struct central_config *c;
     refuses("upstreams: [ { name: quay.io } ]\n", NULL, NULL, "\"docker.io\" is not among upstreams");
     assert_non_null(strstr(err.hint, "quay.io"));
+    refuses("upstreams: { docker.io: x }\n", NULL, NULL, "must be a list of mappings, not a mapping");
+    assert_string_equal(err.hint, "for example upstreams: [{name: docker.io, endpoints: "
+                                  "[\"https://registry-1.docker.io\"]}]");
     refuses("default_upstream: nope.io\n", NULL, "1:19", "not among upstreams");
     accepts("default_upstream: index.docker.io\n", NULL, &c);
     assert_string_equal(c->default_upstream, "docker.io");
