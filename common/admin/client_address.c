@@ -120,7 +120,8 @@ int client_facts_given(struct client_facts *f, const char *given, struct error *
     struct error why = {0};
     if (config_check_host_port(name, &why) < 0 || !host_port_parse(&hp, name) || !*hp.host) {
         error_set(err, ERR_INVALID, "\"%.100s\" is no address of a registry", given);
-        error_hint(err, "write how clients reach this node: NAME, NAME:PORT, https://NAME or https://NAME:PORT");
+        error_hint(
+            err, "write how clients reach this node: NAME or NAME:PORT, with https:// before it if a proxy speaks TLS");
         return ERR_INVALID;
     }
     const char *open = strchr(hp.host, ':') ? "[" : "", *close = *open ? "]" : "";

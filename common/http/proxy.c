@@ -152,9 +152,11 @@ int http_proxy_read(const char *variable, const char *value, struct http_proxy *
     if (!wrong) return 0;
     http_proxy_fini(out);
     error_set(err, ERR_INVALID, "%s in the environment is no proxy's URL: it %s", variable, wrong);
-    error_hint(err,
-               "write it as http://HOST:PORT or http://USER:PASSWORD@HOST:PORT; in a password # is %%23, / is %%2F, "
-               "@ is %%40, a space is %%20, %% is %%25");
+    error_hint(
+        err,
+        "write it as http://HOST:3128, with USER:PASSWORD@ before HOST if it wants them; in a password # is %%23, / is "
+        "%%2F, "
+        "@ is %%40, a space is %%20, %% is %%25");
     return ERR_INVALID;
 }
 

@@ -92,6 +92,7 @@ static void proxy_urls_are_split_into_parts(void **state) {
         assert_non_null(strstr(err.msg, "https_proxy"));
         assert_null(strstr(err.msg, "t99"));
         assert_null(strstr(err.hint, "t99"));
+        assert_non_null(strstr(err.hint, "http://HOST:3128, with USER:PASSWORD@ before HOST"));
     }
     unsetenv("https_proxy");
     assert_int_equal(http_proxies_check(&err), 0);
