@@ -94,8 +94,14 @@ static int lock_dir(struct store *s, struct error *err) {
 static int refuse_entry(const struct store *s, const char *name, int code, struct error *err) {
     int r = name ? error_set(err, code, "data folder %s: cannot write %s: %s", s->dir, name, error_name(code))
                  : error_set(err, code, "data folder %s: cannot write: %s", s->dir, error_name(code));
-    error_hint(err, "make it and all in it writable for user %u (chown -R %u %.150s)", (unsigned)geteuid(),
-               (unsigned)geteuid(), s->dir);
+    /* A unit's ProtectSystem= makes folders read-only, too; no chown helps against either. */
+    if (code == -EROFS)
+        error_hint(err, "%s, or give it another folder (the key data)",
+                   getenv("INVOCATION_ID") ? "under systemd add ReadWritePaths=FOLDER in a drop-in of the unit"
+                                           : "mount its file system writable");
+    else
+        error_hint(err, "make it and all in it writable for user %u (chown -R %u %.150s)", (unsigned)geteuid(),
+                   (unsigned)geteuid(), s->dir);
     return r;
 }
 

@@ -258,11 +258,18 @@ static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state
     struct store *s;
     struct error err = {0};
     struct store_config cfg = {.dir = ro};
+    unsetenv("INVOCATION_ID");
     int r = store_open(&s, &cfg, &err);
+    assert_int_equal(r, -EROFS);
+    assert_non_null(strstr(err.hint, "mount its file system writable"));
+    setenv("INVOCATION_ID", "x", 1);
+    r = store_open(&s, &cfg, &err);
+    unsetenv("INVOCATION_ID");
     snprintf(cmd, sizeof(cmd), "umount %s", ro);
     assert_int_equal(system(cmd), 0);
     assert_int_equal(r, -EROFS);
-    assert_true(err.hint[0]);
+    assert_non_null(strstr(err.hint, "ReadWritePaths="));
+    assert_null(strstr(err.hint, "chown"));
 }
 
 /* As a plain user: what root may write is no matter. */
