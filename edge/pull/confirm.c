@@ -120,7 +120,8 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     /* A 404 may come from central or from another program; the other calls decide which. */
     if (a->status == 404 && !c->old)
         log_warn("central_is_older", KV_S("url", c->cfg.url),
-                 KV_S("why", "it cannot report changes of its settings: upgrade entrepot-central"));
+                 KV_S("why", "it cannot report changes of its settings: upgrade entrepot-central (or the key central "
+                             "leads to another port)"));
     c->old = a->status == 404;
     c->version = is_central ? version : 0;
     if (is_central && version) {
