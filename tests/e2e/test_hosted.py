@@ -4,20 +4,19 @@ reported as missing, and served again once they are back."""
 import contextlib
 import shutil
 import sqlite3
-import struct
 import subprocess
 import time
 
 import pytest
 
 from lab import images, raw
-from lab.base import MiB, REPO, run, wait_until
+from lab.bad_disk import OPEN_FAILS, READ_FAILS, READ_LIES, BadDisk
+from lab.base import MiB, run, wait_until
 from lab.nodes import RELEASE, upstreams
 
 HOSTED = {"hosted": '["acme/**"]'}
 DOUBT = {"Entrepot-Doubt": "mismatch"}
 APP = "acme/app"
-READ_FAILS, READ_LIES, OPEN_FAILS, FOR_EVER = 1, 2, 3, 0xFFFFFFFF
 
 
 def load(bench, central, image, name=f"{APP}:v1", check=True):
@@ -210,18 +209,6 @@ def test_wrong_bytes_put_in_its_place_are_not_served(bench, host):
 
 
 # --- a disk in trouble ---
-
-
-class BadDisk:
-    def __init__(self, folder):
-        self.number, library = folder / "wish", folder / "bad_disk.so"
-        run("gcc", "-O1", "-Wall", "-shared", "-fPIC", "-o", library, f"{REPO}/tests/e2e/lab/bad_disk.c", "-ldl")
-        self.be(0)
-        self.env = {"LD_PRELOAD": str(library), "BAD_DISK": str(self.number)}
-
-    def be(self, what, times=FOR_EVER):
-        with open(self.number, "r+b" if self.number.exists() else "wb") as f:
-            f.write(struct.pack("=II", what, times))
 
 
 @pytest.fixture
