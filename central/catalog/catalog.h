@@ -16,8 +16,9 @@ struct catalog;
 /* Control thread. path: …/catalog.db. readers: how many lookups may read at once (as many as the work pool has threads
  * is enough). */
 int catalog_open(struct catalog **out, const char *path, unsigned readers, struct error *err) must_check;
-/* Control thread, before anything is learned: bytes that the file may take; 0: no limit. Over it the writer removes what
- * is not held, longest lost first, and what refers to it. What is held, its children, and hosted tags always stay. */
+/* Control thread, before anything is learned: bytes that the file may take; 0: no limit. Over it the writer removes
+ * what is not held, longest lost first, and what refers to it. What is held, its children, and hosted tags always stay.
+ * */
 void catalog_bound(struct catalog *c, int64_t limit);
 /* Control thread, when no lookup runs any more. What was learned before is durable afterwards. */
 void catalog_close(struct catalog *c);
@@ -39,11 +40,11 @@ void catalog_learn_manifest(struct catalog *c, const struct digest *d, const cha
                             const struct manifest *m);
 /* A later check alone is no change and is not logged. */
 void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct tag_facts *t);
-/* What was learned before has come into the store. What was not is unknown still: its size is not told. */
+/* A blob has come into the store. Has no effect if it was not learned before, because its size is not given here. */
 void catalog_blob_held(struct catalog *c, const struct digest *d);
 /* Evicted: its size and children stay known while there is room. */
 void catalog_blob_lost(struct catalog *c, const struct digest *d);
-/* What learns all that comes through the door, until content_leave(…, c). */
+/* The listener that learns all news of content/content.h, until content_leave(…, c). */
 struct content_listener catalog_listener(struct catalog *c);
 
 /* Looking up. */
@@ -65,8 +66,8 @@ void catalog_fact_fini(struct catalog_fact *f);
  * whole batch. */
 void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, size_t max_bytes);
 
-/* Digests of what is known to be held, in order, after *after (NULL: from the first on), at most max into out. Their
- * number. Blocks on the disk. */
+/* Writes to out at most max digests that are known to be held, in order, after *after (NULL: from the first). Returns
+ * their number. Blocks on the disk. */
 size_t catalog_held_after(struct catalog *c, const struct digest *after, struct digest *out, size_t max);
 
 /* Every tag, as (repository, tag, record), in order. Blocks on the disk. 0, ERR_CORRUPT or ERR_INTERNAL: some were left

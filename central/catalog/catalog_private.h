@@ -23,7 +23,7 @@ struct catalog {
     struct prune *prune;
     int64_t limit; /* of the file; fixed before anything is learned */
     _Atomic int64_t bytes, pruned;
-    atomic_bool closing;          /* a pass of pruning ends */
+    atomic_bool closing;          /* tells a pass of pruning to end */
     _Atomic uint64_t sequence;    /* of what is durable */
     _Atomic int64_t queued_bytes; /* memory of facts on their way to the writer */
     _Atomic int64_t learned, dropped, failed, lookups;

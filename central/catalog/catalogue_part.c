@@ -17,8 +17,8 @@ struct catalogue {
     struct work relearn;
 };
 
-/* A blob's size as it was when it was here, or as manifests claim it: room is planned by it, and of what was here an
- * upstream that sends another length is found out by the first byte. */
+/* Gives a fill the size of its blob, as seen when it was held or as manifests claim it. The fill plans room by it. A
+ * size that was seen also exposes an upstream whose answer has another length. */
 struct known_size {
     struct catalog_query query;
     struct catalog_fact fact;

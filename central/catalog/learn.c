@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A disk that stalls must not cost more memory than this. */
+/* Bounds the memory of queued facts while the disk stalls. */
 #define QUEUE_MAX_BYTES (64 * MiB)
 #define TRIM_EVERY 1024
 
@@ -107,7 +107,7 @@ static int trim_log(struct fact *f, sqlite3 *db) {
     if (f->sequence % TRIM_EVERY || (int64_t)f->sequence <= keep) return SQLITE_OK;
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_TRIM_LOG);
     sqlite3_bind_int64(st, 1, (int64_t)f->sequence - keep);
-    sqlite3_bind_int64(st, 2, 4 * TRIM_EVERY); /* a limit that became smaller does not stop the writer for long */
+    sqlite3_bind_int64(st, 2, 4 * TRIM_EVERY); /* in steps, so that a lowered limit does not stop the writer for long */
     return run_stmt(st);
 }
 
@@ -168,7 +168,7 @@ static int apply_blob(struct fact *f, sqlite3 *db) {
     return run_stmt(st);
 }
 
-/* The store has got it, or lost it. */
+/* The blob has come into the store, or was lost from it. */
 static int apply_held(struct fact *f, sqlite3 *db) {
     int64_t size = -1;
     bool held = false, now = f->kind == CHANGE_HELD;
@@ -192,7 +192,7 @@ static int put_child(struct fact *f, sqlite3 *db, size_t position) {
     return run_stmt(st);
 }
 
-/* Pruning goes by blobs, so every manifest is one, even if that fact was dropped. */
+/* Pruning walks the table of blobs, so a manifest gets a row there even if the fact of its blob was dropped. */
 static int add_blob_of_manifest(struct fact *f, sqlite3 *db) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_ADD_BLOB);
     db_bind_digest(st, 1, &f->digest);
@@ -201,7 +201,7 @@ static int add_blob_of_manifest(struct fact *f, sqlite3 *db) {
     return run_stmt(st);
 }
 
-/* A digest names bytes: what its manifest refers to never changes, so the first time is the only one. */
+/* Written only once: the children of a manifest never change, because its digest names its bytes. */
 static int apply_manifest(struct fact *f, sqlite3 *db) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_MANIFEST);
     db_bind_digest(st, 1, &f->digest);
@@ -264,7 +264,7 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
     return rc || same ? rc : log_tag(f, db, repo);
 }
 
-/* Each fact is whole or absent, whatever happens to the others of its transaction. */
+/* Each fact has a savepoint, so that it is whole or absent even if another of the transaction fails. */
 static void apply(struct writer_job *job, sqlite3 *db) {
     static int (*const by_kind[])(struct fact *, sqlite3 *) = {
         [CHANGE_BLOB] = apply_blob, [CHANGE_MANIFEST] = apply_manifest, [CHANGE_TAG] = apply_tag,

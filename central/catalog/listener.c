@@ -1,9 +1,9 @@
-/* What the door (content/content.h) tells, as facts of the catalogue. Thread: any. */
+/* Turns the news of content/content.h into facts of the catalogue. Thread: any. */
 #include "central/catalog/catalog.h"
 
 static void learned(const struct content_news *n, void *arg) {
     struct catalog *c = arg;
-    /* Fetched bytes are told before the store has them, and what is only passed through never gets there. */
+    /* Not held yet: news of fetched bytes comes before they are stored, and passed-through bytes never are. */
     bool here = n->stored || (n->repo && n->repo->upstream[0] == '\0');
     for (size_t i = 0; i < n->n_blobs; i++) {
         const struct content_blob *b = &n->blobs[i];

@@ -1,7 +1,8 @@
 /* Keeps catalog.db within its limit. Blobs that are not held go, longest lost first, each with its manifest, that
  * manifest's children and its proofs; so do tags whose manifest is not held. A blob that a held manifest names stays:
- * its size is needed when it is fetched. So does what a hosted tag points to. Removal is not logged: it says nothing new of the blob. Thread: the catalogue's
- * writer. A pass is a chain of small jobs, so that what is learned meanwhile does not wait for the end of it. */
+ * its size is needed when it is fetched. So does what a hosted tag points to. Removal is not logged, because it is no
+ * news about the blob. A pass is a chain of small jobs, so that new facts do not wait for its end. Thread: the
+ * catalogue's writer. */
 #include "central/catalog/catalog_private.h"
 
 #include "common/core/alloc.h"
@@ -50,7 +51,7 @@ struct prune {
     unsigned facts;                /* since the last look */
     bool under_way, looked, told;
     int64_t again_above; /* bytes: a pass that could not remove enough is not repeated below */
-    /* How far the pass has come. */
+    /* Where the next job of the pass continues. */
     int64_t blob_changed, tag_checked;
     struct digest blob;
     char repo[REPO_STR_MAX], tag[TAG_MAX + 1];
@@ -81,7 +82,7 @@ static int64_t number(struct prune *p, sqlite3 *db, enum prune_stmt which) {
     return n;
 }
 
-/* Rows removed. */
+/* Returns the number of rows removed. */
 static int drop(struct prune *p, sqlite3 *db, enum prune_stmt which, const struct digest *d) {
     sqlite3_stmt *st = statement(p, db, which);
     if (!st) return 0;
@@ -193,7 +194,7 @@ static struct file_size measure(struct prune *p, sqlite3 *db) {
     return s;
 }
 
-/* One job of a pass. Below the limit there is some room, so that not every fact begins a pass. */
+/* One job of a pass. It prunes to somewhat below the limit, so that not every new fact begins another pass. */
 static void run(struct writer_job *job, sqlite3 *db) {
     struct prune *p = container_of(job, struct prune, job);
     int64_t target = p->catalog->limit - p->catalog->limit / 16;

@@ -124,7 +124,7 @@ static int read_manifest(struct reader *r, struct catalog_fact *f, size_t *left)
     return rc == SQLITE_ROW ? read_children(r, f, left) : rc;
 }
 
-/* A size that manifests disagree on is none: one of them lies. */
+/* If manifests disagree on a size it is unknown, because at least one is wrong. */
 static int read_claimed(struct reader *r, struct catalog_fact *f) {
     int rc = first_row(r, READ_CLAIMED, &f->digest);
     sqlite3_stmt *st = r->st[READ_CLAIMED];
@@ -143,7 +143,7 @@ static int read_proofs(struct reader *r, struct catalog_fact *f, size_t *left) {
     int rc = first_row(r, READ_PROOFS, &f->digest);
     if (rc == SQLITE_ROW) {
         size_t len = (size_t)sqlite3_column_bytes(r->st[READ_PROOFS], 0);
-        /* Proofs are a help, not an answer: without room for them the rest still stands. */
+        /* Proofs are optional: without room for them the rest of the answer is still good. */
         if (len && len <= *left) {
             *left -= len;
             f->proofs = xmalloc(len);

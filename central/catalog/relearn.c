@@ -32,7 +32,7 @@ static void pace(struct relearn *r, size_t children) {
     r->queued = 0;
 }
 
-/* What the store has already. */
+/* Passes on news of content that the store has already. */
 static void learn(struct relearn *r, struct content_news *n, size_t children) {
     n->stored = true;
     content_learn(r->door, n);
@@ -43,7 +43,7 @@ static bool compare_blob(const struct digest *d, const struct blob_info *info, i
     (void)used_at;
     struct relearn *r = arg;
     struct catalog_fact f = {.digest = *d};
-    catalog_lookup(r->catalog, &f, 1, 0); /* no room for children: whether there are any is all that is asked */
+    catalog_lookup(r->catalog, &f, 1, 0); /* no room for children: only their existence matters here */
     bool is_manifest = f.is_manifest || f.code == ERR_TOO_BIG, held = f.held;
     catalog_fact_fini(&f);
     if (!held) {
@@ -55,7 +55,7 @@ static bool compare_blob(const struct digest *d, const struct blob_info *info, i
     return !unread || buf_add(&r->manifests, d, sizeof(*d)) == 0;
 }
 
-/* What was evicted while its loss could not be written down. */
+/* Finds blobs that were evicted but are still held by the catalogue, whose write was lost. */
 static void compare_held(struct relearn *r) {
     struct digest some[HELD_BATCH], last;
     struct blob_info info;
@@ -65,7 +65,7 @@ static void compare_held(struct relearn *r) {
             if (store_lookup(r->store, &some[i], &info)) continue;
             catalog_blob_lost(r->catalog, &some[i]);
             pace(r, 0);
-            /* It may have come meanwhile, and was told before. */
+            /* It may have come back since the lookup; then the loss has overwritten its news. */
             if (store_lookup(r->store, &some[i], &info)) compare_blob(&some[i], &info, 0, r);
         }
         if (n > 0) last = some[n - 1];
@@ -98,7 +98,7 @@ static bool compare_repo(const char *name, int64_t tags, int64_t manifests, int6
     struct relearn *r = arg;
     struct repo_name repo;
     char same[REPO_STR_MAX], last[TAG_MAX + 1] = "";
-    /* What it was stored as may mean something else by now: it is left alone. */
+    /* Under the present rules the stored name may mean another repository: then it is left alone. */
     if (resolve_repo(r->rules, NULL, name, strlen(name), &repo, NULL) < 0) return true;
     if (strcmp(repo_name_str(&repo, same), name) != 0) return true;
     for (size_t n = TAGS_BATCH; n == TAGS_BATCH;) {

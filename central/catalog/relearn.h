@@ -1,5 +1,5 @@
-/* What the store holds and the catalogue does not know, and the reverse: a crash between the two writes, or a catalogue begun anew,
- * leaves such, and what is held is never fetched again to be learned. Thread: work pool. */
+/* Makes the catalogue agree with the store. They differ after a crash between the writes to both, or when the catalogue
+ * was begun anew. Held blobs are not fetched again, so they would never be learned otherwise. Thread: work pool. */
 #ifndef ENTREPOT_CATALOG_RELEARN_H
 #define ENTREPOT_CATALOG_RELEARN_H
 

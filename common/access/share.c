@@ -9,10 +9,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define LOOK_MS 50 /* who waits is looked at so often: a newcomer waits so long at least */
-/* So long a body may come undisturbed, at first and when it goes on. Where many are new the first turn is shorter, so
- * that each is begun within half a second or so. The second is longer than an upstream is given to go on with a body
- * that stands still, or its failure would never be seen. */
+#define LOOK_MS 50 /* between looks at who waits; a newcomer waits at least this long */
+/* How long a body keeps its place: in its first turn, and in later ones. If many are new the first turn is shorter, so
+ * that each body begins within about half a second. A later turn must be longer than the time-out of an upstream's
+ * stalled body, or that time-out would never be reached. */
 #define FIRST_TURN_MS 500
 #define FIRST_TURN_MIN_MS 100
 #define LATER_TURN_MS 6000
@@ -22,8 +22,8 @@ struct share_caller {
     struct caller caller;
     unsigned held, waiting;
     struct turn {
-        struct share_entry *first, *last;           /* that wait */
-        struct share_caller *ring_next, *ring_prev; /* callers with such; NULL: not in the ring */
+        struct share_entry *first, *last;           /* waiting entries */
+        struct share_caller *ring_next, *ring_prev; /* callers with waiting entries; NULL: not in the ring */
     } turns[SHARE_KINDS];
 };
 
@@ -165,7 +165,7 @@ static bool may_have(const struct share *s, const struct share_caller *c, unsign
     return s->cfg.places - s->taken > s->cfg.places / 8 && most - s->of_kind[kind] > most / 8;
 }
 
-/* Whose turn it is. Few are passed over: only those that hold places are, and there are no more of them than places. */
+/* The caller whose turn it is. The loop is short: it passes over callers that hold places only, at most one a place. */
 static struct share_caller *next_caller(const struct share *s, unsigned kind) {
     struct share_caller *first = s->rings[kind], *c = first;
     unsigned equal_part = s->cfg.places / (unsigned)map_len(s->callers);
@@ -187,7 +187,7 @@ static bool goes_before(const struct share *s, unsigned a, unsigned b) {
     return (s->of_kind[a] + 1) * weight_b < (s->of_kind[b] + 1) * weight_a;
 }
 
-/* Of those kinds that may have a place, the one that has fewest for its weight. */
+/* Among the kinds that may have a place: the one with the fewest places for its weight. */
 static struct share_caller *choose(const struct share *s, unsigned *kind) {
     struct share_caller *best = NULL;
     for (unsigned k = 0; k < SHARE_KINDS; k++) {
@@ -227,7 +227,7 @@ static void give(struct share *s) {
 
 /* --- giving way --- */
 
-/* One whose going helps c: its own, or that of a caller with more places. */
+/* True if c gains when body gives way: body is c's own, or of a caller with more places. */
 static bool helps(const struct share_caller *c, const struct share_entry *body) {
     const struct share_caller *of = body->of;
     return of == c || of->held > c->held + (c->held > 0);
@@ -239,7 +239,7 @@ static int64_t first_turn_ms(const struct share *s, unsigned kind) {
     return ms < FIRST_TURN_MIN_MS ? FIRST_TURN_MIN_MS : ms > FIRST_TURN_MS ? FIRST_TURN_MS : ms;
 }
 
-/* The slowest of the caller with most places. NULL: all have come for too short a time. */
+/* The slowest body of the caller with the most places. NULL: no body has had its whole turn yet. */
 static struct share_entry *who_gives_way(const struct share *s, const struct share_caller *c, unsigned kind,
                                          int64_t now_ms) {
     struct share_entry *best = NULL;
@@ -255,7 +255,7 @@ static struct share_entry *who_gives_way(const struct share *s, const struct sha
     return best;
 }
 
-/* The next place that its caller gets is e's, and its caller is next. */
+/* Puts e first in its caller's queue, and its caller first in the ring. */
 static void put_first(struct share *s, struct share_entry *e) {
     struct share_caller *c = e->of;
     struct turn *t = &c->turns[e->kind];
@@ -272,8 +272,8 @@ static void put_first(struct share *s, struct share_entry *e) {
     t->first = e;
 }
 
-/* Somebody gives way to one that waits in this row. Few are passed over: of a caller for whom nobody goes none is
- * looked at again. */
+/* Makes a body give way to an entry that waits in this row. If no body can give way to a caller, its other entries are
+ * skipped. */
 static bool make_way(struct share *s, const struct row *waiters, unsigned kind, int64_t patience_ms) {
     enum { CALLERS_MAX = 64 };
     const struct share_caller *in_vain = NULL;

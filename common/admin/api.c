@@ -85,7 +85,7 @@ static void get_healthz(struct http_req *req, void *arg) {
     http_reply(req, 200, "text/plain; charset=utf-8", "ok\n", 3);
 }
 
-/* A node with rot on its disk is ready still: what was wrong is served no more. */
+/* A node with damaged blobs is still ready, because damaged blobs are no longer served. */
 static void note_rot(const struct store *s, json_t *doc) {
     struct store_usage u;
     if (!s) return;
@@ -114,7 +114,7 @@ static void get_doctor(struct http_req *req, void *arg) {
     start(arg, req, run_doctor, NULL, 0);
 }
 
-/* False, and answered, on a node (or in a test) without a store. */
+/* False on a node (or in a test) without a store; the request is then answered. */
 static bool need_store(struct api *a, struct http_req *req) {
     if (a->hooks.parts.store) return true;
     api_reply_error(req, 503, "the store is not open", "");

@@ -1,6 +1,6 @@
-/* POST /api/verify: re-reads the whole store in the work pool and streams how far it got, one JSON object a line. One
- * at a time. Its life: started → (progress)* → ended; it is freed when it has both ended and its request is closed.
- * Thread: serving loop; check_progress and verify_work run in the work pool. */
+/* POST /api/verify: re-reads the whole store in the work pool and streams its progress, one JSON object a line. Only
+ * one runs at a time. Its life: started → (progress)* → ended; it is freed when it has both ended and its request is
+ * closed. Thread: serving loop; check_progress and verify_work run in the work pool. */
 #include "common/admin/api_private.h"
 #include "common/admin/answer.h"
 #include "common/admin/node_stats.h"

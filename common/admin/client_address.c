@@ -23,7 +23,7 @@ static struct host_port listens(const struct node_config *node) {
     return hp;
 }
 
-/* The address the kernel would send from towards far; documentation addresses, never sent to. */
+/* The address from which the kernel would send to `far`, a documentation address to which nothing is sent. */
 static bool source_towards(int family, const char *far, char out[INET6_ADDRSTRLEN]) {
     _cleanup_(closep) int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;

@@ -145,7 +145,7 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg) {
     return n;
 }
 
-/* A service's data is not where a plain user's is. */
+/* A plain user's data folder differs from the service's, so the hint names that one. */
 void control_no_daemon_hint(const struct node_config *n, struct error *err) {
     char service[64];
     snprintf(service, sizeof(service), "/var/lib/entrepot/%s", n->kind == NODE_CENTRAL ? "central" : "edge");
@@ -187,7 +187,7 @@ static int curl_failed(const struct control *c, const struct transfer *t, CURLco
     return error_set(err, mine, "%s", words[0] ? words : curl_easy_strerror(code));
 }
 
-/* The words of a refusal: ours ({"error":{…}}) or a registry's ({"errors":[…]}). */
+/* Reads the message of a refusal: ours ({"error":{…}}) or a registry's ({"errors":[…]}). */
 static void error_words(const struct transfer *t, char out[300], char hint[256]) {
     hint[0] = '\0';
     snprintf(out, 300, "answered %d", t->answer.status);

@@ -43,8 +43,8 @@ int control_open_url(struct control **out, const struct node_config *node, const
                      struct error *err) must_check;
 void control_close(struct control *c);
 void control_closep(struct control **c);
-/* What to try where node's data folder holds nothing and no daemon has it: to become root, where a plain user has asked
- * and there is a service's folder; else to start one. */
+/* Adds what to try if the data folder holds nothing and no daemon uses it: to become root, if a plain user asks and a
+ * service's folder exists; else to start the daemon. */
 void control_no_daemon_hint(const struct node_config *node, struct error *err);
 /* 0: 2xx, *answer filled. ERR_UNREACHABLE: no daemon runs (the error says how to start it). Other statuses are errors
  * with the words of the answer: 404 ERR_NOT_FOUND, 401 and 403 ERR_DENIED, 429 ERR_RATE_LIMITED, 504 ERR_TIMEOUT, 409
@@ -53,7 +53,7 @@ int control_ask(struct control *c, const struct control_request *rq, struct cont
                 struct error *err) must_check;
 /* GET or POST whose answer is one JSON object. */
 int control_json(struct control *c, const char *method, const char *path, json_t **out, struct error *err) must_check;
-/* Percent-encodes what is not unreserved; the caller frees. */
+/* Percent-encodes all but unreserved characters; the caller frees. */
 char *control_escape(const char *s);
 
 #endif

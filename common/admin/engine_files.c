@@ -89,7 +89,7 @@ static void private_ca_in(struct client_files *out, const struct client_facts *f
     private_ca(out, f, where);
 }
 
-/* What no mirror serves is pulled by this node's address. */
+/* Images that no mirror serves are pulled by this node's address. */
 static void docker_others(const struct client_facts *f, bool mirror, struct client_files *out) {
     struct buf names;
     buf_init(&names, 0);
@@ -104,7 +104,7 @@ static void docker_others(const struct client_facts *f, bool mirror, struct clie
     buf_fini(&names);
 }
 
-/* Where containerd goes when this node does not answer. */
+/* The registry that containerd asks when this node does not answer. */
 static const char *upstream_server(const char *upstream) {
     return strcmp(upstream, USUAL_HUB) == 0 ? USUAL_HUB_HOST : upstream;
 }
@@ -142,8 +142,8 @@ static void hosts_ca(const struct client_facts *f, struct client_files *out) {
                  f->host);
 }
 
-/* dockerd mirrors docker.io alone, and sends no name of the registry it means: the mirror's bare names must be
- * docker.io's, else it would be given another registry's images. */
+/* dockerd uses mirrors for docker.io only and does not name the registry in its requests. So bare names on this node
+ * must mean docker.io, or dockerd would get images of another registry. */
 static void docker(const struct client_facts *f, struct client_files *out) {
     struct buf b;
     buf_init(&b, 0);
@@ -244,7 +244,7 @@ static void k3s(const struct client_facts *f, struct client_files *out) {
 struct kind {
     const char *name;
     void (*fn)(const struct client_facts *f, struct client_files *out);
-    /* An IPv6 address is no location in its files, or (k3s, which writes containerd's) breaks what it makes of them. */
+    /* These engines accept no IPv6 address as a location; k3s would write a broken file for containerd from it. */
     bool wants_name;
 };
 static const struct kind kinds[] = {

@@ -1,4 +1,4 @@
-/* What to put into a container engine's files so that it pulls through this node. Pure but for finding the node's
+/* The files that make a container engine pull through this node. Pure but for finding the node's
  * address. Thread: main or work pool. */
 #ifndef ENTREPOT_ADMIN_ENGINE_FILES_H
 #define ENTREPOT_ADMIN_ENGINE_FILES_H
@@ -35,11 +35,11 @@ int client_facts_given(struct client_facts *f, const char *given, struct error *
 enum { OWN_ADDRESSES_MAX = 4 };
 size_t client_own_addresses(const struct node_config *node, char *out[OWN_ADDRESSES_MAX]);
 
-/* Whose a file is where there is one already. */
+/* How an existing file is treated. */
 enum client_file_form {
-    CLIENT_FILE_OWN,       /* all of it is ours */
-    CLIENT_FILE_JSON,      /* an object in which others have keys, too */
-    CLIENT_FILE_CONTAINERD /* config.toml, which others write */
+    CLIENT_FILE_OWN,       /* made by us alone: replaced */
+    CLIENT_FILE_JSON,      /* others have keys in it, too: merged */
+    CLIENT_FILE_CONTAINERD /* config.toml: written only where it has no settings yet */
 };
 struct client_file {
     char *path, *content, *note; /* note: how to apply it; never NULL, maybe "" */
@@ -58,13 +58,13 @@ int client_config_files(const char *kind, const struct client_facts *facts, stru
 void client_files_fini(struct client_files *f);
 #define CLIENT_CONFIG_KINDS "docker, containerd, podman, cri-o, k3s"
 
-/* Which upstreams there are when no daemon can be asked. names are borrowed, the array is the caller's. */
+/* The upstreams if no daemon can be asked. The names are borrowed, the array is the caller's. */
 struct client_upstreams {
     const char *names[64];
     size_t n;
     const char *default_upstream;
 };
-/* Those a node has unless configured. */
+/* The upstreams of a node that configures none. */
 void client_default_upstreams(struct client_upstreams *out);
 
 #endif

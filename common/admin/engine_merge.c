@@ -36,7 +36,7 @@ static int merge_own(const struct client_file *f, const char *old, struct engine
 
 /* --- JSON --- */
 
-/* dockerd takes a mirror with and without a slash at its end for the same. */
+/* dockerd treats a mirror with and without a trailing slash as the same. */
 static bool same_text(const char *a, const char *b) {
     size_t n = strlen(a), m = strlen(b);
     if (n && a[n - 1] == '/') n--;

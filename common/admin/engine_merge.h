@@ -1,5 +1,5 @@
-/* What an engine's file should become when there is one already: pure text in, text out. Nothing that others have
- * written is dropped; where that cannot be made sure, the answer is no, with the lines to add by hand. Thread: any. */
+/* Merges our settings into an existing file of an engine; pure text in, text out. Nothing that others have written is
+ * dropped. If that is not certain, the merge is refused, with the lines to add by hand. Thread: any. */
 #ifndef ENTREPOT_ADMIN_ENGINE_MERGE_H
 #define ENTREPOT_ADMIN_ENGINE_MERGE_H
 
@@ -15,7 +15,7 @@ int engine_merge(const struct client_file *wanted, const char *old, struct engin
                  struct error *err) must_check;
 void engine_merge_fini(struct engine_merge *m);
 
-/* The first line of files that are all ours: who has it may be replaced. */
+/* The first line of files that are made by us alone. A file with it may be replaced. */
 #define ENGINE_FILE_MARK "# Made by Entrepot's `client-config --write`, which replaces it when it is run again.\n"
 
 #endif

@@ -11,7 +11,7 @@
 #include "common/store/report.h"
 
 enum { DEPTH_MAX = 3 };
-#define CONFIG_MAX_BYTES (4 * 1024 * 1024) /* larger ones say nothing about a platform */
+#define CONFIG_MAX_BYTES (4 * 1024 * 1024) /* larger ones are not read for a platform */
 
 struct look {
     struct store *store;
@@ -70,7 +70,7 @@ static void look_into(struct look *l, const struct digest *d, bool platform, int
         const struct manifest_child *c = &m.children[i];
         if (c->kind == CHILD_SUBJECT || c->foreign) continue;
         bool seen = map_get(l->seen, &c->digest, sizeof(c->digest)) != NULL;
-        /* Of an index only what is held counts: nobody pulls all of its platforms. */
+        /* Only held children of an index count, because clients rarely pull all of its platforms. */
         struct blob_info info;
         if (c->kind == CHILD_MANIFEST && !store_lookup(l->store, &c->digest, &info)) continue;
         bool held = count(l, &c->digest, c->size);

@@ -39,7 +39,7 @@ static void job_back(struct loop_task *task) {
     int status = j->status;
     const char *type = j->type;
     char *body = buf_steal(&j->out, &len);
-    http_reply_ref(req, status, type, body ? body : "", len, free, body); /* j may be gone after it */
+    http_reply_ref(req, status, type, body ? body : "", len, free, body); /* may free j */
 }
 
 static void job_work(struct work *w) {
@@ -60,7 +60,7 @@ void job_json(struct job *j, int status, json_t *doc) {
 }
 
 void job_error(struct job *j, const struct error *err) {
-    /* Busy is the node with what was asked for, not with requests: the same again will not do. */
+    /* 409, not 503: what was asked for is already being done, so sending it again at once does not help. */
     int status = err->code == ERR_BUSY ? 409 : http_error_status(err->code);
     job_json(j, status, api_error_json(err->msg[0] ? err->msg : error_name(err->code), err->hint));
 }

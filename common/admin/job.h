@@ -14,8 +14,8 @@ struct job {
     char *a, *b; /* parameters of the request, NULL where there are none */
     int64_t number;
     /* What run makes: */
-    int status;       /* 500 until it is said */
-    const char *type; /* application/json unless it is said */
+    int status;       /* 500 unless run sets it */
+    const char *type; /* application/json unless run sets it */
     struct buf out;
     /* job.c's own: */
     struct work work;

@@ -35,7 +35,7 @@ int store_alone_as_owner(const char *data, struct error *err) {
 void store_alone_as_self(void) {
     if (getuid() != 0 || geteuid() == 0) return;
     int r = seteuid(0) < 0 || setegid(getgid()) < 0;
-    (void)r; /* then it goes on with fewer rights */
+    (void)r; /* if this fails, the command goes on with fewer rights */
 }
 
 int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) {
@@ -140,7 +140,7 @@ static int ask_daemon(const struct node_config *node, const char *path, json_t *
     return r == ERR_UNREACHABLE ? 1 : r;
 }
 
-/* What a name that is not canonical means where nobody says otherwise. */
+/* The rules for names that are not canonical, if no daemon tells them. */
 static bool usual_name(const char *given, char out[REPO_STR_MAX]) {
     static const char *const hub[] = {USUAL_HUB};
     const struct name_rules rules = {.upstreams = hub, .n_upstreams = 1, .default_upstream = hub[0]};

@@ -13,7 +13,7 @@ struct store_alone {
     struct workpool *pool;
     struct store *store;
 };
-/* Before any command, by central's program: what of its store must stay. */
+/* Called by central's program before any command: sets which content of its store must stay. */
 void store_alone_set_guard(const struct store_guard *guard);
 /* root takes on the identity of the folder's owner, so that what it makes there is the owner's, too; for others, and
  * where there is no folder, nothing changes. store_alone_open and _close do it themselves. */
@@ -25,7 +25,8 @@ void store_alone_close(struct store_alone *a);
 
 /* What is held. repo NULL: {"repositories":[{"repository","tags","manifests","size"}],"truncated"}; else
  * {"repository","tags":[{"tag","digest","size","whole_size","platforms":[],"used_at","manifest_size","media_type",
- * "checked_at","deleted","complete"}],"truncated"}; size -1: it was not looked into (the list is long). */
+ * "checked_at","deleted","complete"}],"truncated"}; size -1: unknown, because the list is too
+ * long to read every manifest. */
 int store_list_json(struct store *s, const char *repo, json_t **out, struct error *err) must_check;
 json_t *store_usage_json(const struct store *s);
 

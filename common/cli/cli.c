@@ -72,7 +72,7 @@ const char *command_option_value(const struct command_context *ctx, const char *
 
 /* --- arguments --- */
 
-/* What is wrong with a word, in the name of the command if there is one already; -1. */
+/* Prints what is wrong with an argument, under the command's name if it is known. Returns -1. */
 static int wrong(const struct cli *cli, const char *fmt, const char *what) {
     if (cli->ctx.command) {
         char text[300];
@@ -106,7 +106,7 @@ static int option_take(const struct cli *cli, const struct command_option *o, ch
     return 1;
 }
 
-/* The first of the options that argv[*i] is: its number, *value and *i as above. -1: it is none of them, -2: wrong. */
+/* Finds which of the options argv[*i] is. Returns its number, with *value and *i as above; -1: none; -2: wrong. */
 static int options_take(const struct cli *cli, const struct command_option *options, size_t n, char **argv, int *i,
                         const char **value) {
     for (size_t k = 0; k < n; k++) {
@@ -203,7 +203,7 @@ static int dispatch(struct cli *cli) {
     }
     if (ctx->argc < c->n_min || (c->n_max != COMMAND_ANY && ctx->argc > c->n_max))
         return print_usage(ctx, "%s", c->n_max ? c->wanted : "takes no arguments");
-    /* Commands speak for themselves; serve sets its own. */
+    /* Commands print their own errors, so only errors are logged; serve sets its own level. */
     log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, ctx->program->name);
     return c->no_config ? c->run(ctx) : run_configured(cli);
 }

@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-/* Names from a running daemon's status; doc must outlive out. False: it says nothing of them. The default is the one
- * named or marked; where nothing is said of it, as by an edge that has not reached central yet, it is the usual one. */
+/* Reads upstreams' names from a running daemon's status; doc must outlive out. False: the status has none. If it
+ * names no default (an edge that has not reached central yet does not know it), the built-in default is used. */
 static bool upstreams_from(const json_t *doc, struct client_upstreams *out) {
     const json_t *list = json_object_get(doc, "upstreams"), *u;
     size_t i;
@@ -57,7 +57,7 @@ static json_t *files_json(const struct client_files *files) {
     return doc;
 }
 
-/* JSON has no comments: what is said about it goes to standard error, so that the file can be made by `> FILE`. */
+/* Notes on a JSON file go to standard error, because JSON has no comments and `> FILE` must make a valid file. */
 static FILE *notes_of(const struct client_files *files) {
     return files->n && files->items[0].form == CLIENT_FILE_JSON ? stderr : stdout;
 }

@@ -1,7 +1,6 @@
-/* What a subcommand is: one file each, with one table entry that says all of it. The command line is parsed, `help` is
- * printed, and man pages and completion can be made from these tables alone: a new option is a line in its command's
- * table and nothing else. All values are static and immutable. Thread: main, before any other is started (serve starts
- * the others). */
+/* The description of a subcommand. Each has its own file with one table entry. The command line is parsed from these
+ * tables, and `help`, man pages and completion are made from them. So a new option is one line in its command's table.
+ * All values are static and immutable. Thread: main, before any other is started (serve starts the others). */
 #ifndef ENTREPOT_CLI_COMMAND_H
 #define ENTREPOT_CLI_COMMAND_H
 

@@ -1,4 +1,4 @@
-/* Printing the errors of a configuration, of which a wrong file may have thousands. Thread: main. */
+/* Prints the errors of a configuration, at most 50, because a wrong file may have thousands. Thread: main. */
 #ifndef ENTREPOT_CLI_CONFIG_ERRORS_H
 #define ENTREPOT_CLI_CONFIG_ERRORS_H
 

@@ -1,4 +1,4 @@
-/* One function a check, in one table, in order. Thread: main. */
+/* The checks, one function each, in a table in the order in which they run. Thread: main. */
 #include "common/cli/diagnosis.h"
 
 #include "common/core/alloc.h"
@@ -49,7 +49,7 @@ static void todo(struct doctor_check *c, const char *fmt, ...) {
     text_make_printable(c->todo);
 }
 
-/* True, and said, when an earlier check this one needs has failed. */
+/* True if an earlier check that this one needs has failed; then prints that this one is skipped. */
 static bool needs(struct doctor_check *c, bool met, const char *what) {
     if (!met) say(c, DOCTOR_SKIP, "not checked, because %s", what);
     return !met;
@@ -92,7 +92,7 @@ static void check_daemon(struct doctor *d, struct doctor_check *c) {
     todo(c, "if it stays so, look at the daemon's log");
 }
 
-/* root asks in the place of the folder's owner. */
+/* Whether the folder's owner may write; a run as root asks for the owner. */
 static bool owner_can_use(const char *data, struct error *err) {
     int r = store_alone_as_owner(data, err);
     if (r == 0) r = store_check_folder(data, err);
@@ -275,7 +275,7 @@ static void check_clock(struct doctor *d, struct doctor_check *c) {
     }
 }
 
-/* The other checks go by the address alone, so that a name missing in DNS hides nothing. */
+/* The other checks use the address, so that a missing DNS name does not hide other faults. */
 static void check_names(struct doctor *d, struct doctor_check *c) {
     char why[200];
     d->resolved = net_resolves(d->facts.host, why, sizeof(why));
@@ -317,7 +317,7 @@ static int ask_v2(const struct doctor *d, bool insecure, struct error *err) {
     return r < 0 ? r : control_ask(ctl, &rq, NULL, err);
 }
 
-/* Says so if the certificate has ended or ends soon: clients refuse it then, whoever has signed it. */
+/* Reports a certificate that has expired or soon will, because clients refuse it then. */
 static bool certificate_ends(struct doctor *d, struct doctor_check *c) {
     struct error err = {0};
     char when[CLOCK_DATE_MAX];
@@ -419,7 +419,7 @@ static void list_upstream(struct buf *list, const json_t *u, bool good) {
     if (r < 0) out_of_memory();
 }
 
-/* One line for all upstreams; the worst decides, and the one that bare names mean counts most. */
+/* One line for all upstreams. The worst result decides; a failure of the default upstream counts most. */
 static void check_upstreams(struct doctor *d, struct doctor_check *c) {
     const json_t *list = json_object_get(d->doctor, "upstreams"), *u;
     if (needs(c, d->status != NULL, "no daemon runs")) return;
@@ -430,7 +430,7 @@ static void check_upstreams(struct doctor *d, struct doctor_check *c) {
                                                 : "no upstream is configured");
         return;
     }
-    /* An edge has central's word for it, as of its last requests; central has just asked them all. */
+    /* An edge repeats central's report, which is as old as central's last requests; central has just asked all. */
     bool told = d->node->kind == NODE_EDGE;
     const char *whose = told ? "of central: " : "";
     struct buf well, bad, not_asked;

@@ -1,5 +1,5 @@
-/* `doctor`: checks in the order a person would, and says for each failure what to do. A check that needs an earlier one
- * which failed is not run, and says so. Thread: main. */
+/* `doctor`: runs checks from the near to the far, and prints for each failure what to do. A check that needs an earlier
+ * one which failed is reported as skipped. Thread: main. */
 #include "common/cli/command.h"
 
 #include "common/cli/diagnosis.h"

@@ -1,5 +1,5 @@
-/* Files are reached folder by folder from DIR, and no symbolic link is followed below it: what is written is where it
- * says. New contents are made beside the old ones and renamed over them once all are on the disk. Thread: main. */
+/* Opens each folder from DIR downwards without following symbolic links, so that nothing is written outside DIR. New
+ * files are written beside the old ones, and renamed over them once all are on the disk. Thread: main. */
 #include "common/cli/engine_write.h"
 
 #include <errno.h>
@@ -63,7 +63,8 @@ static int open_folder(int root, const char *dir, const char *path, bool make, i
         int next = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int saved = errno;
         close(at);
-        if (next >= 0 && made == 0 && fchmod(next, 0755) < 0) saved = errno; /* whatever the umask; engines read it */
+        if (next >= 0 && made == 0 && fchmod(next, 0755) < 0)
+            saved = errno; /* despite the umask, because engines must read it */
         if (next < 0 && saved == ENOENT && !make) return 1;
         if (next < 0 && (saved == ENOTDIR || saved == ELOOP))
             return not_usable(err, dir, so_far, "is a symbolic link or no folder, and is not followed");
@@ -177,7 +178,7 @@ static int write_new(int folder, const char *name, mode_t mode, const struct sta
         if (n < 0 && errno != EINTR) r = -errno;
         if (n > 0) text += n, len -= (size_t)n;
     }
-    /* Who is not root can give nothing away: the file is then theirs. */
+    /* Only root can give a file to another owner. Others keep it. */
     if (r == 0 && owner && geteuid() == 0 && fchown(fd, owner->st_uid, owner->st_gid) < 0) r = -errno;
     if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0)) r = -errno;
     if (r < 0) unlinkat(folder, name, 0);
@@ -255,7 +256,7 @@ static void print_then(const struct change *changes, size_t n, const char *lead)
     }
 }
 
-/* EXIT_FAILED if any file is refused; what is wrong with each is told. */
+/* Prints what is wrong with each refused file. EXIT_FAILED if there is one. */
 static int look_at_all(const struct command_context *ctx, struct change *changes, size_t n, int root, const char *dir) {
     int status = EXIT_DONE;
     for (size_t i = 0; i < n; i++) {

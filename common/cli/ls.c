@@ -30,7 +30,7 @@ static void print_repositories(const json_t *list) {
     table_fini(&t);
 }
 
-/* No repository is known: after an index was lost, blobs may be held all the same. */
+/* Explains an empty list: after the index was lost, blobs may be held although no repository is known. */
 static void print_nothing(const struct node_config *node) {
     struct error ignored = {0};
     char size[SIZE_TEXT_MAX];

@@ -1,4 +1,4 @@
-/* The man page: every command with its options and examples, then what all have in common. Thread: main. */
+/* The man page: every command with its options and examples, then the common options. Thread: main. */
 #include "common/cli/command_docs.h"
 
 #include <ctype.h>
@@ -44,7 +44,7 @@ static void option(FILE *out, const struct command_option *o) {
     line(out, "", o->meaning, ".");
 }
 
-/* Option lists are set in from the command's own text. */
+/* Option lists are indented below the command's text. */
 static void options(FILE *out, const struct command *c) {
     if (c->n_options == 0) return;
     fputs(".RS\n", out);

@@ -14,7 +14,7 @@ void progress_init(struct progress *p, const char *what, bool quiet) {
     *p = (struct progress){.on = !quiet && isatty(STDERR_FILENO), .started_ms = clock_mono_ms(), .what = what};
 }
 
-/* One row and no more, since only one is wiped: a long name loses its beginning, which says least. */
+/* Fits one row, because only one is wiped. A long name is cut at its beginning, which matters least. */
 static void print_line(const char *what, const char *rest, size_t len) {
     struct winsize size = {0};
     size_t width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80, n = strlen(what);

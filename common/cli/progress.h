@@ -1,4 +1,4 @@
-/* One line on a terminal that says how far a long command got; nothing when standard error is not a terminal. Thread:
+/* Shows the progress of a long command in one line; prints nothing if standard error is not a terminal. Thread:
  * one at a time (its user). */
 #ifndef ENTREPOT_CLI_PROGRESS_H
 #define ENTREPOT_CLI_PROGRESS_H

@@ -66,7 +66,7 @@ static void print_result(const char *ref, const struct pull_result *r) {
     fflush(stdout);
 }
 
-/* How often the node has passed something through; -1: it does not say. */
+/* How many objects the node has passed through since its start; -1: unknown. */
 static int64_t passed_through(const struct node_config *node) {
     struct error ignored = {0};
     _cleanup_(control_closep) struct control *c = NULL;
@@ -112,7 +112,7 @@ static int run_pull(const struct command_context *ctx) {
     for (int i = 0; i < ctx->argc; i++) {
         int r = pull_one(ctx, &a, ctx->argv[i], list);
         if (r < 0) status = EXIT_FAILED;
-        if (r == ERR_UNREACHABLE && !list) break; /* no daemon: it will not come for the next */
+        if (r == ERR_UNREACHABLE && !list) break; /* no daemon runs, so the next image would fail alike */
     }
     if (list && print_json(json_pack("{s:o}", "pulls", list)) != EXIT_DONE) status = EXIT_FAILED;
     return status;

@@ -1,4 +1,4 @@
-/* A pull: manifest, if it is an index those of the platforms wanted, then their blobs by four downloads at a time.
+/* A pull: the manifest, for an index those of the wanted platforms, then their blobs, four downloads at a time.
  * Thread: main, and its download threads, which share struct pull under its lock. */
 #include "common/cli/puller.h"
 
@@ -16,7 +16,7 @@
 #include <sys/utsname.h>
 
 enum { WORKERS = 4, STALL_S = 60, DEPTH_MAX = 3, BLOBS_MAX = 100000, PLATFORM_MAX = 90 };
-#define CONFIG_MAX_BYTES (4 * 1024 * 1024) /* larger configs are no image's */
+#define CONFIG_MAX_BYTES (4 * 1024 * 1024) /* no image's config is larger */
 
 struct wanted {
     struct digest digest;
@@ -78,7 +78,7 @@ static bool collect(const void *data, size_t len, void *arg) {
     return buf_add(arg, data, len) == 0;
 }
 
-/* Says what to do about it. */
+/* Adds what to try. */
 static int other_bytes(const struct pull *p, const struct control_answer *a, struct error *err) {
     char source[128];
     pull_cache_status(a->cache_status, source);
@@ -203,7 +203,7 @@ static bool is_image_config(const struct manifest_child *c) {
     return c->kind == CHILD_CONFIG && c->size >= 0 && c->size <= CONFIG_MAX_BYTES;
 }
 
-/* The platform that an image without an index says it is for, in its config. What says nothing is taken as it is. */
+/* Checks the platform in the config of an image without an index. An image that names none is accepted. */
 static int check_platform(struct pull *p, struct control *c, const struct manifest *m, struct error *err) {
     char path[4 * REPO_STR_MAX], digest[DIGEST_STR_MAX];
     for (size_t i = 0; i < m->n_children; i++) {
@@ -336,7 +336,7 @@ static void *worker(void *arg) {
     while (r == 0 && (w = next_blob(p)))
         r = get_blob(p, c, w, &err);
     pthread_mutex_lock(&p->lock);
-    if (r < 0 && p->code == 0) { /* the first to fail says why; others were told to stop */
+    if (r < 0 && p->code == 0) { /* the first failure is reported; the other downloads only stop because of it */
         p->code = r;
         *p->err = err;
     }

@@ -1,5 +1,5 @@
-/* Pulls an image as a client would, keeping nothing: every byte is checked against its digest and size, and it is told
- * where the node had it from. Thread: main; up to four threads of its own download blobs. */
+/* Pulls an image as a client would, keeping nothing: every byte is checked against its digest and size. Reports
+ * where the node had each object from. Thread: main; up to four threads of its own download blobs. */
 #ifndef ENTREPOT_CLI_PULLER_H
 #define ENTREPOT_CLI_PULLER_H
 
@@ -16,7 +16,7 @@ struct pull_options {
     const char *base;                /* "http://HOST:PORT", or NULL: the control socket */
     bool insecure;                   /* with base https: certificates are not checked */
     const char *os, *arch, *variant; /* of an index, which to take; variant may be NULL */
-    bool named;                      /* the platform was asked for: no image of another will do */
+    bool named;                      /* the platform was asked for: an image for another one is an error */
     bool all;                        /* every platform */
     struct progress *progress;
 };

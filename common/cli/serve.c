@@ -1,5 +1,5 @@
-/* `serve`: runs the node, or with --check reads its configuration as it would and ends. Thread: main, which becomes the
- * control thread. */
+/* `serve`: runs the node; with --check it only reads the configuration, as a start would. Thread: main, which becomes
+ * the control thread. */
 #include "common/cli/cli.h"
 
 #include <stdio.h>

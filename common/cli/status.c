@@ -102,7 +102,7 @@ static void row_fills(struct table *t, const json_t *f) {
     table_cellf(t, "%lld of them passed through without being kept: there was no room", (long long)passed);
 }
 
-/* Those that something was taken of. */
+/* Budgets that are in use. */
 static void rows_memory(struct table *t, const json_t *memory) {
     const char *name;
     json_t *b;
@@ -126,7 +126,8 @@ static void rows_sources(struct table *t, const json_t *doc) {
     if (json_is_object(central)) {
         const char *url = json_text(central, "url", "?"), *why = json_text(central, "message", "");
         table_cell(t, "central");
-        if (json_is_true(json_object_get(central, "reachable"))) { /* the last failure is over: it is in the log */
+        if (json_is_true(
+                json_object_get(central, "reachable"))) { /* the last failure is over, and can be found in the log */
             table_cellf(t, "%s: reachable", url);
         } else {
             char age[SIZE_TEXT_MAX];
@@ -137,7 +138,7 @@ static void rows_sources(struct table *t, const json_t *doc) {
     }
     const json_t *list = json_object_get(doc, "upstreams");
     size_t i;
-    if (!json_object_get(json_array_get(list, 0), "result")) { /* an edge knows their names alone */
+    if (!json_object_get(json_array_get(list, 0), "result")) { /* an edge knows only their names */
         json_array_foreach(list, i, u) {
             row(t, i == 0 ? "upstreams" : "", json_text(u, "name", "?"));
         }

@@ -93,7 +93,7 @@ static int verify_alone(const struct command_context *ctx, struct progress *prog
 static int parse_children(const void *data, size_t len, char media_type[256], struct digest **children, size_t *n) {
     struct manifest m;
     int r = manifest_parse(&m, data, len, NULL);
-    /* Any JSON object parses; only what says or shows that it is a manifest is one. */
+    /* Any JSON object can be parsed; a manifest must also have the type or the fields of one. */
     if (r == 0 && !media_is_manifest(m.media_type)) r = ERR_INVALID;
     if (r == 0) {
         snprintf(media_type, 256, "%s", m.media_type);
@@ -126,7 +126,7 @@ static int rebuild(const struct command_context *ctx, json_t **out, struct error
     return r;
 }
 
-/* Only what was done. */
+/* Lists only what was done. */
 static void print_bad(const struct command_context *ctx, const json_t *doc) {
     long long moved = json_int(doc, "moved", 0), not_moved = json_int(doc, "not_moved", 0),
               unreadable = json_int(doc, "unreadable", 0);

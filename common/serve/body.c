@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Handed to the connection at a time: enough for sendfile to be busy, little enough that a slow client holds nothing
- * much. */
+/* Bytes handed to the connection at a time: enough for sendfile to work well, and few enough that a slow client keeps
+ * little in memory. */
 #define AHEAD (4 * MiB)
 #define LOW_WATER (1 * MiB)
 
@@ -25,20 +25,20 @@ struct body {
     char media_type[MEDIA_TYPE_MAX + 1];
     struct fill_reader *reader;
     bool begun, ended;
-    bool impatient;           /* it has waited for a head as long as an answer may take */
-    struct deadline deadline; /* of this patience */
+    bool impatient;           /* the time for an answer is over: the head is sent as soon as that is possible */
+    struct deadline deadline; /* until then the head may wait */
     struct timer patience;
     bool has_patience;
-    /* What is answered, from choose_answer on; behind a fill in rising order. */
+    /* The ranges of the answer, set by choose_answer; behind a fill they are in rising order. */
     enum http_range_result kind;
     struct http_range ranges[HTTP_RANGES_MAX];
     unsigned n_ranges, range;
     int64_t pos; /* next byte to hand over */
     bool multipart, part_open;
-    bool wants_all;  /* no range is asked for, or one that may as well be answered by the whole */
-    bool as_whole;   /* whatever range was asked for */
-    bool resuming;   /* begun from a file that the disk does not give back: the rest comes from behind a fill */
-    bool lengthless; /* sent as it comes: nobody who can be held to it has told its length */
+    bool wants_all;  /* no range is asked for, or the whole is a valid answer to it */
+    bool as_whole;   /* sent whole, even if a range was asked for */
+    bool resuming;   /* the disk failed to read the file in mid-body: the rest comes from a fill */
+    bool lengthless; /* sent without Content-Length: the length is unknown or only claimed */
 };
 
 static void pump(struct body *b);
@@ -54,7 +54,7 @@ static void leave_fill(struct body *b) {
 
 void body_free(struct body *b) {
     leave_fill(b);
-    /* What was counted and did not leave. */
+    /* Bytes that were counted as sent but did not leave. */
     if (b->file) counter_add(&b->x->registry->hit_bytes, -http_body_pending(b->x->req));
     open_file_unref(b->file);
     if (b->has_patience) timer_fini(&b->patience);
@@ -79,7 +79,7 @@ static int64_t multipart_length(const struct body *b) {
     return len;
 }
 
-/* Whom the content comes from. */
+/* Where the content comes from, for Cache-Status. */
 struct origin {
     const char *source; /* NULL: it is held here; "": nobody has answered yet */
     bool joined;
@@ -110,7 +110,7 @@ static void make_etag(const struct exchange *x, struct etag *etag) {
     memcpy(etag->text + strlen(etag->text), "\"", 2);
 }
 
-/* Only where the content itself is answered for: an error must not be kept for a year. */
+/* Only for answers that carry the content: caches must not keep an error for a year. */
 static void entity_headers(struct exchange *x, const struct origin *from, const struct etag *etag) {
     static const char accept[] = "Accept-Ranges: bytes\r\n",
                       lasting[] = "Accept-Ranges: bytes\r\nCache-Control: max-age=31536000, immutable\r\n";
@@ -128,7 +128,7 @@ static void entity_headers(struct exchange *x, const struct origin *from, const 
     cache_status(x, from);
 }
 
-/* If-Match and If-None-Match. True: they were the whole answer. */
+/* Answers If-Match and If-None-Match. True: the request is answered. */
 static bool settled_by_conditions(struct exchange *x, const struct origin *from, const struct etag *etag) {
     struct http_req *req = x->req;
     if (!http_if_match(http_req_header(req, "if-match"), etag->text)) {
@@ -164,7 +164,7 @@ static void choose_answer(struct body *b, const struct etag *etag) {
     if (b->reader) qsort(b->ranges, b->n_ranges, sizeof(b->ranges[0]), by_start);
 }
 
-/* The head leaves. False: the answer is complete already. */
+/* Sends the head. False: the answer is complete already. */
 static bool begin_range(struct body *b, const struct origin *from, const struct etag *etag) {
     struct exchange *x = b->x;
     struct http_req *req = x->req;
@@ -194,9 +194,9 @@ static bool begin_range(struct body *b, const struct origin *from, const struct 
     return true;
 }
 
-/* Tells the fill what is answered. False: it has dropped some of that. */
+/* Tells the fill which bytes are needed. False: it has dropped some of them. */
 static bool tell_fill(struct body *b) {
-    /* What a client asked for in parts that adjoin is one range here. */
+    /* Adjoining parts count as one range here. */
     struct http_range first = b->ranges[0], last = b->ranges[b->n_ranges - 1];
     struct fill_want want = {.start = first.start,
                              .end = last.end,
@@ -205,7 +205,7 @@ static bool tell_fill(struct body *b) {
     return fill_reader_settle(b->reader, &want);
 }
 
-/* Conditions are settled and the head leaves. False: the answer is complete already. */
+/* Answers conditions, or sends the head. False: the answer is complete already. */
 static bool begin(struct body *b, const struct etag *etag) {
     struct origin from = origin_of(b->reader);
     b->begun = true;
@@ -230,7 +230,7 @@ static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file,
     return want;
 }
 
-/* The client sees a short body. */
+/* Cuts the connection, so that the client sees a short body. */
 static void cut(struct body *b) {
     b->ended = true;
     leave_fill(b);
@@ -249,7 +249,7 @@ static void finish(struct body *b) {
     http_reply_end(req);
 }
 
-/* One stretch of the current range: how much; 0: wait for more; FILL_CUT. */
+/* Hands over bytes of the current range. Returns their number; 0: wait for more; FILL_CUT. */
 static int64_t hand_over(struct body *b) {
     struct http_req *req = b->x->req;
     const struct http_range *r = &b->ranges[b->range];
@@ -259,7 +259,7 @@ static int64_t hand_over(struct body *b) {
         http_body_mem(req, head, (size_t)n);
         b->part_open = true;
     }
-    /* What is held costs no memory while it waits: all of it at once. */
+    /* A committed file costs no memory while it waits, so all of it is handed over at once. */
     int64_t want = b->file || r->end - b->pos < AHEAD ? r->end - b->pos : AHEAD;
     struct open_file *file = NULL;
     int64_t at, n = next_bytes(b, want, &file, &at);
@@ -278,8 +278,8 @@ static int64_t hand_over(struct body *b) {
     return n;
 }
 
-/* The lowest byte that has not left, or has not been handed over. The heads between ranges count as bytes of theirs:
- * rather too low. */
+/* The lowest byte that has not left, or has not been handed over. Heads between ranges count as bytes of the ranges, so
+ * the result may be too low, which is safe. */
 static int64_t lowest_needed(const struct body *b) {
     int64_t pending = http_body_pending(b->x->req), pos = b->pos;
     unsigned i = b->range < b->n_ranges ? b->range : b->n_ranges - 1;
@@ -325,7 +325,7 @@ static void doubt_tag(struct exchange *x, struct fetch_end *end) {
                   digest_str(&x->ref.digest, digest));
 }
 
-/* No head has left: the answer is an error, or by tag what is held. b is gone. */
+/* Before the head: answers with an error, or for a tag with the held manifest. Frees b. */
 static void refuse(struct body *b, struct fetch_end *end) {
     struct exchange *x = b->x;
     x->body = NULL;
@@ -336,7 +336,7 @@ static void refuse(struct body *b, struct fetch_end *end) {
     serve_fetch_end(x->req, end, x->is_manifest ? REGERR_MANIFEST_UNKNOWN : REGERR_BLOB_UNKNOWN);
 }
 
-/* b is gone, or the connection is. */
+/* Frees b, or cuts the connection. */
 static void fail(struct body *b) {
     struct fetch_end end = *fill_reader_error(b->reader);
     if (!b->begun) {
@@ -348,9 +348,9 @@ static void fail(struct body *b) {
     http_reply_abort(b->x->req);
 }
 
-/* The request's own, and with something to fall back on perhaps a part of it. Once a source had agreed, and only the
- * fill must be another, it has a moment for that in any case. A body that goes on from behind a fill has long begun:
- * its source gets the whole time. */
+/* How long the head may wait: until the request's own deadline, or only briefly if a held manifest can be sent instead.
+ * had_word: a source had agreed already and only the fill is another; it gets at least the brief time. A body that is
+ * being resumed has begun long ago, so its source gets the whole time again. */
 static struct deadline patience_of(const struct body *b, bool had_word) {
     const struct exchange *x = b->x;
     int64_t now = clock_mono_ms();
@@ -362,7 +362,7 @@ static struct deadline patience_of(const struct body *b, bool had_word) {
 
 static void on_event(struct fill_reader *r, void *arg);
 
-/* lowest, end: of the bytes it may ask for, as far as is known; 0, 0: everything. had_word: of a source, before. */
+/* lowest, end: bounds of the bytes that it may need, as far as is known; 0, 0: all. had_word: see patience_of. */
 static void follow(struct body *b, int64_t lowest, int64_t end, bool had_word) {
     struct exchange *x = b->x;
     b->deadline = patience_of(b, had_word);
@@ -381,8 +381,8 @@ static void follow(struct body *b, int64_t lowest, int64_t end, bool had_word) {
     b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }
 
-/* Decides by what is known of the size, and tells the fill before it drops more. False: it has dropped some of what is
- * wanted, which is lower than it seemed to be; another fill is followed, that begins at the start. */
+/* Chooses the answer by the size as now known, and tells the fill which bytes to keep. False: the fill has already
+ * dropped some of them, and another one is followed from its start. */
 static bool settle(struct body *b) {
     struct etag etag;
     make_etag(b->x, &etag);
@@ -402,33 +402,33 @@ static bool may_begin(struct body *b, enum fill_state state) {
         if (x->is_manifest) snprintf(b->media_type, sizeof(b->media_type), "%s", fill_reader_media_type(b->reader));
         return settle(b);
     }
-    /* Engines go on to their next host when they get an error status, never after a body that was cut: 200 and 206 wait
-     * for a source that agrees to send, and while there is time for its first bytes, too. Where the head is the whole
-     * answer, or the type is part of it, it waits for the digest. */
+    /* Engines try their next host after an error status, but never after a body that was cut. So 200 and 206 wait
+     * until a source agrees to send, and for its first bytes while there is time. Answers that are only a head, and
+     * manifests, whose type is in the head, wait until the digest is proved. */
     if (state != FILL_FLOWING || x->is_manifest || x->is_head || b->size == 0) return false;
-    /* What manifests claim of its length stands in no head and decides no range. All of it is sent as it comes; a
-     * client that wants a part waits for the length first. Another node skips what it has. */
+    /* A length that only manifests claim is not sent in a head and decides no range. The whole is sent as it comes. A
+     * client that wants a part waits for the length first; a node gets the whole at once and skips what it has. */
     b->as_whole = b->lengthless = fill_reader_settled_size(b->reader) < 0 || b->size < 0;
     bool waits = b->lengthless && !b->wants_all && x->caller.kind != CALLER_NODE && !b->impatient;
     if (waits || !settle(b)) return false;
-    /* That it is beyond the end is not known before the end is proved. */
+    /* Only a proved size can show that a range begins after the end. */
     return b->impatient || (b->kind != HTTP_RANGE_UNSATISFIABLE && fill_reader_sees(b->reader, b->ranges[0].start));
 }
 
-/* Nobody has agreed to send it for so long that the client would soon give up. The fill goes on: who asks again may
- * find that it has got somewhere. */
+/* Answers with an error, because no source has agreed to send in time and the client would soon give up. The fill goes
+ * on, for clients that ask again. */
 static void give_up(struct body *b) {
     struct fetch_end end;
     const struct fetch_end *trouble = fill_reader_trouble(b->reader);
     bool no = trouble && (trouble->code == ERR_NOT_FOUND || trouble->code == ERR_DENIED);
     fetch_end_no_answer(&end, b->x->repo_str, b->deadline.within_ms);
-    /* A "no" counts only when all have said it. */
+    /* "Not found" and "denied" count only when all sources have been asked. */
     if (trouble && !no) end = *trouble;
     fill_reader_will_return(b->reader);
     refuse(b, &end);
 }
 
-/* A tag points to a manifest, whatever its source says. */
+/* Refuses content that is not a manifest, because a tag points to manifests only. */
 static void refuse_what_is_none(struct body *b) {
     struct fetch_end end;
     fetch_end_set(&end, ERR_MISMATCH, "%.100s has what is no manifest for the tag %s", fill_reader_source(b->reader),
@@ -450,7 +450,7 @@ static bool answer(struct body *b) {
     return false;
 }
 
-/* The head has told a size, and some of it has left. False: the fill does not know yet, or the answer was cut. */
+/* Checks the size after a head was sent. False: the fill does not know its size yet, or the answer was cut. */
 static bool resume(struct body *b, enum fill_state state) {
     int64_t size = fill_reader_size(b->reader);
     if (state != FILL_PROVED && (state != FILL_FLOWING || size < 0)) return false;
@@ -506,7 +506,7 @@ static struct body *body_new(struct exchange *x) {
     return b;
 }
 
-/* Which bytes are asked for, as far as can be said before the size is known: counted from the end they are very far
+/* Which bytes are asked for, as far as is known without the size. Bytes counted from the end are taken to be very far
  * away. */
 static struct http_range bytes_asked(const struct exchange *x) {
     struct etag etag;
@@ -531,7 +531,7 @@ void body_follow(struct exchange *x) {
     b->has_patience = true;
     counter_add(&x->registry->misses, 1);
     if (x->is_head)
-        follow(b, INT64_MAX, INT64_MAX, false); /* it waits for the proof, and keeps nobody */
+        follow(b, INT64_MAX, INT64_MAX, false); /* a head waits for the proof only: it needs no bytes */
     else
         follow(b, asked.start, b->wants_all ? 0 : asked.end, false);
 }
@@ -569,12 +569,12 @@ void body_resume(struct exchange *x, bool dropped) {
     b->size = size;
 }
 
-/* A client that has begun to get it need not know. */
+/* In mid-body: continue from a fill, unseen by the client. */
 static void on_unreadable(struct http_req *req, int64_t left) {
     struct exchange *x = http_req_user(req);
     struct body *b = x->body;
     if (!b->file || x->waiting) {
-        cut(b); /* the second file that fails it */
+        cut(b); /* the second file that fails for this request */
         return;
     }
     counter_add(&x->registry->hit_bytes, -left);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define BODY_MAX (8 * MiB)
-/* A failure is remembered so long, so that a source that hangs does not cost every client its time-out. */
+/* How long a failure is remembered, so that not every client waits for the time-out of a source that hangs. */
 #define FAILURE_MS 2000
 /* A list is asked for page by page. */
 #define LIST_MS 3000
@@ -56,7 +56,7 @@ struct question {
     struct buf body;
     struct judging *judging; /* the work pool reads what came */
     bool agreed, repeated;   /* the present source has sent a head; it is asked for the second time */
-    bool no_room;            /* of our own: that is no word of a source, to be remembered */
+    bool no_room;            /* our own memory was used up: not a source's answer, so not remembered */
 };
 
 static void ask_one(struct question *q);
@@ -90,7 +90,7 @@ static char *key_of(const struct fetch_request *rq) {
     char repo[REPO_STR_MAX], ref[DIGEST_STR_MAX] = "";
     if (rq->kind != FETCH_TAGS) reference_str(&rq->ref, ref);
     char *key;
-    /* Under other settings it is another question, even of the same repository: it may be refused. */
+    /* The settings are part of the key, because under other settings this repository may be refused. */
     int n = asprintf(&key, "%d %llx %s %s %s", (int)rq->kind, (unsigned long long)rq->settings,
                      repo_name_str(&rq->repo, repo), ref, rq->query ? rq->query : "");
     if (n < 0) out_of_memory();
@@ -106,7 +106,7 @@ static void deliver(struct loop_task *task) {
     free(w);
 }
 
-/* It is in no list any more. */
+/* The waiter is in no list any more. */
 static void answer_waiter(struct ask_waiter *w, struct ask_answer *a) {
     if (w->question) timer_fini(&w->timer);
     w->answer = ask_answer_ref(a);
@@ -131,7 +131,7 @@ static void on_sweep(void *arg) {
         stop_sweeping(a);
 }
 
-/* How long an answer stands in for asking again. */
+/* How long an answer is remembered. */
 static int64_t lifetime_ms(const struct question *q) {
     if (q->no_room) return 0;
     switch (q->answer->end.code) {
@@ -139,9 +139,9 @@ static int64_t lifetime_ms(const struct question *q) {
         return q->rq.kind == FETCH_TAGS ? LIST_MS : 0;
     case ERR_NOT_FOUND:
     case ERR_DENIED:
-        /* What central hosts costs no upstream anything to ask for, and who has just loaded it pulls it next. */
+        /* Hosted content costs no upstream request, and whoever has just loaded it pulls it next. */
         return q->rq.repo.upstream[0] ? q->asker->cfg.negative_ms : 0;
-    case ERR_BUSY: /* for the one who asked: another caller may have room */
+    case ERR_BUSY: /* only this caller has no place; another may have one */
         return 0;
     default:
         return q->answer->end.not_sent ? 0 : FAILURE_MS;
@@ -166,7 +166,7 @@ static void question_free(struct question *q) {
     free(q);
 }
 
-/* It came into a buffer of up to twice its size; of one that has failed nothing is kept. */
+/* Shrinks the buffer, which may be twice the size of the body. The body of a failed answer is dropped. */
 static void fit_body(struct ask_answer *a) {
     int64_t need = a->body ? (int64_t)a->body_len + 1 : 0;
     if (a->charged <= need) return;
@@ -235,7 +235,7 @@ static void on_data(struct fetch *fetch, const void *data, size_t len, void *arg
     finish(q);
 }
 
-/* A source has had its say: the next one is asked, or this is the answer. */
+/* A source has answered: asks the next one, or takes this as the answer. */
 static void source_over(struct question *q) {
     struct fetch_end *end = &q->answer->end;
     if (end->code != 0) failure_note(&q->failures, q->sources[q->source - 1], end);
@@ -359,7 +359,7 @@ static void ask_one(struct question *q) {
     q->fetch = fetch_start(q->sources[q->source], &q->rq, &events, q);
 }
 
-/* The question goes on: its answer is for those who come later. */
+/* The question goes on, so that its answer serves later waiters. */
 static void on_deadline(void *arg) {
     struct ask_waiter *w = arg, **link = &w->question->waiters;
     char repo[REPO_STR_MAX];

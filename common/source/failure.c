@@ -1,7 +1,7 @@
 /* See failure.h for the rule. Thread: any. */
 #include "common/source/failure.h"
 
-/* How telling a failure is. */
+/* How informative a failure is; the highest rank is reported. */
 static int rank(int code) {
     switch (code) {
     case ERR_NOT_FOUND:
@@ -40,7 +40,7 @@ enum failure_step failure_next(const struct fetch_end *end) {
     case ERR_TIMEOUT:
     case ERR_MISMATCH:
         return FAILURE_ASK_AGAIN;
-    case ERR_BUSY: /* the other side is; without a status it is we who have no place for the one who asks */
+    case ERR_BUSY: /* with a status the other side is busy; without one our own share is full for this caller */
         return end->status ? FAILURE_ASK_AGAIN : FAILURE_ASK_OTHER;
     default:
         return FAILURE_ASK_OTHER;

@@ -65,7 +65,7 @@ bool registry_body_is_short(const struct registry_body *b) {
     return b->skip > 0 || (b->total >= 0 && registry_body_left(b) != 0);
 }
 
-/* --- what may come instead of it --- */
+/* --- the body of a refusal --- */
 
 void registry_refusal_init(struct registry_refusal *r) {
     r->read = 0;
@@ -89,7 +89,7 @@ bool registry_refusal_take(struct registry_refusal *r, const void *data, size_t 
     return r->read <= REGISTRY_REFUSAL_READ_MAX;
 }
 
-/* --- whoever asked --- */
+/* --- the listener --- */
 
 static bool goes_on(struct fetch_listener *l) {
     l->in_callback = false;

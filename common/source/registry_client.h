@@ -36,12 +36,12 @@ void registry_body_begin(struct registry_body *b, const struct fetch_request *rq
 void registry_body_take(struct registry_body *b, const char **data, size_t *len);
 /* Bytes that are still wanted; -1: unknown. */
 int64_t registry_body_left(const struct registry_body *b);
-/* All of the length that was asked for has come; what a 200 still sends after it is of no use. */
+/* True if all bytes that were asked for have come. A 200 may still send more, which is not needed. */
 bool registry_body_is_enough(const struct registry_body *b);
-/* The answer has ended, complete as HTTP goes, with less than its head said or than was asked for. */
+/* Call at the end of an answer that is complete by HTTP. True if it has fewer bytes than its head or request says. */
 bool registry_body_is_short(const struct registry_body *b);
 
-/* --- what may come instead of it --- */
+/* --- the body of a refusal --- */
 
 #define REGISTRY_REFUSAL_KEPT_MAX ((size_t)(8 * KiB))
 #define REGISTRY_REFUSAL_READ_MAX ((size_t)(64 * KiB))
@@ -58,10 +58,10 @@ void registry_refusal_begin(struct registry_refusal *r);
 /* False: it is too long to be read to its end. */
 bool registry_refusal_take(struct registry_refusal *r, const void *data, size_t len) must_check;
 
-/* --- whoever asked --- */
+/* --- the listener --- */
 
-/* It may cancel the fetch from within its callbacks. Then nothing more is told, and the fetch is freed once the callback
- * has returned. */
+/* It may cancel the fetch from within its callbacks. Then nothing more is told, and the fetch is freed once the
+ * callback has returned. */
 struct fetch_listener {
     struct fetch *fetch;
     const struct fetch_events *events;
@@ -74,8 +74,8 @@ bool listener_data(struct fetch_listener *l, const void *data, size_t len) must_
 bool listener_lull(struct fetch_listener *l) must_check;
 /* The last callback; the caller frees the fetch after it. */
 void listener_done(struct fetch_listener *l, const struct fetch_end *end);
-/* It cancels. True: the caller frees the fetch now. False: it is within a callback, and the one who called it back frees
- * the fetch. */
+/* It cancels. True: the caller frees the fetch now. False: it is within a callback, and the one who called it back
+ * frees the fetch. */
 bool listener_cancel(struct fetch_listener *l) must_check;
 
 #endif
