@@ -63,8 +63,7 @@ static int open_folder(int root, const char *dir, const char *path, bool make, i
         int next = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int saved = errno;
         close(at);
-        if (next >= 0 && made == 0 && fchmod(next, 0755) < 0)
-            saved = errno; /* despite the umask, because engines must read it */
+        if (next >= 0 && made == 0 && fchmod(next, 0755) < 0) saved = errno; /* despite the umask: engines read it */
         if (next < 0 && saved == ENOENT && !make) return 1;
         if (next < 0 && (saved == ENOTDIR || saved == ELOOP))
             return not_usable(err, dir, so_far, "is a symbolic link or no folder, and is not followed");

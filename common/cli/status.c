@@ -126,8 +126,7 @@ static void rows_sources(struct table *t, const json_t *doc) {
     if (json_is_object(central)) {
         const char *url = json_text(central, "url", "?"), *why = json_text(central, "message", "");
         table_cell(t, "central");
-        if (json_is_true(
-                json_object_get(central, "reachable"))) { /* the last failure is over, and can be found in the log */
+        if (json_is_true(json_object_get(central, "reachable"))) { /* the last failure is over: see the log */
             table_cellf(t, "%s: reachable", url);
         } else {
             char age[SIZE_TEXT_MAX];
