@@ -12,6 +12,9 @@
 #include "common/store/report.h"
 #include "common/store/store_private.h"
 
+/* For the folder, and twice the unit's name, in the hint that tells how to let a unit write. */
+#define UNIT_HINT_ROOM 70
+
 void folder_blob_path(const struct digest *d, char out[STORE_PATH_MAX]) {
     char hex[DIGEST_STR_MAX];
     digest_hex(d, hex);
@@ -91,14 +94,27 @@ static int lock_dir(struct store *s, struct error *err) {
 
 /* --- whose it is --- */
 
+/* A unit of ours makes read-only what it does not name (ProtectSystem=strict), and has the program's name. The commands
+ * are those of docs/operating.md. */
+static void hint_read_only(const char *dir, struct error *err) {
+    const char *unit = program_invocation_short_name;
+    if (!getenv("INVOCATION_ID"))
+        error_hint(err, "mount its file system writable, or give it another folder (the key data)");
+    else if (strlen(dir) + 2 * strlen(unit) > UNIT_HINT_ROOM)
+        error_hint(err, "under systemd add ReadWritePaths=FOLDER in a drop-in of the unit (docs/operating.md)");
+    else
+        error_hint(err,
+                   "sudo install -d /etc/systemd/system/%s.service.d; "
+                   "printf '[Service]\\nReadWritePaths=%s\\n' | sudo tee /etc/systemd/system/%s.service.d/data.conf; "
+                   "sudo systemctl daemon-reload; then restart it",
+                   unit, dir, unit);
+}
+
 static int refuse_entry(const struct store *s, const char *name, int code, struct error *err) {
     int r = name ? error_set(err, code, "data folder %s: cannot write %s: %s", s->dir, name, error_name(code))
                  : error_set(err, code, "data folder %s: cannot write: %s", s->dir, error_name(code));
-    /* A unit's ProtectSystem= makes folders read-only, too; no chown helps against either. */
     if (code == -EROFS)
-        error_hint(err, "%s, or give it another folder (the key data)",
-                   getenv("INVOCATION_ID") ? "under systemd add ReadWritePaths=FOLDER in a drop-in of the unit"
-                                           : "mount its file system writable");
+        hint_read_only(s->dir, err);
     else
         error_hint(err, "make it and all in it writable for user %u (chown -R %u %.150s)", (unsigned)geteuid(),
                    (unsigned)geteuid(), s->dir);
@@ -171,6 +187,7 @@ int store_check_folder(const char *dir, struct error *err) {
 
 int folder_open(struct store *s, struct error *err) {
     int r = dir_make_all(s->dir, 0700, err);
+    if (r == -EROFS) hint_read_only(s->dir, err);
     if (r < 0) return r;
     s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir_fd < 0) return error_errno(err, "opening %s", s->dir);

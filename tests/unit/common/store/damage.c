@@ -272,6 +272,52 @@ static void a_folder_that_cannot_be_written_is_an_error_with_a_hint(void **state
     assert_null(strstr(err.hint, "chown"));
 }
 
+/* The commands of the page that write a unit's drop-in stand in the hint. */
+static void says_what_the_page_says(const char *hint) {
+    char *page = NULL;
+    size_t len;
+    assert_int_equal(file_read_all("docs/operating.md", 1 << 20, &page, &len, NULL), 0);
+    char *start = strstr(page, "sudo install -d /etc/systemd/system/entrepot-edge.service.d\n");
+    assert_non_null(start);
+    *strstr(start, " && sudo systemctl restart entrepot-edge\n```") = '\0';
+    for (char *line = strtok(start, "\n"); line; line = strtok(NULL, "\n")) {
+        if (!strstr(hint, line)) fail_msg("\"%s\" not in: %s", line, hint);
+    }
+    free(page);
+}
+
+static void a_unit_that_may_not_write_is_told_the_drop_in(void **state) {
+    (void)state;
+    static const struct {
+        const char *folder, *says;
+    } cases[] = {{"/srv/entrepot/edge", NULL}, /* is there */
+                 {"/srv/entrepot/none", "ReadWritePaths=/srv/entrepot/none\\n"},
+                 {"/srv/entrepot/a-folder-whose-name-is-too-long-for-the-commands-to-be-told-twice-in-one-hint-to-copy",
+                  "ReadWritePaths=FOLDER"}};
+    char *own_name = program_invocation_short_name, unit[] = "entrepot-edge";
+    assert_int_equal(system("mount -t tmpfs -o size=64k none /srv && mkdir -p /srv/entrepot/edge && "
+                            "mount -o remount,ro /srv"),
+                     0);
+    program_invocation_short_name = unit;
+    setenv("INVOCATION_ID", "0123", 1);
+    struct error errs[ARRAY_LEN(cases)] = {0}, outside = {0};
+    int r[ARRAY_LEN(cases)];
+    struct store *s;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        r[i] = store_open(&s, &(struct store_config){.dir = cases[i].folder}, &errs[i]);
+    unsetenv("INVOCATION_ID");
+    int r_outside = store_open(&s, &(struct store_config){.dir = cases[0].folder}, &outside);
+    program_invocation_short_name = own_name;
+    assert_int_equal(system("umount /srv"), 0);
+    says_what_the_page_says(errs[0].hint);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(r[i], -EROFS);
+        if (cases[i].says && !strstr(errs[i].hint, cases[i].says)) fail_msg("%s", errs[i].hint);
+    }
+    assert_int_equal(r_outside, -EROFS);
+    assert_non_null(strstr(outside.hint, "mount its file system writable"));
+}
+
 /* As a plain user: what root may write is no matter. */
 static void open_as_nobody(const char *says) {
     struct store *s;
@@ -395,6 +441,7 @@ int main(void) {
         T(quarantine_keeps_the_newest_few_and_is_counted),
         T(what_is_no_file_in_place_of_one_holds_nobody),
         T(a_folder_that_cannot_be_written_is_an_error_with_a_hint),
+        T(a_unit_that_may_not_write_is_told_the_drop_in),
         T(what_may_not_be_written_is_named_at_start),
         T(what_belongs_to_others_is_refused_at_start),
         T(verify_says_what_it_could_not_move),
