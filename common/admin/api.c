@@ -71,7 +71,7 @@ static void run_ls(struct job *j) {
 static void run_prune(struct job *j) {
     struct store *s = hooks_of(j)->parts.store;
     struct prune_report report;
-    store_prune_report(s, j->number, &report);
+    store_prune(s, j->number, &report);
     job_json(j, 200, prune_json(&report, s));
 }
 

@@ -141,6 +141,7 @@ static void collect_store(struct metric_page *page, const struct store *s) {
     store_usage(s, &u);
     metric_set(page, METRIC_HELD_BLOBS, (double)u.blobs);
     metric_set(page, METRIC_HELD_BYTES, (double)u.bytes);
+    metric_set(page, METRIC_STORE_ON_DISK, (double)u.used_on_disk);
     metric_set(page, METRIC_TAGS, (double)u.tags);
     metric_set(page, METRIC_PART_BYTES, (double)u.part_bytes);
     metric_set(page, METRIC_STORE_LIMIT, (double)u.limit);

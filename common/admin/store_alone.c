@@ -123,13 +123,34 @@ int store_list_json(struct store *s, const char *repo, json_t **out, struct erro
 json_t *store_usage_json(const struct store *s) {
     struct store_usage u;
     store_usage(s, &u);
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "blobs", (json_int_t)u.blobs, "bytes",
-                     (json_int_t)u.bytes, "manifests", (json_int_t)u.manifests, "tags", (json_int_t)u.tags, "parts",
-                     (json_int_t)u.parts, "part_bytes", (json_int_t)u.part_bytes, "quarantined",
-                     (json_int_t)u.quarantined, "quarantine_bytes", (json_int_t)u.quarantine_bytes, "rotten",
-                     (json_int_t)u.rotten, "limit", (json_int_t)u.limit, "disk_free", (json_int_t)u.disk_free,
-                     "disk_total", (json_int_t)u.disk_total, "evictions", (json_int_t)u.evictions, "evicted_bytes",
-                     (json_int_t)u.evicted_bytes);
+    const struct {
+        const char *key;
+        int64_t value;
+    } numbers[] = {
+        {"blobs", u.blobs},
+        {"bytes", u.bytes},
+        {"on_disk", u.on_disk},
+        {"manifests", u.manifests},
+        {"tags", u.tags},
+        {"parts", u.parts},
+        {"part_bytes", u.part_bytes},
+        {"parts_on_disk", u.parts_on_disk},
+        {"quarantined", u.quarantined},
+        {"quarantine_bytes", u.quarantine_bytes},
+        {"quarantine_on_disk", u.quarantine_on_disk},
+        {"rotten", u.rotten},
+        {"index_on_disk", u.index_on_disk},
+        {"used_on_disk", u.used_on_disk},
+        {"limit", u.limit},
+        {"disk_free", u.disk_free},
+        {"disk_total", u.disk_total},
+        {"evictions", u.evictions},
+        {"evicted_bytes", u.evicted_bytes},
+    };
+    json_t *o = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        json_object_set_new(o, numbers[i].key, json_integer(numbers[i].value));
+    return o;
 }
 
 /* 0: the daemon answered; 1: none runs. */

@@ -5,7 +5,8 @@
 #include "common/core/json.h"
 #include "common/cli/print.h"
 
-static void row(struct table *t, const char *what, int64_t count, int64_t bytes) {
+/* Negative: left empty. */
+static void row(struct table *t, const char *what, int64_t count, int64_t bytes, int64_t on_disk) {
     char size[SIZE_TEXT_MAX];
     table_cell(t, what);
     if (count < 0) {
@@ -14,24 +15,33 @@ static void row(struct table *t, const char *what, int64_t count, int64_t bytes)
         table_cellf(t, "%lld", (long long)count);
     }
     table_cell(t, bytes < 0 ? "" : size_text(bytes, size));
+    table_cell(t, on_disk < 0 ? "" : size_text(on_disk, size));
+}
+
+static void row_of(struct table *t, const json_t *u, const char *what, const char *count, const char *bytes,
+                   const char *on_disk) {
+    row(t, what, count ? json_int(u, count, 0) : -1, bytes ? json_int(u, bytes, 0) : -1,
+        on_disk ? json_int(u, on_disk, 0) : -1);
 }
 
 static void print_df(const json_t *u) {
     struct table t;
-    table_init(&t, 3, 1u << 1 | 1u << 2);
+    table_init(&t, 4, 1u << 1 | 1u << 2 | 1u << 3);
     table_cell(&t, "");
     table_cell(&t, "COUNT");
     table_cell(&t, "SIZE");
-    int64_t limit = json_int(u, "limit", 0);
-    row(&t, "blobs", json_int(u, "blobs", 0), json_int(u, "bytes", 0));
-    row(&t, "  of them manifests", json_int(u, "manifests", 0), -1);
-    row(&t, "tags", json_int(u, "tags", 0), -1);
-    row(&t, "unfinished downloads", json_int(u, "parts", 0), json_int(u, "part_bytes", 0));
-    row(&t, "quarantine", json_int(u, "quarantined", 0), json_int(u, "quarantine_bytes", 0));
-    row(&t, "limit", -1, limit > 0 ? limit : 0);
-    row(&t, "free on disk", -1, json_int(u, "disk_free", 0));
-    row(&t, "size of disk", -1, json_int(u, "disk_total", 0));
-    row(&t, "evicted since start", json_int(u, "evictions", 0), json_int(u, "evicted_bytes", 0));
+    table_cell(&t, "ON DISK");
+    row_of(&t, u, "blobs", "blobs", "bytes", "on_disk");
+    row_of(&t, u, "  of them manifests", "manifests", NULL, NULL);
+    row_of(&t, u, "tags", "tags", NULL, NULL);
+    row_of(&t, u, "unfinished downloads", "parts", "part_bytes", "parts_on_disk");
+    row_of(&t, u, "quarantine", "quarantined", "quarantine_bytes", "quarantine_on_disk");
+    row_of(&t, u, "index and folders", NULL, NULL, "index_on_disk");
+    row_of(&t, u, "all of it", NULL, NULL, "used_on_disk");
+    row_of(&t, u, "limit", NULL, NULL, "limit");
+    row_of(&t, u, "free on disk", NULL, NULL, "disk_free");
+    row_of(&t, u, "size of disk", NULL, NULL, "disk_total");
+    row_of(&t, u, "evicted since start", "evictions", "evicted_bytes", NULL);
     table_print(&t, stdout);
     table_fini(&t);
 }
@@ -47,7 +57,7 @@ static int run_df(const struct command_context *ctx) {
 }
 
 static const struct command_example examples[] = {
-    {"df", "blobs, tags, unfinished downloads, the limit and what is free"},
+    {"df", "blobs, tags, unfinished downloads, what they take of the disk, the limit and what is free"},
 };
 
 const struct command command_df = {

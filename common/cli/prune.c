@@ -24,7 +24,7 @@ static int prune_alone(const struct command_context *ctx, int64_t target, json_t
         return ERR_BUSY;
     }
     struct prune_report report;
-    store_prune_report(a.store, target, &report);
+    store_prune(a.store, target, &report);
     *out = prune_json(&report, a.store);
     store_alone_close(&a);
     return 0;
@@ -56,10 +56,10 @@ static int run_prune(const struct command_context *ctx) {
     if (ctx->json) return print_json(doc) == EXIT_DONE ? status : EXIT_FAILED;
     char freed[SIZE_TEXT_MAX], held[SIZE_TEXT_MAX];
     const json_t *store = json_object_get(doc, "store");
-    printf("%s freed (blobs and unfinished downloads); %s held", size_text(json_int(doc, "freed", 0), freed),
-           size_text(json_int(store, "bytes", 0), held));
+    printf("%s of the disk freed (blobs and unfinished downloads); %s held",
+           size_text(json_int(doc, "freed", 0), freed), size_text(json_int(store, "on_disk", 0), held));
     if (json_int(store, "part_bytes", 0) > 0)
-        printf(", and %s of unfinished downloads", size_text(json_int(store, "part_bytes", 0), held));
+        printf(", and %s of unfinished downloads", size_text(json_int(store, "parts_on_disk", 0), held));
     putchar('\n');
     if (stuck)
         fprintf(stderr,
@@ -71,12 +71,12 @@ static int run_prune(const struct command_context *ctx) {
 }
 
 static const struct command_option options[] = {
-    {"--to", "SIZE", "how much may stay, for example 10GiB"},
+    {"--to", "SIZE", "how much of the disk blobs and unfinished downloads may take, for example 10GiB"},
     {"--all", NULL, "evict all that may be evicted, as --to 0"},
 };
 
 static const struct command_example examples[] = {
-    {"prune --to 10GiB", "evict until at most 10 GiB are held"},
+    {"prune --to 10GiB", "evict until they take at most 10 GiB of the disk"},
     {"prune --all", "evict all that may be evicted"},
 };
 

@@ -30,10 +30,12 @@ static void row_held(struct table *t, const json_t *s) {
     char bytes[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], text[SIZE_TEXT_MAX];
     int64_t cap = json_int(s, "limit", 0);
     table_cell(t, "held");
-    table_cellf(t, "%lld blobs, %s of %s%s; %lld manifests, %lld tags", (long long)json_int(s, "blobs", 0),
-                size_text(json_int(s, "bytes", 0), bytes), size_text(cap > 0 ? cap : 0, limit),
-                cap > 0 ? "" : " (nothing can be kept)", (long long)json_int(s, "manifests", 0),
+    table_cellf(t, "%lld blobs, %s; %lld manifests, %lld tags", (long long)json_int(s, "blobs", 0),
+                size_text(json_int(s, "bytes", 0), bytes), (long long)json_int(s, "manifests", 0),
                 (long long)json_int(s, "tags", 0));
+    table_cell(t, "on disk");
+    table_cellf(t, "%s of %s%s", size_text(json_int(s, "used_on_disk", 0), bytes), size_text(cap > 0 ? cap : 0, limit),
+                cap > 0 ? "" : " (nothing can be kept)");
     row(t, "disk free", size_text(json_int(s, "disk_free", 0), text));
     if (json_int(s, "evictions", 0) == 0) return;
     table_cell(t, "evicted");

@@ -12,7 +12,8 @@ static const struct config_key store_keys[] = {
      AT(store_limit),
      .fallback = "0",
      .example = "500GiB",
-     .doc = "Bytes that blobs may take on disk. When the limit is reached, the least useful blobs are evicted first. "
+     .doc = "Bytes of the disk that blobs, unfinished downloads, quarantine and index may take together, in whole "
+            "blocks of the file system. When the limit is reached, the least useful blobs are evicted first. "
             "0: all of the file system but min_free."},
     {.name = "min_free",
      .type = CONFIG_SIZE,

@@ -53,13 +53,18 @@ METRIC_FAMILY(FETCHED_BYTES, COUNTER, "entrepot_fetched_bytes_total", "source", 
 
 /* Store. */
 METRIC(HELD_BLOBS, GAUGE, "entrepot_held_blobs", "Blobs held.")
-METRIC(HELD_BYTES, GAUGE, "entrepot_held_bytes", "Bytes of blobs held.")
+METRIC(HELD_BYTES, GAUGE, "entrepot_held_bytes", "Bytes of blobs held, as their content is long.")
+METRIC(
+    STORE_ON_DISK, GAUGE, "entrepot_store_disk_bytes",
+    "Bytes of the disk that the store takes: blobs, unfinished downloads, quarantine and index, in whole blocks; what "
+    "store.limit bounds.")
 METRIC(HOSTED_BLOBS, GAUGE, "entrepot_hosted_blobs", "Blobs that are hosted here (central).")
 METRIC(HOSTED_MISSING, GAUGE, "entrepot_hosted_missing_blobs",
        "Of the hosted blobs, those whose bytes are missing and must be restored (central).")
 METRIC(TAGS, GAUGE, "entrepot_tags", "Tags remembered; store.tags bounds those whose manifest is not held.")
 METRIC(PART_BYTES, GAUGE, "entrepot_part_bytes", "Bytes of unfinished downloads on disk.")
-METRIC(STORE_LIMIT, GAUGE, "entrepot_store_limit_bytes", "How many bytes the store may hold; 0: no limit.")
+METRIC(STORE_LIMIT, GAUGE, "entrepot_store_limit_bytes",
+       "How many bytes of the disk the store may take; 0: nothing can be kept.")
 METRIC(DISK_FREE, GAUGE, "entrepot_disk_free_bytes", "Free bytes of the file system the store is on.")
 METRIC(EVICTIONS, COUNTER, "entrepot_evictions_total", "Blobs evicted to make room.")
 METRIC(EVICTED_BYTES, COUNTER, "entrepot_evicted_bytes_total", "Bytes of blobs evicted to make room.")

@@ -158,7 +158,7 @@ static void commit_done(struct writer_job *job, int code) {
     struct store *s = c->store;
     bool is_new = false;
     if (code == 0) code = c->code;
-    if (code == ERR_NO_SPACE && c->tries++ < INDEX_TRIES && space_evict(s, MiB, SPACE_QUICK) > 0) {
+    if (code == ERR_NO_SPACE && c->tries++ < INDEX_TRIES && space_make_room(s, MiB)) {
         writer_submit(s->writer, &c->job);
         return;
     }
@@ -186,16 +186,23 @@ static void submit(struct commit *c) {
     writer_submit(c->store->writer, &c->job);
 }
 
+static int move_in(struct commit *c) {
+    pthread_mutex_t *stripe = folder_stripe(c->store, &c->digest);
+    pthread_mutex_lock(stripe);
+    int r = folder_move_in(c->store, c->part->path, &c->digest);
+    if (r == 0) submit(c);
+    pthread_mutex_unlock(stripe);
+    return r;
+}
+
 static void commit_work(struct work *w) {
     struct commit *c = container_of(w, struct commit, work);
     int r = sync_file(c);
-    if (r == ERR_NO_SPACE && space_evict(c->store, c->value.size + MiB, SPACE_QUICK) > 0) r = sync_file(c);
+    if (r == ERR_NO_SPACE && space_make_room(c->store, c->value.size + MiB)) r = sync_file(c);
     if (r == 0) {
-        pthread_mutex_t *stripe = folder_stripe(c->store, &c->digest);
-        pthread_mutex_lock(stripe);
-        r = folder_move_in(c->store, c->part->path, &c->digest);
-        if (r == 0) submit(c);
-        pthread_mutex_unlock(stripe);
+        r = move_in(c);
+        for (int i = 0; r == ERR_NO_SPACE && i < INDEX_TRIES && space_make_room(c->store, MiB); i++)
+            r = move_in(c); /* its folder had no room, perhaps for want of an inode */
         if (r == 0) return;
         fchmod(open_file_fd(c->part->file), 0600);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "common/core/file.h"
 #include "common/core/log.h"
@@ -14,6 +15,9 @@
 
 /* For the folder, and twice the unit's name, in the hint that tells how to let a unit write. */
 #define UNIT_HINT_ROOM 70
+#define MOVE_TRIES 4
+#define BLOCK_MAX (64 * KiB)
+#define BLOCK_USUAL 4096
 
 void folder_blob_path(const struct digest *d, char out[STORE_PATH_MAX]) {
     char hex[DIGEST_STR_MAX];
@@ -47,10 +51,46 @@ int folder_move_in(struct store *s, const char *from, const struct digest *d) {
     char to[STORE_PATH_MAX];
     folder_blob_path(d, to);
     int r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 ? -errno : 0;
-    if (r == -ENOENT && (r = make_blob_dir(s, d)) == 0) r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 ? -errno : 0;
+    /* An empty one may be removed again before it is used, where inodes are short. */
+    for (int i = 0; r == -ENOENT && i < MOVE_TRIES && (r = make_blob_dir(s, d)) == 0; i++)
+        r = renameat(s->dir_fd, from, s->dir_fd, to) < 0 ? -errno : 0;
     if (r == -ENOSPC || r == -EDQUOT) r = ERR_NO_SPACE;
     if (r == 0) atomic_fetch_or(&s->dirty_dirs[d->alg == DIGEST_SHA512][d->bytes[0] / 32], 1u << d->bytes[0] % 32);
     return r;
+}
+
+void folder_drop_empty(struct store *s, const struct digest *d) {
+    char path[STORE_PATH_MAX];
+    snprintf(path, sizeof(path), "blobs/%s/%02x", digest_alg_name(d->alg), d->bytes[0]);
+    if (unlinkat(s->dir_fd, path, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY && errno != EEXIST && errno != ENOENT)
+        log_warn("folder_not_removed", KV_S("path", path), KV_S("why", error_name(-errno)));
+}
+
+static int64_t blocks_of(const struct store *s, const char *path) {
+    struct stat st;
+    return fstatat(s->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_blocks * 512LL : 0;
+}
+
+int64_t folder_overhead(const struct store *s) {
+    static const char *const index[] = {"index.db", "index.db-wal", "index.db-shm"};
+    int64_t bytes = 0;
+    for (size_t i = 0; i < ARRAY_LEN(index); i++)
+        bytes += blocks_of(s, index[i]);
+    for (unsigned a = 0; a < 2; a++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            char path[STORE_PATH_MAX];
+            snprintf(path, sizeof(path), "blobs/%s/%02x", digest_alg_name(a ? DIGEST_SHA512 : DIGEST_SHA256), byte);
+            bytes += blocks_of(s, path);
+        }
+    }
+    return bytes;
+}
+
+/* Network file systems give their transfer size here, which is none of their disk's. */
+static int64_t block_size(const struct store *s) {
+    struct statvfs st;
+    if (fstatvfs(s->dir_fd, &st) < 0 || st.f_frsize == 0 || st.f_frsize > BLOCK_MAX) return BLOCK_USUAL;
+    return (int64_t)st.f_frsize;
 }
 
 void folder_sync(struct store *s) {
@@ -62,7 +102,8 @@ void folder_sync(struct store *s) {
                 unsigned byte = w * 32 + (unsigned)__builtin_ctz(bits);
                 snprintf(path, sizeof(path), "blobs/%s/%02x", digest_alg_name(a ? DIGEST_SHA512 : DIGEST_SHA256), byte);
                 int r = sync_dir(s, path);
-                if (r < 0) log_warn("folder_sync_failed", KV_S("path", path), KV_S("why", error_name(r)));
+                if (r < 0 && r != -ENOENT) /* removed again, as it was empty */
+                    log_warn("folder_sync_failed", KV_S("path", path), KV_S("why", error_name(r)));
             }
         }
     }
@@ -191,6 +232,7 @@ int folder_open(struct store *s, struct error *err) {
     if (r < 0) return r;
     s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->dir_fd < 0) return error_errno(err, "opening %s", s->dir);
+    s->block = block_size(s);
     r = check_owner(s, err);
     if (r == 0) r = check_writable(s, err);
     if (r == 0) r = lock_dir(s, err);

@@ -22,13 +22,15 @@ static bool evictable(const struct table_value *v) {
     return !(v->flags & (BLOB_PINNED | BLOB_HOSTED));
 }
 
-static void count(struct store *s, const struct table_value *v, int sign) {
+void held_count(struct store *s, const struct table_value *v, int sign) {
+    int64_t on_disk = room_on_disk(s, v->size);
     s->blobs += sign;
     s->bytes += sign * v->size;
-    if (!evictable(v)) s->fixed_bytes += sign * v->size;
+    s->blobs_on_disk += sign * on_disk;
+    if (!evictable(v)) s->fixed_on_disk += sign * on_disk;
     if (!(v->flags & BLOB_MANIFEST)) return;
     s->manifests += sign;
-    s->manifest_bytes += sign * v->size;
+    s->manifests_on_disk += sign * on_disk;
 }
 
 bool held_put(struct store *s, const struct digest *d, const struct table_value *v, uint32_t used_at) {
@@ -37,7 +39,7 @@ bool held_put(struct store *s, const struct digest *d, const struct table_value 
     bool existed, queued = false;
     pthread_mutex_lock(&s->evict_lock);
     if (id) {
-        count(s, &was, -1);
+        held_count(s, &was, -1);
         queued = evict_has(s->evict, id);
         if (queued && (was.size != v->size || !evictable(v))) {
             evict_remove(s->evict, id);
@@ -52,7 +54,7 @@ bool held_put(struct store *s, const struct digest *d, const struct table_value 
             evict_add(s->evict, id, table_hash(s->table, d));
     }
     pthread_mutex_unlock(&s->evict_lock);
-    count(s, v, 1);
+    held_count(s, v, 1);
     return !existed;
 }
 
@@ -87,7 +89,7 @@ bool held_remove(struct store *s, const struct digest *d, struct table_value *wa
     table_remove(s->table, d);
     table_release(s->table, id);
     pthread_mutex_unlock(&s->evict_lock);
-    count(s, was, -1);
+    held_count(s, was, -1);
     files_drop(s->files, d);
     struct drop *p = xcalloc(1, sizeof(*p));
     *p = (struct drop){.job = {.run = drop_run, .after_commit = drop_done},
@@ -120,7 +122,11 @@ int64_t held_evict(struct store *s, const struct digest *d) {
     if (!table_find(s->table, d, &was)) return 0;
     folder_blob_path(d, path);
     if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) return unlink_failed(s, path, false, -errno);
-    return held_remove(s, d, &was) ? was.size : 0;
+    if (room_inodes_short(s)) folder_drop_empty(s, d);
+    if (!held_remove(s, d, &was)) return 0;
+    s->evictions++;
+    s->evicted_bytes += was.size;
+    return was.size > 0 ? room_on_disk(s, was.size) : 1; /* an empty file has its inode */
 }
 
 /* --- names --- */

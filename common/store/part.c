@@ -22,6 +22,8 @@
 /* For a blob of unknown length: bytes written between two checks of the space. */
 #define UNTOLD_STEP (64 * KiB)
 
+#define ROOM_TRIES 4
+
 static struct part *part_new(struct store *s, const struct digest *d) {
     struct part *p = xcalloc(1, sizeof(*p));
     p->store = s;
@@ -35,8 +37,13 @@ static int try_open(struct part *p, int flags) {
 
 static int open_file_of(struct part *p, int flags, struct error *err) {
     int fd = try_open(p, flags);
-    if (fd < 0 && (errno == ENOSPC || errno == EDQUOT) && space_evict(p->store, MiB, SPACE_QUICK) > 0)
+    for (int i = 0; fd < 0 && (errno == ENOSPC || errno == EDQUOT) && i < ROOM_TRIES; i++) {
+        if (!space_make_room(p->store, MiB)) {
+            errno = ENOSPC;
+            break;
+        }
         fd = try_open(p, flags);
+    }
     /* If the process was killed between the last sync and the move into blobs/, the file is read-only already. */
     if (fd < 0 && errno == EACCES && fchmodat(p->store->dir_fd, p->path, 0600, 0) == 0) fd = try_open(p, flags);
     if (fd < 0) {
@@ -44,6 +51,7 @@ static int open_file_of(struct part *p, int flags, struct error *err) {
         trouble_note(p->store, "opening a part file", r);
         return r;
     }
+    space_count_file(p->store);
     p->file = open_file_new(fd);
     return 0;
 }
@@ -71,7 +79,7 @@ int part_open(struct store *s, const struct digest *d, struct part **out, int64_
     }
     fchmod(open_file_fd(p->file), 0600);
     p->len = st.st_size;
-    s->part_bytes += p->len - known;
+    room_count_part(s, known, p->len);
     *have = contiguous(p);
     *out = p;
     return 0;
@@ -105,8 +113,7 @@ static int write_all(struct part *p, int64_t offset, const char *data, size_t le
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && !disk_full(errno)) return -errno;
         if (n <= 0) {
-            space_wake(p->store);
-            if (evictions++ == 4 || space_evict(p->store, (int64_t)len + MiB, SPACE_QUICK) <= 0) return ERR_NO_SPACE;
+            if (evictions++ == ROOM_TRIES || !space_make_room(p->store, (int64_t)len + MiB)) return ERR_NO_SPACE;
             continue;
         }
         data += n;
@@ -136,8 +143,9 @@ static void refuse(struct part *p, int64_t size, int64_t largest) {
 }
 
 void part_expect(struct part *p, int64_t from, int64_t size) {
-    int64_t largest = space_would_evict(p->store, size) ? space_largest(p->store) : size;
-    if (size > largest) refuse(p, size, largest);
+    bool crowds = room_would_evict(p->store, room_on_disk(p->store, size));
+    int64_t largest = crowds ? room_largest(p->store) : INT64_MAX;
+    if (room_on_disk(p->store, size) > largest) refuse(p, size, largest);
     if (p->reserved > size) trim(p);
     p->expected = size;
     if (p->reserved < from) p->reserved = from;
@@ -166,14 +174,14 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
     if (offset < 0 || offset > TABLE_SIZE_MAX - (int64_t)len) return ERR_TOO_BIG;
     int64_t end = offset + (int64_t)len, grow = end > p->len ? end - p->len : 0;
     /* Beside others, one whose length nobody has told takes half of what there is: it could as well be endless. */
-    if (p->expected == 0 && end > p->untold_checked + UNTOLD_STEP && space_has_evictable(p->store)) {
-        int64_t half = space_largest(p->store) / 2;
+    if (p->expected == 0 && end > p->untold_checked + UNTOLD_STEP && room_has_evictable(p->store)) {
+        int64_t half = room_largest(p->store) / 2;
         if (end > half) refuse(p, end, half);
         p->untold_checked = end;
     }
     if (p->refused) return ERR_NO_SPACE;
     if (grow) {
-        int r = space_reserve(p->store, grow);
+        int r = space_reserve(p->store, p->len, end);
         if (r < 0) return r;
         p->len = end;
     }
@@ -183,7 +191,7 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
     if (r == 0 || grow == 0) return r;
     struct stat st;
     if (fstat(open_file_fd(p->file), &st) == 0) {
-        p->store->part_bytes += st.st_size - p->len;
+        room_count_part(p->store, p->len, st.st_size);
         p->len = st.st_size;
     }
     return r;
@@ -191,7 +199,7 @@ int part_write(struct part *p, int64_t offset, const void *data, size_t len) {
 
 int part_truncate(struct part *p, int64_t len) {
     if (ftruncate(open_file_fd(p->file), len) < 0) return disk_full(errno) ? ERR_NO_SPACE : -errno;
-    p->store->part_bytes += len - p->len;
+    room_count_part(p->store, p->len, len);
     p->len = p->reserved = len;
     return 0;
 }
@@ -204,7 +212,7 @@ static void part_free(struct part *p) {
 void part_discard(struct part *p) {
     if (unlinkat(p->store->dir_fd, p->path, 0) < 0 && errno != ENOENT)
         log_warn("part_unlink_failed", KV_S("path", p->path), KV_S("why", error_name(-errno)));
-    p->store->part_bytes -= p->len;
+    room_count_part(p->store, p->len, 0);
     if (!p->temp) parts_unclaim(p->store, &p->digest, -1);
     part_free(p);
 }

@@ -87,7 +87,7 @@ static void note(struct store *s, int fills_fd, const char *name) {
     struct part_record *rec = xcalloc(1, sizeof(*rec));
     *rec = (struct part_record){.len = st.st_size, .mtime = st.st_mtime};
     map_set(s->parts, &d, sizeof(d), rec);
-    s->part_bytes += st.st_size;
+    room_count_part(s, 0, st.st_size);
     s->n_parts++;
 }
 
@@ -107,6 +107,7 @@ int parts_scan(struct store *s, struct error *err) {
 }
 
 struct oldest {
+    const struct store *store;
     const void *key;
     int64_t mtime;
     int64_t bytes; /* of all that are closed */
@@ -117,7 +118,7 @@ static bool look_at(const void *key, size_t key_len, void *value, void *arg) {
     struct oldest *o = arg;
     (void)key_len;
     if (rec->open) return true;
-    o->bytes += rec->len;
+    o->bytes += room_on_disk(o->store, rec->len);
     if (o->key && rec->mtime >= o->mtime) return true;
     o->key = key;
     o->mtime = rec->mtime;
@@ -125,7 +126,7 @@ static bool look_at(const void *key, size_t key_len, void *value, void *arg) {
 }
 
 int64_t parts_drop_oldest(struct store *s, int64_t before, int64_t allowed) {
-    struct oldest o = {0};
+    struct oldest o = {.store = s};
     struct digest d;
     int64_t len = -1;
     pthread_mutex_lock(&s->parts_lock);
@@ -147,7 +148,7 @@ int64_t parts_drop_oldest(struct store *s, int64_t before, int64_t allowed) {
         parts_unclaim(s, &d, len); /* the youngest now: others are tried before it */
         return -1;
     }
-    s->part_bytes -= len;
+    room_count_part(s, len, 0);
     parts_unclaim(s, &d, -1);
-    return len;
+    return room_on_disk(s, len);
 }

@@ -49,7 +49,7 @@ void quarantine_bound(struct store *s) {
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     size_t n = 0;
     struct quarantined *all = dir ? list_quarantine(dir, &n) : NULL;
-    int64_t kept = 0, bytes = 0;
+    int64_t kept = 0, bytes = 0, on_disk = 0;
     if (n) qsort(all, n, sizeof(*all), newest_first);
     for (size_t i = 0; i < n; i++) {
         bool keep = kept == 0 || (kept < QUARANTINE_FILES && bytes + all[i].size <= QUARANTINE_BYTES);
@@ -59,9 +59,11 @@ void quarantine_bound(struct store *s) {
         }
         kept++;
         bytes += all[i].size;
+        on_disk += room_on_disk(s, all[i].size);
     }
     s->n_quarantined = kept;
     s->quarantine_bytes = bytes;
+    s->quarantine_on_disk = on_disk;
     free(all);
     if (dir) closedir(dir);
     pthread_mutex_unlock(&s->quarantine_lock);
@@ -71,11 +73,16 @@ void store_quarantine_look(struct store *s) {
     quarantine_bound(s);
 }
 
+static bool make_folder(struct store *s) {
+    if (mkdirat(s->dir_fd, "quarantine", 0700) == 0 || errno == EEXIST) return true;
+    bool room = (errno == ENOSPC || errno == EDQUOT) && space_make_room(s, MiB);
+    return room && mkdirat(s->dir_fd, "quarantine", 0700) == 0;
+}
+
 int quarantine_take(struct store *s, const struct digest *d, struct error *err) {
     char to[STORE_PATH_MAX], hex[DIGEST_STR_MAX], name[DIGEST_STR_MAX];
     /* Without the folder the move fails and logs why. The wrong blob is not served in any case. */
-    if (mkdirat(s->dir_fd, "quarantine", 0700) < 0 && errno != EEXIST)
-        log_warn("quarantine_not_made", KV_S("why", error_name(-errno)));
+    if (!make_folder(s)) log_warn("quarantine_not_made", KV_S("why", error_name(-errno)));
     snprintf(to, sizeof(to), "quarantine/%s-%s", digest_alg_name(d->alg), digest_hex(d, hex));
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);

@@ -7,12 +7,16 @@
 #include "common/store/tag.h"
 
 struct store_usage {
-    int64_t blobs, bytes; /* committed */
+    int64_t blobs, bytes; /* committed; bytes of content */
+    int64_t on_disk;      /* what these blobs take of the disk: whole blocks */
     int64_t manifests, tags;
-    int64_t parts, part_bytes; /* being fetched, or waiting to be continued */
-    int64_t quarantined, quarantine_bytes;
-    int64_t rotten; /* since start: held blobs whose bytes turned out wrong, in quarantine or not */
-    int64_t limit;  /* the current limit: the configured one, or what the file system allows; 0: nothing can be kept */
+    int64_t parts, part_bytes; /* being fetched, or waiting to be continued; bytes of content */
+    int64_t parts_on_disk;
+    int64_t quarantined, quarantine_bytes, quarantine_on_disk;
+    int64_t rotten;        /* since start: held blobs whose bytes turned out wrong, in quarantine or not */
+    int64_t index_on_disk; /* the index, and the folders that blobs stand in */
+    int64_t used_on_disk;  /* all of it: what the limit bounds */
+    int64_t limit; /* the current limit: the configured one, or what the file system allows; 0: nothing can be kept */
     int64_t disk_free, disk_total;
     int64_t evictions, evicted_bytes; /* since start */
 };
@@ -77,15 +81,14 @@ int store_rebuild(const char *dir,
                   int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
                                  size_t *n),
                   struct verify_report *out, struct error *err) must_check;
-/* Files that could not be removed are still held, and their bytes are not counted here. */
+/* Files that could not be removed are still held and are not counted here. freed: bytes of the disk. */
 struct prune_report {
     int64_t freed, not_removed;
     char why[96]; /* why the last of them was not removed */
 };
-/* Evicts until at most `target` bytes are held (0 = everything not pinned, hosted or in use). Work pool. */
-void store_prune_report(struct store *s, int64_t target, struct prune_report *out);
-/* The same; returns the bytes freed. */
-int64_t store_prune(struct store *s, int64_t target);
+/* Evicts until blobs and part files take at most `target` bytes of the disk (0 = everything not pinned, hosted or in
+ * use). Work pool. */
+void store_prune(struct store *s, int64_t target, struct prune_report *out);
 /* Without a daemon. Checks whether the folder's owner (root checks in its place) can use all of it. Makes only a small
  * file, for a moment. 0, or the reason. */
 int store_check_folder(const char *dir, struct error *err) must_check;

@@ -1,12 +1,11 @@
-/* Keeps the store within its limit: a thread evicts before a fill has to wait for space; if that is too late, the fill
- * itself evicts a little. Thread: the evictor and, for store_prune, a thread of its own, both at a low priority;
+/* Keeping within the limit: evicts in its own thread before a fill has to wait for it, and in a pinch a little at the
+ * fill's own hand. How much is too much, room.c says. Thread: the evictor and, for store_prune, one of its own, both at a low
  * space_reserve and quick evictions on fetch loops. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
 #include "common/core/clock.h"
@@ -15,115 +14,30 @@
 #include "common/core/thread.h"
 #include "common/store/store_private.h"
 
-#define OVERSHOOT (64 * MiB) /* or 1 % of the limit, whichever is less */
-#define STATVFS_EVERY MiB    /* bytes written between two calls of statvfs */
-#define BATCH_VICTIMS 1024   /* evictions between two flushes of the writer, so that queued commits wait little */
+#define STATVFS_EVERY MiB  /* bytes written between two calls of statvfs */
+#define BATCH_VICTIMS 1024 /* evictions between two flushes of the writer, so that queued commits wait little */
 #define REST_VICTIMS 16
 #define REST_MAX_US 20000
 #define QUICK_VICTIMS 8
 #define QUICK_VETOES 32
+#define ROOM_ROUNDS 4 /* of QUICK_VICTIMS: the index may have grown by much more than the fill */
 #define FAILURES_MAX 8
 #define OLD_PART_S (24 * 3600)
 #define IDLE_PARTS_SHARE 10 /* one tenth: unfinished downloads that nobody continues may take no more */
 #define SPARED_MANIFESTS_SHARE \
     10              /* the same for manifests that stay because a child does: many may name a common one */
 #define PERIOD_S 30 /* how often uses are written, the index synced, unused scopes dropped */
-/* The index needs space for its writes even without min_free: this much is kept free, or a hundredth of the disk. */
-#define INDEX_ROOM (4 * MiB)
-#define FRUITLESS_S 1
+#define AGAIN_S 1
+#define FILLED_MS 250         /* a fill waits so long, right after a start, until it is known what may go */
+#define ROOM_FILES 2          /* made room for at a fill's own hand: its file, and a folder to move it to */
 #define CLEAR_BYTES (8 * MiB) /* removed at start on a full disk, to make space for the index */
 #define CLEAR_MIN MiB         /* only if there is at least this much to remove */
-
-/* --- how much is too much --- */
-
-static int64_t used(const struct store *s) {
-    return s->bytes + s->part_bytes + s->quarantine_bytes;
-}
-
-static void ask_disk(struct store *s) {
-    struct statvfs st;
-    if (fstatvfs(s->dir_fd, &st) == 0) {
-        s->disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize;
-        s->disk_total = (int64_t)st.f_blocks * (int64_t)st.f_frsize;
-    }
-    s->since_statvfs = 0;
-}
-
-static int64_t percent(int64_t whole, int p) {
-    return whole / 100 * p + whole % 100 * p / 100;
-}
-
-/* What eviction keeps free of the disk. */
-static int64_t keep_free(const struct store *s) {
-    int64_t room = s->disk_total / 100 < INDEX_ROOM ? s->disk_total / 100 : INDEX_ROOM;
-    return s->cfg.min_free > room ? s->cfg.min_free : room;
-}
-
-/* Bytes over the mark at which eviction starts, counted to the mark at which it stops; 0: below. */
-static int64_t excess(const struct store *s, int64_t grow) {
-    int64_t limit = s->cfg.limit, over = 0;
-    if (limit > 0 && used(s) + grow > percent(limit, EVICT_START_PERCENT))
-        over = used(s) + grow - percent(limit, EVICT_STOP_PERCENT);
-    int64_t room = s->disk_free - s->since_statvfs - grow, floor = keep_free(s);
-    if (room < floor) {
-        int64_t want = floor + floor / 20 - room;
-        if (want > over) over = want;
-    }
-    return over;
-}
-
-static int64_t overshoot(int64_t whole) {
-    return whole / 100 < OVERSHOOT ? whole / 100 : OVERSHOOT;
-}
-
-/* Bytes over what even a running fill may take. */
-static int64_t beyond(const struct store *s, int64_t grow) {
-    int64_t limit = s->cfg.limit, over = 0;
-    if (limit > 0) over = used(s) + grow - limit - overshoot(limit);
-    int64_t floor = s->cfg.min_free - overshoot(s->cfg.min_free);
-    int64_t short_of = floor > 0 ? floor - (s->disk_free - s->since_statvfs - grow) : 0;
-    return over > short_of ? over : short_of;
-}
-
-bool space_has_evictable(const struct store *s) {
-    return s->bytes > s->fixed_bytes;
-}
-
-bool space_would_evict(const struct store *s, int64_t grow) {
-    return space_has_evictable(s) && excess(s, grow) > 0;
-}
-
-/* The space that may be evicted plus what is free. */
-int64_t space_largest(struct store *s) {
-    ask_disk(s);
-    int64_t limit = s->cfg.limit, room = INT64_MAX;
-    if (limit > 0) room = percent(limit, EVICT_STOP_PERCENT) - s->fixed_bytes - s->quarantine_bytes;
-    if (s->disk_total > 0) {
-        int64_t on_disk = s->disk_free - s->since_statvfs + s->bytes - s->fixed_bytes + s->part_bytes - s->cfg.min_free;
-        if (on_disk < room) room = on_disk;
-    }
-    return room > 0 ? room : 0;
-}
-
-int space_reserve(struct store *s, int64_t grow) {
-    if (atomic_fetch_add(&s->since_statvfs, grow) + grow >= STATVFS_EVERY) ask_disk(s);
-    int64_t over = excess(s, grow) > 0 ? beyond(s, grow) : 0;
-    if (over > 0) {
-        space_wake(s);
-        space_evict(s, over, SPACE_QUICK);
-        if (s->cfg.min_free > 0) ask_disk(s);
-        if (beyond(s, grow) > 0) return ERR_NO_SPACE;
-    }
-    s->part_bytes += grow;
-    /* Wake the evictor only now: before, it would have found nothing to do and slept on. */
-    if (excess(s, 0) > 0) space_wake(s);
-    return 0;
-}
 
 /* --- who goes --- */
 
 static int64_t size_of(uint32_t id, void *arg) {
-    return table_size(((struct store *)arg)->table, id);
+    const struct store *s = arg;
+    return room_on_disk(s, table_size(s->table, id));
 }
 
 static unsigned freq_of(uint32_t id, void *arg) {
@@ -134,16 +48,9 @@ static void set_freq(uint32_t id, unsigned freq, void *arg) {
     table_set_freq(((struct store *)arg)->table, id, freq);
 }
 
-/* The capacity of the store, as far as it is known. */
-static int64_t capacity(const struct store *s) {
-    int64_t disk = used(s) + s->disk_free - s->cfg.min_free;
-    if (disk < 0) disk = 0;
-    return s->cfg.limit > 0 && s->cfg.limit < disk ? s->cfg.limit : disk;
-}
-
 /* True if manifests take so much space that unused ones are evicted like other blobs. */
 static bool manifests_crowd(const struct store *s) {
-    return s->manifest_bytes > capacity(s) / SPARED_MANIFESTS_SHARE;
+    return s->manifests_on_disk > room_capacity(s) / SPARED_MANIFESTS_SHARE;
 }
 
 /* A manifest is kept while any of its children is held. */
@@ -163,7 +70,7 @@ static bool child_held(struct store *s, const struct digest *manifest) {
     return held;
 }
 
-/* Bytes freed; 0: it stays; -errno: its file could not be removed, so it stays. */
+/* Bytes freed on the disk; 0: it stays; -errno: its file could not be removed, so it stays. */
 static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, unsigned flags) {
     struct table_value v;
     if (table_find(s->table, d, &v) != id) return 0;
@@ -183,10 +90,6 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
         pthread_mutex_unlock(&s->evict_lock);
     }
     pthread_mutex_unlock(stripe);
-    if (freed > 0) {
-        s->evictions++;
-        s->evicted_bytes += freed;
-    }
     return freed;
 }
 
@@ -218,11 +121,20 @@ static void rest(int64_t *since_us) {
     *since_us = clock_mono_us();
 }
 
+static bool is_enough(const struct room *freed, const struct room *want) {
+    return freed->bytes >= want->bytes && freed->files >= want->files;
+}
+
+static bool may_go_on(const struct store *s, unsigned flags) {
+    return !s->closing && ((flags & SPACE_QUICK) || !s->stopping);
+}
+
 /* Stops when FAILURES_MAX files in a row could not be removed, because the disk then refuses all changes. */
-static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags, struct prune_report *report) {
+static void evict_blobs(struct store *s, const struct room *want, unsigned flags, struct prune_report *report,
+                        struct room *freed) {
     size_t failures = 0, vetoes = 0, max = vetoes_max(s, flags), victims = 0;
-    int64_t freed = 0, since_us = clock_mono_us();
-    while (freed < want && vetoes <= max && !s->closing && ((flags & SPACE_QUICK) || !s->stopping)) {
+    int64_t since_us = clock_mono_us();
+    while (!is_enough(freed, want) && vetoes <= max && may_go_on(s, flags)) {
         uint32_t id;
         struct digest d;
         int r = next_victim(s, &id, &d);
@@ -237,47 +149,94 @@ static int64_t evict_blobs(struct store *s, int64_t want, unsigned flags, struct
         } else if (n > 0) {
             failures = 0;
         }
-        freed += n;
+        freed->bytes += n;
+        freed->files += n > 0;
         vetoes = n ? 0 : vetoes + 1;
         victims += n > 0;
         if ((flags & SPACE_QUICK) && victims == QUICK_VICTIMS) break;
         if (!(flags & SPACE_QUICK) && n && victims % BATCH_VICTIMS == 0) writer_flush(s->writer);
         if (!(flags & SPACE_QUICK) && n && victims % REST_VICTIMS == 0) rest(&since_us);
     }
+}
+
+static void evict_parts(struct store *s, const struct room *want, int64_t before, int64_t allowed, struct room *freed) {
+    for (int64_t n; !is_enough(freed, want) && (n = parts_drop_oldest(s, before, allowed)) >= 0;) {
+        freed->bytes += n;
+        freed->files++;
+    }
+}
+
+static struct room evict(struct store *s, const struct room *want, unsigned flags, struct prune_report *report) {
+    struct room freed = {0};
+    if (want->bytes <= 0 && want->files <= 0) return freed;
+    evict_parts(s, want, clock_wall_s() - OLD_PART_S, room_capacity(s) / IDLE_PARTS_SHARE, &freed);
+    if (!store_eviction_held(s)) evict_blobs(s, want, flags, report, &freed);
+    evict_parts(s, want, INT64_MAX, 0, &freed);
+    report->freed = freed.bytes;
     return freed;
 }
 
-static int64_t evict_parts(struct store *s, int64_t want, int64_t before, int64_t allowed) {
-    int64_t freed = 0;
-    for (int64_t n; freed < want && (n = parts_drop_oldest(s, before, allowed)) >= 0;)
-        freed += n;
-    return freed;
-}
+/* --- a fill wants room --- */
 
-static void evict(struct store *s, int64_t want, unsigned flags, struct prune_report *report) {
-    if (want <= 0) return;
-    report->freed = evict_parts(s, want, clock_wall_s() - OLD_PART_S, capacity(s) / IDLE_PARTS_SHARE);
-    if (report->freed < want && !store_eviction_held(s))
-        report->freed += evict_blobs(s, want - report->freed, flags, report);
-    if (report->freed < want) report->freed += evict_parts(s, want - report->freed, INT64_MAX, 0);
-}
-
-int64_t space_evict(struct store *s, int64_t want, unsigned flags) {
+/* At a fill's own hand. */
+static int64_t evict_quickly(struct store *s, int64_t bytes) {
     struct prune_report report = {0};
-    evict(s, want, flags, &report);
-    return report.freed;
+    return evict(s, &(struct room){.bytes = bytes}, SPACE_QUICK, &report).bytes;
 }
 
-void store_stop_bulk(struct store *s) {
-    s->stopping = true;
+void space_count_file(struct store *s) {
+    s->inodes_free--;
+    if (room_inodes_short(s)) space_wake(s);
+}
+
+int space_reserve(struct store *s, int64_t from, int64_t to) {
+    int64_t grow = room_on_disk(s, to) - room_on_disk(s, from);
+    if (atomic_fetch_add(&s->since_statvfs, grow) + grow >= STATVFS_EVERY) room_ask_disk(s);
+    int64_t over = room_excess(s, grow) > 0 ? room_beyond(s, grow) : 0;
+    if (over > 0) {
+        space_wake(s);
+        for (int i = 0; over > 0 && i < ROOM_ROUNDS && evict_quickly(s, over) > 0; i++) {
+            if (s->cfg.min_free > 0) room_ask_disk(s);
+            over = room_beyond(s, grow);
+        }
+        if (over > 0) return ERR_NO_SPACE;
+    }
+    room_count_part(s, from, to);
+    /* Wake the evictor only now: before, it would have found nothing to do and slept on. */
+    if (room_excess(s, 0) > 0) space_wake(s);
+    return 0;
 }
 
 /* Right after a start the queues are not complete yet. */
-static void wait_filled(struct evictor *e) {
+static void wait_filled(struct evictor *e, int64_t ms) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
     pthread_mutex_lock(&e->lock);
-    while (!e->filled && !e->stopping)
-        pthread_cond_wait(&e->cond, &e->lock);
+    for (int r = 0; !e->filled && !e->stopping && r == 0;)
+        r = pthread_cond_timedwait(&e->cond, &e->lock, &until);
     pthread_mutex_unlock(&e->lock);
+}
+
+/* Short of inodes, bytes would be no measure: one large blob has a single inode. */
+bool space_make_room(struct store *s, int64_t want) {
+    struct prune_report report = {0};
+    space_wake(s);
+    wait_filled(&s->evictor, FILLED_MS);
+    room_ask_disk(s);
+    struct room room = room_inodes_short(s) ? (struct room){.files = ROOM_FILES} : (struct room){.bytes = want};
+    return evict(s, &room, SPACE_QUICK, &report).files > 0;
+}
+
+/* --- a command wants room --- */
+
+void store_stop_bulk(struct store *s) {
+    s->stopping = true;
 }
 
 struct prune {
@@ -290,14 +249,15 @@ static void *prune_main(void *arg) {
     struct prune *p = arg;
     pthread_setname_np(pthread_self(), "prune");
     thread_lower_priority();
-    wait_filled(&p->store->evictor);
-    evict(p->store, p->store->bytes + p->store->part_bytes - p->target, 0, p->report);
+    wait_filled(&p->store->evictor, INT32_MAX);
+    struct room want = {.bytes = p->store->blobs_on_disk + p->store->parts_on_disk - p->target};
+    evict(p->store, &want, 0, p->report);
     writer_flush(p->store->writer);
     return NULL;
 }
 
 /* On a thread of its own: a priority that was given up does not come back. */
-void store_prune_report(struct store *s, int64_t target, struct prune_report *out) {
+void store_prune(struct store *s, int64_t target, struct prune_report *out) {
     struct prune p = {.store = s, .target = target, .report = out};
     *out = (struct prune_report){0};
     pthread_t thread;
@@ -306,12 +266,6 @@ void store_prune_report(struct store *s, int64_t target, struct prune_report *ou
         pthread_join(thread, NULL);
     else
         log_error("prune_failed", KV_S("why", strerror(r)));
-}
-
-int64_t store_prune(struct store *s, int64_t target) {
-    struct prune_report report;
-    store_prune_report(s, target, &report);
-    return report.freed;
 }
 
 /* --- the evictor's thread --- */
@@ -366,10 +320,10 @@ static void tell_filled(struct evictor *e) {
 }
 
 /* Waits for work; false: stop. fruitless: there was nothing to evict, so requests are ignored for a moment. */
-static bool wait_for_work(struct evictor *e, bool fruitless) {
+static bool wait_for_work(struct evictor *e, int64_t seconds, bool fruitless) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += fruitless ? FRUITLESS_S : PERIOD_S;
+    until.tv_sec += seconds;
     pthread_mutex_lock(&e->lock);
     int r = 0;
     while (!e->stopping && (fruitless || !e->wanted) && r == 0)
@@ -388,6 +342,22 @@ static bool is_reconciled(struct store *s) {
     return reconciled;
 }
 
+enum made { ENOUGH, SOME, NONE };
+
+/* told: that there is too much and nothing may go has been logged. */
+static enum made make_room(struct store *s, bool told) {
+    struct prune_report report = {0};
+    room_ask_disk(s);
+    room_ask_index(s);
+    struct room want = store_eviction_held(s) ? (struct room){0} : room_wanted(s);
+    if (want.bytes <= 0 && want.files <= 0) return ENOUGH;
+    if (evict(s, &want, 0, &report).files > 0) return SOME;
+    if (!told)
+        log_warn("nothing_to_evict", KV_I("bytes_wanted", want.bytes), KV_I("inodes_wanted", want.files),
+                 KV_I("bytes_used", room_used(s)));
+    return NONE;
+}
+
 static void *evictor_main(void *arg) {
     struct store *s = arg;
     pthread_setname_np(pthread_self(), "evictor");
@@ -395,13 +365,9 @@ static void *evictor_main(void *arg) {
     fill_queues(s);
     tell_filled(&s->evictor);
     int64_t flushed = clock_mono_ms();
-    bool fruitless = false, told = false;
+    enum made made = ENOUGH;
     do {
-        ask_disk(s);
-        int64_t want = store_eviction_held(s) ? 0 : excess(s, 0);
-        fruitless = want > 0 && space_evict(s, want, 0) == 0;
-        if (fruitless && !told) log_warn("nothing_to_evict", KV_I("bytes_wanted", want), KV_I("bytes_held", s->bytes));
-        told = fruitless;
+        made = make_room(s, made == NONE);
         if (clock_mono_ms() - flushed >= PERIOD_S * 1000) {
             held_flush_use(s);
             int r = writer_sync(s->writer); /* a power cut loses at most what was learned since */
@@ -409,7 +375,8 @@ static void *evictor_main(void *arg) {
             if (scopes_crowded(s->scopes) && is_reconciled(s)) held_sweep_scopes(s);
             flushed = clock_mono_ms();
         }
-    } while (wait_for_work(&s->evictor, fruitless));
+        /* Eviction lets the index grow, too: looked at again soon. */
+    } while (wait_for_work(&s->evictor, made == ENOUGH ? PERIOD_S : AGAIN_S, made == NONE));
     return NULL;
 }
 
@@ -450,7 +417,7 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
             folder_blob_path(&d, path);
             if (unlinkat(s->dir_fd, path, 0) < 0 && errno != ENOENT) continue;
             s->cleared[s->n_cleared++] = d;
-            freed += v.size;
+            freed += room_on_disk(s, v.size);
         }
     }
     free(all);
@@ -458,22 +425,24 @@ static int64_t clear_blobs(struct store *s, int64_t want) {
 }
 
 static int64_t clearable(struct store *s) {
-    int64_t bytes = s->part_bytes;
+    int64_t bytes = s->parts_on_disk;
     for (uint32_t id = 1, end = table_end(s->table); id < end; id++) {
         struct digest d;
         struct table_value v;
-        if (table_get(s->table, id, &d, &v) && is_clearable(s, &d, &v)) bytes += v.size;
+        if (table_get(s->table, id, &d, &v) && is_clearable(s, &d, &v)) bytes += room_on_disk(s, v.size);
     }
     return bytes;
 }
 
 int64_t space_clear(struct store *s) {
     if (store_eviction_held(s) || clearable(s) < CLEAR_MIN) return 0; /* removing them would not help */
-    int64_t freed = evict_parts(s, CLEAR_BYTES, clock_wall_s() - OLD_PART_S, INT64_MAX);
-    if (freed < CLEAR_BYTES) freed += clear_blobs(s, CLEAR_BYTES - freed);
-    if (freed < CLEAR_BYTES) freed += evict_parts(s, CLEAR_BYTES - freed, INT64_MAX, 0);
-    log_warn("disk_full_at_start", KV_I("bytes_freed", freed), KV_I("blobs_removed", (int64_t)s->n_cleared));
-    return freed;
+    const struct room want = {.bytes = CLEAR_BYTES};
+    struct room freed = {0};
+    evict_parts(s, &want, clock_wall_s() - OLD_PART_S, INT64_MAX, &freed);
+    if (freed.bytes < want.bytes) freed.bytes += clear_blobs(s, want.bytes - freed.bytes);
+    evict_parts(s, &want, INT64_MAX, 0, &freed);
+    log_warn("disk_full_at_start", KV_I("bytes_freed", freed.bytes), KV_I("blobs_removed", (int64_t)s->n_cleared));
+    return freed.bytes;
 }
 
 /* There is an index now, and queues. */
@@ -497,7 +466,8 @@ int space_start(struct store *s, struct error *err) {
     static const struct evict_ops ops = {size_of, freq_of, set_freq};
     s->evict = evict_new(&ops, s);
     forget_cleared(s);
-    ask_disk(s);
+    room_ask_disk(s);
+    room_ask_index(s);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -517,27 +487,4 @@ void space_stop(struct store *s) {
     pthread_join(e->thread, NULL);
     pthread_cond_destroy(&e->cond);
     pthread_mutex_destroy(&e->lock);
-}
-
-void store_usage(const struct store *s, struct store_usage *out) {
-    struct statvfs st = {0};
-    if (fstatvfs(s->dir_fd, &st) < 0) st = (struct statvfs){0};
-    *out = (struct store_usage){
-        .blobs = s->blobs,
-        .bytes = s->bytes,
-        .manifests = s->manifests,
-        .tags = tags_count(s->tags),
-        .parts = s->n_parts,
-        .part_bytes = s->part_bytes,
-        .quarantined = s->n_quarantined,
-        .rotten = atomic_load_explicit(&s->rotten, memory_order_relaxed),
-        .quarantine_bytes = s->quarantine_bytes,
-        .disk_free = (int64_t)st.f_bavail * (int64_t)st.f_frsize,
-        .disk_total = (int64_t)st.f_blocks * (int64_t)st.f_frsize,
-        .evictions = s->evictions,
-        .evicted_bytes = s->evicted_bytes,
-    };
-    int64_t whole = used(s) + out->disk_free - s->cfg.min_free;
-    if (whole < 0) whole = 0; /* the disk is smaller than what is to be left free */
-    out->limit = s->cfg.limit > 0 && s->cfg.limit < whole ? s->cfg.limit : whole;
 }

@@ -42,13 +42,7 @@ static bool on_blob(const struct digest *d, struct table_value *v, uint32_t used
     }
     uint32_t id = table_put(s->table, d, v, used_at, &existed);
     table_set_freq(s->table, id, freq);
-    s->blobs++;
-    s->bytes += v->size;
-    if (v->flags & (BLOB_PINNED | BLOB_HOSTED)) s->fixed_bytes += v->size;
-    if (v->flags & BLOB_MANIFEST) {
-        s->manifests++;
-        s->manifest_bytes += v->size;
-    }
+    held_count(s, v, 1);
     return true;
 }
 
@@ -70,7 +64,7 @@ static void memory_new(struct store *s) {
     s->media = intern_new_media();
     s->scopes = scopes_new(s->cfg.scopes_max);
     s->tags = tags_new();
-    s->blobs = s->bytes = s->manifests = s->manifest_bytes = s->fixed_bytes = 0;
+    s->blobs = s->bytes = s->manifests = s->blobs_on_disk = s->manifests_on_disk = s->fixed_on_disk = 0;
 }
 
 static void memory_free(struct store *s) {

@@ -32,7 +32,8 @@ struct store_guard {
 
 struct store_config {
     const char *dir; /* created if missing, mode 0700 */
-    /* Bytes of blobs, part files and quarantine together; 0: whatever the file system has, less min_free. */
+    /* What blobs, part files, quarantine and index may take of the disk together, in whole blocks; 0: whatever the file
+     * system has, less min_free. */
     int64_t limit;
     int64_t min_free;      /* leave this much of the file system free; 0: none */
     size_t scopes_max;     /* how many scope names there may be; 0: a million */

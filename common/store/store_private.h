@@ -79,15 +79,20 @@ struct store {
     struct map *parts;          /* digest to struct part_record */
     _Atomic uint64_t next_temp;
 
-    _Atomic int64_t blobs, bytes, manifests, manifest_bytes, part_bytes, n_parts, evictions, evicted_bytes, adopted;
-    _Atomic int64_t fixed_bytes; /* part of bytes that is pinned or hosted */
+    _Atomic int64_t blobs, bytes, manifests, part_bytes, n_parts, evictions, evicted_bytes, adopted;
+    /* What the limit counts is what the disk gives (room_on_disk). */
+    _Atomic int64_t blobs_on_disk, parts_on_disk, quarantine_on_disk, index_on_disk;
+    _Atomic int64_t manifests_on_disk, fixed_on_disk; /* of blobs_on_disk: manifests; what is pinned or hosted */
+    int64_t block;                                    /* of the file system; constant once the folder is open */
     struct trouble trouble;
     pthread_mutex_t quarantine_lock; /* its counters are those of one look */
     _Atomic int64_t n_quarantined, quarantine_bytes;
     _Atomic int64_t rotten;                               /* since start: held blobs whose bytes were wrong */
     _Atomic int64_t disk_free, disk_total, since_statvfs; /* by the last statvfs; bytes written since */
-    _Atomic bool touched;                                 /* the use of some entry is not on disk yet */
-    _Atomic uint32_t dirty_dirs[2][8]; /* folders renamed into since they were last synced, a bit each */
+    _Atomic int64_t inodes_free, inodes_total; /* as last asked; total 0: the file system makes them as needed */
+    _Atomic int64_t index_asked_ms;            /* 0: never */
+    _Atomic bool touched;                      /* the use of some entry is not on disk yet */
+    _Atomic uint32_t dirty_dirs[2][8];         /* folders renamed into since they were last synced, a bit each */
 
     pthread_mutex_t idle_lock; /* guards in_flight, reconciled */
     pthread_cond_t idle;
@@ -106,8 +111,12 @@ struct store {
 int folder_open(struct store *s, struct error *err) must_check;
 void folder_blob_path(const struct digest *d, char out[STORE_PATH_MAX]);
 void folder_part_path(const struct digest *d, char out[STORE_PATH_MAX]);
-/* rename into blobs/, making the folder if need be; marks it for dirs_sync. -errno. */
+/* rename into blobs/, making the folder if need be; marks it for folder_sync. ERR_NO_SPACE or -errno. */
 int folder_move_in(struct store *s, const char *from, const struct digest *d);
+/* Removes the folder of d's file if nothing else is in it: it is made again when it is needed. */
+void folder_drop_empty(struct store *s, const struct digest *d);
+/* What the index and the folders of blobs take on the disk. Blocks for as many looks as there are folders. */
+int64_t folder_overhead(const struct store *s);
 /* Syncs the folders that were renamed into. Index writer. */
 void folder_sync(struct store *s);
 pthread_mutex_t *folder_stripe(struct store *s, const struct digest *d);
@@ -129,8 +138,8 @@ bool held_remove(struct store *s, const struct digest *d, struct table_value *wa
 /* As held_remove, and the file goes too (to `to` if not NULL). 0, ERR_NOT_FOUND: not held; -errno: it is held no more,
  * but its file could not be moved or removed (logged). */
 int held_discard(struct store *s, const struct digest *d, const char *to);
-/* Evicts d, its file first. Returns the bytes freed; -errno: the file could not be removed, and d is still held; 0: it
- * is not held. */
+/* Evicts d, its file first. Returns the bytes freed on the disk, at least 1; -errno: the file could not be removed, and
+ * d is still held; 0: it is not held. */
 int64_t held_evict(struct store *s, const struct digest *d);
 /* Queues d's row, which is written as memory is by then; with a scope (0: none) its row, too. */
 void held_queue_row(struct store *s, const struct digest *d, uint32_t scope);
@@ -140,6 +149,8 @@ void held_flush_use(struct store *s);
 uint32_t held_media(struct store *s, const char *name);
 /* Drops the scopes that no blob is in any more. Blocks for a walk through the table: evictor, or at open. */
 void held_sweep_scopes(struct store *s);
+/* Adds an entry to the counters (sign 1), or takes it out (-1). */
+void held_count(struct store *s, const struct table_value *v, int sign);
 /* Flags and table entry to struct blob_info. */
 void held_info(const struct store *s, const struct table_value *v, struct blob_info *info);
 
@@ -182,12 +193,42 @@ struct part_record {
 /* At open: notes the part files and removes stray temporary ones. */
 int parts_scan(struct store *s, struct error *err) must_check;
 /* Removes the oldest closed part file if it was not touched since `before`, or if all closed ones have more than
- * `allowed` bytes. Returns its bytes, -1 if there is none or it cannot be removed. */
+ * `allowed` bytes. Returns what it took on the disk, -1 if there is none or it cannot be removed. */
 int64_t parts_drop_oldest(struct store *s, int64_t before, int64_t allowed);
 /* Marks d's part as the caller's. *len: bytes it had. ERR_BUSY if somebody has it open, or there are far too many. */
 int parts_claim(struct store *s, const struct digest *d, int64_t *len) must_check;
 /* Gives it back: kept with `len` bytes, or (-1) gone. */
 void parts_unclaim(struct store *s, const struct digest *d, int64_t len);
+
+/* --- room.c --- */
+/* What is freed, or is to be: bytes on the disk, and inodes. */
+struct room {
+    int64_t bytes, files;
+};
+/* What a file of that length takes of the disk: whole blocks. */
+int64_t room_on_disk(const struct store *s, int64_t len);
+/* A part file had `from` bytes and has `to`. */
+void room_count_part(struct store *s, int64_t from, int64_t to);
+/* Looks at the file system, and at the size of the index (seldom). */
+void room_ask_disk(struct store *s);
+void room_ask_index(struct store *s);
+/* Bytes that are taken: what the limit bounds. */
+int64_t room_used(const struct store *s);
+/* What may be taken, as far as is known. */
+int64_t room_capacity(const struct store *s);
+/* With `grow` more: bytes over the mark where eviction starts, counted to the mark where it stops; 0: below. */
+int64_t room_excess(const struct store *s, int64_t grow);
+/* The same now, and the inodes that are short. */
+struct room room_wanted(const struct store *s);
+/* Bytes beyond what even a fill in full flow may take. */
+int64_t room_beyond(const struct store *s, int64_t grow);
+/* So few inodes are left that folders and fills may soon fail for want of them. */
+bool room_inodes_short(const struct store *s);
+bool room_has_evictable(const struct store *s);
+/* True if so many more bytes would cause an eviction. */
+bool room_would_evict(const struct store *s, int64_t grow);
+/* The largest blob for which there can be room, whatever else goes, in bytes on the disk; INT64_MAX: unlimited. */
+int64_t room_largest(struct store *s);
 
 /* --- space.c --- */
 enum { SPACE_QUICK = 1 }; /* a fetch loop asks: few victims, nothing that needs the index */
@@ -195,15 +236,13 @@ int space_start(struct store *s, struct error *err) must_check;
 /* Before space_start, when the disk has no room for the index: removes what may go, by the table alone. Bytes. */
 int64_t space_clear(struct store *s);
 void space_stop(struct store *s);
-/* Before `grow` bytes more of a part are written: 0, and they are counted in part_bytes, or ERR_NO_SPACE. */
-int space_reserve(struct store *s, int64_t grow) must_check;
-bool space_has_evictable(const struct store *s);
-/* True if so many more bytes would cause an eviction. */
-bool space_would_evict(const struct store *s, int64_t grow);
-/* The largest blob for which there can be room, whatever else goes; INT64_MAX: unlimited. */
-int64_t space_largest(struct store *s);
-/* Frees about `want` bytes, as far as that is possible; returns what was freed. */
-int64_t space_evict(struct store *s, int64_t want, unsigned flags);
+/* Before a part of `from` bytes grows to `to`: 0, and they are counted, or ERR_NO_SPACE. */
+int space_reserve(struct store *s, int64_t from, int64_t to) must_check;
+/* After the system has said that there is no room (bytes or inodes): evicts a little, at the caller's hand. True if
+ * something went, so that it is worth trying again. want: bytes. */
+bool space_make_room(struct store *s, int64_t want);
+/* A file was made. */
+void space_count_file(struct store *s);
 void space_wake(struct store *s);
 
 /* --- guard.c --- */

@@ -1,6 +1,7 @@
 """The edge's disk is full, damaged or lost. Clients notice nothing, and no wrong byte is served."""
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -40,10 +41,11 @@ def fetch(edge, blob, name=NAME):
 class Disk:
     """A tiny file system of its own."""
 
-    def __init__(self, folder, size_mib):
+    def __init__(self, folder, size_mib, inodes=0):
         self.folder = folder
         folder.mkdir(parents=True)
-        run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "entrepot-lab", folder)
+        few = f",nr_inodes={inodes}" if inodes else ""
+        run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m{few}", "entrepot-lab", folder)
 
     def fill(self):
         """To the last block."""
@@ -83,6 +85,47 @@ def test_a_disk_filled_by_others_fails_no_pull(chain):
     (disk.folder / "others").unlink()
     blob = blob_of(chain, MiB, "after", "library/after")
     fetch(edge, blob, "library/after")
+
+
+def test_a_disk_without_inodes_evicts_and_keeps_what_is_pulled(chain):
+    disk = chain.add(Disk(chain.place("disk"), 64, inodes=160))
+    edge = chain.edge(chain.core.fleet, {"data": disk.folder / "data", "store.min_free": "0"})
+    edge.data = disk.folder / "data"
+    for i in range(80):
+        blob = blob_of(chain, 3000, f"inode {i}", f"library/inode{i}")
+        fetch(edge, blob, f"library/inode{i}")
+    assert edge.metric("entrepot_evictions_total") > 0
+    assert edge.metric("entrepot_fills_passed_through_total") == 0
+    wait_until(lambda: edge.held(blob.digest), "the last is kept")
+    for i in itertools.count():  # others take what is left
+        try:
+            (disk.folder / f"other-{i}").touch()
+        except OSError:
+            break
+    blob = blob_of(chain, 2 * MiB, "after", "library/after")
+    fetch(edge, blob, "library/after")
+    wait_until(lambda: edge.held(blob.digest), "room was made for its file and its folder")
+    wait_until(lambda: "inodes" not in edge.command("doctor", check=False).stdout, "room was made for the next")
+
+
+def test_what_is_told_of_the_disk_is_what_the_disk_gives(chain):
+    edge = chain.edge(chain.core.fleet)
+    for i in range(40):
+        fetch(edge, blob_of(chain, 200, f"tiny {i}", f"library/tiny{i}"), f"library/tiny{i}")
+    wait_until(lambda: not edge.json("df")["parts"], "all are held")
+
+    def on_disk(*below):
+        return sum(f.stat().st_blocks * 512 for name in below for f in edge.data.glob(name) if f.is_file())
+
+    df = edge.json("df")
+    assert df["on_disk"] == on_disk("blobs/*/*/*") >= 40 * 4096 > df["bytes"]
+    index = on_disk("index.db*")
+    assert index <= df["index_on_disk"] <= index + 2 * MiB
+    assert df["used_on_disk"] == df["on_disk"] + df["index_on_disk"]
+    assert edge.metric("entrepot_store_disk_bytes") >= df["on_disk"]
+    assert "ON DISK" in edge.command("df").stdout and "on disk" in edge.command("status").stdout
+    said = edge.json("prune", "--all")
+    assert said["freed"] == df["on_disk"] - said["store"]["on_disk"] > 0
 
 
 def test_a_file_size_limit_fails_larger_blobs_and_ends_no_node(chain):

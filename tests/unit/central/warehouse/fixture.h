@@ -208,7 +208,7 @@ static inline void assert_whole(const struct image *i) {
     struct tag_facts rec;
     struct error err = {0};
     int whole = 0;
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_true(is_hosted(&i->layer) && is_hosted(&i->manifest) && is_hosted(&i->index));
     assert_true(store_tag_get(store, "acme/app", "v1", &rec));
     assert_true(digest_eq(&rec.digest, &i->index));

@@ -8,7 +8,7 @@ static void hosted_images_survive_eviction_and_restarts(void **state) {
     (void)state;
     struct image i;
     host(&i);
-    assert_int_equal(store_prune(store, 0), 8); /* the mirrored one */
+    assert_int_equal(prune_to(store, 0), 8); /* the mirrored one */
     assert_whole(&i);
     reopen();
     assert_whole(&i);
@@ -59,7 +59,7 @@ static void eviction_asks_the_record_and_not_the_flags(void **state) {
     run_sql("index.db", "UPDATE blobs SET flags=0, media=0");
     open_store(); /* nobody has told the store anything yet */
     store_wait_reconciled(store);
-    assert_int_equal(store_prune(store, 0), 8);
+    assert_int_equal(prune_to(store, 0), 8);
     assert_true(fixture_held(store, &i.layer) && fixture_held(store, &i.manifest) && fixture_held(store, &i.index));
     store_delete(store, &i.layer);
     assert_true(fixture_held(store, &i.layer));
@@ -154,7 +154,7 @@ static void what_an_upstream_gave_back_is_hosted_again(void **state) {
     assert_int_equal(store_verify(store, NULL, NULL, &report, &err), 0);
     keep("layer", NULL, 128); /* as a mirrored one */
     assert_false(is_hosted(&i.layer));
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_true(fixture_held(store, &i.layer));
     assert_int_equal(hosted_restore(record, store, "acme/app", &i.layer, true, &err), 0);
     assert_whole(&i);
@@ -167,13 +167,13 @@ static void an_image_on_its_way_in_is_not_evicted_and_not_hosted(void **state) {
     hosted_hold(record, &i.layer);
     hosted_hold(record, &i.layer); /* by two loads */
     hosted_release(record, &i.layer);
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_true(fixture_held(store, &i.layer));
     assert_false(fixture_held(store, &i.manifest));
     hosted_release(record, &i.layer);
     assert_false(hosted_knows(record, &i.layer, NULL));
     store_set_hosted(store, &i.layer, false);
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_false(fixture_held(store, &i.layer));
 }
 
@@ -183,7 +183,7 @@ static void patterns_that_change_and_change_back_lose_nothing(void **state) {
     host(&i);
     rules.n_hosted = 0;
     reopen();
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_true(fixture_held(store, &i.layer));
     rules.n_hosted = 1;
     reopen();

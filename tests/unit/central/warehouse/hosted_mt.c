@@ -38,7 +38,7 @@ static void *loader(void *arg) {
 
 static void *evicts(void *arg) {
     while (!over)
-        store_prune(store, 0);
+        prune_to(store, 0);
     return arg;
 }
 

@@ -36,7 +36,7 @@ static void a_folder_from_before_is_taken_over(void **state) {
     host_as_before(&i);
     open_store();
     assert_true(hosted_takeover_due(record));
-    assert_int_equal(store_prune(store, 0), 0);
+    assert_int_equal(prune_to(store, 0), 0);
     close_all();
     open_all();
     assert_false(hosted_takeover_due(record) || noticed());
@@ -67,7 +67,7 @@ static void hosted_content_without_a_tag_is_taken_over(void **state) {
     run_sql("index.db", "DELETE FROM tags");
     lose("catalog.db");
     open_all();
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_true(is_hosted(&i.layer) && is_hosted(&i.manifest) && is_hosted(&i.index));
     assert_true(hosted_knows(record, &i.layer, NULL));
 }
@@ -107,7 +107,7 @@ static void an_index_lost_before_there_was_a_record_is_told_and_holds_eviction(v
     lose("index.db");
     open_all();
     assert_true(noticed() && store_eviction_held(store));
-    assert_int_equal(store_prune(store, 0), 0);
+    assert_int_equal(prune_to(store, 0), 0);
     assert_true(is_hosted(&i.layer) && is_hosted(&i.index));
     reopen(); /* and it is not forgotten */
     assert_true(store_eviction_held(store));
@@ -126,7 +126,7 @@ static void nothing_known_at_all_holds_eviction(void **state) {
     lose("catalog.db");
     open_all();
     assert_true(noticed() && store_eviction_held(store));
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_true(fixture_held(store, &i.layer));
 }
 
@@ -197,7 +197,7 @@ static void an_older_record_put_back_lets_nothing_go_and_is_told(void **state) {
     close_all();
     assert_int_equal(rename(copy, path), 0);
     open_all();
-    store_prune(store, 0);
+    prune_to(store, 0);
     assert_true(is_hosted(&i.layer) && is_hosted(&i.manifest) && is_hosted(&i.index));
     assert_true(hosted_knows(record, &i.layer, NULL));
     assert_whole(&i);
@@ -239,7 +239,7 @@ static void an_older_record_without_the_index_holds_eviction(void **state) {
     assert_int_equal(rename(copy, path), 0);
     open_all();
     assert_true(noticed() && store_eviction_held(store));
-    assert_int_equal(store_prune(store, 0), 0);
+    assert_int_equal(prune_to(store, 0), 0);
     assert_true(fixture_held(store, &i.layer));
 }
 

@@ -13,6 +13,7 @@
 
 #include "common/store/store.h"
 #include "tests/unit/support/folder.h"
+#include "tests/unit/support/prune.h"
 
 static inline char *fixture_dir(char out[256]) {
     const char *tmp = getenv("TMPDIR");

@@ -54,7 +54,7 @@ static void child_main(const char *dir, struct shared *sh) {
         if (fixture_put_flags(s, 1000000 + n, size_of(n), 0, &d) < 0) _exit(6);
         struct tag_facts rec = {.digest = d, .size = n};
         store_tag_set(s, "r", "latest", &rec);
-        if (n % 3 == 0) store_prune(s, 50000);
+        if (n % 3 == 0) prune_to(s, 50000);
         sh->steps++;
     }
     _exit(7);

@@ -2,6 +2,7 @@
 #include "tests/unit/common/store/fixture.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -13,8 +14,11 @@
 #include "common/store/report.h"
 #include "common/store/tag.h"
 
+#define BLOCK 4096 /* of the file systems that tests are run on */
+
 static char dir[256];
 static struct store *store;
+static int64_t tree_blocks;
 
 static int setup(void **state) {
     (void)state;
@@ -54,24 +58,106 @@ static void wait_until_below(int64_t bytes) {
 
 static void the_limit_holds_and_what_is_used_stays(void **state) {
     (void)state;
-    store = fixture_open(dir, 1000000);
+    store = fixture_open(dir, 16000000);
     struct digest hot[30], cold;
     for (unsigned i = 0; i < 30; i++) {
-        hot[i] = fixture_put(store, i, 10000);
+        hot[i] = fixture_put(store, i, 160000);
         touch(&hot[i]);
     }
     for (unsigned i = 0; i < 200; i++) {
-        cold = fixture_put(store, 1000 + i, 10000);
-        assert_true(held_bytes() <= 1010000);
+        cold = fixture_put(store, 1000 + i, 160000);
+        assert_true(held_bytes() <= 40160000);
     }
-    wait_until_below(980000);
+    wait_until_below(15680000);
     assert_true(fixture_held(store, &cold));
     for (unsigned i = 0; i < 30; i++)
         assert_true(fixture_held(store, &hot[i]));
     struct store_usage u;
     store_usage(store, &u);
     assert_true(u.evictions >= 130);
-    assert_int_equal(u.limit, 1000000);
+    assert_int_equal(u.limit, 16000000);
+}
+
+static void mount_small(const char *size) {
+    char opts[64];
+    snprintf(opts, sizeof(opts), "size=%s", size);
+    assert_int_equal(mount("none", dir, "tmpfs", 0, opts), 0);
+}
+
+static int add_blocks(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)path, (void)type, (void)at;
+    tree_blocks += st->st_blocks * 512LL;
+    return 0;
+}
+
+static int64_t blocks_below(const char *name) {
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    tree_blocks = 0;
+    nftw(path, add_blocks, 16, FTW_PHYS);
+    return tree_blocks;
+}
+
+/* The difference of what a store says to what the disk gives. */
+static int64_t untold(void) {
+    struct store_usage u;
+    store_usage(store, &u);
+    static const char *const all[] = {"index.db", "index.db-wal", "index.db-shm", "blobs", "fills", "quarantine"};
+    int64_t is = 0;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        is += blocks_below(all[i]);
+    return is - u.used_on_disk;
+}
+
+static void what_is_counted_is_what_the_disk_gives(void **state) {
+    (void)state;
+    enum { BLOBS = 3000, SIZE = 5000, LIMIT = 20 << 20 };
+    struct store_usage u;
+    struct error err = {0};
+    struct verify_report rep;
+    mount_small("64m"); /* in memory: so many are put at once */
+    store = fixture_open(dir, 0);
+    for (unsigned i = 0; i < BLOBS; i++)
+        fixture_put(store, i, SIZE);
+    struct digest d, bad = fixture_put(store, BLOBS, 5000);
+    struct part *p;
+    int64_t have;
+    char *data = fixture_bytes(BLOBS + 1, 70000, &d), path[512], hex[DIGEST_STR_MAX];
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(part_write(p, 0, data, 70000), 0);
+    part_close(p);
+    free(data);
+    snprintf(path, sizeof(path), "%s/blobs/sha256/%.2s/%s", dir, digest_hex(&bad, hex), hex);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(truncate(path, 4999), 0);
+    assert_int_equal(store_verify(store, NULL, NULL, &rep, &err), 0);
+    assert_int_equal(rep.moved, 1);
+    store_usage(store, &u);
+    assert_int_equal(u.bytes, BLOBS * SIZE);
+    assert_int_equal(u.on_disk, BLOBS * 2 * BLOCK);
+    assert_int_equal(u.parts_on_disk, 18 * BLOCK);
+    assert_int_equal(u.quarantine_on_disk, 2 * BLOCK);
+    assert_in_range(untold(), 0, 10 * BLOCK); /* the few folders that are always there */
+    store_close(store);
+    /* The same after a start, and within a limit that the bytes of content are far below. */
+    store = fixture_open(dir, 0);
+    assert_in_range(untold(), 0, 10 * BLOCK);
+    store_close(store);
+    store = fixture_open(dir, LIMIT);
+    do {
+        poll(NULL, 0, 1);
+        store_usage(store, &u);
+    } while (u.used_on_disk > LIMIT);
+    assert_in_range(u.evictions, 1, BLOBS - 1);
+    int64_t left = untold();
+    for (int i = 0; left < 0 && i < 10000; i++) { /* blobs have gone between two looks */
+        poll(NULL, 0, 1);
+        left = untold();
+    }
+    assert_in_range(left, 0, 10 * BLOCK);
+    prune_to(store, 100 * BLOCK);
+    store_usage(store, &u);
+    assert_in_range(u.on_disk + u.parts_on_disk, 90 * BLOCK, 100 * BLOCK);
 }
 
 static void many_parts_are_one_use_and_a_crowd_is_many(void **state) {
@@ -111,18 +197,18 @@ static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
     struct open_file *f;
     struct blob_info bi;
     assert_int_equal(store_open_blob(store, &open, USE_WHOLE, &f, &bi), 0);
-    assert_int_equal(store_prune(store, 0), 1000);
+    assert_int_equal(prune_to(store, 0), 1000);
     assert_true(fixture_held(store, &pinned) && fixture_held(store, &hosted) && fixture_held(store, &open));
     assert_false(fixture_held(store, &plain));
     open_file_unref(f);
-    assert_int_equal(store_prune(store, 0), 1000);
+    assert_int_equal(prune_to(store, 0), 1000);
     assert_false(fixture_held(store, &open));
     store_close(store);
     store = fixture_open(dir, 0);
-    assert_int_equal(store_prune(store, 0), 0);
+    assert_int_equal(prune_to(store, 0), 0);
     assert_true(fixture_held(store, &pinned));
     store_set_pinned(store, &pinned, false);
-    assert_int_equal(store_prune(store, 0), 1000);
+    assert_int_equal(prune_to(store, 0), 1000);
     assert_false(fixture_held(store, &pinned));
 }
 
@@ -136,7 +222,7 @@ static void a_prune_right_after_a_start_waits_for_the_queues(void **state) {
     struct error err = {0};
     struct store_config cfg = {.dir = dir};
     assert_int_equal(store_open(&store, &cfg, &err), 0);
-    assert_int_equal(store_prune(store, 0), BLOBS * SIZE);
+    assert_int_equal(prune_to(store, 0), BLOBS * SIZE);
 }
 
 static void a_blob_read_through_its_fills_file_is_not_evicted(void **state) {
@@ -154,10 +240,10 @@ static void a_blob_read_through_its_fills_file_is_not_evicted(void **state) {
     struct commit_info info = {.size = 1000};
     part_commit(p, &info, fixture_done, &w);
     assert_int_equal(fixture_wait(&w), 0);
-    assert_int_equal(store_prune(store, 0), 0);
+    assert_int_equal(prune_to(store, 0), 0);
     open_file_unref(reader);
     /* The commit's own reference goes right after done. */
-    for (int i = 0; store_prune(store, 0) == 0 && i < 1000; i++)
+    for (int i = 0; prune_to(store, 0) == 0 && i < 1000; i++)
         poll(NULL, 0, 1);
     assert_false(fixture_held(store, &d));
     free(data);
@@ -173,10 +259,10 @@ static void a_manifest_goes_after_its_children(void **state) {
     digest_of(&m, DIGEST_SHA256, "{}", 2);
     assert_int_equal(store_put(store, &m, "{}", 2, &info, &err), 0);
     store_set_pinned(store, &child, true);
-    assert_int_equal(store_prune(store, 0), 0);
+    assert_int_equal(prune_to(store, 0), 0);
     assert_true(fixture_held(store, &m));
     store_set_pinned(store, &child, false);
-    assert_int_equal(store_prune(store, 0), 1002);
+    assert_int_equal(prune_to(store, 0), 1002);
     assert_false(fixture_held(store, &m));
 }
 
@@ -206,7 +292,7 @@ static void prune_large_manifests(unsigned manifests, unsigned children, bool ch
         touch(&child[i % children]);
     store_close(store); /* what is used is in the main queue now */
     store = fixture_open(dir, 0);
-    assert_int_equal(store_prune(store, 0), (int64_t)manifests * LARGE + (int64_t)children * CHILD);
+    assert_int_equal(prune_to(store, 0), (int64_t)manifests * LARGE + (int64_t)children * CHILD);
     assert_int_equal(held_bytes(), 0);
     store_close(store);
     store = NULL;
@@ -226,7 +312,8 @@ static void large_manifests_go_after_a_tiny_child(void **state) {
 
 static void the_limit_holds_with_large_manifests_of_one_tiny_child(void **state) {
     (void)state;
-    enum { LARGE = 700 * 1024, LIMIT = 10 * LARGE };
+    enum { LARGE = 4 << 20, LIMIT = 10 * LARGE + (512 << 10) }; /* what is over is the index's */
+    mount_small("128m");                                        /* in memory: it is much */
     store = fixture_open(dir, LIMIT);
     struct digest child = fixture_put(store, 1, 500);
     for (unsigned i = 0; i < 40; i++) {
@@ -263,21 +350,21 @@ static void old_part_files_go_before_blobs_and_new_ones_after(void **state) {
     assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
     store = fixture_open(dir, 0);
     blob = fixture_put(store, 7, 1000);
-    assert_int_equal(store_prune(store, 2000), 1000);
+    assert_int_equal(prune_to(store, 2 * BLOCK), 1000);
     assert_true(fixture_held(store, &blob));
     assert_int_equal(access(path, F_OK), -1);
-    assert_int_equal(store_prune(store, 1000), 1000);
+    assert_int_equal(prune_to(store, BLOCK), 1000);
     assert_false(fixture_held(store, &blob));
     struct store_usage u;
     store_usage(store, &u);
     assert_int_equal(u.part_bytes, 1000);
-    assert_int_equal(store_prune(store, 0), 1000);
+    assert_int_equal(prune_to(store, 0), 1000);
 }
 
 /* Whoever begins many downloads and leaves takes a tenth of the store at most from what others use. */
 static void abandoned_part_files_go_before_blobs_in_use(void **state) {
     (void)state;
-    enum { SIZE = 100000, BLOBS = 8, PARTS = 12, LIMIT = 1000000 };
+    enum { SIZE = 1000000, BLOBS = 8, PARTS = 12, LIMIT = 10000000 };
     struct digest hot[BLOBS], d;
     store = fixture_open(dir, LIMIT);
     for (unsigned i = 0; i < BLOBS; i++) {
@@ -298,7 +385,7 @@ static void abandoned_part_files_go_before_blobs_in_use(void **state) {
         free(data);
     }
     wait_until_below(LIMIT);
-    store_prune(store, BLOBS * SIZE + LIMIT / 10);
+    prune_to(store, BLOBS * SIZE + LIMIT / 10);
     for (unsigned i = 0; i < BLOBS; i++)
         assert_true(fixture_held(store, &hot[i]));
 }
@@ -323,28 +410,28 @@ static void manifests_of_a_common_blob_take_no_more_than_their_share(void **stat
     blob = fixture_put(store, 2, LARGE);
     for (int use = 0; use < 3; use++)
         touch(&blob);
-    store_prune(store, LIMIT / 4);
+    prune_to(store, LIMIT / 4);
     assert_true(held_bytes() <= LIMIT / 4);
     assert_true(fixture_held(store, &blob));
 }
 
 static void a_fill_beyond_the_limit_is_refused_not_stalled(void **state) {
     (void)state;
-    store = fixture_open(dir, 1000000);
+    store = fixture_open(dir, 10000000);
     struct digest pinned, d;
-    assert_int_equal(fixture_put_flags(store, 1, 900000, BLOB_PINNED, &pinned), 0);
+    assert_int_equal(fixture_put_flags(store, 1, 9000000, BLOB_PINNED, &pinned), 0);
     struct part *p;
     struct error err;
     int64_t have, written = 0;
-    char *data = fixture_bytes(2, 400000, &d);
+    char *data = fixture_bytes(2, 4000000, &d);
     assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
     int r = 0;
-    while (r == 0 && written < 400000) {
-        r = part_write(p, written, data + written, 1000);
-        if (r == 0) written += 1000;
+    while (r == 0 && written < 4000000) {
+        r = part_write(p, written, data + written, 10000);
+        if (r == 0) written += 10000;
     }
     assert_int_equal(r, ERR_NO_SPACE);
-    assert_in_range(written, 90000, 110000);
+    assert_in_range(written, 700000, 1100000);
     part_discard(p);
     free(data);
 }
@@ -368,27 +455,21 @@ static int64_t write_large(int64_t size, int64_t told) {
 static void what_cannot_fit_evicts_nothing(void **state) {
     (void)state;
     struct digest held[9], hosted;
-    store = fixture_open(dir, 1000000);
-    assert_int_equal(fixture_put_flags(store, 100, 100000, BLOB_HOSTED, &hosted), 0);
+    store = fixture_open(dir, 10000000);
+    assert_int_equal(fixture_put_flags(store, 100, 1000000, BLOB_HOSTED, &hosted), 0);
     for (unsigned i = 0; i < 8; i++)
-        held[i] = fixture_put(store, i, 100000);
-    assert_int_equal(write_large(1500000, 1500000), 0);
-    assert_int_equal(write_large(900000, 900000), 0); /* beside what is hosted */
+        held[i] = fixture_put(store, i, 1000000);
+    assert_int_equal(write_large(15000000, 15000000), 0);
+    assert_int_equal(write_large(9000000, 9000000), 0); /* beside what is hosted */
     for (unsigned i = 0; i < 8; i++)
         assert_true(fixture_held(store, &held[i]));
     /* Of what is endless for all that is known, half of the room is tried. */
-    assert_in_range(write_large(1500000, 0), 300000, 500000);
+    assert_in_range(write_large(15000000, 0), 3000000, 5000000);
     unsigned left = 0;
     for (unsigned i = 0; i < 8; i++)
         left += fixture_held(store, &held[i]);
     assert_in_range(left, 3, 7);
-    assert_int_equal(write_large(800000, 800000), 800000); /* that fits, and the others go */
-}
-
-static void mount_small(const char *size) {
-    char opts[64];
-    snprintf(opts, sizeof(opts), "size=%s", size);
-    assert_int_equal(mount("none", dir, "tmpfs", 0, opts), 0);
+    assert_int_equal(write_large(7000000, 7000000), 7000000); /* that fits, and the others go */
 }
 
 static void a_full_disk_evicts_and_goes_on(void **state) {
@@ -415,6 +496,58 @@ static void a_full_disk_evicts_and_goes_on(void **state) {
     assert_int_equal(fixture_wait(&w), 0);
     assert_true(fixture_held(store, &d));
     free(data);
+}
+
+/* So many files and folders, as of a file system that was made with few inodes. */
+static void mount_few_inodes(unsigned inodes) {
+    char opts[64];
+    snprintf(opts, sizeof(opts), "size=64m,nr_inodes=%u", inodes);
+    assert_int_equal(mount("none", dir, "tmpfs", 0, opts), 0);
+}
+
+static void a_disk_without_inodes_evicts_and_goes_on(void **state) {
+    (void)state;
+    enum { INODES = 200, BLOBS = 600 };
+    mount_few_inodes(INODES);
+    store = fixture_open(dir, 0);
+    struct digest hot = fixture_put(store, BLOBS, 1000), last;
+    touch(&hot);
+    for (unsigned i = 0; i < BLOBS; i++) {
+        int r = fixture_put_flags(store, i, 1000, 0, &last);
+        if (r != 0) fail_msg("blob %u: %d", i, r);
+        touch(&hot);
+    }
+    assert_true(fixture_held(store, &last) && fixture_held(store, &hot));
+    struct store_usage u;
+    store_usage(store, &u);
+    assert_in_range(u.blobs, 20, INODES);
+    /* Others take the rest, folders stand empty, and so does the store's own start. */
+    store_close(store);
+    unsigned others = 0;
+    for (int fd = 0; fd >= 0; others++) {
+        char path[300];
+        snprintf(path, sizeof(path), "%s/other-%u", dir, others);
+        fd = open(path, O_CREAT | O_WRONLY, 0600);
+        if (fd >= 0) close(fd);
+    }
+    assert_true(others > 1);
+    store = fixture_open(dir, 0);
+    struct part *p;
+    struct digest d;
+    struct error err = {0};
+    int64_t have;
+    char *data = fixture_bytes(9999, 50000, &d);
+    assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
+    assert_int_equal(part_write(p, 0, data, 50000), 0);
+    struct fixture_wait w = FIXTURE_WAIT;
+    struct commit_info info = {.size = 50000};
+    part_commit(p, &info, fixture_done, &w);
+    assert_int_equal(fixture_wait(&w), 0);
+    assert_true(fixture_held(store, &d));
+    free(data);
+    for (int i = 0; store_trouble(store, &err) && i < 10000; i++)
+        poll(NULL, 0, 1); /* the evictor makes some more room */
+    if (store_trouble(store, &err)) fail_msg("%s", err.msg);
 }
 
 static void a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole(void **state) {
@@ -589,6 +722,7 @@ static void min_free_is_kept(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(the_limit_holds_and_what_is_used_stays),
+        T(what_is_counted_is_what_the_disk_gives),
         T(many_parts_are_one_use_and_a_crowd_is_many),
         T(pinned_hosted_and_open_blobs_are_never_evicted),
         T(a_prune_right_after_a_start_waits_for_the_queues),
@@ -602,6 +736,7 @@ int main(void) {
         T(a_fill_beyond_the_limit_is_refused_not_stalled),
         T(what_cannot_fit_evicts_nothing),
         T(a_full_disk_evicts_and_goes_on),
+        T(a_disk_without_inodes_evicts_and_goes_on),
         T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
         T(a_disk_full_of_what_stays_is_served_from),
         T(a_full_disk_without_an_index_is_an_error_at_start_with_a_hint),

@@ -167,7 +167,7 @@ static void readers_get_right_bytes_while_blobs_come_and_go(void **state) {
     for (unsigned i = 0; i < READERS; i++)
         pthread_join(readers[i], NULL);
     assert_true(hits > 0);
-    store_prune(store, INT64_MAX);
+    prune_to(store, INT64_MAX);
     struct store_usage u;
     store_usage(store, &u);
     assert_int_equal(u.part_bytes, 0);
