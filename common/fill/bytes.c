@@ -155,7 +155,11 @@ int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
         if (window && !in_window && (int64_t)want > from - offset) want = (size_t)(from - offset);
         ssize_t n = pread(open_file_fd(in_window ? window : f->bytes.disk), out, want, offset);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return -errno;
+        if (n < 0) {
+            int r = -errno;
+            if (!in_window && disk_is_bad(r)) open_file_fail(f->bytes.disk, r);
+            return r;
+        }
         if (n == 0) return ERR_CORRUPT;
         out += n;
         offset += n;
@@ -194,6 +198,7 @@ void fill_bytes_drop_consumed(struct fill *f) {
 }
 
 bool fill_bytes_dropped(const struct fill *f, int64_t pos) {
+    if (f->bytes.disk && open_file_failure(f->bytes.disk)) return true; /* one client's answer was cut by it */
     if (!atomic_load_explicit(&f->bytes.window, memory_order_acquire)) return false;
     int64_t floor = atomic_load_explicit(&f->bytes.window_floor, memory_order_seq_cst);
     return pos < floor && floor > atomic_load_explicit(&f->bytes.window_from, memory_order_acquire);

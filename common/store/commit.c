@@ -164,6 +164,7 @@ static void commit_done(struct writer_job *job, int code) {
     }
     pthread_mutex_t *stripe = folder_stripe(s, &c->digest);
     pthread_mutex_lock(stripe);
+    if (code < 0) trouble_note(s, "writing the index", code);
     code = code == 0 ? enter(c, &is_new) : back_out(c, code);
     pthread_mutex_unlock(stripe);
     if (is_new && s->cfg.on_change) s->cfg.on_change(&c->digest, true, s->cfg.arg);
@@ -173,12 +174,17 @@ static void commit_done(struct writer_job *job, int code) {
 /* --- work pool --- */
 
 static int sync_file(const struct commit *c) {
-    int fd = open_file_fd(c->part->file);
+    int fd = open_file_fd(c->part->file), failure = open_file_failure(c->part->file);
     struct stat st;
+    if (failure) return failure; /* whoever read it has seen so */
     if (fstat(fd, &st) < 0) return -errno;
     if (st.st_size != c->value.size) return ERR_MISMATCH;
-    if (fdatasync(fd) < 0 || fchmod(fd, 0444) < 0) return errno == ENOSPC || errno == EDQUOT ? ERR_NO_SPACE : -errno;
-    return 0;
+    if (fdatasync(fd) == 0 && fchmod(fd, 0444) == 0) return 0;
+    if (errno == ENOSPC || errno == EDQUOT) return ERR_NO_SPACE;
+    int r = -errno;
+    /* The kernel says so once: another sync would succeed, and what memory still has is not on the disk. */
+    if (disk_is_bad(r)) open_file_fail(c->part->file, r);
+    return r;
 }
 
 static void submit(struct commit *c) {

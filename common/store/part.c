@@ -218,8 +218,9 @@ void part_discard(struct part *p) {
 }
 
 void part_close(struct part *p) {
-    /* An empty part file is not kept: anybody could ask for endless names, and each would leave a file. */
-    if (p->len == 0) {
+    /* Nothing to go on from: anybody could ask for names without end, and each would leave a file; and what the disk
+     * does not give back is of no use to anybody. */
+    if (p->len == 0 || open_file_failure(p->file)) {
         part_discard(p);
         return;
     }

@@ -23,7 +23,7 @@ void part_expect(struct part *p, int64_t from, int64_t size);
  * disk: fetch loop or work pool. */
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) must_check;
 int part_truncate(struct part *p, int64_t len) must_check;
-/* Closes, and keeps the bytes, if any, for a later fill. */
+/* Closes, keeping the bytes for later, if there are any and the disk gives them back. */
 void part_close(struct part *p);
 /* Closes and removes. */
 void part_discard(struct part *p);

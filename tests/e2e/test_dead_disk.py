@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from lab import images, raw
-from lab.bad_disk import NO_INODES, OPEN_FAILS, READ_FAILS, READ_ONLY, SEND_FAILS, BadDisk
+from lab.bad_disk import FILL_FAILS, INDEX_FAILS, NO_INODES, OPEN_FAILS, READ_FAILS, READ_ONLY, SEND_FAILS, SYNC_FAILS, BadDisk
 from lab.base import MiB, wait_until
+from lab.faulty import Fault
 from lab.nodes import RELEASE
 
 NAME = "library/app"
@@ -99,3 +100,65 @@ def test_a_disk_that_refuses_writes_is_reported_and_fails_no_pull(edge, trouble,
         assert raw.blob(edge.port, NAME, held.digest).body == held.data
     edge.disk.be(0)
     hold(edge, MiB, "better", "library/better")
+
+
+def offer(edge, blob, name):
+    edge.upstream.put(name, images.single_blob(blob), "v1")
+    assert raw.manifest(edge.port, name, "v1").status == 200
+
+
+def test_one_client_at_most_is_cut_by_a_downloads_own_file(edge):
+    blob = images.noise_blob(8 * MiB, "own file")
+    offer(edge, blob, NAME)
+    edge.upstream.on(f"/blobs/{blob.digest}", Fault(stall_after=4 * MiB))
+    edge.disk.be(FILL_FAILS)
+    first = raw.Download(edge.port, NAME, blob.digest, blob.data).start()
+    wait_until(lambda: not first.thread.is_alive(), "its client is cut")
+    assert first.right and not first.whole, first
+    # The download goes on; who comes now does not get its file.
+    crowd = [raw.Download(edge.port, NAME, blob.digest, blob.data).start() for _ in range(4)]
+    edge.upstream.release()
+    assert all(one.join(60).good for one in crowd), crowd
+    edge.disk.be(0)
+
+    def is_kept():
+        assert raw.blob(edge.port, NAME, blob.digest).body == blob.data
+        return is_held(edge, blob)
+
+    wait_until(is_kept, "the first pull after the failed download is kept")
+
+
+def test_a_download_that_does_not_reach_the_disk_is_not_kept_and_told(edge):
+    blob = images.noise_blob(2 * MiB, "no sync")
+    offer(edge, blob, NAME)
+    wait_until(lambda: edge.metric("entrepot_held_blobs") >= 1, "the manifest has reached the disk")
+    edge.disk.be(SYNC_FAILS, 1)
+    assert raw.blob(edge.port, NAME, blob.digest).body == blob.data
+    wait_until(lambda: events(edge, "commit_failed"), "it is not kept")
+    wait_until(lambda: not edge.part_file(blob.digest).exists(), "what does not reach the disk is not gone on from")
+    assert not edge.held(blob.digest)
+    for command in ("doctor", "status"):
+        said = edge.command(command, check=False)
+        assert said.returncode == 1 and "Input/output error" in said.stdout, said.stdout
+    assert raw.blob(edge.port, NAME, blob.digest).body == blob.data
+    wait_until(lambda: is_held(edge, blob), "it is kept when it comes again")
+
+
+def test_an_index_that_cannot_be_written_fails_no_pull_and_is_told(edge):
+    held = hold(edge, MiB, "held")
+    edge.disk.be(INDEX_FAILS)
+    blob = images.noise_blob(MiB, "unindexed")
+    offer(edge, blob, "library/unindexed")
+    for _ in range(2):
+        assert raw.blob(edge.port, "library/unindexed", blob.digest).body == blob.data
+        assert raw.blob(edge.port, NAME, held.digest).body == held.data
+    wait_until(lambda: events(edge, "index_write_failed"), "the log says so")
+    for command in ("doctor", "status"):
+        said = edge.command(command, check=False)
+        assert said.returncode == 1 and "writing the index" in said.stdout, said.stdout
+    edge.disk.be(0)
+    hold(edge, MiB, "better", "library/better")
+    assert raw.blob(edge.port, "library/unindexed", blob.digest).body == blob.data
+    wait_until(lambda: is_held(edge, blob, "library/unindexed"), "it is kept now")
+    edge.restart()
+    assert raw.blob(edge.port, NAME, held.digest).body == held.data

@@ -1,8 +1,9 @@
 /* Preloaded into a daemon: a disk that fails for a while. The file named by BAD_DISK holds three numbers: what is wrong
  * (0: nothing, 1: reading a blob fails with EIO, 2: it gives a wrong byte, 3: opening it fails with EIO, 4: sending it
  * fails with EIO from its second MiB on, 5: making a file or folder finds no inode (ENOSPC), 6: whatever changes the
- * disk finds it read-only), and for how many such calls (0xffffffff: for ever); the third is
- * ours: the file whose sending failed first, the only one that goes on to fail. */
+ * disk finds it read-only, 7: as 4, of a download's own file, 8: syncing such a file fails with EIO, 9: writing the
+ * index fails with EIO), and for how many such calls (0xffffffff: for ever); the third is ours: the file whose sending
+ * failed first, the only one that goes on to fail. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FINE, READ_FAILS, READ_LIES, OPEN_FAILS, SEND_FAILS, NO_INODES, READ_ONLY };
+enum { FINE, READ_FAILS, READ_LIES, OPEN_FAILS, SEND_FAILS, NO_INODES, READ_ONLY, FILL_FAILS, SYNC_FAILS, INDEX_FAILS };
 
 static volatile uint32_t *wish;
 
@@ -34,13 +35,23 @@ static int take(uint32_t what) {
     return 1;
 }
 
-static int is_blob(int fd) {
+static int is_below(int fd, const char *folder) {
     char link[64], path[4096];
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof(path) - 1);
     if (n <= 0) return 0;
     path[n] = '\0';
-    return strstr(path, "/data/blobs/") != NULL;
+    return strstr(path, folder) != NULL;
+}
+
+static int is_blob(int fd) {
+    return is_below(fd, "/data/blobs/");
+}
+
+static int fails(uint32_t what, int fd, const char *folder) {
+    if (!wish || wish[0] != what || !is_below(fd, folder) || !take(what)) return 0;
+    errno = EIO;
+    return 1;
 }
 
 static ssize_t spoil(int fd, void *to, ssize_t n) {
@@ -66,6 +77,18 @@ READS(pread64, (int fd, void *to, size_t n, off64_t at), (fd, to, n, at))
 READS(__read_chk, (int fd, void *to, size_t n, size_t room), (fd, to, n, room))
 READS(__pread_chk, (int fd, void *to, size_t n, off_t at, size_t room), (fd, to, n, at, room))
 READS(__pread64_chk, (int fd, void *to, size_t n, off64_t at, size_t room), (fd, to, n, at, room))
+
+int fdatasync(int fd) {
+    static int (*real)(int);
+    if (!real) real = dlsym(RTLD_NEXT, "fdatasync");
+    return fails(SYNC_FAILS, fd, "/data/fills/") ? -1 : real(fd);
+}
+
+ssize_t pwrite64(int fd, const void *from, size_t n, off64_t at) {
+    static ssize_t (*real)(int, const void *, size_t, off64_t);
+    if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
+    return fails(INDEX_FAILS, fd, "/data/index.db") ? -1 : real(fd, from, n, at);
+}
 
 /* making: it needs an inode. */
 static int refused(int making) {
@@ -98,12 +121,18 @@ static int is_the_bad_one(int fd) {
 
 #define SEND_FROM (1 << 20)
 
+/* Of a blob's file (SEND_FAILS) or a download's (FILL_FAILS); the kinds do not mix. */
+static int sends_badly(int fd) {
+    if (!wish) return 0;
+    return (wish[0] == SEND_FAILS && is_blob(fd)) || (wish[0] == FILL_FAILS && is_below(fd, "/data/fills/"));
+}
+
 #define SENDS(name, offset_type)                                                           \
     ssize_t name(int to, int fd, offset_type *at, size_t n) {                              \
         static ssize_t (*real)(int, int, offset_type *, size_t);                           \
         if (!real) real = dlsym(RTLD_NEXT, #name);                                         \
-        if (wish && wish[0] == SEND_FAILS && at && is_blob(fd)) {                          \
-            if (*at >= SEND_FROM && is_the_bad_one(fd) && take(SEND_FAILS)) {              \
+        if (at && sends_badly(fd)) {                                                       \
+            if (*at >= SEND_FROM && is_the_bad_one(fd) && take(wish[0])) {                 \
                 errno = EIO;                                                               \
                 return -1;                                                                 \
             }                                                                              \
