@@ -24,7 +24,7 @@ struct share_caller {
     struct turn {
         struct share_entry *first, *last;           /* waiting entries */
         struct share_caller *ring_next, *ring_prev; /* callers with waiting entries; NULL: not in the ring */
-    } turns[SHARE_KINDS];
+    } turns[SHARE_KINDS][2];                        /* of new requests, and of those that go on */
 };
 
 /* Entries in the order of since_ms. */
@@ -39,9 +39,11 @@ struct share {
     struct row bodies[SHARE_KINDS];     /* that come */
     struct timer look;
     bool looks;
-    struct map *callers;                     /* struct caller -> share_caller, those that hold a place or wait */
-    struct share_caller *rings[SHARE_KINDS]; /* whose turn is next */
-    unsigned of_kind[SHARE_KINDS];           /* places taken */
+    struct map *callers;                        /* struct caller -> share_caller, those that hold a place or wait */
+    struct share_caller *rings[SHARE_KINDS][2]; /* whose turn is next */
+    unsigned of_kind[SHARE_KINDS];              /* places taken */
+    unsigned of_begun[SHARE_KINDS];             /* of them, by requests that go on */
+    struct share_entry *promised;               /* the next place is its; set while another gives way to it */
     unsigned taken, waiting;
     bool closed;
     _Atomic int64_t shown_taken, shown_waiting, shown_callers, refused, gave_way;
@@ -68,23 +70,23 @@ static void drop_idle(struct share *s, struct share_caller *c) {
     if (c->held == 0 && c->waiting == 0) map_del(s->callers, &c->caller, sizeof(c->caller));
 }
 
-static void ring_add(struct share *s, struct share_caller *c, unsigned kind) {
-    struct share_caller *next = s->rings[kind];
-    struct turn *t = &c->turns[kind];
+static void ring_add(struct share *s, struct share_caller *c, unsigned kind, bool begun) {
+    struct share_caller *next = s->rings[kind][begun];
+    struct turn *t = &c->turns[kind][begun];
     if (!next) {
-        t->ring_next = t->ring_prev = s->rings[kind] = c;
+        t->ring_next = t->ring_prev = s->rings[kind][begun] = c;
         return;
     }
     t->ring_next = next; /* the last of all */
-    t->ring_prev = next->turns[kind].ring_prev;
-    t->ring_prev->turns[kind].ring_next = next->turns[kind].ring_prev = c;
+    t->ring_prev = next->turns[kind][begun].ring_prev;
+    t->ring_prev->turns[kind][begun].ring_next = next->turns[kind][begun].ring_prev = c;
 }
 
-static void ring_del(struct share *s, struct share_caller *c, unsigned kind) {
-    struct turn *t = &c->turns[kind];
-    if (s->rings[kind] == c) s->rings[kind] = t->ring_next == c ? NULL : t->ring_next;
-    t->ring_prev->turns[kind].ring_next = t->ring_next;
-    t->ring_next->turns[kind].ring_prev = t->ring_prev;
+static void ring_del(struct share *s, struct share_caller *c, unsigned kind, bool begun) {
+    struct turn *t = &c->turns[kind][begun];
+    if (s->rings[kind][begun] == c) s->rings[kind][begun] = t->ring_next == c ? NULL : t->ring_next;
+    t->ring_prev->turns[kind][begun].ring_next = t->ring_next;
+    t->ring_next->turns[kind][begun].ring_prev = t->ring_prev;
     t->ring_next = t->ring_prev = NULL;
 }
 
@@ -118,7 +120,7 @@ static struct row *waiters_of(struct share *s, const struct share_entry *e) {
 }
 
 static void queue_add(struct share *s, struct share_caller *c, struct share_entry *e) {
-    struct turn *t = &c->turns[e->kind];
+    struct turn *t = &c->turns[e->kind][e->begun];
     e->of = c;
     e->waits = true;
     e->next = NULL;
@@ -128,14 +130,14 @@ static void queue_add(struct share *s, struct share_caller *c, struct share_entr
     else
         t->first = e;
     t->last = e;
-    if (!t->ring_next) ring_add(s, c, e->kind);
+    if (!t->ring_next) ring_add(s, c, e->kind, e->begun);
     c->waiting++;
     s->waiting++;
 }
 
 static void queue_del(struct share *s, struct share_entry *e) {
     struct share_caller *c = e->of;
-    struct turn *t = &c->turns[e->kind];
+    struct turn *t = &c->turns[e->kind][e->begun];
     if (e->prev)
         e->prev->next = e->next;
     else
@@ -144,7 +146,7 @@ static void queue_del(struct share *s, struct share_entry *e) {
         e->next->prev = e->prev;
     else
         t->last = e->prev;
-    if (!t->first) ring_del(s, c, e->kind);
+    if (!t->first) ring_del(s, c, e->kind, e->begun);
     e->next = e->prev = NULL;
     e->waits = false;
     c->waiting--;
@@ -165,18 +167,25 @@ static bool may_have(const struct share *s, const struct share_caller *c, unsign
     return s->cfg.places - s->taken > s->cfg.places / 8 && most - s->of_kind[kind] > most / 8;
 }
 
+/* A quarter of the places is for new requests, so that they need not wait until a body gives way. */
+static bool begun_are_full(const struct share *s, unsigned kind) {
+    unsigned most = most_of(s, kind);
+    return s->of_begun[kind] >= most - most / 4;
+}
+
 /* The caller whose turn it is. The loop is short: it passes over callers that hold places only, at most one a place. */
-static struct share_caller *next_caller(const struct share *s, unsigned kind) {
-    struct share_caller *first = s->rings[kind], *c = first;
+static struct share_caller *next_caller(const struct share *s, unsigned kind, bool begun) {
+    struct share_caller *first = s->rings[kind][begun], *c = first;
+    if (!first || (begun && begun_are_full(s, kind))) return NULL;
     unsigned equal_part = s->cfg.places / (unsigned)map_len(s->callers);
     if (equal_part == 0) equal_part = 1;
     do {
         if (c->held < equal_part && may_have(s, c, kind)) return c;
-        c = c->turns[kind].ring_next;
+        c = c->turns[kind][begun].ring_next;
     } while (c != first);
     do {
         if (may_have(s, c, kind)) return c;
-        c = c->turns[kind].ring_next;
+        c = c->turns[kind][begun].ring_next;
     } while (c != first);
     return NULL;
 }
@@ -187,15 +196,13 @@ static bool goes_before(const struct share *s, unsigned a, unsigned b) {
     return (s->of_kind[a] + 1) * weight_b < (s->of_kind[b] + 1) * weight_a;
 }
 
-/* Among the kinds that may have a place: the one with the fewest places for its weight. */
-static struct share_caller *choose(const struct share *s, unsigned *kind) {
-    struct share_caller *best = NULL;
+/* Among the kinds that may have a place: the one with the fewest places for its weight. New requests come first. */
+static struct share_entry *choose(const struct share *s) {
+    struct share_entry *best = NULL;
     for (unsigned k = 0; k < SHARE_KINDS; k++) {
-        if (!s->rings[k] || s->of_kind[k] >= most_of(s, k) || (best && !goes_before(s, k, *kind))) continue;
-        struct share_caller *c = next_caller(s, k);
-        if (!c) continue;
-        best = c;
-        *kind = k;
+        if (s->of_kind[k] >= most_of(s, k) || (best && !goes_before(s, k, best->kind))) continue;
+        struct share_caller *new = next_caller(s, k, false), *begun = new ? NULL : next_caller(s, k, true);
+        if (new || begun) best = new ? new->turns[k][false].first : begun->turns[k][true].first;
     }
     return best;
 }
@@ -206,19 +213,25 @@ static void look_later(struct share *s) {
     timer_set(&s->look, LOOK_MS);
 }
 
+static struct share_entry *next_entry(struct share *s) {
+    struct share_entry *e = s->promised;
+    s->promised = NULL;
+    return e && s->of_kind[e->kind] < most_of(s, e->kind) ? e : choose(s);
+}
+
 static void give(struct share *s) {
     while (!s->closed && s->taken < s->cfg.places) {
-        unsigned kind = 0;
-        struct share_caller *c = choose(s, &kind);
-        if (!c) break;
-        struct share_entry *e = c->turns[kind].first;
-        s->rings[kind] = c->turns[kind].ring_next; /* the next one's turn */
+        struct share_entry *e = next_entry(s);
+        if (!e) break;
+        struct share_caller *c = e->of;
+        s->rings[e->kind][e->begun] = c->turns[e->kind][e->begun].ring_next; /* the next one's turn */
         queue_del(s, e);
         row_del(waiters_of(s, e), e);
         e->has_place = true;
         c->held++;
         s->taken++;
-        s->of_kind[kind]++;
+        s->of_kind[e->kind]++;
+        s->of_begun[e->kind] += e->begun;
         s->cfg.placed(e, s->cfg.arg);
     }
     show(s);
@@ -240,13 +253,14 @@ static int64_t first_turn_ms(const struct share *s, unsigned kind) {
 }
 
 /* The slowest body of the caller with the most places. NULL: no body has had its whole turn yet. */
-static struct share_entry *who_gives_way(const struct share *s, const struct share_caller *c, unsigned kind,
-                                         int64_t now_ms) {
+static struct share_entry *who_gives_way(const struct share *s, const struct share_entry *waits, int64_t now_ms) {
     struct share_entry *best = NULL;
-    int64_t best_speed = 0, first_turn = first_turn_ms(s, kind);
-    for (struct share_entry *e = s->bodies[kind].first; e; e = e->row_next) {
+    bool of_begun = waits->begun && begun_are_full(s, waits->kind); /* only the place of such a one is of use */
+    int64_t best_speed = 0, first_turn = first_turn_ms(s, waits->kind);
+    for (struct share_entry *e = s->bodies[waits->kind].first; e; e = e->row_next) {
         int64_t turn = e->begun ? s->cfg.later_turn_ms : e->flows ? first_turn : ASKED_TURN_MS;
-        if (now_ms - e->since_ms < turn || !helps(c, e) || (best && e->of->held < best->of->held)) continue;
+        if (now_ms - e->since_ms < turn || (of_begun && !e->begun)) continue;
+        if (!helps(waits->of, e) || (best && e->of->held < best->of->held)) continue;
         int64_t speed = s->cfg.speed(e, s->cfg.arg);
         if (speed < 0 || (best && e->of->held == best->of->held && speed >= best_speed)) continue;
         best = e;
@@ -255,26 +269,9 @@ static struct share_entry *who_gives_way(const struct share *s, const struct sha
     return best;
 }
 
-/* Puts e first in its caller's queue, and its caller first in the ring. */
-static void put_first(struct share *s, struct share_entry *e) {
-    struct share_caller *c = e->of;
-    struct turn *t = &c->turns[e->kind];
-    s->rings[e->kind] = c;
-    if (t->first == e) return;
-    e->prev->next = e->next;
-    if (e->next)
-        e->next->prev = e->prev;
-    else
-        t->last = e->prev;
-    e->prev = NULL;
-    e->next = t->first;
-    t->first->prev = e;
-    t->first = e;
-}
-
 /* Makes a body give way to an entry that waits in this row. If no body can give way to a caller, its other entries are
  * skipped. */
-static bool make_way(struct share *s, const struct row *waiters, unsigned kind, int64_t patience_ms) {
+static bool make_way(struct share *s, const struct row *waiters, int64_t patience_ms) {
     enum { CALLERS_MAX = 64 };
     const struct share_caller *in_vain = NULL;
     unsigned callers = 0;
@@ -282,11 +279,12 @@ static bool make_way(struct share *s, const struct row *waiters, unsigned kind, 
     for (struct share_entry *e = waiters->first; e && now - e->since_ms >= patience_ms && callers < CALLERS_MAX;
          e = e->row_next) {
         if (e->of == in_vain) continue;
-        struct share_entry *body = who_gives_way(s, e->of, kind, now);
+        struct share_entry *body = who_gives_way(s, e, now);
         if (body) {
-            put_first(s, e);
+            s->promised = e;
             atomic_fetch_add_explicit(&s->gave_way, 1, memory_order_relaxed);
             s->cfg.give_way(body, s->cfg.arg);
+            s->promised = NULL;
             return true;
         }
         in_vain = e->of;
@@ -299,9 +297,8 @@ static void on_look(void *arg) {
     struct share *s = arg;
     s->looks = false;
     for (unsigned kind = 0; kind < SHARE_KINDS; kind++) {
-        for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][false], kind, LOOK_MS); n++) {}
-        for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][true], kind, s->cfg.later_turn_ms);
-             n++) {}
+        for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][false], LOOK_MS); n++) {}
+        for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][true], s->cfg.later_turn_ms); n++) {}
     }
     look_later(s);
 }
@@ -355,6 +352,7 @@ int share_enter(struct share *s, struct share_entry *e, const struct caller *cal
 void share_leave(struct share *s, struct share_entry *e) {
     struct share_caller *c = e->of;
     if (!c) return;
+    if (s->promised == e) s->promised = NULL;
     if (e->waits) {
         queue_del(s, e);
         row_del(waiters_of(s, e), e);
@@ -363,6 +361,7 @@ void share_leave(struct share *s, struct share_entry *e) {
         c->held--;
         s->taken--;
         s->of_kind[e->kind]--;
+        s->of_begun[e->kind] -= e->begun;
     }
     *e = (struct share_entry){0};
     drop_idle(s, c);
@@ -406,7 +405,7 @@ void share_close(struct share *s) {
 }
 
 bool share_is_waited_for(const struct share *s, unsigned kind) {
-    return s->rings[kind] != NULL;
+    return s->rings[kind][false] || s->rings[kind][true];
 }
 
 void share_stats(const struct share *s, struct share_stats *out) {

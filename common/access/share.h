@@ -10,8 +10,9 @@
  * The body of a blob may take long. A caller that finds no place for a new request therefore takes the place of the
  * slowest body that has been coming for half a second (less if many requests are new). That body goes on later
  * (share_enter with begun): it waits its turn, after six seconds takes a place in the same way, and keeps that for at
- * least as long. So every body begins soon, a small one is complete before it could lose its place, and the large ones
- * take turns. Each new request takes at most one place, so each costs at most one more request.
+ * least as long. Bodies that go on leave a quarter of the places to new requests, which therefore seldom wait for one.
+ * So every body begins soon, a small one is complete before it could lose its place, and the large ones take turns.
+ * Each new request takes at most one place, so each costs at most one more request.
  *
  * Thread: the owner's, or under its lock; share_stats: any. */
 #ifndef ENTREPOT_ACCESS_SHARE_H

@@ -393,6 +393,28 @@ static void thousands_of_callers_come_and_go(void **state) {
     free(a);
 }
 
+static void requests_that_go_on_leave_a_quarter_to_new_ones(void **state) {
+    (void)state;
+    struct share *s = make(16, 100, 1000);
+    struct caller c = numbered(1);
+    struct asker begun[40] = {0}, new[2] = {0};
+    for (size_t i = 0; i < 40; i++)
+        assert_int_equal(share_enter(s, &begun[i].e, &c, BLOB, true), 0);
+    assert_int_equal(count_placed(begun, 40), 12);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(enter(s, &new[i], 1, BLOB), 0); /* even of the same caller: at once */
+        assert_true(new[i].e.has_place);
+    }
+    share_leave(s, &new[0].e);
+    assert_int_equal(count_placed(begun, 40), 12);
+    share_leave(s, &begun[0].e);
+    assert_int_equal(count_placed(begun, 40), 12); /* another goes on in its place */
+    share_leave(s, &new[1].e);
+    leave_all(s, begun, 40);
+    assert_int_equal(stats_of(s).callers + stats_of(s).waiting + stats_of(s).taken, 0);
+    share_free(s);
+}
+
 static void an_ipv6_network_of_64_bits_is_one_caller(void **state) {
     (void)state;
     struct ip a, b, c;
@@ -427,6 +449,7 @@ int main(void) {
         cmocka_unit_test(a_body_that_gave_way_gets_another_turn),
         cmocka_unit_test(a_body_nearly_complete_or_of_a_caller_with_fewer_places_stays),
         cmocka_unit_test(thousands_of_callers_come_and_go),
+        cmocka_unit_test(requests_that_go_on_leave_a_quarter_to_new_ones),
         cmocka_unit_test(an_ipv6_network_of_64_bits_is_one_caller),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
