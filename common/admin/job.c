@@ -68,6 +68,7 @@ void job_error(struct job *j, const struct error *err) {
 void job_start(const struct job_order *o, struct http_req *req) {
     if (atomic_fetch_add(&running, 1) >= JOBS_MAX) {
         atomic_fetch_sub(&running, 1);
+        http_reply_header(req, "Retry-After", "1");
         api_reply_error(req, 503, "too many requests at once", "ask again in a moment");
         return;
     }

@@ -143,9 +143,11 @@ static void refuse(struct part *p, int64_t size, int64_t largest) {
 }
 
 void part_expect(struct part *p, int64_t from, int64_t size) {
-    bool crowds = room_would_evict(p->store, room_on_disk(p->store, size));
-    int64_t largest = crowds ? room_largest(p->store) : INT64_MAX;
-    if (room_on_disk(p->store, size) > largest) refuse(p, size, largest);
+    struct store *s = p->store;
+    int64_t on_disk = room_on_disk(s, size);
+    bool over = s->cfg.limit > 0 && on_disk > s->cfg.limit;
+    int64_t largest = over || room_would_evict(s, on_disk) ? room_largest(s) : INT64_MAX;
+    if (on_disk > largest) refuse(p, size, largest);
     if (p->reserved > size) trim(p);
     p->expected = size;
     if (p->reserved < from) p->reserved = from;

@@ -229,7 +229,8 @@ bool space_make_room(struct store *s, int64_t want) {
     space_wake(s);
     wait_filled(&s->evictor, FILLED_MS);
     room_ask_disk(s);
-    struct room room = room_inodes_short(s) ? (struct room){.files = ROOM_FILES} : (struct room){.bytes = want};
+    struct room room = {.bytes = want};
+    if (room_inodes_short(s)) room = (struct room){.files = ROOM_FILES};
     return evict(s, &room, SPACE_QUICK, &report).files > 0;
 }
 

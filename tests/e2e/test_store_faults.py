@@ -446,9 +446,10 @@ def test_a_part_file_with_wrong_bytes_is_not_served(chain):
 # --- what does not fit, whose the folder is, what could not be done ---
 
 
-def test_a_blob_larger_than_the_limit_evicts_nothing_and_is_named(chain):
+@pytest.mark.parametrize("others", [5, 0])
+def test_a_blob_larger_than_the_limit_evicts_nothing_and_is_named(chain, others):
     edge = chain.edge(chain.core.fleet, {"store.limit": "40MiB"})
-    small = [blob_of(chain, 4 * MiB, f"stays {i}", f"library/stays{i}") for i in range(5)]
+    small = [blob_of(chain, 4 * MiB, f"stays {i}", f"library/stays{i}") for i in range(others)]
     for i, blob in enumerate(small):
         fetch(edge, blob, f"library/stays{i}")
     wait_until(lambda: all(edge.held(b.digest) for b in small), "all are held")
