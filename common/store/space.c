@@ -350,7 +350,8 @@ static enum made make_room(struct store *s, bool told) {
     struct prune_report report = {0};
     room_ask_disk(s);
     room_ask_index(s);
-    struct room want = store_eviction_held(s) ? (struct room){0} : room_wanted(s);
+    struct room want = {0};
+    if (!store_eviction_held(s)) want = room_wanted(s);
     if (want.bytes <= 0 && want.files <= 0) return ENOUGH;
     if (evict(s, &want, 0, &report).files > 0) return SOME;
     if (!told)
