@@ -12,7 +12,7 @@
 
 /* Each knows those above it. The fleet's lookups come before the registry that resolves tags for them: at the end those
  * that wait are told by the registry. */
-static const struct part *const parts[] = {
+static const struct node_part *const parts[] = {
     &part_store,     /* the blobs on disk */
     &part_names,     /* what a name means */
     &part_catalogue, /* what was learned */

@@ -7,8 +7,8 @@
 #include "edge/pull/pull_part.h"
 
 /* Each knows those above it. */
-static const struct part *const parts[] = {&part_store, &part_link,     &part_pull, &part_asker,
-                                           &part_fills, &part_registry, NULL};
+static const struct node_part *const parts[] = {&part_store, &part_link,     &part_pull, &part_asker,
+                                                &part_fills, &part_registry, NULL};
 
 int edge_serve(const struct command_context *ctx) {
     static const struct runtime_tier tier = {.parts = parts, .not_with = "catalog.db"};

@@ -16,7 +16,7 @@ struct reader {
 };
 
 struct write_stmts; /* learn.c; the writer thread only */
-struct prune;       /* prune.c; the writer thread only */
+struct prune;       /* catalog_prune.c; the writer thread only */
 struct catalog {
     struct writer *writer;
     struct write_stmts *stmts;

@@ -103,7 +103,7 @@ static void metrics(struct metric_page *page, void *self) {
     metric_set(page, METRIC_CATALOGUE_PRUNED, (double)s.pruned);
 }
 
-const struct part part_catalogue = {
+const struct node_part part_catalogue = {
     .name = "catalogue", .start = start, .running = running, .stop = stop, .status = status, .metrics = metrics};
 
 struct catalog *catalogue_of(const struct node *n) {

@@ -4,9 +4,9 @@
 #define ENTREPOT_CATALOG_CATALOGUE_PART_H
 
 #include "central/catalog/catalog.h"
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
-extern const struct part part_catalogue;
+extern const struct node_part part_catalogue;
 /* Once the part has started. */
 struct catalog *catalogue_of(const struct node *n);
 

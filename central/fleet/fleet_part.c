@@ -112,4 +112,4 @@ static void stop(void *self) {
     free(f);
 }
 
-const struct part part_fleet = {.name = "fleet", .start = start, .stop = stop, .routes = routes};
+const struct node_part part_fleet = {.name = "fleet", .start = start, .stop = stop, .routes = routes};

@@ -3,8 +3,8 @@
 #ifndef ENTREPOT_FLEET_FLEET_PART_H
 #define ENTREPOT_FLEET_FLEET_PART_H
 
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
-extern const struct part part_fleet;
+extern const struct node_part part_fleet;
 
 #endif

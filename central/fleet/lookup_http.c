@@ -2,7 +2,7 @@
 #include "central/fleet/lookup.h"
 
 #include "common/core/alloc.h"
-#include "common/http/status.h"
+#include "common/http/http_status.h"
 #include "common/http/server.h"
 #include "common/wire/node_headers.h"
 

@@ -73,7 +73,7 @@ static void stop(void *self) {
     free(s);
 }
 
-const struct part part_names = {.name = "names", .start = start, .stop = stop};
+const struct node_part part_names = {.name = "names", .start = start, .stop = stop};
 
 const struct name_rules *names_rules(const struct node *n) {
     return rules(node_part(n, &part_names));

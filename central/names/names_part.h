@@ -4,9 +4,9 @@
 #define ENTREPOT_NAMES_NAMES_PART_H
 
 #include "central/config/central_config.h"
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
-extern const struct part part_names;
+extern const struct node_part part_names;
 /* The rules. Valid once the part has started. */
 const struct name_rules *names_rules(const struct node *n);
 /* Control thread, before loops run: sets the version of the settings that edges get, which these rules are part of. */

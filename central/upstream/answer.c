@@ -1,6 +1,6 @@
 /* Checks of a wanted answer: acceptable in itself, and the same as an earlier try's. Thread: the fetch loop. */
 #include "central/upstream/link.h"
-#include "central/upstream/request.h"
+#include "central/upstream/upstream_request.h"
 #include "common/source/registry_http.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The HTTP call of a try: its headers, and the parts of its answer. Thread: the fetch loop. */
-#include "central/upstream/request.h"
+#include "central/upstream/upstream_request.h"
 
 #include <stdio.h>
 #include <string.h>

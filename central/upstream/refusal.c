@@ -5,7 +5,7 @@
  *   a signed URL that ran out ──▶ again from the registry
  *   404 for the digest of a tag's manifest ──▶ by the tag
  *   5xx, 408 ──▶ up_failed: tried again later             anything else ──▶ up_refused: another endpoint, or the end */
-#include "central/upstream/request.h"
+#include "central/upstream/upstream_request.h"
 
 #include <stdio.h>
 #include <string.h>

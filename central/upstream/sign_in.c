@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "central/upstream/redirect.h"
-#include "central/upstream/request.h"
+#include "central/upstream/upstream_request.h"
 #include "common/core/alloc.h"
 #include "common/core/file.h"
 

@@ -93,7 +93,7 @@ int upstream_enqueue(struct upstream *u, struct up_fetch *f, const struct fetch_
 void upstream_leave(struct upstream *u, struct up_fetch *f);
 bool upstream_blobs_wait(const struct upstream *u);
 
-/* request.c: one logical request. What a slot's queue sees of it comes first. */
+/* upstream_request.c: one logical request. What a slot's queue sees of it comes first. */
 struct up_fetch {
     struct fetch fetch; /* first */
     struct upstream *u;

@@ -201,7 +201,7 @@ static void stop(void *self) {
     free(c);
 }
 
-const struct part part_upstreams = {
+const struct node_part part_upstreams = {
     .name = "upstreams",
     .start = start,
     .stop = stop,

@@ -3,8 +3,8 @@
 #ifndef ENTREPOT_UPSTREAM_UPSTREAMS_PART_H
 #define ENTREPOT_UPSTREAM_UPSTREAMS_PART_H
 
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
-extern const struct part part_upstreams;
+extern const struct node_part part_upstreams;
 
 #endif

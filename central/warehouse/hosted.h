@@ -1,7 +1,7 @@
 /* The record of what central hosts: hosted.db in the data folder. It is synced before anyone is told that an image is
  * loaded. Hosted content has no other source, so only its owner's acts remove anything from the record; eviction,
  * doubts about a blob, missing files and a damaged index do not. Blobs whose bytes are missing are "to be restored"
- * (restore.h).
+ * (hosted_restore.h).
  *
  * Digests and tags are in memory as well, so that the store can ask at any time (hosted_guard). Thread: any that may
  * block on the disk, unless a function says otherwise. */

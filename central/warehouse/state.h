@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "central/warehouse/restore.h"
+#include "central/warehouse/hosted_restore.h"
 
 struct hosted_state {
     struct hosted *record;

@@ -9,7 +9,7 @@
 #include "central/warehouse/state.h"
 #include "central/warehouse/takeover.h"
 #include "common/access/query.h"
-#include "common/admin/answer.h"
+#include "common/admin/api_answer.h"
 #include "common/admin/job.h"
 #include "common/core/alloc.h"
 
@@ -104,10 +104,10 @@ static void metrics(struct metric_page *page, void *self) {
     metric_set(page, METRIC_HOSTED_MISSING, (double)missing.n);
 }
 
-const struct part part_warehouse = {.name = "warehouse",
-                                    .start = start,
-                                    .stop = stop,
-                                    .routes = routes,
-                                    .status = status,
-                                    .doctor = doctor,
-                                    .metrics = metrics};
+const struct node_part part_warehouse = {.name = "warehouse",
+                                         .start = start,
+                                         .stop = stop,
+                                         .routes = routes,
+                                         .status = status,
+                                         .doctor = doctor,
+                                         .metrics = metrics};

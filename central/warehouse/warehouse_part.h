@@ -3,8 +3,8 @@
 #ifndef ENTREPOT_WAREHOUSE_WAREHOUSE_PART_H
 #define ENTREPOT_WAREHOUSE_WAREHOUSE_PART_H
 
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
-extern const struct part part_warehouse;
+extern const struct node_part part_warehouse;
 
 #endif

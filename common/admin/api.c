@@ -4,7 +4,7 @@
 
 #include "common/oci/request.h"
 #include "common/access/query.h"
-#include "common/admin/answer.h"
+#include "common/admin/api_answer.h"
 #include "common/admin/job.h"
 
 #include "common/core/alloc.h"

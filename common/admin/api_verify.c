@@ -2,7 +2,7 @@
  * one runs at a time. Its life: started → (progress)* → ended; it is freed when it has both ended and its request is
  * closed. Thread: serving loop; check_progress and verify_work run in the work pool. */
 #include "common/admin/api_private.h"
-#include "common/admin/answer.h"
+#include "common/admin/api_answer.h"
 #include "common/admin/node_stats.h"
 
 #include "common/core/alloc.h"

@@ -1,7 +1,7 @@
 /* libcurl's easy interface over a UNIX socket (or, for doctor, TCP). Thread: one at a time for each session. */
 #include "common/admin/control_client.h"
 
-#include "common/http/status.h"
+#include "common/http/http_status.h"
 #include "common/core/alloc.h"
 #include "common/admin/api.h"
 

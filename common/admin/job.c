@@ -2,8 +2,8 @@
  * it calls, the work pool. */
 #include "common/admin/job.h"
 
-#include "common/http/status.h"
-#include "common/admin/answer.h"
+#include "common/http/http_status.h"
+#include "common/admin/api_answer.h"
 #include "common/core/alloc.h"
 
 #include <stdatomic.h>

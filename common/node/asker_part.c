@@ -1,6 +1,6 @@
 /* Questions to sources as a part of a node: asked for the registry and for fills, of the sources its supply names.
- * Thread: as part.h says of each function. */
-#include "common/node/part.h"
+ * Thread: as node_part.h says of each function. */
+#include "common/node/node_part.h"
 #include "common/source/ask.h"
 
 static int start(struct node *n, void **self, struct error *err) {
@@ -20,4 +20,4 @@ static void stop(void *self) {
     n->asker = NULL;
 }
 
-const struct part part_asker = {.name = "asker", .start = start, .stop = stop};
+const struct node_part part_asker = {.name = "asker", .start = start, .stop = stop};

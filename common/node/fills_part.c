@@ -1,6 +1,6 @@
 /* Downloads as a part of a node: sources are the supply's, knowledge comes from the ledger.
- * Thread: as part.h says of each function; what fills call, on the fetch loop. */
-#include "common/node/part.h"
+ * Thread: as node_part.h says of each function; what fills call, on the fetch loop. */
+#include "common/node/node_part.h"
 
 static unsigned sources(const struct fill_spec *spec, struct source *out[SOURCES_MAX], void *arg) {
     const struct supply *s = ((struct node *)arg)->supply;
@@ -54,4 +54,4 @@ static void stop(void *self) {
     n->fills = NULL;
 }
 
-const struct part part_fills = {.name = "fills", .start = start, .stop = stop};
+const struct node_part part_fills = {.name = "fills", .start = start, .stop = stop};

@@ -4,7 +4,7 @@
 #define ENTREPOT_NODE_PORTS_H
 
 #include "common/admin/health.h"
-#include "common/node/parts.h"
+#include "common/node/node_parts.h"
 
 struct ports;
 struct ports_config {

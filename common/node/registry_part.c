@@ -1,5 +1,5 @@
-/* The registry API as a part of a node. Thread: as part.h says of each function. */
-#include "common/node/part.h"
+/* The registry API as a part of a node. Thread: as node_part.h says of each function. */
+#include "common/node/node_part.h"
 #include "common/node/share_metrics.h"
 #include "common/source/ask.h"
 
@@ -43,4 +43,4 @@ static void metrics(struct metric_page *page, void *self) {
     share_metrics(page, "tag lists", &tag_lists);
 }
 
-const struct part part_registry = {.name = "registry", .start = start, .stop = stop, .metrics = metrics};
+const struct node_part part_registry = {.name = "registry", .start = start, .stop = stop, .metrics = metrics};

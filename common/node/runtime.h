@@ -4,13 +4,13 @@
 #define ENTREPOT_NODE_RUNTIME_H
 
 #include "common/cli/command.h"
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
 /* The differences between central and an edge. */
 struct runtime_tier {
-    const struct part *const *parts; /* in the order they start; ends with NULL */
-    const struct store_guard *guard; /* guard of the store; NULL: all held content has another source */
-    const char *not_with;            /* a file that only the other tier's data folder has */
+    const struct node_part *const *parts; /* in the order they start; ends with NULL */
+    const struct store_guard *guard;      /* guard of the store; NULL: all held content has another source */
+    const char *not_with;                 /* a file that only the other tier's data folder has */
 };
 
 /* Runs until SIGTERM or SIGINT. Returns the command's exit status; errors are printed. */

@@ -1,5 +1,5 @@
-/* The blobs on disk as a part of a node: opened first, closed last. Thread: as part.h says of each function. */
-#include "common/node/part.h"
+/* The blobs on disk as a part of a node: opened first, closed last. Thread: as node_part.h says of each function. */
+#include "common/node/node_part.h"
 
 #include "common/core/alloc.h"
 #include "common/core/log.h"
@@ -100,4 +100,4 @@ static void stop(void *self) {
     n->content = NULL;
 }
 
-const struct part part_store = {.name = "store", .start = start, .ending = ending, .stop = stop};
+const struct node_part part_store = {.name = "store", .start = start, .ending = ending, .stop = stop};

@@ -90,7 +90,7 @@ void serve_manifest(struct exchange *x);
 #define SERVE_PATIENCE_MS 3000
 /* By tag, and what it points to now cannot be had: the manifest held is served, marked. False: there is none. */
 bool serve_last_held(struct exchange *x, const struct fetch_end *why);
-/* tags.c */
+/* tag_list.c */
 void serve_tags(struct exchange *x);
 /* referrers.c */
 void serve_referrers(struct exchange *x);
@@ -116,7 +116,7 @@ void serve_list_text(struct exchange *x, char *text, const char *type);
 /* No list more fits into memory: 503. */
 void serve_no_room(struct exchange *x);
 
-/* body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
+/* blob_body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);
 /* The whole answer to a HEAD of what is not held, as its source has told of it; source: its name, "" unknown. size -1:
  * not known. */

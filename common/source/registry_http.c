@@ -1,7 +1,7 @@
 /* Requests and answers of the registry API as sources see them. Thread: any. */
 #include "common/source/registry_http.h"
 
-#include "common/http/status.h"
+#include "common/http/http_status.h"
 #include "common/core/clock.h"
 
 #include <ctype.h>

@@ -22,7 +22,7 @@ static void status(json_t *into, void *self) {
     json_object_set_new(into, "default_upstream", r->default_upstream ? json_string(r->default_upstream) : json_null());
 }
 
-const struct part part_link = {.name = "link", .start = start, .stop = stop, .status = status};
+const struct node_part part_link = {.name = "link", .start = start, .stop = stop, .status = status};
 
 struct settings *settings_of(const struct node *n) {
     return node_part(n, &part_link);

@@ -2,10 +2,10 @@
 #ifndef ENTREPOT_LINK_LINK_PART_H
 #define ENTREPOT_LINK_LINK_PART_H
 
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 #include "edge/link/settings.h"
 
-extern const struct part part_link;
+extern const struct node_part part_link;
 /* The settings. Valid once the part has started. */
 struct settings *settings_of(const struct node *n);
 

@@ -11,7 +11,7 @@
 #include "common/source/registry_http.h"
 #include "common/wire/node_headers.h"
 #include "common/wire/wire.h"
-#include "edge/pull/tag.h"
+#include "edge/pull/central_tag.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -249,7 +249,7 @@ static void stop(void *self) {
     free(e);
 }
 
-const struct part part_pull = {
+const struct node_part part_pull = {
     .name = "pull",
     .start = start,
     .running = running,

@@ -3,8 +3,8 @@
 #ifndef ENTREPOT_PULL_PULL_PART_H
 #define ENTREPOT_PULL_PULL_PART_H
 
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
-extern const struct part part_pull;
+extern const struct node_part part_pull;
 
 #endif

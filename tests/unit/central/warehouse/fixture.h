@@ -5,7 +5,7 @@
 
 #include "tests/unit/common/store/fixture.h"
 
-#include "central/warehouse/restore.h"
+#include "central/warehouse/hosted_restore.h"
 #include "central/warehouse/takeover.h"
 #include "common/store/report.h"
 #include "common/store/tag.h"

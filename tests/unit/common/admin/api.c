@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/access/query.h"
-#include "common/admin/answer.h"
+#include "common/admin/api_answer.h"
 #include "common/admin/control_client.h"
 #include "common/admin/job.h"
 #include "tests/unit/support/folder.h"

@@ -1,7 +1,7 @@
 /* Answers of the admin port and the control socket: JSON documents, and failures as {"error":{"message","hint"}}.
  * Thread: serving loop, unless a function says otherwise. */
-#ifndef ENTREPOT_ADMIN_ANSWER_H
-#define ENTREPOT_ADMIN_ANSWER_H
+#ifndef ENTREPOT_API_ANSWER_H
+#define ENTREPOT_API_ANSWER_H
 
 #include <jansson.h>
 

@@ -10,7 +10,7 @@
  *   QUEUED ── no place in time ──▶ over               CHOOSING ── no round or no time is left ──▶ over
  *
  * Once a byte of the body was passed on, nothing is tried again here: the reader knows better where to continue. */
-#include "central/upstream/request.h"
+#include "central/upstream/upstream_request.h"
 
 #include <stdio.h>
 #include <string.h>

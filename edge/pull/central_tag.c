@@ -1,5 +1,5 @@
 /* Tags by lookup. Unlike the answer to a HEAD, this one has a message if it fails. Thread: any. */
-#include "edge/pull/tag.h"
+#include "edge/pull/central_tag.h"
 
 #include "common/core/clock.h"
 #include "common/wire/wire.h"

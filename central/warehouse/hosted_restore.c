@@ -1,5 +1,5 @@
-/* Tells the store what is hosted, and restores files. Thread: see restore.h. */
-#include "central/warehouse/restore.h"
+/* Tells the store what is hosted, and restores files. Thread: see hosted_restore.h. */
+#include "central/warehouse/hosted_restore.h"
 
 #include "central/warehouse/takeover.h"
 #include "common/core/alloc.h"

@@ -5,8 +5,8 @@
  * The node starts the parts in the order of the list. Each part may use those before it, through struct node or
  * node_part. The node stops them in the reverse order. If one cannot start, those that have started are stopped, and
  * the error is reported. Thread: as each function says. */
-#ifndef ENTREPOT_NODE_PART_H
-#define ENTREPOT_NODE_PART_H
+#ifndef ENTREPOT_NODE_NODE_PART_H
+#define ENTREPOT_NODE_NODE_PART_H
 
 #include <jansson.h>
 #include <pthread.h>
@@ -25,7 +25,7 @@ struct asker;
 struct node;
 struct probes; /* common/node/probe.h */
 
-struct part {
+struct node_part {
     const char *name; /* its name in the log */
     /* Control thread, before any loop runs. Makes the part's state (*self), which the functions below get. On failure
      * nothing of it is left, and *err says what was wrong. */
@@ -84,14 +84,14 @@ struct node {
     /* The node's own. */
     atomic_uint holds;
     struct part_started {
-        const struct part *part;
+        const struct node_part *part;
         void *self;
     } parts[PARTS_MAX];
     size_t n_parts;
 };
 
 /* The state of a part that has started. Asking for any other is a programming error and ends the process. */
-void *node_part(const struct node *n, const struct part *p);
+void *node_part(const struct node *n, const struct node_part *p);
 /* In start: clients are not answered until node_release is called once, from any thread. Until then they wait in the
  * sockets' queues. */
 void node_hold(struct node *n);
@@ -102,9 +102,9 @@ void node_condition(struct node *n, const char *name, const char *reason);
 void node_settle(struct node *n);
 
 /* Parts that both programs have. */
-extern const struct part part_store;    /* the blobs on disk */
-extern const struct part part_asker;    /* questions to sources */
-extern const struct part part_fills;    /* downloads */
-extern const struct part part_registry; /* /v2/ */
+extern const struct node_part part_store;    /* the blobs on disk */
+extern const struct node_part part_asker;    /* questions to sources */
+extern const struct node_part part_fills;    /* downloads */
+extern const struct node_part part_registry; /* /v2/ */
 
 #endif

@@ -1,12 +1,12 @@
-/* All parts of a node together: starts them in order, stops them in reverse, collects their answers. Thread: as part.h
+/* All parts of a node together: starts them in order, stops them in reverse, collects their answers. Thread: as node_part.h
  * says of each function. */
-#ifndef ENTREPOT_NODE_PARTS_H
-#define ENTREPOT_NODE_PARTS_H
+#ifndef ENTREPOT_NODE_NODE_PARTS_H
+#define ENTREPOT_NODE_NODE_PARTS_H
 
-#include "common/node/part.h"
+#include "common/node/node_part.h"
 
 /* list ends with NULL. If one fails, those that have started are stopped before it returns. */
-int parts_start(struct node *n, const struct part *const *list, struct error *err) must_check;
+int parts_start(struct node *n, const struct node_part *const *list, struct error *err) must_check;
 void parts_running(struct node *n);
 void parts_ending(struct node *n);
 void parts_stop(struct node *n);

@@ -1,5 +1,5 @@
 /* Parts start in order, stop in the reverse, and a start that fails leaves nothing behind. */
-#include "common/node/parts.h"
+#include "common/node/node_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,12 +60,12 @@ PART(b)
 PART(c)
 
 static const struct route b_routes[] = {{"/b", METHODS_READ, PORT_ADMIN, answer}, {0}};
-static const struct part a = {.name = "a", .start = start_a, .running = running, .ending = ending, .stop = stop};
-static const struct part b = {
+static const struct node_part a = {.name = "a", .start = start_a, .running = running, .ending = ending, .stop = stop};
+static const struct node_part b = {
     .name = "b", .start = start_b, .stop = stop, .routes = b_routes, .status = status, .doctor = doctor};
-static const struct part c = {
+static const struct node_part c = {
     .name = "c", .start = start_c, .running = running, .ending = ending, .stop = stop, .status = status};
-static const struct part *const list[] = {&a, &b, &c, NULL};
+static const struct node_part *const list[] = {&a, &b, &c, NULL};
 
 static int set_up(void **state) {
     (void)state;

@@ -1,11 +1,11 @@
-/* Walks over the parts that have started. Thread: as part.h says of each function. */
-#include "common/node/parts.h"
+/* Walks over the parts that have started. Thread: as node_part.h says of each function. */
+#include "common/node/node_parts.h"
 
 #include "common/core/log.h"
 
-int parts_start(struct node *n, const struct part *const *list, struct error *err) {
+int parts_start(struct node *n, const struct node_part *const *list, struct error *err) {
     for (; *list; list++) {
-        const struct part *p = *list;
+        const struct node_part *p = *list;
         if (n->n_parts == PARTS_MAX) abort();
         void *self = NULL;
         int r = p->start(n, &self, err);
@@ -67,7 +67,7 @@ void parts_metrics(struct metric_page *page, void *node) {
     }
 }
 
-void *node_part(const struct node *n, const struct part *p) {
+void *node_part(const struct node *n, const struct node_part *p) {
     for (size_t i = 0; i < n->n_parts; i++) {
         if (n->parts[i].part == p) return n->parts[i].self;
     }

@@ -1,5 +1,5 @@
 /* The wanted answer: passes on its head, then its body, as long as the body is fast enough. Thread: the fetch loop. */
-#include "central/upstream/request.h"
+#include "central/upstream/upstream_request.h"
 
 #include "common/core/clock.h"
 #include "common/core/log.h"

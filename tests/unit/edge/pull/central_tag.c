@@ -1,5 +1,5 @@
 /* What an edge makes of central's answer about a tag. */
-#include "edge/pull/tag.h"
+#include "edge/pull/central_tag.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* Encodes a question about a tag as a lookup, and reads the answer as the result of a fetch. Pure. Thread: any. */
-#ifndef ENTREPOT_EDGE_PULL_TAG_H
-#define ENTREPOT_EDGE_PULL_TAG_H
+#ifndef ENTREPOT_CENTRAL_TAG_H
+#define ENTREPOT_CENTRAL_TAG_H
 
 #include "common/source/source.h"
 

@@ -1,7 +1,7 @@
-/* One logical request to an upstream while it runs. Private to request.c, call.c, refusal.c, body.c, sign_in.c and
+/* One logical request to an upstream while it runs. Private to upstream_request.c, call.c, refusal.c, answer_body.c, sign_in.c and
  * answer.c. Thread: the fetch loop. */
-#ifndef ENTREPOT_CENTRAL_UPSTREAM_REQUEST_H
-#define ENTREPOT_CENTRAL_UPSTREAM_REQUEST_H
+#ifndef ENTREPOT_UPSTREAM_REQUEST_H
+#define ENTREPOT_UPSTREAM_REQUEST_H
 
 #include "central/upstream/upstream_private.h"
 #include "common/source/failure.h"
@@ -95,7 +95,7 @@ const char *up_who(const struct up_request *r, char out[UP_WHO_MAX]);
 /* call.c: sends what is to be sent now. */
 void up_ask(struct up_request *r);
 
-/* request.c: the steps others lead to. Everything that is under way for this try ends. */
+/* upstream_request.c: the steps others lead to. Everything that is under way for this try ends. */
 void up_stop_try(struct up_request *r);
 /* Back to the registry itself. */
 void up_forget_target(struct up_request *r);
@@ -109,7 +109,7 @@ void up_finish(struct up_request *r, const struct fetch_end *end);
 /* After one of the caller's callbacks, with what it returned. False: the caller has cancelled in it, and r is gone. */
 bool up_survives(struct up_request *r, bool goes_on) must_check;
 
-/* body.c: the call's events while the answer is the wanted one; false ends the call. */
+/* answer_body.c: the call's events while the answer is the wanted one; false ends the call. */
 bool up_tell_head(struct up_request *r, const struct http_answer *a) must_check;
 bool up_tell_data(struct up_request *r, const char *data, size_t len) must_check;
 /* A part other than the one asked for has come, or one whose place is not said, or no part at all. Some registries and

@@ -1,5 +1,5 @@
 /* Thread: any. */
-#include "common/http/status.h"
+#include "common/http/http_status.h"
 
 int http_status_error(int status) {
     switch (status) {

@@ -1,5 +1,5 @@
 /* Documents are small and made for each answer. Thread: serving loop. */
-#include "common/admin/answer.h"
+#include "common/admin/api_answer.h"
 
 #include "common/core/alloc.h"
 

@@ -1,7 +1,7 @@
 /* Makes record and store agree. The store is told what is hosted and takes back files that are in its folder. Blobs
  * without a file are counted as missing ("to be restored"). Thread: as each function says. */
-#ifndef ENTREPOT_WAREHOUSE_RESTORE_H
-#define ENTREPOT_WAREHOUSE_RESTORE_H
+#ifndef ENTREPOT_HOSTED_RESTORE_H
+#define ENTREPOT_HOSTED_RESTORE_H
 
 #include "central/warehouse/hosted.h"
 #include "common/content/content.h"
