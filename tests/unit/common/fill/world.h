@@ -37,8 +37,9 @@ struct script {
     int refuse, status;   /* enum err: every fetch ends with it, and with this HTTP status */
     atomic_int head_gate; /* 1: it does not answer; 2: only a HEAD */
     atomic_bool hide_size;
-    bool gate_first; /* the gate is the first fetch's alone */
-    int64_t part;    /* bytes handed over at a time; 0: all there is */
+    const struct digest *names; /* its heads have this digest; NULL: none */
+    bool gate_first;            /* the gate is the first fetch's alone */
+    int64_t part;               /* bytes handed over at a time; 0: all there is */
     bool at_once; /* the whole body and its end come in one turn of the loop, which takes as long as hashing it does */
     atomic_int starts, heads;
     atomic_int blamed, doubted; /* requests that would avoid this source, that doubt what it sent */
@@ -82,6 +83,7 @@ static inline bool script_call(struct script_fetch *f, const unsigned char *data
         if (!f->cancelled && f->ev->lull) f->ev->lull(&f->fetch, f->arg);
     } else {
         struct fetch_head h = {.total = f->s->hide_size ? -1 : f->s->size, .origin = f->s->source.name};
+        if (f->s->names) h.has_digest = true, h.digest = *f->s->names;
         snprintf(h.media_type, sizeof(h.media_type), "application/vnd.oci.image.manifest.v1+json");
         f->ev->head(&f->fetch, &h, f->arg);
     }

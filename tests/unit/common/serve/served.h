@@ -22,6 +22,8 @@ static struct {
     unsigned ports[2];
     sem_t drained;
     int64_t answer_within_ms; /* as in struct policy; 0: 3 s */
+    int64_t fresh_for_ms;     /* how long a tag is fresh */
+    int64_t stale_for_s;      /* as in struct registry_config */
 } served;
 
 static inline const struct name_rules *served_rules(void *arg) {
@@ -39,7 +41,7 @@ static inline const char *served_scope(const struct repo_name *repo, char out[RE
 static inline int64_t served_fresh_for_ms(const struct repo_name *repo, void *arg) {
     (void)repo;
     (void)arg;
-    return 0;
+    return served.fresh_for_ms;
 }
 
 static inline void served_handle(struct http_req *req, void *arg) {
@@ -88,6 +90,7 @@ static inline void served_start(int64_t limit) {
                                  .queue = 1000,
                                  .fetch_loop = fetch_loop,
                                  .asker = world.asker,
+                                 .stale_for_s = served.stale_for_s,
                                  .content = served.content,
                                  .policy = &policy};
     served.registry = registry_new(&rc);
@@ -132,7 +135,8 @@ struct visit {
     size_t sip;       /* reads so much at a time, and rests; 0: all there is */
     /* The blob it asks for. */
     const struct digest *digest;
-    const char *tag; /* instead, the manifest of that tag */
+    const char *tag;    /* instead, the manifest of that tag */
+    const char *target; /* instead, this path */
     int64_t size;
     unsigned port;
     /* What it got. */
@@ -206,7 +210,7 @@ static inline bool unchunk(struct visit *v) {
 
 static inline void visit_hear_body(struct visit *v, int fd) {
     size_t cap = (size_t)v->size * 2 + 65536, n;
-    if (strcmp(v->method, "HEAD") == 0) {
+    if (strcmp(v->method, "HEAD") == 0 || v->status == 304) {
         v->complete = true;
         return;
     }
@@ -222,7 +226,7 @@ static inline void visit_hear_body(struct visit *v, int fd) {
 
 static inline void *visit_main(void *arg) {
     struct visit *v = arg;
-    char digest[DIGEST_STR_MAX], request[1024];
+    char digest[DIGEST_STR_MAX], path[512], request[1536];
     while (atomic_load(v->behind ? &v->behind->got : &world.sources[0]->sent) < v->after &&
            !atomic_load(&visits_wait_no_more))
         usleep(200);
@@ -232,8 +236,12 @@ static inline void *visit_main(void *arg) {
     if (v->sip) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     a.sin_port = htons((uint16_t)v->port);
-    int n = snprintf(request, sizeof(request), "%s /v2/a/%s/%s HTTP/1.1\r\nHost: x\r\n%s\r\n", v->method,
-                     v->tag ? "manifests" : "blobs", v->tag ? v->tag : digest_str(v->digest, digest), v->headers);
+    if (v->target)
+        snprintf(path, sizeof(path), "%s", v->target);
+    else
+        snprintf(path, sizeof(path), "/v2/a/%s/%s", v->tag ? "manifests" : "blobs",
+                 v->tag ? v->tag : digest_str(v->digest, digest));
+    int n = snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n", v->method, path, v->headers);
     bool asked = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && send(fd, request, (size_t)n, MSG_NOSIGNAL) == n;
     atomic_fetch_add(&visits_asked, 1);
     if (asked && visit_hear_head(v, fd)) visit_hear_body(v, fd);
@@ -255,6 +263,39 @@ static inline void visit_start(struct visit *v, const struct digest *d, int64_t 
 static inline void visit_wait(struct visit *v) {
     pthread_join(v->thread, NULL);
     if (v->timed_out) fail_msg("no answer within 30 s; asked with %s, head %s", v->headers, v->head);
+}
+
+/* The whole answer to a request of this method, path and these headers, each with its line end. Its body ends with a
+ * NUL. Free it with visit_clear. */
+static inline struct visit visit_now(const char *method, const char *target, const char *headers) {
+    struct visit v = {.method = method, .target = target};
+    visit_start(&v, NULL, 0, headers);
+    visit_wait(&v);
+    if (!v.complete) fail_msg("%s %s was cut: %s", method, target, v.head);
+    if (v.body) v.body[v.got] = '\0';
+    return v;
+}
+
+static inline void visit_has(const struct visit *v, const char *name, const char *value) {
+    char text[1024];
+    if (!visit_header(v, name, text, sizeof(text))) fail_msg("no %s in %s", name, v->head);
+    assert_string_equal(text, value);
+}
+
+static inline void visit_has_not(const struct visit *v, const char *name) {
+    char text[1024];
+    if (visit_header(v, name, text, sizeof(text))) fail_msg("%s: %s", name, text);
+}
+
+/* The code of an error document; HEAD has none. */
+static inline void visit_is_error(const struct visit *v, int status, const char *code) {
+    char start[128];
+    if (v->status != status) fail_msg("%d instead of %d: %s%s", v->status, status, v->head, v->body);
+    if (strcmp(v->method, "HEAD") == 0) return;
+    visit_has(v, "Content-Type", "application/json");
+    visit_has(v, "Docker-Distribution-Api-Version", "registry/2.0");
+    snprintf(start, sizeof(start), "{\"errors\":[{\"code\":\"%s\",\"message\":\"", code);
+    if (strncmp((char *)v->body, start, strlen(start)) != 0) fail_msg("not %s: %s", code, v->body);
 }
 
 static inline void visit_clear(struct visit *v) {
