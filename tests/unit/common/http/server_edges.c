@@ -484,7 +484,7 @@ struct flood {
     pthread_t thread;
     int fd;
     const char *text;
-    int64_t got;
+    _Atomic int64_t got;
     atomic_bool stop;
 };
 
@@ -493,7 +493,7 @@ static void *flood_read(void *arg) {
     static char sink[1 << 20];
     ssize_t n;
     while ((n = recv(x->fd, sink, sizeof(sink), MSG_TRUNC)) > 0)
-        x->got += n;
+        atomic_fetch_add(&x->got, n);
     return NULL;
 }
 
@@ -518,13 +518,12 @@ static void huge_file_arrives_whole_and_hinders_nobody(void **state) {
     say(x.fd, LAST("/huge"));
     pthread_create(&x.thread, NULL, flood_read, &x);
     int fd = dial(&f);
-    int64_t before = clock_mono_ms();
     for (int i = 0; i < 20; i++)
         assert_string_equal(answer_to(fd, GET("/hello")), "hello");
-    assert_true(clock_mono_ms() - before < 5000);
+    assert_true(atomic_load(&x.got) < HUGE_FILE); /* the others were answered before it had all of it */
     close(fd);
     pthread_join(x.thread, NULL);
-    assert_true(x.got > HUGE_FILE);
+    assert_true(atomic_load(&x.got) > HUGE_FILE);
     close(x.fd);
     WAIT_FOR(open_file_refs(huge) == 1);
     open_file_unref(huge);
@@ -537,10 +536,8 @@ static void pipelined_flood_hinders_nobody(void **state) {
     pthread_create(&out.thread, NULL, flood_write, &out);
     wait_handled(1000);
     int fd = dial(&f);
-    int64_t before = clock_mono_ms();
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++) /* while the flood goes on: nothing has told it to stop */
         assert_string_equal(answer_to(fd, GET("/hello")), "hello");
-    assert_true(clock_mono_ms() - before < 5000);
     atomic_store(&out.stop, true);
     shutdown(in.fd, SHUT_RDWR);
     pthread_join(out.thread, NULL);
