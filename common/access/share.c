@@ -21,6 +21,7 @@
 struct share_caller {
     struct caller caller;
     unsigned held, waiting;
+    unsigned waiting_new; /* of those that wait: not begun */
     struct turn {
         struct share_entry *first, *last;           /* waiting entries */
         struct share_caller *ring_next, *ring_prev; /* callers with waiting entries; NULL: not in the ring */
@@ -45,6 +46,7 @@ struct share {
     unsigned of_begun[SHARE_KINDS];             /* of them, by requests that go on */
     struct share_entry *promised;               /* the next place is its; set while another gives way to it */
     unsigned taken, waiting;
+    unsigned waiting_new; /* of those that wait: not begun */
     bool closed;
     _Atomic int64_t shown_taken, shown_waiting, shown_callers, refused, gave_way;
 };
@@ -133,6 +135,8 @@ static void queue_add(struct share *s, struct share_caller *c, struct share_entr
     if (!t->ring_next) ring_add(s, c, e->kind, e->begun);
     c->waiting++;
     s->waiting++;
+    c->waiting_new += !e->begun;
+    s->waiting_new += !e->begun;
 }
 
 static void queue_del(struct share *s, struct share_entry *e) {
@@ -151,6 +155,8 @@ static void queue_del(struct share *s, struct share_entry *e) {
     e->waits = false;
     c->waiting--;
     s->waiting--;
+    c->waiting_new -= !e->begun;
+    s->waiting_new -= !e->begun;
 }
 
 /* --- places --- */
@@ -322,8 +328,8 @@ void share_asks(struct share *s, struct share_entry *e) {
 /* --- for the owner --- */
 
 static bool has_room(const struct share *s, const struct share_caller *c) {
-    unsigned room = s->waiting < s->cfg.queue ? s->cfg.queue - s->waiting : 0;
-    return c->waiting < s->cfg.queue_of_one && c->waiting < room;
+    unsigned room = s->waiting_new < s->cfg.queue ? s->cfg.queue - s->waiting_new : 0;
+    return c->waiting_new < s->cfg.queue_of_one && c->waiting_new < room;
 }
 
 int share_enter(struct share *s, struct share_entry *e, const struct caller *caller, unsigned kind, bool begun) {

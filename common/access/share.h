@@ -5,7 +5,8 @@
  * that have less than an equal part, then to any. A caller that already has a place gets none of the last eighth, so
  * that a new caller is served at once. Each kind of request (small ones, blobs) has a maximum, and kinds share by
  * weight, so that neither blocks the other. A full queue refuses only its own caller. The space of all queues together
- * is shared, too: a caller that has more waiting than there is space left may not add any.
+ * is shared, too: a caller that has more waiting than there is space left may not add any. What goes on after it had a
+ * place takes none of that space: however much of one caller's waits, it keeps no other caller out.
  *
  * The body of a blob may take long. A caller that finds no place for a new request therefore takes the place of the
  * slowest body that has been coming for half a second (less if many requests are new). That body goes on later
@@ -45,8 +46,8 @@ struct share_config {
         unsigned most;   /* places at a time; 0: all */
         unsigned weight; /* of two kinds that wait, the one with fewer places for its weight is next; 0 counts as 1 */
     } kinds[SHARE_KINDS];
-    unsigned queue_of_one; /* entries of one caller that may wait */
-    unsigned queue;        /* entries of all callers that may wait */
+    unsigned queue_of_one; /* new entries of one caller that may wait */
+    unsigned queue;        /* new entries of all callers that may wait */
     /* Called when an entry has got a place, from within share_enter, share_move and share_leave. It must not call
      * functions of the share. */
     void (*placed)(struct share_entry *e, void *arg);

@@ -195,6 +195,28 @@ static void all_queues_together_are_bounded_and_keep_room_for_new_callers(void *
     share_free(s);
 }
 
+static void what_goes_on_takes_no_room_from_newcomers(void **state) {
+    (void)state;
+    struct share *s = make(1, 4, 8);
+    struct asker first = {0}, own = {0}, other = {0};
+    static struct asker begun[50];
+    memset(begun, 0, sizeof(begun));
+    struct caller c = numbered(1);
+    assert_int_equal(enter(s, &first, 1, BLOB), 0);
+    for (size_t i = 0; i < 50; i++)
+        assert_int_equal(share_enter(s, &begun[i].e, &c, BLOB, true), 0);
+    assert_int_equal(enter(s, &other, 2, BLOB), 0); /* the caller who is kept waiting is not kept out */
+    assert_int_equal(enter(s, &own, 1, BLOB), 0);   /* nor is a new entry of the same */
+    assert_int_equal(stats_of(s).waiting, 52);
+    share_leave(s, &first.e);
+    assert_true(other.e.has_place || begun[0].e.has_place);
+    leave_all(s, begun, 50);
+    share_leave(s, &own.e);
+    share_leave(s, &other.e);
+    assert_int_equal(stats_of(s).callers, 0);
+    share_free(s);
+}
+
 static void an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue(void **state) {
     (void)state;
     struct share *s = make(1, 100, 1000);
@@ -444,6 +466,7 @@ int main(void) {
         cmocka_unit_test(neither_kind_keeps_the_other_out),
         cmocka_unit_test(a_full_queue_refuses_its_own_caller_alone),
         cmocka_unit_test(all_queues_together_are_bounded_and_keep_room_for_new_callers),
+        cmocka_unit_test(what_goes_on_takes_no_room_from_newcomers),
         cmocka_unit_test(an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue),
         cmocka_unit_test(bodies_give_way_to_a_newcomer_and_go_on_later),
         cmocka_unit_test(a_body_that_gave_way_gets_another_turn),
