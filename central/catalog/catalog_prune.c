@@ -121,6 +121,7 @@ static void prune_blobs(struct prune *p, sqlite3 *db) {
     int64_t changed[BATCH_LOOKED];
     bool end;
     size_t n = choose_blobs(p, db, some, changed, &end), i = 0;
+    if (p->failed) return; /* the pass ends */
     for (int rows = 0; i < n && rows < BATCH_ROWS && !p->failed; i++) {
         rows += drop(p, db, PRUNE_DROP_PROOFS, &some[i]) + drop(p, db, PRUNE_DROP_CHILDREN, &some[i]) +
                 drop(p, db, PRUNE_DROP_MANIFEST, &some[i]) + drop(p, db, PRUNE_DROP_BLOB, &some[i]);

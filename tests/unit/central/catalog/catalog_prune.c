@@ -1,11 +1,13 @@
 /* catalog.db stays within its limit, and what is needed stays in it. */
 #include "central/catalog/catalog.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -180,12 +182,50 @@ static void what_is_held_may_take_more_than_the_limit(void **state) {
     assert_int_equal(stats().pruned, 0);
 }
 
+/* Overwrites the head of each page of the file that holds this digest. */
+static void damage_pages_with(int n) {
+    enum { PAGE = 4096 };
+    struct digest d = digest_n(n);
+    uint8_t page[PAGE];
+    int fd = open(path, O_RDWR | O_CLOEXEC), damaged = 0;
+    assert_true(fd >= 0);
+    for (off_t at = PAGE; pread(fd, page, PAGE, at) == PAGE; at += PAGE) {
+        if (!memmem(page, PAGE, d.bytes, digest_len(d.alg))) continue;
+        memset(page, 0xff, 16);
+        assert_int_equal(pwrite(fd, page, PAGE, at), PAGE);
+        damaged++;
+    }
+    assert_true(damaged > 0);
+    close(fd);
+}
+
+static void a_damaged_file_ends_the_pass_amid_a_batch(void **state) {
+    (void)state;
+    catalog_bound(catalog, 0);
+    for (int n = 0; n < 4 * MANY; n += 4) {
+        learn_image(n);
+        for (int i = 0; i < 3; i++)
+            lose(n + i);
+        if (n % 400 == 0) catalog_flush(catalog);
+    }
+    catalog_close(catalog);
+    damage_pages_with(4 * 40 + 1); /* the 121st that would be forgotten */
+    assert_int_equal(catalog_open(&catalog, path, 1, NULL), 0);
+    catalog_bound(catalog, LIMIT);
+    learn_image(9000000);
+    catalog_flush(catalog);
+    catalog_flush(catalog);
+    assert_int_equal(stats().pruned, 0);
+    assert_false(is_known(9999999)); /* it is still asked, and answers */
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_in_folder, close_and_remove)
     const struct CMUnitTest tests[] = {
         TEST(what_was_evicted_is_forgotten_oldest_first_and_the_file_stays_small),
         TEST(what_is_held_named_by_it_or_hosted_stays),
         TEST(what_is_held_may_take_more_than_the_limit),
+        TEST(a_damaged_file_ends_the_pass_amid_a_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
