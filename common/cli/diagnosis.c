@@ -1,6 +1,7 @@
 /* The checks, one function each, in a table in the order in which they run. Thread: main. */
 #include "common/cli/diagnosis.h"
 
+#include "common/core/printable.h"
 #include "common/core/alloc.h"
 #include "common/core/buf.h"
 #include "common/core/clock.h"

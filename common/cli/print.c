@@ -1,6 +1,7 @@
 /* Columns, quantities and JSON on a terminal. Thread: main. */
 #include "common/cli/print.h"
 
+#include "common/core/printable.h"
 #include "common/core/alloc.h"
 #include "common/cli/cli.h"
 
@@ -9,13 +10,6 @@
 
 void table_init(struct table *t, unsigned columns, unsigned right) {
     *t = (struct table){.columns = columns, .right = right};
-}
-
-char *text_make_printable(char *s) {
-    for (char *c = s; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    }
-    return s;
 }
 
 void table_cell(struct table *t, const char *text) {

@@ -28,8 +28,6 @@ void table_fini(struct table *t);
 char *size_text(int64_t bytes, char out[SIZE_TEXT_MAX]);
 /* "3 d 4 h", "12 s". Returns out. */
 char *time_text(int64_t seconds, char out[SIZE_TEXT_MAX]);
-/* Replaces control characters in place; returns s. */
-char *text_make_printable(char *s);
 
 /* Prints doc and a line feed to standard output; takes doc. EXIT_DONE, or EXIT_FAILED if it could not be written. */
 int print_json(json_t *doc);

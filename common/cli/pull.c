@@ -2,6 +2,7 @@
 #include "common/cli/command.h"
 
 #include "common/cli/puller.h"
+#include "common/core/printable.h"
 #include "common/core/json.h"
 #include "common/cli/print.h"
 

@@ -2,6 +2,7 @@
  * Thread: main, and its download threads, which share struct pull under its lock. */
 #include "common/cli/puller.h"
 
+#include "common/core/printable.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/json.h"
@@ -51,9 +52,7 @@ bool pull_cache_status(const char *header, char source[128]) {
         p += 8;
         snprintf(source, 128, "%.*s", (int)(strcspn(p, "\"") < 127 ? strcspn(p, "\"") : 127), p);
     }
-    for (char *c = source; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    }
+    text_make_printable(source);
     return strstr(header, "; collapsed") != NULL;
 }
 

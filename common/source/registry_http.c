@@ -99,19 +99,12 @@ int64_t answer_retry_after_s(const struct http_answer *a) {
     return retry_after_parse(a->header(a, "retry-after"), answer_date_s(a));
 }
 
-/* The first message of a registry error document, control bytes taken out; "" if there is none. */
+/* The first message of a registry error document; "" if there is none. */
 static void message_of(const char *body, size_t len, char out[SHOWN_MAX]) {
     out[0] = '\0';
     json_t *doc = body ? json_loadb(body, len, 0, NULL) : NULL;
     const char *text = json_string_value(json_object_get(json_array_get(json_object_get(doc, "errors"), 0), "message"));
-    if (text) {
-        size_t n = 0;
-        for (; *text && n < SHOWN_MAX - 1; text++) {
-            unsigned char c = (unsigned char)*text;
-            out[n++] = c < 0x20 || c == 0x7f ? ' ' : *text;
-        }
-        out[n] = '\0';
-    }
+    if (text) snprintf(out, SHOWN_MAX, "%s", text);
     json_decref(doc);
 }
 

@@ -2,6 +2,7 @@
 #include "common/source/source.h"
 
 #include "common/core/hide.h"
+#include "common/core/printable.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@ int fetch_end_set(struct fetch_end *e, int code, const char *fmt, ...) {
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
     va_end(ap);
     hide_users(e->msg);
+    text_make_printable(e->msg);
     return code;
 }
 

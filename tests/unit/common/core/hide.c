@@ -1,4 +1,4 @@
-/* Users of URLs taken out of texts. */
+/* What leaves in texts: no users of URLs, and no control characters that sources put there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,6 +35,23 @@ static void hide_removes_users_from_urls(void **state) {
     }
 }
 
+static void what_sources_say_holds_no_control_characters(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"plain \xc3\xa4 \xe2\x82\xac", "plain \xc3\xa4 \xe2\x82\xac"},
+        {"a\x1b[2J\r\nb\x7f", "a?[2J  b?"},
+        {"\xc2\x9b[31m \xc2\xa0", "?[31m \xc2\xa0"},
+        {"\xe2\x80\xaegpj \xe2\x81\xa6 \xe2\x80\x8f", "?gpj ? ?"},
+        {"cut \xe2\x80", "cut \xe2\x80"},
+        {"cut \xc2", "cut \xc2"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fetch_end e;
+        fetch_end_set(&e, ERR_UPSTREAM, "%s", cases[i][0]);
+        assert_string_equal(e.msg, cases[i][1]);
+    }
+}
+
 static void errors_contain_no_user_names(void **state) {
     (void)state;
     struct error e = {0};
@@ -53,6 +70,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hide_removes_users_from_urls),
         cmocka_unit_test(errors_contain_no_user_names),
+        cmocka_unit_test(what_sources_say_holds_no_control_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
