@@ -213,8 +213,11 @@ static void answer_bearer(struct up_request *r) {
     }
     if (!realm_is_usable(&here, asked.realm)) {
         struct fetch_end end;
+        struct http_url realm;
+        bool is_url = http_url_parse(asked.realm, &realm);
+        /* Its host alone: the rest may be signed. */
         fetch_end_set(&end, ERR_UPSTREAM, "%.80s names an unusable token service (%.100s)", r->f.u->cfg->name,
-                      asked.realm);
+                      is_url ? realm.host : "its realm is no http or https URL");
         up_refused(r, &end);
         return;
     }

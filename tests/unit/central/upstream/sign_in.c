@@ -261,6 +261,8 @@ static void upstream_withstands_hostile_token_services(void **state) {
         {"file", "file:///etc/passwd", ERR_UPSTREAM, 1},
         {"cred", "http://u:p@127.0.0.1/token", ERR_UPSTREAM, 1},
         {"multicast", "http://224.0.0.1/token", ERR_UPSTREAM, 1},
+        {"signed", "http://127.0.0.1/token?signature=s3cret#x", ERR_UPSTREAM, 1},
+        {"signed", "ftp://127.0.0.1/token?signature=s3cret", ERR_UPSTREAM, 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         snprintf(realm, sizeof(realm), "%s", cases[i].realm);
@@ -271,6 +273,7 @@ static void upstream_withstands_hostile_token_services(void **state) {
         begin(&p, (struct fetch_request){.kind = FETCH_MANIFEST}, cases[i].repo);
         loop_run(loop);
         if (p.end.code != cases[i].code) fail_msg("%s: %d %s", cases[i].repo, p.end.code, p.end.msg);
+        assert_null(strstr(p.end.msg, "s3cret"));
         if (cases[i].asked) assert_int_equal(atomic_load(&tokens), 0);
         assert_true(atomic_load(&tokens) <= 6);
     }
