@@ -11,6 +11,8 @@
 #include <time.h>
 
 #define LINE_MAX_BYTES 8192
+/* So much of one value is written, then "...": a long target or name leaves room for what follows it. */
+#define VALUE_MAX_BYTES 2048
 
 static int log_fd = 2;
 static enum log_format log_format = LOG_FORMAT_KV;
@@ -65,7 +67,8 @@ static void put_s(struct line *l, const char *s) {
 /* Quoted, with JSON's escapes: a log reader never sees a raw control or high byte that is not valid to show. */
 static void put_quoted(struct line *l, const char *s) {
     put(l, "\"", 1);
-    for (; *s && !l->full; s++) {
+    size_t end = l->len + VALUE_MAX_BYTES;
+    for (; *s && !l->full && l->len < end; s++) {
         unsigned char c = (unsigned char)*s;
         char esc[8];
         if (c == '"' || c == '\\') {
@@ -78,6 +81,7 @@ static void put_quoted(struct line *l, const char *s) {
             put(l, s, 1);
         }
     }
+    if (*s) put_s(l, "...");
     l->text[l->len++] = '"';
 }
 
@@ -98,7 +102,7 @@ static void put_text(struct line *l, const char *s) {
         hide_users(clean);
         s = clean;
     }
-    if (log_format != LOG_FORMAT_JSON && is_plain(s))
+    if (log_format != LOG_FORMAT_JSON && is_plain(s) && strlen(s) <= VALUE_MAX_BYTES)
         put_s(l, s);
     else
         put_quoted(l, s);

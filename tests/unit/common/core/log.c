@@ -49,10 +49,38 @@ static void a_redirected_stream_gets_no_priorities(void **state) {
     assert_string_equal(first[1], "tim");
 }
 
+/* The one line that a warning about such a value makes. */
+static void line_about(const char *value, enum log_format format, char line[9000]) {
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    log_init(fileno(file), format, LOG_LEVEL_INFO, "test");
+    log_warn("asked", KV_S("target", value), KV_S("agent", value), KV_I("status", 418));
+    log_init(2, LOG_FORMAT_KV, LOG_LEVEL_INFO, "test");
+    rewind(file);
+    assert_non_null(fgets(line, 9000, file));
+    fclose(file);
+}
+
+static void a_long_value_is_cut_and_hides_nothing_that_follows(void **state) {
+    (void)state;
+    char value[30001], line[9000];
+    const char bytes[] = {'a', ' ', '\x1b', '"', '\xc3'};
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        memset(value, bytes[i], sizeof(value) - 1);
+        value[sizeof(value) - 1] = '\0';
+        line_about(value, LOG_FORMAT_KV, line);
+        assert_non_null(strstr(line, "...\" agent=\""));
+        assert_non_null(strstr(line, "...\" status=418\n"));
+        line_about(value, LOG_FORMAT_JSON, line);
+        assert_non_null(strstr(line, "...\",\"status\":418}\n"));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_for_the_journal_have_their_priority),
         cmocka_unit_test(a_redirected_stream_gets_no_priorities),
+        cmocka_unit_test(a_long_value_is_cut_and_hides_nothing_that_follows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
