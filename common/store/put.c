@@ -57,6 +57,7 @@ static int copy_all(struct part *p, int fd, const struct commit_info *info, stru
                     struct error *err) {
     int64_t size = info->size;
     for (int64_t at = 0;;) {
+        if (p->store->stopping) return error_set(err, ERR_CANCELLED, "this node is stopping: try again once it runs");
         size_t want = size - at < PUT_CHUNK ? (size_t)(size - at) + 1 : PUT_CHUNK;
         ssize_t n = read(fd, chunk, want);
         if (n < 0 && errno == EINTR) continue;

@@ -149,6 +149,7 @@ int store_put_file(struct store *s, const struct digest *d, int fd, const struct
  * info's size is not used. ERR_NOT_FOUND: there is no such file. Else an error of the index. */
 int store_adopt(struct store *s, const struct digest *d, const struct commit_info *info) must_check;
 
-/* Any thread, when the process is about to stop: bulk eviction and store_prune end soon. */
+/* Any thread, when the process is about to stop: bulk eviction, store_prune and store_put_file end soon, the last with
+ * ERR_CANCELLED. */
 void store_stop_bulk(struct store *s);
 #endif

@@ -99,7 +99,7 @@ struct store {
     int in_flight; /* jobs of the store in the work pool */
     bool reconciled;
     _Atomic bool closing;
-    _Atomic bool stopping; /* bulk eviction must end */
+    _Atomic bool stopping; /* bulk work must end */
     struct work reconcile_work;
     void *guard_state;    /* of cfg.guard */
     bool index_is_new;    /* control thread, before others run */

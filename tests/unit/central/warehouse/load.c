@@ -140,11 +140,24 @@ static void content_that_could_not_be_recorded_is_neither_hosted_nor_known(void 
     catalog_fact_fini(&f);
 }
 
+static void a_load_ends_soon_when_the_process_is_about_to_stop(void **state) {
+    (void)state;
+    struct error err = {0};
+    json_t *result = NULL;
+    store_stop_bulk(store);
+    assert_int_equal(load_image(&target, layout, "acme/app:v1", &result, &err), ERR_CANCELLED);
+    assert_null(result);
+    assert_false(hosted_has_tag(record, "acme/app", "v1"));
+    assert_false(store_lookup(store, &layer, &(struct blob_info){0}));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_loaded_is_known_with_the_proofs_of_its_pieces, set_up_load,
                                         tear_down_load),
         cmocka_unit_test_setup_teardown(content_that_could_not_be_recorded_is_neither_hosted_nor_known, set_up_load,
+                                        tear_down_load),
+        cmocka_unit_test_setup_teardown(a_load_ends_soon_when_the_process_is_about_to_stop, set_up_load,
                                         tear_down_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
