@@ -104,8 +104,9 @@ static void on_token(const char *token, const struct fetch_end *end, void *arg) 
         return;
     }
     bool definite = end->code == ERR_DENIED || end->code == ERR_RATE_LIMITED;
-    if (r->foreseen && !definite) {
-        /* It may want another kind of sign-in by now, so let it ask again. */
+    if (r->foreseen && end->code != ERR_RATE_LIMITED) {
+        /* It may want another kind of sign-in by now, or have named another service for another repository alone, so
+         * let it ask again. */
         r->e->knows_bearer = false;
         up_ask(r);
     } else if (definite) {

@@ -174,6 +174,38 @@ static void upstream_does_not_run_after_ever_other_challenges(void **state) {
     assert_true(atomic_load(&registry.requests) <= 6);
 }
 
+/* By way of a service that denies everything, until count says otherwise. */
+static bool another_service(struct script_server *s, int fd, const char *head) {
+    (void)s;
+    char auth[64], line[128];
+    if (strstr(head, "GET /old")) {
+        say_status(fd, 403, "");
+    } else if (strstr(head, "GET /token")) {
+        ok(fd, "", "{\"token\":\"t0ken\"}");
+    } else if (strcmp(script_header(head, "Authorization", auth, sizeof(auth)), "Bearer t0ken") == 0) {
+        ok(fd, "", "signed");
+    } else {
+        snprintf(line, sizeof(line), "WWW-Authenticate: Bearer realm=\"http://127.0.0.1:%u/%s\"\r\n", registry.port,
+                 atomic_load(&count) ? "token" : "old");
+        say_status(fd, 401, line);
+    }
+    return true;
+}
+
+static void upstream_does_not_hold_on_to_a_token_service_that_denies(void **state) {
+    (void)state;
+    stage(another_service);
+    struct probe p = get(FETCH_MANIFEST);
+    assert_int_equal(p.end.code, ERR_DENIED);
+    atomic_store(&registry.requests, 0);
+    p = get(FETCH_MANIFEST);
+    assert_int_equal(p.end.code, ERR_DENIED);
+    assert_true(atomic_load(&registry.requests) <= 3);
+    atomic_store(&count, 1);
+    p = get(FETCH_MANIFEST);
+    assert_string_equal(p.body, "signed");
+}
+
 static bool refresh(struct script_server *s, int fd, const char *head) {
     (void)s;
     char auth[64], want[64];
@@ -288,6 +320,7 @@ int main(void) {
         T(upstream_follows_a_registry_from_basic_to_tokens),
         T(upstream_stops_when_a_fresh_token_is_refused),
         T(upstream_does_not_run_after_ever_other_challenges),
+        T(upstream_does_not_hold_on_to_a_token_service_that_denies),
         T(upstream_renews_a_token_that_is_no_longer_taken),
         T(upstream_withstands_hostile_token_services),
     };
