@@ -74,7 +74,7 @@ static uint64_t version_of(const struct wire_settings *s) {
 /* Everything but the array of upstreams is borrowed from the configuration. */
 static void make_settings(struct wire_settings *s, const struct central_config *cfg) {
     *s = (struct wire_settings){
-        .upstreams = calloc(cfg->n_upstreams + 1, sizeof(*s->upstreams)),
+        .upstreams = xcalloc(cfg->n_upstreams + 1, sizeof(*s->upstreams)),
         .n_upstreams = cfg->n_upstreams,
         .default_upstream = cfg->default_upstream,
         .hosted = cfg->hosted,
@@ -82,7 +82,6 @@ static void make_settings(struct wire_settings *s, const struct central_config *
         .own_names = cfg->node.registry_names,
         .n_own_names = cfg->node.n_registry_names,
     };
-    if (!s->upstreams) out_of_memory();
     for (size_t i = 0; i < cfg->n_upstreams; i++) {
         const struct upstream_config *u = &cfg->upstreams[i];
         snprintf(s->upstreams[i].name, sizeof(s->upstreams[i].name), "%s", u->name);

@@ -128,7 +128,8 @@ struct loop *loop_new(const char *name) {
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!l->base || l->wake_fd < 0) abort();
     l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
-    if (!l->wake || event_add(l->wake, NULL) != 0) abort();
+    if (!l->wake) out_of_memory();
+    if (event_add(l->wake, NULL) != 0) abort();
     return l;
 }
 

@@ -364,7 +364,8 @@ static void on_later(void *arg) {
 
 static void listen_now(struct loop_share *sh) {
     sh->ev_listen = event_new(loop_base(sh->loop), sh->listen_fd, EV_READ | EV_PERSIST, on_accept, sh);
-    if (!sh->ev_listen || event_add(sh->ev_listen, NULL) != 0) abort();
+    if (!sh->ev_listen) out_of_memory();
+    if (event_add(sh->ev_listen, NULL) != 0) abort();
     timer_set(&sh->sweep, SWEEP_MS);
 }
 

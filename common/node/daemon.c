@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/node/notify.h"
 
@@ -95,12 +96,12 @@ int daemon_new(struct daemon **out, struct loop *control, const struct daemon_ev
     signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (signal_fd < 0) return error_errno(err, "eventfd");
     stop_signals = reload_signals = 0;
-    struct daemon *d = calloc(1, sizeof *d);
-    if (!d) abort();
+    struct daemon *d = xcalloc(1, sizeof *d);
     d->events = *events;
     d->arg = arg;
     d->wake = event_new(loop_base(control), signal_fd, EV_READ | EV_PERSIST, on_wake, d);
-    if (!d->wake || event_add(d->wake, NULL) < 0) abort();
+    if (!d->wake) out_of_memory();
+    if (event_add(d->wake, NULL) < 0) abort();
     timer_init(&d->watchdog, control, on_watchdog, d);
     struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigfillset(&act.sa_mask);

@@ -6,6 +6,7 @@
  *   sending what is held ── the disk does not give it back ─▶ resuming (dropped, fetched again) ─▶ pumping */
 #include "common/serve/serve_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/store/tag.h"
 
@@ -499,8 +500,7 @@ static void on_patience(void *arg) {
 }
 
 static struct body *body_new(struct exchange *x) {
-    struct body *b = calloc(1, sizeof(*b));
-    if (!b) abort();
+    struct body *b = xcalloc(1, sizeof(*b));
     b->x = x;
     x->body = b;
     return b;

@@ -3,6 +3,7 @@
  * (registry_resolve_tag: any loop). */
 #include "common/serve/serve_private.h"
 
+#include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/store/tag.h"
@@ -283,8 +284,7 @@ static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
 void registry_resolve_tag(struct registry *g, const struct caller *caller, const struct repo_name *repo,
                           uint64_t settings, const char *tag, const char *request_id, const struct deadline *deadline,
                           void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
-    struct tag_check *c = calloc(1, sizeof(*c));
-    if (!c) abort();
+    struct tag_check *c = xcalloc(1, sizeof(*c));
     c->registry = g;
     c->repo = *repo;
     c->caller = *caller;

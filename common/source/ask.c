@@ -89,12 +89,9 @@ static struct ask_answer *answer_new(enum fetch_kind kind) {
 static char *key_of(const struct fetch_request *rq) {
     char repo[REPO_STR_MAX], ref[DIGEST_STR_MAX] = "";
     if (rq->kind != FETCH_TAGS) reference_str(&rq->ref, ref);
-    char *key;
     /* The settings are part of the key, because under other settings this repository may be refused. */
-    int n = asprintf(&key, "%d %llx %s %s %s", (int)rq->kind, (unsigned long long)rq->settings,
+    return xasprintf("%d %llx %s %s %s", (int)rq->kind, (unsigned long long)rq->settings,
                      repo_name_str(&rq->repo, repo), ref, rq->query ? rq->query : "");
-    if (n < 0) out_of_memory();
-    return key;
 }
 
 /* On the waiter's own loop. */
@@ -201,9 +198,9 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     free(a->link);
     free(a->warning);
     free(a->filters);
-    a->filters = h->filters ? strdup(h->filters) : NULL;
-    a->link = h->link ? strdup(h->link) : NULL;
-    a->warning = h->warning ? strdup(h->warning) : NULL;
+    a->filters = h->filters ? xstrdup(h->filters) : NULL;
+    a->link = h->link ? xstrdup(h->link) : NULL;
+    a->warning = h->warning ? xstrdup(h->warning) : NULL;
     a->has_tag = h->tag != NULL;
     if (h->tag) a->tag = *h->tag;
     a->source = fetch->source->name;
@@ -419,7 +416,7 @@ struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq, const st
     w->loop = loop_current();
     w->rq = *rq;
     if (deadline) w->deadline = *deadline;
-    w->query = rq->query ? strdup(rq->query) : NULL;
+    w->query = rq->query ? xstrdup(rq->query) : NULL;
     w->rq.query = w->query;
     w->rq.max_body = BODY_MAX;
     w->done = done;

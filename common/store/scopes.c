@@ -27,8 +27,7 @@ struct scopes {
 
 struct scopes *scopes_new(size_t max) {
     struct scopes *s = xcalloc(1, sizeof(*s));
-    s->given = calloc(1, sizeof(*s->given)); /* 2 MiB of addresses; what is not touched takes no memory */
-    if (!s->given) out_of_memory();
+    s->given = xcalloc(1, sizeof(*s->given)); /* 2 MiB of addresses; what is not touched takes no memory */
     pthread_rwlock_init(&s->lock, NULL);
     s->ids = map_new(NULL);
     s->next = 1;
@@ -149,8 +148,7 @@ static bool consider(const void *key, size_t len, void *value, void *arg) {
     }
     w->found[w->n].id = id;
     w->found[w->n].young = young;
-    w->found[w->n].name = strndup(key, len);
-    if (!w->found[w->n++].name) out_of_memory();
+    w->found[w->n++].name = xstrndup(key, len);
     return true;
 }
 
