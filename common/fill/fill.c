@@ -144,6 +144,15 @@ void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
     if (plan_is_paused(f)) fill_poke(f);
 }
 
+/* Closes it, keeping the part file; readers are told ERR_CANCELLED. */
+static void fill_stop(struct fill *f) {
+    if (f->life.step == STEP_OVER || keep_is_ending(f)) return;
+    struct fetch_end end;
+    fetch_end_set(&end, ERR_CANCELLED, "the download was stopped%s",
+                  fill_bytes_are_kept(f) ? "; its bytes are kept" : "");
+    fill_go(f, fill_fail(f, &end));
+}
+
 /* The last reader left a while ago: the fill goes on only if more than half has come, or if the reader left because the
  * source takes long to answer. */
 static void on_linger(void *arg) {
@@ -200,14 +209,6 @@ static enum fill_step fill_end_failed(struct fill *f) {
     fill_bytes_close(f);
     fill_notify_readers(f);
     return STEP_OVER;
-}
-
-void fill_stop(struct fill *f) {
-    if (f->life.step == STEP_OVER || keep_is_ending(f)) return;
-    struct fetch_end end;
-    fetch_end_set(&end, ERR_CANCELLED, "the download was stopped%s",
-                  fill_bytes_are_kept(f) ? "; its bytes are kept" : "");
-    fill_go(f, fill_fail(f, &end));
 }
 
 void fill_stop_all(struct fill_shard *sh) {

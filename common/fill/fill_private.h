@@ -136,8 +136,7 @@ void fill_go(struct fill *f, enum fill_step next);
 void fill_retry_in(struct fill *f, int64_t ms);
 /* Returns STEP_FAILED. */
 enum fill_step fill_fail(struct fill *f, const struct fetch_end *end) must_check;
-/* Closes, keeping the part file; readers are told ERR_CANCELLED. */
-void fill_stop(struct fill *f);
+/* Closes all, keeping the part files; readers are told ERR_CANCELLED. */
 void fill_stop_all(struct fill_shard *sh);
 
 void fill_reader_joins(struct fill *f, struct fill_reader *r);

@@ -103,7 +103,7 @@ static void report(struct http_req *r, bool cut) {
     if (!cfg->access) return;
     const char *host = http_req_header(r, "host"), *agent = http_req_header(r, "user-agent");
     struct http_access a = {
-        .remote = http_req_remote(r),
+        .remote = r->remote[0] ? r->remote : c->remote,
         .method = http_req_method_str(r),
         .target = http_req_target(r),
         .host = host ? host : "",

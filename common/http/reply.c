@@ -77,10 +77,6 @@ const char *http_req_header(const struct http_req *r, const char *name) {
     return r->conn->in + f->value;
 }
 
-const char *http_req_remote(const struct http_req *r) {
-    return r->remote[0] ? r->remote : r->conn->remote;
-}
-
 bool http_req_peer(const struct http_req *r, struct ip *out) {
     return ip_parse(out, r->conn->remote, strlen(r->conn->remote));
 }
@@ -91,10 +87,6 @@ void http_req_asked_by(struct http_req *r, uint64_t whose) {
 
 void http_req_set_remote(struct http_req *r, const struct ip *client) {
     ip_text(client, r->remote);
-}
-
-bool http_req_is_tls(const struct http_req *r) {
-    return r->conn->ssl != NULL;
 }
 
 int64_t http_req_began_ms(const struct http_req *r) {

@@ -92,7 +92,9 @@ static ssize_t feed_chunked(struct http_req *r, const char *data, size_t len) {
     return used;
 }
 
-ssize_t body_feed(struct http_req *r, const char *data, size_t len) {
+/* Takes request body bytes from data; returns how many were consumed, negative if the body is broken (the request is
+ * then over). */
+static ssize_t body_feed(struct http_req *r, const char *data, size_t len) {
     return r->head.chunked ? feed_chunked(r, data, len) : feed_length(r, data, len);
 }
 

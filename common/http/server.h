@@ -103,15 +103,12 @@ const char *http_req_target(const struct http_req *r);
 /* The first header of that name (case-insensitive), or NULL. Repeated list headers are joined by ", ". Valid until
  * on_close. */
 const char *http_req_header(const struct http_req *r, const char *name);
-/* The client's address without port, text ("unix" for a UNIX socket). */
-const char *http_req_remote(const struct http_req *r);
 /* The address of the connection's other end. False: it is a UNIX socket. */
 bool http_req_peer(const struct http_req *r, struct ip *out);
-/* Sets the client for which a proxy sent this request. http_req_remote and the access log then show it. */
+/* Sets the client for which a proxy sent this request. The access log then shows it. */
 void http_req_set_remote(struct http_req *r, const struct ip *client);
 /* For whom jobs of the pool that reads from the disk for this connection are, from now on (core/workpool.h). */
 void http_req_asked_by(struct http_req *r, uint64_t whose);
-bool http_req_is_tls(const struct http_req *r);
 /* The request's id: the client's X-Request-Id if it is 1 to 64 characters of [A-Za-z0-9._-], else a new one. */
 const char *http_req_id(const struct http_req *r);
 /* When the first byte of its head arrived, in milliseconds of the monotonic clock. */

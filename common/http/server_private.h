@@ -192,9 +192,6 @@ void conn_arm_out(struct http_conn *c, bool on);
 ssize_t conn_recv(struct http_conn *c, void *buf, size_t len);
 
 /* body.c */
-/* Takes request body bytes from data; returns how many were consumed, negative if the body is broken (the request is
- * then over). */
-ssize_t body_feed(struct http_req *r, const char *data, size_t len);
 bool body_too_slow(struct http_req *r, int64_t now_ms);
 /* Continues reading the body: first what is buffered, then from the socket. */
 void body_read_more(struct http_conn *c);

@@ -53,7 +53,6 @@ struct histogram_slot {
     counter sum_us;
 };
 struct slot {
-    counter scalars[METRIC_COUNT];
     counter requests[ENDPOINT_COUNT][STATUS_CLASSES];
     struct histogram_slot histograms[HISTOGRAM_COUNT][ENDPOINT_COUNT];
     counter families[FAMILY_COUNT][METRIC_LABELS_MAX];
@@ -126,10 +125,6 @@ static inline int64_t peek(const counter *c) {
     return atomic_load_explicit(c, memory_order_relaxed);
 }
 
-void metric_add(enum metric m, int64_t n) {
-    bump(&slot_get()->scalars[m], n);
-}
-
 static unsigned bucket_of(int64_t us) {
     unsigned i = 0;
     while (i < BUCKETS && us > bucket_us[i])
@@ -165,7 +160,8 @@ static unsigned label_make(enum metric_family f, const char *a, const char *b) {
     return i;
 }
 
-unsigned metric_label(enum metric_family f, const char *a, const char *b) {
+/* The index of a label value, which is added if it is new. */
+static unsigned label_index(enum metric_family f, const char *a, const char *b) {
     if (!b) b = "";
     unsigned n = atomic_load_explicit(&n_labels[f], memory_order_acquire);
     for (unsigned i = 0; i < n; i++) {
@@ -174,17 +170,8 @@ unsigned metric_label(enum metric_family f, const char *a, const char *b) {
     return n == METRIC_LABELS_MAX ? METRIC_LABELS_MAX - 1 : label_make(f, a, b);
 }
 
-void metric_label_add_at(enum metric_family f, unsigned label, int64_t n) {
-    assert(label < METRIC_LABELS_MAX);
-    bump(&slot_get()->families[f][label], n);
-}
-
 void metric_label_add(enum metric_family f, const char *label, int64_t n) {
-    metric_label_add_at(f, metric_label(f, label, NULL), n);
-}
-
-void metric_label2_add(enum metric_family f, const char *a, const char *b, int64_t n) {
-    metric_label_add_at(f, metric_label(f, a, b), n);
+    bump(&slot_get()->families[f][label_index(f, label, NULL)], n);
 }
 
 static bool part_is(const char *part, size_t len, const char *word) {
@@ -223,13 +210,6 @@ void metric_http(const char *target, int status, int64_t first_byte_us, int64_t 
     observe_us(s, HISTOGRAM_DURATION, e, duration_us);
 }
 
-int64_t metric_total(enum metric m) {
-    int64_t sum = 0;
-    for (const struct slot *s = atomic_load_explicit(&slots, memory_order_acquire); s; s = s->next)
-        sum += peek(&s->scalars[m]);
-    return sum;
-}
-
 /* --- the page --- */
 struct value {
     double v;
@@ -247,7 +227,7 @@ void metric_set(struct metric_page *p, enum metric m, double value) {
 }
 
 void metric_label_set(struct metric_page *p, enum metric_family f, const char *a, const char *b, double value) {
-    p->families[f][metric_label(f, a, b)] = (struct value){.v = value, .set = true};
+    p->families[f][label_index(f, a, b)] = (struct value){.v = value, .set = true};
 }
 
 void metrics_collect(void (*fn)(struct metric_page *p, void *arg), void *arg) {
@@ -299,11 +279,10 @@ static void put_number(struct metric_page *p, double v) {
 
 static void render_scalar(struct metric_page *p, enum metric m) {
     const struct metric_def *d = &scalars[m];
-    double v = (double)metric_total(m) + p->scalars[m].v;
     if (d->type == GAUGE && !p->scalars[m].set) return;
     put_head(p, d->name, d->help, d->type == COUNTER ? "counter" : "gauge");
     PUT(p, "%s", d->name);
-    put_number(p, v);
+    put_number(p, p->scalars[m].v);
 }
 
 static void render_family(struct metric_page *p, enum metric_family f) {

@@ -43,22 +43,18 @@ enum metric_endpoint {
 /* How many values a label may have in one family; further values are counted as "other". */
 #define METRIC_LABELS_MAX 64
 
-void metric_add(enum metric m, int64_t n);
-/* Finds the label by comparing strings. On hot paths, use metric_label once and then metric_label_add_at. */
+/* Counts in a family with one label. Finds the label by comparing strings; a new one is added. */
 void metric_label_add(enum metric_family f, const char *label, int64_t n);
-void metric_label2_add(enum metric_family f, const char *a, const char *b, int64_t n);
-/* The index of a label value, which is added if it is new. b is NULL for families with one label. */
-unsigned metric_label(enum metric_family f, const char *a, const char *b);
-void metric_label_add_at(enum metric_family f, unsigned label, int64_t n);
 /* Counts one finished request: entrepot_http_requests_total and both histograms. No allocation. */
 void metric_http(const char *target, int status, int64_t first_byte_us, int64_t duration_us);
 /* The kind of request of a target. Pure. */
 enum metric_endpoint metric_endpoint_of(const char *target);
 
-/* A page that is being made. Collectors set values on it. A gauge that nobody sets is left out; a counter that is set
- * is added to what was counted by metric_add. */
+/* A page that is being made. Collectors set values on it. A gauge that nobody sets is left out, and a counter that
+ * nobody sets is 0. What is set in a family of counters is added to what was counted by metric_label_add. */
 struct metric_page;
 void metric_set(struct metric_page *p, enum metric m, double value);
+/* b: NULL for families with one label. */
 void metric_label_set(struct metric_page *p, enum metric_family f, const char *a, const char *b, double value);
 /* Calls fn for each page, on the thread that makes it, until metrics_uncollect. */
 void metrics_collect(void (*fn)(struct metric_page *p, void *arg), void *arg);
@@ -67,8 +63,5 @@ void metrics_uncollect(void (*fn)(struct metric_page *p, void *arg), void *arg);
  * full. */
 int metrics_render(struct buf *out) must_check;
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
-
-/* The sum of all metric_add calls so far, of all threads (for tests and status). */
-int64_t metric_total(enum metric m);
 
 #endif

@@ -60,7 +60,8 @@ static void on_wake(evutil_socket_t fd, short what _unused_, void *arg) {
         if (!d->stopping) reload(d);
     }
     if (stop_signals && !d->stopping) {
-        daemon_stopping(d);
+        d->stopping = true;
+        notify_send("STOPPING=1\nSTATUS=stopping: requests under way are finished");
         d->events.stop(d->arg);
     }
 }
@@ -120,12 +121,6 @@ void daemon_ready(struct daemon *d, const char *status) {
     notify_send(lines);
     d->watchdog_ms = notify_watchdog_ms();
     if (d->watchdog_ms) on_watchdog(d);
-}
-
-void daemon_stopping(struct daemon *d) {
-    if (d->stopping) return;
-    d->stopping = true;
-    notify_send("STOPPING=1\nSTATUS=stopping: requests under way are finished");
 }
 
 void daemon_free(struct daemon *d) {

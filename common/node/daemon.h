@@ -27,8 +27,6 @@ int daemon_new(struct daemon **out, struct loop *control, const struct daemon_ev
 /* Control loop. Call when the ports are open: tells the service manager, and starts its watchdog if it wants one.
  * status: one line for `systemctl status`; may be NULL. */
 void daemon_ready(struct daemon *d, const char *status);
-/* Control loop. Tells the service manager that the daemon stops. The first SIGTERM does so, too. */
-void daemon_stopping(struct daemon *d);
 /* Restores the signals. The loop must have stopped. */
 void daemon_free(struct daemon *d);
 

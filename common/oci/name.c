@@ -99,10 +99,6 @@ char *repo_name_str(const struct repo_name *r, char out[REPO_STR_MAX]) {
     return out;
 }
 
-bool repo_name_eq(const struct repo_name *a, const struct repo_name *b) {
-    return strcmp(a->upstream, b->upstream) == 0 && strcmp(a->path, b->path) == 0;
-}
-
 int reference_parse(struct reference *ref, const char *s, size_t len) {
     memset(ref, 0, sizeof(*ref));
     if (memchr(s, ':', len)) {

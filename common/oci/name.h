@@ -31,7 +31,6 @@ int host_check(const char *s, size_t len) must_check;
 size_t path_host_len(const char *path, size_t len);
 /* Writes the canonical name; returns out. */
 char *repo_name_str(const struct repo_name *r, char out[REPO_STR_MAX]);
-bool repo_name_eq(const struct repo_name *a, const struct repo_name *b);
 
 /* How a request names a manifest: by digest or by tag. */
 struct reference {

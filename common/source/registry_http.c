@@ -53,7 +53,8 @@ int64_t content_range_size(const char *value) {
     return number(&p, &size) && *p == '\0' ? size : -1;
 }
 
-bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_t *total) {
+/* "Content-Range: bytes 5-9/100". False if it is not of that form; *total -1 for "*". */
+static bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_t *total) {
     if (!value || strncmp(value, "bytes ", 6) != 0) return false;
     const char *p = value + 6;
     int64_t last;
@@ -81,7 +82,8 @@ int64_t answer_date_s(const struct http_answer *a) {
     return date > 0 ? date : clock_wall_s();
 }
 
-int64_t retry_after_parse(const char *value, int64_t date_s) {
+/* As a number of seconds, or as an HTTP date. */
+static int64_t retry_after_parse(const char *value, int64_t date_s) {
     if (!value) return 0;
     while (*value == ' ')
         value++;

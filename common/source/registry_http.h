@@ -12,12 +12,8 @@
 int fetch_target(struct buf *out, const struct fetch_request *rq, bool canonical) must_check;
 /* The N of "Content-Range: bytes *\/N", as a 416 tells the size; -1: it does not. */
 int64_t content_range_size(const char *value);
-/* "Content-Range: bytes 5-9/100". False if it is not of that form; *total -1 for "*". */
-bool content_range_parse(const char *value, int64_t *start, int64_t *end, int64_t *total);
-/* Retry-After in seconds, as a number or an HTTP date that is compared with date_s, the answer's own time. 0: absent or
- * malformed; at most a day. */
-int64_t retry_after_parse(const char *value, int64_t date_s);
-/* An answer's Retry-After in seconds, compared with its own Date, because our clock may be wrong. 0: none. */
+/* An answer's Retry-After in seconds, at most a day. A date is compared with the answer's own Date, because our clock
+ * may be wrong. 0: absent or malformed. */
 int64_t answer_retry_after_s(const struct http_answer *a);
 /* An answer's Date as Unix time; our own clock if it has none. */
 int64_t answer_date_s(const struct http_answer *a);

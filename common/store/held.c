@@ -280,26 +280,18 @@ void store_add_scope(struct store *s, const struct digest *d, uint32_t scope) {
     pthread_mutex_unlock(stripe);
 }
 
-static void set_flag(struct store *s, const struct digest *d, unsigned flag, bool on) {
+void store_set_hosted(struct store *s, const struct digest *d, bool hosted) {
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     struct table_value v;
     if (table_find(s->table, d, &v)) {
-        unsigned flags = on ? v.flags | flag : v.flags & ~flag;
+        unsigned flags = hosted ? v.flags | BLOB_HOSTED : v.flags & ~(unsigned)BLOB_HOSTED;
         bool changes = flags != v.flags;
         v.flags = flags;
         held_put(s, d, &v, 0); /* it may have to queue again for eviction though its flags are the same */
         if (changes) held_queue_row(s, d, 0);
     }
     pthread_mutex_unlock(stripe);
-}
-
-void store_set_pinned(struct store *s, const struct digest *d, bool pinned) {
-    set_flag(s, d, BLOB_PINNED, pinned);
-}
-
-void store_set_hosted(struct store *s, const struct digest *d, bool hosted) {
-    set_flag(s, d, BLOB_HOSTED, hosted);
 }
 
 /* --- use --- */

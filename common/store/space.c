@@ -178,6 +178,16 @@ static struct room evict(struct store *s, const struct room *want, unsigned flag
 
 /* --- a fill wants room --- */
 
+static void wake_evictor(struct store *s) {
+    struct evictor *e = &s->evictor;
+    pthread_mutex_lock(&e->lock);
+    if (!e->wanted) {
+        e->wanted = true;
+        pthread_cond_signal(&e->cond);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
 /* At a fill's own hand. */
 static int64_t evict_quickly(struct store *s, int64_t bytes) {
     struct prune_report report = {0};
@@ -186,7 +196,7 @@ static int64_t evict_quickly(struct store *s, int64_t bytes) {
 
 void space_count_file(struct store *s) {
     s->inodes_free--;
-    if (room_inodes_short(s)) space_wake(s);
+    if (room_inodes_short(s)) wake_evictor(s);
 }
 
 int space_reserve(struct store *s, int64_t from, int64_t to) {
@@ -194,7 +204,7 @@ int space_reserve(struct store *s, int64_t from, int64_t to) {
     if (atomic_fetch_add(&s->since_statvfs, grow) + grow >= STATVFS_EVERY) room_ask_disk(s);
     int64_t over = room_excess(s, grow) > 0 ? room_beyond(s, grow) : 0;
     if (over > 0) {
-        space_wake(s);
+        wake_evictor(s);
         for (int i = 0; over > 0 && i < ROOM_ROUNDS && evict_quickly(s, over) > 0; i++) {
             if (s->cfg.min_free > 0) room_ask_disk(s);
             over = room_beyond(s, grow);
@@ -203,7 +213,7 @@ int space_reserve(struct store *s, int64_t from, int64_t to) {
     }
     room_count_part(s, from, to);
     /* Wake the evictor only now: before, it would have found nothing to do and slept on. */
-    if (room_excess(s, 0) > 0) space_wake(s);
+    if (room_excess(s, 0) > 0) wake_evictor(s);
     return 0;
 }
 
@@ -226,7 +236,7 @@ static void wait_filled(struct evictor *e, int64_t ms) {
 /* Short of inodes, bytes would be no measure: one large blob has a single inode. */
 bool space_make_room(struct store *s, int64_t want) {
     struct prune_report report = {0};
-    space_wake(s);
+    wake_evictor(s);
     wait_filled(&s->evictor, FILLED_MS);
     room_ask_disk(s);
     struct room room = {.bytes = want};
@@ -380,16 +390,6 @@ static void *evictor_main(void *arg) {
         /* Eviction lets the index grow, too: looked at again soon. */
     } while (wait_for_work(&s->evictor, made == ENOUGH ? PERIOD_S : AGAIN_S, made == NONE));
     return NULL;
-}
-
-void space_wake(struct store *s) {
-    struct evictor *e = &s->evictor;
-    pthread_mutex_lock(&e->lock);
-    if (!e->wanted) {
-        e->wanted = true;
-        pthread_cond_signal(&e->cond);
-    }
-    pthread_mutex_unlock(&e->lock);
 }
 
 /* --- a disk that is full at start --- */

@@ -441,14 +441,3 @@ int store_read_blob(struct store *s, const struct digest *d, size_t limit, char 
 int store_sync(struct store *s) {
     return writer_sync(s->writer);
 }
-
-void store_delete(struct store *s, const struct digest *d) {
-    pthread_mutex_t *stripe = folder_stripe(s, d);
-    pthread_mutex_lock(stripe);
-    struct table_value v;
-    if (table_find(s->table, d, &v) && !guard_keeps(s, d, v.flags)) {
-        int r = held_discard(s, d, NULL);
-        (void)r; /* logged; the file is adopted at the next start */
-    }
-    pthread_mutex_unlock(stripe);
-}

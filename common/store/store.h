@@ -111,17 +111,14 @@ int store_read_blob(struct store *s, const struct digest *d, size_t limit, char 
 
 /* Any thread. Adds a scope to a held blob: in memory at once, on disk soon. Does nothing if the blob is not held. */
 void store_add_scope(struct store *s, const struct digest *d, uint32_t scope);
-void store_set_pinned(struct store *s, const struct digest *d, bool pinned);
-/* The same for BLOB_HOSTED. false also means that the guard no longer keeps the blob, so that it may be evicted
- * again. */
+/* Any thread. Sets or clears BLOB_HOSTED of a held blob: in memory at once, on disk soon. false also means that the
+ * guard no longer keeps the blob, so that it may be evicted again. */
 void store_set_hosted(struct store *s, const struct digest *d, bool hosted);
 /* Blocks until all earlier changes of blobs, scopes and tags are on the disk, safe from a power cut. Without it they
  * are synced every half a minute. 0, or a negative enum err. */
 int store_sync(struct store *s) must_check;
 /* Any thread. True if the guard keeps everything at present, so that nothing is evicted. */
 bool store_eviction_held(const struct store *s);
-/* Any thread, queued. Drops the blob and unlinks its file, unless it must stay. */
-void store_delete(struct store *s, const struct digest *d);
 
 /* What is known of a finished blob. Everything is copied. */
 struct commit_info {

@@ -243,7 +243,6 @@ int space_reserve(struct store *s, int64_t from, int64_t to) must_check;
 bool space_make_room(struct store *s, int64_t want);
 /* A file was made. */
 void space_count_file(struct store *s);
-void space_wake(struct store *s);
 
 /* --- guard.c --- */
 int guard_open(struct store *s, struct error *err) must_check;

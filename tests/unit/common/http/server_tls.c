@@ -15,19 +15,8 @@ static struct tls_server *tls;
 static char dir[64], cert[96], key[96];
 static char answer[BIG + 4096];
 
-static void tls_handler(struct http_req *r, void *arg) {
-    if (strcmp(http_req_target(r), "/is-tls") != 0) {
-        handler(r, arg);
-        return;
-    }
-    http_req_on_close(r, on_close);
-    atomic_fetch_add(&f.seen.handled, 1);
-    reply_text(r, http_req_is_tls(r) ? "tls" : "plain");
-}
-
 static void start_mode(enum http_tls_mode mode) {
     fixture_init(&f, 1);
-    f.cfg.handler = tls_handler;
     f.cfg.tls_mode = mode;
     f.cfg.tls = tls;
     f.cfg.limits.head_ms = 1000;
@@ -190,12 +179,12 @@ static void file_shorter_than_promised_is_cut_over_tls(void **state) {
 
 static void one_port_speaks_both(void **state) {
     (void)state;
-    tls_exchange(LAST("/is-tls"), strlen(LAST("/is-tls")));
-    assert_string_equal(body_of(), "tls");
+    tls_exchange(LAST("/hello"), strlen(LAST("/hello")));
+    assert_string_equal(body_of(), "hello");
     int fd = dial(&f);
-    say(fd, LAST("/is-tls"));
+    say(fd, LAST("/hello"));
     hear(fd, answer, sizeof(answer) - 1);
-    assert_string_equal(body_of(), "plain");
+    assert_string_equal(body_of(), "hello");
     close(fd);
 }
 
@@ -303,8 +292,8 @@ static void certificate_changes_under_running_connections(void **state) {
     struct error err = {0};
     assert_int_equal(tls_make_self_signed(cert, key, names, 2, &err), 0);
     assert_int_equal(tls_server_reload(tls, &err), 1);
-    tls_exchange(LAST("/is-tls"), strlen(LAST("/is-tls"))); /* verified against the new file */
-    assert_string_equal(body_of(), "tls");
+    tls_exchange(LAST("/hello"), strlen(LAST("/hello"))); /* verified against the new file */
+    assert_string_equal(body_of(), "hello");
     tls_say(old, LAST("/hello"), strlen(LAST("/hello")));
     tls_hear(old, answer, sizeof(answer) - 1);
     assert_string_equal(body_of(), "hello");

@@ -103,7 +103,7 @@ static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t 
 
 static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     (void)state;
-    struct digest m, hosted, pinned = fixture_put(store, 15, 100);
+    struct digest m, hosted, pinned;
     uint32_t scope, other;
     struct error err;
     assert_int_equal(store_scope(store, "acme/app", &scope), 0);
@@ -114,7 +114,7 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     free(data);
     put_manifest("{\"m\":1}", "acme/app", NULL, 0, &m);
     put_manifest("{\"m\":1}", "acme/other", NULL, 0, &m);
-    store_set_pinned(store, &pinned, true);
+    assert_int_equal(fixture_put_flags(store, 15, 100, BLOB_PINNED, &pinned), 0);
     store_add_scope(store, &hosted, other);
     struct tag_facts rec = {.digest = m, .size = 7, .media_type = "application/m"};
     store_tag_set(store, "acme/app", "v1", &rec);

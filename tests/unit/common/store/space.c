@@ -190,10 +190,9 @@ static void many_parts_are_one_use_and_a_crowd_is_many(void **state) {
 static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
     (void)state;
     store = fixture_open(dir, 0);
-    struct digest pinned = fixture_put(store, 1, 1000), hosted, open = fixture_put(store, 3, 1000),
-                  plain = fixture_put(store, 4, 1000);
+    struct digest pinned, hosted, open = fixture_put(store, 3, 1000), plain = fixture_put(store, 4, 1000);
     assert_int_equal(fixture_put_flags(store, 2, 1000, BLOB_HOSTED, &hosted), 0);
-    store_set_pinned(store, &pinned, true);
+    assert_int_equal(fixture_put_flags(store, 1, 1000, BLOB_PINNED, &pinned), 0);
     struct open_file *f;
     struct blob_info bi;
     assert_int_equal(store_open_blob(store, &open, USE_WHOLE, &f, &bi), 0);
@@ -206,10 +205,10 @@ static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
     store_close(store);
     store = fixture_open(dir, 0);
     assert_int_equal(prune_to(store, 0), 0);
-    assert_true(fixture_held(store, &pinned));
-    store_set_pinned(store, &pinned, false);
+    assert_true(fixture_held(store, &pinned) && fixture_held(store, &hosted));
+    store_set_hosted(store, &hosted, false);
     assert_int_equal(prune_to(store, 0), 1000);
-    assert_false(fixture_held(store, &pinned));
+    assert_false(fixture_held(store, &hosted));
 }
 
 static void a_prune_right_after_a_start_waits_for_the_queues(void **state) {
@@ -258,10 +257,10 @@ static void a_manifest_goes_after_its_children(void **state) {
         .size = 2, .flags = BLOB_MANIFEST, .media_type = "application/x", .children = &child, .n_children = 1};
     digest_of(&m, DIGEST_SHA256, "{}", 2);
     assert_int_equal(store_put(store, &m, "{}", 2, &info, &err), 0);
-    store_set_pinned(store, &child, true);
+    store_set_hosted(store, &child, true);
     assert_int_equal(prune_to(store, 0), 0);
     assert_true(fixture_held(store, &m));
-    store_set_pinned(store, &child, false);
+    store_set_hosted(store, &child, false);
     assert_int_equal(prune_to(store, 0), 1002);
     assert_false(fixture_held(store, &m));
 }
@@ -406,7 +405,7 @@ static void manifests_of_a_common_blob_take_no_more_than_their_share(void **stat
         for (int use = 0; use < 3; use++)
             touch(&child);
     }
-    store_set_pinned(store, &child, true); /* it stays whatever happens */
+    store_set_hosted(store, &child, true); /* it stays whatever happens */
     blob = fixture_put(store, 2, LARGE);
     for (int use = 0; use < 3; use++)
         touch(&blob);
@@ -591,8 +590,7 @@ static void start_on_a_full_disk(bool log_lost) {
     struct digest plain[24], used, pinned, hosted, fresh;
     used = fixture_put(store, 100, 500000);
     touch(&used);
-    pinned = fixture_put(store, 101, 500000);
-    store_set_pinned(store, &pinned, true);
+    assert_int_equal(fixture_put_flags(store, 101, 500000, BLOB_PINNED, &pinned), 0);
     assert_int_equal(fixture_put_flags(store, 102, 500000, BLOB_HOSTED, &hosted), 0);
     for (unsigned i = 0; i < 24; i++)
         plain[i] = fixture_put(store, i, 500000);

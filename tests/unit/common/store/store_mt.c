@@ -112,16 +112,16 @@ static void write_one(unsigned i) {
     unsigned n = i * 7 % BLOBS;
     struct digest d;
     if (i % 11 == 0) {
-        store_delete(store, &blobs[n]);
+        store_unreadable(store, &blobs[n], NULL, -EIO);
         return;
     }
     struct tag_facts rec = {.digest = blobs[n], .checked_at = i, .size = i, .media_type = "application/x"};
     store_tag_set(store, "r", "t", &rec);
     int r = fixture_put_flags(store, n, BLOB_SIZE, 0, &d);
     /* Readers hold on to what little there is: then there may be nothing to evict for a moment. And the other writer
-     * may delete a blob while it is being committed. */
+     * may drop a blob while it is being committed. */
     if (r != 0 && r != ERR_NO_SPACE && r != ERR_NOT_FOUND) abort();
-    store_set_pinned(store, &blobs[n], i % 13 == 0);
+    store_set_hosted(store, &blobs[n], i % 13 == 0);
 }
 
 static void *write_store(void *arg) {

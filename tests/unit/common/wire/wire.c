@@ -34,7 +34,8 @@ static void a_request_comes_back_as_it_was(void **state) {
     assert_int_equal(got.n_queries, 3);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(got.queries[i].kind, q[i].kind);
-        assert_true(repo_name_eq(&got.queries[i].repo, &q[i].repo));
+        assert_string_equal(got.queries[i].repo.upstream, q[i].repo.upstream);
+        assert_string_equal(got.queries[i].repo.path, q[i].repo.path);
         assert_string_equal(got.queries[i].tag, q[i].tag);
         assert_true(digest_eq(&got.queries[i].digest, &q[i].digest));
         assert_int_equal(got.queries[i].want_proofs, q[i].want_proofs);
