@@ -8,11 +8,9 @@ static void fill_may_be_stopped_while_it_is_hashed(void **state) {
     (void)state;
     const int64_t size = 24 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
+    unsigned char *data = one_source(&s, "one", size, &d);
     s.part = 16384;
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     for (int64_t at = MB; at < size; at += 5 * MB) {
         world_start(0);
         struct taker t;
@@ -27,43 +25,32 @@ static void fill_may_be_stopped_while_it_is_hashed(void **state) {
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got, data, (size_t)size);
-    free(t.got);
+    taker_expect(&t, data);
     assert_int_equal(atomic_load(&s.sent), size);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 static void fill_continues_its_part_file_after_a_restart(void **state) {
     (void)state;
     const int64_t size = 11 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "slow", data, size);
+    unsigned char *data = one_source(&s, "slow", size, &d);
     atomic_store(&s.gate, 7 * MB);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "a", 0, 0);
     while (atomic_load(&s.sent) < 7 * MB)
         sched_yield();
     world_stop();
-    assert_int_equal(taker_wait(&t), ERR_CANCELLED);
-    free(t.got);
+    taker_fails(&t, ERR_CANCELLED);
     atomic_store(&s.gate, INT64_MAX);
     world_start(0);
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got, data, (size_t)size);
-    free(t.got);
+    taker_expect(&t, data);
     assert_int_equal(atomic_load(&s.last_offset), 7 * MB);
     assert_int_equal(atomic_load(&s.sent), size);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 /* A part file that has rotted is nobody's lie: with one source that may lie but once, the pull succeeds. */
@@ -109,28 +96,20 @@ static void fill_passes_through_what_the_store_has_no_room_for(void **state) {
     (void)state;
     const int64_t size = 100 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "big", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    unsigned char *data = one_source(&s, "big", size, &d);
     world_start(8 * MB);
     struct taker a, b;
     taker_start(&a, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&a), 0);
-    assert_memory_equal(a.got, data, (size_t)size);
-    free(a.got);
+    taker_expect(&a, data);
     taker_start(&b, 1, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&b), 0);
-    assert_memory_equal(b.got, data, (size_t)size);
-    free(b.got);
+    taker_expect(&b, data);
     struct fill_stats stats;
     fill_engine_stats(world.engine, &stats);
     assert_int_equal(stats.passed_through, 2);
     struct blob_info info;
     assert_false(store_lookup(world.store, &d, &info));
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 /* Anyone can write a manifest: what it says of a size is a hint, whatever the source says of it itself. */
@@ -146,11 +125,11 @@ static void fill_does_not_rely_on_a_claimed_size(void **state) {
         {5 * MB, 5 * MB, false}, {5 * MB, 5 * MB, true}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct digest d;
-        unsigned char *data = random_data(cases[i].size, &d);
         struct script s;
-        script_init(&s, "one", data, cases[i].size);
+        unsigned char *data = one_source(&s, "one", cases[i].size, &d);
         s.hide_size = cases[i].hide;
-        world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = cases[i].claim, .claimed = true};
+        world.advise_size = cases[i].claim;
+        world.claimed = true;
         assert_int_equal(take_all(&s, &d), cases[i].size);
         world_clean();
         free(data);
@@ -162,10 +141,10 @@ static void fill_goes_on_from_a_part_file_of_the_claimed_size(void **state) {
     (void)state;
     const int64_t size = 9 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = 4 * MB, .claimed = true};
+    unsigned char *data = one_source(&s, "one", size, &d);
+    world.advise_size = 4 * MB;
+    world.claimed = true;
     leave_part(data, 4 * MB, &d);
     assert_int_equal(take_all(&s, &d), 5 * MB);
     world_clean();
@@ -202,8 +181,7 @@ static void fill_leaves_no_file_and_counts_no_failure_for_an_unknown_blob(void *
         world_start(0);
         struct taker t;
         taker_start(&t, 0, &d, size, "a", 0, 0);
-        assert_int_equal(taker_wait(&t), cases[i].refuse);
-        free(t.got);
+        taker_fails(&t, cases[i].refuse);
         struct fill_stats stats;
         fill_engine_stats(world.engine, &stats);
         assert_int_equal(stats.failed, cases[i].failed);
@@ -219,19 +197,16 @@ static void fill_leaves_no_file_without_a_byte_in_it(void **state) {
     (void)state;
     const int64_t size = 100000;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
+    unsigned char *data = one_source(&s, "one", size, &d);
     atomic_store(&s.gate, 0);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "a", 0, 0);
     while (files_in_fills() == 0)
         sched_yield();
     world_stop();
-    assert_int_equal(taker_wait(&t), ERR_CANCELLED);
-    free(t.got);
+    taker_fails(&t, ERR_CANCELLED);
     assert_int_equal(files_in_fills(), 0);
     world_clean();
     free(data);
@@ -241,10 +216,9 @@ static void fill_leaves_no_file_without_a_byte_in_it(void **state) {
 static void fill_finishes_a_blob_that_is_known_to_be_empty(void **state) {
     (void)state;
     struct digest d;
-    unsigned char *data = random_data(0, &d);
     struct script s;
-    script_init(&s, "one", data, 0);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = 0};
+    unsigned char *data = one_source(&s, "one", 0, &d);
+    world.advise_size = 0;
     assert_int_equal(take_all(&s, &d), 0);
     assert_int_equal(files_in_fills(), 0);
     world_clean();

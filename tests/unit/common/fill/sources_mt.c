@@ -5,22 +5,16 @@ static void fill_keeps_what_a_cut_source_sent_and_goes_on_from_there(void **stat
     (void)state;
     const int64_t size = 6 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "cut", data, size);
+    unsigned char *data = one_source(&s, "cut", size, &d);
     s.cut_at = 3 * MB;
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got, data, (size_t)size);
-    free(t.got);
+    taker_expect(&t, data);
     assert_int_equal(atomic_load(&s.last_offset), 3 * MB);
     assert_int_equal(atomic_load(&s.sent), size);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state) {
@@ -40,17 +34,11 @@ static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state)
     struct taker early, ranged;
     /* This one waits beyond the wrong piece: it has been given nothing that is taken back. */
     taker_start(&ranged, 1, &d, size, "a", 9 * MB, 10 * MB);
-    assert_int_equal(taker_wait(&ranged), 0);
-    assert_memory_equal(ranged.got + 9 * MB, data + 9 * MB, (size_t)MB);
-    free(ranged.got);
+    taker_expect(&ranged, data);
     assert_int_equal(atomic_load(&honest.last_offset), 4 * MB);
     taker_start(&early, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&early), 0);
-    assert_memory_equal(early.got, data, (size_t)size);
-    free(early.got);
-    world_stop();
-    world_clean();
-    free(data);
+    taker_expect(&early, data);
+    world_end(data);
 }
 
 /* The digest decides, whatever else is said. */
@@ -58,25 +46,22 @@ static void fill_goes_on_when_the_catalogue_is_wrong(void **state) {
     (void)state;
     const int64_t size = 14 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
+    struct script s;
+    unsigned char *data = one_source(&s, "one", size, &d);
     uint8_t proofs[3 * 32];
     prove_pieces(data, 3, proofs);
     proofs[32] ^= 1;
-    struct script s;
-    script_init(&s, "one", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 3};
+    world.advise_size = size;
+    world.proofs = proofs;
+    world.n_proofs = 3;
     world_start(0);
     struct taker t;
     /* One that waits further on: others may have been given what is taken back once. */
     taker_start(&t, 0, &d, size, "a", 13 * MB, size);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got + 13 * MB, data + 13 * MB, (size_t)MB);
-    free(t.got);
+    taker_expect(&t, data);
     wait_until_held(&d);
     assert_int_equal(atomic_load(&s.starts), 2);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 /* One reader of all, whose source stops after 1 MiB. */
@@ -92,10 +77,8 @@ static void fill_fetches_a_far_range_aside(void **state) {
     (void)state;
     const int64_t size = 40 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "slow", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    unsigned char *data = one_source(&s, "slow", size, &d);
     struct taker front, far;
     start_held_back(&front, &s, &d, size);
     /* What is written stands at 1 MiB and shall not get to 30 by itself: only a stretch ahead can start there. */
@@ -103,45 +86,34 @@ static void fill_fetches_a_far_range_aside(void **state) {
     while (atomic_load(&s.last_offset) != 28 * MB)
         sched_yield();
     atomic_store(&s.gate, INT64_MAX);
-    assert_int_equal(taker_wait(&far), 0);
-    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
-    assert_int_equal(taker_wait(&front), 0);
-    assert_memory_equal(front.got, data, (size_t)size);
-    free(front.got);
-    free(far.got);
-    world_stop();
-    world_clean();
-    free(data);
+    taker_expect(&far, data);
+    taker_expect(&front, data);
+    world_end(data);
 }
 
 static void fill_says_who_sent_a_wrong_piece_aside(void **state) {
     (void)state;
     const int64_t size = 40 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
+    struct script s;
+    unsigned char *data = one_source(&s, "liar", size, &d);
     uint8_t proofs[9 * 32];
     prove_pieces(data, 9, proofs);
-    struct script s;
-    script_init(&s, "liar", data, size);
     s.wrong_at = 29 * MB;
     s.gate_first = true;
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 9};
+    world.advise_size = size;
+    world.proofs = proofs;
+    world.n_proofs = 9;
     struct taker front, far;
     start_held_back(&front, &s, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
-    assert_int_equal(taker_wait(&far), 0);
-    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
+    taker_expect(&far, data);
     assert_int_equal(atomic_load(&s.starts), 3);
     assert_int_equal(atomic_load(&s.blamed), 1);
     assert_int_equal(atomic_load(&s.doubted), 1);
     atomic_store(&s.gate, INT64_MAX);
-    assert_int_equal(taker_wait(&front), 0);
-    assert_memory_equal(front.got, data, (size_t)size);
-    free(front.got);
-    free(far.got);
-    world_stop();
-    world_clean();
-    free(data);
+    taker_expect(&front, data);
+    world_end(data);
 }
 
 /* --- two sources, each with a stretch of its own --- */
@@ -179,20 +151,14 @@ static void give_second_source_a_stretch(int64_t (*bad_ahead)(struct script_fetc
     struct taker front, far;
     start_held_back(&front, &first, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
-    assert_int_equal(taker_wait(&far), 0);
-    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
+    taker_expect(&far, data);
     assert_int_equal(atomic_load(&first.starts), 2);
     assert_int_equal(atomic_load(&second.starts), 1);
     assert_int_equal(atomic_load(&second.last_offset), 28 * MB);
     atomic_store(&first.gate, INT64_MAX);
-    assert_int_equal(taker_wait(&front), 0);
-    assert_memory_equal(front.got, data, (size_t)size);
+    taker_expect(&front, data);
     assert_int_equal(atomic_load(&second.starts), 1);
-    free(front.got);
-    free(far.got);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 static void fill_gives_another_source_the_stretch_of_one_that_stalls(void **state) {
@@ -215,30 +181,27 @@ static void fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right(v
     (void)state;
     const int64_t size = 40 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
+    struct script s;
+    unsigned char *data = one_source(&s, "one", size, &d);
     uint8_t proofs[9 * 32];
     prove_pieces(data, 9, proofs);
     proofs[7 * 32] ^= 1;
-    struct script s;
-    script_init(&s, "one", data, size);
     s.gate_first = true;
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 9};
+    world.advise_size = size;
+    world.proofs = proofs;
+    world.n_proofs = 9;
     struct taker front, far;
     start_held_back(&front, &s, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
     while (atomic_load(&s.sent) < 1 * MB + 3 * PIECE_SIZE)
         sched_yield();
     atomic_store(&s.gate, INT64_MAX);
-    assert_int_equal(taker_wait(&far), 0);
-    assert_memory_equal(far.got + 30 * MB, data + 30 * MB, 1000);
+    taker_expect(&far, data);
     taker_wait(&front); /* may have been given what is taken back */
     wait_until_held(&d);
     assert_int_equal(atomic_load(&s.starts), 5);
     free(front.got);
-    free(far.got);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 static void fill_fails_with_not_found_when_every_source_says_so(void **state) {
@@ -254,15 +217,11 @@ static void fill_fails_with_not_found_when_every_source_says_so(void **state) {
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, 10, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
-    free(t.got);
+    taker_fails(&t, ERR_NOT_FOUND);
     b.refuse = ERR_UNREACHABLE;
     taker_start(&t, 0, &d, 10, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), ERR_UNREACHABLE);
-    free(t.got);
-    world_stop();
-    world_clean();
-    free(data);
+    taker_fails(&t, ERR_UNREACHABLE);
+    world_end(data);
 }
 
 /* A source that answers with an error has tried again itself; that it could not be heard is tried once more. */
@@ -283,8 +242,7 @@ static void fill_does_not_retry_after_a_definite_error(void **state) {
         world_start(0);
         struct taker t;
         taker_start(&t, 0, &d, 10, "a", 0, 0);
-        assert_int_equal(taker_wait(&t), cases[i].code);
-        free(t.got);
+        taker_fails(&t, cases[i].code);
         assert_int_equal(atomic_load(&s.starts), cases[i].starts);
         world_stop();
         world_clean();
@@ -296,29 +254,21 @@ static void fill_asks_whether_another_repository_may_have_it(void **state) {
     (void)state;
     const int64_t size = 1 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    unsigned char *data = one_source(&s, "one", size, &d);
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    free(t.got);
+    taker_expect(&t, data);
     wait_until_held(&d);
     taker_start(&t, 0, &d, size, "b", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got, data, (size_t)size);
-    free(t.got);
+    taker_expect(&t, data);
     assert_int_equal(atomic_load(&s.starts), 1);
     assert_int_equal(atomic_load(&s.heads), 1);
     s.refuse = ERR_NOT_FOUND;
     taker_start(&t, 0, &d, size, "c", 0, 0);
-    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
-    free(t.got);
-    world_stop();
-    world_clean();
-    free(data);
+    taker_fails(&t, ERR_NOT_FOUND);
+    world_end(data);
 }
 
 static void post_run(void *arg) {
@@ -339,15 +289,12 @@ static void fill_asks_once_whether_a_repository_may_have_it_however_many_wait(vo
     (void)state;
     const int64_t size = 1 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    unsigned char *data = one_source(&s, "one", size, &d);
     world_start(0);
     struct taker t, many[2 * SERVING];
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    free(t.got);
+    taker_expect(&t, data);
     wait_until_held(&d);
     atomic_store(&s.head_gate, 1);
     for (int i = 0; i < (int)ARRAY_LEN(many); i++)
@@ -362,9 +309,7 @@ static void fill_asks_once_whether_a_repository_may_have_it_however_many_wait(vo
     }
     assert_int_equal(atomic_load(&s.heads), 1);
     assert_int_equal(atomic_load(&s.starts), 1);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 /* What was asked for and not found leaves nothing behind. */
@@ -372,28 +317,22 @@ static void fill_makes_a_scope_only_for_content_that_was_found(void **state) {
     (void)state;
     const int64_t size = 1 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
+    unsigned char *data = one_source(&s, "one", size, &d);
     world_start(0);
     struct taker t;
     for (int held = 0; held < 2; held++) {
         s.refuse = ERR_NOT_FOUND;
         taker_start(&t, 0, &d, size, "nothing", 0, 0);
-        assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
-        free(t.got);
+        taker_fails(&t, ERR_NOT_FOUND);
         s.refuse = 0;
         taker_start(&t, 0, &d, size, held ? "claims" : "has", 0, 0);
-        assert_int_equal(taker_wait(&t), 0);
-        free(t.got);
+        taker_expect(&t, data);
         wait_until_held(&d);
     }
     assert_true(store_scope_find(world.store, "up/has") && store_scope_find(world.store, "up/claims"));
     assert_int_equal(store_scope_find(world.store, "up/nothing"), 0);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
 }
 
 /* When no more scopes can be remembered, whoever is in none of those asks his own source, each time. */
@@ -408,42 +347,33 @@ static void fill_asks_the_source_for_everybody_when_scopes_are_used_up(void **st
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    free(t.got);
+    taker_expect(&t, data);
     wait_until_held(&d);
     wait_until_over(); /* until then the fill itself remembers who has it */
     for (int i = 1; i <= 2; i++) {
         taker_start(&t, 0, &d, size, "b", 0, 0);
-        assert_int_equal(taker_wait(&t), 0);
-        assert_memory_equal(t.got, data, (size_t)size);
-        free(t.got);
+        taker_expect(&t, data);
         assert_int_equal(atomic_load(&s.heads), i);
     }
     assert_int_equal(store_scope_find(world.store, "up/b"), 0);
     s.refuse = ERR_NOT_FOUND;
     taker_start(&t, 0, &d, size, "b", 0, 0);
-    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
-    free(t.got);
+    taker_fails(&t, ERR_NOT_FOUND);
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    free(t.got);
+    taker_expect(&t, data);
     /* What is found meanwhile is in no scope at all. */
     script_init(&o, "one", other, size + 1);
     world.sources[0] = &o;
     taker_start(&t, 0, &e, size + 1, "c", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    free(t.got);
+    taker_expect(&t, other);
     wait_until_held(&e);
     wait_until_over();
     o.refuse = ERR_NOT_FOUND;
     for (int i = 0; i < 2; i++) {
         taker_start(&t, 0, &e, size + 1, i ? "d" : "c", 0, 0);
-        assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
-        free(t.got);
+        taker_fails(&t, ERR_NOT_FOUND);
     }
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
     free(other);
 }
 
@@ -452,25 +382,19 @@ static void fill_asks_its_own_source_before_it_serves_a_whole_part_file(void **s
     (void)state;
     const int64_t size = 6 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size};
+    unsigned char *data = one_source(&s, "one", size, &d);
+    world.advise_size = size;
     leave_part(data, size, &d);
     s.refuse = ERR_NOT_FOUND;
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "b", 0, 0);
-    assert_int_equal(taker_wait(&t), ERR_NOT_FOUND);
-    free(t.got);
+    taker_fails(&t, ERR_NOT_FOUND);
     s.refuse = 0;
     taker_start(&t, 0, &d, size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got, data, (size_t)size);
-    free(t.got);
-    world_stop();
-    world_clean();
-    free(data);
+    taker_expect(&t, data);
+    world_end(data);
 }
 
 /* Nobody begins to wait behind a source that has failed, though the one before it had agreed: its word is due again. */
@@ -494,12 +418,8 @@ static void fill_sends_no_head_before_a_source_has_agreed(void **state) {
     assert_int_equal(seen.state, FILL_STARTING);
     assert_string_equal(seen.trouble, "a: scripted");
     atomic_store(&b.head_gate, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got, data, (size_t)size);
-    free(t.got);
-    world_stop();
-    world_clean();
-    free(data);
+    taker_expect(&t, data);
+    world_end(data);
 }
 
 /* The source is slow to answer, its client has gone and will be back. */
@@ -507,11 +427,9 @@ static void fill_goes_on_for_a_reader_that_wants_it_later(void **state) {
     (void)state;
     const int64_t size = 1 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "slow", data, size);
+    unsigned char *data = one_source(&s, "slow", size, &d);
     atomic_store(&s.head_gate, 1);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     world_start(0);
     struct taker t;
     taker_start(&t, 0, &d, size, "a", 0, 0);
@@ -534,9 +452,7 @@ static void fill_goes_on_for_a_reader_that_wants_it_later(void **state) {
     } while (stats.running > 1);
     atomic_store(&s.head_gate, 0);
     wait_until_held(&d);
-    world_stop();
-    world_clean();
-    free(data);
+    world_end(data);
     free(more);
 }
 

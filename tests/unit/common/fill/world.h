@@ -327,6 +327,7 @@ struct taker {
     struct fill_spec spec;
     struct loop *loop;
     struct fill_reader *r;
+    int64_t size;                   /* of the blob */
     int64_t pos, stop_at, max_seen; /* stop_at: leaves there; 0: at the end */
     unsigned char *got;
     bool done;
@@ -385,6 +386,7 @@ static inline void taker_init(struct taker *t, int loop, const struct digest *d,
     snprintf(t->spec.repo.upstream, sizeof(t->spec.repo.upstream), "up");
     snprintf(t->spec.repo.path, sizeof(t->spec.repo.path), "%s", repo);
     t->pos = start;
+    t->size = size;
     t->got = calloc(1, (size_t)size + 1);
     sem_init(&t->over, 0, 0);
     t->loop = world.serving[loop % SERVING];
@@ -437,6 +439,21 @@ static inline int taker_wait(struct taker *t) {
     return t->code;
 }
 
+/* It ends with this code. Frees what it has got. */
+static inline void taker_fails(struct taker *t, int code) {
+    assert_int_equal(taker_wait(t), code);
+    free(t->got);
+}
+
+/* It gets all that it asks for of data, the whole blob. Frees what it has got. */
+static inline void taker_expect(struct taker *t, const unsigned char *data) {
+    int64_t start = t->spec.start, end = t->spec.end ? t->spec.end : t->size;
+    assert_int_equal(taker_wait(t), 0);
+    assert_int_equal(t->pos, end);
+    assert_memory_equal(t->got + start, data + start, (size_t)(end - start));
+    free(t->got);
+}
+
 static inline unsigned char *random_data(int64_t size, struct digest *d) {
     unsigned char *data = calloc(1, (size_t)size + 1);
     uint64_t x = 88172645463325252ULL + (uint64_t)size;
@@ -448,6 +465,21 @@ static inline unsigned char *random_data(int64_t size, struct digest *d) {
     }
     digest_of(d, DIGEST_SHA256, data, (size_t)size);
     return data;
+}
+
+/* Sets the world to a blob of random bytes and its only source, of whose size the catalogue knows nothing. world_end
+ * frees the result. */
+static inline unsigned char *one_source(struct script *s, const char *name, int64_t size, struct digest *d) {
+    unsigned char *data = random_data(size, d);
+    script_init(s, name, data, size);
+    world = (typeof(world)){.sources = {s}, .n_sources = 1, .advise_size = -1};
+    return data;
+}
+
+static inline void world_end(unsigned char *data) {
+    world_stop();
+    world_clean();
+    free(data);
 }
 
 static inline void wait_until_held(const struct digest *d) {
@@ -482,13 +514,11 @@ static inline int64_t take_all(struct script *s, const struct digest *d) {
     struct taker t;
     world_start(0);
     taker_start(&t, 0, d, s->size, "a", 0, 0);
-    assert_int_equal(taker_wait(&t), 0);
-    assert_memory_equal(t.got, s->data, (size_t)s->size);
+    taker_expect(&t, s->data);
     wait_until_held(d);
     struct fill_stats stats;
     fill_engine_stats(world.engine, &stats);
     assert_int_equal(stats.mismatches, 0);
-    free(t.got);
     world_stop();
     return atomic_load(&s->sent);
 }

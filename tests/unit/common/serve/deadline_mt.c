@@ -9,11 +9,9 @@
 static void a_tag_whose_head_and_get_are_slow_is_answered_within_one_deadline(void **state) {
     (void)state;
     struct digest d;
-    unsigned char *data = random_data(1000, &d);
     struct script s;
-    script_init(&s, "slow", data, 1000);
+    unsigned char *data = one_source(&s, "slow", 1000, &d);
     atomic_store(&s.head_gate, 1);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     served.answer_within_ms = HOUR_MS;
     clock_set_fake(HOUR_MS, 1000);
     served_start(0);

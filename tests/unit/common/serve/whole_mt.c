@@ -69,12 +69,10 @@ static void a_reader_gets_bytes_that_pass_through_has_dropped(void **state) {
                                         "Range: bytes=-100,100-199\r\n", "Range: bytes=-41000000\r\n"};
     const int64_t size = 48 * MB, gate = 38 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "big", data, size);
+    unsigned char *data = one_source(&s, "big", size, &d);
     s.gate_first = true;
     atomic_store(&s.gate, gate);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     served_start(8 * MB);
     struct visit first = {0}, late[ARRAY_LEN(asked)] = {0};
     visit_start(&first, &d, size, "");
@@ -109,13 +107,11 @@ static void a_wrong_piece_fetched_ahead_is_in_no_whole(void **state) {
     static const char *const asked[] = {"", "Range: bytes=0-\r\n", "Range: bytes=9-,0-8\r\n"};
     const int64_t size = 30 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
+    unsigned char *data = one_source(&s, "one", size, &d);
     s.rule = lie_ahead;
     s.gate_first = true;
     atomic_store(&s.gate, 1 * MB);
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     served_start(0);
     struct visit wholes[ARRAY_LEN(asked)] = {0}, part = {.after = 1 * MB};
     for (size_t i = 0; i < ARRAY_LEN(asked); i++)
@@ -141,11 +137,9 @@ static void a_blob_of_unknown_length_is_answered_although_the_disk_is_full(void 
     (void)state;
     const int64_t size = 40 * MB;
     struct digest d;
-    unsigned char *data = random_data(size, &d);
     struct script s;
-    script_init(&s, "one", data, size);
+    unsigned char *data = one_source(&s, "one", size, &d);
     s.hide_size = true;
-    world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
     served_start(8 * MB);
     struct visit client = {0}, node = {.by_node = true};
     visit_start(&client, &d, size, "Range: bytes=10000000-\r\n");
