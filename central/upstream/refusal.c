@@ -184,7 +184,7 @@ void up_take_refusal(struct up_request *r, const struct http_answer *a) {
     registry_refusal_begin(&r->refusal_body);
     const char *location = a->header(a, "location"), *line;
     free(r->location);
-    r->location = location ? xstrdup(location) : NULL;
+    r->location = xstrdup_or_null(location);
     for (unsigned i = 0; (line = a->header_at(a, "www-authenticate", i)); i++)
         challenge_add(&r->asked, line);
     timer_set(&r->timer, REFUSAL_MS);

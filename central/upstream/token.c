@@ -217,7 +217,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     e->retry_after_s = answer_retry_after_s(a);
     e->status = a->status;
     free(e->location);
-    e->location = location ? xstrdup(location) : NULL;
+    e->location = xstrdup_or_null(location);
     return true;
 }
 
@@ -327,18 +327,14 @@ static void send_request(struct token_entry *e) {
     e->call = http_call_start(e->cache->client, &spec, &events, e);
 }
 
-static char *copy(const char *s) {
-    return s ? xstrdup(s) : NULL;
-}
-
 static void start(struct token_entry *e, const struct token_ask *ask) {
     struct buf url;
     bool ok = token_url(&url, ask) == 0;
     e->redirects = 0;
     e->service = (struct service){.url = xstrdup(ok ? url.data : ""),
-                                  .ca_file = copy(ask->ca_file),
-                                  .username = copy(ask->username),
-                                  .password = copy(ask->password),
+                                  .ca_file = xstrdup_or_null(ask->ca_file),
+                                  .username = xstrdup_or_null(ask->username),
+                                  .password = xstrdup_or_null(ask->password),
                                   .reach = ask->reach};
     if (ask->request_id && ask->request_id[0])
         snprintf(e->service.id, sizeof(e->service.id), "X-Request-Id: %.64s", ask->request_id);

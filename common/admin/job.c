@@ -77,8 +77,8 @@ void job_start(const struct job_order *o, struct http_req *req) {
     j->loop = http_req_loop(req);
     j->run = o->run;
     j->arg = o->arg;
-    j->a = o->a ? xstrdup(o->a) : NULL;
-    j->b = o->b ? xstrdup(o->b) : NULL;
+    j->a = xstrdup_or_null(o->a);
+    j->b = xstrdup_or_null(o->b);
     j->number = o->number;
     j->type = "application/json";
     j->status = 500;

@@ -17,5 +17,7 @@ void *xrealloc(void *old, size_t n, size_t size) __attribute__((returns_nonnull,
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) printf_like(1, 2) __attribute__((malloc, returns_nonnull));
+/* As xstrdup; NULL for NULL. */
+char *xstrdup_or_null(const char *s) __attribute__((malloc));
 
 #endif

@@ -198,9 +198,9 @@ static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) 
     free(a->link);
     free(a->warning);
     free(a->filters);
-    a->filters = h->filters ? xstrdup(h->filters) : NULL;
-    a->link = h->link ? xstrdup(h->link) : NULL;
-    a->warning = h->warning ? xstrdup(h->warning) : NULL;
+    a->filters = xstrdup_or_null(h->filters);
+    a->link = xstrdup_or_null(h->link);
+    a->warning = xstrdup_or_null(h->warning);
     a->has_tag = h->tag != NULL;
     if (h->tag) a->tag = *h->tag;
     a->source = fetch->source->name;
@@ -416,7 +416,7 @@ struct ask_waiter *ask(struct asker *a, const struct fetch_request *rq, const st
     w->loop = loop_current();
     w->rq = *rq;
     if (deadline) w->deadline = *deadline;
-    w->query = rq->query ? xstrdup(rq->query) : NULL;
+    w->query = xstrdup_or_null(rq->query);
     w->rq.query = w->query;
     w->rq.max_body = BODY_MAX;
     w->done = done;

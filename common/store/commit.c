@@ -49,7 +49,7 @@ static struct commit *commit_new(struct store *s, const struct digest *d, const 
     c->value = (struct table_value){.size = info->size, .flags = info->flags};
     c->scopes = copy(info->scopes, info->n_scopes * sizeof(*info->scopes));
     c->n_scopes = info->n_scopes;
-    c->repository = info->repository ? xstrdup(info->repository) : NULL;
+    c->repository = xstrdup_or_null(info->repository);
     c->children = copy(info->children, info->n_children * sizeof(*info->children));
     c->n_children = info->n_children;
     c->uses = info->uses;

@@ -374,7 +374,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
                                 .body = {.length = rq->length, .total = -1},
                                 .next = c->fetches};
     c->fetches = f;
-    f->rq.query = rq->query ? xstrdup(rq->query) : NULL;
+    f->rq.query = xstrdup_or_null(rq->query);
     registry_refusal_init(&f->refusal);
     timer_init(&f->start, c->central.loop, on_refuse, f);
     if (would_be_refused(f)) {
