@@ -12,18 +12,16 @@
 #include "common/core/log.h"
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 /* --- small state changes --- */
 
-static void set_state(struct http_conn *c, enum conn_state state) {
+void conn_set_state(struct http_conn *c, enum conn_state state) {
     bool idle = state == CONN_IDLE || state == CONN_HEAD || state == CONN_TLS;
     if (c->in_idle && (!idle || state != c->state)) {
         TAILQ_REMOVE(&c->share->idle, c, idle_link);
@@ -56,72 +54,6 @@ void conn_arm_out(struct http_conn *c, bool on) {
         event_del(&c->ev_out);
 }
 
-/* --- requests --- */
-
-static struct http_req *req_new(struct http_conn *c) {
-    struct loop_share *sh = c->share;
-    struct http_req *r = sh->free_reqs;
-    if (r) {
-        sh->free_reqs = r->next_free;
-        sh->n_free_reqs--;
-        struct buf extra = r->extra;
-        buf_clear(&extra);
-        memset(r, 0, offsetof(struct http_req, head));
-        memset((char *)r + offsetof(struct http_req, id), 0, sizeof(*r) - offsetof(struct http_req, id));
-        r->extra = extra;
-    } else {
-        r = xcalloc(1, sizeof(*r));
-        buf_init(&r->extra, 64 * 1024);
-    }
-    r->conn = c;
-    r->note = r->about = "";
-    r->start_us = clock_mono_us();
-    return r;
-}
-
-static void req_free(struct loop_share *sh, struct http_req *r) {
-    buf_fini(&r->collected);
-    for (struct joined *j = r->joined, *next; j; j = next) {
-        next = j->next;
-        free(j);
-    }
-    r->joined = NULL;
-    free(r->spill);
-    if (sh->n_free_reqs >= 1024 || r->extra.cap > 4096) {
-        buf_fini(&r->extra);
-        free(r);
-        return;
-    }
-    r->next_free = sh->free_reqs;
-    sh->free_reqs = r;
-    sh->n_free_reqs++;
-}
-
-static void report(struct http_req *r, bool cut) {
-    struct http_conn *c = r->conn;
-    const struct http_server_config *cfg = &c->share->server->cfg;
-    if (!cfg->access) return;
-    const char *host = http_req_header(r, "host"), *agent = http_req_header(r, "user-agent");
-    struct http_access a = {
-        .remote = r->remote[0] ? r->remote : c->remote,
-        .method = http_req_method_str(r),
-        .target = http_req_target(r),
-        .host = host ? host : "",
-        .user_agent = agent ? agent : "",
-        .request_id = r->id,
-        .note = r->note,
-        .about = r->about,
-        .status = r->status,
-        .body_bytes_sent = r->body_sent - (cut ? c->out_bytes : 0),
-        .body_bytes_received = r->body_got,
-        .duration_us = clock_mono_us() - r->start_us,
-        .first_byte_us = r->first_byte_us ? r->first_byte_us - r->start_us : 0,
-        .aborted = cut,
-    };
-    if (a.body_bytes_sent < 0) a.body_bytes_sent = 0;
-    cfg->access(&a, cfg->arg);
-}
-
 /* The request is over, one way or the other. */
 static void close_request(struct http_conn *c, bool cut) {
     struct http_req *r = c->req;
@@ -130,7 +62,7 @@ static void close_request(struct http_conn *c, bool cut) {
     void (*on_close)(struct http_req *, bool) = r->on_close;
     r->on_close = NULL;
     if (r->wrong_size) cut = true;
-    report(r, cut);
+    req_report(r, cut);
     if (on_close) on_close(r, cut);
     req_free(c->share, r);
 }
@@ -139,7 +71,7 @@ static void close_request(struct http_conn *c, bool cut) {
 
 void conn_abort(struct http_conn *c) {
     if (c->state == CONN_DEAD) return;
-    set_state(c, CONN_DEAD);
+    conn_set_state(c, CONN_DEAD);
     conn_arm_in(c, false);
     conn_arm_out(c, false);
     if (c->dirty) TAILQ_REMOVE(&c->share->dirty, c, dirty_link);
@@ -181,7 +113,7 @@ static void linger(struct http_conn *c) {
         conn_abort(c);
         return;
     }
-    set_state(c, CONN_LINGER);
+    conn_set_state(c, CONN_LINGER);
     c->linger_left = LINGER_BYTES;
     conn_arm_out(c, false);
     conn_arm_in(c, true);
@@ -266,37 +198,10 @@ static bool fill_input(struct http_conn *c) {
 
 /* --- from bytes to a request --- */
 
-static bool take_id(struct http_req *r, const char *id) {
-    size_t n = 0;
-    for (; id[n]; n++) {
-        char ch = id[n];
-        bool ok = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || strchr("._-", ch);
-        if (!ok || n >= 64) return false;
-    }
-    if (n == 0) return false;
-    memcpy(r->id, id, n + 1);
-    return true;
-}
-
-/* A fresh id: random once a thread, then counted. */
-void conn_make_id(char id[65]) {
-    static _Thread_local uint64_t next;
-    if (!next && getrandom(&next, sizeof(next), 0) != (ssize_t)sizeof(next)) next = (uint64_t)clock_mono_us();
-    uint64_t v = next += 0x9e3779b97f4a7c15ULL;
-    v ^= v >> 32;
-    v *= 0xd6e8feb86659fd93ULL;
-    v ^= v >> 32;
-    static const char hex[] = "0123456789abcdef";
-    for (int i = 0; i < 16; i++)
-        id[i] = hex[v >> (60 - 4 * i) & 15];
-    id[16] = '\0';
-}
-
 static void start_request(struct http_conn *c) {
     struct http_req *r = c->req;
     struct http_server *s = c->share->server;
-    const struct head_field *id = head_find(&r->head, c->in, "x-request-id");
-    if (!id || !take_id(r, c->in + id->value)) conn_make_id(r->id);
+    req_set_id(r);
     r->has_body = r->head.chunked || r->head.content_length > 0;
     r->body_done = !r->has_body;
     r->body_left = r->head.content_length;
@@ -304,7 +209,7 @@ static void start_request(struct http_conn *c) {
     r->close_after = !r->head.keep_alive || c->share->draining;
     r->head_only = r->head.method == HTTP_HEAD;
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
-    set_state(c, CONN_BUSY);
+    conn_set_state(c, CONN_BUSY);
     c->sent_ms = c->share->now_ms;
     c->in_handler = true;
     s->cfg.handler(r, s->cfg.arg);
@@ -371,7 +276,7 @@ static bool next_request(struct http_conn *c) {
     else if (c->in_len == 2 && c->in[1] == '\n')
         c->in_len = 0; /* an empty line that an old client sent after its last body is no head begun (RFC 9112 2.2) */
     else if (c->in_len > 0 && c->state == CONN_IDLE)
-        set_state(c, CONN_HEAD);
+        conn_set_state(c, CONN_HEAD);
     return false;
 }
 
@@ -410,7 +315,7 @@ static void on_linger_readable(struct http_conn *c) {
 /* --- after an answer --- */
 
 void conn_refused(struct http_conn *c) {
-    set_state(c, CONN_BUSY);
+    conn_set_state(c, CONN_BUSY);
     conn_arm_in(c, false);
 }
 
@@ -442,7 +347,7 @@ void conn_request_done(struct http_conn *c) {
     }
     drop_consumed(c);
     if (rest) add_input(c, rest, rest_len);
-    set_state(c, CONN_IDLE);
+    conn_set_state(c, CONN_IDLE);
     if (c->in_len == 0 && c->in_cap > IN_FIRST) {
         free(c->in);
         c->in = NULL;
@@ -456,77 +361,10 @@ void conn_request_done(struct http_conn *c) {
     }
 }
 
-/* --- TLS --- */
-
-static bool start_tls(struct http_conn *c) {
-    SSL_CTX *ctx = tls_server_ctx(c->share->server->cfg.tls);
-    c->ssl = SSL_new(ctx);
-    SSL_CTX_free(ctx);
-    if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1) return false;
-    SSL_set_accept_state(c->ssl);
-    return true;
-}
-
-/* What is here so far begins like a request in plain HTTP. */
-static bool begins_like_http(const char *text, size_t len) {
-    static const char *const methods[] = {"GET ",    "HEAD ",    "POST ",    "PUT ",  "PATCH ",
-                                          "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "};
-    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-        size_t n = strlen(methods[i]);
-        if (memcmp(text, methods[i], len < n ? len : n) == 0) return true;
-    }
-    return false;
-}
-
-/* Looks at the first bytes before TLS is set up. False: nothing has come, or the connection is refused. */
-static bool first_bytes_fit(struct http_conn *c) {
-    char first[8];
-    ssize_t n = recv(c->fd, first, sizeof(first), MSG_PEEK);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-    if (n <= 0) {
-        conn_abort(c);
-        return false;
-    }
-    bool either = c->share->server->cfg.tls_mode == HTTP_TLS_EITHER;
-    c->sniffing = false;
-    if (either && first[0] != TLS_HANDSHAKE) {
-        set_state(c, CONN_IDLE);
-    } else if (begins_like_http(first, (size_t)n)) {
-        /* A client with the wrong scheme gets words that it can show, instead of a closed connection. */
-        atomic_fetch_add_explicit(&c->share->server->bad_requests, 1, memory_order_relaxed);
-        reply_error(c, 400, "", "this port speaks HTTPS: use https://");
-        return false;
-    }
-    return true;
-}
-
-/* True when the connection may speak HTTP. */
-static bool tls_ready(struct http_conn *c) {
-    if (c->sniffing && !first_bytes_fit(c)) return false;
-    if (c->state == CONN_IDLE) return true;
-    if (!c->ssl && !start_tls(c)) {
-        conn_abort(c);
-        return false;
-    }
-    ERR_clear_error();
-    int r = SSL_accept(c->ssl);
-    if (r == 1) {
-        conn_arm_out(c, false);
-        set_state(c, CONN_IDLE);
-        return true;
-    }
-    int e = SSL_get_error(c->ssl, r);
-    if (e == SSL_ERROR_WANT_WRITE)
-        conn_arm_out(c, true);
-    else if (e != SSL_ERROR_WANT_READ)
-        conn_abort(c);
-    return false;
-}
-
 /* --- events --- */
 
 static void process(struct http_conn *c) {
-    if (c->state == CONN_TLS && !tls_ready(c)) return;
+    if (c->state == CONN_TLS && !conn_tls_ready(c)) return;
     if (c->state == CONN_LINGER) {
         on_linger_readable(c);
         return;
@@ -680,7 +518,7 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr) {
     enum http_tls_mode mode = sh->server->cfg.tls_mode;
     c->sniffing = mode != HTTP_TLS_OFF;
     c->state = CONN_DEAD; /* so that set_state sees a change */
-    set_state(c, mode == HTTP_TLS_OFF ? CONN_IDLE : CONN_TLS);
+    conn_set_state(c, mode == HTTP_TLS_OFF ? CONN_IDLE : CONN_TLS);
     /* The first request mostly comes along with the connection. One that is answered and closed at once never enters
      * the event loop. */
     c->young = c->in_armed = true;

@@ -15,7 +15,6 @@
 #include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -26,111 +25,6 @@
 #define TLS_RECORD ((size_t)16384)
 #define CORK_FROM (128 * 1024)
 #define CORK_FROM_PLAIN (1024 * 1024)
-
-/* --- the request, as its handler sees it --- */
-
-enum http_method http_req_method(const struct http_req *r) {
-    return r->head.method;
-}
-
-const char *http_req_method_str(const struct http_req *r) {
-    return r->conn->in + r->head.method_at;
-}
-
-const char *http_req_target(const struct http_req *r) {
-    return r->conn->in + r->head.target_at;
-}
-
-static bool same_name(const struct http_req *r, const struct head_field *a, const struct head_field *b) {
-    return a->name_len == b->name_len && strcasecmp(r->conn->in + a->name, r->conn->in + b->name) == 0;
-}
-
-/* Further fields of a list header's name are joined to the first: rare, so it may allocate. */
-static const char *joined(struct http_req *r, const struct head_field *first) {
-    for (struct joined *j = r->joined; j; j = j->next) {
-        if (j->first == first) return j->text;
-    }
-    const struct head_field *end = r->head.fields + r->head.n_fields;
-    size_t room = 1;
-    for (const struct head_field *f = first; f < end; f++)
-        room += f->value_len + 2;
-    struct joined *j = xmalloc(sizeof(*j) + room);
-    char *to = j->text;
-    for (const struct head_field *f = first; f < end; f++) {
-        if (!same_name(r, f, first)) continue;
-        if (f != first) to = mempcpy(to, ", ", 2);
-        to = mempcpy(to, r->conn->in + f->value, f->value_len);
-    }
-    *to = '\0';
-    j->first = first;
-    j->next = r->joined;
-    r->joined = j;
-    return j->text;
-}
-
-const char *http_req_header(const struct http_req *r, const char *name) {
-    const struct head_field *f = head_find(&r->head, r->conn->in, name);
-    if (!f) return NULL;
-    for (const struct head_field *more = f + 1; more < r->head.fields + r->head.n_fields; more++) {
-        if (same_name(r, more, f)) return joined((struct http_req *)(uintptr_t)r, f);
-    }
-    return r->conn->in + f->value;
-}
-
-bool http_req_peer(const struct http_req *r, struct ip *out) {
-    return ip_parse(out, r->conn->remote, strlen(r->conn->remote));
-}
-
-void http_req_asked_by(struct http_req *r, uint64_t whose) {
-    r->conn->whose = whose;
-}
-
-void http_req_set_remote(struct http_req *r, const struct ip *client) {
-    ip_text(client, r->remote);
-}
-
-int64_t http_req_began_ms(const struct http_req *r) {
-    return r->start_us / 1000;
-}
-
-const char *http_req_id(const struct http_req *r) {
-    return r->id;
-}
-
-struct loop *http_req_loop(const struct http_req *r) {
-    return r->conn->share->loop;
-}
-
-void http_req_note(struct http_req *r, const char *note) {
-    r->note = note;
-}
-
-void http_req_about(struct http_req *r, const char *about) {
-    r->about = about;
-}
-
-void http_req_answer_is_held(struct http_req *r) {
-    r->answer_is_held = true;
-}
-
-void http_req_set_user(struct http_req *r, void *user) {
-    r->user = user;
-}
-
-void *http_req_user(const struct http_req *r) {
-    return r->user;
-}
-
-void http_req_on_stop(struct http_req *r, void (*fn)(struct http_req *r)) {
-    if (r->conn->share->draining)
-        fn(r);
-    else
-        r->on_stop = fn;
-}
-
-void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut)) {
-    r->on_close = fn;
-}
 
 /* --- the queue --- */
 

@@ -147,7 +147,7 @@ size_t reply_head_alone(struct http_conn *c, int status, const struct http_error
                         char out[REPLY_HEAD_MAX]) {
     struct head_out o = {out};
     char id[65];
-    conn_make_id(id);
+    req_make_id(id);
     put_start(&o, c->share, status, id);
     put(&o, TEXT("\r\nConnection: close\r\n"));
     put_type_and_length(&o, form->content_type, (int64_t)length);

@@ -174,7 +174,22 @@ void share_conn_closed(struct http_conn *c);
 /* Call first in a callback of the loop; it ends with conn_free_dead. */
 void loop_share_enter(struct loop_share *sh);
 
+/* request.c */
+struct http_req *req_new(struct http_conn *c);
+void req_free(struct loop_share *sh, struct http_req *r);
+/* Makes a new request id. */
+void req_make_id(char id[65]);
+/* Gives the request the id that its client sent, or a new one. */
+void req_set_id(struct http_req *r);
+/* Calls the server's access callback: the request is over. cut: its answer has not left as a whole. */
+void req_report(struct http_req *r, bool cut);
+
+/* conn_tls.c */
+/* Goes on with the first bytes and the handshake. True: the connection may speak HTTP. */
+bool conn_tls_ready(struct http_conn *c);
+
 /* conn.c */
+void conn_set_state(struct http_conn *c, enum conn_state state);
 void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr);
 void conn_abort(struct http_conn *c);        /* cuts the connection; its request, if any, gets on_close(cut) */
 void conn_request_done(struct http_conn *c); /* the answer has left */
@@ -184,14 +199,12 @@ void conn_sweep(struct http_conn *c);
 /* Does what callbacks have left: resumes the body, flushes the answer, continues with pipelined requests. */
 void conn_turn(struct http_conn *c);
 void conn_free_dead(struct loop_share *sh);
-/* Makes a new request id. */
-void conn_make_id(char id[65]);
 void conn_arm_in(struct http_conn *c, bool on);
 void conn_arm_out(struct http_conn *c, bool on);
 /* Reads into buf; > 0, 0 for end of stream, -EAGAIN, or another negative errno. */
 ssize_t conn_recv(struct http_conn *c, void *buf, size_t len);
 
-/* body.c */
+/* request_body.c */
 bool body_too_slow(struct http_req *r, int64_t now_ms);
 /* Continues reading the body: first what is buffered, then from the socket. */
 void body_read_more(struct http_conn *c);
