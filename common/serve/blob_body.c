@@ -4,7 +4,7 @@
  *          │ failed, or no word for too long: an error     │ failed: the connection is cut
  *
  *   sending what is held ── the disk does not give it back ─▶ resuming (dropped, fetched again) ─▶ pumping */
-#include "common/serve/serve_private.h"
+#include "common/serve/content_head.h"
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
@@ -62,90 +62,23 @@ void body_free(struct body *b) {
     free(b);
 }
 
+/* Writes the head of the range r, and returns its length as snprintf does. */
 static int part_head(const struct body *b, const struct http_range *r, bool first, char *out, size_t cap) {
-    return snprintf(out, cap, "%s--%s\r\nContent-Type: %s\r\nContent-Range: bytes %lld-%lld/%lld\r\n\r\n",
-                    first ? "" : "\r\n", b->x->registry->boundary, b->media_type, (long long)r->start,
-                    (long long)r->end - 1, (long long)b->size);
-}
-
-static int part_tail(const struct body *b, char *out, size_t cap) {
-    return snprintf(out, cap, "\r\n--%s--\r\n", b->x->registry->boundary);
+    struct content_part part = {.range = *r, .size = b->size, .media_type = b->media_type, .first = first};
+    return content_part_head(b->x, &part, out, cap);
 }
 
 static int64_t multipart_length(const struct body *b) {
-    int64_t len = part_tail(b, NULL, 0);
+    int64_t len = content_parts_end(b->x, NULL, 0);
     for (unsigned i = 0; i < b->n_ranges; i++) {
         len += part_head(b, &b->ranges[i], i == 0, NULL, 0) + b->ranges[i].end - b->ranges[i].start;
     }
     return len;
 }
 
-/* Where the content comes from, for Cache-Status. */
-struct origin {
-    const char *source; /* NULL: it is held here; "": nobody has answered yet */
-    bool joined;
-};
-
 static struct origin origin_of(const struct fill_reader *reader) {
     if (!reader || strcmp(fill_reader_source(reader), "disk") == 0) return (struct origin){0};
     return (struct origin){fill_reader_source(reader), fill_reader_joined(reader)};
-}
-
-static void cache_status(struct exchange *x, const struct origin *from) {
-    if (!from->source) {
-        http_reply_lines(x->req, x->registry->hit_line, x->registry->hit_line_len);
-        return;
-    }
-    bool known = from->source[0] != '\0';
-    http_reply_headerf(x->req, "Cache-Status", "%s; fwd=miss%s%s%s%s", x->registry->cfg.name,
-                       from->joined ? "; collapsed" : "", known ? "; detail=\"" : "", from->source, known ? "\"" : "");
-}
-
-struct etag {
-    char text[DIGEST_STR_MAX + 2]; /* quotes included */
-};
-
-static void make_etag(const struct exchange *x, struct etag *etag) {
-    etag->text[0] = '"';
-    digest_str(&x->ref.digest, etag->text + 1);
-    memcpy(etag->text + strlen(etag->text), "\"", 2);
-}
-
-/* Only for answers that carry the content: caches must not keep an error for a year. */
-static void entity_headers(struct exchange *x, const struct origin *from, const struct etag *etag) {
-    static const char accept[] = "Accept-Ranges: bytes\r\n",
-                      lasting[] = "Accept-Ranges: bytes\r\nCache-Control: max-age=31536000, immutable\r\n";
-    char digest[DIGEST_STR_MAX];
-    size_t n = strlen(etag->text) - 2;
-    memcpy(digest, etag->text + 1, n);
-    digest[n] = '\0';
-    serve_common_headers(x);
-    http_reply_header(x->req, "Docker-Content-Digest", digest);
-    http_reply_header(x->req, "ETag", etag->text);
-    if (x->is_manifest)
-        http_reply_lines(x->req, accept, sizeof(accept) - 1);
-    else
-        http_reply_lines(x->req, lasting, sizeof(lasting) - 1);
-    cache_status(x, from);
-}
-
-/* Answers If-Match and If-None-Match. True: the request is answered. */
-static bool settled_by_conditions(struct exchange *x, const struct origin *from, const struct etag *etag) {
-    struct http_req *req = x->req;
-    if (!http_if_match(http_req_header(req, "if-match"), etag->text)) {
-        serve_error_status(req, 412, REGERR_UNKNOWN, "the content is not what If-Match asks for");
-        return true;
-    }
-    if (!http_if_none_match(http_req_header(req, "if-none-match"), etag->text)) return false;
-    entity_headers(x, from, etag);
-    http_reply(req, 304, NULL, NULL, 0);
-    return true;
-}
-
-/* The part that is asked for, or NULL for the whole. */
-static const char *range_asked(const struct exchange *x, const struct etag *etag) {
-    const char *range = x->is_head ? NULL : http_req_header(x->req, "range");
-    return range && http_if_range(http_req_header(x->req, "if-range"), etag->text) ? range : NULL;
 }
 
 static int by_start(const void *a, const void *b) {
@@ -156,7 +89,7 @@ static int by_start(const void *a, const void *b) {
 /* Decides which bytes are answered, once the size is known. Behind a fill they are answered in the order they come in:
  * it may drop what is sent, and a client has to look at each part's Content-Range (RFC 9110 section 15.3.7.2). */
 static void choose_answer(struct body *b, const struct etag *etag) {
-    const char *range = b->as_whole ? NULL : range_asked(b->x, etag);
+    const char *range = b->as_whole ? NULL : content_range_asked(b->x, etag);
     b->kind = http_range_parse(range, b->size, b->ranges, &b->n_ranges);
     if (b->kind == HTTP_RANGE_NONE) {
         b->ranges[0] = (struct http_range){0, b->lengthless ? INT64_MAX : b->size};
@@ -174,7 +107,7 @@ static bool begin_range(struct body *b, const struct origin *from, const struct 
         serve_error_status(req, 416, REGERR_RANGE_INVALID, "the range begins after the content's end");
         return false;
     }
-    entity_headers(x, from, etag);
+    content_fields(x, from, etag);
     if (b->kind == HTTP_RANGE_NONE) {
         http_reply_begin(req, 200, b->media_type, b->lengthless ? -1 : b->size);
         if (b->size == 0 || x->is_head) {
@@ -210,7 +143,7 @@ static bool tell_fill(struct body *b) {
 static bool begin(struct body *b, const struct etag *etag) {
     struct origin from = origin_of(b->reader);
     b->begun = true;
-    return !settled_by_conditions(b->x, &from, etag) && begin_range(b, &from, etag);
+    return !content_settled_by_conditions(b->x, &from, etag) && begin_range(b, &from, etag);
 }
 
 static void on_drain(struct http_req *req) {
@@ -242,7 +175,7 @@ static void finish(struct body *b) {
     struct http_req *req = b->x->req;
     if (b->multipart) {
         char tail[64];
-        http_body_mem(req, tail, (size_t)part_tail(b, tail, sizeof(tail)));
+        http_body_mem(req, tail, (size_t)content_parts_end(b->x, tail, sizeof(tail)));
     }
     b->ended = true;
     /* The file is referenced by the connection; in a window the bytes must stay until they have left: the reader stays
@@ -386,7 +319,7 @@ static void follow(struct body *b, int64_t lowest, int64_t end, bool had_word) {
  * dropped some of them, and another one is followed from its start. */
 static bool settle(struct body *b) {
     struct etag etag;
-    make_etag(b->x, &etag);
+    content_etag(b->x, &etag);
     choose_answer(b, &etag);
     if (b->x->is_head || b->n_ranges == 0 || tell_fill(b)) return true;
     b->wants_all = b->wants_all || b->as_whole;
@@ -441,7 +374,7 @@ static void refuse_what_is_none(struct body *b) {
 static bool answer(struct body *b) {
     struct exchange *x = b->x;
     struct etag etag;
-    make_etag(x, &etag);
+    content_etag(x, &etag);
     bool joined = fill_reader_joined(b->reader);
     http_req_note(x->req, joined ? "join" : "miss");
     if (joined) counter_add(&x->registry->joined, 1);
@@ -512,8 +445,8 @@ static struct http_range bytes_asked(const struct exchange *x) {
     struct etag etag;
     struct http_range ranges[HTTP_RANGES_MAX], all = {0, INT64_MAX};
     unsigned n = 0;
-    make_etag(x, &etag);
-    if (http_range_parse(range_asked(x, &etag), INT64_MAX, ranges, &n) != HTTP_RANGE_PARTIAL) return all;
+    content_etag(x, &etag);
+    if (http_range_parse(content_range_asked(x, &etag), INT64_MAX, ranges, &n) != HTTP_RANGE_PARTIAL) return all;
     struct http_range r = ranges[0];
     for (unsigned i = 1; i < n; i++) {
         if (ranges[i].start < r.start) r.start = ranges[i].start;
@@ -540,9 +473,9 @@ void body_head_unheld(struct exchange *x, const char *source, int64_t size, cons
     struct origin from = {.source = source};
     struct etag etag;
     http_req_note(x->req, "miss");
-    make_etag(x, &etag);
-    if (settled_by_conditions(x, &from, &etag)) return;
-    entity_headers(x, &from, &etag);
+    content_etag(x, &etag);
+    if (content_settled_by_conditions(x, &from, &etag)) return;
+    content_fields(x, &from, &etag);
     http_reply_begin(x->req, 200, media_type, size);
     http_reply_end(x->req);
 }
@@ -595,13 +528,13 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     const char *content = file ? open_file_content(file, &len) : NULL;
     counter_add(&x->registry->hits, 1);
     http_req_note(x->req, "hit");
-    make_etag(x, &etag);
-    if (settled_by_conditions(x, &held, &etag)) {
+    content_etag(x, &etag);
+    if (content_settled_by_conditions(x, &held, &etag)) {
         open_file_unref(file);
         return;
     }
-    if (x->is_head || (content && !range_asked(x, &etag))) {
-        entity_headers(x, &held, &etag);
+    if (x->is_head || (content && !content_range_asked(x, &etag))) {
+        content_fields(x, &held, &etag);
         counter_add(&x->registry->hit_bytes, (int64_t)len);
         http_reply_ref(x->req, 200, media_type, content, (size_t)size, release_file, file);
         return;
