@@ -19,7 +19,7 @@ void held_info(const struct store *s, const struct table_value *v, struct blob_i
 }
 
 static bool evictable(const struct table_value *v) {
-    return !(v->flags & (BLOB_PINNED | BLOB_HOSTED));
+    return !(v->flags & BLOB_HOSTED);
 }
 
 void held_count(struct store *s, const struct table_value *v, int sign) {

@@ -1,5 +1,5 @@
-/* Whole blobs that did not come by a fill: from memory or from a file, checked against their digest while they are
- * copied, then committed like others. Thread: any that may block. */
+/* Whole blobs that did not come by a fill but from a file: checked against their digest while they are copied, then
+ * committed like others. Thread: any that may block. */
 #include <errno.h>
 #include <unistd.h>
 
@@ -30,26 +30,6 @@ static void hash(struct hasher *h, const void *data, size_t len, struct piece_pr
         piece_proofs_update(proofs, h, data, len);
     else
         hasher_update(h, data, len);
-}
-
-static int not_as_said(struct error *err) {
-    return error_set(err, ERR_MISMATCH, "the bytes do not match their digest or size");
-}
-
-int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
-              struct error *err) {
-    struct digest is;
-    if (digest_len(d->alg) == 0) return error_set(err, ERR_INVALID, "no digest given");
-    struct hasher h;
-    hasher_init(&h, d->alg);
-    hash(&h, data, len, info->proofs);
-    hasher_final(&h, &is);
-    if (!digest_eq(&is, d) || info->size != (int64_t)len) return not_as_said(err);
-    struct part *p;
-    int r = part_new_temp(s, d, &p, err);
-    if (r < 0) return r;
-    r = len ? part_write(p, 0, data, len) : 0;
-    return put_end(p, d, info, r < 0 ? not_stored(d, r, err) : 0, err);
 }
 
 /* The first size bytes of fd, which must be all: one more is asked for. */
@@ -83,7 +63,8 @@ static int copy_checked(struct part *p, const struct digest *d, int fd, const st
     int r = copy_all(p, fd, info, &h, chunk, err);
     hasher_final(&h, &is);
     if (r < 0) return r;
-    return digest_eq(&is, d) ? 0 : not_as_said(err);
+    if (digest_eq(&is, d)) return 0;
+    return error_set(err, ERR_MISMATCH, "the bytes do not match their digest");
 }
 
 int store_put_file(struct store *s, const struct digest *d, int fd, const struct commit_info *info, struct error *err) {

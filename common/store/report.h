@@ -76,7 +76,7 @@ int store_recheck(struct store *s, const struct digest *d) must_check;
 int store_check_file(struct store *s, const struct digest *d, int64_t size) must_check;
 /* Without a daemon. Makes a new index from the folder (sizes; children and media types by reading the small blobs that
  * parse as manifests). inspect: as in store_config. The old index stays beside it as index.db.old. Tags, scopes and
- * what is pinned or hosted are carried over as far as the old index can be read. */
+ * what is hosted are carried over as far as the old index can be read. */
 int store_rebuild(const char *dir,
                   int (*inspect)(const void *data, size_t len, char media_type[256], struct digest **children,
                                  size_t *n),
@@ -86,7 +86,7 @@ struct prune_report {
     int64_t freed, not_removed;
     char why[96]; /* why the last of them was not removed */
 };
-/* Evicts until blobs and part files take at most `target` bytes of the disk (0 = everything not pinned, hosted or in
+/* Evicts until blobs and part files take at most `target` bytes of the disk (0 = everything not hosted or in
  * use). Work pool. */
 void store_prune(struct store *s, int64_t target, struct prune_report *out);
 /* Without a daemon. Checks whether the folder's owner (root checks in its place) can use all of it. Makes only a small

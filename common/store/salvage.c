@@ -1,5 +1,5 @@
 /* Reads from a damaged index, as far as possible, what the folder does not know: tags, and for each blob its scopes,
- * whether it is pinned or hosted, and a manifest's repositories. Thread: control, while the store opens; blobs get what
+ * whether it is hosted, and a manifest's repositories. Thread: control, while the store opens; blobs get what
  * was found as they are adopted, in the work pool. */
 #include <stdio.h>
 #include <string.h>
@@ -86,7 +86,7 @@ static void blobs(struct store *s, sqlite3 *db, const struct numbers *m) {
         if (!db_column_digest(st, 0, &d)) continue;
         int64_t scopes = sqlite3_column_int64(st, 2);
         struct salvaged *v = of(s, &d);
-        v->flags = (unsigned)sqlite3_column_int(st, 1) & (BLOB_PINNED | BLOB_HOSTED);
+        v->flags = (unsigned)sqlite3_column_int(st, 1) & BLOB_HOSTED;
         add_scope(v, renumbered(m, scopes & 0xffffff));
         add_scope(v, renumbered(m, scopes >> 24 & 0xffffff));
     }

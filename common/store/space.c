@@ -80,7 +80,7 @@ static int64_t try_victim(struct store *s, uint32_t id, const struct digest *d, 
     pthread_mutex_t *stripe = folder_stripe(s, d);
     pthread_mutex_lock(stripe);
     /* Blobs that must stay leave the queues; otherwise they would be candidates again and again. */
-    if (table_find(s->table, d, &v) == id && !(v.flags & BLOB_PINNED) && !guard_keeps(s, d, v.flags)) {
+    if (table_find(s->table, d, &v) == id && !guard_keeps(s, d, v.flags)) {
         if (!veto && !files_in_use(s->files, d)) freed = held_evict(s, d);
         pthread_mutex_lock(&s->evict_lock);
         if (freed > 0)
@@ -312,7 +312,7 @@ static void fill_queues(struct store *s) {
         struct digest d;
         struct table_value v;
         pthread_mutex_lock(&s->evict_lock);
-        if (table_get(s->table, all[i].id, &d, &v) && !(v.flags & (BLOB_PINNED | BLOB_HOSTED))) {
+        if (table_get(s->table, all[i].id, &d, &v) && !(v.flags & BLOB_HOSTED)) {
             if (table_freq(s->table, all[i].id))
                 evict_keep(s->evict, all[i].id);
             else
@@ -396,7 +396,7 @@ static void *evictor_main(void *arg) {
 
 /* Whether a blob may go without asking the index: a manifest's children are known only there. */
 static bool is_clearable(const struct store *s, const struct digest *d, const struct table_value *v) {
-    return !(v->flags & (BLOB_PINNED | BLOB_MANIFEST)) && !guard_keeps(s, d, v->flags);
+    return !(v->flags & BLOB_MANIFEST) && !guard_keeps(s, d, v->flags);
 }
 
 static int64_t clear_blobs(struct store *s, int64_t want) {

@@ -78,7 +78,7 @@ int store_scope(struct store *s, const char *name, uint32_t *id) must_check;
 uint64_t store_scope_epoch(const struct store *s);
 
 /* --- the table. Any thread, lock-free. --- */
-enum { BLOB_MANIFEST = 1, BLOB_PINNED = 2, BLOB_HOSTED = 4 };
+enum { BLOB_MANIFEST = 1, BLOB_HOSTED = 4 };
 struct blob_info {
     int64_t size;
     unsigned flags;
@@ -131,15 +131,12 @@ struct commit_info {
     const struct digest *children; /* manifests */
     size_t n_children;
     unsigned uses;               /* uses by clients other than the first one */
-    struct piece_proofs *proofs; /* store_put adds the proofs of its pieces while it hashes; NULL: not wanted */
+    struct piece_proofs *proofs; /* store_put_file adds the proofs of its pieces while it hashes; NULL: not wanted */
     uint64_t whose;              /* the caller that the job of part_commit is for (workpool.h); 0: the node itself */
 };
-/* Any thread that may block. Stores a small whole blob from memory (manifests, imports): checks it against d, writes,
- * syncs and commits it. */
-int store_put(struct store *s, const struct digest *d, const void *data, size_t len, const struct commit_info *info,
-              struct error *err) must_check;
-/* The same from a file, whose first info->size bytes must be all of it. If another program changes the file meanwhile,
- * this fails and nothing else happens. Any thread that may block. */
+/* Any thread that may block. Stores a whole blob from a file, whose first info->size bytes must be all of it: checks it
+ * against d, writes, syncs and commits it. If another program changes the file meanwhile, this fails and nothing else
+ * happens. */
 int store_put_file(struct store *s, const struct digest *d, int fd, const struct commit_info *info,
                    struct error *err) must_check;
 /* Any thread that may block. Adds to the index what is known of a blob whose file is in the folder; it is held then.

@@ -82,7 +82,7 @@ struct store {
     _Atomic int64_t blobs, bytes, manifests, part_bytes, n_parts, evictions, evicted_bytes, adopted;
     /* What the limit counts is what the disk gives (room_on_disk). */
     _Atomic int64_t blobs_on_disk, parts_on_disk, quarantine_on_disk, index_on_disk;
-    _Atomic int64_t manifests_on_disk, fixed_on_disk; /* of blobs_on_disk: manifests; what is pinned or hosted */
+    _Atomic int64_t manifests_on_disk, fixed_on_disk; /* of blobs_on_disk: manifests; what is hosted */
     int64_t block;                                    /* of the file system; constant once the folder is open */
     struct trouble trouble;
     pthread_mutex_t quarantine_lock; /* its counters are those of one look */
@@ -179,7 +179,7 @@ struct part {
     int64_t reserved;       /* end of the space that is reserved on the disk, possibly beyond len */
     int64_t untold_checked; /* while its length is unknown: space was checked up to here */
     bool refused;           /* it will never fit, so nothing is evicted for it */
-    bool temp;              /* made by store_put: has no record and cannot be continued */
+    bool temp;              /* made by store_put_file: has no record and cannot be continued */
     char path[STORE_PATH_MAX];
 };
 /* The file is in blobs/ now, or back in fills/: p is gone. */
@@ -257,7 +257,7 @@ bool guard_keeps_tag(const struct store *s, const char *repo, const char *tag);
 /* --- salvage.c --- */
 #define SALVAGED_SCOPES 8
 struct salvaged {
-    unsigned flags; /* pinned, hosted */
+    unsigned flags; /* BLOB_HOSTED */
     uint32_t n_scopes, scopes[SALVAGED_SCOPES];
     size_t n_repositories; /* a manifest's */
     char **repositories;

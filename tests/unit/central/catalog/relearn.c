@@ -37,7 +37,7 @@ static struct digest keep(const void *data, size_t len, unsigned flags) {
     digest_of(&d, DIGEST_SHA256, data, len);
     struct commit_info info = {
         .size = (int64_t)len, .flags = flags, .media_type = flags & BLOB_MANIFEST ? MEDIA_OCI_MANIFEST : NULL};
-    assert_int_equal(store_put(store, &d, data, len, &info, NULL), 0);
+    assert_int_equal(put_bytes(store, &d, data, len, &info, NULL), 0);
     return d;
 }
 

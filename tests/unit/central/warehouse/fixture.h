@@ -138,7 +138,7 @@ static inline struct digest keep(const char *text, const char *media_type, unsig
     info.flags = (flags & BLOB_HOSTED) | (media_type ? (unsigned)BLOB_MANIFEST : 0);
     info.media_type = media_type;
     info.repository = media_type ? "acme/app" : NULL;
-    if (store_put(store, &d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
+    if (put_bytes(store, &d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
     return d;
 }
 

@@ -15,7 +15,7 @@ static struct digest put_layer(unsigned n, int64_t *size) {
     hosted_hold(record, &d);
     assert_int_equal(store_scope(store, "acme/app", &scope), 0);
     struct commit_info info = {.size = *size, .scopes = &scope, .n_scopes = 1};
-    if (store_put(store, &d, data, 3000, &info, &err) < 0) fail_msg("%s", err.msg);
+    if (put_bytes(store, &d, data, 3000, &info, &err) < 0) fail_msg("%s", err.msg);
     free(data);
     return d;
 }

@@ -14,6 +14,7 @@
 #include "common/admin/control_client.h"
 #include "common/admin/job.h"
 #include "tests/unit/support/folder.h"
+#include "tests/unit/support/put.h"
 
 struct fixture {
     char dir[64], socket[128];
@@ -222,7 +223,7 @@ static void put_blob(const char *text) {
     struct error err = {0};
     digest_of(&d, DIGEST_SHA256, text, strlen(text));
     struct commit_info info = {.size = (int64_t)strlen(text)};
-    if (store_put(fx.store, &d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
+    if (put_bytes(fx.store, &d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
 }
 
 static void df_ls_and_prune_tell_what_is_held(void **state) {

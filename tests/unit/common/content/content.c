@@ -75,7 +75,7 @@ static void record_by(const char *name) {
 static struct digest keep(void) {
     struct digest d;
     digest_of(&d, DIGEST_SHA256, "bytes", 5);
-    assert_int_equal(store_put(store, &d, "bytes", 5, &(struct commit_info){.size = 5}, NULL), 0);
+    assert_int_equal(put_bytes(store, &d, "bytes", 5, &(struct commit_info){.size = 5}, NULL), 0);
     return d;
 }
 

@@ -103,18 +103,18 @@ static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t 
 
 static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     (void)state;
-    struct digest m, hosted, pinned;
+    struct digest m, hosted, other_hosted;
     uint32_t scope, other;
     struct error err;
     assert_int_equal(store_scope(store, "acme/app", &scope), 0);
     assert_int_equal(store_scope(store, "acme/other", &other), 0);
     char *data = fixture_bytes(16, 100, &hosted);
     struct commit_info info = {.size = 100, .flags = BLOB_HOSTED, .scopes = &scope, .n_scopes = 1};
-    assert_int_equal(store_put(store, &hosted, data, 100, &info, &err), 0);
+    assert_int_equal(put_bytes(store, &hosted, data, 100, &info, &err), 0);
     free(data);
     put_manifest("{\"m\":1}", "acme/app", NULL, 0, &m);
     put_manifest("{\"m\":1}", "acme/other", NULL, 0, &m);
-    assert_int_equal(fixture_put_flags(store, 15, 100, BLOB_PINNED, &pinned), 0);
+    assert_int_equal(fixture_put_flags(store, 15, 100, BLOB_HOSTED, &other_hosted), 0);
     store_add_scope(store, &hosted, other);
     struct tag_facts rec = {.digest = m, .size = 7, .media_type = "application/m"};
     store_tag_set(store, "acme/app", "v1", &rec);
@@ -130,9 +130,9 @@ static void rebuild_keeps_what_the_folder_does_not_know(void **state) {
     assert_true(store_lookup_in(store, &hosted, scope, &bi));
     assert_int_equal(bi.flags, BLOB_HOSTED);
     assert_true(store_lookup_in(store, &hosted, other, &bi));
-    assert_false(store_lookup_in(store, &pinned, scope, &bi));
-    assert_true(store_lookup(store, &pinned, &bi));
-    assert_int_equal(bi.flags, BLOB_PINNED);
+    assert_false(store_lookup_in(store, &other_hosted, scope, &bi));
+    assert_true(store_lookup(store, &other_hosted, &bi));
+    assert_int_equal(bi.flags, BLOB_HOSTED);
     assert_true(store_tag_get(store, "acme/app", "v1", &rec));
     char repos[200] = "";
     assert_int_equal(store_each_repo(store, add_repo, repos, &err), 0);

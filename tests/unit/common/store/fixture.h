@@ -14,6 +14,7 @@
 #include "common/store/store.h"
 #include "tests/unit/support/folder.h"
 #include "tests/unit/support/prune.h"
+#include "tests/unit/support/put.h"
 
 static inline char *fixture_dir(char out[256]) {
     const char *tmp = getenv("TMPDIR");
@@ -45,7 +46,7 @@ static inline int fixture_put_flags(struct store *s, unsigned n, size_t size, un
     uint32_t scope = 0;
     int r = store_scope(s, "docker.io", &scope);
     struct commit_info info = {.size = (int64_t)size, .flags = flags, .scopes = &scope, .n_scopes = 1};
-    if (r == 0) r = store_put(s, d, data, size, &info, &err);
+    if (r == 0) r = put_bytes(s, d, data, size, &info, &err);
     free(data);
     return r;
 }

@@ -17,7 +17,7 @@
 
 /* Shared with the child: what the parent must find again. */
 struct shared {
-    _Atomic unsigned acknowledged; /* pinned blobs 0 .. acknowledged-1 are committed */
+    _Atomic unsigned acknowledged; /* hosted blobs 0 .. acknowledged-1 are committed */
     _Atomic unsigned steps;
     _Atomic bool failed;
 };
@@ -35,7 +35,7 @@ static void child_commit(struct store *s, struct shared *sh, unsigned n) {
     if (part_open(s, &d, &p, &have, &err) < 0) _exit(3);
     if (part_write(p, 0, data, size_of(n)) < 0) _exit(4);
     struct fixture_wait w = FIXTURE_WAIT;
-    struct commit_info info = {.size = (int64_t)size_of(n), .flags = BLOB_PINNED};
+    struct commit_info info = {.size = (int64_t)size_of(n), .flags = BLOB_HOSTED};
     part_commit(p, &info, fixture_done, &w);
     if (fixture_wait(&w) != 0) _exit(5);
     sh->acknowledged = n + 1;

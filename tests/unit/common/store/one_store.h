@@ -54,7 +54,7 @@ static inline void put_manifest(const char *text, const char *repo, const struct
                                .repository = repo,
                                .children = children,
                                .n_children = n};
-    if (store_put(store, d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
+    if (put_bytes(store, d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
 }
 
 static inline void exec_index(const char *sql) {

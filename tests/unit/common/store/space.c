@@ -175,7 +175,7 @@ static void many_parts_are_one_use_and_a_crowd_is_many(void **state) {
     touch(&again);
     char *data = fixture_bytes(3, SIZE, &crowd);
     struct commit_info info = {.size = SIZE, .uses = 49};
-    assert_int_equal(store_put(store, &crowd, data, SIZE, &info, &err), 0);
+    assert_int_equal(put_bytes(store, &crowd, data, SIZE, &info, &err), 0);
     free(data);
     /* A node that starts again knows it, too. */
     store_close(store);
@@ -187,17 +187,16 @@ static void many_parts_are_one_use_and_a_crowd_is_many(void **state) {
     assert_true(fixture_held(store, &crowd));
 }
 
-static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
+static void hosted_and_open_blobs_are_never_evicted(void **state) {
     (void)state;
     store = fixture_open(dir, 0);
-    struct digest pinned, hosted, open = fixture_put(store, 3, 1000), plain = fixture_put(store, 4, 1000);
+    struct digest hosted, open = fixture_put(store, 3, 1000), plain = fixture_put(store, 4, 1000);
     assert_int_equal(fixture_put_flags(store, 2, 1000, BLOB_HOSTED, &hosted), 0);
-    assert_int_equal(fixture_put_flags(store, 1, 1000, BLOB_PINNED, &pinned), 0);
     struct open_file *f;
     struct blob_info bi;
     assert_int_equal(store_open_blob(store, &open, USE_WHOLE, &f, &bi), 0);
     assert_int_equal(prune_to(store, 0), 1000);
-    assert_true(fixture_held(store, &pinned) && fixture_held(store, &hosted) && fixture_held(store, &open));
+    assert_true(fixture_held(store, &hosted) && fixture_held(store, &open));
     assert_false(fixture_held(store, &plain));
     open_file_unref(f);
     assert_int_equal(prune_to(store, 0), 1000);
@@ -205,7 +204,7 @@ static void pinned_hosted_and_open_blobs_are_never_evicted(void **state) {
     store_close(store);
     store = fixture_open(dir, 0);
     assert_int_equal(prune_to(store, 0), 0);
-    assert_true(fixture_held(store, &pinned) && fixture_held(store, &hosted));
+    assert_true(fixture_held(store, &hosted));
     store_set_hosted(store, &hosted, false);
     assert_int_equal(prune_to(store, 0), 1000);
     assert_false(fixture_held(store, &hosted));
@@ -256,7 +255,7 @@ static void a_manifest_goes_after_its_children(void **state) {
     struct commit_info info = {
         .size = 2, .flags = BLOB_MANIFEST, .media_type = "application/x", .children = &child, .n_children = 1};
     digest_of(&m, DIGEST_SHA256, "{}", 2);
-    assert_int_equal(store_put(store, &m, "{}", 2, &info, &err), 0);
+    assert_int_equal(put_bytes(store, &m, "{}", 2, &info, &err), 0);
     store_set_hosted(store, &child, true);
     assert_int_equal(prune_to(store, 0), 0);
     assert_true(fixture_held(store, &m));
@@ -282,7 +281,7 @@ static void prune_large_manifests(unsigned manifests, unsigned children, bool ch
                                    .children = &child[children - 1 - i % children],
                                    .n_children = 1};
         struct error err;
-        assert_int_equal(store_put(store, &m[i], data, LARGE, &info, &err), 0);
+        assert_int_equal(put_bytes(store, &m[i], data, LARGE, &info, &err), 0);
         free(data);
     }
     for (unsigned i = 0; i < children && children_last; i++)
@@ -321,7 +320,7 @@ static void the_limit_holds_with_large_manifests_of_one_tiny_child(void **state)
         struct commit_info info = {
             .size = LARGE, .flags = BLOB_MANIFEST, .media_type = "application/x", .children = &child, .n_children = 1};
         struct error err;
-        assert_int_equal(store_put(store, &m, data, LARGE, &info, &err), 0);
+        assert_int_equal(put_bytes(store, &m, data, LARGE, &info, &err), 0);
         free(data);
         wait_until_below(LIMIT -
                          LARGE / 2); /* else a fill in a hurry, which asks for no manifest, finds nothing to evict */
@@ -400,7 +399,7 @@ static void manifests_of_a_common_blob_take_no_more_than_their_share(void **stat
         struct commit_info info = {
             .size = LARGE, .flags = BLOB_MANIFEST, .media_type = "application/x", .children = &child, .n_children = 1};
         struct error err = {0};
-        assert_int_equal(store_put(store, &m, data, LARGE, &info, &err), 0);
+        assert_int_equal(put_bytes(store, &m, data, LARGE, &info, &err), 0);
         free(data);
         for (int use = 0; use < 3; use++)
             touch(&child);
@@ -417,8 +416,8 @@ static void manifests_of_a_common_blob_take_no_more_than_their_share(void **stat
 static void a_fill_beyond_the_limit_is_refused_not_stalled(void **state) {
     (void)state;
     store = fixture_open(dir, 10000000);
-    struct digest pinned, d;
-    assert_int_equal(fixture_put_flags(store, 1, 9000000, BLOB_PINNED, &pinned), 0);
+    struct digest hosted, d;
+    assert_int_equal(fixture_put_flags(store, 1, 9000000, BLOB_HOSTED, &hosted), 0);
     struct part *p;
     struct error err;
     int64_t have, written = 0;
@@ -549,14 +548,14 @@ static void a_disk_without_inodes_evicts_and_goes_on(void **state) {
     if (store_trouble(store, &err)) fail_msg("%s", err.msg);
 }
 
-static void a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole(void **state) {
+static void a_disk_full_of_hosted_blobs_says_no_space_and_stays_whole(void **state) {
     (void)state;
     mount_small("8m");
     store = fixture_open(dir, 0);
     struct digest d[40];
     unsigned n = 0;
     int r = 0;
-    while (n < 40 && (r = fixture_put_flags(store, n, 500000, BLOB_PINNED, &d[n])) == 0)
+    while (n < 40 && (r = fixture_put_flags(store, n, 500000, BLOB_HOSTED, &d[n])) == 0)
         n++;
     assert_int_equal(r, ERR_NO_SPACE);
     assert_in_range(n, 8, 16);
@@ -587,11 +586,11 @@ static const char *fill_disk(void) {
 static void start_on_a_full_disk(bool log_lost) {
     mount_small("24m");
     store = fixture_open(dir, 0);
-    struct digest plain[24], used, pinned, hosted, fresh;
+    struct digest plain[24], used, hosted[2], fresh;
     used = fixture_put(store, 100, 500000);
     touch(&used);
-    assert_int_equal(fixture_put_flags(store, 101, 500000, BLOB_PINNED, &pinned), 0);
-    assert_int_equal(fixture_put_flags(store, 102, 500000, BLOB_HOSTED, &hosted), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(fixture_put_flags(store, 101 + i, 500000, BLOB_HOSTED, &hosted[i]), 0);
     for (unsigned i = 0; i < 24; i++)
         plain[i] = fixture_put(store, i, 500000);
     store_close(store);
@@ -608,7 +607,7 @@ static void start_on_a_full_disk(bool log_lost) {
     for (unsigned i = 0; i < 24; i++)
         gone += !fixture_held(store, &plain[i]);
     assert_in_range(gone, 1, 20);
-    assert_true(fixture_held(store, &used) && fixture_held(store, &pinned) && fixture_held(store, &hosted));
+    assert_true(fixture_held(store, &used) && fixture_held(store, &hosted[0]) && fixture_held(store, &hosted[1]));
     store_close(store);
     /* The index knows what has happened. */
     store = fixture_open(dir, 0);
@@ -692,9 +691,15 @@ static void a_file_size_limit_counts_as_a_full_disk(void **state) {
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
     lim = was;
     lim.rlim_cur = 1 << 20;
+    struct commit_info info = {.size = 2 << 20};
+    char *data = fixture_bytes(1, 2 << 20, &d);
+    int fd = file_of_bytes(data, 2 << 20, NULL);
+    assert_true(fd >= 0);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &lim), 0);
-    int r = fixture_put_flags(store, 1, 2 << 20, 0, &d);
+    int r = store_put_file(store, &d, fd, &info, NULL);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    close(fd);
+    free(data);
     assert_int_equal(r, ERR_NO_SPACE);
     assert_int_equal(fixture_put_flags(store, 1, 2 << 20, 0, &d), 0);
 }
@@ -722,7 +727,7 @@ int main(void) {
         T(the_limit_holds_and_what_is_used_stays),
         T(what_is_counted_is_what_the_disk_gives),
         T(many_parts_are_one_use_and_a_crowd_is_many),
-        T(pinned_hosted_and_open_blobs_are_never_evicted),
+        T(hosted_and_open_blobs_are_never_evicted),
         T(a_prune_right_after_a_start_waits_for_the_queues),
         T(a_blob_read_through_its_fills_file_is_not_evicted),
         T(a_manifest_goes_after_its_children),
@@ -735,7 +740,7 @@ int main(void) {
         T(what_cannot_fit_evicts_nothing),
         T(a_full_disk_evicts_and_goes_on),
         T(a_disk_without_inodes_evicts_and_goes_on),
-        T(a_disk_full_of_pinned_blobs_says_no_space_and_stays_whole),
+        T(a_disk_full_of_hosted_blobs_says_no_space_and_stays_whole),
         T(a_disk_full_of_what_stays_is_served_from),
         T(a_full_disk_without_an_index_is_an_error_at_start_with_a_hint),
         T(a_disk_full_at_start_is_made_room_on),

@@ -226,7 +226,7 @@ static void a_commit_of_the_wrong_length_fails_and_keeps_the_part(void **state) 
     assert_int_equal(part_open(store, &d, &p, &have, &err), 0);
     assert_int_equal(have, 900);
     part_close(p);
-    assert_int_equal(store_put(store, &d, data, 999, &info, &err), ERR_MISMATCH);
+    assert_int_equal(put_bytes(store, &d, data, 999, &info, &err), ERR_MISMATCH);
     free(data);
 }
 
@@ -260,7 +260,7 @@ static void put_of_type(const char *text, const char *media_type, struct digest 
     digest_of(d, DIGEST_SHA256, text, strlen(text));
     struct commit_info info = {
         .size = (int64_t)strlen(text), .flags = BLOB_MANIFEST | BLOB_HOSTED, .media_type = media_type};
-    if (store_put(store, d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
+    if (put_bytes(store, d, text, strlen(text), &info, &err) < 0) fail_msg("%s", err.msg);
 }
 
 static void more_media_types_than_there_is_room_for_lose_nothing(void **state) {
