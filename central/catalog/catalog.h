@@ -82,6 +82,7 @@ struct catalog_query {
     struct catalog *catalog;
     struct catalog_fact *facts;
     size_t n, max_bytes;
+    uint64_t whose; /* as in struct work */
     struct loop *loop;
     void (*done)(struct catalog_query *q);
     struct work work;

@@ -253,7 +253,7 @@ static void query_work(struct work *w) {
 }
 
 void catalog_query_submit(struct catalog_query *q, struct workpool *pool) {
-    q->work = (struct work){.fn = query_work};
+    q->work = (struct work){.fn = query_work, .whose = q->whose};
     q->task.fn = query_done;
     workpool_submit(pool, &q->work);
 }

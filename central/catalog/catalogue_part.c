@@ -42,6 +42,7 @@ static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *ar
                                       .facts = &p->fact,
                                       .n = 1,
                                       .max_bytes = MiB,
+                                      .whose = caller_number(&spec->caller),
                                       .loop = c->node->fetch,
                                       .done = on_known_size};
     catalog_query_submit(&p->query, c->node->pool);

@@ -190,7 +190,7 @@ static void answer_all(struct work *w) {
 
 static void one_less(struct batch *b) {
     if (atomic_fetch_sub(&b->waiting, 1) > 1) return;
-    b->work.fn = answer_all;
+    b->work = (struct work){.fn = answer_all, .whose = caller_number(&b->caller)};
     workpool_submit(b->lookup->cfg.pool, &b->work);
 }
 

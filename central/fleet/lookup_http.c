@@ -53,7 +53,7 @@ static void on_body(struct http_req *r, const char *body, size_t len) {
     struct asked *a = http_req_user(r);
     a->running = true;
     struct caller caller;
-    caller_of_peer(&caller, CALLER_NODE, r); /* lookups exist on the fleet port only */
+    caller_of_node(&caller, r); /* lookups exist on the fleet port only */
     lookup_run(a->lookup, &caller, body, len, http_req_id(r), finish, a);
 }
 

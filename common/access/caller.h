@@ -16,6 +16,9 @@ enum caller_kind {
 struct caller {
     enum caller_kind kind;
     struct ip who; /* all zero where there is no address */
+    /* Which of its clients a node asks for: a number that only this node understands, and that it alone may give. 0:
+     * none, or it is no node. */
+    uint32_t client;
 };
 
 struct http_req;
@@ -26,11 +29,20 @@ void caller_set(struct caller *out, enum caller_kind kind, const struct ip *ip);
 /* The caller of a request's connection, at a port of this kind. */
 void caller_of_peer(struct caller *out, enum caller_kind kind, const struct http_req *req);
 
+/* The caller of a request at the fleet port: the node, and the client that it names (node_headers.h). */
+void caller_of_node(struct caller *out, const struct http_req *req);
+
+/* The same node, whichever of its clients it asks for. */
+struct caller caller_node(const struct caller *c);
+
+/* How this node names one of its own callers to another node; 0: this node's own work. */
+uint32_t caller_as_client(const struct caller *c);
+
 /* For jobs of a work pool (core/workpool.h): the same caller has the same number. 0 for this node's own work only. */
 uint64_t caller_number(const struct caller *c);
 
-#define CALLER_TEXT_MAX (IP_TEXT_MAX + 4)
-/* Text for people: "10.1.0.5", "2001:db8:1:2::/64", "this node". Returns out. */
+#define CALLER_TEXT_MAX (IP_TEXT_MAX + 24)
+/* Text for people: "10.1.0.5", "2001:db8:1:2::/64", "a client of 10.1.0.5", "this node". Returns out. */
 const char *caller_text(const struct caller *c, char out[CALLER_TEXT_MAX]);
 
 #endif

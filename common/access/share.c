@@ -1,4 +1,4 @@
-/* Callers in rings, one ring a kind. Thread: as share.h says. */
+/* Callers in rings, one ring a kind, and in each place of a ring the callers of one group. Thread: as share.h says. */
 #include "common/access/share.h"
 
 #include "common/core/alloc.h"
@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define LOOK_MS 50 /* between looks at who waits; a newcomer waits at least this long */
+#define LOOK_MS 20 /* between looks at who waits; a newcomer waits at least this long before a body gives way */
 /* How long a body keeps its place: in its first turn, and in later ones. If many are new the first turn is shorter, so
  * that each body begins within about half a second. A later turn must be longer than the time-out of an upstream's
  * stalled body, or that time-out would never be reached. */
@@ -18,14 +18,31 @@
 #define LATER_TURN_MS 6000
 #define ASKED_TURN_MS 2000
 
+/* A member of a ring. */
+struct link {
+    struct link *next, *prev; /* NULL: in no ring */
+    void *of;
+};
+
+/* The clients that ask through one node, or a caller alone. */
+struct group {
+    struct caller caller; /* without its client */
+    unsigned held, waiting_new, n_callers;
+    struct {
+        struct link link;     /* in the share's ring, while a caller of the group waits */
+        struct link *callers; /* the group's own ring: whose turn is next */
+    } turns[SHARE_KINDS][2];
+};
+
 struct share_caller {
     struct caller caller;
+    struct group *group;
     unsigned held, waiting;
     unsigned waiting_new; /* of those that wait: not begun */
     struct turn {
-        struct share_entry *first, *last;           /* waiting entries */
-        struct share_caller *ring_next, *ring_prev; /* callers with waiting entries; NULL: not in the ring */
-    } turns[SHARE_KINDS][2];                        /* of new requests, and of those that go on */
+        struct share_entry *first, *last; /* waiting entries */
+        struct link link;                 /* in the group's ring, while there are any */
+    } turns[SHARE_KINDS][2];              /* of new requests, and of those that go on */
 };
 
 /* Entries in the order of since_ms. */
@@ -40,11 +57,12 @@ struct share {
     struct row bodies[SHARE_KINDS];     /* that come */
     struct timer look;
     bool looks;
-    struct map *callers;                        /* struct caller -> share_caller, those that hold a place or wait */
-    struct share_caller *rings[SHARE_KINDS][2]; /* whose turn is next */
-    unsigned of_kind[SHARE_KINDS];              /* places taken */
-    unsigned of_begun[SHARE_KINDS];             /* of them, by requests that go on */
-    struct share_entry *promised;               /* the next place is its; set while another gives way to it */
+    struct map *callers;                /* struct caller -> share_caller, those that hold a place or wait */
+    struct map *groups;                 /* struct caller without its client -> group, of these callers */
+    struct link *rings[SHARE_KINDS][2]; /* groups: whose turn is next */
+    unsigned of_kind[SHARE_KINDS];      /* places taken */
+    unsigned of_begun[SHARE_KINDS];     /* of them, by requests that go on or have had their first turn */
+    struct share_entry *promised;       /* the next place is its; set while another gives way to it */
     unsigned taken, waiting;
     unsigned waiting_new; /* of those that wait: not begun */
     bool closed;
@@ -59,37 +77,72 @@ static void show(struct share *s) {
 
 /* --- callers --- */
 
+static struct group *group_of(struct share *s, const struct caller *caller) {
+    struct caller key = caller_node(caller);
+    struct group *g = map_get(s->groups, &key, sizeof(key));
+    if (g) return g;
+    g = xcalloc(1, sizeof(*g));
+    g->caller = key;
+    map_set(s->groups, &key, sizeof(key), g);
+    return g;
+}
+
 static struct share_caller *caller_of(struct share *s, const struct caller *caller) {
     struct share_caller *c = map_get(s->callers, caller, sizeof(*caller));
     if (c) return c;
     c = xcalloc(1, sizeof(*c));
     c->caller = *caller;
+    c->group = group_of(s, caller);
+    c->group->n_callers++;
     map_set(s->callers, caller, sizeof(*caller), c);
     return c;
 }
 
 static void drop_idle(struct share *s, struct share_caller *c) {
-    if (c->held == 0 && c->waiting == 0) map_del(s->callers, &c->caller, sizeof(c->caller));
+    if (c->held > 0 || c->waiting > 0) return;
+    struct group *g = c->group;
+    if (--g->n_callers == 0) map_del(s->groups, &g->caller, sizeof(g->caller));
+    map_del(s->callers, &c->caller, sizeof(c->caller));
 }
 
-static void ring_add(struct share *s, struct share_caller *c, unsigned kind, bool begun) {
-    struct share_caller *next = s->rings[kind][begun];
-    struct turn *t = &c->turns[kind][begun];
+static void ring_add(struct link **ring, struct link *l, void *of) {
+    struct link *next = *ring;
+    l->of = of;
     if (!next) {
-        t->ring_next = t->ring_prev = s->rings[kind][begun] = c;
+        l->next = l->prev = *ring = l;
         return;
     }
-    t->ring_next = next; /* the last of all */
-    t->ring_prev = next->turns[kind][begun].ring_prev;
-    t->ring_prev->turns[kind][begun].ring_next = next->turns[kind][begun].ring_prev = c;
+    l->next = next; /* the last of all */
+    l->prev = next->prev;
+    l->prev->next = next->prev = l;
 }
 
-static void ring_del(struct share *s, struct share_caller *c, unsigned kind, bool begun) {
-    struct turn *t = &c->turns[kind][begun];
-    if (s->rings[kind][begun] == c) s->rings[kind][begun] = t->ring_next == c ? NULL : t->ring_next;
-    t->ring_prev->turns[kind][begun].ring_next = t->ring_next;
-    t->ring_next->turns[kind][begun].ring_prev = t->ring_prev;
-    t->ring_next = t->ring_prev = NULL;
+static void ring_del(struct link **ring, struct link *l) {
+    if (*ring == l) *ring = l->next == l ? NULL : l->next;
+    l->prev->next = l->next;
+    l->next->prev = l->prev;
+    l->next = l->prev = NULL;
+}
+
+/* Its first entry of this kind waits. */
+static void line_up(struct share *s, struct share_caller *c, unsigned kind, bool begun) {
+    struct group *g = c->group;
+    if (!g->turns[kind][begun].callers) ring_add(&s->rings[kind][begun], &g->turns[kind][begun].link, g);
+    ring_add(&g->turns[kind][begun].callers, &c->turns[kind][begun].link, c);
+}
+
+/* None waits any more. */
+static void leave_line(struct share *s, struct share_caller *c, unsigned kind, bool begun) {
+    struct group *g = c->group;
+    ring_del(&g->turns[kind][begun].callers, &c->turns[kind][begun].link);
+    if (!g->turns[kind][begun].callers) ring_del(&s->rings[kind][begun], &g->turns[kind][begun].link);
+}
+
+/* It has had its turn. */
+static void next_turn(struct share *s, const struct share_caller *c, unsigned kind, bool begun) {
+    struct group *g = c->group;
+    s->rings[kind][begun] = g->turns[kind][begun].link.next;
+    g->turns[kind][begun].callers = c->turns[kind][begun].link.next;
 }
 
 static void row_add(struct row *row, struct share_entry *e) {
@@ -132,10 +185,11 @@ static void queue_add(struct share *s, struct share_caller *c, struct share_entr
     else
         t->first = e;
     t->last = e;
-    if (!t->ring_next) ring_add(s, c, e->kind, e->begun);
+    if (!t->link.next) line_up(s, c, e->kind, e->begun);
     c->waiting++;
     s->waiting++;
     c->waiting_new += !e->begun;
+    c->group->waiting_new += !e->begun;
     s->waiting_new += !e->begun;
 }
 
@@ -150,12 +204,13 @@ static void queue_del(struct share *s, struct share_entry *e) {
         e->next->prev = e->prev;
     else
         t->last = e->prev;
-    if (!t->first) ring_del(s, c, e->kind, e->begun);
+    if (!t->first) leave_line(s, c, e->kind, e->begun);
     e->next = e->prev = NULL;
     e->waits = false;
     c->waiting--;
     s->waiting--;
     c->waiting_new -= !e->begun;
+    c->group->waiting_new -= !e->begun;
     s->waiting_new -= !e->begun;
 }
 
@@ -166,33 +221,68 @@ static unsigned most_of(const struct share *s, unsigned kind) {
     return most && most < s->cfg.places ? most : s->cfg.places;
 }
 
-/* The last eighth is for callers that have nothing. */
-static bool may_have(const struct share *s, const struct share_caller *c, unsigned kind) {
-    if (c->held == 0) return true;
+/* True if one may be taken so that this many eighths of all are left. */
+static bool leaves(const struct share *s, unsigned kind, unsigned eighths) {
     unsigned most = most_of(s, kind);
-    return s->cfg.places - s->taken > s->cfg.places / 8 && most - s->of_kind[kind] > most / 8;
+    return s->cfg.places - s->taken > s->cfg.places * eighths / 8 && most - s->of_kind[kind] > most * eighths / 8;
+}
+
+/* The last eighth is for groups that have nothing, and the one before it for clients of a node that have nothing. */
+static bool may_have(const struct share *s, const struct share_caller *c, unsigned kind) {
+    if (c->group->held == 0) return true;
+    return leaves(s, kind, c->held > 0 && c->caller.client ? 2 : 1);
 }
 
 /* A quarter of the places is for new requests, so that they need not wait until a body gives way. */
-static bool begun_are_full(const struct share *s, unsigned kind) {
+static unsigned most_of_begun(const struct share *s, unsigned kind) {
     unsigned most = most_of(s, kind);
-    return s->of_begun[kind] >= most - most / 4;
+    return most - most / 4;
 }
 
-/* The caller whose turn it is. The loop is short: it passes over callers that hold places only, at most one a place. */
-static struct share_caller *next_caller(const struct share *s, unsigned kind, bool begun) {
-    struct share_caller *first = s->rings[kind][begun], *c = first;
-    if (!first || (begun && begun_are_full(s, kind))) return NULL;
-    unsigned equal_part = s->cfg.places / (unsigned)map_len(s->callers);
-    if (equal_part == 0) equal_part = 1;
+static bool begun_are_full(const struct share *s, unsigned kind) {
+    return s->of_begun[kind] >= most_of_begun(s, kind);
+}
+
+static unsigned equal_part(unsigned of, size_t among) {
+    unsigned part = of / (unsigned)among;
+    return part ? part : 1;
+}
+
+/* The caller of the group whose turn it is. The loop is short: if a caller that has no place may not have one, no other
+ * may, so it passes over callers that hold places only, at most one a place. */
+static struct share_caller *next_of_group(const struct share *s, const struct group *g, unsigned kind, bool begun) {
+    struct link *first = g->turns[kind][begun].callers, *l = first;
+    if (g->held > 0 && !leaves(s, kind, 1)) return NULL;
+    unsigned part = equal_part(equal_part(s->cfg.places, map_len(s->groups)), g->n_callers);
     do {
-        if (c->held < equal_part && may_have(s, c, kind)) return c;
-        c = c->turns[kind][begun].ring_next;
-    } while (c != first);
+        struct share_caller *c = l->of;
+        if (c->held < part && may_have(s, c, kind)) return c;
+        l = l->next;
+    } while (l != first);
     do {
+        struct share_caller *c = l->of;
         if (may_have(s, c, kind)) return c;
-        c = c->turns[kind][begun].ring_next;
-    } while (c != first);
+        l = l->next;
+    } while (l != first);
+    return NULL;
+}
+
+/* The caller whose turn it is. Groups are passed over as callers are. */
+static struct share_caller *next_caller(const struct share *s, unsigned kind, bool begun) {
+    struct link *first = s->rings[kind][begun], *l = first;
+    if (!first || (begun && begun_are_full(s, kind))) return NULL;
+    unsigned part = equal_part(s->cfg.places, map_len(s->groups));
+    do {
+        const struct group *g = l->of;
+        struct share_caller *c = g->held < part ? next_of_group(s, g, kind, begun) : NULL;
+        if (c) return c;
+        l = l->next;
+    } while (l != first);
+    do {
+        struct share_caller *c = next_of_group(s, l->of, kind, begun);
+        if (c) return c;
+        l = l->next;
+    } while (l != first);
     return NULL;
 }
 
@@ -213,8 +303,17 @@ static struct share_entry *choose(const struct share *s) {
     return best;
 }
 
+/* True if bodies may have to give way before anybody waits: several callers have nearly all places. A single caller
+ * leaves the last ones anyway. */
+static bool is_crowded(const struct share *s, unsigned kind) {
+    return map_len(s->callers) > 1 && s->of_kind[kind] > most_of_begun(s, kind);
+}
+
 static void look_later(struct share *s) {
-    if (!s->cfg.loop || s->looks || s->closed || s->waiting == 0) return;
+    bool crowded = false;
+    for (unsigned kind = 0; kind < SHARE_KINDS; kind++)
+        crowded |= s->bodies[kind].n > 0 && is_crowded(s, kind);
+    if (!s->cfg.loop || s->looks || s->closed || (s->waiting == 0 && !crowded)) return;
     s->looks = true;
     timer_set(&s->look, LOOK_MS);
 }
@@ -230,11 +329,12 @@ static void give(struct share *s) {
         struct share_entry *e = next_entry(s);
         if (!e) break;
         struct share_caller *c = e->of;
-        s->rings[e->kind][e->begun] = c->turns[e->kind][e->begun].ring_next; /* the next one's turn */
+        next_turn(s, c, e->kind, e->begun);
         queue_del(s, e);
         row_del(waiters_of(s, e), e);
         e->has_place = true;
         c->held++;
+        c->group->held++;
         s->taken++;
         s->of_kind[e->kind]++;
         s->of_begun[e->kind] += e->begun;
@@ -246,9 +346,10 @@ static void give(struct share *s) {
 
 /* --- giving way --- */
 
-/* True if c gains when body gives way: body is c's own, or of a caller with more places. */
+/* True if c gains when body gives way: body is c's own, or of a group or of a client of c's group that has more. */
 static bool helps(const struct share_caller *c, const struct share_entry *body) {
     const struct share_caller *of = body->of;
+    if (of->group != c->group) return of->group->held > c->group->held + (c->group->held > 0);
     return of == c || of->held > c->held + (c->held > 0);
 }
 
@@ -258,21 +359,42 @@ static int64_t first_turn_ms(const struct share *s, unsigned kind) {
     return ms < FIRST_TURN_MIN_MS ? FIRST_TURN_MIN_MS : ms > FIRST_TURN_MS ? FIRST_TURN_MS : ms;
 }
 
-/* The slowest body of the caller with the most places. NULL: no body has had its whole turn yet. */
-static struct share_entry *who_gives_way(const struct share *s, const struct share_entry *waits, int64_t now_ms) {
+/* How long it keeps its place. */
+static int64_t turn_ms(const struct share *s, const struct share_entry *body, int64_t first_turn) {
+    return body->begun ? s->cfg.later_turn_ms : body->flows ? first_turn : ASKED_TURN_MS;
+}
+
+/* Less than 0: a's caller has fewer places. Groups are compared first. */
+static int compare_held(const struct share_caller *a, const struct share_caller *b) {
+    if (a->group->held != b->group->held) return a->group->held < b->group->held ? -1 : 1;
+    return a->held < b->held ? -1 : a->held > b->held;
+}
+
+/* The slowest body of the caller with the most places, for an entry that waits (NULL: for those to come). NULL: no body
+ * has had its whole turn yet. */
+static struct share_entry *who_gives_way(const struct share *s, unsigned kind, const struct share_entry *waits,
+                                         int64_t now_ms) {
     struct share_entry *best = NULL;
-    bool of_begun = waits->begun && begun_are_full(s, waits->kind); /* only the place of such a one is of use */
-    int64_t best_speed = 0, first_turn = first_turn_ms(s, waits->kind);
-    for (struct share_entry *e = s->bodies[waits->kind].first; e; e = e->row_next) {
-        int64_t turn = e->begun ? s->cfg.later_turn_ms : e->flows ? first_turn : ASKED_TURN_MS;
-        if (now_ms - e->since_ms < turn || (of_begun && !e->begun)) continue;
-        if (!helps(waits->of, e) || (best && e->of->held < best->of->held)) continue;
+    bool of_begun = waits && waits->begun && begun_are_full(s, kind); /* only the place of such a one is of use */
+    int64_t best_speed = 0, first_turn = first_turn_ms(s, kind);
+    for (struct share_entry *e = s->bodies[kind].first; e; e = e->row_next) {
+        if (now_ms - e->since_ms < turn_ms(s, e, first_turn) || (of_begun && !e->begun && !e->had_turn)) continue;
+        if (waits && !helps(waits->of, e)) continue;
+        int more = best ? compare_held(e->of, best->of) : 1;
+        if (more < 0) continue;
         int64_t speed = s->cfg.speed(e, s->cfg.arg);
-        if (speed < 0 || (best && e->of->held == best->of->held && speed >= best_speed)) continue;
+        if (speed < 0 || (more == 0 && speed >= best_speed)) continue;
         best = e;
         best_speed = speed;
     }
     return best;
+}
+
+static void give_way(struct share *s, struct share_entry *body, struct share_entry *to) {
+    s->promised = to;
+    atomic_fetch_add_explicit(&s->gave_way, 1, memory_order_relaxed);
+    s->cfg.give_way(body, s->cfg.arg);
+    s->promised = NULL;
 }
 
 /* Makes a body give way to an entry that waits in this row. If no body can give way to a caller, its other entries are
@@ -285,12 +407,9 @@ static bool make_way(struct share *s, const struct row *waiters, int64_t patienc
     for (struct share_entry *e = waiters->first; e && now - e->since_ms >= patience_ms && callers < CALLERS_MAX;
          e = e->row_next) {
         if (e->of == in_vain) continue;
-        struct share_entry *body = who_gives_way(s, e, now);
+        struct share_entry *body = who_gives_way(s, e->kind, e, now);
         if (body) {
-            s->promised = e;
-            atomic_fetch_add_explicit(&s->gave_way, 1, memory_order_relaxed);
-            s->cfg.give_way(body, s->cfg.arg);
-            s->promised = NULL;
+            give_way(s, body, e);
             return true;
         }
         in_vain = e->of;
@@ -299,10 +418,27 @@ static bool make_way(struct share *s, const struct row *waiters, int64_t patienc
     return false;
 }
 
+/* Bodies that have had their first turn count as begun: if there are too many of these, some give way before anybody
+ * waits. */
+static void keep_some_free(struct share *s, unsigned kind) {
+    int64_t now = clock_mono_ms(), first_turn = first_turn_ms(s, kind);
+    for (struct share_entry *e = s->bodies[kind].first; e; e = e->row_next) {
+        if (e->begun || e->had_turn || now - e->since_ms < turn_ms(s, e, first_turn)) continue;
+        e->had_turn = true;
+        s->of_begun[kind]++;
+    }
+    while (is_crowded(s, kind) && s->of_begun[kind] > most_of_begun(s, kind)) {
+        struct share_entry *body = who_gives_way(s, kind, NULL, now);
+        if (!body) return;
+        give_way(s, body, NULL);
+    }
+}
+
 static void on_look(void *arg) {
     struct share *s = arg;
     s->looks = false;
     for (unsigned kind = 0; kind < SHARE_KINDS; kind++) {
+        keep_some_free(s, kind);
         for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][false], LOOK_MS); n++) {}
         for (unsigned n = 0; n < s->cfg.places && make_way(s, &s->waiters[kind][true], s->cfg.later_turn_ms); n++) {}
     }
@@ -315,6 +451,7 @@ static void may_give_way(struct share *s, struct share_entry *e, bool flows) {
     e->in_row = true;
     e->flows = flows;
     row_add(&s->bodies[e->kind], e);
+    look_later(s);
 }
 
 void share_flows(struct share *s, struct share_entry *e) {
@@ -329,6 +466,8 @@ void share_asks(struct share *s, struct share_entry *e) {
 
 static bool has_room(const struct share *s, const struct share_caller *c) {
     unsigned room = s->waiting_new < s->cfg.queue ? s->cfg.queue - s->waiting_new : 0;
+    unsigned of_group = c->group->waiting_new;
+    if (c->caller.client) room = of_group < room ? room - of_group : 0; /* a client leaves as much of its node's room */
     return c->waiting_new < s->cfg.queue_of_one && c->waiting_new < room;
 }
 
@@ -365,9 +504,10 @@ void share_leave(struct share *s, struct share_entry *e) {
     } else {
         if (e->in_row) row_del(&s->bodies[e->kind], e);
         c->held--;
+        c->group->held--;
         s->taken--;
         s->of_kind[e->kind]--;
-        s->of_begun[e->kind] -= e->begun;
+        s->of_begun[e->kind] -= e->begun || e->had_turn;
     }
     *e = (struct share_entry){0};
     drop_idle(s, c);
@@ -394,6 +534,7 @@ struct share *share_new(const struct share_config *cfg) {
     s->cfg = *cfg;
     if (s->cfg.later_turn_ms == 0) s->cfg.later_turn_ms = LATER_TURN_MS;
     s->callers = map_new(free);
+    s->groups = map_new(free);
     if (cfg->loop) timer_init(&s->look, cfg->loop, on_look, s);
     return s;
 }
@@ -403,6 +544,7 @@ void share_free(struct share *s) {
     assert(s->taken == 0 && s->waiting == 0);
     if (s->cfg.loop) timer_fini(&s->look);
     map_free(s->callers);
+    map_free(s->groups);
     free(s);
 }
 

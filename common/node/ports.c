@@ -86,7 +86,7 @@ static void on_node_request(struct http_req *req, void *arg) {
     }
     if (oci_is_api(http_req_target(req))) {
         struct caller caller;
-        caller_of_peer(&caller, CALLER_NODE, req);
+        caller_of_node(&caller, req);
         registry_handle(p->node->registry, req, &caller);
         return;
     }

@@ -13,9 +13,18 @@
 #define SETTINGS_HEADER "Entrepot-Settings"
 #define SETTINGS_REFUSED 409
 
+/* The client for which a node asks: a number of 8 hexadecimal digits that means nothing elsewhere. Central shares its places
+ * among nodes, and a node's among these. */
+#define CLIENT_HEADER "Entrepot-Client"
+
 /* Writes 16 hexadecimal digits and NUL. Returns out. */
 char *settings_header_format(uint64_t version, char out[17]);
 /* The version, or 0 (which is no version) if value is NULL or malformed. */
 uint64_t settings_header_parse(const char *value);
+/* Writes the header itself, "Entrepot-Client: 0000002a". Returns out. client: not 0. */
+#define CLIENT_HEADER_MAX (sizeof(CLIENT_HEADER ": ") + 8)
+char *client_header_format(uint32_t client, char out[CLIENT_HEADER_MAX]);
+/* The client, or 0 (which is none) if value is NULL or malformed. */
+uint32_t client_header_parse(const char *value);
 
 #endif

@@ -122,10 +122,13 @@ static void post_refused(void *arg) {
 
 static void post_send(struct central_post *p) {
     const struct central *c = p->all->central;
-    char url[1024], id[96];
+    char url[1024], id[96], client[CLIENT_HEADER_MAX];
     snprintf(url, sizeof(url), "%s%s", c->url, p->message.path);
     if (p->message.request_id) snprintf(id, sizeof(id), "X-Request-Id: %s", p->message.request_id);
-    const char *headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, p->message.request_id ? id : NULL, NULL};
+    const char *headers[4] = {"Content-Type: " WIRE_CONTENT_TYPE};
+    size_t n = 1;
+    if (p->message.request_id) headers[n++] = id;
+    if (p->message.client) headers[n++] = client_header_format(p->message.client, client);
     struct http_call_spec spec = {.method = "POST",
                                   .url = url,
                                   .headers = headers,

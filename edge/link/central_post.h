@@ -20,6 +20,7 @@ struct central_message {
     size_t len;
     bool patient;           /* waits for central while it may only restart, rather than fail at once */
     uint64_t settings;      /* version of the settings that it goes by */
+    uint32_t client;        /* for which it asks (wire/node_headers.h); 0: none, or several */
     const char *request_id; /* copied; NULL: none */
 };
 typedef void central_post_done_fn(const struct fetch_end *end, const char *body, size_t len, void *arg);

@@ -270,6 +270,7 @@ static void send_tag(struct central_fetch *f) {
                                 .len = len,
                                 .patient = !asks_known_tag(f->c, &f->rq),
                                 .settings = f->rq.settings,
+                                .client = caller_as_client(&f->rq.caller),
                                 .request_id = f->rq.request_id};
     f->post = central_post(f->c->posts, &m, on_tag, f);
     free(body);
@@ -280,12 +281,14 @@ static void send_request(struct central_fetch *f) {
     const struct fetch_request *rq = &f->rq;
     struct buf url;
     buf_init(&url, 16384);
-    char settings[64], version[17];
+    char settings[64], version[17], client[CLIENT_HEADER_MAX];
     bool ok = buf_add_str(&url, c->central.url) == 0 && fetch_target(&url, rq, true) == 0;
     struct registry_headers headers;
     registry_headers_of(&headers, rq);
     snprintf(settings, sizeof(settings), SETTINGS_HEADER ": %s", settings_header_format(rq->settings, version));
     registry_headers_add(&headers, settings);
+    if (caller_as_client(&rq->caller))
+        registry_headers_add(&headers, client_header_format(caller_as_client(&rq->caller), client));
     if (rq->doubted) registry_headers_add(&headers, DOUBT_HEADER ": " DOUBT_MISMATCH);
     struct http_call_spec spec = {.method = fetch_wants_head(rq) ? "HEAD" : "GET",
                                   .url = ok ? url.data : "",

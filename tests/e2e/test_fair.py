@@ -163,6 +163,24 @@ def test_one_client_does_not_take_an_edge_s_requests_to_central(bench, slow_upst
         end(wires)
 
 
+def test_central_tells_the_clients_of_an_edge_apart(bench, slow_upstream):
+    blobs = [slow_upstream.put_blob(NAME, images.noise_blob(4 * MiB, f"a{i}")) for i in range(30)]
+    small = slow_upstream.put_blob(NAME, images.noise_blob(8 * 1024, "small"))
+    made = bench.chain(("docker.io", slow_upstream.url))
+    wires = begin(made.edge.port, "GET", [blob_of(b.digest) for b in blobs])
+    wires += begin(made.edge.port, "HEAD", [manifest_of(f"no{i}") for i in range(40)])
+    waiting = lambda: made.central.metric("entrepot_places_waiting", door="docker.io")
+    try:
+        wait_until(lambda: waiting() >= 40, "the greedy client's requests wait at central")
+        assert get(made.edge.port, manifest_of("v1")).status == 200
+        reply = get(made.edge.port, blob_of(small.digest))
+        assert reply.status == 200 and reply.whole
+        assert waiting() >= 40, "the other client's were behind them"
+        assert made.central.metric("entrepot_places_callers", door="docker.io") >= 1
+    finally:
+        end(wires)
+
+
 def test_a_connection_over_the_limit_of_the_fleet_port_is_refused_and_opens_no_breaker(bench, slow_upstream):
     made = bench.chain(("docker.io", slow_upstream.url), central={"limits": {"connections_per_address": 6}})
     wires = [Wire(made.central.fleet, 10) for _ in range(12)]

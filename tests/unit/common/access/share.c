@@ -46,6 +46,19 @@ static int enter(struct share *s, struct asker *a, unsigned caller, unsigned kin
     return share_enter(s, &a->e, &c, kind, false);
 }
 
+/* A client of a node. */
+static struct caller client_of(unsigned node, uint32_t client) {
+    struct caller c = numbered(node);
+    c.kind = CALLER_NODE;
+    c.client = client;
+    return c;
+}
+
+static int enter_for(struct share *s, struct asker *a, unsigned node, uint32_t client) {
+    struct caller c = client_of(node, client);
+    return share_enter(s, &a->e, &c, BLOB, false);
+}
+
 static unsigned count_placed(const struct asker *a, size_t n) {
     unsigned have = 0;
     for (size_t i = 0; i < n; i++)
@@ -235,6 +248,75 @@ static void an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue(void 
     share_free(s);
 }
 
+/* --- clients of nodes --- */
+
+static void a_client_leaves_places_for_others_of_its_node_and_for_other_nodes(void **state) {
+    (void)state;
+    struct share *s = make(16, 100, 1000);
+    struct asker greedy[60] = {0}, others[10] = {0}, elsewhere[2] = {0};
+    for (size_t i = 0; i < 60; i++)
+        assert_int_equal(enter_for(s, &greedy[i], 1, 7), 0);
+    assert_int_equal(count_placed(greedy, 60), 12); /* all but a quarter */
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(enter_for(s, &others[i], 1, 10 + (uint32_t)i), 0);
+    assert_int_equal(count_placed(others, 10), 2); /* all but an eighth */
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(enter_for(s, &elsewhere[i], 2 + (unsigned)i, 1), 0);
+        assert_true(elsewhere[i].e.has_place);
+    }
+    assert_int_equal(stats_of(s).callers, 13);
+    leave_all(s, greedy, 60);
+    leave_all(s, others, 10);
+    leave_all(s, elsewhere, 2);
+    assert_int_equal(stats_of(s).callers, 0);
+    share_free(s);
+}
+
+static void places_go_round_nodes_first_and_then_round_their_clients(void **state) {
+    (void)state;
+    struct share *s = make(1, 100, 1000);
+    struct asker first = {0}, crowd[3] = {0}, more = {0}, alone[2] = {0};
+    assert_int_equal(enter_for(s, &first, 9, 1), 0);
+    assert_int_equal(enter_for(s, &crowd[0], 1, 1), 0);
+    assert_int_equal(enter_for(s, &more, 1, 1), 0);
+    assert_int_equal(enter_for(s, &crowd[1], 1, 2), 0);
+    assert_int_equal(enter_for(s, &crowd[2], 1, 3), 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(enter_for(s, &alone[i], 2, 1), 0);
+    struct asker *expected[] = {&first, &crowd[0], &alone[0], &crowd[1], &alone[1], &crowd[2], &more};
+    for (unsigned i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_int_equal(expected[i]->nth, i + 1);
+        share_leave(s, &expected[i]->e);
+    }
+    assert_int_equal(stats_of(s).callers, 0);
+    share_free(s);
+}
+
+static void a_client_leaves_room_to_wait_for_others_of_its_node_and_for_other_nodes(void **state) {
+    (void)state;
+    struct share *s = make(1, 1000, 64);
+    static struct asker greedy[100], others[40], elsewhere[40];
+    memset(greedy, 0, sizeof(greedy));
+    memset(others, 0, sizeof(others));
+    memset(elsewhere, 0, sizeof(elsewhere));
+    unsigned waiting[3] = {0};
+    for (size_t i = 0; i < 100; i++)
+        waiting[0] += enter_for(s, &greedy[i], 1, 7) == 0;
+    for (size_t i = 0; i < 40; i++)
+        waiting[1] += enter_for(s, &others[i], 1, 10 + (uint32_t)i) == 0;
+    for (size_t i = 0; i < 40; i++)
+        waiting[2] += enter_for(s, &elsewhere[i], 2 + (unsigned)i, 1) == 0;
+    assert_int_equal(waiting[0],
+                     1 + 22);         /* the place, and a third of the room: as much as is left of the node's half */
+    assert_int_equal(waiting[1], 10); /* of the node's half all is taken now */
+    assert_int_equal(waiting[2], 32);
+    leave_all(s, greedy, 100);
+    leave_all(s, others, 40);
+    leave_all(s, elsewhere, 40);
+    assert_int_equal(stats_of(s).callers + stats_of(s).waiting, 0);
+    share_free(s);
+}
+
 /* --- giving way --- */
 
 static struct share *sharing;
@@ -353,6 +435,42 @@ static void a_body_that_gave_way_gets_another_turn(void **state) {
     loop_free(l);
 }
 
+static bool some_are_free(void *arg) {
+    (void)arg;
+    return stats_of(sharing).taken == 12;
+}
+
+static void bodies_of_several_callers_leave_places_before_anybody_waits(void **state) {
+    (void)state;
+    struct loop *l = loop_new("share");
+    order = gone = 0;
+    whose = numbered(1);
+    struct share *s = sharing = share_new(&(struct share_config){.places = 16,
+                                                                 .queue_of_one = 100,
+                                                                 .queue = 1000,
+                                                                 .placed = flows_at_once,
+                                                                 .loop = l,
+                                                                 .later_turn_ms = 600000,
+                                                                 .speed = speed,
+                                                                 .give_way = goes_on_later});
+    struct asker greedy[14] = {0}, second = {0}, third = {0};
+    for (size_t i = 0; i < 14; i++)
+        assert_int_equal(enter(s, &greedy[i], 1, BLOB), 0);
+    assert_int_equal(enter(s, &second, 2, BLOB), 0);
+    assert_int_equal(enter(s, &third, 3, BLOB), 0);
+    assert_int_equal(stats_of(s).taken, 16);
+    run_until(l, some_are_free, NULL);
+    assert_int_equal(gone, 4);
+    assert_int_equal(count_placed(greedy, 14), 10); /* of the caller that has most, the slowest */
+    assert_true(second.e.has_place && third.e.has_place && greedy[0].e.has_place && !greedy[13].e.has_place);
+    leave_all(s, greedy, 14);
+    share_leave(s, &second.e);
+    share_leave(s, &third.e);
+    assert_int_equal(stats_of(s).callers + stats_of(s).waiting + stats_of(s).taken, 0);
+    share_free(s);
+    loop_free(l);
+}
+
 static bool were_asked(void *arg) {
     (void)arg;
     return slowness > 20;
@@ -400,13 +518,14 @@ static void thousands_of_callers_come_and_go(void **state) {
             share_leave(s, &x->e);
         } else {
             unsigned who = rand_r(&seed) % 3 ? (unsigned)rand_r(&seed) % 3000 : 1;
-            int r = enter(s, x, who, (unsigned)rand_r(&seed) % 2);
+            struct caller c = who % 2 ? numbered(who) : client_of(who % 5, who);
+            int r = share_enter(s, &x->e, &c, (unsigned)rand_r(&seed) % 2, false);
             assert_true(r == 0 || r == ERR_BUSY);
             assert_int_equal(r == 0, x->e.waits != x->e.has_place);
         }
         struct share_stats st = stats_of(s);
         assert_true(st.taken <= PLACES && st.waiting <= 2000);
-        assert_true(st.waiting == 0 || st.taken > PLACES - PLACES / 8 - 1);
+        assert_true(st.waiting == 0 || st.taken > PLACES - PLACES / 4 - 1);
     }
     assert_int_equal(count_placed(a, ASKERS), stats_of(s).taken);
     leave_all(s, a, ASKERS);
@@ -454,6 +573,11 @@ static void an_ipv6_network_of_64_bits_is_one_caller(void **state) {
     assert_memory_not_equal(&x, &y, sizeof(x));
     x = numbered(7);
     assert_string_equal(caller_text(&x, text), "10.0.0.7");
+    x = client_of(7, 42);
+    assert_string_equal(caller_text(&x, text), "a client of 10.0.0.7");
+    assert_int_equal(caller_node(&x).client, 0);
+    assert_int_equal(caller_as_client(&(struct caller){0}), 0);
+    assert_int_not_equal(caller_as_client(&y), 0);
     assert_string_equal(caller_text(&(struct caller){0}, text), "this node");
 }
 
@@ -468,6 +592,10 @@ int main(void) {
         cmocka_unit_test(all_queues_together_are_bounded_and_keep_room_for_new_callers),
         cmocka_unit_test(what_goes_on_takes_no_room_from_newcomers),
         cmocka_unit_test(an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue),
+        cmocka_unit_test(a_client_leaves_places_for_others_of_its_node_and_for_other_nodes),
+        cmocka_unit_test(places_go_round_nodes_first_and_then_round_their_clients),
+        cmocka_unit_test(a_client_leaves_room_to_wait_for_others_of_its_node_and_for_other_nodes),
+        cmocka_unit_test(bodies_of_several_callers_leave_places_before_anybody_waits),
         cmocka_unit_test(bodies_give_way_to_a_newcomer_and_go_on_later),
         cmocka_unit_test(a_body_that_gave_way_gets_another_turn),
         cmocka_unit_test(a_body_nearly_complete_or_of_a_caller_with_fewer_places_stays),

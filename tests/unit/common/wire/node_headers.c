@@ -1,4 +1,4 @@
-/* Versions of settings as text. */
+/* Versions of settings, and clients, as text. */
 #include "common/wire/node_headers.h"
 
 #include <setjmp.h>
@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+
+#include <string.h>
 
 static void a_version_survives_formatting_and_parsing(void **state) {
     (void)state;
@@ -34,10 +36,24 @@ static void malformed_versions_are_refused(void **state) {
     }
 }
 
+static void a_client_survives_formatting_and_parsing(void **state) {
+    (void)state;
+    static const char *const odd[] = {"", "0", "0000002", "00000002a", "0000002A", "0x00002a", " 000002a", "-000002a"};
+    char text[CLIENT_HEADER_MAX];
+    assert_string_equal(client_header_format(0x2a, text), CLIENT_HEADER ": 0000002a");
+    assert_int_equal(client_header_parse(text + strlen(CLIENT_HEADER ": ")), 0x2a);
+    assert_true(client_header_parse("ffffffff") == UINT32_MAX);
+    assert_int_equal(client_header_parse(NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+        if (client_header_parse(odd[i]) != 0) fail_msg("\"%s\"", odd[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_version_survives_formatting_and_parsing),
         cmocka_unit_test(malformed_versions_are_refused),
+        cmocka_unit_test(a_client_survives_formatting_and_parsing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
