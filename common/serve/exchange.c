@@ -40,6 +40,7 @@ struct exchange *exchange_new(void) {
     x->waiting = x->is_manifest = x->is_head = x->has_last = x->decided_again = x->told_ns = x->restored = false;
     x->warning[0] = '\0';
     x->body = NULL;
+    x->turn = NULL;
     x->age_s = -1;
     return x;
 }
@@ -61,6 +62,7 @@ struct deadline exchange_deadline(const struct exchange *x) {
 
 bool exchange_back(struct exchange *x) {
     x->waiting = false;
+    x->turn = NULL;
     if (x->req) return true;
     exchange_free(x);
     return false;

@@ -123,6 +123,7 @@ void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const stru
 bool serve_turn(struct exchange *x, struct turn *t) {
     if (turns_take(x->registry->turns, t, &x->caller) == 0) {
         x->waiting = true;
+        x->turn = t;
         return true;
     }
     if (!http_reply_started(x->req)) {

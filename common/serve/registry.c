@@ -102,6 +102,7 @@ static void on_close(struct http_req *req, bool cut) {
     if (x->body) body_free(x->body);
     x->body = NULL;
     x->req = NULL;
+    if (x->turn) turn_unwanted(x->turn);
     if (!x->waiting) exchange_free(x);
 }
 

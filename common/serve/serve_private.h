@@ -47,6 +47,7 @@ struct exchange {
     bool is_head;
     bool uses_ns;         /* ?ns= has decided which repository is meant */
     bool waiting;         /* a callback with this exchange is still to come */
+    struct turn *turn;    /* the callback is this job's; NULL: another's */
     struct reference ref; /* what is served: a tag becomes its digest */
     char warning[300];    /* Warning header, "" for none */
     int64_t age_s;        /* since the tag was checked at its source; -1: not by tag */

@@ -33,7 +33,7 @@ static void unlock(struct turns *ts) {
 static void run(struct work *w) {
     struct turn *t = container_of(w, struct turn, work);
     struct turns *ts = t->turns;
-    t->run(t);
+    if (!atomic_load_explicit(&t->unwanted, memory_order_relaxed)) t->run(t);
     pthread_mutex_lock(&ts->lock);
     share_leave(ts->share, &t->place);
     unlock(ts);
@@ -44,10 +44,15 @@ int turns_take(struct turns *ts, struct turn *t, const struct caller *caller) {
     t->turns = ts;
     t->work.fn = run;
     t->loop = loop_current();
+    atomic_store_explicit(&t->unwanted, false, memory_order_relaxed);
     pthread_mutex_lock(&ts->lock);
     int r = share_enter(ts->share, &t->place, caller, 0, false);
     unlock(ts);
     return r;
+}
+
+void turn_unwanted(struct turn *t) {
+    atomic_store_explicit(&t->unwanted, true, memory_order_relaxed);
 }
 
 struct turns *turns_new(const struct turns_config *cfg) {

@@ -7,6 +7,8 @@
 #include "common/core/loop.h"
 #include "common/core/workpool.h"
 
+#include <stdatomic.h>
+
 struct turns;
 
 /* Embedded in the job. run and back.fn are set before turns_take. */
@@ -15,6 +17,7 @@ struct turn {
     struct share_entry place;
     struct work work;
     struct turn *next;
+    atomic_bool unwanted;
     void (*run)(struct turn *t); /* a thread of the pool */
     struct loop *loop;           /* the loop that back is posted to after run */
     struct loop_task back;
@@ -31,6 +34,9 @@ void turns_free(struct turns *ts);
 /* Any thread. 0: run, then back will be called once each; t->loop is the calling loop. ERR_BUSY: too many jobs of this
  * caller wait already; nothing is called. */
 int turns_take(struct turns *ts, struct turn *t, const struct caller *caller) must_check;
+/* The loop that back is called on, before back. Nobody waits for the job any more: back is called without run, unless
+ * run has begun. */
+void turn_unwanted(struct turn *t);
 /* Any thread. */
 void turns_stats(const struct turns *ts, struct share_stats *out);
 

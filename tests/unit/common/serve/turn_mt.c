@@ -91,7 +91,38 @@ static void jobs_of_many_callers_take_turns(void **state) {
     loop_free(loop);
 }
 
+static struct job left[10];
+
+static void ask_and_leave(void *unused) {
+    (void)unused;
+    for (size_t i = 0; i < ARRAY_LEN(left); i++)
+        assert_int_equal(take(&left[i], 1), 0);
+    for (size_t i = 0; i < ARRAY_LEN(left); i++)
+        turn_unwanted(&left[i].turn);
+    atomic_store(&gate, true);
+}
+
+static void jobs_that_nobody_waits_for_are_not_run(void **state) {
+    (void)state;
+    atomic_store(&gate, false);
+    loop = loop_new("serve");
+    pool = workpool_new("list", THREADS);
+    turns = turns_new(&(struct turns_config){.pool = pool, .threads = THREADS, .queue_of_one = 50, .queue = 1000});
+    loop_call(loop, ask_and_leave, NULL);
+    loop_run(loop);
+    unsigned ran = 0;
+    for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+        assert_int_equal(left[i].came_back, 1);
+        ran += left[i].ran;
+    }
+    assert_in_range(ran, 0, THREADS); /* those had begun */
+    workpool_free(pool);
+    turns_free(turns);
+    loop_free(loop);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_of_many_callers_take_turns)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_of_many_callers_take_turns),
+                                       cmocka_unit_test(jobs_that_nobody_waits_for_are_not_run)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
