@@ -25,6 +25,14 @@ static int put_end(struct part *p, const struct digest *d, const struct commit_i
     return r < 0 ? not_stored(d, r, err) : 0;
 }
 
+/* Unlike a fill, whoever stores a whole blob can wait for the evictor. */
+static int write_waiting(struct part *p, int64_t at, const void *data, size_t len) {
+    for (;;) {
+        int r = part_write(p, at, data, len);
+        if (r != ERR_NO_SPACE || p->refused || !space_await_evictor(p->store)) return r;
+    }
+}
+
 static void hash(struct hasher *h, const void *data, size_t len, struct piece_proofs *proofs) {
     if (proofs)
         piece_proofs_update(proofs, h, data, len);
@@ -48,7 +56,7 @@ static int copy_all(struct part *p, int fd, const struct commit_info *info, stru
                              n ? "more" : "fewer", (long long)size);
         }
         hash(h, chunk, (size_t)n, info->proofs);
-        int r = part_write(p, at, chunk, (size_t)n);
+        int r = write_waiting(p, at, chunk, (size_t)n);
         if (r < 0) return not_stored(&p->digest, r, err);
         at += n;
     }

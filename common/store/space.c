@@ -28,6 +28,7 @@
     10              /* the same for manifests that stay because a child does: many may name a common one */
 #define PERIOD_S 30 /* how often uses are written, the index synced, unused scopes dropped */
 #define AGAIN_S 1
+#define AWAIT_MS 30000        /* the evictor runs at a low priority */
 #define FILLED_MS 250         /* a fill waits so long, right after a start, until it is known what may go */
 #define ROOM_FILES 2          /* made room for at a fill's own hand: its file, and a folder to move it to */
 #define CLEAR_BYTES (8 * MiB) /* removed at start on a full disk, to make space for the index */
@@ -183,7 +184,7 @@ static void wake_evictor(struct store *s) {
     pthread_mutex_lock(&e->lock);
     if (!e->wanted) {
         e->wanted = true;
-        pthread_cond_signal(&e->cond);
+        pthread_cond_broadcast(&e->cond); /* others may wait, too: for queues or a round */
     }
     pthread_mutex_unlock(&e->lock);
 }
@@ -217,8 +218,7 @@ int space_reserve(struct store *s, int64_t from, int64_t to) {
     return 0;
 }
 
-/* Right after a start the queues are not complete yet. */
-static void wait_filled(struct evictor *e, int64_t ms) {
+static struct timespec in_ms(int64_t ms) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += ms / 1000;
@@ -227,6 +227,12 @@ static void wait_filled(struct evictor *e, int64_t ms) {
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
+    return until;
+}
+
+/* Right after a start the queues are not complete yet. */
+static void wait_filled(struct evictor *e, int64_t ms) {
+    struct timespec until = in_ms(ms);
     pthread_mutex_lock(&e->lock);
     for (int r = 0; !e->filled && !e->stopping && r == 0;)
         r = pthread_cond_timedwait(&e->cond, &e->lock, &until);
@@ -242,6 +248,23 @@ bool space_make_room(struct store *s, int64_t want) {
     struct room room = {.bytes = want};
     if (room_inodes_short(s)) room = (struct room){.files = ROOM_FILES};
     return evict(s, &room, SPACE_QUICK, &report).files > 0;
+}
+
+bool space_await_evictor(struct store *s) {
+    struct evictor *e = &s->evictor;
+    struct timespec until = in_ms(AWAIT_MS);
+    wake_evictor(s);
+    pthread_mutex_lock(&e->lock);
+    uint64_t fruitful = e->fruitful, rounds = e->rounds;
+    /* The round that runs now may have looked before there was too much. */
+    for (int r = 0; e->fruitful == fruitful && e->rounds < rounds + 2 && !e->stopping && r == 0;) {
+        e->wanted = true;
+        pthread_cond_broadcast(&e->cond);
+        r = pthread_cond_timedwait(&e->cond, &e->lock, &until);
+    }
+    bool removed = e->fruitful != fruitful;
+    pthread_mutex_unlock(&e->lock);
+    return removed;
 }
 
 /* --- a command wants room --- */
@@ -345,6 +368,14 @@ static bool wait_for_work(struct evictor *e, int64_t seconds, bool fruitless) {
     return go_on;
 }
 
+static void tell_round(struct evictor *e, bool fruitful) {
+    pthread_mutex_lock(&e->lock);
+    e->rounds++;
+    e->fruitful += fruitful;
+    pthread_cond_broadcast(&e->cond);
+    pthread_mutex_unlock(&e->lock);
+}
+
 /* Until then blobs may come back into the scopes they had. */
 static bool is_reconciled(struct store *s) {
     pthread_mutex_lock(&s->idle_lock);
@@ -380,6 +411,7 @@ static void *evictor_main(void *arg) {
     enum made made = ENOUGH;
     do {
         made = make_room(s, made == NONE);
+        tell_round(&s->evictor, made == SOME);
         if (clock_mono_ms() - flushed >= PERIOD_S * 1000) {
             held_flush_use(s);
             int r = writer_sync(s->writer); /* a power cut loses at most what was learned since */
@@ -484,7 +516,7 @@ void space_stop(struct store *s) {
     struct evictor *e = &s->evictor;
     pthread_mutex_lock(&e->lock);
     e->stopping = true;
-    pthread_cond_signal(&e->cond);
+    pthread_cond_broadcast(&e->cond);
     pthread_mutex_unlock(&e->lock);
     pthread_join(e->thread, NULL);
     pthread_cond_destroy(&e->cond);

@@ -31,10 +31,11 @@
 
 struct evictor {
     pthread_t thread;
-    pthread_mutex_t lock; /* guards the flags */
+    pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t cond;
     bool wanted, stopping;
-    bool filled; /* the blobs that were held at the start are in the queues */
+    uint64_t rounds, fruitful; /* how often it has looked whether there is too much, and removed something */
+    bool filled;               /* the blobs that were held at the start are in the queues */
 };
 
 /* The last failure of the disk, and the result of the last try to make a file. */
@@ -241,6 +242,9 @@ int space_reserve(struct store *s, int64_t from, int64_t to) must_check;
 /* After the system has said that there is no room (bytes or inodes): evicts a little, at the caller's hand. True if
  * something went, so that it is worth trying again. want: bytes. */
 bool space_make_room(struct store *s, int64_t want);
+/* Waits until the evictor has looked again, and says whether it has removed something. It may remove what is not removed
+ * at a fill's own hand: manifests. Thread: one that may wait for seconds. */
+bool space_await_evictor(struct store *s);
 /* A file was made. */
 void space_count_file(struct store *s);
 
