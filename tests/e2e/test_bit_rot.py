@@ -80,7 +80,7 @@ def test_no_client_completes_a_large_layer_with_a_damaged_byte(chain, at):
     rot(chain.central, blob.digest, at)
     down = get(chain, blob)
     assert not down.whole or down.right, down
-    wait_until(lambda: get(chain, blob).good, "a client that asks again gets it", 30)
+    wait_until(lambda: get(chain, blob).good, "a client that asks again gets it")
     healed(chain, blob.digest)
     # Pieces that have a proof are found out by it, long before the end; the client is cut before the log says so.
     if at < 8 * MiB:
@@ -103,7 +103,7 @@ def test_a_damaged_manifest_is_fetched_again(chain):
     chain.central.stop()
     rot(chain.central, image.digest, 20)
     chain.central.start()
-    wait_until(lambda: raw.manifest(chain.edge.port, NAME, image.digest).status == 200, "the manifest", 20, 0.1)
+    wait_until(lambda: raw.manifest(chain.edge.port, NAME, image.digest).status == 200, "the manifest", 60, 0.1)
     healed(chain, image.digest)
     raw.pull(chain.edge.port, NAME, "v1")
 

@@ -29,7 +29,7 @@ def test_lists_that_clients_do_not_read_stay_within_their_budget(bench):
     for n in (1, 2):
         clients.append(raw.Wire(node.port, 60, receive_buffer=4096))
         clients[-1].ask("GET", target)
-        wait_until(lambda: held(node, "lists") == n * (len(body) + 1), f"{n} lists in memory", 30)
+        wait_until(lambda: held(node, "lists") == n * (len(body) + 1), f"{n} lists in memory")
     reply = raw.ask(node.port, target)
     assert reply.status == 503 and reply.headers["retry-after"] == "1" and b"memory.lists" in reply.body, reply
     assert node.metric("entrepot_memory_refused_total", budget="lists") > 0
@@ -37,7 +37,7 @@ def test_lists_that_clients_do_not_read_stay_within_their_budget(bench):
     assert "memory.lists" in node.command("status").stdout
     for client in clients:
         client.close()
-    wait_until(lambda: held(node, "lists") == 0, "the memory of all lists given back", 30)
+    wait_until(lambda: held(node, "lists") == 0, "the memory of all lists given back")
     assert raw.ask(node.port, target).body == body
 
 
@@ -61,7 +61,7 @@ def test_remembered_lists_are_freed_when_they_expire(bench):
         reply = raw.ask(node.port, f"/v2/docker.io/library/r{i}/tags/list?n=1")
         assert reply.status == 200 and reply.json()["tags"] == tags[:1], reply
     assert peak(node, "lists") <= 32 * MiB
-    wait_until(lambda: held(node, "lists") == held(node, "answers") == 0, "nothing remembered any more", 30)
+    wait_until(lambda: held(node, "lists") == held(node, "answers") == 0, "nothing remembered any more")
 
 
 def test_a_list_is_not_refused_for_lists_that_are_only_remembered(bench):

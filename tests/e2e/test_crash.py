@@ -64,14 +64,14 @@ def get_right(chain, name, blob):
         assert down.right, down
         return down.good
 
-    wait_until(tried, "the pull after the restart", 30, 0.1)
+    wait_until(tried, "the pull after the restart", 60, 0.1)
 
 
 def round_of(chain, victim, chance, number):
     """One pull, killed somewhere; then the same pull to its end."""
     name, blob = offer(chain, f"{victim.kind} {number}")
     # The round before may have ended from the edge's own disk, with central not found again yet.
-    wait_until(lambda: raw.manifest(chain.edge.port, name, "v1").status == 200, "the manifest", 30, 0.05)
+    wait_until(lambda: raw.manifest(chain.edge.port, name, "v1").status == 200, "the manifest", 60, 0.05)
     down = get(chain, name, blob)
     threading.Event().wait(chance.uniform(0, 0.5))  # the random moment itself
     committed = {f.name for f in held_files(victim)}
@@ -120,7 +120,7 @@ def stalled_at(chain, node, seed, at=9 * MiB):
     assert raw.manifest(chain.edge.port, name, "v1").status == 200
     down = get(chain, name, blob)
     part = node.part_file(blob.digest)
-    wait_until(lambda: part.exists() and part.stat().st_size >= 8 * MiB, lambda: f"8 MiB in {part}", 15, 0.005)
+    wait_until(lambda: part.exists() and part.stat().st_size >= 8 * MiB, lambda: f"8 MiB in {part}", 60, 0.005)
     return name, blob, down
 
 

@@ -100,9 +100,9 @@ def test_headers_arrive_while_the_body_stalls(slow):
     down = raw.Download(slow.edge.port, "library/slow", slow.blob.digest, slow.blob.data).start()
     wait_until(lambda: down.head_s is not None, "a head", 4)
     assert down.status == 200 and down.size == slow.blob.size
-    wait_until(lambda: down.got >= 4 * MiB, "the proved part of the body", 10)
+    wait_until(lambda: down.got >= 4 * MiB, "the proved part of the body")
     late = raw.Download(slow.edge.port, "library/slow", slow.blob.digest, slow.blob.data).start()
-    wait_until(lambda: late.head_s is not None and late.got >= 4 * MiB, "a latecomer follows", 10)
+    wait_until(lambda: late.head_s is not None and late.got >= 4 * MiB, "a latecomer follows")
     slow.upstream.release()
     assert down.join(60).good and late.join(60).good
 
@@ -115,7 +115,7 @@ def test_a_client_that_leaves_does_not_stop_the_others(slow):
     others = [get() for _ in range(5)]
     first.join(30)
     assert not first.whole
-    wait_until(lambda: all(d.got >= 4 * MiB for d in others), "the others go on", 15)
+    wait_until(lambda: all(d.got >= 4 * MiB for d in others), "the others go on")
     slow.upstream.release()
     assert all(d.join(60).good for d in others)
     assert slow.upstream.bytes_sent(slow.blob.digest) <= slow.blob.size + 9 * MiB

@@ -25,7 +25,7 @@ def test_one_id_follows_a_request_from_edge_to_central_to_upstream(chain):
     raw.blob(chain.edge.port, "library/app", layer.digest, X_Request_Id="blob_id-2")
     for request_id in ("tag-id.1", "blob_id-2"):
         for node in (chain.edge, chain.central):
-            wait_until(lambda n=node, i=request_id: any(i in e.values() for e in n.log()), f"{request_id} in {node.kind}'s log", 5)
+            wait_until(lambda n=node, i=request_id: any(i in e.values() for e in n.log()), f"{request_id} in {node.kind}'s log")
         assert any(s.headers.get("x-request-id") == request_id for s in chain.upstream.seen), request_id
 
 
@@ -39,7 +39,7 @@ def test_access_lines_name_the_repository_canonically(chain):
         lines.update({e["request_id"]: e for e in chain.edge.access()})
         return {"by-mirror", "by-path", "no-name"} <= set(lines)
 
-    wait_until(found, "the access log", 5)
+    wait_until(found, "the access log")
     assert lines["by-mirror"]["repository"] == lines["by-path"]["repository"] == "docker.io/library/app"
     assert "repository" not in lines["no-name"]
 
@@ -168,7 +168,7 @@ def test_a_trusted_proxy_says_for_whom_it_asks(bench, trusted, headers, remote):
 
 def test_both_daemons_say_at_start_that_anyone_may_pull(chain):
     for node in (chain.central, chain.edge):
-        wait_until(lambda n=node: any("anyone" in v for e in n.log() for v in e.values()), "the log says that anyone may pull", 5)
+        wait_until(lambda n=node: any("anyone" in v for e in n.log() for v in e.values()), "the log says that anyone may pull")
 
 
 def test_sighup_logs_what_was_read_again_and_what_was_not(bench, tmp_path):

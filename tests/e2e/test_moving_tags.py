@@ -52,7 +52,7 @@ def test_a_tag_moves_only_to_a_manifest_that_can_be_fetched(chain, how):
     chain.upstream.always("/manifests/", FAULTS[how], "GET")
     for node in (chain.edge, chain.central, chain.edge):
         reply = serves(node, chain.old, True)
-        assert reply.head_s < 6
+        assert reply.head_s < 10  # engines wait longer
     # It is known now that it cannot be had: nobody is promised it.
     for node in (chain.edge, chain.central):
         serves(node, chain.old, True, "HEAD")
@@ -61,7 +61,7 @@ def test_a_tag_moves_only_to_a_manifest_that_can_be_fetched(chain, how):
     if how == "429":
         return  # its limit is over in an hour
     for node in (chain.edge, chain.central):
-        wait_until(lambda n=node: raw.manifest(n.port, NAME, "v1").headers["docker-content-digest"] == new.digest, "it moves", 15, 0.2)
+        wait_until(lambda n=node: raw.manifest(n.port, NAME, "v1").headers["docker-content-digest"] == new.digest, "it moves", 60, 0.2)
 
 
 def test_a_held_manifest_survives_a_restart_while_its_tag_has_moved(chain):

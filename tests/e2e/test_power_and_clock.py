@@ -41,7 +41,7 @@ def test_a_file_is_synced_before_it_is_renamed_into_blobs(bench, tmp_path):
     up.put(f"{NAME}-cut", images.single_blob(cut), "v1")
     up.on(f"/blobs/{cut.digest}", Fault(reset_after=6 * MiB))
     raw.manifest(made.edge.port, f"{NAME}-cut", "v1")
-    wait_until(lambda: raw.Download(made.edge.port, f"{NAME}-cut", cut.digest, cut.data).start().join(60).good, "it comes", 30)
+    wait_until(lambda: raw.Download(made.edge.port, f"{NAME}-cut", cut.digest, cut.data).start().join(60).good, "it comes")
     wanted.append(cut.digest.split(":")[1])
     sample = bench.place("sample")
     images.write_layout(images.small("hosted"), sample)
@@ -73,7 +73,7 @@ def test_a_clock_that_jumps_cuts_no_download_and_keeps_no_tag(bench, tmp_path, j
     up.on(f"/blobs/{blob.digest}", Fault(stall_after=6 * MiB))
     assert raw.manifest(made.edge.port, NAME, "v1").status == 200
     down = raw.Download(made.edge.port, NAME, blob.digest, blob.data).start()
-    wait_until(lambda: down.got >= 4 * MiB, "it is under way", 15)
+    wait_until(lambda: down.got >= 4 * MiB, "it is under way")
     clock.ahead(jump)
     # Everything that waits has waited no longer for that: breakers, time-outs, what is idle.
     assert raw.manifest(made.edge.port, NAME, image.digest).status == 200

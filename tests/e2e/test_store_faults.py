@@ -227,8 +227,8 @@ def test_the_store_limit_is_respected_while_all_pulls_succeed(chain):
     for i in range(12):
         blob = blob_of(chain, 5 * MiB, f"limit {i}", f"library/limit{i}")
         fetch(edge, blob, f"library/limit{i}")
-        wait_until(lambda: edge.metric("entrepot_held_bytes") <= limit, "below the limit", 10)
-        wait_until(lambda: used(edge) <= limit + 6 * MiB, lambda: f"files below the limit: {used(edge)}", 10)
+        wait_until(lambda: edge.metric("entrepot_held_bytes") <= limit, "below the limit")
+        wait_until(lambda: used(edge) <= limit + 6 * MiB, lambda: f"files below the limit: {used(edge)}")
     assert edge.metric("entrepot_evictions_total") >= 8
     # Tags of evicted manifests stay known and their content comes again.
     fetch(edge, images.noise_blob(5 * MiB, "limit 0"), "library/limit0")
@@ -295,7 +295,7 @@ def test_a_damaged_index_is_rebuilt_and_held_content_served(chain, what):
         index.write_bytes(good[:4096] + images.noise(max(0, len(good) - 4096), "pages"))
     if what == "a folder":
         edge.spawn()
-        wait_until(lambda: not edge.running() or edge.ready(), "a decision", 15)
+        wait_until(lambda: not edge.running() or edge.ready(), "a decision")
         if not edge.running():
             assert "index.db" in edge.process.text()
             return

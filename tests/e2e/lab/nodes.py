@@ -68,10 +68,10 @@ class Node:
         self.process = Process(argv, self.folder / f"log.{self.lives}", env=self.env, cwd=self.folder).spawn()
         return self
 
-    def start(self, deadline_s=20):
+    def start(self, deadline_s=60):
         return self._start_until("ready", self.ready, deadline_s)
 
-    def start_not_ready(self, deadline_s=20):
+    def start_not_ready(self, deadline_s=60):
         """Until it answers: an edge that has never reached its central knows no settings, and is not ready without."""
         return self._start_until("alive", self.alive, deadline_s)
 
