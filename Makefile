@@ -34,9 +34,13 @@ else ifeq ($(SAN),)
 CFLAGS_ALL = -std=gnu11 -O2 -g -D_FORTIFY_SOURCE=2 $(WARN) $(HARDEN) $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 else
-CFLAGS_ALL = -std=gnu11 -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all $(WARN) -fPIE $(CFLAGS)
-LDFLAGS_ALL = -pie -fsanitize=$(SAN) $(LDFLAGS)
+CFLAGS_ALL = -std=gnu11 -O1 $(TEST_DEBUG) -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all $(WARN) -fPIE $(CFLAGS)
+LDFLAGS_ALL = -pie -fsanitize=$(SAN) $(TEST_LINKER) $(LDFLAGS)
 endif
+# What only tests need is made quickly: a sanitizer's report wants functions and lines (TEST_DEBUG=-g: a debugger wants types, too), which
+# takes three quarters of the time of -g; gold links a unit test in a third of the time of the usual linker.
+TEST_DEBUG := -g1
+TEST_LINKER := $(if $(shell command -v ld.gold),-fuse-ld=gold)
 LIBS = $(shell pkg-config --libs $(PKGS)) -pthread -lm
 
 PROTOS := $(wildcard proto/*.proto)
@@ -179,7 +183,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_C))
 fuzzers: $(FUZZ_BIN)
 build/fuzz/%: tests/fuzz/%.c build/fuzz/lib/libunit.a
 	$(call say,FUZZ,$@)
-	$(Q)clang $(filter-out -I$(B)/gen,$(CPPFLAGS_ALL)) -Ibuild/fuzz/lib/gen -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $< \
+	$(Q)clang $(filter-out -I$(B)/gen,$(CPPFLAGS_ALL)) -Ibuild/fuzz/lib/gen -std=gnu11 -O1 $(TEST_DEBUG) -fsanitize=fuzzer,address,undefined $(TEST_LINKER) -o $@ $< \
 		build/fuzz/lib/libunit.a $(LIBS) -lhttp_parser
 build/fuzz/lib/libunit.a: FORCE
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build/fuzz/lib SAN=fuzzer-no-link,address,undefined lib
