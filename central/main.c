@@ -1,7 +1,7 @@
 /* entrepot-central: the core datacenter's node. Thread: main. */
 #include "central/central.h"
 #include "central/warehouse/hosted.h"
-#include "common/admin/store_alone.h"
+#include "common/inventory/store_alone.h"
 
 int main(int argc, char **argv) {
     store_alone_set_guard(&hosted_guard);

@@ -1,7 +1,7 @@
 /* `df`: how full the store is. Thread: main. */
 #include "common/cli/command.h"
 
-#include "common/admin/store_alone.h"
+#include "common/inventory/store_alone.h"
 #include "common/core/json.h"
 #include "common/cli/print.h"
 

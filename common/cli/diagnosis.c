@@ -7,7 +7,7 @@
 #include "common/core/clock.h"
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
-#include "common/admin/store_alone.h"
+#include "common/inventory/store_alone.h"
 #include "common/cli/doctor_net.h"
 #include "common/cli/puller.h"
 #include "common/cli/print.h"

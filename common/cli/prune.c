@@ -3,8 +3,8 @@
 
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
-#include "common/admin/node_stats.h"
-#include "common/admin/store_alone.h"
+#include "common/inventory/store_json.h"
+#include "common/inventory/store_alone.h"
 #include "common/cli/print.h"
 #include "common/config/units.h"
 #include "common/store/report.h"

@@ -6,9 +6,9 @@
 #include "common/oci/manifest.h"
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
-#include "common/admin/node_stats.h"
+#include "common/inventory/store_json.h"
 #include "common/cli/progress.h"
-#include "common/admin/store_alone.h"
+#include "common/inventory/store_alone.h"
 #include "common/cli/print.h"
 #include "common/store/report.h"
 

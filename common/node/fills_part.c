@@ -54,4 +54,39 @@ static void stop(void *self) {
     n->fills = NULL;
 }
 
-const struct node_part part_fills = {.name = "fills", .start = start, .stop = stop};
+static void status(json_t *into, void *self) {
+    struct fill_stats s;
+    fill_engine_stats(((const struct node *)self)->fills, &s);
+    const struct {
+        const char *key;
+        int64_t value;
+    } numbers[] = {
+        {"running", s.running},
+        {"started", s.started},
+        {"joined", s.joined},
+        {"completed", s.completed},
+        {"failed", s.failed},
+        {"mismatches", s.mismatches},
+        {"resumed_bytes", s.resumed_bytes},
+        {"passed_through", s.passed_through},
+    };
+    json_t *o = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        json_object_set_new(o, numbers[i].key, json_integer(numbers[i].value));
+    json_object_set_new(into, "fills", o);
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    struct fill_stats s;
+    fill_engine_stats(((const struct node *)self)->fills, &s);
+    metric_set(page, METRIC_FILLS_RUNNING, (double)s.running);
+    metric_set(page, METRIC_FILLS_STARTED, (double)s.started);
+    metric_set(page, METRIC_FILLS_COMPLETED, (double)s.completed);
+    metric_set(page, METRIC_FILLS_FAILED, (double)s.failed);
+    metric_set(page, METRIC_FILLS_PASSED_THROUGH, (double)s.passed_through);
+    metric_set(page, METRIC_DIGEST_MISMATCHES, (double)s.mismatches);
+    metric_set(page, METRIC_RESUMED_BYTES, (double)s.resumed_bytes);
+}
+
+const struct node_part part_fills = {
+    .name = "fills", .start = start, .stop = stop, .status = status, .metrics = metrics};

@@ -45,6 +45,8 @@ struct node_part {
      */
     void (*status)(json_t *into, void *self);
     void (*doctor)(json_t *into, void *self);
+    /* Serving loop, must not block: adds its facts to /readyz. */
+    void (*ready)(json_t *into, void *self);
     /* On the thread that makes a page of /metrics. */
     void (*metrics)(struct metric_page *page, void *self);
 };

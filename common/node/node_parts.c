@@ -59,6 +59,13 @@ void parts_doctor(const struct node *n, json_t *into) {
     }
 }
 
+void parts_ready(const struct node *n, json_t *into) {
+    for (size_t i = 0; i < n->n_parts; i++) {
+        const struct part_started *s = &n->parts[i];
+        if (s->part->ready) s->part->ready(into, s->self);
+    }
+}
+
 void parts_metrics(struct metric_page *page, void *node) {
     const struct node *n = node;
     for (size_t i = 0; i < n->n_parts; i++) {

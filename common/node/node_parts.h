@@ -12,6 +12,7 @@ void parts_ending(struct node *n);
 void parts_stop(struct node *n);
 void parts_routes(const struct node *n, struct route_table *t);
 void parts_status(const struct node *n, json_t *into);
+void parts_ready(const struct node *n, json_t *into);
 void parts_doctor(const struct node *n, json_t *into);
 /* For metrics_collect; arg: struct node. */
 void parts_metrics(struct metric_page *page, void *node);

@@ -133,6 +133,10 @@ static void doctor(json_t *into, void *arg) {
     parts_doctor(((struct ports *)arg)->node, into);
 }
 
+static void ready(json_t *into, void *arg) {
+    parts_ready(((struct ports *)arg)->node, into);
+}
+
 /* --- opening --- */
 
 static void set_limits(const struct ports *p, struct http_limits *l) {
@@ -171,11 +175,8 @@ static int add_server(struct ports *p, const char *address, enum http_tls_mode m
 static void make_api(struct ports *p) {
     struct node *n = p->node;
     struct api_hooks hooks = {
-        .parts = {.node = n->config,
+        .facts = {.node = n->config,
                   .health = p->cfg.health,
-                  .store = n->store,
-                  .fills = n->fills,
-                  .registry = n->registry,
                   .registry_server = p->servers[0],
                   .loops = p->cfg.loops,
                   .loop_names = p->cfg.loop_names,
@@ -185,6 +186,7 @@ static void make_api(struct ports *p) {
         .routes = &p->routes,
         .status = status,
         .doctor = doctor,
+        .ready = ready,
         .v2 = on_v2,
         .arg = p,
     };

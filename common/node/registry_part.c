@@ -35,12 +35,38 @@ static void stop(void *self) {
     n->registry = NULL;
 }
 
+static void status(json_t *into, void *self) {
+    struct registry_stats s;
+    registry_stats(((const struct node *)self)->registry, &s);
+    int64_t all = s.hits + s.misses;
+    json_t *ratio = all ? json_real((double)s.hits / (double)all) : json_null();
+    json_object_set_new(into, "pulls",
+                        json_pack("{s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I}", "hits", (json_int_t)s.hits, "misses",
+                                  (json_int_t)s.misses, "hit_ratio", ratio, "joined", (json_int_t)s.joined, "hit_bytes",
+                                  (json_int_t)s.hit_bytes, "fill_bytes", (json_int_t)s.fill_bytes, "stale",
+                                  (json_int_t)s.stale, "negative", (json_int_t)s.negative));
+}
+
+static void pulls_metrics(struct metric_page *page, const struct registry *g) {
+    struct registry_stats s;
+    registry_stats(g, &s);
+    metric_set(page, METRIC_HITS, (double)s.hits);
+    metric_set(page, METRIC_MISSES, (double)s.misses);
+    metric_set(page, METRIC_COALESCED_READERS, (double)s.joined);
+    metric_set(page, METRIC_STALE_TAGS, (double)s.stale);
+    metric_set(page, METRIC_NEGATIVE_ANSWERS, (double)s.negative);
+    metric_label_set(page, FAMILY_CLIENT_BYTES, "disk", NULL, (double)s.hit_bytes);
+    metric_label_set(page, FAMILY_CLIENT_BYTES, "fill", NULL, (double)s.fill_bytes);
+}
+
 static void metrics(struct metric_page *page, void *self) {
     const struct node *n = self;
+    pulls_metrics(page, n->registry);
     struct share_stats made, tag_lists;
     registry_lists(n->registry, &made, &tag_lists);
     share_metrics(page, "lists", &made);
     share_metrics(page, "tag lists", &tag_lists);
 }
 
-const struct node_part part_registry = {.name = "registry", .start = start, .stop = stop, .metrics = metrics};
+const struct node_part part_registry = {
+    .name = "registry", .start = start, .stop = stop, .status = status, .metrics = metrics};

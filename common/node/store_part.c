@@ -1,8 +1,9 @@
 /* The blobs on disk as a part of a node: opened first, closed last. Thread: as node_part.h says of each function. */
-#include "common/node/node_part.h"
+#include "common/node/store_part.h"
 
 #include "common/core/alloc.h"
 #include "common/core/log.h"
+#include "common/inventory/store_json.h"
 #include "common/oci/manifest.h"
 #include "common/store/report.h"
 
@@ -84,20 +85,65 @@ static int start(struct node *n, void **self, struct error *err) {
     }
     content_set_store(n->content, n->store);
     warn_of_no_room(n);
-    *self = n;
+    struct store_part *p = xcalloc(1, sizeof(*p));
+    p->node = n;
+    *self = p;
     return 0;
 }
 
 static void ending(void *self) {
-    store_stop_bulk(((struct node *)self)->store);
+    struct store_part *p = self;
+    atomic_store(&p->ending, true);
+    store_stop_bulk(p->node->store);
 }
 
 static void stop(void *self) {
-    struct node *n = self;
+    struct store_part *p = self;
+    struct node *n = p->node;
     store_close(n->store);
     n->store = NULL;
     content_free(n->content);
     n->content = NULL;
+    free(p);
 }
 
-const struct node_part part_store = {.name = "store", .start = start, .ending = ending, .stop = stop};
+static void status(json_t *into, void *self) {
+    struct store *s = ((struct store_part *)self)->node->store;
+    store_quarantine_look(s);
+    json_t *o = store_usage_json(s);
+    struct error err = {0};
+    json_object_set_new(into, "store", o);
+    if (!store_trouble(s, &err)) return;
+    json_object_set_new(o, "trouble", json_pack("{s:s,s:s}", "message", err.msg, "what_to_do", err.hint));
+}
+
+/* A node with damaged blobs is still ready, because damaged blobs are no longer served. */
+static void ready(json_t *into, void *self) {
+    struct store_usage u;
+    store_usage(((struct store_part *)self)->node->store, &u);
+    json_object_set_new(into, "rotten", json_integer(u.rotten));
+    json_object_set_new(into, "quarantined", json_integer(u.quarantined));
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    struct store_usage u;
+    store_usage(((struct store_part *)self)->node->store, &u);
+    metric_set(page, METRIC_HELD_BLOBS, (double)u.blobs);
+    metric_set(page, METRIC_HELD_BYTES, (double)u.bytes);
+    metric_set(page, METRIC_STORE_ON_DISK, (double)u.used_on_disk);
+    metric_set(page, METRIC_TAGS, (double)u.tags);
+    metric_set(page, METRIC_PART_BYTES, (double)u.part_bytes);
+    metric_set(page, METRIC_STORE_LIMIT, (double)u.limit);
+    metric_set(page, METRIC_DISK_FREE, (double)u.disk_free);
+    metric_set(page, METRIC_EVICTIONS, (double)u.evictions);
+    metric_set(page, METRIC_EVICTED_BYTES, (double)u.evicted_bytes);
+}
+
+const struct node_part part_store = {.name = "store",
+                                     .start = start,
+                                     .ending = ending,
+                                     .stop = stop,
+                                     .routes = store_routes,
+                                     .status = status,
+                                     .ready = ready,
+                                     .metrics = metrics};

@@ -45,6 +45,10 @@ static void doctor(json_t *into, void *self) {
     json_object_set_new(into, self, json_false());
 }
 
+static void ready(json_t *into, void *self) {
+    json_object_set_new(into, self, json_integer(1));
+}
+
 static void answer(struct http_req *req, void *arg) {
     (void)req;
     (void)arg;
@@ -61,8 +65,13 @@ PART(c)
 
 static const struct route b_routes[] = {{"/b", METHODS_READ, PORT_ADMIN, answer}, {0}};
 static const struct node_part a = {.name = "a", .start = start_a, .running = running, .ending = ending, .stop = stop};
-static const struct node_part b = {
-    .name = "b", .start = start_b, .stop = stop, .routes = b_routes, .status = status, .doctor = doctor};
+static const struct node_part b = {.name = "b",
+                                   .start = start_b,
+                                   .stop = stop,
+                                   .routes = b_routes,
+                                   .status = status,
+                                   .doctor = doctor,
+                                   .ready = ready};
 static const struct node_part c = {
     .name = "c", .start = start_c, .running = running, .ending = ending, .stop = stop, .status = status};
 static const struct node_part *const list[] = {&a, &b, &c, NULL};
@@ -119,13 +128,16 @@ static void parts_are_asked_for_routes_status_and_facts(void **state) {
     parts_routes(&n, &t);
     assert_int_equal(routes_find(&t, PORT_ADMIN, "/b?x=1", HTTP_HEAD, &hit), ROUTE_FOUND);
     assert_string_equal(hit.arg, "b");
-    json_t *doc = json_object(), *facts = json_object();
+    json_t *doc = json_object(), *facts = json_object(), *ready_facts = json_object();
     parts_status(&n, doc);
     parts_doctor(&n, facts);
+    parts_ready(&n, ready_facts);
     assert_int_equal(json_object_size(doc), 2);
     assert_true(json_is_true(json_object_get(doc, "c")));
     assert_true(json_is_false(json_object_get(facts, "b")));
     json_decref(doc);
+    assert_int_equal(json_integer_value(json_object_get(ready_facts, "b")), 1);
+    json_decref(ready_facts);
     json_decref(facts);
     parts_stop(&n);
 }

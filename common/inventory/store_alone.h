@@ -1,7 +1,6 @@
-/* A store opened by a command while no daemon has it, and the lists that daemon and command both give. Thread: main
- * (the lists: work pool). */
-#ifndef ENTREPOT_ADMIN_STORE_ALONE_H
-#define ENTREPOT_ADMIN_STORE_ALONE_H
+/* A store opened by a command while no daemon has it. Thread: main. */
+#ifndef ENTREPOT_INVENTORY_STORE_ALONE_H
+#define ENTREPOT_INVENTORY_STORE_ALONE_H
 
 #include <jansson.h>
 
@@ -23,14 +22,7 @@ void store_alone_as_self(void);
 int store_alone_open(struct store_alone *a, const struct node_config *node, struct error *err) must_check;
 void store_alone_close(struct store_alone *a);
 
-/* What is held. repo NULL: {"repositories":[{"repository","tags","manifests","size"}],"truncated"}; else
- * {"repository","tags":[{"tag","digest","size","whole_size","platforms":[],"used_at","manifest_size","media_type",
- * "checked_at","deleted","complete"}],"truncated"}; size -1: unknown, because the list is too
- * long to read every manifest. */
-int store_list_json(struct store *s, const char *repo, json_t **out, struct error *err) must_check;
-json_t *store_usage_json(const struct store *s);
-
-/* The same from the daemon if one runs, else from the store itself. */
+/* What store_json.h makes: from the daemon if one runs, else from the store itself. */
 int store_list(const struct node_config *node, const char *repo, json_t **out, struct error *err) must_check;
 int store_df(const struct node_config *node, json_t **out, struct error *err) must_check;
 

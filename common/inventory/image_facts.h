@@ -1,7 +1,7 @@
 /* What a person wants to know of an image that a store holds: how large it is, for which platforms, and when it was last
  * used. Read from its manifests, which counts as no use of them. Thread: work pool, or a command. */
-#ifndef ENTREPOT_ADMIN_IMAGE_FACTS_H
-#define ENTREPOT_ADMIN_IMAGE_FACTS_H
+#ifndef ENTREPOT_INVENTORY_IMAGE_FACTS_H
+#define ENTREPOT_INVENTORY_IMAGE_FACTS_H
 
 #include <jansson.h>
 

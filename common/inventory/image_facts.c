@@ -1,5 +1,5 @@
 /* From the top manifest down. Thread: work pool, or a command. */
-#include "common/admin/image_facts.h"
+#include "common/inventory/image_facts.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,13 +1,12 @@
 /* POST /api/verify: re-reads the whole store in the work pool and streams its progress, one JSON object a line. Only
  * one runs at a time. Its life: started → (progress)* → ended; it is freed when it has both ended and its request is
  * closed. Thread: serving loop; check_progress and verify_work run in the work pool. */
-#include "common/admin/api_private.h"
-#include "common/admin/api_answer.h"
-#include "common/admin/node_stats.h"
+#include "common/node/store_part.h"
 
+#include "common/admin/api_answer.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
-#include "common/store/report.h"
+#include "common/inventory/store_json.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -17,7 +16,7 @@ enum { PROGRESS_MS = 200, PENDING_MAX = 64 * 1024 };
 struct verify {
     struct work work;
     struct loop_task tick, end;
-    struct api *api;
+    struct store_part *part;
     struct http_req *req; /* loop thread; NULL once closed */
     struct loop *loop;
     bool ended;      /* loop thread */
@@ -57,7 +56,7 @@ static void on_tick(struct loop_task *task) {
 static void on_end(struct loop_task *task) {
     struct verify *v = container_of(task, struct verify, end);
     v->ended = true;
-    atomic_store(&v->api->verifying, false);
+    atomic_store(&v->part->verifying, false);
     if (!v->req) {
         verify_free(v);
         return;
@@ -86,14 +85,14 @@ static bool check_progress(const struct verify_report *so_far, int64_t total_byt
         pthread_mutex_unlock(&v->lock);
         loop_post_once(v->loop, &v->tick);
     }
-    return !atomic_load(&v->cut) && !atomic_load(&v->api->stopping);
+    return !atomic_load(&v->cut) && !atomic_load(&v->part->ending);
 }
 
 static void verify_work(struct work *w) {
     struct verify *v = container_of(w, struct verify, work);
     struct verify_report r = {0};
-    v->code = store_verify(v->api->hooks.parts.store, check_progress, v, &r, &v->err);
-    if (v->code == 0 && (atomic_load(&v->cut) || atomic_load(&v->api->stopping)))
+    v->code = store_verify(v->part->node->store, check_progress, v, &r, &v->err);
+    if (v->code == 0 && (atomic_load(&v->cut) || atomic_load(&v->part->ending)))
         v->code = error_set(&v->err, ERR_CANCELLED, "verify was stopped before its end");
     pthread_mutex_lock(&v->lock);
     v->so_far = r;
@@ -101,13 +100,14 @@ static void verify_work(struct work *w) {
     loop_post(v->loop, &v->end);
 }
 
-void api_verify(struct api *a, struct http_req *req) {
-    if (atomic_exchange(&a->verifying, true)) {
+void store_verify_route(struct http_req *req, void *store_part) {
+    struct store_part *p = store_part;
+    if (atomic_exchange(&p->verifying, true)) {
         api_reply_error(req, 409, "a verify is already running", "wait for it to end");
         return;
     }
     struct verify *v = xcalloc(1, sizeof(*v));
-    v->api = a;
+    v->part = p;
     v->req = req;
     v->loop = http_req_loop(req);
     v->tick.fn = on_tick;
@@ -117,5 +117,5 @@ void api_verify(struct api *a, struct http_req *req) {
     http_req_set_user(req, v);
     http_req_on_close(req, on_closed);
     http_reply_begin(req, 200, "application/x-ndjson", -1);
-    workpool_submit(a->hooks.pool, &v->work);
+    workpool_submit(p->node->pool, &v->work);
 }
