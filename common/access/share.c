@@ -17,6 +17,8 @@
 #define FIRST_TURN_MIN_MS 100
 #define LATER_TURN_MS 6000
 #define ASKED_TURN_MS 2000
+/* So long after two callers asked one after the other, others are taken to ask, too. */
+#define OTHERS_MS 1000
 
 /* A member of a ring. */
 struct link {
@@ -38,6 +40,7 @@ struct share_caller {
     struct caller caller;
     struct group *group;
     unsigned held, waiting;
+    unsigned held_of_kind[SHARE_KINDS];
     unsigned waiting_new; /* of those that wait: not begun */
     struct turn {
         struct share_entry *first, *last; /* waiting entries */
@@ -66,6 +69,8 @@ struct share {
     unsigned taken, waiting;
     unsigned waiting_new; /* of those that wait: not begun */
     bool closed;
+    struct caller last_asked;
+    int64_t others_until_ms; /* more than one caller asks */
     _Atomic int64_t shown_taken, shown_waiting, shown_callers, refused, gave_way;
 };
 
@@ -230,6 +235,8 @@ static bool leaves(const struct share *s, unsigned kind, unsigned eighths) {
 /* The last eighth is for groups that have nothing, and the one before it for clients of a node that have nothing. */
 static bool may_have(const struct share *s, const struct share_caller *c, unsigned kind) {
     if (c->group->held == 0) return true;
+    unsigned most = s->cfg.kinds[kind].most_beside_others;
+    if (most && c->held_of_kind[kind] >= most && clock_mono_ms() < s->others_until_ms) return false;
     return leaves(s, kind, c->held > 0 && c->caller.client ? 2 : 1);
 }
 
@@ -334,6 +341,7 @@ static void give(struct share *s) {
         row_del(waiters_of(s, e), e);
         e->has_place = true;
         c->held++;
+        c->held_of_kind[e->kind]++;
         c->group->held++;
         s->taken++;
         s->of_kind[e->kind]++;
@@ -471,9 +479,17 @@ static bool has_room(const struct share *s, const struct share_caller *c) {
     return c->waiting_new < s->cfg.queue_of_one && c->waiting_new < room;
 }
 
+static void note_who_asks(struct share *s, const struct caller *caller) {
+    static const struct caller nobody;
+    bool other = memcmp(&s->last_asked, caller, sizeof(*caller)) != 0;
+    if (other && memcmp(&s->last_asked, &nobody, sizeof(nobody)) != 0) s->others_until_ms = clock_mono_ms() + OTHERS_MS;
+    s->last_asked = *caller;
+}
+
 int share_enter(struct share *s, struct share_entry *e, const struct caller *caller, unsigned kind, bool begun) {
     assert(kind < SHARE_KINDS && !e->waits && !e->has_place);
     struct share_caller *c = caller_of(s, caller);
+    note_who_asks(s, caller);
     e->kind = kind;
     e->begun = begun;
     queue_add(s, c, e);
@@ -504,6 +520,7 @@ void share_leave(struct share *s, struct share_entry *e) {
     } else {
         if (e->in_row) row_del(&s->bodies[e->kind], e);
         c->held--;
+        c->held_of_kind[e->kind]--;
         c->group->held--;
         s->taken--;
         s->of_kind[e->kind]--;

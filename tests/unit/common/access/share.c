@@ -248,6 +248,33 @@ static void an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue(void 
     share_free(s);
 }
 
+static void a_caller_takes_fewer_places_while_others_ask(void **state) {
+    (void)state;
+    order = 0;
+    struct share *s = share_new(&(struct share_config){
+        .places = 64, .kinds = {{.most_beside_others = 8}}, .queue_of_one = 100, .queue = 1000, .placed = placed});
+    struct asker greedy[40] = {0}, other = {0}, blobs[10] = {0};
+    for (size_t i = 0; i < 20; i++)
+        assert_int_equal(enter(s, &greedy[i], 1, SMALL), 0);
+    assert_int_equal(count_placed(greedy, 20), 20); /* alone */
+    assert_int_equal(enter(s, &other, 2, SMALL), 0);
+    assert_true(other.e.has_place);
+    for (size_t i = 20; i < 40; i++)
+        assert_int_equal(enter(s, &greedy[i], 1, SMALL), 0);
+    assert_int_equal(count_placed(greedy, 40), 20);
+    for (size_t i = 0; i < 13; i++)
+        share_leave(s, &greedy[i].e);
+    assert_int_equal(count_placed(greedy, 40), 8);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(enter(s, &blobs[i], 1, BLOB), 0);
+    assert_int_equal(count_placed(blobs, 10), 10); /* the other kind has no such bound */
+    leave_all(s, greedy, 40);
+    leave_all(s, blobs, 10);
+    share_leave(s, &other.e);
+    assert_int_equal(stats_of(s).callers + stats_of(s).waiting + stats_of(s).taken, 0);
+    share_free(s);
+}
+
 /* --- clients of nodes --- */
 
 static void a_client_leaves_places_for_others_of_its_node_and_for_other_nodes(void **state) {
@@ -592,6 +619,7 @@ int main(void) {
         cmocka_unit_test(all_queues_together_are_bounded_and_keep_room_for_new_callers),
         cmocka_unit_test(what_goes_on_takes_no_room_from_newcomers),
         cmocka_unit_test(an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue),
+        cmocka_unit_test(a_caller_takes_fewer_places_while_others_ask),
         cmocka_unit_test(a_client_leaves_places_for_others_of_its_node_and_for_other_nodes),
         cmocka_unit_test(places_go_round_nodes_first_and_then_round_their_clients),
         cmocka_unit_test(a_client_leaves_room_to_wait_for_others_of_its_node_and_for_other_nodes),
