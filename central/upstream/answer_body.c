@@ -7,8 +7,7 @@
 /* A body is too slow below this part of its endpoint's usual speed, if another endpoint can be asked
  * (docs/architecture.md "A fill"). */
 #define SLOW_PART 10
-/* Below this, bytes a second, it gives up its place to another endpoint, or to those that wait for one, whatever is
- * usual. */
+/* Below this, bytes a second, another endpoint is asked, whatever is usual. */
 #define CRAWL_BYTES_PER_S (16 * KiB)
 /* Fewer bytes show the delay to the first byte rather than the speed. */
 #define SAMPLE_BYTES_MIN (1 * MiB)
@@ -73,8 +72,6 @@ void up_body_sample(struct up_request *r) {
         give_up(r, "slower than a tenth of what is usual there, and there is another endpoint", speed, usual);
     else if (crawls && another)
         give_up(r, "next to nothing comes, and there is another endpoint", speed, usual);
-    else if (crawls && upstream_blobs_wait(r->f.u))
-        give_up(r, "next to nothing comes, and others wait for its place", speed, usual);
     else
         begin_sample(r);
 }

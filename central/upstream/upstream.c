@@ -68,10 +68,6 @@ void upstream_leave(struct upstream *u, struct up_fetch *f) {
     share_leave(u->places, &f->place);
 }
 
-bool upstream_blobs_wait(const struct upstream *u) {
-    return share_is_waited_for(u->places, KIND_BLOB);
-}
-
 void upstream_places(const struct upstream *u, struct share_stats *out) {
     share_stats(u->places, out);
 }

@@ -91,7 +91,6 @@ void endpoints_measure(void *upstream);
 int upstream_enqueue(struct upstream *u, struct up_fetch *f, const struct fetch_request *rq) must_check;
 /* Gives the place back, or stops waiting. */
 void upstream_leave(struct upstream *u, struct up_fetch *f);
-bool upstream_blobs_wait(const struct upstream *u);
 
 /* upstream_request.c: one logical request. What a slot's queue sees of it comes first. */
 struct up_fetch {

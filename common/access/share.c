@@ -569,10 +569,6 @@ void share_close(struct share *s) {
     s->closed = true;
 }
 
-bool share_is_waited_for(const struct share *s, unsigned kind) {
-    return s->rings[kind][false] || s->rings[kind][true];
-}
-
 void share_stats(const struct share *s, struct share_stats *out) {
     *out = (struct share_stats){
         .places = s->cfg.places,

@@ -88,8 +88,6 @@ void share_leave(struct share *s, struct share_entry *e);
 void share_move(struct share *s, struct share_entry *e, const struct caller *caller);
 /* No place is given any more, because the owner ends. */
 void share_close(struct share *s);
-/* True if an entry of this kind waits. */
-bool share_is_waited_for(const struct share *s, unsigned kind);
 
 struct share_stats {
     int64_t places, taken, waiting, callers, refused, gave_way;

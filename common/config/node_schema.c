@@ -82,7 +82,8 @@ static const struct config_key limits_keys[] = {
      AT(conns_per_addr),
      .fallback = "2048",
      .max = 1000000,
-     .doc = "Client connections from one address (IPv6: from one /64). Further ones are answered 503. 0: no limit."},
+     .doc = "Client connections from one address (IPv6: from one /64). Further ones are answered 503. 0: no limit. "
+            "Those of registry.trusted_proxies are not counted."},
     {.name = "waiting_per_address",
      .type = CONFIG_INT,
      AT(waiting_per_addr),

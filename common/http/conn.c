@@ -490,15 +490,12 @@ static void name_remote(struct http_conn *c, const struct sockaddr *sa) {
     if (sa->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
         inet_ntop(AF_INET, &in->sin_addr, c->remote, sizeof(c->remote));
-        memcpy(c->addr + 12, &in->sin_addr, 4);
     } else if (sa->sa_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
         static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
         if (memcmp(&in6->sin6_addr, mapped, 12) == 0) {
-            memcpy(c->addr + 12, (const char *)&in6->sin6_addr + 12, 4);
-            inet_ntop(AF_INET, c->addr + 12, c->remote, sizeof(c->remote));
+            inet_ntop(AF_INET, (const char *)&in6->sin6_addr + 12, c->remote, sizeof(c->remote));
         } else {
-            memcpy(c->addr, &in6->sin6_addr, 16);
             inet_ntop(AF_INET6, &in6->sin6_addr, c->remote, sizeof(c->remote));
         }
     } else {
@@ -506,12 +503,14 @@ static void name_remote(struct http_conn *c, const struct sockaddr *sa) {
     }
 }
 
-void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr) {
+void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr, const struct ip *counted_as) {
     struct http_conn *c = xcalloc(1, sizeof(*c));
     c->share = sh;
     c->fd = fd;
     STAILQ_INIT(&c->out);
     name_remote(c, addr);
+    c->counted = counted_as != NULL;
+    if (counted_as) c->addr = *counted_as;
     event_assign(&c->ev_in, loop_base(sh->loop), fd, EV_READ | EV_PERSIST, on_in, c);
     event_assign(&c->ev_out, loop_base(sh->loop), fd, EV_WRITE | EV_PERSIST, on_out, c);
     TAILQ_INSERT_TAIL(&sh->all, c, all_link);

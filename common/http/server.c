@@ -198,39 +198,42 @@ void loop_share_enter(struct loop_share *sh) {
 /* --- accepting --- */
 
 /* Counts a connection of an address (of IPv6: of its /64); false if it has too many. */
-static bool addr_enter(struct http_server *s, const unsigned char addr[16]) {
-    if (s->cfg.limits.conns_per_addr == 0) return true;
+static bool addr_enter(struct http_server *s, const struct ip *addr) {
     pthread_mutex_lock(&s->addr_lock);
-    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, 16);
+    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, sizeof(*addr));
     bool ok = n < s->cfg.limits.conns_per_addr;
-    if (ok) map_set(s->addrs, addr, 16, (void *)(n + 1));
+    if (ok) map_set(s->addrs, addr, sizeof(*addr), (void *)(n + 1));
     pthread_mutex_unlock(&s->addr_lock);
     return ok;
 }
 
-static void addr_leave(struct http_server *s, const unsigned char addr[16]) {
-    if (s->cfg.limits.conns_per_addr == 0) return;
+static void addr_leave(struct http_server *s, const struct ip *addr) {
     pthread_mutex_lock(&s->addr_lock);
-    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, 16);
+    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, sizeof(*addr));
     if (n <= 1)
-        map_take(s->addrs, addr, 16);
+        map_take(s->addrs, addr, sizeof(*addr));
     else
-        map_set(s->addrs, addr, 16, (void *)(n - 1));
+        map_set(s->addrs, addr, sizeof(*addr), (void *)(n - 1));
     pthread_mutex_unlock(&s->addr_lock);
 }
 
-static void addr_key(const struct sockaddr *sa, unsigned char out[16]) {
-    memset(out, 0, 16);
-    if (sa->sa_family == AF_INET)
-        memcpy(out + 12, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
-    else if (sa->sa_family == AF_INET6)
-        memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
+static struct ip ip_of(const struct sockaddr *sa) {
+    struct ip ip = {{0}};
     static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (sa->sa_family != AF_INET6) return;
-    if (memcmp(out, mapped, 12) == 0)
-        memset(out, 0, 12);
-    else
-        memset(out + 8, 0, 8);
+    if (sa->sa_family == AF_INET) {
+        memcpy(ip.bytes, mapped, sizeof(mapped));
+        memcpy(ip.bytes + sizeof(mapped), &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
+    } else if (sa->sa_family == AF_INET6) {
+        memcpy(ip.bytes, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, sizeof(ip.bytes));
+    }
+    return ip;
+}
+
+/* False: a connection of this address is not counted. */
+static bool counts(const struct http_limits *l, const struct ip *ip) {
+    for (size_t i = 0; i < l->n_not_counted; i++)
+        if (network_has(&l->not_counted[i], ip)) return false;
+    return l->conns_per_addr > 0;
 }
 
 /* Over the limit, the connection that has been idle (or in its head) for longest makes room. */
@@ -267,21 +270,21 @@ static void refuse(struct http_server *s, int fd) {
 
 static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
     struct http_server *s = sh->server;
-    unsigned char key[16];
-    addr_key(sa, key);
+    struct ip ip = ip_of(sa), key = ip_client_prefix(&ip);
+    bool counted = counts(&s->cfg.limits, &ip);
     /* The address first: one that has too many must not push out others. */
-    if (!addr_enter(s, key)) {
+    if (counted && !addr_enter(s, &key)) {
         refuse(s, fd);
         return;
     }
     if (!make_room(sh)) {
-        addr_leave(s, key);
+        if (counted) addr_leave(s, &key);
         refuse(s, fd);
         return;
     }
     atomic_fetch_add_explicit(&s->accepted, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed);
-    conn_new(sh, fd, sa);
+    conn_new(sh, fd, sa, counted ? &key : NULL);
 }
 
 static void on_accept(evutil_socket_t fd, short what, void *arg) {
@@ -324,7 +327,7 @@ static void check_drained(struct loop_share *sh) {
 
 void share_conn_closed(struct http_conn *c) {
     struct http_server *s = c->share->server;
-    addr_leave(s, c->addr);
+    if (c->counted) addr_leave(s, &c->addr);
     atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
     check_drained(c->share);
 }

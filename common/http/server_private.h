@@ -125,7 +125,8 @@ struct http_conn {
     int64_t sent_ms;     /* last time the client took a byte */
     int64_t linger_left;
     char remote[64];
-    unsigned char addr[16];
+    bool counted;   /* among the connections of its address */
+    struct ip addr; /* by which it is counted */
     TAILQ_ENTRY(http_conn) dirty_link;
     unsigned dirty_round;
 };
@@ -190,7 +191,8 @@ bool conn_tls_ready(struct http_conn *c);
 
 /* conn.c */
 void conn_set_state(struct http_conn *c, enum conn_state state);
-void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr);
+/* counted_as: NULL if connections of its address are not counted. */
+void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr, const struct ip *counted_as);
 void conn_abort(struct http_conn *c);        /* cuts the connection; its request, if any, gets on_close(cut) */
 void conn_request_done(struct http_conn *c); /* the answer has left */
 /* An error was answered without a request: nothing more is read, and the connection closes when it has been sent. */

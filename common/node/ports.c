@@ -166,6 +166,10 @@ static int add_server(struct ports *p, const char *address, enum http_tls_mode m
         .arg = arg,
     };
     set_limits(p, &cfg.limits);
+    if (handler == on_registry_request) {
+        cfg.limits.not_counted = p->proxies.networks;
+        cfg.limits.n_not_counted = p->proxies.n;
+    }
     if (strncmp(address, "unix:", strlen("unix:")) == 0) cfg.limits.conns_per_addr = 0; /* commands are not clients */
     int r = http_server_new(&p->servers[p->n_servers], &cfg, err);
     if (r == 0) p->n_servers++;

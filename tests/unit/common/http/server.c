@@ -454,6 +454,59 @@ static void connections_of_one_address_are_limited(void **state) {
     fixture_stop(&f, 100);
 }
 
+static int dial_v6(void) {
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct timeval patience = {.tv_sec = 20};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)http_server_port(f.server))};
+    a.sin6_addr = in6addr_loopback;
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    return fd;
+}
+
+static void connections_of_an_ipv6_address_that_have_ended_count_no_more(void **state) {
+    (void)state;
+    fixture_init(&f, 1);
+    f.cfg.address = "[::1]:0";
+    f.cfg.limits.conns_per_addr = 2;
+    fixture_start(&f);
+    char out[1024], head[1024];
+    size_t n;
+    struct http_stats s;
+    for (int i = 0; i < 5; i++) {
+        int fd = dial_v6();
+        say(fd, GET("/hello"));
+        assert_true(hear_answer(fd, head, sizeof(head), out, &n));
+        assert_non_null(strstr(head, "HTTP/1.1 200 "));
+        close(fd);
+        WAIT_FOR((http_server_stats(f.server, &s), s.connections == 0));
+    }
+    fixture_stop(&f, 100);
+}
+
+static void connections_of_some_networks_are_not_limited(void **state) {
+    (void)state;
+    fixture_init(&f, 1);
+    struct network proxies[2];
+    assert_true(network_parse(&proxies[0], "10.0.0.0/8") && network_parse(&proxies[1], "127.0.0.1/32"));
+    f.cfg.limits.conns_per_addr = 1;
+    f.cfg.limits.not_counted = proxies;
+    f.cfg.limits.n_not_counted = ARRAY_LEN(proxies);
+    fixture_start(&f);
+    char out[1024], head[1024];
+    size_t n;
+    int fds[4];
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = dial(&f);
+        say(fds[i], GET("/hello"));
+        assert_true(hear_answer(fds[i], head, sizeof(head), out, &n));
+        assert_non_null(strstr(head, "HTTP/1.1 200 "));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    fixture_stop(&f, 100);
+}
+
 static void the_longest_idle_connection_is_closed_for_a_new_one(void **state) {
     (void)state;
     fixture_init(&f, 1);
@@ -651,6 +704,8 @@ int main(void) {
         SHARED(port_in_use_is_an_error_that_names_the_address),
         cmocka_unit_test(slow_heads_idle_and_stalled_clients_are_cut),
         cmocka_unit_test(connections_of_one_address_are_limited),
+        cmocka_unit_test(connections_of_an_ipv6_address_that_have_ended_count_no_more),
+        cmocka_unit_test(connections_of_some_networks_are_not_limited),
         cmocka_unit_test(the_longest_idle_connection_is_closed_for_a_new_one),
         cmocka_unit_test(thousand_slow_clients_do_not_hinder_a_normal_one),
         cmocka_unit_test(drain_lets_a_running_request_end_and_closes_the_rest),
