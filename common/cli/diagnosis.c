@@ -11,6 +11,7 @@
 #include "common/cli/doctor_net.h"
 #include "common/cli/puller.h"
 #include "common/cli/print.h"
+#include "common/http/server.h"
 #include "common/store/report.h"
 
 #include <errno.h>
@@ -366,6 +367,17 @@ static void check_tls(struct doctor *d, struct doctor_check *c) {
     todo(c, "look at registry.cert_file and registry.key_file");
 }
 
+/* True if the node has refused the connection because this address has too many, or all together. This machine's own
+ * programs are counted by the address that doctor, too, comes from. */
+static bool over_limit(struct doctor_check *c, const struct error *err) {
+    if (!strstr(err->msg, TOO_MANY_CONNECTIONS)) return false;
+    todo(
+        c,
+        "the node works, but its clients have all connections that they may have: raise limits.connections_per_address "
+        "(or limits.connections), or name a proxy that many clients come through in registry.trusted_proxies");
+    return true;
+}
+
 static void check_v2(struct doctor *d, struct doctor_check *c) {
     struct error err = {0};
     if (needs(c, d->tls_ok, "the registry port was not reached, or speaks no TLS")) return;
@@ -376,6 +388,7 @@ static void check_v2(struct doctor *d, struct doctor_check *c) {
         return;
     }
     say(c, DOCTOR_FAIL, "GET /v2/ at %s: %s", d->facts.host, err.msg);
+    if (over_limit(c, &err)) return;
     todo(c, "is it this node that listens there, or another program or proxy? Look at the daemon's log");
 }
 
@@ -493,6 +506,7 @@ static void check_pull(struct doctor *d, struct doctor_check *c) {
              d->node->program);
     } else {
         say(c, DOCTOR_FAIL, "%s: %s", image, err.msg);
+        if (over_limit(c, &err)) return;
         todo(c, "%s", err.hint[0] ? err.hint : "repair what failed above, then look at the daemon's log");
     }
 }

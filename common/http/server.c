@@ -255,7 +255,7 @@ static bool speaks_plain(const struct http_server *s, int fd) {
 static void refuse(struct http_server *s, int fd) {
     char body[512], answer[1024], request[4096];
     struct http_error_form form;
-    size_t len = reply_error_body(s, 503, "", "too many connections", body, sizeof(body), &form);
+    size_t len = reply_error_body(s, 503, "", TOO_MANY_CONNECTIONS, body, sizeof(body), &form);
     int n = snprintf(answer, sizeof(answer),
                      "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %zu\r\nRetry-After: 1\r\n"
                      "Connection: close\r\n%s\r\n%.*s",

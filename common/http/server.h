@@ -36,6 +36,9 @@ struct http_limits {
 };
 void http_limits_default(struct http_limits *l);
 
+/* What a client is told whose connection is over a limit. */
+#define TOO_MANY_CONNECTIONS "too many connections"
+
 /* Facts of a finished request, for the access log and metrics. Strings are borrowed for the call. */
 struct http_access {
     const char *remote, *method, *target, *host, *user_agent, *request_id, *note, *about;

@@ -220,6 +220,16 @@ static void run(struct node_run *n) {
     log_info("stopped");
 }
 
+/* A warning only if the operator has asked for more: the default is more than many machines' limit of open files. */
+static void say_connections(const struct node_run *n) {
+    struct http_limits usual;
+    http_limits_default(&usual);
+    unsigned wanted = n->node.config->conns;
+    if (n->max_connections >= wanted) return;
+    LOG_AT(wanted == usual.conns ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "connections_limited",
+           KV_I("to", n->max_connections), KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));
+}
+
 /* The node goes on: what it holds can be served. */
 static void warn_of_file(const struct error *err, void *arg) {
     (void)arg;
@@ -236,10 +246,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
     log_init(2, node->log_format, node->log_level, node->program);
     config_warn_no_effect(node);
     config_check_files(node, warn_of_file, NULL);
-    if (n.max_connections < node->conns) {
-        log_warn("connections_limited", KV_I("to", n.max_connections),
-                 KV_S("why", "the limit of open files (ulimit -n, LimitNOFILE) is low"));
-    }
+    say_connections(&n);
     for (enum budget b = 0; b < BUDGET_COUNT; b++)
         budget_limit(b, node->budgets[b]);
     n.health = health_new();

@@ -421,6 +421,8 @@ def test_a_low_limit_of_connections_per_address_leaves_commands_alone(bench):
         for command in asking:
             said = command.communicate(timeout=30)[0]
             assert command.returncode == 0, said
+        done = central.command("doctor", check=False)  # its own pull comes from the same address
+        assert "too many connections" in done.stdout and "raise limits.connections_per_address" in done.stdout, done
 
 
 def test_a_node_stops_while_doctor_waits_for_an_upstream_that_says_nothing(bench):
