@@ -7,9 +7,11 @@
 #define BUDGET_MEMORY(id, name, mib, doc)
 #endif
 
-BUDGET_MEMORY(PASS_THROUGH, "pass_through", 256,
-              "Downloads that do not fit on the disk: each is passed through 8 to 16 MiB of memory, or its size if "
-              "that is less. When it is used up, a new download is answered 503, and a running one waits for its turn.")
+BUDGET_MEMORY(
+    PASS_THROUGH, "pass_through", 256,
+    "Downloads that do not fit on the disk: each is passed through 8 to 16 MiB of memory, or its size if "
+    "that is less. When it is used up, a new download is answered 503, and a running one waits for its turn. No "
+    "client takes more than it leaves to others.")
 BUDGET_MEMORY(
     ANSWERS, "answers", 64,
     "Answers of sources to small requests (what a tag points to, whether a blob exists), while they arrive and "

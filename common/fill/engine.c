@@ -324,6 +324,7 @@ struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
     struct fill_engine *e = xcalloc(1, sizeof(*e));
     e->cfg = *cfg;
     e->n_shards = cfg->n_loops;
+    fill_window_callers_init(&e->window_callers);
     e->hashers = workpool_new("hash", cfg->n_loops);
     e->shards = xcalloc(e->n_shards, sizeof(*e->shards));
     for (unsigned i = 0; i < e->n_shards; i++) {
@@ -364,6 +365,7 @@ void fill_engine_stop(struct fill_engine *e, void (*done)(void *arg), void *arg)
 void fill_engine_free(struct fill_engine *e) {
     if (!e) return;
     workpool_free(e->hashers);
+    fill_window_callers_fini(&e->window_callers);
     for (unsigned i = 0; i < e->n_shards; i++)
         map_free(e->shards[i].table);
     free(e->shards);

@@ -90,7 +90,6 @@ struct fill_shard {
     struct map *table; /* digest -> fill, those that can be joined */
     struct fill *all;
     unsigned n_checks;     /* stretches at the hasher */
-    unsigned n_waiting;    /* fills that wait for a window */
     char *gather;          /* FILL_GATHER bytes while any fill runs */
     struct fill *gathered; /* whose [written, taken) is in it; NULL: nobody's */
     bool stopping, told;
@@ -100,6 +99,7 @@ struct fill_shard {
 struct fill_engine {
     struct fill_engine_config cfg;
     struct workpool *hashers;
+    struct window_callers window_callers;
     struct fill_shard *shards;
     unsigned n_shards;
     atomic_uint shards_running;

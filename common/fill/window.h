@@ -3,6 +3,9 @@
 #ifndef ENTREPOT_FILL_WINDOW_H
 #define ENTREPOT_FILL_WINDOW_H
 
+#include <pthread.h>
+
+#include "common/core/map.h"
 #include "common/fill/fill.h"
 #include "common/fill/step.h"
 
@@ -17,6 +20,16 @@ struct window {
     bool waits;    /* STEP_WAITING: until the budget has room for one */
     int64_t bytes; /* taken from the budget; of 0 the window takes nothing */
 };
+
+/* What the windows of each caller have taken from the budget, so that no caller takes more than it leaves to others.
+ * One in each engine. Thread: any, under its lock. */
+struct window_callers {
+    pthread_mutex_t lock;
+    struct map *map; /* struct caller -> window_caller */
+};
+void fill_window_callers_init(struct window_callers *w);
+/* When no fill is left. */
+void fill_window_callers_fini(struct window_callers *w);
 
 /* Any thread, when nobody has a reference any more. */
 void fill_window_fini(struct fill *f);

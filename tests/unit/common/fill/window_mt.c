@@ -84,6 +84,45 @@ static void windows_stay_within_their_budget_and_all_readers_get_everything(void
     }
 }
 
+/* Clients that take nothing keep the window of each blob they ask for. */
+static void one_caller_leaves_memory_for_windows_of_others(void **state) {
+    (void)state;
+    struct script s[MANY];
+    struct digest d[MANY];
+    struct taker t[MANY];
+    unsigned char *data[MANY];
+    for (int i = 0; i < MANY; i++) {
+        data[i] = random_data(SIZE + i, &d[i]);
+        script_init(&s[i], "big", data[i], SIZE + i);
+    }
+    world = (typeof(world)){.by_digest = s, .digests = d, .n_by_digest = MANY, .n_sources = 1, .advise_size = -1};
+    budget_limit(BUDGET_PASS_THROUGH, 64 * MB);
+    int64_t refused = pass_through().refused;
+    world_start(MB);
+    for (int i = 0; i < MANY; i++) {
+        taker_init(&t[i], i, &d[i], SIZE + i, "a", 0, 0);
+        t[i].spec.caller = (struct caller){.kind = CALLER_CLIENT, .who.bytes = {[15] = i < MANY - 1 ? 1 : 2}};
+    }
+    for (int i = 0; i < MANY - 1; i++)
+        loop_call(t[i].loop, begin_and_take_nothing, &t[i]);
+    /* Two have a window each, half of all; the others wait. */
+    while (pass_through().refused < refused + MANY - 1 - 2)
+        sched_yield();
+    assert_true(pass_through().used <= 32 * MB);
+    taker_go(&t[MANY - 1]);
+    taker_expect(&t[MANY - 1], data[MANY - 1]);
+    for (int i = 0; i < MANY - 1; i++)
+        loop_call(t[i].loop, turn_away, &t[i]);
+    for (int i = 0; i < MANY - 1; i++)
+        taker_expect(&t[i], data[i]);
+    world_stop();
+    assert_int_equal(pass_through().used, 0);
+    world_clean();
+    for (int i = 0; i < MANY; i++) {
+        free(data[i]);
+    }
+}
+
 /* The second reader of what is passed through comes too late for the first one's window. */
 static void a_new_request_is_refused_before_its_head_is_sent(void **state) {
     (void)state;
@@ -113,6 +152,7 @@ static void a_new_request_is_refused_before_its_head_is_sent(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_stay_within_their_budget_and_all_readers_get_everything),
+        cmocka_unit_test(one_caller_leaves_memory_for_windows_of_others),
         cmocka_unit_test(a_new_request_is_refused_before_its_head_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
