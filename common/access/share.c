@@ -235,7 +235,9 @@ static bool leaves(const struct share *s, unsigned kind, unsigned eighths) {
 /* The last eighth is for groups that have nothing, and the one before it for clients of a node that have nothing. */
 static bool may_have(const struct share *s, const struct share_caller *c, unsigned kind) {
     if (c->group->held == 0) return true;
-    unsigned most = s->cfg.kinds[kind].most_beside_others;
+    unsigned most = s->cfg.kinds[kind].most_of_one;
+    if (most && c->held_of_kind[kind] >= most) return false;
+    most = s->cfg.kinds[kind].most_beside_others;
     if (most && c->held_of_kind[kind] >= most && clock_mono_ms() < s->others_until_ms) return false;
     return leaves(s, kind, c->held > 0 && c->caller.client ? 2 : 1);
 }

@@ -47,8 +47,9 @@ struct share_entry {
 struct share_config {
     unsigned places; /* at least 1 */
     struct share_kind {
-        unsigned most; /* places at a time; 0: all */
-        /* Places of one caller at a time while others ask, too; 0: no bound. Many small requests under way cost others
+        unsigned most;        /* places at a time; 0: all */
+        unsigned most_of_one; /* places of one caller at a time; 0: no bound of its own */
+        /* The same while others ask, too; 0: no bound. Many small requests under way cost others
          * time even where there are places enough, because one thread serves them all. */
         unsigned most_beside_others;
         unsigned weight; /* of two kinds that wait, the one with fewer places for its weight is next; 0 counts as 1 */

@@ -60,6 +60,7 @@ struct turns *turns_new(const struct turns_config *cfg) {
     ts->cfg = *cfg;
     pthread_mutex_init(&ts->lock, NULL);
     ts->share = share_new(&(struct share_config){.places = cfg->threads,
+                                                 .kinds = {{.most_of_one = (cfg->threads + 1) / 2}},
                                                  .queue_of_one = cfg->queue_of_one,
                                                  .queue = cfg->queue,
                                                  .placed = on_placed,

@@ -275,6 +275,25 @@ static void a_caller_takes_fewer_places_while_others_ask(void **state) {
     share_free(s);
 }
 
+static void one_caller_may_be_bound_to_some_of_the_places(void **state) {
+    (void)state;
+    order = 0;
+    struct share *s = share_new(&(struct share_config){
+        .places = 2, .kinds = {{.most_of_one = 1}}, .queue_of_one = 100, .queue = 1000, .placed = placed});
+    struct asker greedy[5] = {0}, other = {0};
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(enter(s, &greedy[i], 1, SMALL), 0);
+    assert_int_equal(count_placed(greedy, 5), 1);
+    assert_int_equal(enter(s, &other, 2, SMALL), 0);
+    assert_true(other.e.has_place);
+    share_leave(s, &greedy[0].e);
+    assert_int_equal(count_placed(greedy, 5), 1);
+    leave_all(s, greedy, 5);
+    share_leave(s, &other.e);
+    assert_int_equal(stats_of(s).callers + stats_of(s).waiting + stats_of(s).taken, 0);
+    share_free(s);
+}
+
 /* --- clients of nodes --- */
 
 static void a_client_leaves_places_for_others_of_its_node_and_for_other_nodes(void **state) {
@@ -620,6 +639,7 @@ int main(void) {
         cmocka_unit_test(what_goes_on_takes_no_room_from_newcomers),
         cmocka_unit_test(an_entry_that_a_second_caller_wants_moves_to_the_shorter_queue),
         cmocka_unit_test(a_caller_takes_fewer_places_while_others_ask),
+        cmocka_unit_test(one_caller_may_be_bound_to_some_of_the_places),
         cmocka_unit_test(a_client_leaves_places_for_others_of_its_node_and_for_other_nodes),
         cmocka_unit_test(places_go_round_nodes_first_and_then_round_their_clients),
         cmocka_unit_test(a_client_leaves_room_to_wait_for_others_of_its_node_and_for_other_nodes),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define THREADS 2
+#define OF_ONE 1 /* of them for one caller */
 
 struct job {
     struct turn turn;
@@ -56,13 +57,13 @@ static void ask_all(void *unused) {
     unsigned refused = 0;
     for (size_t i = 0; i < ARRAY_LEN(greedy); i++)
         refused += take(&greedy[i], 1) == ERR_BUSY;
-    assert_int_equal(refused, ARRAY_LEN(greedy) - 50 - THREADS);
+    assert_int_equal(refused, ARRAY_LEN(greedy) - 50 - OF_ONE);
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         assert_int_equal(take(&others[i], (unsigned char)(2 + i)), 0);
     struct share_stats st;
     turns_stats(turns, &st);
     assert_int_equal(st.taken, THREADS);
-    assert_int_equal(st.waiting, 50 + 3);
+    assert_int_equal(st.waiting, 50 + ARRAY_LEN(others) - (THREADS - OF_ONE));
     atomic_store(&gate, true);
 }
 
@@ -76,7 +77,7 @@ static void jobs_of_many_callers_take_turns(void **state) {
     workpool_wait_idle(pool);
     assert_in_range(atomic_load(&most_in), 1, THREADS);
     for (size_t i = 0; i < ARRAY_LEN(greedy); i++) {
-        assert_int_equal(greedy[i].ran, greedy[i].turn.place.of || i < 50 + THREADS);
+        assert_int_equal(greedy[i].ran, greedy[i].turn.place.of || i < 50 + OF_ONE);
         assert_int_equal(greedy[i].came_back, greedy[i].ran);
     }
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
@@ -115,7 +116,7 @@ static void jobs_that_nobody_waits_for_are_not_run(void **state) {
         assert_int_equal(left[i].came_back, 1);
         ran += left[i].ran;
     }
-    assert_in_range(ran, 0, THREADS); /* those had begun */
+    assert_in_range(ran, 0, OF_ONE); /* it had begun */
     workpool_free(pool);
     turns_free(turns);
     loop_free(loop);
