@@ -27,8 +27,8 @@ static void job_closed(struct http_req *req, bool cut) {
     if (j->done) job_free(j);
 }
 
-static void job_back(struct loop_task *task) {
-    struct job *j = container_of(task, struct job, back);
+static void job_back(struct offload *o) {
+    struct job *j = container_of(o, struct job, offload);
     j->done = true;
     if (!j->req) {
         job_free(j);
@@ -42,10 +42,9 @@ static void job_back(struct loop_task *task) {
     http_reply_ref(req, status, type, body ? body : "", len, free, body); /* may free j */
 }
 
-static void job_work(struct work *w) {
-    struct job *j = container_of(w, struct job, work);
+static void job_work(struct offload *o) {
+    struct job *j = container_of(o, struct job, offload);
     j->run(j);
-    loop_post(j->loop, &j->back);
 }
 
 void job_json(struct job *j, int status, json_t *doc) {
@@ -74,7 +73,6 @@ void job_start(const struct job_order *o, struct http_req *req) {
     }
     struct job *j = xcalloc(1, sizeof(*j));
     j->req = req;
-    j->loop = http_req_loop(req);
     j->run = o->run;
     j->arg = o->arg;
     j->a = xstrdup_or_null(o->a);
@@ -82,10 +80,9 @@ void job_start(const struct job_order *o, struct http_req *req) {
     j->number = o->number;
     j->type = "application/json";
     j->status = 500;
-    j->work.fn = job_work;
-    j->back.fn = job_back;
+    j->offload = (struct offload){.run = job_work, .back = job_back};
     buf_init(&j->out, 0);
     http_req_set_user(req, j);
     http_req_on_close(req, job_closed);
-    workpool_submit(o->pool, &j->work);
+    offload_start(&j->offload, o->pool, http_req_loop(req));
 }

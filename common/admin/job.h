@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "common/core/buf.h"
-#include "common/core/workpool.h"
+#include "common/core/offload.h"
 #include "common/http/server.h"
 
 struct job {
@@ -18,11 +18,9 @@ struct job {
     const char *type; /* application/json unless run sets it */
     struct buf out;
     /* job.c's own: */
-    struct work work;
-    struct loop_task back;
+    struct offload offload;
     struct http_req *req; /* loop thread; NULL once closed */
-    struct loop *loop;
-    bool done; /* loop thread: the pool has finished with it */
+    bool done;            /* loop thread: the pool has finished with it */
     void (*run)(struct job *j);
 };
 

@@ -2,6 +2,7 @@
  * keeps the loop's other connections waiting. Thread: serving loop; reading in the work pool. */
 #include "common/http/server_private.h"
 #include "common/core/alloc.h"
+#include "common/core/offload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +13,7 @@
 #define READ_BYTES ((size_t)64 * 1024)
 
 struct ahead {
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
+    struct offload offload;
     struct http_conn *conn; /* NULL: gone; its loop's */
     struct open_file *file;
     int64_t from, end;
@@ -35,8 +34,8 @@ static bool all_cached(int fd, int64_t from, int64_t end) {
 }
 
 /* Work pool. What cannot be read is found out when it is sent. */
-static void run(struct work *w) {
-    struct ahead *a = container_of(w, struct ahead, work);
+static void read_ahead(struct offload *o) {
+    struct ahead *a = container_of(o, struct ahead, offload);
     char bytes[READ_BYTES];
     posix_fadvise(open_file_fd(a->file), a->from, a->end - a->from, POSIX_FADV_WILLNEED);
     for (int64_t at = a->from; at < a->end;) {
@@ -46,16 +45,15 @@ static void run(struct work *w) {
         if (n <= 0) break;
         at += n;
     }
-    loop_post(a->loop, &a->back);
 }
 
-static void on_back(struct loop_task *task) {
-    struct ahead *a = container_of(task, struct ahead, back);
+static void have_read(struct offload *o) {
+    struct ahead *a = container_of(o, struct ahead, offload);
     struct http_conn *c = a->conn;
     if (c) {
         c->ahead = NULL;
         c->share->now_ms = c->sent_ms = loop_enter(c->share->loop) / 1000;
-        STAILQ_FIRST(&c->out)->warm_end = a->end; /* once: should it be pushed out again at once, the loop waits */
+        STAILQ_FIRST(&c->out)->warm_end = a->end; /* looked at once: if it leaves the cache again, the loop waits */
         reply_queue_turn(c);
     }
     open_file_unref(a->file);
@@ -72,15 +70,13 @@ bool ahead_ready(struct http_conn *c, struct seg *s) {
         return true;
     }
     struct ahead *a = xcalloc(1, sizeof(*a));
-    *a = (struct ahead){.work = {.fn = run, .whose = c->whose},
-                        .back.fn = on_back,
-                        .loop = c->share->loop,
+    *a = (struct ahead){.offload = {.run = read_ahead, .back = have_read, .whose = c->whose},
                         .conn = c,
                         .file = open_file_ref(s->file),
                         .from = s->file_off,
                         .end = end};
     c->ahead = a;
-    workpool_submit(reads, &a->work);
+    offload_start(&a->offload, reads, c->share->loop);
     return false;
 }
 

@@ -3,7 +3,7 @@
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"
-#include "common/core/workpool.h"
+#include "common/core/offload.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,9 +35,7 @@ static void send_file(struct exchange *x, struct open_file *file, const struct b
 
 /* A file that is opened on another thread, because that may wait for a disk. */
 struct opening {
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
+    struct offload offload;
     struct exchange *x;
     struct store *store;
     struct digest digest;
@@ -46,14 +44,13 @@ struct opening {
     struct blob_info info;
 };
 
-static void open_run(struct work *w) {
-    struct opening *o = container_of(w, struct opening, work);
+static void open_run(struct offload *offload) {
+    struct opening *o = container_of(offload, struct opening, offload);
     if (store_open_blob(o->store, &o->digest, o->use, &o->file, &o->info) < 0) o->file = NULL;
-    loop_post(o->loop, &o->back);
 }
 
-static void open_back(struct loop_task *task) {
-    struct opening *o = container_of(task, struct opening, back);
+static void open_back(struct offload *offload) {
+    struct opening *o = container_of(offload, struct opening, offload);
     struct exchange *x = o->x;
     if (!exchange_back(x))
         open_file_unref(o->file);
@@ -66,16 +63,14 @@ static void open_back(struct loop_task *task) {
 
 static void open_elsewhere(struct exchange *x, enum store_use use) {
     struct opening *o = xcalloc(1, sizeof(*o));
-    *o = (struct opening){.work = {.fn = open_run, .whose = caller_number(&x->caller)},
-                          .back.fn = open_back,
-                          .loop = http_req_loop(x->req),
+    *o = (struct opening){.offload = {.run = open_run, .back = open_back, .whose = caller_number(&x->caller)},
                           .x = x,
                           .store = x->registry->cfg.store,
                           .digest = x->ref.digest,
                           .use = use};
     x->waiting = true;
     http_req_answer_is_held(x->req);
-    workpool_submit(x->registry->cfg.reads, &o->work);
+    offload_start(&o->offload, x->registry->cfg.reads, http_req_loop(x->req));
 }
 
 /* Answers from the store. A HEAD opens the file too: clients that are told it is here do not push it again. */

@@ -4,6 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/core/offload.h"
 
 #include <assert.h>
 
@@ -25,8 +26,7 @@ struct doubt_case {
     struct doubts *doubts;
     struct digest digest;
     struct doubter *doubters;
-    struct work work;
-    struct loop_task back;
+    struct offload offload;
     int code;
     int64_t began_ms;
     struct doubt_case *next;
@@ -60,8 +60,8 @@ static void rest(struct doubts *k, int64_t took_ms) {
     k->rest_until_ms += ms > REST_MIN_MS ? ms : REST_MIN_MS;
 }
 
-static void on_back(struct loop_task *task) {
-    struct doubt_case *c = container_of(task, struct doubt_case, back);
+static void rechecked(struct offload *o) {
+    struct doubt_case *c = container_of(o, struct doubt_case, offload);
     struct doubts *k = c->doubts;
     if (c->code == 0) {
         char digest[DIGEST_STR_MAX];
@@ -79,17 +79,15 @@ static void on_back(struct loop_task *task) {
 }
 
 /* Work pool. */
-static void run(struct work *w) {
-    struct doubt_case *c = container_of(w, struct doubt_case, work);
+static void recheck(struct offload *o) {
+    struct doubt_case *c = container_of(o, struct doubt_case, offload);
     c->code = c->doubts->cfg.recheck(&c->digest, c->doubts->cfg.arg);
-    loop_post(c->doubts->cfg.loop, &c->back);
 }
 
 static void begin(struct doubt_case *c) {
-    c->work.fn = run;
-    c->back.fn = on_back;
+    c->offload = (struct offload){.run = recheck, .back = rechecked};
     c->began_ms = clock_mono_ms();
-    workpool_submit(c->doubts->cfg.pool, &c->work);
+    offload_start(&c->offload, c->doubts->cfg.pool, c->doubts->cfg.loop);
 }
 
 /* The link that leads to d's case, or the last one. */

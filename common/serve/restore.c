@@ -3,14 +3,12 @@
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"
-#include "common/core/workpool.h"
+#include "common/core/offload.h"
 
 #include <stdio.h>
 
 struct restoring {
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
+    struct offload offload;
     struct exchange *x; /* waits: what was asked is not changed meanwhile */
     struct registry *registry;
     struct digest digest;
@@ -20,15 +18,14 @@ struct restoring {
 };
 
 /* Pool of reads. */
-static void run(struct work *w) {
-    struct restoring *t = container_of(w, struct restoring, work);
+static void restore(struct offload *o) {
+    struct restoring *t = container_of(o, struct restoring, offload);
     const struct keeper *k = t->registry->cfg.keeper;
     t->code = k->restore(t->repo, &t->digest, &t->err, k->arg);
-    loop_post(t->loop, &t->back);
 }
 
-static void back(struct loop_task *task) {
-    struct restoring *t = container_of(task, struct restoring, back);
+static void restored(struct offload *o) {
+    struct restoring *t = container_of(o, struct restoring, offload);
     struct exchange *x = t->x;
     if (!exchange_back(x)) {
         free(t);
@@ -51,15 +48,12 @@ bool serve_restore(struct exchange *x) {
     struct registry *g = x->registry;
     if (x->restored || !g->cfg.keeper || !serve_is_hosted(x)) return false;
     struct restoring *t = xcalloc(1, sizeof(*t));
-    t->work.fn = run;
-    t->work.whose = caller_number(&x->caller);
-    t->back.fn = back;
-    t->loop = http_req_loop(x->req);
+    t->offload = (struct offload){.run = restore, .back = restored, .whose = caller_number(&x->caller)};
     t->x = x;
     t->registry = g;
     t->digest = x->ref.digest;
     snprintf(t->repo, sizeof(t->repo), "%s", x->repo_str);
     x->restored = x->waiting = true;
-    workpool_submit(g->cfg.reads, &t->work);
+    offload_start(&t->offload, g->cfg.reads, http_req_loop(x->req));
     return true;
 }

@@ -3,12 +3,10 @@
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"
-#include "common/core/workpool.h"
+#include "common/core/offload.h"
 
 struct dropping {
-    struct work work;
-    struct loop_task back;
-    struct loop *loop;
+    struct offload offload;
     struct exchange *x;
     struct store *store;
     struct digest digest;
@@ -17,14 +15,13 @@ struct dropping {
 };
 
 /* Pool of reads. */
-static void run(struct work *w) {
-    struct dropping *t = container_of(w, struct dropping, work);
+static void drop(struct offload *o) {
+    struct dropping *t = container_of(o, struct dropping, offload);
     t->dropped = store_unreadable(t->store, &t->digest, t->file, open_file_failure(t->file));
-    loop_post(t->loop, &t->back);
 }
 
-static void back(struct loop_task *task) {
-    struct dropping *t = container_of(task, struct dropping, back);
+static void dropped(struct offload *o) {
+    struct dropping *t = container_of(o, struct dropping, offload);
     struct exchange *x = t->x;
     if (exchange_back(x)) body_resume(x, t->dropped);
     open_file_unref(t->file);
@@ -33,14 +30,11 @@ static void back(struct loop_task *task) {
 
 void serve_unreadable(struct exchange *x, struct open_file *file) {
     struct dropping *t = xcalloc(1, sizeof(*t));
-    t->work.fn = run;
-    t->work.whose = caller_number(&x->caller);
-    t->back.fn = back;
-    t->loop = http_req_loop(x->req);
+    t->offload = (struct offload){.run = drop, .back = dropped, .whose = caller_number(&x->caller)};
     t->x = x;
     t->store = x->registry->cfg.store;
     t->digest = x->ref.digest;
     t->file = open_file_ref(file);
     x->waiting = true;
-    workpool_submit(x->registry->cfg.reads, &t->work);
+    offload_start(&t->offload, x->registry->cfg.reads, http_req_loop(x->req));
 }

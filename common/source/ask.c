@@ -4,7 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/map.h"
-#include "common/core/workpool.h"
+#include "common/core/offload.h"
 #include "common/source/failure.h"
 #include "common/source/remembered.h"
 
@@ -249,10 +249,8 @@ static void source_over(struct question *q) {
 
 /* While the work pool reads it, the question may have been cancelled. */
 struct judging {
-    struct work work;
-    struct loop_task back;
+    struct offload offload;
     struct question *question; /* NULL: cancelled; the fetch loop's */
-    struct loop *loop;
     char *body;
     size_t len;
     enum digest_alg alg;
@@ -285,14 +283,13 @@ static void judged(struct question *q, const struct judging *j) {
     if (wrong) fetch_end_set(&a->end, ERR_UPSTREAM, "%.100s sends %s for the tag %s", a->source, wrong, q->rq.ref.tag);
 }
 
-static void judging_run(struct work *w) {
-    struct judging *j = container_of(w, struct judging, work);
+static void judging_run(struct offload *o) {
+    struct judging *j = container_of(o, struct judging, offload);
     judge(j);
-    loop_post(j->loop, &j->back);
 }
 
-static void judging_back(struct loop_task *task) {
-    struct judging *j = container_of(task, struct judging, back);
+static void judging_back(struct offload *o) {
+    struct judging *j = container_of(o, struct judging, offload);
     struct question *q = j->question;
     if (q) {
         q->judging = NULL;
@@ -320,11 +317,9 @@ static bool judge_manifest(struct question *q) {
     j->body = xmalloc(j->len);
     memcpy(j->body, q->body.data, j->len);
     j->question = q;
-    j->loop = q->asker->cfg.loop;
-    j->work = (struct work){.fn = judging_run, .whose = caller_number(&q->rq.caller)};
-    j->back.fn = judging_back;
+    j->offload = (struct offload){.run = judging_run, .back = judging_back, .whose = caller_number(&q->rq.caller)};
     q->judging = j;
-    workpool_submit(q->asker->cfg.pool, &j->work);
+    offload_start(&j->offload, q->asker->cfg.pool, q->asker->cfg.loop);
     return true;
 }
 
