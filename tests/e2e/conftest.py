@@ -35,7 +35,10 @@ def pytest_unconfigure(config):
 
 
 # With several workers a long file that begins last would keep the others waiting: these begin first.
-LONGEST = ("packages", "clients", "crash", "commands", "faulty_upstream", "store_faults", "offline", "odd_registries", "hosted", "fair")
+LONGEST = (
+    "packages", "clients", "odd_registries", "faulty_upstream", "store_faults", "run", "restarts", "tags", "hosted", "crash", "commands",
+    "offline", "fair", "claimed_sizes", "promises", "budgets", "moving_tags", "flash_crowd", "dead_disk",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,8 +13,8 @@
 
 #include "tests/unit/support/folder.h"
 
-#define LIMIT (2 * MiB)
-#define MANY 6000
+#define LIMIT MiB
+#define MANY 3000
 
 static char dir[256], path[300];
 static struct catalog *catalog;
