@@ -15,9 +15,9 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,rele
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
-TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev docker-registry docker.io containerd podman \
+TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev libldns-dev bind9-dnsutils knot-dnsutils ldnsutils unbound docker-registry docker.io containerd podman \
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
-BENCH_PACKAGES := varnish
+BENCH_PACKAGES := varnish dnsperf gdnsd
 LINT_PACKAGES := cppcheck clang-tidy
 DEB_PACKAGES := dpkg-dev debhelper fakeroot
 IMAGE_PACKAGES := umoci skopeo

@@ -3,6 +3,7 @@
 #include "central/central.h"
 
 #include "central/catalog/catalogue_part.h"
+#include "central/dns/dns_part.h"
 #include "central/fleet/fleet_part.h"
 #include "central/names/names_part.h"
 #include "central/upstream/upstreams_part.h"
@@ -22,6 +23,7 @@ static const struct node_part *const parts[] = {
     &part_asker,     /* questions to sources */
     &part_fills,     /* downloads */
     &part_registry,  /* /v2/ */
+    &part_dns,       /* which edge a client is sent to */
     NULL,
 };
 

@@ -89,6 +89,15 @@ static const struct config_schema upstream_schema = CONFIG_SCHEMA(upstream_keys)
 
 static const struct config_key registry_keys[] = {
     NODE_KEY_LISTEN(":5000", "Address and port of the registry API."),
+    {.name = "port",
+     .type = CONFIG_INT,
+     .at = offsetof(struct central_config, registry_port),
+     .fallback = "5000",
+     .min = 1,
+     .max = 65535,
+     .doc =
+         "The port of the registry API that clients use with registry.ZONE, the same on central and on every edge. The "
+         "DNS names no edge that does not listen on it."},
     NODE_KEY_NAMES,
     NODE_KEY_TRUSTED_PROXIES,
     NODE_KEY_CERT_FILE,
@@ -130,44 +139,6 @@ static const struct config_key mirror_keys[] = {
     {.name = "every", .type = CONFIG_DURATION, .no_effect = true, .example = "1h", .doc = "How often."},
 };
 static const struct config_schema mirror_schema = CONFIG_SCHEMA(mirror_keys);
-
-static const struct config_key site_keys[] = {
-    {.name = "name",
-     .type = CONFIG_STRING,
-     .required = true,
-     .no_effect = true,
-     .example = "shanghai",
-     .doc = "The site's name."},
-    {.name = "networks",
-     .type = CONFIG_STRINGS,
-     .no_effect = true,
-     .check = config_check_network,
-     .example = "[10.1.0.0/16, \"2001:db8:1::/48\"]",
-     .doc = "Its networks."},
-    {.name = "neighbours", .type = CONFIG_STRINGS, .no_effect = true, .example = "[suzhou]", .doc = "Sites near it."},
-};
-static const struct config_schema site_schema = CONFIG_SCHEMA(site_keys);
-
-static const struct config_key dns_keys[] = {
-    {.name = "listen",
-     .type = CONFIG_STRING,
-     .no_effect = true,
-     .check = config_check_listen,
-     .example = ":5353",
-     .doc = "Address and port, UDP and TCP."},
-    {.name = "zone",
-     .type = CONFIG_STRING,
-     .no_effect = true,
-     .check = config_check_host,
-     .example = "img.acme.example",
-     .doc = "The zone answered for."},
-    {.name = "ttl",
-     .type = CONFIG_DURATION,
-     .no_effect = true,
-     .example = "15s",
-     .doc = "How long answers may be kept."},
-};
-static const struct config_schema dns_schema = CONFIG_SCHEMA(dns_keys);
 
 static const char *const deleted_words[] = {[DELETED_SERVE] = "serve", [DELETED_HIDE] = "hide", NULL};
 
@@ -239,16 +210,14 @@ static const struct config_key central_keys[] = {
      .doc = "Repositories to fetch on a schedule."},
     {.name = "sites",
      .type = CONFIG_ITEMS,
+     AT(sites),
+     .count_at = offsetof(struct central_config, n_sites),
      .inner = &site_schema,
+     .item_size = sizeof(struct site_config),
      .item_name = "name",
-     .no_effect = true,
-     .example = "[{name: shanghai, networks: [10.1.0.0/16], neighbours: [suzhou]}]",
-     .doc = "The branch offices."},
-    {.name = "dns",
-     .type = CONFIG_GROUP,
-     .inner = &dns_schema,
-     .no_effect = true,
-     .doc = "The DNS that sends clients to their nearest edge."},
+     .example = "[{name: shanghai, networks: [10.1.0.0/16], edges: [{name: sh-1, address: 10.1.0.5}]}]",
+     .doc = "The branch offices, for the DNS. Read again on SIGHUP."},
+    NODE_KEY_GROUP("dns", dns_schema, "The DNS that sends clients to their nearest edge (see operating.md)."),
 };
 const struct config_schema central_config_schema = CONFIG_SCHEMA(central_keys);
 
@@ -328,6 +297,8 @@ static int central_check(struct config_load *load, struct node_config *node, str
     int r = upstreams_check(load, c, err);
     if (r < 0) r = config_load_wrong(load, err);
     if (r == 0) r = default_upstream_resolve(load, c, err);
+    if (r < 0) r = config_load_wrong(load, err);
+    if (r == 0) r = dns_config_check(load, c, err);
     if (r < 0) r = config_load_wrong(load, err);
     if (r == 0) r = node_config_check(load, node, "central", err);
     if (r < 0) r = config_load_wrong(load, err);

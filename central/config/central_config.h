@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_CENTRAL_CONFIG_CENTRAL_CONFIG_H
 #define ENTREPOT_CENTRAL_CONFIG_CENTRAL_CONFIG_H
 
-#include "common/config/config.h"
+#include "central/config/dns_config.h"
 
 #define UPSTREAM_ENDPOINTS_MAX 16
 
@@ -27,6 +27,10 @@ struct central_config {
     size_t n_hosted;
     enum deleted_tags deleted;
     int64_t catalog_limit; /* bytes of catalog.db */
+    unsigned registry_port;
+    struct site_config *sites;
+    size_t n_sites;
+    struct dns_config dns;
 };
 
 /* The index of an upstream by its name, or -1. */

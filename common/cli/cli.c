@@ -181,6 +181,7 @@ static int run_configured(struct cli *cli) {
         return EXIT_FAILED;
     }
     cli->ctx.node = node;
+    cli->ctx.source = &cli->source;
     int status = cli->ctx.command->run(&cli->ctx);
     p->unload(node);
     return status;

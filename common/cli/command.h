@@ -30,6 +30,7 @@ enum { COMMAND_OPTIONS_MAX = 16, COMMAND_ANY = -1 };
 struct command_context {
     const struct cli_program *program;
     const struct command *command;
+    const struct config_source *source;      /* what node was loaded from; NULL: no_config */
     const struct node_config *node;          /* first member of the node's own config struct; NULL: no_config */
     bool json;                               /* --json */
     int argc;                                /* its arguments, options taken out */

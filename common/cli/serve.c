@@ -65,7 +65,7 @@ const struct command command_serve = {
     .summary = "run the node until it is told to stop",
     .description =
         "SIGTERM or SIGINT stops it: it takes no new connections and lets running answers end. SIGHUP makes it\n"
-        "read its certificates again.",
+        "read its certificates again, and central its sites and the records of its DNS.",
     .options = options,
     .n_options = ARRAY_LEN(options),
     .examples = examples,

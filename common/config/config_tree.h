@@ -9,7 +9,7 @@
 #include "common/core/error.h"
 
 #define CONFIG_TEXT_MAX ((size_t)(1 << 20))
-#define CONFIG_NODES_MAX 10000u
+#define CONFIG_NODES_MAX 100000u
 #define CONFIG_DEPTH_MAX 16u
 
 enum config_node_kind { CONFIG_NODE_SCALAR, CONFIG_NODE_LIST, CONFIG_NODE_MAP };

@@ -2,6 +2,7 @@
 #include "common/core/map.h"
 
 #include "common/core/alloc.h"
+#include "common/core/siphash.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -28,49 +29,10 @@ static void make_hash_key(void) {
     if (getrandom(hash_key, sizeof(hash_key), 0) != (ssize_t)sizeof(hash_key)) abort();
 }
 
-static inline uint64_t rotl(uint64_t x, int b) {
-    return (x << b) | (x >> (64 - b));
-}
-
-static inline void sip_round(uint64_t v[4]) {
-    v[0] += v[1];
-    v[1] = rotl(v[1], 13) ^ v[0];
-    v[0] = rotl(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotl(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotl(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotl(v[1], 17) ^ v[2];
-    v[2] = rotl(v[2], 32);
-}
-
 uint64_t map_hash(const void *key, size_t key_len) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_hash_key);
-    uint64_t v[4] = {hash_key[0] ^ 0x736f6d6570736575ULL, hash_key[1] ^ 0x646f72616e646f6dULL,
-                     hash_key[0] ^ 0x6c7967656e657261ULL, hash_key[1] ^ 0x7465646279746573ULL};
-    const unsigned char *p = key;
-    size_t left = key_len;
-    for (; left >= 8; p += 8, left -= 8) {
-        uint64_t m;
-        memcpy(&m, p, 8);
-        v[3] ^= m;
-        sip_round(v);
-        sip_round(v);
-        v[0] ^= m;
-    }
-    uint64_t last = (uint64_t)key_len << 56;
-    for (size_t i = 0; i < left; i++)
-        last |= (uint64_t)p[i] << (8 * i);
-    v[3] ^= last;
-    sip_round(v);
-    sip_round(v);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 4; i++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return siphash(hash_key, key, key_len);
 }
 
 struct map *map_new(void (*free_value)(void *)) {

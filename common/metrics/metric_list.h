@@ -111,6 +111,21 @@ METRIC(CATALOGUE_BYTES, GAUGE, "entrepot_catalogue_bytes",
 METRIC(CATALOGUE_LIMIT, GAUGE, "entrepot_catalogue_limit_bytes", "Bytes that catalog.db may take (central).")
 METRIC(CATALOGUE_PRUNED, COUNTER, "entrepot_catalogue_pruned_total",
        "Blobs and tags that are not held, removed from catalog.db to make room (central).")
+/* The DNS of central. */
+METRIC_FAMILY(DNS_MESSAGES, COUNTER, "entrepot_dns_messages_total", "kind", NULL,
+              "Messages to the DNS: by transport (udp, tcp), by what became of them, and of queries answered by site "
+              "those with a client subnet (subnets) (central).")
+METRIC_FAMILY(DNS_SITE_QUERIES, COUNTER, "entrepot_dns_site_queries_total", "site", NULL,
+              "Queries answered for clients of a site (central).")
+METRIC_FAMILY(DNS_SPILLED, COUNTER, "entrepot_dns_spilled_total", "site", NULL,
+              "Of these, those answered with another site's edges or with central (central).")
+METRIC_FAMILY(DNS_EDGES, GAUGE, "entrepot_dns_edges", "site", NULL, "Edges of a site that the DNS knows (central).")
+METRIC_FAMILY(DNS_NAMED, GAUGE, "entrepot_dns_edges_named", "site", NULL,
+              "Edges of a site that may be named in answers (central).")
+METRIC(DNS_CONNECTIONS, GAUGE, "entrepot_dns_connections", "Open TCP connections to the DNS (central).")
+METRIC(DNS_KEPT, GAUGE, "entrepot_dns_answers_kept",
+       "1 while the DNS keeps its last answers because most sites fell silent at once, else 0 (central).")
+
 METRIC_FAMILY(CERTIFICATE_END, GAUGE, "entrepot_certificate_not_after_seconds", "port", NULL,
               "When the certificate of a port ends, as Unix time.")
 METRIC_FAMILY(

@@ -49,6 +49,9 @@ struct node_part {
     void (*ready)(json_t *into, void *self);
     /* On the thread that makes a page of /metrics. */
     void (*metrics)(struct metric_page *page, void *self);
+    /* Control loop, on SIGHUP, if the configuration is valid: takes what may change while the node runs from fresh,
+     * which is borrowed for the call. Returns what it did, in words, for the log; NULL: nothing. */
+    const char *(*reload)(void *self, const struct node_config *fresh);
 };
 
 #define PARTS_MAX 24

@@ -66,6 +66,16 @@ void parts_ready(const struct node *n, json_t *into) {
     }
 }
 
+const char *parts_reload(const struct node *n, const struct node_config *fresh) {
+    const char *done = NULL;
+    for (size_t i = 0; i < n->n_parts; i++) {
+        const struct part_started *s = &n->parts[i];
+        const char *words = s->part->reload ? s->part->reload(s->self, fresh) : NULL;
+        if (words) done = words;
+    }
+    return done;
+}
+
 void parts_metrics(struct metric_page *page, void *node) {
     const struct node *n = node;
     for (size_t i = 0; i < n->n_parts; i++) {

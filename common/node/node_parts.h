@@ -14,6 +14,8 @@ void parts_routes(const struct node *n, struct route_table *t);
 void parts_status(const struct node *n, json_t *into);
 void parts_ready(const struct node *n, json_t *into);
 void parts_doctor(const struct node *n, json_t *into);
+/* Control loop: takes from fresh what may change while the node runs. Returns what was done, in words; NULL: nothing. */
+const char *parts_reload(const struct node *n, const struct node_config *fresh);
 /* For metrics_collect; arg: struct node. */
 void parts_metrics(struct metric_page *page, void *node);
 

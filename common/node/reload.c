@@ -8,13 +8,18 @@
 #include "common/core/file.h"
 #include "common/core/log.h"
 
+#include <stdio.h>
+
 #define CERTIFICATE_CHECK_MS 10000
 
 struct reload {
     const struct node_config *node;
     struct tls_server *tls;
     struct timer certificates;
-    struct digest config_was; /* of the configuration's file at the start */
+    struct digest config_was;  /* of the configuration's file at the start */
+    struct digest config_last; /* when it was read last */
+    const char *(*on_change)(void *arg);
+    void *arg;
 };
 
 /* What became of the certificate, in words. */
@@ -47,19 +52,37 @@ static bool config_digest(const struct node_config *node, struct digest *d) {
     return true;
 }
 
+void reload_on_change(struct reload *r, const char *(*fn)(void *arg), void *arg) {
+    r->on_change = fn;
+    r->arg = arg;
+}
+
+/* What was taken from a file that has changed since it was read last. */
+static const char *take_change(struct reload *r, const struct digest *now) {
+    if (!r->on_change || digest_eq(now, &r->config_last)) return NULL;
+    r->config_last = *now;
+    return r->on_change(r->arg);
+}
+
 /* SIGHUP: says what was read again, and what was not though it has changed. */
 void reload_now(struct reload *r) {
     const char *certificate = reload_certificate(r), *config = "unchanged";
-    struct digest now;
+    char text[300];
+    struct digest now = {0};
     bool changed = false;
     if (!r->node->config_file) {
         config = "no file";
     } else if (!config_digest(r->node, &now)) {
         config = "cannot be read now; the node keeps the configuration it read at its start";
         changed = true;
-    } else if (!digest_eq(&now, &r->config_was)) {
-        config = "has changed, but is read at a start only: restart the node to apply it";
-        changed = true;
+    } else {
+        changed = !digest_eq(&now, &r->config_was);
+        if (changed) config = "has changed, but is read at a start only: restart the node to apply it";
+        const char *taken = take_change(r, &now);
+        if (taken) {
+            snprintf(text, sizeof(text), "has changed: %.200s; the rest is read at a start only", taken);
+            config = text;
+        }
     }
     if (changed)
         log_warn("reloaded", KV_S("certificate", certificate), KV_S("config", config),
@@ -73,6 +96,7 @@ struct reload *reload_new(const struct node_config *node, struct loop *control) 
     r->node = node;
     timer_init(&r->certificates, control, on_certificates, r);
     if (!config_digest(node, &r->config_was)) r->config_was = (struct digest){0};
+    r->config_last = r->config_was;
     return r;
 }
 

@@ -1,5 +1,6 @@
-/* What a running node reads again: the certificate of its registry port, every few seconds and on SIGHUP. The
- * configuration is read at the start only; on SIGHUP the log says if its file has changed. Thread: control. */
+/* What a running node reads again: the certificate of its registry port, every few seconds and on SIGHUP, and on SIGHUP
+ * what its parts take from a changed configuration file. The rest of it is read at the start only; the log says so.
+ * Thread: control. */
 #ifndef ENTREPOT_NODE_RELOAD_H
 #define ENTREPOT_NODE_RELOAD_H
 
@@ -12,6 +13,9 @@ struct reload;
 struct reload *reload_new(const struct node_config *node, struct loop *control);
 /* Watches a certificate from now on. tls is borrowed until reload_free; NULL: there is none. */
 void reload_watch(struct reload *r, struct tls_server *tls);
+/* fn is called when the configuration file has changed since it was read last. It returns what was taken from it, in
+ * words, or NULL. */
+void reload_on_change(struct reload *r, const char *(*fn)(void *arg), void *arg);
 /* Call on SIGHUP: logs what was read again, and what was not although it has changed. */
 void reload_now(struct reload *r);
 void reload_free(struct reload *r);

@@ -24,6 +24,7 @@
 struct node_run {
     struct node node;
     const struct runtime_tier *tier;
+    const struct command_context *ctx;
     struct daemon *daemon;
     struct health *health;
     struct ports *ports;
@@ -145,6 +146,26 @@ static void on_stop(void *arg) {
     ports_drain(n->ports, n->node.config->drain_ms, on_drained, n);
 }
 
+/* Logs what is wrong with a configuration that was read again. */
+static void say_wrong(const struct error *err, void *arg) {
+    (void)arg;
+    log_error("config_refused", KV_S("why", err->msg), KV_S("try", err->hint));
+}
+
+/* The configuration file has changed. */
+static const char *take_config(void *arg) {
+    struct node_run *n = arg;
+    const struct cli_program *program = n->ctx->program;
+    struct config_source source = *n->ctx->source;
+    struct node_config *fresh = NULL;
+    struct error err = {0};
+    source.each = say_wrong;
+    if (program->load(&source, &fresh, &err) < 0) return "it is not valid, so nothing was taken from it";
+    const char *done = parts_reload(&n->node, fresh);
+    program->unload(fresh);
+    return done;
+}
+
 static void on_reload(void *arg) {
     reload_now(((struct node_run *)arg)->reload);
 }
@@ -238,7 +259,7 @@ static void warn_of_file(const struct error *err, void *arg) {
 
 int runtime_serve(const struct command_context *ctx, const struct runtime_tier *tier) {
     const struct node_config *node = ctx->node;
-    struct node_run n = {.node = {.config = node, .guard = tier->guard, .holds = 1}, .tier = tier};
+    struct node_run n = {.node = {.config = node, .guard = tier->guard, .holds = 1}, .tier = tier, .ctx = ctx};
     struct error err = {0};
     unsigned long descriptors = daemon_prepare();
     n.max_connections =
@@ -253,6 +274,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
     health_set(n.health, "running", "the node is starting");
     n.node.control = loop_new("control");
     n.reload = reload_new(node, n.node.control);
+    reload_on_change(n.reload, take_config, &n);
     make_loops(&n);
     n.node.n_addresses = client_own_addresses(node, n.addresses);
     n.node.addresses = n.addresses;

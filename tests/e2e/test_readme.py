@@ -254,17 +254,12 @@ def no_identity(central, edge):
 
 
 def no_siblings(central, edge):
-    assert no_key(edge, "peers.listen=:5051", f"peers.* {NO_EFFECT}") and no_key(central, "sites=[{name: a}]", f"sites.* {NO_EFFECT}")
+    assert no_key(edge, "peers.listen=:5051", f"peers.* {NO_EFFECT}")
 
 
 def no_prefetch(central, edge):
     assert no_key(edge, "prefetch.rate=1MiB/s", f"prefetch.* {NO_EFFECT}") and no_key(central, "mirrors=[{repository: a/b}]", f"mirrors.* {NO_EFFECT}")
     assert no_command(central, "prefetch") and no_command(edge, "prefetch")
-
-
-def no_dns(central, edge):
-    assert no_key(central, "dns.listen=:53", f"dns.* {NO_EFFECT}") and no_key(edge, "dns.listen=:53", UNKNOWN)
-    assert no_command(central, "dns") and no_command(edge, "dns")
 
 
 def no_kubernetes_secret(central, edge):
@@ -282,7 +277,6 @@ PROOFS = {
     "identity between nodes": no_identity,
     "sibling edges": no_siblings,
     "prefetch": no_prefetch,
-    "the DNS": no_dns,
     "`client-config kubernetes-secret`": no_kubernetes_secret,
 }
 

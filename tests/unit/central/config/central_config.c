@@ -114,10 +114,14 @@ static void the_designs_example_is_accepted_and_unbuilt_keys_are_named(void **st
     assert_int_equal(c->node.store_limit, 500 * GiB);
     assert_string_equal(c->node.registry_names[0], "registry.img.acme.example");
     assert_string_equal(c->node.config_file, file);
-    assert_int_equal(c->node.n_no_effect, 3);
+    assert_int_equal(c->node.n_no_effect, 1);
     assert_string_equal(c->node.no_effect[0], "mirrors");
-    assert_string_equal(c->node.no_effect[1], "sites");
-    assert_string_equal(c->node.no_effect[2], "dns");
+    assert_string_equal(c->sites[0].networks[1], "2001:db8:1::/48");
+    assert_string_equal(c->sites[0].neighbours[0], "suzhou");
+    assert_string_equal(c->dns.zone, "img.acme.example");
+    assert_string_equal(c->dns.listen, ":5353");
+    assert_int_equal(c->dns.ttl_ms, 15000);
+    assert_int_equal(c->registry_port, 5000);
     struct said said = {0};
     assert_int_equal(config_check_files(&c->node, hear, &said), 1);
     assert_int_equal(said.n, 1);

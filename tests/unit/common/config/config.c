@@ -130,7 +130,7 @@ static void size_depth_and_number_are_bounded(void **state) {
     free(text);
     refuses("[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]", "f:1:17: nested more than 16 deep");
     text = flood("- a\n");
-    refuses_bytes(text, CONFIG_TEXT_MAX, "more than 10000 values");
+    refuses_bytes(text, CONFIG_TEXT_MAX, "more than 100000 values");
     free(text);
 }
 
@@ -204,7 +204,7 @@ static void examples_load_as_they_are_and_with_every_key_on(void **state) {
         unlink(path);
         if (r < 0) fail_msg("%s", err.msg);
         assert_string_equal(node->data, "/srv/entrepot");
-        assert_int_equal(node->n_no_effect, 3);
+        assert_int_equal(node->n_no_effect, i == 0 ? 1 : 3);
         nodes[i].unload(node);
         free(text);
         free(on);

@@ -1,0 +1,41 @@
+/* The authoritative DNS server of one zone: it names to each client the nearest edge that is well. What it knows of the
+ * edges it is told by dns_report, and by probes of its own. Thread: control, unless a function says otherwise. */
+#ifndef ENTREPOT_CENTRAL_DNS_DNS_H
+#define ENTREPOT_CENTRAL_DNS_DNS_H
+
+#include <jansson.h>
+
+#include "central/config/central_config.h"
+#include "central/dns/health.h"
+#include "central/dns/tally.h"
+#include "common/core/workpool.h"
+
+struct dns;
+/* What it stands on. */
+struct dns_setup {
+    const struct central_config *config; /* borrowed for the call */
+    struct ip central[DNS_FAMILIES];     /* central's own addresses, zero where it has none */
+    const char *saved_path;              /* copied */
+    struct workpool *pool;               /* for writing the file; must outlive it */
+};
+/* Binds its ports and decides the first answers. */
+int dns_new(struct dns **out, const struct dns_setup *setup, struct error *err) must_check;
+void dns_start(struct dns *d);
+void dns_free(struct dns *d);
+/* Takes sites and the zone's records anew from a configuration, borrowed for the call. Ports, threads and limits stay.
+ * On failure the old ones stay. */
+int dns_reload(struct dns *d, const struct central_config *config, struct error *err) must_check;
+
+/* Any thread: tells what was heard of an edge; one that is not configured is ignored. */
+void dns_report(struct dns *d, const char *site, const char *edge, const struct dns_report *r);
+
+/* Any thread that may wait for a lock: what is seen now, until dns_view_done. */
+const struct dns_view *dns_view_now(struct dns *d);
+void dns_view_done(struct dns *d);
+/* Any thread. */
+struct dns_server;
+const struct dns_server *dns_server_of(const struct dns *d);
+/* The listen address as configured. */
+const char *dns_listen_text(const struct dns *d);
+
+#endif

@@ -1,0 +1,171 @@
+/* Thread: as node_part.h says of each function. */
+#include "central/dns/dns_part.h"
+
+#include "central/dns/explain.h"
+#include "central/dns/server.h"
+#include "central/names/names_part.h"
+#include "common/access/query.h"
+#include "common/admin/api_answer.h"
+#include "common/admin/engine_files.h"
+#include "common/admin/job.h"
+#include "common/core/alloc.h"
+#include "common/core/host_port.h"
+#include "common/core/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct dns_part {
+    struct node *node;
+    struct dns *dns; /* NULL: no zone is configured */
+};
+
+/* --- explain --- */
+
+static void run_explain(struct job *j) {
+    struct dns_part *p = j->arg;
+    struct dns_client client = {.from_subnet = j->number != 0};
+    if (!ip_parse(&client.ip, j->a, strlen(j->a))) {
+        job_error(j, &(struct error){.code = ERR_INVALID, .msg = "that is neither an IPv4 nor an IPv6 address"});
+        return;
+    }
+    bool four = ip_is_v4(&client.ip);
+    client.bits = four ? 32 : 128;
+    if (client.from_subnet) { /* as resolvers tell it (RFC 7871 section 11.1) */
+        client.bits = four ? DNS_SUBNET4 : DNS_SUBNET6;
+        memset(client.ip.bytes + (four ? 15 : 7), 0, four ? 1 : 9);
+    }
+    const struct dns_view *v = dns_view_now(p->dns);
+    json_t *doc = dns_explain(v, &client);
+    dns_view_done(p->dns);
+    job_json(j, 200, doc);
+}
+
+static void get_explain(struct http_req *req, void *arg) {
+    struct dns_part *p = arg;
+    char client[QUERY_PARAM_MAX], resolver[QUERY_PARAM_MAX];
+    const char *target = http_req_target(req);
+    if (!p->dns) {
+        api_reply_error(req, 404, "this central has no DNS", "set dns.zone, and restart it");
+        return;
+    }
+    bool by_resolver = query_param(target, "resolver", resolver) == 1;
+    if (!by_resolver && query_param(target, "client", client) != 1) {
+        api_reply_error(req, 400, "client or resolver (an address) is needed", "");
+        return;
+    }
+    job_start(&(struct job_order){.pool = p->node->pool,
+                                  .run = run_explain,
+                                  .arg = p,
+                                  .a = by_resolver ? resolver : client,
+                                  .number = !by_resolver},
+              req);
+}
+
+/* GET /api/dns/explain?client=ADDRESS or ?resolver=ADDRESS (one that tells no client subnet): dns_explain. */
+static const struct route routes[] = {
+    {"/api/dns/explain", METHOD_SET(HTTP_GET), PORT_ADMIN | PORT_CONTROL, get_explain}, {0}};
+
+/* --- life --- */
+
+/* Central's address as clients are told it, if that is an address. */
+static void own_address(const struct node_config *c, struct ip out[DNS_FAMILIES]) {
+    struct client_facts facts;
+    struct host_port hp;
+    struct ip ip;
+    memset(out, 0, DNS_FAMILIES * sizeof(*out));
+    client_facts_find(&facts, c);
+    const char *host = c->address ? c->address : host_port_parse(&hp, facts.host) ? hp.host : "";
+    if (ip_parse(&ip, host, strlen(host))) out[ip_is_v4(&ip) ? 0 : 1] = ip;
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    const struct central_config *c = central_config_of(n);
+    struct dns_part *p = xcalloc(1, sizeof(*p));
+    p->node = n;
+    *self = p;
+    if (!c->dns.zone) return 0;
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/dns.state", n->config->data);
+    struct dns_setup setup = {.config = c, .saved_path = path, .pool = n->pool};
+    own_address(n->config, setup.central);
+    int r = dns_new(&p->dns, &setup, err);
+    if (r == 0) return 0;
+    free(p);
+    *self = NULL;
+    return r;
+}
+
+static void running(void *self) {
+    struct dns_part *p = self;
+    if (!p->dns) return;
+    dns_start(p->dns);
+    log_info("dns_ready", KV_S("listen", dns_listen_text(p->dns)),
+             KV_I("port", dns_server_port(dns_server_of(p->dns))));
+}
+
+static void stop(void *self) {
+    struct dns_part *p = self;
+    if (p->dns) dns_free(p->dns);
+    free(p);
+}
+
+static const char *reload(void *self, const struct node_config *fresh) {
+    struct dns_part *p = self;
+    struct error err = {0};
+    const struct central_config *c = (const struct central_config *)(const void *)fresh;
+    if (!p->dns) return NULL;
+    if (dns_reload(p->dns, c, &err) == 0) return "sites and the zone's records were read anew";
+    log_error("dns_zone_not_read", KV_S("why", err.msg));
+    return "the DNS keeps its old sites";
+}
+
+static void status(json_t *into, void *self) {
+    struct dns_part *p = self;
+    if (p->dns) json_object_set_new(into, "dns", dns_status(p->dns));
+}
+
+/* --- metrics --- */
+
+static void site_metrics(struct metric_page *page, const json_t *sites) {
+    const json_t *s;
+    size_t i;
+    json_array_foreach(sites, i, s) {
+        const char *name = json_string_value(json_object_get(s, "name"));
+        double near = (double)json_integer_value(json_object_get(s, "neighbour")),
+               central = (double)json_integer_value(json_object_get(s, "central"));
+        metric_label_set(page, FAMILY_DNS_EDGES, name, NULL, (double)json_integer_value(json_object_get(s, "edges")));
+        metric_label_set(page, FAMILY_DNS_NAMED, name, NULL, (double)json_integer_value(json_object_get(s, "named")));
+        metric_label_set(page, FAMILY_DNS_SITE_QUERIES, name, NULL,
+                         (double)json_integer_value(json_object_get(s, "queries")));
+        metric_label_set(page, FAMILY_DNS_SPILLED, name, NULL, near + central);
+    }
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    struct dns_part *p = self;
+    if (!p->dns) return;
+    json_t *doc = dns_status(p->dns), *n;
+    const char *word;
+    json_object_foreach(json_object_get(doc, "counts"), word, n) {
+        metric_label_set(page, FAMILY_DNS_MESSAGES, word, NULL, (double)json_integer_value(n));
+    }
+    site_metrics(page, json_object_get(doc, "sites"));
+    metric_set(page, METRIC_DNS_CONNECTIONS, (double)json_integer_value(json_object_get(doc, "connections")));
+    metric_set(page, METRIC_DNS_KEPT, json_is_true(json_object_get(doc, "kept")));
+    json_decref(doc);
+}
+
+const struct node_part part_dns = {.name = "dns",
+                                   .start = start,
+                                   .running = running,
+                                   .stop = stop,
+                                   .reload = reload,
+                                   .routes = routes,
+                                   .status = status,
+                                   .doctor = status,
+                                   .metrics = metrics};
+
+struct dns *dns_of(const struct node *n) {
+    return ((struct dns_part *)node_part(n, &part_dns))->dns;
+}

@@ -1,0 +1,16 @@
+/* Why a client gets the answer it gets, and what the DNS knows and has counted, as documents. Thread: any that may wait
+ * for a lock. */
+#ifndef ENTREPOT_CENTRAL_DNS_EXPLAIN_H
+#define ENTREPOT_CENTRAL_DNS_EXPLAIN_H
+
+#include "central/dns/answer.h"
+#include "central/dns/dns.h"
+
+/* {"name","ttl_s","scope","answers":[address],"steps":[sentence]} for registry.ZONE. scope only for a client subnet. */
+json_t *dns_explain(const struct dns_view *v, const struct dns_client *client);
+/* {"zone","name","listen","port","connections","kept","counts":{},"sites":[{"name","edges","named","queries",
+ * "neighbour","central"}],"elsewhere","edges_not_named":[{"name","site","state"}],
+ * "without_subnet":[{"address","queries"}]} */
+json_t *dns_status(struct dns *d);
+
+#endif

@@ -1,0 +1,17 @@
+/* Asks every edge each second whether its registry answers, until edges report to central by themselves. Thread: its
+ * loop; dns_probes_new and dns_probes_free also while the loop does not run. */
+#ifndef ENTREPOT_CENTRAL_DNS_PROBE_H
+#define ENTREPOT_CENTRAL_DNS_PROBE_H
+
+#include "central/dns/health.h"
+#include "common/core/loop.h"
+
+struct dns_probes;
+/* The edges of zone, which is borrowed for the call. report is called with an edge's index when it has answered, or
+ * when its port is closed; not when it is silent. */
+struct dns_probes *dns_probes_new(struct loop *loop, const struct dns_zone *zone, unsigned port,
+                                  void (*report)(size_t edge, const struct dns_report *r, void *arg), void *arg);
+void dns_probes_start(struct dns_probes *p);
+void dns_probes_free(struct dns_probes *p);
+
+#endif

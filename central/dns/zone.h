@@ -1,0 +1,91 @@
+/* What the DNS answers with as far as it does not depend on which edges are well: sites and their networks, the names of
+ * the zone and their records, rendered ahead. Made from the configuration, at the start and on SIGHUP. Thread: built by
+ * one, then any (immutable). */
+#ifndef ENTREPOT_CENTRAL_DNS_ZONE_H
+#define ENTREPOT_CENTRAL_DNS_ZONE_H
+
+#include "central/config/central_config.h"
+#include "central/dns/name.h"
+#include "central/dns/prefixes.h"
+#include "common/core/network.h"
+
+/* One address as a rendered record whose owner is the question's name. len 0: there is none of that family. */
+enum { DNS_ADDRESS_MAX = 28, DNS_FAMILIES = 2 };
+struct dns_address {
+    uint8_t len;
+    uint8_t wire[DNS_ADDRESS_MAX];
+};
+
+/* One who can be named in answers: an edge, or central. */
+struct dns_target {
+    char *name, *site;          /* central: "central", and NULL */
+    struct ip ip[DNS_FAMILIES]; /* IPv4, IPv6 */
+    struct dns_address record[DNS_FAMILIES];
+    unsigned weight;
+    uint64_t seed; /* from its name, the same in every process */
+};
+
+struct dns_site {
+    char *name;
+    uint32_t first, n_edges; /* in edges */
+    uint32_t *neighbours;    /* indexes of sites */
+    uint32_t n_neighbours;
+    uint32_t slot; /* where its queries are counted (tally.h) */
+};
+
+/* Records of one type at a name, rendered for an answer whose question is that name. */
+struct dns_rrset {
+    uint16_t type, count;
+    uint16_t n_more; /* records for the additional section, behind the others */
+    uint16_t len, more_len;
+    uint8_t *wire;
+};
+
+enum dns_node_kind {
+    DNS_NODE_PLAIN,    /* has records, or is only on the way to names that have */
+    DNS_NODE_REGISTRY, /* by the client's site */
+    DNS_NODE_SITE,     /* of one site */
+};
+enum { DNS_RRSETS_MAX = 8 };
+struct dns_node {
+    uint64_t hash;
+    uint8_t len; /* of the name's part below the zone */
+    uint8_t below[DNS_NAME_MAX];
+    enum dns_node_kind kind;
+    uint32_t site;
+    size_t n_sets;
+    struct dns_rrset sets[DNS_RRSETS_MAX];
+};
+
+/* The SOA record, with the places of its pointers to the zone's name, and of its serial. */
+struct dns_soa {
+    uint8_t wire[600];
+    size_t len, at[3], n_at, serial_at;
+};
+
+struct dns_zone {
+    struct dns_name name;
+    uint32_t ttl; /* seconds */
+    unsigned answers;
+    bool has[DNS_FAMILIES]; /* addresses of that family are answered for registry and the sites */
+    struct dns_site *sites;
+    size_t n_sites;
+    struct dns_target *edges;
+    size_t n_edges;
+    struct dns_target central;
+    struct dns_prefixes *prefixes;
+    struct dns_soa soa;
+    size_t n_nodes, n_slots;
+    struct dns_node **slots; /* a hash table, a power of two, at most half full */
+};
+
+/* central: central's addresses, IPv4 and IPv6, all zero where there is none; taken if the configuration names none.
+ * ERR_INVALID: two things want one name, or central and the edges share no family of addresses. */
+int dns_zone_new(struct dns_zone **out, const struct central_config *c, const struct ip central[DNS_FAMILIES],
+                 struct error *err) must_check;
+void dns_zone_free(struct dns_zone *z);
+/* The node of the name below the zone, or NULL. */
+const struct dns_node *dns_zone_find(const struct dns_zone *z, const uint8_t *below, size_t len);
+const struct dns_rrset *dns_node_set(const struct dns_node *n, unsigned type);
+
+#endif

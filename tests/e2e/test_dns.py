@@ -1,0 +1,216 @@
+"""Central's DNS: one name for every branch. dig, kdig, drill and a real resolver ask it, edges come and go, sites change."""
+
+import re
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.base import HOST, Process, free_port, run, wait_until
+from lab.nodes import Central, Edge
+
+ZONE = "img.acme.example"
+NAME = f"registry.{ZONE}"
+# What the tools say when they do not like an answer.
+COMPLAINT = re.compile(r"warn|malformed|mismatch|FORMERR|(?<!NO)error|fail|timed out|bad |unexpected|extra bytes", re.I)
+
+
+class Registry:
+    """An edge as far as the DNS looks at it: answers 200 to whatever is asked."""
+
+    def __init__(self, address, port):
+        self.at = (address, port)
+        self.socket = None
+        self.open()
+
+    def open(self):
+        self.socket = socket.create_server(self.at, backlog=64)
+        threading.Thread(target=self.serve, args=(self.socket,), daemon=True).start()
+
+    def serve(self, listener):
+        while True:
+            try:
+                conn, _ = listener.accept()
+            except OSError:
+                return
+            with conn:
+                try:
+                    conn.recv(4096)
+                    conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+                except OSError:
+                    pass
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+class World:
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.port = free_port()  # of every registry
+        self.dns = free_port()
+        self.config = self.folder / "central.yaml"
+        self.edges = {f"127.0.2.{n}": Registry(f"127.0.2.{n}", self.port) for n in (1, 2, 3)}
+        self.sites = [
+            {
+                "name": "shanghai", "networks": ["10.1.0.0/16", "127.1.0.0/16"], "neighbours": ["suzhou"],
+                "edges": [{"name": "a", "address": "127.0.2.1"}, {"name": "b", "address": "127.0.2.2"}],
+            },
+            {"name": "suzhou", "networks": ["10.1.3.0/24", "127.2.0.0/16"], "edges": [{"name": "a", "address": "127.0.2.3"}]},
+            {"name": "beijing", "networks": ["10.4.0.0/16"], "edges": [{"name": "real", "address": "127.0.2.4"}]},
+        ]
+        self.write()
+        self.central = Central(self.folder / "central", {
+            "upstreams": "[]", "default_upstream": '""', "registry.listen": f"{HOST}:{self.port}", "registry.port": self.port,
+        })
+        self.central.port = self.port
+        base = self.central.arguments
+        self.central.arguments = lambda: ["--config", str(self.config), *base()]
+        self.edge = None
+
+    def write(self):
+        dns = {
+            "zone": ZONE, "listen": f"{HOST}:{self.dns}", "ttl": "1s", "central": [HOST], "rate": 0,
+            "records": [{"name": "www", "value": "10.0.0.9"}, {"name": "note", "type": "TXT", "value": "hello"}],
+        }
+        self.config.write_text(yaml.safe_dump({"sites": self.sites, "dns": dns}))
+
+    def dig(self, *words, server=HOST, port=None):
+        return run("dig", f"@{server}", "-p", port or self.dns, "+tries=1", "+time=5", "+norec", *words).stdout
+
+    def answer(self, subnet, *words):
+        """The addresses that a client of that subnet gets."""
+        return self.dig(NAME, f"+subnet={subnet}", "+short", *words).split()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    w = World(tmp_path_factory.mktemp("dns"))
+    w.central.start()
+    try:
+        w.edge = Edge(w.folder / "edge", w.central.fleet, {"registry.listen": f"127.0.2.4:{w.port}"})
+        w.edge.start()
+        wait_until(lambda: not w.central.json("status")["dns"]["edges_not_named"], "every edge is named")
+        yield w
+    finally:
+        if w.edge:
+            w.edge.stop()
+        w.central.stop()
+
+
+def test_dig_kdig_and_drill_have_nothing_to_complain_of(world):
+    asked = (
+        (NAME, "A", "NOERROR"), (NAME, "AAAA", "NOERROR"), (NAME, "DS", "NOERROR"), (ZONE, "SOA", "NOERROR"), (ZONE, "NS", "NOERROR"),
+        (ZONE, "DNSKEY", "NOERROR"), (NAME, "ANY", "NOERROR"), (f"note.{ZONE}", "TXT", "NOERROR"), (f"none.{ZONE}", "A", "NXDOMAIN"),
+        (f"a.shanghai.{ZONE}", "A", "NOERROR"), ("elsewhere.example", "A", "REFUSED"),
+    )
+    for more in ((), ("+tcp",), ("+dnssec", "+subnet=10.1.3.0/24"), ("+noedns",), ("+nocookie", "+bufsize=512")):
+        said = world.dig(*more, *(word for name, kind, _ in asked for word in (name, kind)))
+        assert re.findall(r"status: (\w+)", said) == [status for _, _, status in asked], said
+        assert not COMPLAINT.search(re.sub(r"rcvd.*", "", said)), said
+    said = run("kdig", f"@{HOST}", "-p", world.dns, "+norec", NAME, "+subnet=10.1.3.0/24", "+cookie").stdout
+    assert "127.0.2.3" in said and "CLIENT-SUBNET: 10.1.3.0/24/24" in said and not COMPLAINT.search(said), said
+    said = run("drill", "-p", world.dns, NAME, f"@{HOST}").stdout
+    assert "rcode: NOERROR" in said and not COMPLAINT.search(said), said
+    chaos = world.dig("version.bind", "TXT", "CH")
+    assert "status: REFUSED" in chaos, chaos
+    assert "status: BADVERS" in world.dig(NAME, "+edns=1", "+noednsneg")
+
+
+def test_clients_get_an_edge_of_their_site_and_explain_says_why(world):
+    assert set(world.answer("10.1.9.0/24") + world.answer("10.1.77.0/24")) <= {"127.0.2.1", "127.0.2.2"}
+    assert world.answer("10.1.3.0/24") == ["127.0.2.3"]
+    assert world.answer("10.4.0.0/16") == ["127.0.2.4"]  # a real edge
+    assert world.answer("192.0.2.0/24") == [HOST]
+    told = world.central.command("dns", "explain", "--client", "10.1.3.77").stdout
+    assert "10.1.3.0/24, of site suzhou" in told and "127.0.2.3: good" in told and f"{NAME} is 127.0.2.3, for 1 s" in told
+    told = world.central.json("dns", "explain", "--resolver", "192.0.2.53")
+    assert told["answers"] == [HOST] and "no site has a network" in " ".join(told["steps"])
+    assert world.central.command("dns", "explain", check=False).returncode == 2
+    assert world.central.command("dns", "explain", "--client", "shanghai", check=False).returncode == 2
+
+
+def test_a_dead_edge_leaves_the_answers_and_comes_back(world):
+    world.edges["127.0.2.3"].close()
+    wait_until(lambda: world.answer("10.1.3.0/24") == [HOST], "central answers for the site without edges")
+    first = world.answer("10.1.9.0/24")[0]
+    other = {"127.0.2.1": "127.0.2.2", "127.0.2.2": "127.0.2.1"}[first]
+    world.edges[first].close()
+    wait_until(lambda: world.answer("10.1.9.0/24") == [other], "the other edge answers")
+    assert world.central.metric("entrepot_dns_spilled_total", site="suzhou") >= 1
+    not_named = {(e["site"], e["state"]) for e in world.central.json("status")["dns"]["edges_not_named"]}
+    assert not_named == {("shanghai", "closed"), ("suzhou", "closed")}
+    world.edges[first].open()
+    world.edges["127.0.2.3"].open()
+    wait_until(lambda: world.answer("10.1.9.0/24") == [first] and world.answer("10.1.3.0/24") == ["127.0.2.3"], "both are back")
+
+
+def test_sites_are_taken_anew_on_sighup_and_a_bad_file_changes_nothing(world):
+    pid = world.central.process.pid
+    world.sites[1]["networks"].append("10.8.0.0/16")
+    world.write()
+    world.central.process.signal(1)
+    wait_until(lambda: world.answer("10.8.1.0/24") == ["127.0.2.3"], "the new network is known")
+    assert world.answer("10.1.3.0/24") == ["127.0.2.3"]  # its edge was not forgotten
+    good = world.config.read_text()
+    world.config.write_text(good.replace("10.8.0.0/16", "10.8.0.0/99"))
+    world.central.process.signal(1)
+    wait_until(lambda: any(e.get("event") == "config_refused" for e in world.central.log()), "the log names the error")
+    world.config.write_text(good)
+    assert world.answer("10.8.1.0/24") == ["127.0.2.3"] and world.central.process.pid == pid
+
+
+def test_the_first_answer_after_a_restart_is_right(world):
+    world.central.stop()
+    world.central.spawn()
+
+    def first():
+        done = run("dig", f"@{HOST}", "-p", world.dns, "+tries=1", "+time=1", "+short", NAME, "+subnet=10.1.3.0/24", check=False)
+        return done.returncode == 0 and done.stdout.split()
+
+    assert wait_until(first, "the DNS answers") == ["127.0.2.3"]
+    wait_until(world.central.ready, "central is ready")
+
+
+UNBOUND = """
+server:
+  interface: 127.0.0.1@{port}
+  do-daemonize: no
+  username: ""
+  chroot: ""
+  directory: "{folder}"
+  pidfile: ""
+  use-syslog: no
+  do-not-query-localhost: no
+  module-config: "subnetcache iterator"
+  send-client-subnet: {host}
+  client-subnet-always-forward: yes
+  access-control: 127.0.0.0/8 allow
+stub-zone:
+  name: {zone}
+  stub-addr: {host}@{dns}
+remote-control:
+  control-enable: no
+"""
+
+
+def test_a_resolver_that_tells_client_subnets_gets_each_client_its_own(world):
+    port = free_port()
+    config = world.folder / "unbound.conf"
+    config.write_text(UNBOUND.format(port=port, folder=world.folder, host=HOST, zone=ZONE, dns=world.dns))
+    unbound = Process(["unbound", "-c", config], world.folder / "unbound.log").spawn()
+
+    def from_(client):
+        done = run("dig", "-b", client, f"@{HOST}", "-p", port, "+tries=1", "+time=2", "+short", NAME, check=False)
+        return done.stdout.split()
+
+    try:
+        wait_until(lambda: from_("127.2.0.5") == ["127.0.2.3"], lambda: f"a client of suzhou gets its edge\n{unbound.tail()}")
+        assert set(from_("127.1.0.5")) <= {"127.0.2.1", "127.0.2.2"}
+        assert from_("127.9.0.5") == [HOST]
+        assert from_("127.2.0.5") == ["127.0.2.3"]
+    finally:
+        unbound.kill()
