@@ -1,7 +1,7 @@
 /* The running hash of a fill and the proof of each piece. What is written is hashed, in order, by a thread beside the
  * fetch loop, so that the next bytes are received and written meanwhile. It finds them in the page cache: copying them
  * out of it first takes a tenth more time. (Handing it the memory they came in costs more: it would come back from
- * another core's cache, and there had to be a bound for it.) Thread: fetch loop, but for `run`.
+ * another core's cache, and there had to be a bound for it.) Thread: fetch loop, but for `hash_to_goal`.
  *
  * The hasher has a copy of the running hash and follows what is written until there is no more, or for CHECK_PIECES
  * pieces. The loop takes over what it has got to whenever it writes, and at the end; whatever happens to the fill
@@ -148,8 +148,9 @@ static uint8_t *proof_at(struct fill *f, int64_t end) {
     return f->check.run.proofs + (size_t)piece * digest_len(f->spec.digest.alg);
 }
 
-/* Goes on as long as there is more: the loop, which may be busy receiving, is not asked. */
-static void run(struct work *w) {
+/* Work pool. Hashes all that has come, also what comes meanwhile, so that the loop, which may be busy receiving, need not
+ * start it again. */
+static void hash_to_goal(struct work *w) {
     struct check_run *c = container_of(w, struct check_run, work);
     struct fill *f = container_of(c, struct fill, check.run);
     struct file_view view = {0};
@@ -236,7 +237,7 @@ static void start(struct fill *f) {
     c->from = f->check.hashed;
     atomic_store_explicit(&c->reached, c->from, memory_order_relaxed);
     atomic_store_explicit(&c->goal, intake_written(f), memory_order_relaxed);
-    c->work.fn = run;
+    c->work.fn = hash_to_goal;
     c->work.whose = caller_number(&f->spec.caller);
     c->done.fn = on_checked;
     fill_shard(f)->n_checks++;

@@ -226,7 +226,7 @@ static int bring_up(struct node_run *n, struct error *err) {
     return ports_open(&n->ports, &n->node, &pc, err);
 }
 
-static void run(struct node_run *n) {
+static void run_until_stopped(struct node_run *n) {
     struct node *node = &n->node;
     loop_start(node->fetch);
     loop_call(node->fetch, on_fetch_running, n);
@@ -280,7 +280,7 @@ int runtime_serve(const struct command_context *ctx, const struct runtime_tier *
     n.node.addresses = n.addresses;
     int r = bring_up(&n, &err);
     if (r == 0)
-        run(&n);
+        run_until_stopped(&n);
     else
         cli_print_error(node->program, &err);
     free_all(&n);

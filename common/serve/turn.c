@@ -30,7 +30,8 @@ static void unlock(struct turns *ts) {
     }
 }
 
-static void run(struct work *w) {
+/* Work pool. */
+static void run_turn(struct work *w) {
     struct turn *t = container_of(w, struct turn, work);
     struct turns *ts = t->turns;
     if (!atomic_load_explicit(&t->unwanted, memory_order_relaxed)) t->run(t);
@@ -42,7 +43,7 @@ static void run(struct work *w) {
 
 int turns_take(struct turns *ts, struct turn *t, const struct caller *caller) {
     t->turns = ts;
-    t->work.fn = run;
+    t->work.fn = run_turn;
     t->loop = loop_current();
     atomic_store_explicit(&t->unwanted, false, memory_order_relaxed);
     pthread_mutex_lock(&ts->lock);

@@ -70,7 +70,7 @@ static sqlite3_stmt *statement(struct index *ix, sqlite3 *db, enum statement whi
     return *st;
 }
 
-static int run(sqlite3 *db, sqlite3_stmt *st) {
+static int execute(sqlite3 *db, sqlite3_stmt *st) {
     int r = st && sqlite3_step(st) == SQLITE_DONE ? 0 : db_error_code(db);
     if (st) {
         sqlite3_reset(st);
@@ -90,7 +90,7 @@ static int put_blob(struct index *ix, sqlite3 *db, enum statement which, const s
         sqlite3_bind_int64(st, 5, (int64_t)v->scopes[0] | (int64_t)v->scopes[1] << 24);
         sqlite3_bind_int64(st, 6, used_at);
     }
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_put_blob(struct index *ix, sqlite3 *db, const struct digest *d, const struct table_value *v,
@@ -107,7 +107,7 @@ int index_adopt_blob(struct index *ix, sqlite3 *db, const struct digest *d, cons
 static int run_digest(struct index *ix, sqlite3 *db, enum statement which, const struct digest *d) {
     sqlite3_stmt *st = statement(ix, db, which);
     if (st) db_bind_digest(st, 1, d);
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_put_scope_of(struct index *ix, sqlite3 *db, const struct digest *d, uint32_t scope) {
@@ -116,7 +116,7 @@ int index_put_scope_of(struct index *ix, sqlite3 *db, const struct digest *d, ui
         db_bind_digest(st, 1, d);
         sqlite3_bind_int64(st, 2, scope);
     }
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_put_children(struct index *ix, sqlite3 *db, const struct digest *parent, const struct digest *children,
@@ -128,7 +128,7 @@ int index_put_children(struct index *ix, sqlite3 *db, const struct digest *paren
             db_bind_digest(st, 1, parent);
             db_bind_digest(st, 2, &children[i]);
         }
-        r = run(db, st);
+        r = execute(db, st);
     }
     return r;
 }
@@ -139,7 +139,7 @@ int index_put_repo(struct index *ix, sqlite3 *db, const char *repo, const struct
         db_bind_digest(st, 1, manifest);
         sqlite3_bind_text(st, 2, repo, -1, SQLITE_TRANSIENT);
     }
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_put_used(struct index *ix, sqlite3 *db, const struct digest *d, int64_t used_at, unsigned freq) {
@@ -149,7 +149,7 @@ int index_put_used(struct index *ix, sqlite3 *db, const struct digest *d, int64_
         sqlite3_bind_int64(st, 2, used_at);
         sqlite3_bind_int64(st, 3, freq);
     }
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_drop_blob(struct index *ix, sqlite3 *db, const struct digest *d, bool manifest) {
@@ -166,7 +166,7 @@ static int put_name(struct index *ix, sqlite3 *db, enum statement which, uint32_
         sqlite3_bind_int64(st, 1, id);
         sqlite3_bind_text(st, 2, name, -1, SQLITE_TRANSIENT);
     }
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_put_media(struct index *ix, sqlite3 *db, uint32_t id, const char *name) {
@@ -180,7 +180,7 @@ int index_put_scope(struct index *ix, sqlite3 *db, uint32_t id, const char *name
 int index_drop_scope(struct index *ix, sqlite3 *db, uint32_t id) {
     sqlite3_stmt *st = statement(ix, db, DROP_SCOPE);
     if (st) sqlite3_bind_int64(st, 1, id);
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag, const struct tag_facts *rec) {
@@ -194,7 +194,7 @@ int index_put_tag(struct index *ix, sqlite3 *db, const char *repo, const char *t
         sqlite3_bind_text(st, 6, rec->media_type, -1, SQLITE_TRANSIENT);
         sqlite3_bind_int(st, 7, rec->deleted);
     }
-    return run(db, st);
+    return execute(db, st);
 }
 
 int index_drop_tag(struct index *ix, sqlite3 *db, const char *repo, const char *tag) {
@@ -203,7 +203,7 @@ int index_drop_tag(struct index *ix, sqlite3 *db, const char *repo, const char *
         sqlite3_bind_text(st, 1, repo, -1, SQLITE_TRANSIENT);
         sqlite3_bind_text(st, 2, tag, -1, SQLITE_TRANSIENT);
     }
-    return run(db, st);
+    return execute(db, st);
 }
 
 /* --- loading --- */

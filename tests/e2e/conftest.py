@@ -10,28 +10,28 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from lab import apart, clients  # noqa: E402
+from lab import clients, isolation  # noqa: E402
 from lab.base import wait_until  # noqa: E402
 from lab.faulty import Faulty  # noqa: E402
 from lab.nodes import BUILD, Central, Edge, upstreams  # noqa: E402
 from lab.registry import Registry  # noqa: E402
 from lab.tap import Tap  # noqa: E402
 
-APART = pytest.StashKey()
+ISOLATED = pytest.StashKey()
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "lab: proves the lab itself; needs no daemon of ours")
     if config.option.collectonly:
         return
-    if why := apart.allowed():
+    if why := isolation.allowed():
         raise pytest.UsageError(why)
-    config.stash[APART] = apart.go()
+    config.stash[ISOLATED] = isolation.go()
 
 
 def pytest_unconfigure(config):
-    if folder := config.stash.get(APART, None):
-        apart.end(folder)
+    if folder := config.stash.get(ISOLATED, None):
+        isolation.end(folder)
 
 
 # With several workers a long file that begins last would keep the others waiting: these begin first.

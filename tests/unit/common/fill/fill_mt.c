@@ -28,7 +28,7 @@ static void fill_withholds_last_piece_until_digest_matches(void **state) {
         memcpy(wrong, data, (size_t)size);
         wrong[where[i]] ^= 0x40;
         struct script s;
-        script_init(&s, "liar", wrong, size);
+        script_init(&s, "wrong", wrong, size);
         world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = -1};
         world_start(0);
         struct taker t;

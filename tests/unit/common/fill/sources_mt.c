@@ -24,12 +24,12 @@ static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state)
     unsigned char *data = random_data(size, &d);
     uint8_t proofs[3 * 32];
     prove_pieces(data, 3, proofs);
-    struct script liar, honest;
-    script_init(&liar, "liar", data, size);
-    liar.wrong_at = 5 * MB;
+    struct script wrong, honest;
+    script_init(&wrong, "wrong", data, size);
+    wrong.wrong_at = 5 * MB;
     script_init(&honest, "honest", data, size);
     world = (typeof(world)){
-        .sources = {&liar, &honest}, .n_sources = 2, .advise_size = size, .proofs = proofs, .n_proofs = 3};
+        .sources = {&wrong, &honest}, .n_sources = 2, .advise_size = size, .proofs = proofs, .n_proofs = 3};
     world_start(0);
     struct taker early, ranged;
     /* This one waits beyond the wrong piece: it has been given nothing that is taken back. */
@@ -96,7 +96,7 @@ static void fill_says_who_sent_a_wrong_piece_aside(void **state) {
     const int64_t size = 40 * MB;
     struct digest d;
     struct script s;
-    unsigned char *data = one_source(&s, "liar", size, &d);
+    unsigned char *data = one_source(&s, "wrong", size, &d);
     uint8_t proofs[9 * 32];
     prove_pieces(data, 9, proofs);
     s.wrong_at = 29 * MB;

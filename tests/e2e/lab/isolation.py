@@ -1,4 +1,4 @@
-"""Puts the tests' process, and all that it starts, apart from the machine: a network of its own (loopback alone, so that every port is free),
+"""Isolates the tests' process, and all that it starts, from the machine: a network of its own (loopback alone, so that every port is free),
 its own /etc, /run and /dev/shm, a home without settings. What the machine has configured for engines, proxies or Entrepot itself is not seen,
 other runs beside this one are not met, and mounts that a killed run leaves end with it."""
 
@@ -24,7 +24,7 @@ _POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
 
 
 def allowed():
-    """Why this process cannot be put apart, or None."""
+    """why this process cannot be isolated, or None."""
     if os.geteuid() != 0:
         return "the end-to-end tests need root: they mount, make networks and start container engines. Try sudo"
     return None
@@ -32,7 +32,7 @@ def allowed():
 
 def go():
     """For the calling thread and what it starts from now on. Returns the private folder, which the caller removes at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="entrepot-apart-"))
+    folder = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
     _raise_limit_of_files()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_NEW_MOUNTS | _NEW_NETWORK | _NEW_IPC) != 0:
