@@ -72,7 +72,7 @@ void call_fail(struct http_call *c, int code, const char *msg) {
 }
 
 void http_call_cancel(struct http_call *c) {
-    if (c->end == CALL_TELLING) return; /* it ends by itself */
+    if (c->end == CALL_TELLING) return; /* it is in its own done, and is freed after that */
     if (c->client->depth == 0)
         call_free(c);
     else

@@ -42,7 +42,7 @@ static const char *text_of(const struct http_call *c, CURLcode r) {
     return c->error_text[0] ? c->error_text : curl_easy_strerror(r);
 }
 
-/* False: it is not the proxy's doing, or there is none. */
+/* False: there is no proxy, or the proxy is not the cause. */
 static bool describe_proxy(struct http_call *c, CURLcode r, const char *place, long os_error) {
     long status = 0;
     if (!c->proxy || r == CURLE_OK) return false;
@@ -55,7 +55,7 @@ static bool describe_proxy(struct http_call *c, CURLcode r, const char *place, l
     return true;
 }
 
-/* OpenSSL says in its own words that what came was no TLS. */
+/* True if the server answered, but not in TLS; only OpenSSL's text says so. */
 static bool speaks_no_tls(const struct http_call *c, CURLcode r) {
     return r == CURLE_SSL_CONNECT_ERROR &&
            (strstr(c->error_text, "wrong version number") || strstr(c->error_text, "http request"));
@@ -84,7 +84,7 @@ void call_describe(struct http_call *c, CURLcode r) {
     } else if (r == CURLE_GOT_NOTHING) {
         snprintf(msg, cap, "%.150s closed the connection without an answer", place);
     } else if ((r == CURLE_OUT_OF_MEMORY || (int)r == TOO_LARGE) && !c->head_done) {
-        /* libcurl's own limit on a line, 100 KiB. Where memory ends, so do we. */
+        /* libcurl reports its limit on a line, 100 KiB, so. If memory were out, this process would have ended. */
         snprintf(msg, cap, "%.150s sent a head with a line that is too long", place);
     } else if (r == CURLE_PARTIAL_FILE) {
         snprintf(msg, cap, "%.150s cut its answer short after %lld bytes", place, (long long)c->body_bytes);

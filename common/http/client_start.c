@@ -57,7 +57,7 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
     set(curl_easy_setopt(e, CURLOPT_PRIVATE, c));
     set(curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error_text));
     set(curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L));
-    /* Else a call that ends while its name is looked up would wait for the resolver's thread, and the loop with it. */
+    /* Without it, ending a call during its DNS lookup would block the loop until the resolver's thread is done. */
     set(curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L));
     set(curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L));
     set(curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https"));
@@ -82,8 +82,8 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
     set_trust(c, spec);
 }
 
-/* libcurl is told which proxy, and that there is none, rather than left to read the environment: only so is it known
- * whose address it connects to. */
+/* The proxy, or that there is none, is always set. If libcurl read the environment itself, it would not be known to whose
+ * address it connects. */
 static int set_proxy(struct http_call *c, const struct http_call_spec *spec, const struct http_url *u,
                      struct error *err) {
     const char *variable, *value = spec->use_proxy_env && !spec->unix_socket ? http_proxy_for(u, &variable) : NULL;
@@ -101,7 +101,7 @@ static int set_proxy(struct http_call *c, const struct http_call_spec *spec, con
     return r;
 }
 
-/* Header lines as given, but for any that would end the line early. False if there was one. */
+/* Adds the header lines of the request. False: one contains a line break, and was left out. */
 static bool set_headers(struct http_call *c, const struct http_call_spec *spec) {
     bool clean = true;
     add_line(c, "Accept-Encoding: identity");

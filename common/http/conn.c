@@ -3,8 +3,8 @@
  *   TLS ─▶ IDLE ⇄ HEAD ─▶ BUSY ─▶ IDLE (keep-alive) | LINGER (answered, closing) ─▶ DEAD
  *     └────────┴───────┴────────┴─ errors, time-outs, cuts ──────────────────────────┘
  *
- * In BUSY the next request's bytes are read as far as the input buffer goes and looked at only when the answer has
- * left. */
+ * In BUSY, bytes of the next request are read until the input buffer is full. They are parsed once the answer has been
+ * sent. */
 #include "common/http/server_private.h"
 
 #include "common/core/alloc.h"
@@ -38,7 +38,7 @@ void conn_set_state(struct http_conn *c, enum conn_state state) {
 void conn_arm_in(struct http_conn *c, bool on) {
     if (on == c->in_armed) return;
     c->in_armed = on;
-    if (c->young) return; /* conn_new sees to it */
+    if (c->young) return; /* conn_new adds the event later */
     if (on)
         event_add(&c->ev_in, NULL);
     else
@@ -54,7 +54,7 @@ void conn_arm_out(struct http_conn *c, bool on) {
         event_del(&c->ev_out);
 }
 
-/* The request is over, one way or the other. */
+/* The request is over: it is reported, its handler is told, and it is freed. */
 static void close_request(struct http_conn *c, bool cut) {
     struct http_req *r = c->req;
     if (!r) return;
@@ -76,7 +76,8 @@ void conn_abort(struct http_conn *c) {
     conn_arm_out(c, false);
     if (c->dirty) TAILQ_REMOVE(&c->share->dirty, c, dirty_link);
     c->dirty = false;
-    /* Where the connection's end is the body's end, only a reset says that it is not whole (RFC 9112 section 8). */
+    /* If the body ends where the connection ends, only a reset tells the client that the body is cut short (RFC 9112
+     * section 8). */
     struct http_req *r = c->req;
     if (r && r->reply != REPLY_NONE && r->promised < 0 && !r->chunked_out) {
         struct linger reset = {.l_onoff = 1};
@@ -86,7 +87,6 @@ void conn_abort(struct http_conn *c) {
     reply_drop_queue(c);
     TAILQ_REMOVE(&c->share->all, c, all_link);
     TAILQ_INSERT_TAIL(&c->share->dead, c, all_link);
-    /* A whole response never ends by a cut: the client sees a reset or a short body. */
     if (c->ssl) SSL_free(c->ssl);
     c->ssl = NULL;
     close(c->fd);
@@ -105,8 +105,8 @@ void conn_free_dead(struct loop_share *sh) {
     }
 }
 
-/* Everything has been said: shut down for writing, and let what is still coming in drain, so that a reset does not
- * destroy the answer on its way. */
+/* The last answer has been sent: shuts down for writing, and reads and drops what still comes in. Closing with unread
+ * bytes would send a reset, which could destroy the answer on its way. */
 static void linger(struct http_conn *c) {
     if (c->ssl) SSL_shutdown(c->ssl);
     if (c->peer_closed || shutdown(c->fd, SHUT_WR) < 0) {
@@ -174,8 +174,8 @@ static void add_input(struct http_conn *c, const char *data, size_t len) {
 static void peer_closed(struct http_conn *c) {
     c->peer_closed = true;
     conn_arm_in(c, false);
-    /* A client that shut down only its sending side still gets the answer that is on its way; one that waits for us to
-     * find it is gone. */
+    /* A client that has shut down only its sending side still gets an answer that has begun or is held. If the answer has
+     * still to be fetched, the client is taken to be gone. */
     bool waits = STAILQ_EMPTY(&c->out) && c->req && c->req->reply != REPLY_ENDED && !c->req->answer_is_held;
     if (c->state != CONN_BUSY || waits) conn_abort(c);
 }
@@ -239,7 +239,7 @@ static void refuse_too_large(struct http_conn *c) {
         refuse_head(c, 414, "request target too long");
 }
 
-/* A client that greets a plain port in TLS cannot read the answer, so the log says it too: once a minute. */
+/* A client that speaks TLS to a plain port cannot read the answer, so the log tells of it too, at most once a minute. */
 static void refuse_tls(struct http_conn *c) {
     struct http_server *s = c->share->server;
     int64_t now = clock_mono_ms(), told = atomic_load_explicit(&s->tls_told_ms, memory_order_relaxed);
@@ -251,7 +251,7 @@ static void refuse_tls(struct http_conn *c) {
     refuse_head(c, 400, "this port speaks plain HTTP: use http://");
 }
 
-/* One head from the input buffer, if it is complete. */
+/* Parses one head from the input buffer and starts its request. False: the head is not complete, or is refused. */
 static bool next_request(struct http_conn *c) {
     const char *why = "bad request";
     if (c->in_len > 0 && c->in[0] == TLS_HANDSHAKE && c->share->server->cfg.tls_mode == HTTP_TLS_OFF) {
@@ -274,7 +274,8 @@ static bool next_request(struct http_conn *c) {
     else if (c->in_len >= c->share->server->cfg.limits.head_bytes)
         refuse_too_large(c);
     else if (c->in_len == 2 && c->in[1] == '\n')
-        c->in_len = 0; /* an empty line that an old client sent after its last body is no head begun (RFC 9112 2.2) */
+        c->in_len =
+            0; /* an empty line after the last body, as old clients send, does not begin a head (RFC 9112 2.2) */
     else if (c->in_len > 0 && c->state == CONN_IDLE)
         conn_set_state(c, CONN_HEAD);
     return false;
@@ -290,11 +291,11 @@ static void on_busy_readable(struct http_conn *c) {
         return;
     }
     if (r && r->has_body && !r->body_done) {
-        /* Not wanted (yet): the socket's buffer holds it back. */
+        /* The handler does not want the body yet, so it stays in the socket's buffer. */
         conn_arm_in(c, false);
         return;
     }
-    /* What spilled comes before what would be read now. */
+    /* Bytes in spill come before what would be read now, and wait. */
     if ((r && r->spill) || !grow_input(c)) {
         conn_arm_in(c, false);
         return;
@@ -330,17 +331,17 @@ void conn_request_done(struct http_conn *c) {
     const char *rest = spill ? spill + c->req->spill_pos : NULL;
     size_t rest_len = spill ? c->req->spill_len - c->req->spill_pos : 0;
     c->req->spill = NULL;
-    /* Whoever asked for the end has nothing more to send, and nothing of it is unread: no reset comes of closing.
-     * Should it send something all the same, a small answer is with it already and outlives the reset. */
-    bool said_all = !c->ssl && !c->req->head.keep_alive && c->req->body_done && c->in_pos == c->in_len && !rest &&
-                    c->in_len < c->in_cap && c->req->body_sent <= PLAIN_CLOSE_MAX;
+    /* A client that asked to close sends nothing more, and all that it sent has been read, so closing causes no reset. If
+     * it sends something nevertheless, a small answer has already arrived by the time the reset does. */
+    bool is_complete = !c->ssl && !c->req->head.keep_alive && c->req->body_done && c->in_pos == c->in_len && !rest &&
+                       c->in_len < c->in_cap && c->req->body_sent <= PLAIN_CLOSE_MAX;
     close_request(c, false);
     if (c->state == CONN_DEAD) return;
-    if (!keep && said_all) {
+    if (!keep && is_complete) {
         conn_abort(c);
         return;
     }
-    /* What a client asked before it shut down its sending side is still answered. */
+    /* Requests that came before the client shut down its sending side are still answered. */
     if (!keep || (c->peer_closed && c->in_pos == c->in_len && !rest)) {
         linger(c);
         return;
@@ -354,7 +355,7 @@ void conn_request_done(struct http_conn *c) {
         c->in_cap = 0;
     }
     conn_arm_in(c, !c->peer_closed);
-    /* Pipelined requests go on in conn_turn, not from within this stack. */
+    /* Pipelined requests are handled in conn_turn, so that the stack does not grow with each of them. */
     if (c->in_len > 0 || (c->ssl && SSL_pending(c->ssl) > 0)) {
         c->more = true;
         reply_dirty(c);
@@ -406,12 +407,12 @@ void conn_turn(struct http_conn *c) {
         process(c);
         flush_if_dirty(c);
     }
-    if (c->dirty) timer_set(&c->share->later, 0); /* the rest after others had their turn */
+    if (c->dirty) timer_set(&c->share->later, 0); /* the rest waits until other connections have had a turn */
 }
 
 static void on_readable(struct http_conn *c) {
     process(c);
-    /* TLS may hold decrypted bytes that no socket event will tell of. */
+    /* TLS may hold decrypted bytes, for which no socket event comes. */
     for (int i = 0; i < 16 && c->state != CONN_DEAD && c->ssl && c->in_armed && SSL_pending(c->ssl) > 0; i++)
         process(c);
     conn_turn(c);
@@ -439,7 +440,7 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
         conn_turn(c);
     }
     if (c->state == CONN_DEAD || c->state == CONN_TLS || c->dirty) {
-        /* gone, not ready, or in the queue already */
+        /* closed, not ready, or queued already */
     } else if (share_is_late(sh)) {
         reply_queue_turn(c);
     } else {
@@ -448,7 +449,7 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
     conn_free_dead(sh);
 }
 
-/* --- the clock --- */
+/* --- time-outs --- */
 
 void conn_sweep(struct http_conn *c) {
     const struct http_limits *l = &c->share->server->cfg.limits;
@@ -518,8 +519,8 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr, const 
     c->sniffing = mode != HTTP_TLS_OFF;
     c->state = CONN_DEAD; /* so that set_state sees a change */
     conn_set_state(c, mode == HTTP_TLS_OFF ? CONN_IDLE : CONN_TLS);
-    /* The first request mostly comes along with the connection. One that is answered and closed at once never enters
-     * the event loop. */
+    /* The first request has usually arrived with the connection. If it is answered and the connection closed at once, the
+     * connection is never registered with the event loop. */
     c->young = c->in_armed = true;
     on_readable(c);
     c->young = false;

@@ -16,7 +16,7 @@ static bool start_tls(struct http_conn *c) {
     return true;
 }
 
-/* What is here so far begins like a request in plain HTTP. */
+/* True if the first bytes look like a request in plain HTTP. */
 static bool begins_like_http(const char *text, size_t len) {
     static const char *const methods[] = {"GET ",    "HEAD ",    "POST ",    "PUT ",  "PATCH ",
                                           "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "};
@@ -41,7 +41,7 @@ static bool first_bytes_fit(struct http_conn *c) {
     if (either && first[0] != TLS_HANDSHAKE) {
         conn_set_state(c, CONN_IDLE);
     } else if (begins_like_http(first, (size_t)n)) {
-        /* A client with the wrong scheme gets words that it can show, instead of a closed connection. */
+        /* A client that used the wrong scheme gets a message that it can show, not just a closed connection. */
         atomic_fetch_add_explicit(&c->share->server->bad_requests, 1, memory_order_relaxed);
         reply_error(c, 400, "", "this port speaks HTTPS: use https://");
         return false;

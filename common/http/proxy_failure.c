@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Messages for failures of a proxy. Thread: any. */
 #include "common/http/proxy_failure.h"
 
 #include "common/core/hide.h"

@@ -123,7 +123,7 @@ static void advance(struct http_conn *c, size_t n) {
     }
 }
 
-/* How a send went: bytes, or these. */
+/* What sending returns: the number of bytes sent, or one of these. */
 enum { SEND_WAIT = -1, SEND_BROKEN = -2 };
 
 static ssize_t send_mem_plain(struct http_conn *c) {
@@ -152,10 +152,10 @@ static void cork(struct http_conn *c, bool on) {
     int value = on;
     if (c->corked == on) return;
     c->corked = on;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value)); /* a UNIX socket refuses: no harm */
+    setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value)); /* fails on a UNIX socket, which does not matter */
 }
 
-/* How much of s this time: to a page's end, so that the page cache gives whole pages, not their parts. */
+/* How many bytes of s to send now. They end at a page's end, so that whole pages are read from the page cache. */
 static size_t file_part(const struct seg *s, size_t budget) {
     if (s->warm_end > s->file_off && s->warm_end - s->file_off < (int64_t)budget)
         budget = (size_t)(s->warm_end - s->file_off);
@@ -208,12 +208,12 @@ static ssize_t send_file_tls(struct http_conn *c, size_t budget) {
     }
 #endif
     size_t want = s->file_len < SCRATCH ? (size_t)s->file_len : SCRATCH;
-    /* A record that could not leave must be offered again with no less than it held. */
+    /* If a record could not be sent, OpenSSL wants it again with at least as many bytes. */
     if (want > budget && want > TLS_RECORD) want = budget > TLS_RECORD ? budget : TLS_RECORD;
     ssize_t have = pread(open_file_fd(s->file), c->share->scratch, want, s->file_off);
     if (have < 0 && disk_is_bad(-errno)) open_file_fail(s->file, -errno);
     if (have <= 0) return SEND_BROKEN;
-    /* One record a call; corked, several of them leave together. */
+    /* SSL_write makes one record a call; the cork lets several be sent together. */
     if (s->file_len > CORK_FROM) cork(c, true);
     ssize_t gone = 0, r = 0;
     while (gone < have && (r = tls_result(c, SSL_write(c->ssl, c->share->scratch + gone, (int)(have - gone)))) > 0)
@@ -228,7 +228,7 @@ static ssize_t send_some(struct http_conn *c, size_t budget) {
     return is_file ? send_file_plain(c, budget) : send_mem_plain(c);
 }
 
-/* The handler asked to hear when there is room. */
+/* Calls the handler that has asked to be told when there is room. */
 static void tell_drained(struct http_conn *c) {
     struct http_req *r = c->req;
     if (!r || !r->on_drain || c->out_bytes >= r->low_water) return;
@@ -237,8 +237,8 @@ static void tell_drained(struct http_conn *c) {
     fn(r);
 }
 
-/* The handler has the rest from elsewhere. */
-static bool is_taken_up(struct http_conn *c) {
+/* True: the disk failed, and the handler appends the rest from elsewhere. */
+static bool rest_comes_from_handler(struct http_conn *c) {
     const struct seg *s = STAILQ_FIRST(&c->out);
     struct http_req *r = c->req;
     if (s->kind != SEG_FILE || !open_file_failure(s->file) || !r || !r->on_unreadable || r->promised < 0 ||
@@ -259,7 +259,7 @@ void reply_flush(struct http_conn *c) {
     tell_drained(c); /* there may be room enough already */
     while (c->state != CONN_DEAD && !STAILQ_EMPTY(&c->out)) {
         if (budget == 0 || memory == 0) {
-            reply_queue_turn(c); /* others' turn */
+            reply_queue_turn(c); /* other connections get a turn */
             return;
         }
         bool is_file = STAILQ_FIRST(&c->out)->kind == SEG_FILE;
@@ -270,14 +270,14 @@ void reply_flush(struct http_conn *c) {
         }
         ssize_t n = send_some(c, budget);
         if (n == SEND_BROKEN) {
-            if (!is_taken_up(c)) conn_abort(c);
+            if (!rest_comes_from_handler(c)) conn_abort(c);
             return;
         }
         if (n == SEND_WAIT) {
             conn_arm_out(c, true);
             return;
         }
-        /* Memory has a turn of its own: with heads counted, a file's parts would not end at whole pages. */
+        /* Memory has a budget of its own: if heads counted, a file's parts would not end at whole pages. */
         size_t *left = is_file ? &budget : &memory;
         *left = (size_t)n + PAGE < *left ? *left - (size_t)n : 0;
         tell_drained(c);
@@ -297,7 +297,7 @@ static bool body_allowed(const struct http_req *r, int status) {
     return !r->head_only && status != 204 && status != 304;
 }
 
-/* Pieces that fit leave from one buffer: a plain send costs less than a gathering one. */
+/* Pieces that fit are copied into one buffer: send costs less than sendmsg with several pieces. */
 static ssize_t send_now(struct http_conn *c, const struct iovec *iov, unsigned n, size_t total) {
     char flat[FLAT_MAX];
     if (total > sizeof(flat)) {
@@ -414,7 +414,7 @@ void http_reply_begin(struct http_req *r, int status, const char *content_type, 
     reply_dirty(r->conn);
 }
 
-/* What of len more bytes the head has room for. Bytes beyond would be read as the next answer. */
+/* How many of len more bytes the promised length allows. The client would read further bytes as the next answer. */
 static int64_t within_promise(struct http_req *r, int64_t len) {
     if (r->promised < 0 || r->body_sent + len <= r->promised) return len;
     r->wrong_size = r->close_after = true;
@@ -547,7 +547,7 @@ void reply_error(struct http_conn *c, int status, const char *target, const char
     struct http_req *r = c->req;
     if (r) {
         r->close_after = true;
-        buf_clear(&r->extra); /* headers of an answer that will not come */
+        buf_clear(&r->extra); /* headers of the answer that this error replaces */
         http_reply_lines(r, form.lines, strlen(form.lines));
         http_reply(r, status, form.content_type, body, len);
         r->taken_over = true;

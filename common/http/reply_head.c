@@ -57,7 +57,7 @@ static const struct {
 #undef LINE
 };
 
-/* What is being put together. Everything that goes in is bounded, so it always fits. */
+/* The head as it is put together. Every piece is bounded, so the head always fits. */
 struct head_out {
     char *to;
 };
@@ -119,8 +119,8 @@ static void put_type_and_length(struct head_out *o, const char *type, int64_t le
     put(o, TEXT("\r\n"));
 }
 
-/* Whether the connection ends with this answer: said in its head. A body that was never invited may come or not,
- * and one that is too long is not skipped. */
+/* Whether the connection ends with this answer: said in its head. After Expect without a 100 Continue the body may come or
+ * not, and a body that is too long is not skipped. */
 static void settle_close(struct http_req *r) {
     if (r->conn->share->draining) r->close_after = true;
     if (!r->body_done && !r->reading_body && (r->head.expect_continue || r->body_left > DRAIN_BODY_MAX))
@@ -159,7 +159,7 @@ size_t reply_head_alone(struct http_conn *c, int status, const struct http_error
 /* --- the handler's own fields --- */
 
 static void add(struct http_req *r, const char *text, size_t len) {
-    if (buf_add(&r->extra, text, len) < 0) abort(); /* room was looked at */
+    if (buf_add(&r->extra, text, len) < 0) abort(); /* the room was checked before */
 }
 
 void http_reply_header(struct http_req *r, const char *name, const char *value) {

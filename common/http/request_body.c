@@ -11,12 +11,12 @@
 #define COLLECT_MAX ((size_t)MiB)
 #define RATE_WINDOW_MS 10000
 
-/* The body is over the limit: an answer if none has begun, else a cut. */
+/* The body is over the limit: answers 413 if no answer has begun, else cuts the connection. */
 static void too_large(struct http_req *r) {
     struct http_conn *c = r->conn;
     r->body_done = true;
     r->close_after = true;
-    if (!r->sink) return; /* only being skipped: the connection closes, the answer stands */
+    if (!r->sink) return; /* the body is only skipped: the answer stays as it is, and the connection closes */
     if (r->reply == REPLY_NONE)
         reply_error(c, 413, http_req_target(r), "the request body is too large");
     else
@@ -83,7 +83,7 @@ static ssize_t feed_chunked(struct http_req *r, const char *data, size_t len) {
         if (c->req != r) return ERR_CANCELLED;
         r->body_got += (int64_t)taken;
         if (taken < n) {
-            /* Give the rest back: the decoder stands within this chunk again. */
+            /* Give the rest back: the decoder is within this chunk again. */
             chunked_give_back(&r->chunks, n - taken);
             used -= (ssize_t)(n - taken);
         }
@@ -110,7 +110,7 @@ static void feed_buffered_body(struct http_conn *c) {
         if (n == 0) return;
     }
     if (c->req != r || !r->spill) return;
-    /* Taken out while it is fed: the sink may end the request. */
+    /* Not in the request while the sink gets it, because the sink may end the request. */
     char *spill = r->spill;
     size_t pos = r->spill_pos, len = r->spill_len;
     r->spill = NULL;
@@ -127,7 +127,8 @@ static void feed_buffered_body(struct http_conn *c) {
     r->spill_pos = pos;
 }
 
-/* What the sink did not want yet, or the next request's first bytes. The head's strings stay where they are. */
+/* Keeps what the sink did not want yet, or the first bytes of the next request. The input buffer cannot take them: it
+ * may not move while the head's strings are in use. */
 static void keep_unwanted(struct http_conn *c, const char *data, size_t len) {
     if (len <= c->in_cap - c->in_len) {
         memcpy(c->in + c->in_len, data, len);
@@ -147,7 +148,7 @@ static void body_cut(struct http_conn *c) {
     if (r->sink)
         conn_abort(c);
     else
-        r->body_done = r->close_after = true; /* only being skipped: the answer has left and stands */
+        r->body_done = r->close_after = true; /* the body is only skipped: the answer has been sent */
 }
 
 /* Straight from the socket to the sink. */
@@ -185,11 +186,12 @@ void body_read_more(struct http_conn *c) {
     }
 }
 
-/* The rest of a body nobody read: dropped if it is short and already here, else the connection closes. */
+/* Drops the rest of a body that the handler did not read, if it is short and already here; else the connection closes. */
 bool body_skip(struct http_conn *c) {
     struct http_req *r = c->req;
     if (r->body_done) return true;
-    if (r->head.expect_continue && !r->reading_body) return false; /* it was never invited */
+    if (r->head.expect_continue && !r->reading_body)
+        return false; /* no 100 Continue was sent, so the body may not come */
     r->reading_body = true;
     r->body_paused = false;
     r->sink = NULL;
@@ -237,7 +239,7 @@ void http_req_read_body(struct http_req *r, const struct http_body_sink *sink, i
 }
 
 void http_req_resume_body(struct http_req *r) {
-    /* Not here: the caller may be the sink itself, and reading on may end the request. */
+    /* Read later: the caller may be the sink itself, and reading may end the request. */
     r->resume = true;
     reply_dirty(r->conn);
 }

@@ -106,8 +106,8 @@ static int bind_error(struct error *err, const char *address) {
     return r;
 }
 
-/* SO_REUSEPORT would let a second daemon of the same user share our port in silence: an exclusive bind first finds it
- * out. *a: the address, with *port chosen if it was 0. */
+/* With SO_REUSEPORT a second daemon of the same user could share the port unnoticed. A first bind without it fails if the
+ * port is in use. *a: the address, with *port chosen if it was 0. */
 static int listen_probe(const char *address, struct sockaddr_storage *a, socklen_t *len, unsigned *port,
                         struct error *err) {
     int r = resolve_listen(address, a, len, err);
@@ -148,7 +148,7 @@ static int listen_tcp(struct http_server *s, struct error *err) {
     return 0;
 }
 
-/* A socket file left behind is replaced, one that answers is somebody's. */
+/* A socket file that nothing listens on is replaced; one on which a process answers is an error. */
 static int listen_unix(struct http_server *s, const char *path, struct error *err) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof(a.sun_path)) {
@@ -163,7 +163,7 @@ static int listen_unix(struct http_server *s, const char *path, struct error *er
         close(fd);
         return error_set(err, ERR_BUSY, "another process answers on %s", path);
     }
-    /* EAGAIN is a full backlog: somebody is there. What is not a socket is not ours to remove. */
+    /* EAGAIN means that the backlog is full, so a process listens there. A file that is not a socket is not removed. */
     struct stat st;
     if (errno == EAGAIN || (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))) {
         close(fd);
@@ -245,7 +245,8 @@ static bool make_room(struct loop_share *sh) {
     return oldest != NULL;
 }
 
-/* Whoever speaks TLS would not understand the words; who has said nothing yet is taken for one who does not. */
+/* A client that speaks TLS could not read the message. A client that has sent nothing yet is taken for one that does not
+ * speak TLS. */
 static bool speaks_plain(const struct http_server *s, int fd) {
     unsigned char first = 0;
     if (s->cfg.tls_mode != HTTP_TLS_EITHER) return s->cfg.tls_mode == HTTP_TLS_OFF;
@@ -262,7 +263,7 @@ static void refuse(struct http_server *s, int fd) {
                      form.content_type, len, form.lines, (int)len, body);
     atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
     if (speaks_plain(s, fd) && send(fd, answer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) errno = 0;
-    /* A reset, sent because of unread bytes, would destroy it. */
+    /* Unread bytes would cause a reset, which could destroy the answer. */
     shutdown(fd, SHUT_WR);
     if (recv(fd, request, sizeof(request), MSG_DONTWAIT) < 0) errno = 0;
     close(fd);
@@ -272,7 +273,7 @@ static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
     struct http_server *s = sh->server;
     struct ip ip = ip_of(sa), key = ip_client_prefix(&ip);
     bool counted = counts(&s->cfg.limits, &ip);
-    /* The address first: one that has too many must not push out others. */
+    /* The address is checked first, so that one with too many connections does not close those of others. */
     if (counted && !addr_enter(s, &key)) {
         refuse(s, fd);
         return;
@@ -301,7 +302,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg) {
         }
         if (errno == EINTR || errno == ECONNABORTED) continue;
         if (errno != EAGAIN) {
-            /* Out of descriptors or memory: the ready listener would spin. */
+            /* Descriptors or memory are out. The listener stays ready, so the loop would spin. */
             log_warn("accept_failed", KV_I("errno", errno));
             event_del(sh->ev_listen);
             timer_set(&sh->accept_again, 100);
@@ -321,7 +322,7 @@ static void on_accept_again(void *arg) {
 static void check_drained(struct loop_share *sh) {
     if (!sh->draining || sh->drained || !TAILQ_EMPTY(&sh->all)) return;
     sh->drained = true;
-    /* From a stack of its own: once the last share has said so, the server may be freed. */
+    /* Called from the loop itself: after the last call the server may be freed. */
     loop_post(sh->loop, &sh->finish);
 }
 
@@ -338,7 +339,8 @@ static void on_sweep(void *arg) {
     for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
         next = TAILQ_NEXT(c, all_link);
         conn_sweep(c);
-        if (next && next->state == CONN_DEAD) break; /* ended by c's callbacks, in another list now: go on next time */
+        if (next && next->state == CONN_DEAD)
+            break; /* closed by c's callbacks and moved to another list; the next sweep goes on */
     }
     conn_free_dead(sh);
     if (!sh->drained) timer_set(&sh->sweep, SWEEP_MS);
@@ -396,7 +398,7 @@ static void close_listener(struct loop_share *sh) {
     sh->listen_fd = -1;
 }
 
-/* Ends what would not end by itself. */
+/* Closes connections that would not close by themselves. */
 static void tell_stop(struct loop_share *sh) {
     loop_share_enter(sh);
     for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
@@ -446,7 +448,7 @@ static struct loop_share *share_new(struct http_server *s, struct loop *l, unsig
     return sh;
 }
 
-/* On the loop's own thread, or with its loop at rest: events belong to the base. */
+/* On the loop's thread, or when the loop does not run, because events belong to its base. */
 static void finish(struct loop_share *sh) {
     if (sh->finished) return;
     sh->finished = sh->drained = true;
@@ -519,7 +521,7 @@ void http_server_free(struct http_server *s) {
     for (unsigned i = 0; i < s->n_loops; i++) {
         struct loop_share *sh = s->shares[i];
         finish(sh);
-        /* The loop may never have run: on_start, still in its mailbox, is the last to look at it. */
+        /* The loop may never have run. Then on_start is still in its mailbox, and frees the share. */
         sh->abandoned = true;
         if (!atomic_load(&sh->start.waiting)) free(sh);
     }

@@ -175,7 +175,7 @@ void share_conn_closed(struct http_conn *c);
 /* Call first in a callback of the loop; it ends with conn_free_dead. */
 void loop_share_enter(struct loop_share *sh);
 
-/* request.c */
+/* server_request.c */
 struct http_req *req_new(struct http_conn *c);
 void req_free(struct loop_share *sh, struct http_req *r);
 /* Makes a new request id. */

@@ -61,7 +61,7 @@ static bool is_good_now(const SSL_CTX *ctx) {
     return now >= begin_of(ctx) && now < end_of(ctx);
 }
 
-/* What clients would refuse never takes the place of what they accept. */
+/* A certificate that clients would refuse does not replace one that they accept. */
 static int check_better(const struct tls_server *t, const SSL_CTX *fresh, struct error *err) {
     if (!t->ctx || is_good_now(fresh) || !is_good_now(t->ctx)) return 0;
     bool ended = clock_wall_s() >= end_of(fresh);
@@ -72,7 +72,7 @@ static int check_better(const struct tls_server *t, const SSL_CTX *fresh, struct
                      ended ? "ended on" : "is not valid before", when, kept);
 }
 
-/* A key with a passphrase is an error, not a question on somebody's terminal. */
+/* A key with a passphrase is an error. OpenSSL would otherwise ask for it on the terminal. */
 static int no_passphrase(char *buf, int size, int writing, void *arg) {
     (void)buf;
     (void)size;
@@ -299,6 +299,6 @@ int tls_make_self_signed(const char *cert_file, const char *key_file, const char
     }
     X509_free(cert);
     EVP_PKEY_free(key);
-    ERR_clear_error(); /* a name that is no address leaves one */
+    ERR_clear_error(); /* a name that is not an address leaves an error in the queue */
     return r;
 }

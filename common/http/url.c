@@ -1,4 +1,4 @@
-/* URLs as far as a client needs them, and which addresses the other side may name. Pure. Thread: any. */
+/* Parsing of URLs, and which addresses a server may refer the client to. Pure. Thread: any. */
 #include "common/http/client.h"
 #include "common/core/alloc.h"
 
@@ -19,7 +19,7 @@ struct block {
 #define BLOCK(a, b, c, d, bits, kind) \
     { ((uint32_t)(a) << 24) | ((b) << 16) | ((c) << 8) | (d), 0xffffffffU << (32 - (bits)), HTTP_ADDR_##kind }
 
-/* RFC 6890 and its registry: what is not for everybody. */
+/* IPv4 addresses that are not public (RFC 6890 and its registry). */
 static const struct block special4[] = {
     BLOCK(10, 0, 0, 0, 8, PRIVATE),    BLOCK(172, 16, 0, 0, 12, PRIVATE),   BLOCK(192, 168, 0, 0, 16, PRIVATE),
     BLOCK(100, 64, 0, 0, 10, PRIVATE), BLOCK(127, 0, 0, 0, 8, LOOPBACK),    BLOCK(169, 254, 0, 0, 16, LINK_LOCAL),

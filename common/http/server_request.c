@@ -123,7 +123,7 @@ static bool same_name(const struct http_req *r, const struct head_field *a, cons
     return a->name_len == b->name_len && strcasecmp(r->conn->in + a->name, r->conn->in + b->name) == 0;
 }
 
-/* Further fields of a list header's name are joined to the first: rare, so it may allocate. */
+/* The values of all fields of that name, joined. This is rare, so it may allocate. */
 static const char *joined(struct http_req *r, const struct head_field *first) {
     for (struct joined *j = r->joined; j; j = j->next) {
         if (j->first == first) return j->text;
