@@ -471,9 +471,9 @@ def test_an_edge_s_doctor_shows_the_state_of_central_s_upstreams(bench):
     limited.put("library/app", images.small("limited"), "v1")
     limited.always("/library/app/", Fault(headers={"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "76;w=21600"}))
     made = bench.chain(("docker.io", limited.url), ("gone.test", gone.url))
-    unasked = check_of(made.edge, "upstreams")
-    assert unasked["result"] == "skip" and unasked["message"].endswith("central has not needed them since its start: docker.io, gone.test")
-    assert "entrepot-central doctor" in unasked["what_to_do"]
+    not_needed = check_of(made.edge, "upstreams")
+    assert not_needed["result"] == "skip" and not_needed["message"].endswith("central has not needed them since its start: docker.io, gone.test")
+    assert "entrepot-central doctor" in not_needed["what_to_do"]
     assert (lambda c: c["result"] == "ok" and "not" not in c["message"])(check_of(made.central, "upstreams"))
     raw.pull(made.edge.port, "library/app", "v1")
     heard = check_of(made.edge, "upstreams")
