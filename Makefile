@@ -14,7 +14,7 @@ comma := ,
 B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,release))$(if $(findstring clang,$(CC)),-clang)
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
-	protobuf-c-compiler libjansson-dev libyaml-dev python3 ca-certificates
+	protobuf-c-compiler libjansson-dev libyaml-dev libzstd-dev python3 ca-certificates
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev libldns-dev bind9-dnsutils knot-dnsutils ldnsutils unbound docker-registry docker.io containerd podman \
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
 BENCH_PACKAGES := varnish dnsperf gdnsd
@@ -23,7 +23,7 @@ DEB_PACKAGES := dpkg-dev debhelper fakeroot
 IMAGE_PACKAGES := umoci skopeo
 COVERAGE_PACKAGES := gcovr
 
-PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1
+PKGS := libevent_core libevent_pthreads libcurl openssl sqlite3 libprotobuf-c jansson yaml-0.1 libzstd
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
 HARDEN := -fstack-protector-strong -fPIE
 CPPFLAGS_ALL = -I. -I$(B)/gen -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x10100000L $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)

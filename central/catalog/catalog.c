@@ -1,6 +1,6 @@
 /* Opens catalog.db and closes it: the schema, the pool of readers, and what to do with a damaged file. Thread: control,
  * but for the counters. */
-#include "central/catalog/catalog_private.h"
+#include "central/catalog/changes.h"
 
 #include "common/core/alloc.h"
 #include "common/core/file.h"
@@ -34,6 +34,9 @@ static const char schema[] =
     " PRIMARY KEY(repo, tag)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS tags_hosted ON tags(digest) WHERE hosted = 1;"
     "CREATE INDEX IF NOT EXISTS tags_by_check ON tags(checked_at) WHERE hosted = 0;"
+    "CREATE TABLE IF NOT EXISTS place(id INTEGER PRIMARY KEY, epoch BLOB NOT NULL, number INTEGER NOT NULL,"
+    " digest BLOB NOT NULL, seen INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS tiles(tile INTEGER PRIMARY KEY, records INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS proofs(digest BLOB PRIMARY KEY, proofs BLOB NOT NULL) STRICT;"
     "PRAGMA user_version = 2;";
 
@@ -130,6 +133,35 @@ static void create_file(const char *path) {
     sqlite3_close(db);
 }
 
+struct begin {
+    struct writer_job job;
+    struct changes *changes;
+    int rc, code;
+};
+
+static void begin_changes(struct writer_job *job, sqlite3 *db) {
+    struct begin *b = container_of(job, struct begin, job);
+    b->rc = changes_begin(b->changes, db);
+}
+
+static void changes_begun(struct writer_job *job, int code) {
+    container_of(job, struct begin, job)->code = code;
+}
+
+/* Before anything is learned. */
+static int open_changes(struct catalog *c, struct error *err) {
+    c->changes = changes_new();
+    struct begin b = {.job = {.run = begin_changes, .after_commit = changes_begun}, .changes = c->changes};
+    writer_submit(c->writer, &b.job);
+    writer_flush(c->writer);
+    if (b.rc == SQLITE_OK && b.code == 0) return 0;
+    return error_set(err,
+                     is_damage(b.rc) ? ERR_CORRUPT
+                     : b.code < 0    ? b.code
+                                     : ERR_INTERNAL,
+                     "reading the change log of %s: %s", c->path, sqlite3_errstr(b.rc));
+}
+
 static int open_all(struct catalog *c, unsigned readers, struct error *err) {
     create_file(c->path);
     int r = writer_open(&c->writer, c->path, "catalog-writer", schema, BATCH, err);
@@ -139,6 +171,7 @@ static int open_all(struct catalog *c, unsigned readers, struct error *err) {
         c->free_readers = &c->readers[i];
         c->n_readers++;
     }
+    if (r == 0) r = open_changes(c, err);
     if (r == 0) r = load_sequence(c, err);
     c->prune = prune_new(c);
     return r;
@@ -155,6 +188,8 @@ static void close_all(struct catalog *c) {
     c->writer = NULL;
     write_stmts_free(c->stmts);
     c->stmts = NULL;
+    changes_free(c->changes);
+    c->changes = NULL;
     prune_free(c->prune);
     c->prune = NULL;
 }
@@ -170,6 +205,7 @@ int catalog_open(struct catalog **out, const char *path, unsigned readers, struc
     c->readers = xcalloc(readers, sizeof(*c->readers));
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->some, NULL);
+    pthread_mutex_init(&c->follow_lock, NULL);
     r = open_all(c, readers, err);
     if (r == ERR_CORRUPT) {
         close_all(c);
@@ -190,9 +226,27 @@ void catalog_close(struct catalog *c) {
     close_all(c);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->some);
+    pthread_mutex_destroy(&c->follow_lock);
     free(c->readers);
     free(c->path);
     free(c);
+}
+
+void catalog_keep_log(struct catalog *c, int64_t entries) {
+    c->log_entries = entries;
+}
+
+void catalog_follow(struct catalog *c, const struct catalog_follower *f) {
+    pthread_mutex_lock(&c->follow_lock);
+    c->follower = f ? *f : (struct catalog_follower){0};
+    pthread_mutex_unlock(&c->follow_lock);
+}
+
+void catalog_changed(struct catalog *c, uint64_t number) {
+    atomic_store(&c->sequence, number);
+    pthread_mutex_lock(&c->follow_lock);
+    if (c->follower.changed) c->follower.changed(c->follower.arg);
+    pthread_mutex_unlock(&c->follow_lock);
 }
 
 void catalog_flush(struct catalog *c) {

@@ -20,6 +20,15 @@ int catalog_open(struct catalog **out, const char *path, unsigned readers, struc
  * what is not held, longest lost first, and what refers to it. What is held, its children, and hosted tags always stay.
  * */
 void catalog_bound(struct catalog *c, int64_t limit);
+/* Control thread, before anything is learned: entries that the change log keeps; 0: a million. */
+void catalog_keep_log(struct catalog *c, int64_t entries);
+/* Is called on the writer's thread, after each commit that changed a record: it must return at once. */
+struct catalog_follower {
+    void (*changed)(void *arg);
+    void *arg;
+};
+/* Control thread. NULL: nobody, from when this has returned. */
+void catalog_follow(struct catalog *c, const struct catalog_follower *f);
 /* Control thread, when no lookup runs any more. What was learned before is durable afterwards. */
 void catalog_close(struct catalog *c);
 /* Any thread but the writer's: waits until everything learned before is durable and can be looked up. */
@@ -38,7 +47,7 @@ void catalog_learn_blob(struct catalog *c, const struct digest *d, int64_t size,
 /* m: as parsed from the verified bytes. */
 void catalog_learn_manifest(struct catalog *c, const struct digest *d, const char *media_type, int64_t size,
                             const struct manifest *m);
-/* A later check alone is no change and is not logged. */
+/* A later check is a change, too: replicas go by how fresh a tag is. */
 void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct tag_facts *t);
 /* A blob has come into the store. Has no effect if it was not learned before, because its size is not given here. */
 void catalog_blob_held(struct catalog *c, const struct digest *d);

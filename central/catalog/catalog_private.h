@@ -4,10 +4,38 @@
 
 #include "central/catalog/catalog.h"
 #include "common/db/writer.h"
+#include "common/records/place.h"
+#include "common/wire/wire.h"
 
 #include <pthread.h>
 
-enum read_stmt { READ_BLOB, READ_MANIFEST, READ_CHILDREN, READ_CLAIMED, READ_PROOFS, READ_TAGS, READ_HELD, READ_COUNT };
+/* Kinds of entries in the table `log`. Those of HELD and LOST change no record, so replicas are not told of them. */
+enum entry_kind {
+    ENTRY_BLOB = 1,
+    ENTRY_MANIFEST = 2,
+    ENTRY_TAG = 3,
+    ENTRY_LOST = 4,
+    ENTRY_HELD = 5,
+    ENTRY_REMOVED = 6
+};
+
+enum read_stmt {
+    READ_BLOB,
+    READ_MANIFEST,
+    READ_CHILDREN,
+    READ_CLAIMED,
+    READ_PROOFS,
+    READ_TAGS,
+    READ_HELD,
+    READ_PLACE,
+    READ_TILES,
+    READ_TILE,
+    READ_LOG,
+    READ_LOG_AT,
+    READ_BLOBS_FROM,
+    READ_MANIFESTS_FROM,
+    READ_COUNT
+};
 /* A read-only connection; used by one thread at a time. */
 struct reader {
     sqlite3 *db;
@@ -17,10 +45,15 @@ struct reader {
 
 struct write_stmts; /* learn.c; the writer thread only */
 struct prune;       /* catalog_prune.c; the writer thread only */
+struct changes;     /* changes.c; the writer thread only */
 struct catalog {
     struct writer *writer;
     struct write_stmts *stmts;
     struct prune *prune;
+    struct changes *changes;
+    int64_t log_entries;         /* that the log keeps at most; fixed before anything is learned */
+    pthread_mutex_t follow_lock; /* guards the follower, and is held while it is called */
+    struct catalog_follower follower;
     int64_t limit; /* of the file; fixed before anything is learned */
     _Atomic int64_t bytes, pruned;
     atomic_bool closing;          /* tells a pass of pruning to end */
@@ -36,6 +69,17 @@ struct catalog {
     char *path;
 };
 
+/* Any thread, but the one at a time that uses them. */
+struct reader *catalog_take_reader(struct catalog *c);
+void catalog_give_reader(struct catalog *c, struct reader *r);
+/* Where the log is. An SQLite result code. */
+int catalog_read_place(struct reader *r, struct place *out);
+/* What such a code means: 0, ERR_CORRUPT or ERR_INTERNAL. Damage is noted. */
+int catalog_read_code(struct catalog *c, int rc);
+/* Reads a row of `child, size, kind, is_foreign, os, arch, variant`. An SQLite result code. */
+int catalog_read_child(sqlite3_stmt *st, struct manifest_child *c);
+/* Reads a row of `repo, tag, digest, size, media_type, checked_at, deleted, hosted`. False: it is not sound. */
+bool catalog_read_tag(sqlite3_stmt *st, struct wire_tag *t);
 int reader_open(struct catalog *c, struct reader *r, struct error *err) must_check;
 void reader_close(struct reader *r);
 void write_stmts_free(struct write_stmts *s);
@@ -43,6 +87,8 @@ struct prune *prune_new(struct catalog *c);
 void prune_free(struct prune *p);
 /* The writer thread, within a transaction: looks at the file's size now and then, and has the writer make room. */
 void prune_look(struct prune *p, sqlite3 *db);
+/* The writer thread, after a commit: what replicas follow has changed. */
+void catalog_changed(struct catalog *c, uint64_t number);
 /* How many entries the change log keeps. */
 int64_t catalog_log_keep(const struct catalog *c);
 /* Leaves a mark beside the file, so that the next start checks all of it. Any thread. */

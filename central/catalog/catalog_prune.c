@@ -1,9 +1,9 @@
 /* Keeps catalog.db within its limit. Blobs that are not held go, longest lost first, each with its manifest, that
  * manifest's children and its proofs; so do tags whose manifest is not held. A blob that a held manifest names stays:
- * its size is needed when it is fetched. So does what a hosted tag points to. Removal is not logged, because it is no
- * news about the blob. A pass is a chain of small jobs, so that new facts do not wait for its end. Thread: the
+ * its size is needed when it is fetched. So does what a hosted tag points to. Removal is logged, so that replicas forget
+ * the same. A pass is a chain of small jobs, so that new facts do not wait for its end. Thread: the
  * catalogue's writer. */
-#include "central/catalog/catalog_private.h"
+#include "central/catalog/changes.h"
 
 #include "common/core/alloc.h"
 #include "common/core/log.h"
@@ -20,21 +20,23 @@
 #define LOG_ENTRY_SHARE 4096 /* an entry takes 1 KiB at most: the log takes at most a quarter of the limit */
 
 /* name, SQL */
-#define PRUNE_STATEMENTS(X)                                                                                        \
-    X(PAGES, "PRAGMA page_count")                                                                                  \
-    X(FREE, "PRAGMA freelist_count")                                                                               \
-    X(PAGE_SIZE, "PRAGMA page_size")                                                                               \
-    X(BLOBS, "SELECT changed, digest, EXISTS(SELECT 1 FROM children c JOIN blobs p ON p.digest = c.parent"         \
-             " WHERE c.child = b.digest AND p.held = 1)"                                                           \
-             " OR EXISTS(SELECT 1 FROM tags t WHERE t.digest = b.digest AND t.hosted = 1) FROM blobs b"            \
-             " WHERE held = 0 AND (changed, digest) > (?, ?) ORDER BY changed, digest LIMIT ?")                    \
-    X(TAGS, "SELECT checked_at, repo, tag, EXISTS(SELECT 1 FROM blobs b WHERE b.digest = t.digest AND b.held = 1)" \
-            " FROM tags t WHERE hosted = 0 AND (checked_at, repo, tag) > (?, ?, ?) ORDER BY checked_at, repo, tag" \
-            " LIMIT ?")                                                                                            \
-    X(DROP_PROOFS, "DELETE FROM proofs WHERE digest = ?")                                                          \
-    X(DROP_CHILDREN, "DELETE FROM children WHERE parent = ?")                                                      \
-    X(DROP_MANIFEST, "DELETE FROM manifests WHERE digest = ?")                                                     \
-    X(DROP_BLOB, "DELETE FROM blobs WHERE digest = ? AND held = 0")                                                \
+#define PRUNE_STATEMENTS(X)                                                                                \
+    X(PAGES, "PRAGMA page_count")                                                                          \
+    X(FREE, "PRAGMA freelist_count")                                                                       \
+    X(PAGE_SIZE, "PRAGMA page_size")                                                                       \
+    X(BLOBS, "SELECT changed, digest, EXISTS(SELECT 1 FROM children c JOIN blobs p ON p.digest = c.parent" \
+             " WHERE c.child = b.digest AND p.held = 1)"                                                   \
+             " OR EXISTS(SELECT 1 FROM tags t WHERE t.digest = b.digest AND t.hosted = 1) FROM blobs b"    \
+             " WHERE held = 0 AND (changed, digest) > (?, ?) ORDER BY changed, digest LIMIT ?")            \
+    X(BLOB_SIZE, "SELECT size FROM blobs WHERE digest = ? AND held = 0")                                   \
+    X(TAGS, "SELECT repo, tag, digest, size, media_type, checked_at, deleted, hosted,"                     \
+            " EXISTS(SELECT 1 FROM blobs b WHERE b.digest = t.digest AND b.held = 1) FROM tags t"          \
+            " WHERE hosted = 0 AND (checked_at, repo, tag) > (?, ?, ?) ORDER BY checked_at, repo, tag"     \
+            " LIMIT ?")                                                                                    \
+    X(DROP_PROOFS, "DELETE FROM proofs WHERE digest = ?")                                                  \
+    X(DROP_CHILDREN, "DELETE FROM children WHERE parent = ?")                                              \
+    X(DROP_MANIFEST, "DELETE FROM manifests WHERE digest = ?")                                             \
+    X(DROP_BLOB, "DELETE FROM blobs WHERE digest = ? AND held = 0")                                        \
     X(DROP_TAG, "DELETE FROM tags WHERE repo = ? AND tag = ?")
 
 enum prune_stmt {
@@ -56,7 +58,8 @@ struct prune {
     struct digest blob;
     char repo[REPO_STR_MAX], tag[TAG_MAX + 1];
     bool blobs_end, tags_end, failed, more;
-    int64_t pruned; /* by this job */
+    int64_t pruned;    /* by this job */
+    uint64_t sequence; /* of its last change */
 };
 
 static sqlite3_stmt *statement(struct prune *p, sqlite3 *db, enum prune_stmt which) {
@@ -116,17 +119,46 @@ static size_t choose_blobs(struct prune *p, sqlite3 *db, struct digest out[BATCH
     return n;
 }
 
+/* What one removal does is done whole or not at all, so that the log says what is true. */
+static bool begin_removal(struct prune *p, sqlite3 *db) {
+    int rc = sqlite3_exec(db, "SAVEPOINT removal", NULL, NULL, NULL);
+    if (rc != SQLITE_OK) note_failure(p, rc);
+    return rc == SQLITE_OK;
+}
+
+static void end_removal(struct prune *p, sqlite3 *db) {
+    if (p->failed) changes_forget(p->catalog->changes);
+    if (p->failed) sqlite3_exec(db, "ROLLBACK TO removal", NULL, NULL, NULL);
+    sqlite3_exec(db, "RELEASE removal", NULL, NULL, NULL);
+    if (!p->failed) p->pruned++;
+}
+
+/* Removes a blob and what is known by it, and tells the log. Returns the number of rows removed. */
+static int drop_all_of(struct prune *p, sqlite3 *db, const struct digest *d) {
+    struct changes *ch = p->catalog->changes;
+    sqlite3_stmt *st = statement(p, db, PRUNE_BLOB_SIZE);
+    db_bind_digest(st, 1, d);
+    int rc = st ? sqlite3_step(st) : SQLITE_MISUSE;
+    int64_t size = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : -1;
+    sqlite3_reset(st);
+    if (rc == SQLITE_DONE || !begin_removal(p, db)) return 0; /* it is held again */
+    if (rc == SQLITE_ROW) rc = changes_manifest(ch, db, d, true, &p->sequence);
+    if (rc == SQLITE_OK) rc = changes_blob(ch, db, d, size, -1, &p->sequence);
+    if (rc != SQLITE_OK) note_failure(p, rc);
+    int rows = drop(p, db, PRUNE_DROP_PROOFS, d) + drop(p, db, PRUNE_DROP_CHILDREN, d) +
+               drop(p, db, PRUNE_DROP_MANIFEST, d) + drop(p, db, PRUNE_DROP_BLOB, d);
+    end_removal(p, db);
+    return rows;
+}
+
 static void prune_blobs(struct prune *p, sqlite3 *db) {
     struct digest some[BATCH_LOOKED];
     int64_t changed[BATCH_LOOKED];
     bool end;
     size_t n = choose_blobs(p, db, some, changed, &end), i = 0;
     if (p->failed) return; /* the pass ends */
-    for (int rows = 0; i < n && rows < BATCH_ROWS && !p->failed; i++) {
-        rows += drop(p, db, PRUNE_DROP_PROOFS, &some[i]) + drop(p, db, PRUNE_DROP_CHILDREN, &some[i]) +
-                drop(p, db, PRUNE_DROP_MANIFEST, &some[i]) + drop(p, db, PRUNE_DROP_BLOB, &some[i]);
-        p->pruned++;
-    }
+    for (int rows = 0; i < n && rows < BATCH_ROWS && !p->failed; i++)
+        rows += drop_all_of(p, db, &some[i]);
     if (i < n) { /* the rest is for the next job */
         p->blob = some[i - 1];
         p->blob_changed = changed[i - 1];
@@ -135,19 +167,21 @@ static void prune_blobs(struct prune *p, sqlite3 *db) {
     p->blobs_end = end;
 }
 
-static void drop_tag(struct prune *p, sqlite3 *db) {
+static void drop_tag(struct prune *p, sqlite3 *db, const struct wire_tag *t) {
     sqlite3_stmt *st = statement(p, db, PRUNE_DROP_TAG);
+    if (!begin_removal(p, db)) return;
+    int rc = changes_tag(p->catalog->changes, db, &t->repo, t->tag, &t->facts, NULL, &p->sequence);
     sqlite3_bind_text(st, 1, p->repo, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, p->tag, -1, SQLITE_STATIC);
-    int rc = st ? sqlite3_step(st) : SQLITE_MISUSE;
+    if (rc == SQLITE_OK) rc = st ? sqlite3_step(st) : SQLITE_MISUSE;
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     if (rc != SQLITE_DONE) note_failure(p, rc);
-    p->pruned++;
+    end_removal(p, db);
 }
 
 /* The next tag, and whether its manifest is held. False: there is none. */
-static bool next_tag(struct prune *p, sqlite3 *db, bool *held) {
+static bool next_tag(struct prune *p, sqlite3 *db, struct wire_tag *t, bool *held) {
     sqlite3_stmt *st = statement(p, db, PRUNE_TAGS);
     sqlite3_bind_int64(st, 1, p->tag_checked);
     sqlite3_bind_text(st, 2, p->repo, -1, SQLITE_TRANSIENT);
@@ -155,11 +189,11 @@ static bool next_tag(struct prune *p, sqlite3 *db, bool *held) {
     sqlite3_bind_int(st, 4, 1);
     int rc = st ? sqlite3_step(st) : SQLITE_MISUSE;
     if (rc == SQLITE_ROW) {
-        const char *repo = (const char *)sqlite3_column_text(st, 1), *tag = (const char *)sqlite3_column_text(st, 2);
-        p->tag_checked = sqlite3_column_int64(st, 0);
+        const char *repo = (const char *)sqlite3_column_text(st, 0), *tag = (const char *)sqlite3_column_text(st, 1);
+        p->tag_checked = sqlite3_column_int64(st, 5);
         snprintf(p->repo, sizeof(p->repo), "%s", repo ? repo : "");
         snprintf(p->tag, sizeof(p->tag), "%s", tag ? tag : "");
-        *held = sqlite3_column_int(st, 3) != 0;
+        *held = !catalog_read_tag(st, t) || sqlite3_column_int(st, 8) != 0;
     } else if (rc != SQLITE_DONE) {
         note_failure(p, rc);
     }
@@ -168,13 +202,14 @@ static bool next_tag(struct prune *p, sqlite3 *db, bool *held) {
 }
 
 static void prune_tags(struct prune *p, sqlite3 *db) {
+    struct wire_tag t;
     for (int i = 0; i < BATCH_LOOKED && !p->failed; i++) {
         bool held = false;
-        if (!next_tag(p, db, &held)) {
+        if (!next_tag(p, db, &t, &held)) {
             p->tags_end = true;
             return;
         }
-        if (!held) drop_tag(p, db);
+        if (!held) drop_tag(p, db, &t);
     }
 }
 
@@ -200,6 +235,7 @@ static void run(struct writer_job *job, sqlite3 *db) {
     struct prune *p = container_of(job, struct prune, job);
     int64_t target = p->catalog->limit - p->catalog->limit / 16;
     p->pruned = 0;
+    p->sequence = 0;
     p->failed = p->more = false;
     struct file_size s = measure(p, db);
     bool dropping = (s.pages - s.unused) * s.page > target && !(p->blobs_end && p->tags_end);
@@ -228,6 +264,8 @@ static void end_pass(struct prune *p) {
 static void done(struct writer_job *job, int code) {
     struct prune *p = container_of(job, struct prune, job);
     if (code == 0) atomic_fetch_add(&p->catalog->pruned, p->pruned);
+    if (code == 0 && p->sequence) catalog_changed(p->catalog, p->sequence);
+    if (code < 0) changes_forget(p->catalog->changes);
     if (code < 0) p->failed = true;
     if (p->more && code == 0 && !atomic_load(&p->catalog->closing))
         writer_submit(p->catalog->writer, &p->job);
@@ -255,8 +293,8 @@ void prune_look(struct prune *p, sqlite3 *db) {
 }
 
 int64_t catalog_log_keep(const struct catalog *c) {
-    int64_t keep = c->limit / LOG_ENTRY_SHARE;
-    return c->limit == 0 || keep > LOG_KEEP_MAX ? LOG_KEEP_MAX : keep;
+    int64_t most = c->log_entries ? c->log_entries : LOG_KEEP_MAX, keep = c->limit / LOG_ENTRY_SHARE;
+    return c->limit == 0 || keep > most ? most : keep;
 }
 
 struct prune *prune_new(struct catalog *c) {

@@ -16,7 +16,16 @@ int reader_open(struct catalog *c, struct reader *r, struct error *err) {
                          " (SELECT max(size) FROM children WHERE child = ?1)",
         [READ_PROOFS] = "SELECT proofs FROM proofs WHERE digest = ?",
         [READ_HELD] = "SELECT digest FROM blobs WHERE held = 1 AND digest > ? ORDER BY digest LIMIT ?",
-        [READ_TAGS] = "SELECT repo, tag, digest, size, media_type, checked_at, deleted FROM tags ORDER BY repo, tag",
+        [READ_TAGS] = "SELECT repo, tag, digest, size, media_type, checked_at, deleted, hosted FROM tags"
+                      " ORDER BY repo, tag",
+        [READ_PLACE] = "SELECT epoch, number, digest FROM place WHERE id = 1",
+        [READ_TILES] = "SELECT tile, digest FROM tiles ORDER BY tile",
+        [READ_TILE] = "SELECT digest FROM tiles WHERE tile = ?",
+        [READ_LOG] = "SELECT seq, payload FROM log WHERE seq > ? AND kind NOT IN (4, 5) ORDER BY seq LIMIT ?",
+        [READ_LOG_AT] = "SELECT payload FROM log WHERE seq = ?",
+        [READ_BLOBS_FROM] = "SELECT digest, size FROM blobs WHERE digest >= ? AND digest < ? ORDER BY digest",
+        [READ_MANIFESTS_FROM] = "SELECT digest, media_type, size FROM manifests WHERE digest >= ? AND digest < ?"
+                                " ORDER BY digest",
     };
     int code = writer_reader(c->writer, &r->db, err);
     if (code < 0) return code;
@@ -36,7 +45,7 @@ void reader_close(struct reader *r) {
     memset(r, 0, sizeof(*r));
 }
 
-static struct reader *take_reader(struct catalog *c) {
+struct reader *catalog_take_reader(struct catalog *c) {
     pthread_mutex_lock(&c->lock);
     while (!c->free_readers)
         pthread_cond_wait(&c->some, &c->lock);
@@ -46,7 +55,7 @@ static struct reader *take_reader(struct catalog *c) {
     return r;
 }
 
-static void give_reader(struct catalog *c, struct reader *r) {
+void catalog_give_reader(struct catalog *c, struct reader *r) {
     pthread_mutex_lock(&c->lock);
     r->next = c->free_readers;
     c->free_readers = r;
@@ -70,7 +79,7 @@ static void column_string(sqlite3_stmt *st, int col, char *out, size_t cap) {
     snprintf(out, cap, "%s", s ? s : "");
 }
 
-static int read_child(sqlite3_stmt *st, struct manifest_child *c) {
+int catalog_read_child(sqlite3_stmt *st, struct manifest_child *c) {
     *c = (struct manifest_child){0};
     if (!db_column_digest(st, 0, &c->digest)) return SQLITE_CORRUPT;
     int kind = sqlite3_column_int(st, 2);
@@ -99,7 +108,7 @@ static int read_children(struct reader *r, struct catalog_fact *f, size_t *left)
             cap = cap ? 2 * cap : 16;
             m->children = xrealloc(m->children, cap, sizeof(*m->children));
         }
-        int bad = read_child(r->st[READ_CHILDREN], &m->children[m->n_children]);
+        int bad = catalog_read_child(r->st[READ_CHILDREN], &m->children[m->n_children]);
         if (bad) {
             rc = bad;
             break;
@@ -195,16 +204,16 @@ static void look_up_one(struct catalog *c, struct reader *r, struct catalog_fact
 }
 
 void catalog_lookup(struct catalog *c, struct catalog_fact *facts, size_t n, size_t max_bytes) {
-    struct reader *r = take_reader(c);
+    struct reader *r = catalog_take_reader(c);
     size_t left = max_bytes;
     for (size_t i = 0; i < n; i++)
         look_up_one(c, r, &facts[i], &left);
-    give_reader(c, r);
+    catalog_give_reader(c, r);
     atomic_fetch_add(&c->lookups, (int64_t)n);
 }
 
 size_t catalog_held_after(struct catalog *c, const struct digest *after, struct digest *out, size_t max) {
-    struct reader *r = take_reader(c);
+    struct reader *r = catalog_take_reader(c);
     sqlite3_stmt *st = r->st[READ_HELD];
     size_t n = 0;
     if (after)
@@ -216,14 +225,29 @@ size_t catalog_held_after(struct catalog *c, const struct digest *after, struct 
     while ((rc = sqlite3_step(st)) == SQLITE_ROW)
         n += db_column_digest(st, 0, &out[n]);
     done_with(r, READ_HELD);
-    give_reader(c, r);
+    catalog_give_reader(c, r);
     if (rc != SQLITE_DONE) catalog_suspect(c, rc);
     return n;
 }
 
+bool catalog_read_tag(sqlite3_stmt *st, struct wire_tag *t) {
+    memset(t, 0, sizeof(*t));
+    const char *repo = (const char *)sqlite3_column_text(st, 0), *tag = (const char *)sqlite3_column_text(st, 1);
+    if (!repo || !tag || !db_column_digest(st, 2, &t->facts.digest)) return false;
+    const char *slash = sqlite3_column_int(st, 7) ? NULL : strchr(repo, '/');
+    if (slash) snprintf(t->repo.upstream, sizeof(t->repo.upstream), "%.*s", (int)(slash - repo), repo);
+    snprintf(t->repo.path, sizeof(t->repo.path), "%s", slash ? slash + 1 : repo);
+    snprintf(t->tag, sizeof(t->tag), "%s", tag);
+    t->facts.size = sqlite3_column_int64(st, 3);
+    column_string(st, 4, t->facts.media_type, sizeof(t->facts.media_type));
+    t->facts.checked_at = sqlite3_column_int64(st, 5);
+    t->facts.deleted = sqlite3_column_int(st, 6) != 0;
+    return true;
+}
+
 int catalog_each_tag(struct catalog *c,
                      void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg), void *arg) {
-    struct reader *r = take_reader(c);
+    struct reader *r = catalog_take_reader(c);
     sqlite3_stmt *st = r->st[READ_TAGS];
     int rc;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
@@ -235,7 +259,7 @@ int catalog_each_tag(struct catalog *c,
         if (repo && tag && db_column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
     }
     done_with(r, READ_TAGS);
-    give_reader(c, r);
+    catalog_give_reader(c, r);
     if (rc == SQLITE_DONE) return 0;
     catalog_suspect(c, rc);
     return (rc & 0xff) == SQLITE_CORRUPT ? ERR_CORRUPT : ERR_INTERNAL;

@@ -58,6 +58,7 @@ static int start(struct node *n, void **self, struct error *err) {
         return r;
     }
     catalog_bound(c->catalog, central_config_of(n)->catalog_limit);
+    catalog_keep_log(c->catalog, central_config_of(n)->catalog_log_entries);
     c->node = n;
     c->ledger = (struct ledger){.ask_catalogue = ask_catalogue, .arg = c};
     n->ledger = &c->ledger;

@@ -1,7 +1,7 @@
 /* Turns facts into rows and log lines. A fact is copied by whoever learned it and becomes a job of the writer; there it
  * is compared with what is known, and only a difference is logged. Thread: any for catalog_learn_*; the jobs run on the
  * writer. */
-#include "central/catalog/catalog_private.h"
+#include "central/catalog/changes.h"
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
@@ -15,8 +15,6 @@
 #define QUEUE_MAX_BYTES (64 * MiB)
 #define TRIM_EVERY 1024
 
-enum change { CHANGE_BLOB = 1, CHANGE_MANIFEST = 2, CHANGE_TAG = 3, CHANGE_LOST = 4, CHANGE_HELD = 5 };
-
 /* name, SQL */
 #define WRITE_STATEMENTS(X)                                                                                           \
     X(GET_BLOB, "SELECT size, held FROM blobs WHERE digest = ?")                                                      \
@@ -26,10 +24,10 @@ enum change { CHANGE_BLOB = 1, CHANGE_MANIFEST = 2, CHANGE_TAG = 3, CHANGE_LOST 
     X(PUT_MANIFEST, "INSERT OR IGNORE INTO manifests(digest, media_type, size) VALUES(?, ?, ?)")                      \
     X(PUT_CHILD, "INSERT OR IGNORE INTO children(parent, position, child, size, kind, is_foreign, os, arch, variant)" \
                  " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)")                                                                \
-    X(GET_TAG, "SELECT digest, size, media_type, deleted FROM tags WHERE repo = ? AND tag = ?")                       \
+    X(GET_TAG, "SELECT repo, tag, digest, size, media_type, checked_at, deleted, hosted FROM tags"                    \
+               " WHERE repo = ? AND tag = ?")                                                                         \
     X(PUT_TAG, "INSERT OR REPLACE INTO tags(repo, tag, digest, size, media_type, deleted, checked_at, hosted)"        \
                " VALUES(?, ?, ?, ?, ?, ?, ?, ?)")                                                                     \
-    X(PUT_LOG, "INSERT INTO log(at, kind, key, payload) VALUES(?, ?, ?, ?)")                                          \
     X(TRIM_LOG, "DELETE FROM log WHERE seq <= min(?1, (SELECT min(seq) FROM log) + ?2)")                              \
     X(SAVE, "SAVEPOINT fact")                                                                                         \
     X(UNDO, "ROLLBACK TO fact")                                                                                       \
@@ -48,10 +46,10 @@ struct write_stmts {
 struct fact {
     struct writer_job job;
     struct catalog *catalog;
-    enum change kind;
+    enum entry_kind kind;
     size_t bytes;
     bool failed;
-    uint64_t sequence; /* of its log line; 0: nothing changed */
+    uint64_t sequence; /* of its last entry in the log; 0: nothing changed */
     struct digest digest;
     int64_t size;
     bool held;
@@ -104,40 +102,28 @@ static int run_simple(struct catalog *c, sqlite3 *db, enum write_stmt which) {
 
 static int trim_log(struct fact *f, sqlite3 *db) {
     int64_t keep = catalog_log_keep(f->catalog);
-    if (f->sequence % TRIM_EVERY || (int64_t)f->sequence <= keep) return SQLITE_OK;
+    if (f->sequence == 0 || f->sequence % TRIM_EVERY || (int64_t)f->sequence <= keep) return SQLITE_OK;
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_TRIM_LOG);
     sqlite3_bind_int64(st, 1, (int64_t)f->sequence - keep);
     sqlite3_bind_int64(st, 2, 4 * TRIM_EVERY); /* in steps, so that a lowered limit does not stop the writer for long */
     return run_stmt(st);
 }
 
-static int log_change(struct fact *f, sqlite3 *db, const void *key, int key_len, const struct wire_answer *state) {
-    uint8_t *payload = NULL;
-    size_t len = 0;
-    if (wire_answer_encode(state, &payload, &len) < 0) return SQLITE_TOOBIG;
-    sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_LOG);
-    sqlite3_bind_int64(st, 1, clock_wall_s());
-    sqlite3_bind_int(st, 2, (int)f->kind);
-    sqlite3_bind_blob(st, 3, key, key_len, SQLITE_STATIC);
-    sqlite3_bind_blob64(st, 4, payload, len, SQLITE_STATIC);
-    int rc = run_stmt(st);
-    free(payload);
-    if (rc) return rc;
-    f->sequence = (uint64_t)sqlite3_last_insert_rowid(db);
-    return trim_log(f, db);
-}
-
-static int put_blob(struct fact *f, sqlite3 *db, int64_t size, bool held) {
-    struct wire_blob blob = {.digest = f->digest, .size = size, .held = held};
-    struct wire_answer state = {.status = WIRE_KNOWN, .blob = &blob};
-    int rc = log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
+/* was: the size that was known; -1: none. */
+static int put_blob(struct fact *f, sqlite3 *db, int64_t was, int64_t size, bool held) {
+    struct changes *ch = f->catalog->changes;
+    uint64_t before = f->sequence;
+    int rc = changes_blob(ch, db, &f->digest, was, size, &f->sequence);
+    if (rc == SQLITE_OK && f->sequence == before)
+        rc = changes_note_other(ch, db, held ? ENTRY_HELD : ENTRY_LOST, &f->digest, &f->sequence);
     if (rc) return rc;
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_BLOB);
     db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_int64(st, 2, size);
     sqlite3_bind_int(st, 3, held);
     sqlite3_bind_int64(st, 4, (int64_t)f->sequence);
-    return run_stmt(st);
+    rc = run_stmt(st);
+    return rc ? rc : trim_log(f, db);
 }
 
 /* SQLITE_ROW and what is known, SQLITE_DONE if nothing is. */
@@ -160,7 +146,7 @@ static int apply_blob(struct fact *f, sqlite3 *db) {
     int rc = get_blob(f, db, &size, &held);
     bool news = rc == SQLITE_DONE || (rc == SQLITE_ROW && f->held && (!held || size != f->size));
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
-    rc = news ? put_blob(f, db, f->size, f->held) : SQLITE_OK;
+    rc = news ? put_blob(f, db, size, f->size, f->held) : SQLITE_OK;
     if (rc || !f->proofs_len) return rc;
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_PROOFS);
     db_bind_digest(st, 1, &f->digest);
@@ -171,9 +157,9 @@ static int apply_blob(struct fact *f, sqlite3 *db) {
 /* The blob has come into the store, or was lost from it. */
 static int apply_held(struct fact *f, sqlite3 *db) {
     int64_t size = -1;
-    bool held = false, now = f->kind == CHANGE_HELD;
+    bool held = false, now = f->kind == ENTRY_HELD;
     int rc = get_blob(f, db, &size, &held);
-    if (rc == SQLITE_ROW) return held != now ? put_blob(f, db, size, now) : SQLITE_OK;
+    if (rc == SQLITE_ROW) return held != now ? put_blob(f, db, size, size, now) : SQLITE_OK;
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
@@ -198,7 +184,9 @@ static int add_blob_of_manifest(struct fact *f, sqlite3 *db) {
     db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_int64(st, 2, f->size);
     sqlite3_bind_int64(st, 3, (int64_t)f->sequence);
-    return run_stmt(st);
+    int rc = run_stmt(st);
+    if (rc || sqlite3_changes(db) == 0) return rc;
+    return changes_blob(f->catalog->changes, db, &f->digest, -1, f->size, &f->sequence);
 }
 
 /* Written only once: the children of a manifest never change, because its digest names its bytes. */
@@ -212,44 +200,34 @@ static int apply_manifest(struct fact *f, sqlite3 *db) {
     for (size_t i = 0; i < f->manifest.n_children && rc == SQLITE_OK; i++)
         rc = put_child(f, db, i);
     if (rc) return rc;
-    struct wire_manifest state_of = {.digest = f->digest, .size = f->size};
-    memcpy(state_of.doc.media_type, f->manifest.media_type, sizeof(state_of.doc.media_type));
-    struct wire_answer state = {.status = WIRE_KNOWN, .manifest = &state_of};
-    rc = log_change(f, db, &f->digest, db_digest_len(&f->digest), &state);
-    return rc ? rc : add_blob_of_manifest(f, db);
+    rc = changes_manifest(f->catalog->changes, db, &f->digest, false, &f->sequence);
+    if (rc == SQLITE_OK) rc = add_blob_of_manifest(f, db);
+    return rc ? rc : trim_log(f, db);
 }
 
-/* True if the row on which st stands says the same as the fact. */
-static bool same_tag(sqlite3_stmt *st, const struct tag_facts *t) {
-    const char *type = (const char *)sqlite3_column_text(st, 2);
-    struct digest was;
-    return db_column_digest(st, 0, &was) && digest_eq(&was, &t->digest) && sqlite3_column_int64(st, 1) == t->size &&
-           type && strcmp(type, t->media_type) == 0 && (sqlite3_column_int(st, 3) != 0) == t->deleted;
-}
-
-static int log_tag(struct fact *f, sqlite3 *db, const char *repo) {
-    const struct tag_facts *t = &f->facts;
-    char key[REPO_STR_MAX + 1 + TAG_MAX];
-    int key_len = snprintf(key, sizeof(key), "%s:%s", repo, f->tag);
-    struct wire_tag tag = {.repo = f->repo, .facts = *t};
-    memcpy(tag.tag, f->tag, sizeof(tag.tag));
-    struct wire_answer state = {.status = WIRE_KNOWN, .tag = &tag};
-    return log_change(f, db, key, key_len, &state);
+static bool same_tag(const struct tag_facts *a, const struct tag_facts *b) {
+    return digest_eq(&a->digest, &b->digest) && a->size == b->size && strcmp(a->media_type, b->media_type) == 0 &&
+           a->deleted == b->deleted;
 }
 
 static int apply_tag(struct fact *f, sqlite3 *db) {
     const struct tag_facts *t = &f->facts;
     char repo[REPO_STR_MAX];
+    struct wire_tag was;
     repo_name_str(&f->repo, repo);
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_GET_TAG);
     if (!st) return SQLITE_MISUSE;
     bind_text(st, 1, repo);
     bind_text(st, 2, f->tag);
     int rc = sqlite3_step(st);
-    bool same = rc == SQLITE_ROW && same_tag(st, t);
+    bool known = rc == SQLITE_ROW && catalog_read_tag(st, &was);
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
+    /* The store may tell at the start of an earlier check than the last one. */
+    if (known && same_tag(&was.facts, t) && t->checked_at <= was.facts.checked_at) return SQLITE_OK;
+    rc = changes_tag(f->catalog->changes, db, &f->repo, f->tag, known ? &was.facts : NULL, t, &f->sequence);
+    if (rc) return rc;
 
     st = statement(f->catalog, db, WRITE_PUT_TAG);
     bind_text(st, 1, repo);
@@ -261,14 +239,14 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
     sqlite3_bind_int64(st, 7, t->checked_at);
     sqlite3_bind_int(st, 8, f->repo.upstream[0] == '\0');
     rc = run_stmt(st);
-    return rc || same ? rc : log_tag(f, db, repo);
+    return rc ? rc : trim_log(f, db);
 }
 
 /* Each fact has a savepoint, so that it is whole or absent even if another of the transaction fails. */
 static void apply(struct writer_job *job, sqlite3 *db) {
     static int (*const by_kind[])(struct fact *, sqlite3 *) = {
-        [CHANGE_BLOB] = apply_blob, [CHANGE_MANIFEST] = apply_manifest, [CHANGE_TAG] = apply_tag,
-        [CHANGE_LOST] = apply_held, [CHANGE_HELD] = apply_held,
+        [ENTRY_BLOB] = apply_blob, [ENTRY_MANIFEST] = apply_manifest, [ENTRY_TAG] = apply_tag,
+        [ENTRY_LOST] = apply_held, [ENTRY_HELD] = apply_held,
     };
     struct fact *f = container_of(job, struct fact, job);
     int rc = run_simple(f->catalog, db, WRITE_SAVE);
@@ -277,6 +255,7 @@ static void apply(struct writer_job *job, sqlite3 *db) {
         if (rc != SQLITE_OK) {
             f->failed = true;
             catalog_suspect(f->catalog, rc);
+            changes_forget(f->catalog->changes);
             if (sqlite3_get_autocommit(db)) return;
             run_simple(f->catalog, db, WRITE_UNDO);
         }
@@ -292,9 +271,10 @@ static void applied(struct writer_job *job, int code) {
     struct fact *f = container_of(job, struct fact, job);
     struct catalog *c = f->catalog;
     if (code == 0 && !f->failed) {
-        if (f->sequence) atomic_store(&c->sequence, f->sequence);
+        if (f->sequence) catalog_changed(c, f->sequence);
         atomic_fetch_add(&c->learned, 1);
     } else {
+        if (code < 0) changes_forget(c->changes);
         atomic_fetch_add(&c->failed, 1);
     }
     atomic_fetch_sub(&c->queued_bytes, (int64_t)f->bytes);
@@ -302,7 +282,7 @@ static void applied(struct writer_job *job, int code) {
 }
 
 /* Room for a fact of so many bytes, or NULL when the queue is full. */
-static struct fact *fact_new(struct catalog *c, enum change kind, const struct digest *d, size_t extra) {
+static struct fact *fact_new(struct catalog *c, enum entry_kind kind, const struct digest *d, size_t extra) {
     size_t bytes = sizeof(struct fact) + extra;
     if (atomic_fetch_add(&c->queued_bytes, (int64_t)bytes) + (int64_t)bytes > QUEUE_MAX_BYTES) {
         atomic_fetch_sub(&c->queued_bytes, (int64_t)bytes);
@@ -326,7 +306,7 @@ void catalog_learn_blob(struct catalog *c, const struct digest *d, int64_t size,
                         size_t proofs_len) {
     if (!digest_len(d->alg) || size < 0) return;
     if (!proofs || !proofs_fit(d, size, proofs_len)) proofs_len = 0;
-    struct fact *f = fact_new(c, CHANGE_BLOB, d, proofs_len);
+    struct fact *f = fact_new(c, ENTRY_BLOB, d, proofs_len);
     if (!f) return;
     f->size = size;
     f->held = held;
@@ -342,7 +322,7 @@ void catalog_learn_manifest(struct catalog *c, const struct digest *d, const cha
                             const struct manifest *m) {
     if (!digest_len(d->alg) || size < 0) return;
     size_t bytes = m->n_children * sizeof(*m->children);
-    struct fact *f = fact_new(c, CHANGE_MANIFEST, d, bytes);
+    struct fact *f = fact_new(c, ENTRY_MANIFEST, d, bytes);
     if (!f) return;
     f->size = size;
     media_type_clean(media_type && *media_type ? media_type : m->media_type, f->manifest.media_type);
@@ -356,7 +336,7 @@ void catalog_learn_manifest(struct catalog *c, const struct digest *d, const cha
 
 void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const char *tag, const struct tag_facts *t) {
     if (!digest_len(t->digest.alg)) return;
-    struct fact *f = fact_new(c, CHANGE_TAG, NULL, 0);
+    struct fact *f = fact_new(c, ENTRY_TAG, NULL, 0);
     if (!f) return;
     f->repo = *repo;
     snprintf(f->tag, sizeof(f->tag), "%s", tag);
@@ -365,11 +345,11 @@ void catalog_learn_tag(struct catalog *c, const struct repo_name *repo, const ch
 }
 
 void catalog_blob_held(struct catalog *c, const struct digest *d) {
-    struct fact *f = fact_new(c, CHANGE_HELD, d, 0);
+    struct fact *f = fact_new(c, ENTRY_HELD, d, 0);
     if (f) writer_submit(c->writer, &f->job);
 }
 
 void catalog_blob_lost(struct catalog *c, const struct digest *d) {
-    struct fact *f = fact_new(c, CHANGE_LOST, d, 0);
+    struct fact *f = fact_new(c, ENTRY_LOST, d, 0);
     if (f) writer_submit(c->writer, &f->job);
 }

@@ -113,6 +113,15 @@ static const struct config_key fleet_keys[] = {
      .fallback = "127.0.0.1:5001",
      .doc = "Address and port that edges connect to. It must be loopback in this version: edges have no certificates "
             "yet, so anyone who can reach the port can read everything and pose as an edge."},
+    {.name = "watch_queue",
+     .type = CONFIG_SIZE,
+     .at = offsetof(struct central_config, watch_queue),
+     .fallback = "1MiB",
+     .min = 65536,
+     .max = 1LL << 30,
+     .doc =
+         "Bytes of changes that may wait for one edge. An edge that does not read them is cut off, and fetches what it "
+         "missed when it is back."},
 };
 static const struct config_schema fleet_schema = CONFIG_SCHEMA(fleet_keys);
 
@@ -152,6 +161,15 @@ static const struct config_key catalog_keys[] = {
      .max = 1024 * GiB,
      .doc = "Bytes that catalog.db may take, beside up to 64 MiB of its write-ahead log. Over it, blobs and tags that "
             "are not held are forgotten, longest lost first. What is held or hosted always stays."},
+    {.name = "log_entries",
+     .type = CONFIG_INT,
+     AT(catalog_log_entries),
+     .fallback = "1000000",
+     .min = 100,
+     .max = 100000000,
+     .doc =
+         "How many changes catalog.db keeps for edges that were away; it keeps fewer if limit is small. An edge that "
+         "missed more fetches the parts of the catalogue that differ."},
 };
 static const struct config_schema catalog_schema = CONFIG_SCHEMA(catalog_keys);
 

@@ -26,7 +26,9 @@ struct central_config {
     char **hosted;
     size_t n_hosted;
     enum deleted_tags deleted;
-    int64_t catalog_limit; /* bytes of catalog.db */
+    int64_t catalog_limit;        /* bytes of catalog.db */
+    unsigned catalog_log_entries; /* that its change log keeps */
+    int64_t watch_queue;          /* bytes that may wait for one edge */
     unsigned registry_port;
     struct site_config *sites;
     size_t n_sites;

@@ -3,7 +3,9 @@
 #include "central/fleet/fleet_part.h"
 
 #include "central/catalog/catalogue_part.h"
+#include "central/catalog/follow.h"
 #include "central/fleet/lookup.h"
+#include "central/fleet/snapshot.h"
 #include "central/fleet/watch.h"
 #include "central/names/names_part.h"
 #include "common/core/alloc.h"
@@ -17,6 +19,8 @@ struct fleet {
     struct node *node;
     struct wire_settings settings;
     struct lookup *lookup;
+    struct watches *watches;
+    struct snapshots *snapshots;
 };
 
 struct tag_question {
@@ -48,11 +52,16 @@ static void post_lookup(struct http_req *req, void *arg) {
 }
 
 static void get_watch(struct http_req *req, void *arg) {
-    watch_handle(req, ((struct fleet *)arg)->settings.version);
+    watch_handle(((struct fleet *)arg)->watches, req);
+}
+
+static void get_snapshot(struct http_req *req, void *arg) {
+    snapshot_handle(((struct fleet *)arg)->snapshots, req);
 }
 
 static const struct route routes[] = {{WIRE_LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup},
                                       {WIRE_WATCH_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_watch},
+                                      {WIRE_SNAPSHOT_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_snapshot},
                                       {0}};
 
 /* --- life --- */
@@ -100,15 +109,52 @@ static int start(struct node *n, void **self, struct error *err) {
     struct lookup_config lc = {
         .catalog = catalogue_of(n), .pool = n->pool, .resolve_tag = resolve_tag, .arg = f, .settings = &f->settings};
     f->lookup = lookup_new(&lc);
+    f->snapshots = snapshots_new(catalogue_of(n), n->pool);
+    f->watches = watches_new(&(struct watches_config){.catalog = catalogue_of(n),
+                                                      .pool = n->pool,
+                                                      .loops = n->serving,
+                                                      .n_loops = n->n_serving,
+                                                      .settings = f->settings.version,
+                                                      .queue = central_config_of(n)->watch_queue});
     *self = f;
     return 0;
 }
 
+static void ending(void *self) {
+    watches_stop(((struct fleet *)self)->watches);
+}
+
 static void stop(void *self) {
     struct fleet *f = self;
+    watches_free(f->watches);
+    snapshots_free(f->snapshots);
     lookup_free(f->lookup);
     free(f->settings.upstreams);
     free(f);
 }
 
-const struct node_part part_fleet = {.name = "fleet", .start = start, .stop = stop, .routes = routes};
+static void status(json_t *into, void *self) {
+    struct watches_stats s;
+    watches_stats(((struct fleet *)self)->watches, &s);
+    struct place p;
+    char text[PLACE_TEXT_MAX];
+    if (catalog_place(catalogue_of(((struct fleet *)self)->node), &p) == 0)
+        json_object_set_new(into, "place",
+                            json_pack("{s:s, s:I}", "place", place_short(&p, text), "number", (json_int_t)p.number));
+    json_object_set_new(into, "edges_watching", json_integer((json_int_t)s.watching));
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    struct watches_stats s;
+    watches_stats(((struct fleet *)self)->watches, &s);
+    metric_set(page, METRIC_WATCHES, (double)s.watching);
+    metric_set(page, METRIC_WATCHES_CUT, (double)s.cut);
+}
+
+const struct node_part part_fleet = {.name = "fleet",
+                                     .start = start,
+                                     .ending = ending,
+                                     .stop = stop,
+                                     .routes = routes,
+                                     .status = status,
+                                     .metrics = metrics};

@@ -1,50 +1,283 @@
-/* Sends a body of messages, each preceded by its length; so far all are empty. Thread: the request's loop. */
+/* One edge that watches:
+ *
+ *   asking ── its place is looked up ──▶ catching up ── all of the log is sent ──▶ live ── it does not read ──▶ gone
+ *
+ * Catching up it gets the log in parts, each when the one before has been sent; live it gets what the feed has in
+ * memory. Thread: the request's loop; the log is read in the work pool. */
 #include "central/fleet/watch.h"
 
+#include "central/fleet/feed.h"
+#include "common/access/query.h"
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/log.h"
 #include "common/wire/node_headers.h"
-#include "common/wire/wire.h"
 
 #include <stdlib.h>
 
 /* An edge that hears nothing for 12 s assumes that the connection is dead. */
 #define ALIVE_MS 4000
+/* The next part of the log is read when less than so much waits to be sent. */
+#define LOW_WATER (64 * KiB)
+#define PART_CHANGES 1000
+#define PART_BYTES (256 * KiB)
 
 struct watch {
-    struct http_req *req;
+    struct watches *all;
+    struct http_req *req; /* NULL once closed; then it lives on until its job is over */
+    struct loop *loop;
+    unsigned loop_number;
     struct timer alive;
+    bool follows; /* it has asked for changes */
+    bool ended;
+    bool busy;                  /* a job runs */
+    bool greeted;               /* the first message is sent */
+    uint64_t sent;              /* the number of the last change that was sent */
+    struct watch **link, *next; /* among those of its loop that follow */
+    /* The job's. */
+    struct work work;
+    struct loop_task back;
+    struct place from, now;
+    bool has_from, knows;
+    int code;
+    uint64_t upto; /* what the feed had when it began */
+    struct buf part;
 };
+
+struct watches {
+    struct watches_config cfg;
+    struct feed *feed;
+    struct watch **by_loop; /* the first of each loop; only that loop uses it */
+    _Atomic int64_t watching, cut;
+};
+
+static void go_on(struct watch *w);
+
+/* --- sending --- */
+
+static void send_message(struct watch *w, const struct watch_message *m) {
+    struct buf out;
+    buf_init(&out, WATCH_MESSAGE_MAX);
+    if (watch_message_add(&out, m) == 0) http_body_mem(w->req, out.data, out.len);
+    buf_fini(&out);
+}
+
+static void end_watch(struct watch *w) {
+    w->ended = true;
+    timer_clear(&w->alive);
+    http_reply_end(w->req);
+}
+
+/* Returns whether the watch has ended. */
+static bool end_if_it_does_not_read(struct watch *w) {
+    if (http_body_pending(w->req) <= w->all->cfg.queue) return false;
+    log_warn("watch_cut", KV_S("why", "the edge does not read its changes"), KV_I("waiting", http_body_pending(w->req)),
+             KV_S("then", "it takes the tiles that differ when it comes again"));
+    atomic_fetch_add(&w->all->cut, 1);
+    send_message(w, &(struct watch_message){.gone = true, .now_s = clock_wall_s()});
+    end_watch(w);
+    return true;
+}
 
 static void on_alive(void *arg) {
     struct watch *w = arg;
     static const char empty_message[1] = {0};
-    /* The server cuts a client that reads nothing; until then nothing more is queued. */
-    if (http_body_pending(w->req) == 0) http_body_mem(w->req, empty_message, sizeof(empty_message));
     timer_set(&w->alive, ALIVE_MS);
+    /* The server cuts a client that reads nothing; until then nothing more is queued. */
+    if (http_body_pending(w->req) != 0) return;
+    if (!w->greeted) {
+        http_body_mem(w->req, empty_message, sizeof(empty_message));
+        return;
+    }
+    struct watch_message m = {.now_s = clock_wall_s()};
+    feed_place(w->all->feed, &m.place);
+    m.has_place = m.place.number == w->sent;
+    send_message(w, &m);
 }
+
+/* --- the log --- */
+
+static void read_log(struct work *work) {
+    struct watch *w = container_of(work, struct watch, work);
+    struct catalog *c = w->all->cfg.catalog;
+    uint64_t last = w->sent;
+    if (!w->greeted) {
+        w->code = w->has_from ? catalog_knows_place(c, &w->from, &w->knows, &w->now) : catalog_place(c, &w->now);
+    } else {
+        w->code = catalog_changes_after(c, w->sent, PART_CHANGES, PART_BYTES, &w->part, &last);
+        w->now.number = w->part.len ? last : w->upto;
+    }
+    loop_post(w->loop, &w->back);
+}
+
+static void submit(struct watch *w) {
+    struct place now;
+    feed_place(w->all->feed, &now);
+    w->busy = true;
+    w->upto = now.number;
+    buf_clear(&w->part);
+    workpool_submit(w->all->cfg.pool, &w->work);
+}
+
+static void greet(struct watch *w) {
+    struct watch_message m = {.version = WATCH_VERSION,
+                              .has_place = true,
+                              .place = w->knows ? w->from : w->now,
+                              .gone = !w->knows,
+                              .now_s = clock_wall_s(),
+                              .upto = w->now.number};
+    w->greeted = true;
+    w->sent = m.place.number;
+    send_message(w, &m);
+}
+
+static void watch_free(struct watch *w) {
+    buf_fini(&w->part);
+    free(w);
+}
+
+static void on_read(struct loop_task *task) {
+    struct watch *w = container_of(task, struct watch, back);
+    w->busy = false;
+    if (!w->req) {
+        watch_free(w);
+        return;
+    }
+    if (w->ended) return;
+    if (w->code < 0) {
+        end_watch(w); /* it comes again */
+    } else if (!w->greeted) {
+        greet(w);
+        go_on(w);
+    } else {
+        http_body_mem(w->req, w->part.data, w->part.len);
+        w->sent = w->now.number;
+        go_on(w);
+    }
+}
+
+static void on_drain(struct http_req *r) {
+    go_on(http_req_user(r));
+}
+
+/* --- what is new --- */
+
+static void send_block(struct watch *w, struct feed_block *b) {
+    http_body_ref(w->req, b->bytes, b->len, feed_block_unref, b);
+    w->sent = b->place.number;
+}
+
+/* Sends what there is after the last change sent. */
+static void go_on(struct watch *w) {
+    struct feed_block *blocks[FEED_BLOCKS];
+    unsigned n;
+    if (!w->req || w->ended || w->busy || !w->greeted || end_if_it_does_not_read(w)) return;
+    if (feed_after(w->all->feed, w->sent, blocks, &n)) {
+        for (unsigned i = 0; i < n; i++)
+            send_block(w, blocks[i]);
+    } else if (http_body_pending(w->req) < LOW_WATER) {
+        submit(w);
+    } else {
+        http_body_on_drain(w->req, LOW_WATER, on_drain);
+    }
+}
+
+static void on_told(unsigned loop, void *arg) {
+    struct watches *ws = arg;
+    for (struct watch *w = ws->by_loop[loop], *next; w; w = next) {
+        next = w->next;
+        go_on(w);
+    }
+}
+
+/* --- the request --- */
 
 static void on_close(struct http_req *r, bool cut) {
     (void)cut;
     struct watch *w = http_req_user(r);
     timer_fini(&w->alive);
-    free(w);
+    w->req = NULL;
+    if (w->follows) {
+        *w->link = w->next;
+        if (w->next) w->next->link = w->link;
+        atomic_fetch_sub(&w->all->watching, 1);
+    }
+    if (!w->busy) watch_free(w);
 }
 
 static void on_stop(struct http_req *r) {
     struct watch *w = http_req_user(r);
-    timer_clear(&w->alive);
-    http_reply_end(r);
+    if (!w->ended) end_watch(w);
 }
 
-void watch_handle(struct http_req *r, uint64_t version) {
-    char ours[17];
+static unsigned number_of(const struct watches *ws, const struct loop *l) {
+    unsigned i = 0;
+    while (i < ws->cfg.n_loops && ws->cfg.loops[i] != l)
+        i++;
+    return i;
+}
+
+static void follow(struct watch *w) {
+    struct watch **first = &w->all->by_loop[w->loop_number];
+    w->follows = true;
+    w->next = *first;
+    w->link = first;
+    if (w->next) w->next->link = &w->next;
+    *first = w;
+    atomic_fetch_add(&w->all->watching, 1);
+    submit(w);
+}
+
+void watch_handle(struct watches *ws, struct http_req *r) {
+    char ours[17], from[QUERY_PARAM_MAX];
     struct watch *w = xcalloc(1, sizeof(*w));
-    w->req = r;
-    timer_init(&w->alive, http_req_loop(r), on_alive, w);
+    *w = (struct watch){
+        .all = ws, .req = r, .loop = http_req_loop(r), .work = {.fn = read_log}, .back = {.fn = on_read}};
+    w->loop_number = number_of(ws, w->loop);
+    buf_init(&w->part, 8 * MiB);
+    int asked = query_param(http_req_target(r), "from", from);
+    bool follows = asked != 0 && w->loop_number < ws->cfg.n_loops;
+    w->has_from = asked > 0 && place_parse(from, &w->from) == 0;
+    timer_init(&w->alive, w->loop, on_alive, w);
     http_req_set_user(r, w);
     http_req_on_close(r, on_close);
-    http_reply_header(r, SETTINGS_HEADER, settings_header_format(version, ours));
+    http_reply_header(r, SETTINGS_HEADER, settings_header_format(ws->cfg.settings, ours));
     http_reply_begin(r, 200, WIRE_CONTENT_TYPE, -1);
-    on_alive(w);
+    if (follows)
+        follow(w);
+    else
+        on_alive(w);
+    timer_set(&w->alive, ALIVE_MS);
     http_req_on_stop(r, on_stop);
+}
+
+/* --- all of them --- */
+
+struct watches *watches_new(const struct watches_config *cfg) {
+    struct watches *ws = xcalloc(1, sizeof(*ws));
+    ws->cfg = *cfg;
+    ws->by_loop = xcalloc(cfg->n_loops, sizeof(struct watch *));
+    ws->feed = feed_new(&(struct feed_config){.catalog = cfg->catalog,
+                                              .pool = cfg->pool,
+                                              .loops = cfg->loops,
+                                              .n_loops = cfg->n_loops,
+                                              .told = on_told,
+                                              .arg = ws});
+    return ws;
+}
+
+void watches_stop(struct watches *ws) {
+    feed_stop(ws->feed);
+}
+
+void watches_free(struct watches *ws) {
+    if (!ws) return;
+    feed_free(ws->feed);
+    free(ws->by_loop);
+    free(ws);
+}
+
+void watches_stats(const struct watches *ws, struct watches_stats *out) {
+    out->watching = atomic_load(&ws->watching);
+    out->cut = atomic_load(&ws->cut);
 }

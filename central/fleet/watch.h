@@ -1,13 +1,41 @@
 /* GET /fleet/v1/watch (docs/protocol.md "Edge to central"): an answer without an end, by which an edge knows that its
- * settings are still central's. Its head has their version and is sent at once; then an empty message follows every few
- * seconds until central stops or dies. Changes of the catalogue can later be sent in the same body. Thread: the
- * request's loop. */
+ * settings are still central's, and learns what changes in the catalogue. Its head has the version of the settings and
+ * is sent at once. With ?from=PLACE the changes after that place follow, or a message that they cannot be told (`gone`)
+ * and the changes from now on. A message comes at least every few seconds until central stops or dies.
+ *
+ * What waits to be sent to one edge is bounded: one that does not read is told `gone` and its answer ended. Thread: as
+ * each function says. */
 #ifndef ENTREPOT_FLEET_WATCH_H
 #define ENTREPOT_FLEET_WATCH_H
 
+#include "central/catalog/catalog.h"
+#include "common/core/workpool.h"
 #include "common/http/server.h"
 
-/* The handler. Path and method have been matched. version: that of the current settings. */
-void watch_handle(struct http_req *r, uint64_t version);
+struct watches;
+
+struct watches_config {
+    struct catalog *catalog;
+    struct workpool *pool;
+    struct loop *const *loops; /* the serving loops */
+    unsigned n_loops;
+    uint64_t settings; /* the version of the current settings */
+    int64_t queue;     /* bytes that may wait for one edge */
+};
+/* Control thread. */
+struct watches *watches_new(const struct watches_config *cfg);
+/* Control loop: the node is stopping. */
+void watches_stop(struct watches *ws);
+/* Control thread, when no loop or job runs any more. */
+void watches_free(struct watches *ws);
+
+/* The handler, on the request's loop. Path and method have been matched. */
+void watch_handle(struct watches *ws, struct http_req *r);
+
+struct watches_stats {
+    int64_t watching, cut; /* edges that follow changes now; that did not read */
+};
+/* Any thread. */
+void watches_stats(const struct watches *ws, struct watches_stats *out);
 
 #endif

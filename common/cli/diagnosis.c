@@ -421,6 +421,33 @@ static void check_central(struct doctor *d, struct doctor_check *c) {
     todo(c, "what is held is still served. Check that central runs, the key central, and the link to it");
 }
 
+/* Whether this edge's copy of the catalogue is the same as central's, and kept so. */
+static void check_replica(struct doctor *d, struct doctor_check *c) {
+    const json_t *r = json_object_get(d->doctor, "replica");
+    if (d->node->kind == NODE_CENTRAL) {
+        say(c, DOCTOR_OK, "central has the catalogue itself");
+        return;
+    }
+    if (needs(c, r != NULL, "no daemon runs, or it is older") || needs(c, d->central_ok, "central does not answer"))
+        return;
+    const char *state = json_text(r, "state", "?");
+    long long blobs = (long long)json_int(r, "blobs", 0), tags = (long long)json_int(r, "tags", 0);
+    if (json_is_true(json_object_get(r, "equal"))) {
+        say(c, DOCTOR_OK, "equal to central's catalogue at %s: %lld blobs, %lld tags", json_text(r, "place", "?"),
+            blobs, tags);
+        return;
+    }
+    bool part = strcmp(state, "in part") == 0;
+    say(c, DOCTOR_WARN, "%s: %lld blobs and %lld tags are here%s", state, blobs, tags,
+        json_is_true(json_object_get(r, "live")) ? "" : "; no changes arrive");
+    if (part)
+        todo(c, "what does not fit is asked of central; raise replica.limit to hold it here");
+    else
+        todo(c,
+             "names and sizes are asked of central until it is equal. If that lasts, see the log for replica_, tile_ "
+             "and watch_ events, and whether central is of the same version");
+}
+
 /* "NAME (76 of 100 pulls left)", or "NAME: why not", appended to a list. */
 static void list_upstream(struct buf *list, const json_t *u, bool good) {
     int64_t left = json_int(u, "rate_remaining", -1), limit = json_int(u, "rate_limit", -1);
@@ -515,19 +542,13 @@ static const struct {
     const char *name;
     void (*fn)(struct doctor *d, struct doctor_check *c);
 } checks[] = {
-    {"config", check_config},
-    {"daemon", check_daemon},
-    {"data folder", check_data},
-    {"hosted", check_hosted},
-    {"rot", check_rot},
-    {"clock", check_clock},
-    {"names", check_names},
-    {"TCP", check_tcp},
-    {"TLS", check_tls},
-    {"/v2/", check_v2},
-    {"auth", check_auth},
-    {"central", check_central},
-    {"upstreams", check_upstreams},
+    {"config", check_config},    {"daemon", check_daemon},
+    {"data folder", check_data}, {"hosted", check_hosted},
+    {"rot", check_rot},          {"clock", check_clock},
+    {"names", check_names},      {"TCP", check_tcp},
+    {"TLS", check_tls},          {"/v2/", check_v2},
+    {"auth", check_auth},        {"central", check_central},
+    {"replica", check_replica},  {"upstreams", check_upstreams},
     {"test pull", check_pull},
 };
 _Static_assert(ARRAY_LEN(checks) <= ARRAY_LEN(((struct doctor *)0)->checks), "every check has room");

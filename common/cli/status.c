@@ -123,6 +123,22 @@ static void rows_memory(struct table *t, const json_t *memory) {
     }
 }
 
+/* An edge's copy of the catalogue. */
+static void row_replica(struct table *t, const json_t *r) {
+    char bytes[SIZE_TEXT_MAX];
+    int64_t heard = json_int(r, "heard_s_ago", -1);
+    table_cell(t, "replica");
+    if (heard < 0)
+        table_cellf(t, "%s", json_text(r, "state", "?"));
+    else
+        table_cellf(t, "%s, at %s, heard %lld s ago", json_text(r, "state", "?"), json_text(r, "place", "?"),
+                    (long long)heard);
+    table_cell(t, "");
+    table_cellf(t, "%lld blobs, %lld manifests, %lld tags; %s of memory", (long long)json_int(r, "blobs", 0),
+                (long long)json_int(r, "manifests", 0), (long long)json_int(r, "tags", 0),
+                size_text(json_int(r, "bytes", 0), bytes));
+}
+
 static void rows_sources(struct table *t, const json_t *doc) {
     const json_t *central = json_object_get(doc, "central"), *u;
     if (json_is_object(central)) {
@@ -200,6 +216,7 @@ static void print_status(const json_t *doc) {
         table_cellf(&t, "%lld open", (long long)json_int(part, "open", 0));
     }
     rows_sources(&t, doc);
+    if ((part = json_object_get(doc, "replica"))) row_replica(&t, part);
     table_print(&t, stdout);
     table_fini(&t);
 }

@@ -126,6 +126,18 @@ METRIC(DNS_CONNECTIONS, GAUGE, "entrepot_dns_connections", "Open TCP connections
 METRIC(DNS_KEPT, GAUGE, "entrepot_dns_answers_kept",
        "1 while the DNS keeps its last answers because most sites fell silent at once, else 0 (central).")
 
+METRIC(WATCHES, GAUGE, "entrepot_watches", "Edges that follow the changes of the catalogue now (central).")
+METRIC(WATCHES_CUT, COUNTER, "entrepot_watches_cut_total",
+       "Edges cut off because they did not read the changes (central).")
+METRIC(REPLICA_LIVE, GAUGE, "entrepot_replica_live",
+       "1 while changes arrive and the replica of the catalogue is equal to central's, else 0 (edge).")
+METRIC(REPLICA_NUMBER, GAUGE, "entrepot_replica_number", "Number of the last change in the replica (edge).")
+METRIC(REPLICA_LAG, GAUGE, "entrepot_replica_lag_seconds",
+       "Seconds since central was last heard on the stream of changes (edge).")
+METRIC(REPLICA_RECORDS, GAUGE, "entrepot_replica_records", "Blobs, manifests and tags in the replica (edge).")
+METRIC(REPLICA_BYTES, GAUGE, "entrepot_replica_bytes", "Memory that the replica takes; replica.limit bounds it (edge).")
+METRIC(REPLICA_ANSWERS, COUNTER, "entrepot_replica_answers_total",
+       "Tags and digests answered from the replica, without asking central (edge).")
 METRIC_FAMILY(CERTIFICATE_END, GAUGE, "entrepot_certificate_not_after_seconds", "port", NULL,
               "When the certificate of a port ends, as Unix time.")
 METRIC_FAMILY(

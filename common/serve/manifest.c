@@ -17,6 +17,8 @@
  * and not later than the second of these. */
 #define AGAIN_MIN_MS 1000
 #define AGAIN_MAX_MS 10000
+/* The record of a tag whose source tells it unasked is renewed not more often than this. */
+#define RENEW_S 30
 
 struct tag_check {
     struct registry *registry;
@@ -154,10 +156,17 @@ static struct tag_facts facts_of(const struct ask_answer *a) {
     return t;
 }
 
+/* Whether what is said of a tag is worth recording. */
+static bool is_news(const struct tag_facts *known, const struct tag_facts *said) {
+    return !digest_eq(&known->digest, &said->digest) || known->deleted != said->deleted || known->size != said->size ||
+           strcmp(known->media_type, said->media_type) != 0 || said->checked_at >= known->checked_at + RENEW_S ||
+           said->checked_at < known->checked_at;
+}
+
 /* The source has confirmed or moved the tag. */
-static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
+static void answer_said(struct tag_check *c, struct tag_facts said) {
     struct registry *g = c->registry;
-    struct tag_facts said = facts_of(a), last = c->answer.facts;
+    struct tag_facts last = c->answer.facts;
     if (said.stale) atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
     bool moves = c->known && !digest_eq(&last.digest, &said.digest) && is_held(g, &last.digest, &c->repo) &&
                  !is_held(g, &said.digest, &c->repo);
@@ -170,7 +179,7 @@ static void answer_checked(struct tag_check *c, const struct ask_answer *a) {
     }
     c->answer.code = 0;
     c->answer.facts = said;
-    take_over(g, &c->repo, c->tag, &said);
+    if (!c->known || is_news(&last, &said)) take_over(g, &c->repo, c->tag, &said);
 }
 
 /* True for a type that any document has from some registries: what a manifest is, its bytes say then. */
@@ -221,7 +230,7 @@ static void on_asked(const struct ask_answer *a, void *arg) {
     c->asking = false;
     c->answer.end = a->end;
     if (a->end.code == 0) {
-        answer_checked(c, a);
+        answer_said(c, facts_of(a));
     } else if (a->end.code == ERR_OUTDATED) {
         c->answer.code = a->end.code; /* what is known here may belong to another repository */
     } else if (a->end.code == ERR_NOT_FOUND) {
@@ -258,6 +267,17 @@ static bool is_fresh(struct tag_facts *rec, int64_t fresh_ms) {
     return !rec->deleted && now >= rec->checked_at && (now - rec->checked_at) * 1000 < fresh_ms;
 }
 
+/* Answers with the last held manifest while the one that the tag has moved to could not be fetched a short time ago. */
+static bool answer_by_failed_move(struct tag_check *c, const struct move *m, int64_t fresh_ms) {
+    struct registry *g = c->registry;
+    int64_t again_ms = fresh_ms < AGAIN_MIN_MS ? AGAIN_MIN_MS : fresh_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : fresh_ms;
+    if (!m->failed_ms || clock_mono_ms() - m->failed_ms >= again_ms) return false;
+    c->answer.facts.stale = true;
+    say_moved(&m->said, m->why, c->answer.facts.warning, sizeof(c->answer.facts.warning));
+    atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
+    return true;
+}
+
 /* Answers by what is known of the tag's move. False: there is nothing to answer with. */
 static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
     struct registry *g = c->registry;
@@ -269,15 +289,27 @@ static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
         c->answer.facts = m.said;
         return is_fresh(&c->answer.facts, fresh_ms);
     }
-    int64_t again_ms = fresh_ms < AGAIN_MIN_MS ? AGAIN_MIN_MS : fresh_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : fresh_ms;
-    if (m.failed_ms && clock_mono_ms() - m.failed_ms < again_ms) {
-        c->answer.facts.stale = true;
-        say_moved(&m.said, m.why, c->answer.facts.warning, sizeof(c->answer.facts.warning));
-        atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
-        return true;
-    }
+    if (answer_by_failed_move(c, &m, fresh_ms)) return true;
     if (!is_fresh(&m.said, fresh_ms)) return false;
     answer_moving(c, &last, &m.said, m.failed_ms != 0);
+    return true;
+}
+
+static bool is_told(const struct registry *g, const struct repo_name *repo, uint64_t settings, const char *tag,
+                    struct tag_facts *said) {
+    const struct policy *p = g->cfg.policy;
+    return p->tag_told && p->tag_told(repo, tag, settings, said, p->arg);
+}
+
+/* Answers by what the source has told without being asked. False: it has not. */
+static bool answer_told(struct tag_check *c, int64_t fresh_ms) {
+    struct registry *g = c->registry;
+    struct tag_facts said;
+    struct move m;
+    if (!is_told(g, &c->repo, c->settings, c->tag, &said)) return false;
+    bool moves = c->known && moves_get(g->moves, &c->repo, c->tag, &m) && digest_eq(&m.said.digest, &said.digest) &&
+                 is_held(g, &c->answer.facts.digest, &c->repo) && !is_held(g, &said.digest, &c->repo);
+    if (!moves || !answer_by_failed_move(c, &m, fresh_ms)) answer_said(c, said);
     return true;
 }
 
@@ -297,9 +329,10 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
     c->known = store_tag_get(g->cfg.store, c->repo_str, c->tag, &c->answer.facts);
     timer_init(&c->timer, loop_current(), on_timer, c);
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(repo, g->cfg.policy->arg);
-    bool fresh = c->known && is_fresh(&c->answer.facts, fresh_ms);
+    bool told = answer_told(c, fresh_ms);
+    bool fresh = told || (c->known && is_fresh(&c->answer.facts, fresh_ms));
     if (fresh || fresh_ms == INT64_MAX || answer_by_move(c, fresh_ms)) {
-        if (!c->known)
+        if (!c->known && !told)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, NO_SUCH_TAG " %s:%s", c->repo_str, tag);
         c->at_once.fn = on_at_once;
         loop_post(loop_current(), &c->at_once);
@@ -376,7 +409,10 @@ void serve_manifest(struct exchange *x) {
     /* The common case, answered directly: known, fresh and held. */
     struct tag_facts rec;
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(&x->repo, g->cfg.policy->arg);
-    if (store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec) && is_fresh(&rec, fresh_ms)) {
+    struct tag_facts said;
+    bool known = store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec);
+    bool told = is_told(g, &x->repo, x->settings, x->ref.tag, &said);
+    if (known && (told ? !is_news(&rec, &said) : is_fresh(&rec, fresh_ms))) {
         serve_tagged(x, &rec, true);
         return;
     }

@@ -6,6 +6,7 @@
 
 #include "common/core/loop.h"
 #include "common/oci/resolve.h"
+#include "common/oci/tag_facts.h"
 
 /* The state of the rules. An edge's rules come from central: it may not have them, or central may have others by
  * now. */
@@ -42,6 +43,10 @@ struct policy {
     const char *(*scope)(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg);
     /* How long a tag of this repository is fresh, ms; INT64_MAX: always (hosted). */
     int64_t (*fresh_for_ms)(const struct repo_name *repo, void *arg);
+    /* Where a tag points, if that is known as well as if its source had just answered (an edge's replica while changes
+     * arrive). settings: that repo was decided under. NULL: never. */
+    bool (*tag_told)(const struct repo_name *repo, const char *tag, uint64_t settings, struct tag_facts *out,
+                     void *arg);
     void *arg;
 };
 

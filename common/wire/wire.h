@@ -14,6 +14,7 @@
 #define WIRE_SETTINGS_PATH WIRE_LOOKUP_PATH "?for=settings"
 /* Path of a request that is answered when the settings change. */
 #define WIRE_WATCH_PATH "/fleet/v1/watch"
+#define WIRE_SNAPSHOT_PATH "/fleet/v1/snapshot"
 #define WIRE_MAX_QUERIES 1000
 #define WIRE_MAX_REQUEST ((size_t)MiB)
 #define WIRE_MAX_RESPONSE ((size_t)(16 * MiB))

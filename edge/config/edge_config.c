@@ -30,6 +30,19 @@ static const struct config_key peers_keys[] = {
 };
 static const struct config_schema peers_schema = CONFIG_SCHEMA(peers_keys);
 
+static const struct config_key replica_keys[] = {
+    {.name = "limit",
+     .type = CONFIG_SIZE,
+     .at = offsetof(struct edge_config, replica_limit),
+     .fallback = "256MiB",
+     .min = MiB,
+     .max = 64 * GiB,
+     .doc =
+         "Bytes of memory that the copy of central's catalogue may take; a million blobs take about 60 MiB. What does "
+         "not fit is asked of central when it is needed."},
+};
+static const struct config_schema replica_schema = CONFIG_SCHEMA(replica_keys);
+
 static const struct config_key prefetch_keys[] = {
     {.name = "rate",
      .type = CONFIG_RATE,
@@ -61,6 +74,8 @@ static const struct config_key edge_keys[] = {
     NODE_KEY_DATA("/var/lib/entrepot/edge; for a plain user ~/.local/share/entrepot/edge"),
     NODE_KEY_GROUP("store", node_store_keys, "Disk space for blobs."),
     NODE_KEY_GROUP("memory", node_memory_keys, "Limits on what is kept in memory."),
+    NODE_KEY_GROUP("replica", replica_schema,
+                   "The copy of central's catalogue, from which tags and sizes are answered."),
     NODE_KEY_STALE_FOR("How long a tag is served, marked as stale, while central cannot be reached."),
     NODE_KEY_GROUP("log", node_log_keys, "What is written to standard error."),
     NODE_KEY_GROUP("limits", node_limits_keys, "Limits for clients."),

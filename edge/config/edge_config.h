@@ -7,6 +7,7 @@
 struct edge_config {
     struct node_config node;   /* first */
     unsigned central_requests; /* how many requests to central may run at a time */
+    int64_t replica_limit;     /* bytes; 0: no limit */
     char *central;             /* URL of central's fleet port, no '/' at the end */
 };
 

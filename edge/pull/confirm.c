@@ -36,7 +36,8 @@ struct confirm {
     bool old;              /* central has no such route */
     bool away, fails_soon; /* the last try failed, and did so at once */
     int64_t try_ms, again_ms;
-    struct timer again, patience;
+    struct timer again, patience, restart;
+    bool streams; /* stream_began was called */
     struct names_wait *waiting;
 };
 
@@ -110,6 +111,25 @@ static void failed(struct confirm *c) {
     timer_set(&c->again, c->again_ms);
 }
 
+static void end_stream(struct confirm *c) {
+    if (!c->streams) return;
+    c->streams = false;
+    c->cfg.stream_ended(c->cfg.arg);
+}
+
+static void cancel(struct confirm *c) {
+    if (c->call) http_call_cancel(c->call);
+    c->call = NULL;
+    end_stream(c);
+}
+
+static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct confirm *c = arg;
+    if (c->streams) c->cfg.stream_data(data, len, c->cfg.arg);
+    return true;
+}
+
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct confirm *c = arg;
@@ -125,6 +145,8 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     c->old = a->status == 404;
     c->version = is_central ? version : 0;
     if (is_central && version) {
+        c->streams = c->cfg.stream_began != NULL;
+        if (c->streams) c->cfg.stream_began(version, c->cfg.arg);
         c->away = false;
         c->again_ms = AGAIN_FIRST_MS / 2;
         c->finding = true;
@@ -142,6 +164,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     struct confirm *c = arg;
     bool was = c->version != 0;
     c->call = NULL;
+    end_stream(c);
     if (!was) {
         failed(c);
         return;
@@ -152,12 +175,16 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     watch(c);
 }
 
-static const struct http_call_events events = {.head = on_head, .done = on_done};
+static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static void watch(struct confirm *c) {
     if (c->call || c->stopped) return;
-    char url[1024], header[64], ours[17];
-    snprintf(url, sizeof(url), "%s" WIRE_WATCH_PATH, c->cfg.url);
+    char url[1024], header[64], ours[17], from[PLACE_TEXT_MAX];
+    int len = snprintf(url, sizeof(url), "%s" WIRE_WATCH_PATH, c->cfg.url);
+    if (c->cfg.from && len > 0 && (size_t)len < sizeof(url)) {
+        c->cfg.from(from, c->cfg.arg);
+        snprintf(url + len, sizeof(url) - (size_t)len, "?from=%s", from);
+    }
     snprintf(header, sizeof(header), SETTINGS_HEADER ": %s",
              settings_header_format(settings_version(c->cfg.settings), ours));
     const char *headers[] = {header, NULL};
@@ -187,12 +214,15 @@ void confirm_begin(struct confirm *c) {
 
 void confirm_doubt(struct confirm *c) {
     if (!c->begun || c->finding) return;
-    if (c->call) http_call_cancel(c->call);
-    c->call = NULL;
+    cancel(c);
     c->version = 0;
     c->away = false; /* the next try decides */
     consider(c);
     watch(c);
+}
+
+void confirm_restart(struct confirm *c) {
+    timer_set(&c->restart, AGAIN_FIRST_MS);
 }
 
 void confirm_told(struct confirm *c, bool good) {
@@ -235,19 +265,25 @@ void confirm_await(struct confirm *c, struct names_wait *w) {
 
 /* --- its life --- */
 
+static void on_restart(void *arg) {
+    confirm_doubt(arg);
+}
+
 struct confirm *confirm_new(const struct confirm_config *cfg) {
     struct confirm *c = xcalloc(1, sizeof(*c));
     c->cfg = *cfg;
     c->again_ms = AGAIN_FIRST_MS / 2;
     timer_init(&c->again, cfg->loop, on_again, c);
     timer_init(&c->patience, cfg->loop, on_patience, c);
+    timer_init(&c->restart, cfg->loop, on_restart, c);
     return c;
 }
 
 void confirm_free(struct confirm *c) {
     if (!c) return;
     c->stopped = true;
-    if (c->call) http_call_cancel(c->call);
+    cancel(c);
+    timer_fini(&c->restart);
     timer_fini(&c->again);
     timer_fini(&c->patience);
     free(c);

@@ -17,6 +17,7 @@
 #define ENTREPOT_EDGE_PULL_CONFIRM_H
 
 #include "common/http/client.h"
+#include "common/records/place.h"
 #include "common/serve/policy.h"
 #include "edge/link/settings.h"
 
@@ -30,6 +31,11 @@ struct confirm_config {
     const struct settings *settings;
     /* Central's settings are different, or may be: ask for them now. confirm_told must follow. */
     void (*ask)(void *arg);
+    /* Who follows the changes that come by the same stream. All may be NULL together. */
+    void (*from)(char out[PLACE_TEXT_MAX], void *arg);  /* what to ask for */
+    void (*stream_began)(uint64_t settings, void *arg); /* central's version of the settings */
+    void (*stream_data)(const void *data, size_t len, void *arg);
+    void (*stream_ended)(void *arg); /* after stream_began alone */
     /* Central has answered a call under /fleet. */
     void (*found)(void *arg);
     void *arg;
@@ -41,6 +47,8 @@ void confirm_free(struct confirm *c);
 void confirm_begin(struct confirm *c);
 /* Central was away, or has refused our settings: its earlier confirmation no longer counts. */
 void confirm_doubt(struct confirm *c);
+/* The stream is of no use: it is ended, and another begun. From the loop, not at once. */
+void confirm_restart(struct confirm *c);
 /* Call when its settings have been applied (good), or could not be fetched now. */
 void confirm_told(struct confirm *c, bool good);
 /* Any thread. */

@@ -39,6 +39,7 @@ struct lookups {
     void (*ready)(void *arg); /* NULL: called */
     void *ready_arg;
     struct map *sizes; /* digest -> int64_t */
+    struct lookups_known known;
     struct batch *batches;
     unsigned n_batches;
 };
@@ -67,6 +68,12 @@ static void remember_sizes(struct lookups *k, const struct manifest *m) {
 static void advise(struct lookups *k, struct waiting *w, const struct wire_answer *a) {
     int64_t *learned = map_get(k->sizes, &w->query.digest, sizeof(w->query.digest));
     struct fill_advice advice = {.size = learned ? *learned : -1, .claimed = true};
+    int64_t known;
+    /* Central could not be asked, or is older: what the replica says is what central has seen. */
+    if (k->known.blob && k->known.blob(&w->query.digest, &known, k->known.arg)) {
+        advice.size = known;
+        advice.claimed = false;
+    }
     if (a && a->status == WIRE_KNOWN) {
         if (a->manifest) remember_sizes(k, &a->manifest->doc);
         if (a->blob && a->blob->size >= 0) {
@@ -193,7 +200,24 @@ void lookups_on_heard(struct lookups *k, void (*heard)(bool good, void *arg), vo
     k->heard_arg = arg;
 }
 
+void lookups_first_ask(struct lookups *k, const struct lookups_known *known) {
+    k->known = *known;
+}
+
+/* True: the fill has been advised. A blob of several pieces is asked for, because their proofs are not known here. */
+static bool advise_at_once(struct lookups *k, struct fill *f, const struct fill_spec *spec) {
+    struct fill_advice advice = {0};
+    struct wire_manifest m = {0};
+    if (!k->known.blob || !k->known.blob(&spec->digest, &advice.size, k->known.arg)) return false;
+    if (spec->manifest && k->known.manifest(&spec->digest, &m, k->known.arg)) remember_sizes(k, &m.doc);
+    manifest_fini(&m.doc);
+    if (!spec->manifest && advice.size > PIECE_SIZE) return false;
+    fill_advise(f, &advice);
+    return true;
+}
+
 void lookups_ask(struct lookups *k, struct fill *f, const struct fill_spec *spec) {
+    if (advise_at_once(k, f, spec)) return;
     struct waiting *w = xcalloc(1, sizeof(*w));
     w->fill = f;
     w->query = (struct wire_query){

@@ -12,6 +12,14 @@ struct lookups;
 
 struct lookups *lookups_new(struct loop *l, struct central_posts *central, struct settings *settings);
 void lookups_free(struct lookups *k);
+/* Is asked before central, and knows at once or not at all. m: of a manifest, then the caller calls manifest_fini. NULL:
+ * nobody. */
+struct lookups_known {
+    bool (*blob)(const struct digest *d, int64_t *size, void *arg);
+    bool (*manifest)(const struct digest *d, struct wire_manifest *m, void *arg);
+    void *arg;
+};
+void lookups_first_ask(struct lookups *k, const struct lookups_known *known);
 /* Begins to ask for settings, now and every few seconds. Calls ready(arg) once: at once if settings are stored, else
  * when central has sent them, cannot be reached or takes too long. */
 void lookups_begin(struct lookups *k, void (*ready)(void *arg), void *arg);

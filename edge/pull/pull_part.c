@@ -11,6 +11,8 @@
 #include "edge/pull/central_source.h"
 #include "edge/pull/confirm.h"
 #include "edge/pull/lookups.h"
+#include "edge/replica/replica_part.h"
+#include "common/core/clock.h"
 #include "common/store/tag.h"
 
 #include <string.h>
@@ -27,6 +29,8 @@ struct pull {
     struct central_source *central;
     struct lookups *lookups;
     struct confirm *confirm;
+    struct replica *replica;
+    struct follow *follow;
     struct policy policy;
     struct supply supply;
     struct ledger ledger;
@@ -61,6 +65,24 @@ static int64_t fresh_for_ms(const struct repo_name *repo, void *arg) {
     if (repo->upstream[0] && settings_upstream(((struct pull *)arg)->settings, repo->upstream, &fresh, &per_repository))
         return fresh;
     return 0;
+}
+
+/* With the stream of changes alive, the replica knows a tag as well as central does: of what is hosted at any time, of
+ * what is mirrored while central's last check is fresh. */
+static bool tag_told(const struct repo_name *repo, const char *tag, uint64_t settings, struct tag_facts *out,
+                     void *arg) {
+    const struct pull *e = arg;
+    int64_t fresh_ms = 0, now = clock_wall_s();
+    bool per_repository;
+    if (!follow_tag(e->follow, settings, repo, tag, out) || out->deleted) return false;
+    if (repo->upstream[0]) {
+        if (!settings_upstream(e->settings, repo->upstream, &fresh_ms, &per_repository)) return false;
+        if (now < out->checked_at || (now - out->checked_at) * 1000 >= fresh_ms) return false;
+    } else {
+        out->checked_at = now;
+    }
+    replica_answered(e->node);
+    return true;
 }
 
 static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
@@ -176,6 +198,37 @@ static void settings_heard(bool good, void *arg) {
     confirm_told(e->confirm, good);
 }
 
+static void stream_from(char out[PLACE_TEXT_MAX], void *arg) {
+    follow_from(((struct pull *)arg)->follow, out);
+}
+
+static void stream_began(uint64_t settings, void *arg) {
+    follow_begin(((struct pull *)arg)->follow, settings);
+}
+
+static void stream_data(const void *data, size_t len, void *arg) {
+    follow_data(((struct pull *)arg)->follow, data, len);
+}
+
+static void stream_ended(void *arg) {
+    follow_end(((struct pull *)arg)->follow);
+}
+
+static void restart_stream(void *arg) {
+    confirm_restart(((struct pull *)arg)->confirm);
+}
+
+static bool known_blob(const struct digest *d, int64_t *size, void *arg) {
+    struct pull *e = arg;
+    bool known = replica_blob(e->replica, d, size);
+    if (known) replica_answered(e->node);
+    return known;
+}
+
+static bool known_manifest(const struct digest *d, struct wire_manifest *m, void *arg) {
+    return replica_manifest(((struct pull *)arg)->replica, d, m);
+}
+
 static void make_confirm(struct pull *e) {
     struct confirm_config cfg = {.url = e->url,
                                  .insecure = central_is_loopback(e->url),
@@ -183,11 +236,17 @@ static void make_confirm(struct pull *e) {
                                  .client = e->node->client,
                                  .settings = e->settings,
                                  .ask = ask_for_settings,
+                                 .from = stream_from,
+                                 .stream_began = stream_began,
+                                 .stream_data = stream_data,
+                                 .stream_ended = stream_ended,
                                  .found = central_answers,
                                  .arg = e};
     e->confirm = confirm_new(&cfg);
     central_source_on_outdated(e->central, is_outdated, e);
     lookups_on_heard(e->lookups, settings_heard, e);
+    replica_on_restart(e->node, restart_stream, e);
+    lookups_first_ask(e->lookups, &(struct lookups_known){known_blob, known_manifest, e});
     if (!settings_known(e->settings))
         node_condition(e->node, "settings", "this edge has no settings from central yet, so it cannot decide names");
 }
@@ -199,6 +258,8 @@ static int start(struct node *n, void **self, struct error *err) {
     const struct edge_config *cfg = (const struct edge_config *)(const void *)n->config;
     e->url = cfg->central;
     e->settings = settings_of(n);
+    e->replica = replica_of(n);
+    e->follow = follow_of(n);
     e->central = central_source_new(&(struct central_source_config){.url = e->url,
                                                                     .settings = e->settings,
                                                                     .loop = n->fetch,
@@ -219,6 +280,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .names_await = names_await,
         .scope = scope,
         .fresh_for_ms = fresh_for_ms,
+        .tag_told = tag_told,
         .arg = e,
     };
     e->supply = (struct supply){.sources = sources, .arg = e};

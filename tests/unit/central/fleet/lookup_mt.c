@@ -179,7 +179,7 @@ static void answers_come_in_the_order_of_the_questions(void **state) {
     assert_int_equal(a.got.answers[3].proofs_len, 32);
     assert_int_equal(a.got.answers[4].retry_after_s, 30);
     assert_string_equal(a.got.answers[6].message, error_name(ERR_TIMEOUT));
-    assert_int_equal(a.got.sequence, 3);
+    assert_int_equal(a.got.sequence, 4);
     wire_response_fini(&a.got);
     lookup_free(l);
 }

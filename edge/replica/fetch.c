@@ -1,0 +1,128 @@
+/* Thread: the fetch loop. */
+#include "edge/replica/fetch.h"
+
+#include "common/core/alloc.h"
+#include "common/core/log.h"
+#include "common/wire/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONNECT_MS 2000
+#define HEAD_MS 60000
+#define STALL_MS 30000
+#define BODY_MAX (256 * MiB)
+#define AGAIN_MS 2000
+
+struct tile_fetch {
+    struct tile_fetch_config cfg;
+    struct follow *follow;
+    struct http_call *call;
+    bool list;  /* not tiles */
+    bool wrong; /* the answer is none of central's */
+    struct buf in;
+    struct timer again;
+};
+
+static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct tile_fetch *t = arg;
+    t->wrong = a->status != 200;
+    return true;
+}
+
+/* Hands on the tiles that are whole. False: this is no list of tiles. */
+static bool take_tiles(struct tile_fetch *t) {
+    size_t used = 0, skip, len;
+    int r = 0;
+    while (t->in.len > used) {
+        r = message_next(t->in.data + used, t->in.len - used, TILE_MESSAGE_MAX, &skip, &len);
+        if (r < 0) break;
+        follow_tile(t->follow, t->in.data + used + skip, len);
+        used += skip + len;
+    }
+    if (used) memmove(t->in.data, t->in.data + used, t->in.len - used);
+    t->in.len -= used;
+    return r == 0 || r == ERR_BUSY;
+}
+
+static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct tile_fetch *t = arg;
+    if (t->wrong) return true;
+    if (buf_add(&t->in, data, len) < 0 || (!t->list && !take_tiles(t))) t->wrong = true;
+    return true;
+}
+
+static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
+    (void)call;
+    struct tile_fetch *t = arg;
+    bool good = r->code == 0 && !t->wrong && (t->list || t->in.len == 0);
+    t->call = NULL;
+    if (!good)
+        log_info("tiles_not_fetched", KV_S("why", r->code ? r->msg : "central's answer is not one"),
+                 KV_I("status", r->status));
+    timer_set(&t->again, AGAIN_MS);
+    if (t->list)
+        follow_list(t->follow, good ? t->in.data : NULL, t->in.len);
+    else
+        follow_fetched(t->follow, good);
+}
+
+static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
+
+static void ask(struct tile_fetch *t, const char *query) {
+    char url[1024];
+    snprintf(url, sizeof(url), "%s" WIRE_SNAPSHOT_PATH "%s", t->cfg.url, query);
+    struct http_call_spec spec = {.method = "GET",
+                                  .url = url,
+                                  .insecure_tls = t->cfg.insecure,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = HEAD_MS,
+                                  .stall_ms = STALL_MS,
+                                  .max_body = BODY_MAX};
+    t->wrong = false;
+    buf_clear(&t->in);
+    t->call = http_call_start(t->cfg.client, &spec, &events, t);
+}
+
+void tile_fetch_list(void *arg) {
+    struct tile_fetch *t = arg;
+    t->list = true;
+    ask(t, "");
+}
+
+void tile_fetch_tiles(const unsigned *tiles, size_t n, void *arg) {
+    struct tile_fetch *t = arg;
+    char query[16 + 6 * FOLLOW_TILES_MAX];
+    size_t len = (size_t)snprintf(query, sizeof(query), "?tiles=%u", tiles[0]);
+    for (size_t i = 1; i < n && i < FOLLOW_TILES_MAX; i++)
+        len += (size_t)snprintf(query + len, sizeof(query) - len, ",%u", tiles[i]);
+    t->list = false;
+    ask(t, query);
+}
+
+static void on_again(void *arg) {
+    struct tile_fetch *t = arg;
+    if (!t->call) follow_again(t->follow);
+}
+
+struct tile_fetch *tile_fetch_new(const struct tile_fetch_config *cfg) {
+    struct tile_fetch *t = xcalloc(1, sizeof(*t));
+    t->cfg = *cfg;
+    buf_init(&t->in, BODY_MAX);
+    timer_init(&t->again, cfg->loop, on_again, t);
+    return t;
+}
+
+void tile_fetch_for(struct tile_fetch *t, struct follow *f) {
+    t->follow = f;
+}
+
+void tile_fetch_free(struct tile_fetch *t) {
+    if (!t) return;
+    if (t->call) http_call_cancel(t->call);
+    timer_fini(&t->again);
+    buf_fini(&t->in);
+    free(t);
+}

@@ -1,0 +1,26 @@
+/* Fetches the list of tiles and tiles from central's fleet port, one request at a time, and tries again what failed.
+ * Thread: the fetch loop. */
+#ifndef ENTREPOT_EDGE_REPLICA_FETCH_H
+#define ENTREPOT_EDGE_REPLICA_FETCH_H
+
+#include "common/http/client.h"
+#include "edge/replica/follow.h"
+
+struct tile_fetch;
+
+struct tile_fetch_config {
+    const char *url; /* central's, borrowed */
+    bool insecure;   /* do not check the certificate */
+    struct loop *loop;
+    struct http_client *client;
+};
+/* follow is set before anything is wanted. */
+struct tile_fetch *tile_fetch_new(const struct tile_fetch_config *cfg);
+void tile_fetch_free(struct tile_fetch *t);
+void tile_fetch_for(struct tile_fetch *t, struct follow *f);
+
+/* As struct follow_config wants them; arg: the struct tile_fetch. */
+void tile_fetch_list(void *arg);
+void tile_fetch_tiles(const unsigned *tiles, size_t n, void *arg);
+
+#endif

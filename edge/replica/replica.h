@@ -1,0 +1,48 @@
+/* This edge's copy of central's catalogue, in memory. Each tile is one block: its records side by side in the order of
+ * their keys, found by halving. A block never changes. A change makes a new one, puts it in the place of the old, and
+ * frees that when no reader uses it any more.
+ *
+ * Threads: any for what is marked so, without a lock; one at a time for all others (edge/replica/follow.h sees to it). */
+#ifndef ENTREPOT_EDGE_REPLICA_H
+#define ENTREPOT_EDGE_REPLICA_H
+
+#include "common/records/place.h"
+#include "common/records/tile.h"
+
+struct replica;
+
+/* limit: bytes that the records may take; 0: no limit. */
+struct replica *replica_new(int64_t limit);
+/* When nobody reads any more. */
+void replica_free(struct replica *r);
+
+/* Any thread. What is known of a digest or a tag; false: nothing. Of a manifest the caller calls manifest_fini(&m->doc)
+ * if there is one. */
+bool replica_blob(const struct replica *r, const struct digest *d, int64_t *size);
+bool replica_manifest(const struct replica *r, const struct digest *d, struct wire_manifest *m);
+bool replica_tag(const struct replica *r, const struct repo_name *repo, const char *tag, struct tag_facts *t);
+
+/* From now on digests are of this epoch: they are counted anew if it is another than before. */
+void replica_set_epoch(struct replica *r, const uint8_t epoch[EPOCH_BYTES]);
+/* Adds or replaces a sound record. ERR_TOO_BIG: it is over the limit; nothing has changed. */
+int replica_put(struct replica *r, enum record_kind kind, const uint8_t *record, size_t len) must_check;
+/* Removes the record with that key, if there is one. */
+void replica_remove(struct replica *r, enum record_kind kind, const uint8_t *key, size_t len);
+/* Replaces a tile. ERR_TOO_BIG: it is over the limit, and the tile is empty. */
+int replica_set_tile(struct replica *r, unsigned tile, const struct tile_records *records) must_check;
+void replica_empty_tile(struct replica *r, unsigned tile);
+/* Calls fn for each record of a tile, in order. */
+void replica_each(const struct replica *r, unsigned tile, void (*fn)(const uint8_t *record, size_t len, void *arg),
+                  void *arg);
+
+void replica_tile_digest(const struct replica *r, unsigned tile, struct set_digest *out);
+/* Of all tiles. */
+void replica_digest(const struct replica *r, struct set_digest *out);
+
+struct replica_stats {
+    int64_t records[RECORD_KINDS], bytes, limit;
+};
+/* Any thread. */
+void replica_stats(const struct replica *r, struct replica_stats *out);
+
+#endif

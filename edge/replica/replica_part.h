@@ -1,0 +1,19 @@
+/* The part that holds this edge's copy of central's catalogue and keeps it equal. The watch itself is pull's, which uses
+ * it for the settings, too. Thread: as node_part.h says. */
+#ifndef ENTREPOT_EDGE_REPLICA_PART_H
+#define ENTREPOT_EDGE_REPLICA_PART_H
+
+#include "common/node/node_part.h"
+#include "edge/replica/follow.h"
+
+extern const struct node_part part_replica;
+
+/* Valid once the part has started. */
+struct replica *replica_of(const struct node *n);
+struct follow *follow_of(const struct node *n);
+/* In start: restart(arg) ends the watch and begins another. */
+void replica_on_restart(const struct node *n, void (*restart)(void *arg), void *arg);
+/* Any thread: something was answered without asking central. */
+void replica_answered(const struct node *n);
+
+#endif
