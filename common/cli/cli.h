@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/admin/engine_files.h"
+#include "common/cli/client_dns.h"
 #include "common/cli/command.h"
 
 /* A program as its main knows it. */
@@ -20,6 +21,8 @@ struct cli_program {
     int (*serve)(const struct command_context *ctx);
     /* For client-config while no daemon runs: the configured upstreams, borrowed from node. NULL: the default ones. */
     void (*upstreams)(const struct node_config *node, struct client_upstreams *out);
+    /* For client-config dns: the zone and its servers, borrowed from node. NULL: this program knows none. */
+    void (*dns)(const struct node_config *node, struct client_dns *out);
     const struct command *const *commands; /* in the order of help, those that are hidden last */
     size_t n_commands;
 };

@@ -2,7 +2,10 @@
 #include "common/cli/cli.h"
 
 #include "common/admin/engine_files.h"
+#include "common/core/buf.h"
+#include "common/core/host_port.h"
 #include "common/core/json.h"
+#include "common/core/network.h"
 #include "common/admin/control_client.h"
 #include "common/cli/engine_write.h"
 #include "common/cli/print.h"
@@ -86,11 +89,50 @@ static void upstreams_offline(const struct command_context *ctx, struct client_u
         client_default_upstreams(out);
 }
 
+/* `client-config dns KIND`. */
+static int run_dns(const struct command_context *ctx) {
+    struct client_dns dns = {.port = 53, .ttl_s = 15};
+    struct client_facts facts;
+    struct host_port own;
+    struct error err = {0};
+    const char *zone = command_option_value(ctx, "--zone"), *server = command_option_value(ctx, "--server");
+    if (ctx->argc != 2) return print_usage(ctx, "name the kind of resolver: dns " CLIENT_DNS_KINDS);
+    client_facts_find(&facts, ctx->node);
+    if (!host_port_parse(&own, facts.host)) own.host[0] = '\0';
+    dns.node = own.host;
+    if (ctx->program->dns) ctx->program->dns(ctx->node, &dns);
+    if (zone) dns.zone = zone;
+    if (!dns.zone)
+        return print_usage(ctx, ctx->program->dns ? "dns.zone is not configured: set it, or give --zone NAME"
+                                                  : "give --zone NAME and --server ADDRESS, as central has them");
+    struct host_port hp = {.port = -1};
+    if (config_check_host(dns.zone, &err) < 0) return print_usage(ctx, "%s", err.msg);
+    if (server && (!host_port_parse(&hp, server) || !ip_parse(&(struct ip){0}, hp.host, strlen(hp.host))))
+        return print_usage(ctx, "\"%.100s\" is no address of a DNS server; write ADDRESS or ADDRESS:PORT", server);
+    if (server) {
+        dns.servers[0] = hp.host;
+        dns.n_servers = 1;
+        dns.port = hp.port > 0 ? hp.port : 53;
+    }
+    if (dns.n_servers == 0 && !ctx->program->dns) return print_usage(ctx, "give --server ADDRESS: central's");
+    if (dns.n_servers == 0) dns.servers[dns.n_servers++] = own.host;
+    struct buf out;
+    buf_init(&out, 0);
+    int r = client_dns_lines(ctx->argv[1], &dns, &out, &err);
+    if (r == 0) fputs(out.data, stdout);
+    buf_fini(&out);
+    if (r == 0) return EXIT_DONE;
+    print_failure(ctx, &err);
+    return r == ERR_NOT_FOUND ? EXIT_USAGE : EXIT_FAILED;
+}
+
 static int run_client_config(const struct command_context *ctx) {
     struct client_facts facts;
     struct client_upstreams upstreams;
     struct client_files files;
     struct error err = {0};
+    if (strcmp(ctx->argv[0], "dns") == 0) return run_dns(ctx);
+    if (ctx->argc > 1) return print_usage(ctx, "name one kind of client: " CLIENT_CONFIG_KINDS);
     client_facts_find(&facts, ctx->node);
     json_t *status = ask_status(ctx->node);
     client_facts_told(&facts, status);
@@ -126,34 +168,39 @@ static int run_client_config(const struct command_context *ctx) {
     return exit_status;
 }
 
-static const char *const words[] = {"docker", "containerd", "podman", "cri-o", "k3s", NULL};
+static const char *const words[] = {"docker", "containerd", "podman", "cri-o", "k3s", "dns", NULL};
 
 static const struct command_example examples[] = {
     {"client-config containerd", "the files that make containerd pull through this node"},
     {"client-config docker > /etc/docker/daemon.json", "make dockerd's file, where there is none yet"},
     {"client-config podman --write /", "put podman's files in place on this machine, showing what changes"},
     {"client-config containerd --write / --dry-run", "only show what would change"},
+    {"client-config dns unbound", "the lines by which a branch's resolver finds the zone"},
     {"client-config cri-o --address https://registry.acme.example", "by the name of a reverse proxy before this node"},
 };
 
 static const struct command_option options[] = {
     {"--write", "DIR", "put the files where they belong under DIR (/: this machine); shows a diff first"},
     {"--dry-run", NULL, "with --write: show the diff, write nothing"},
+    {"--zone", "NAME", "dns: the zone, where this node does not know it"},
+    {"--server", "ADDRESS", "dns: the zone's server, central: ADDRESS or ADDRESS:PORT"},
     {"--address", "NAME", "how clients reach this node: NAME, NAME:PORT or https://NAME[:PORT], for a proxy before it"},
 };
 
 const struct command command_client_config = {
     .name = "client-config",
-    .usage = "docker|containerd|podman|cri-o|k3s [--write DIR [--dry-run]] [--address NAME]",
+    .usage = "docker|containerd|podman|cri-o|k3s [--write DIR [--dry-run]] [--address NAME] | dns KIND",
     .summary = "print, or write, which file goes where so that an engine pulls through this node",
     .description =
         "With --write nothing that is there is lost: daemon.json is merged, files that this command has made before\n"
         "are replaced, and others are refused with the lines to add by hand, and then nothing is written. A file that\n"
-        "is changed stays beside the new one as NAME.before-entrepot. Symbolic links under DIR are not followed.",
+        "is changed stays beside the new one as NAME.before-entrepot. Symbolic links under DIR are not followed.\n\n"
+        "dns KIND prints the lines by which a resolver finds central's zone (one name for every branch); KIND is one "
+        "of\n" CLIENT_DNS_KINDS ".",
     .options = options,
     .n_options = ARRAY_LEN(options),
     .n_min = 1,
-    .n_max = 1,
+    .n_max = 2,
     .wanted = "name one kind of client: " CLIENT_CONFIG_KINDS,
     .examples = examples,
     .n_examples = ARRAY_LEN(examples),

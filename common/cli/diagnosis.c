@@ -8,6 +8,7 @@
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/inventory/store_alone.h"
+#include "common/cli/doctor_dns.h"
 #include "common/cli/doctor_net.h"
 #include "common/cli/puller.h"
 #include "common/cli/print.h"
@@ -538,6 +539,13 @@ static void check_pull(struct doctor *d, struct doctor_check *c) {
     }
 }
 
+/* Left out where there is no DNS. */
+static void check_dns(struct doctor *d, struct doctor_check *c) {
+    const json_t *dns = json_object_get(d->doctor, "dns");
+    if (dns) doctor_dns(dns, c);
+    text_make_printable(c->message);
+}
+
 static const struct {
     const char *name;
     void (*fn)(struct doctor *d, struct doctor_check *c);
@@ -549,7 +557,7 @@ static const struct {
     {"TLS", check_tls},          {"/v2/", check_v2},
     {"auth", check_auth},        {"central", check_central},
     {"replica", check_replica},  {"upstreams", check_upstreams},
-    {"test pull", check_pull},
+    {"DNS", check_dns},          {"test pull", check_pull},
 };
 _Static_assert(ARRAY_LEN(checks) <= ARRAY_LEN(((struct doctor *)0)->checks), "every check has room");
 
@@ -558,9 +566,11 @@ void doctor_run(struct doctor *d, const struct node_config *node, void (*each)(c
     d->node = node;
     client_facts_find(&d->facts, node);
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
-        struct doctor_check *c = &d->checks[d->n++];
+        struct doctor_check *c = &d->checks[d->n];
         c->name = checks[i].name;
         checks[i].fn(d, c);
+        if (!c->message[0]) continue; /* this node has no such thing */
+        d->n++;
         if (each) each(c);
     }
     json_decref(d->status);

@@ -5,6 +5,7 @@
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/cli/print.h"
+#include "common/cli/status_dns.h"
 
 #include <string.h>
 
@@ -217,6 +218,7 @@ static void print_status(const json_t *doc) {
     }
     rows_sources(&t, doc);
     if ((part = json_object_get(doc, "replica"))) row_replica(&t, part);
+    rows_dns(&t, json_object_get(doc, "dns"));
     table_print(&t, stdout);
     table_fini(&t);
 }

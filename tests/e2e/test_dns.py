@@ -1,5 +1,6 @@
 """Central's DNS: one name for every branch. dig, kdig, drill and a real resolver ask it, edges come and go, sites change."""
 
+import json
 import re
 import socket
 import threading
@@ -175,6 +176,24 @@ def test_the_first_answer_after_a_restart_is_right(world):
     wait_until(world.central.ready, "central is ready")
 
 
+def test_status_and_doctor_tell_of_it(world):
+    world.answer("10.1.3.0/24")
+    said = world.central.command("status").stdout
+    assert f"{NAME} (listens on {HOST}:{world.dns})" in said and "suzhou: 1 of 1 edges are named" in said, said
+    told = json.loads(world.central.command("doctor", "--json", check=False).stdout)["checks"]
+    check = next(c for c in told if c["check"] == "DNS")
+    assert check["result"] == "warn" and f"does not find central.{ZONE}" in check["message"] and "client-config dns" in check["what_to_do"], check
+
+
+def test_client_config_prints_what_a_resolver_needs(world):
+    refused = world.central.command("client-config", "dns", "windows", check=False)
+    assert refused.returncode == 1 and f"listen on {world.dns}" in refused.stderr, refused
+    given = world.edge.command("client-config", "dns", "windows", "--zone", ZONE, "--server", "10.0.0.1").stdout
+    assert f'-Name "{ZONE}" -MasterServers 10.0.0.1\n' in given
+    for node, words in ((world.edge, ("unbound", "--zone", ZONE)), (world.central, ()), (world.central, ("unbound", "--server", "ns1.example"))):
+        assert node.command("client-config", "dns", *words, check=False).returncode == 2
+
+
 UNBOUND = """
 server:
   interface: 127.0.0.1@{port}
@@ -185,13 +204,7 @@ server:
   pidfile: ""
   use-syslog: no
   do-not-query-localhost: no
-  module-config: "subnetcache iterator"
-  send-client-subnet: {host}
-  client-subnet-always-forward: yes
   access-control: 127.0.0.0/8 allow
-stub-zone:
-  name: {zone}
-  stub-addr: {host}@{dns}
 remote-control:
   control-enable: no
 """
@@ -200,7 +213,8 @@ remote-control:
 def test_a_resolver_that_tells_client_subnets_gets_each_client_its_own(world):
     port = free_port()
     config = world.folder / "unbound.conf"
-    config.write_text(UNBOUND.format(port=port, folder=world.folder, host=HOST, zone=ZONE, dns=world.dns))
+    lines = world.central.command("client-config", "dns", "unbound").stdout
+    config.write_text(UNBOUND.format(port=port, folder=world.folder) + lines)
     unbound = Process(["unbound", "-c", config], world.folder / "unbound.log").spawn()
 
     def from_(client):

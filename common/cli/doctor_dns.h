@@ -1,0 +1,12 @@
+/* What `doctor` finds of central's DNS. Thread: main; may take some seconds where nothing answers. */
+#ifndef ENTREPOT_CLI_DOCTOR_DNS_H
+#define ENTREPOT_CLI_DOCTOR_DNS_H
+
+#include <jansson.h>
+
+#include "common/cli/diagnosis.h"
+
+/* dns: "dns" of /api/doctor. Fills verdict, message and todo. */
+void doctor_dns(const json_t *dns, struct doctor_check *c);
+
+#endif
