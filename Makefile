@@ -185,7 +185,7 @@ fuzzers: $(FUZZ_BIN)
 build/fuzz/%: tests/fuzz/%.c build/fuzz/lib/libunit.a
 	$(call say,FUZZ,$@)
 	$(Q)clang $(filter-out -I$(B)/gen,$(CPPFLAGS_ALL)) -Ibuild/fuzz/lib/gen -std=gnu11 -O1 $(TEST_DEBUG) -fsanitize=fuzzer,address,undefined -o $@ $< \
-		build/fuzz/lib/libunit.a $(LIBS) -lhttp_parser
+		build/fuzz/lib/libunit.a $(LIBS) -lhttp_parser -lldns
 build/fuzz/lib/libunit.a: FORCE
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build/fuzz/lib SAN=fuzzer-no-link,address,undefined lib
 endif
