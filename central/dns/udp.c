@@ -2,18 +2,17 @@
 #include "central/dns/udp.h"
 
 #include "common/core/alloc.h"
-#include "common/core/clock.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum {
     BATCH = 32,
     QUERY_MAX = 2048, /* a longer message is no query that anyone sends */
-    LOOK_UP_MS = 200, /* how often a thread without queries looks whether it should end */
     CONTROL_BYTES = 64,
 };
 
@@ -41,8 +40,6 @@ struct dns_udp *dns_udp_new(int fd, bool wildcard, unsigned number, unsigned rat
     u->number = number;
     u->views = views;
     u->context = (struct dns_context){.cookies = cookies, .rate = dns_rate_new(rate_per_s), .tally = &u->tally};
-    struct timeval wait = {.tv_usec = LOOK_UP_MS * 1000};
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0) abort();
     for (size_t i = 0; i < BATCH; i++) {
         u->in_at[i] = (struct iovec){u->queries[i], QUERY_MAX};
         u->in[i].msg_hdr = (struct msghdr){.msg_name = &u->from[i], .msg_iov = &u->in_at[i], .msg_iovlen = 1};
@@ -106,10 +103,19 @@ static void send_all(struct dns_udp *u, size_t n) {
     }
 }
 
+/* To some milliseconds, which is enough for rates and cookies: exact clocks would cost as much as a twentieth of an
+ * answer where messages come one by one. */
+static void clocks_read(struct dns_context *c) {
+    struct timespec mono, wall;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &mono);
+    clock_gettime(CLOCK_REALTIME_COARSE, &wall);
+    c->now_ms = (int64_t)mono.tv_sec * 1000 + mono.tv_nsec / 1000000;
+    c->now_s = (uint32_t)wall.tv_sec;
+}
+
 static void answer_all(struct dns_udp *u, size_t n) {
     size_t answers = 0;
-    u->context.now_ms = clock_mono_ms();
-    u->context.now_s = (uint32_t)clock_wall_s();
+    clocks_read(&u->context);
     const struct dns_view *v = dns_views_enter(u->views, u->number);
     for (size_t i = 0; i < n; i++)
         answers += answer_one(u, v, i, answers);
@@ -117,20 +123,26 @@ static void answer_all(struct dns_udp *u, size_t n) {
     send_all(u, answers);
 }
 
+/* The kernel has written over the lengths of those that were used. */
+static void in_prepare(struct dns_udp *u, size_t used) {
+    for (size_t i = 0; i < used; i++) {
+        u->in[i].msg_hdr.msg_namelen = sizeof(u->from[i]);
+        if (!u->wildcard) continue;
+        u->in[i].msg_hdr.msg_control = u->control[i];
+        u->in[i].msg_hdr.msg_controllen = CONTROL_BYTES;
+    }
+}
+
 static void *run(void *arg) {
     struct dns_udp *u = arg;
     char name[16];
     snprintf(name, sizeof(name), "dns-%u", u->number);
     pthread_setname_np(pthread_self(), name);
-    while (!atomic_load_explicit(&u->stop, memory_order_relaxed)) {
-        for (size_t i = 0; i < BATCH; i++) {
-            u->in[i].msg_hdr.msg_namelen = sizeof(u->from[i]);
-            if (!u->wildcard) continue;
-            u->in[i].msg_hdr.msg_control = u->control[i];
-            u->in[i].msg_hdr.msg_controllen = CONTROL_BYTES;
-        }
+    for (size_t used = BATCH; !atomic_load_explicit(&u->stop, memory_order_relaxed);) {
+        in_prepare(u, used);
         int n = recvmmsg(u->fd, u->in, BATCH, MSG_WAITFORONE, NULL);
-        if (n > 0) answer_all(u, (size_t)n);
+        used = n > 0 ? (size_t)n : 0;
+        if (n > 0) answer_all(u, used);
     }
     return NULL;
 }
@@ -140,8 +152,11 @@ void dns_udp_start(struct dns_udp *u) {
     u->started = true;
 }
 
+/* Linux wakes whoever waits for a message, and returns at once from then on, although a socket without a peer is told
+ * ENOTCONN. A time limit for the wait would cost a timer for each. */
 void dns_udp_stop(struct dns_udp *u) {
     atomic_store(&u->stop, true);
+    if (shutdown(u->fd, SHUT_RD) < 0) errno = 0;
 }
 
 void dns_udp_free(struct dns_udp *u) {

@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import cold  # noqa: E402
+import dns  # noqa: E402
 import fair  # noqa: E402
 import report  # noqa: E402
 import resident  # noqa: E402
@@ -22,8 +23,8 @@ from lab.pki import self_signed  # noqa: E402
 from rounds import MiB, Stage  # noqa: E402
 
 OUT = REPO / "build/bench"
-PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair")
-TOO_LONG_FOR_QUICK = {"fair"}  # it takes more than a minute; by --only
+PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair", "dns")
+TOO_LONG_FOR_QUICK = {"fair", "dns"}  # each takes more than a minute; by --only
 
 
 def come_first():
@@ -132,7 +133,11 @@ def main():
     facts = {"quick": given.quick, "rounds": stage.rounds, "seconds": stage.seconds, "processors": os.cpu_count(), "workers": those.WORKERS}
     try:
         usual = [p for p in PARTS if not given.quick or p not in TOO_LONG_FOR_QUICK]
-        measure(stage, given.only or usual, facts)
+        wanted = given.only or usual
+        if "dns" in wanted:
+            dns.beside(stage)
+        if set(wanted) - {"dns"}:
+            measure(stage, wanted, facts)
     finally:
         facts["generator_busy_most"] = max(stage.generator_busy, default=None)
         facts["took_s"] = stage.took()
