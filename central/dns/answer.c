@@ -12,14 +12,14 @@ enum { META_FIRST = 249, META_LAST = 254 };
 
 void dns_choose(const struct dns_view *v, const struct dns_client *client, const uint32_t *site,
                 struct dns_chosen *out) {
-    static const struct dns_choice nowhere = {.from = DNS_FROM_CENTRAL};
+    static const struct dns_choice nowhere = {.from = DNS_FROM_CENTRAL, .slot = DNS_SLOT_ELSEWHERE};
     uint8_t whole = ip_is_v4(&client->ip) ? 32 : 128;
     if (site) {
         out->match = (struct dns_match){0};
         out->choice = v->choices[*site];
     } else {
         out->match = dns_prefixes_find(v->zone->prefixes, &client->ip, client->bits);
-        out->choice = out->match.prefix ? v->choices[out->match.prefix->site] : nowhere;
+        out->choice = out->match.prefix ? v->choices[out->match.site] : nowhere;
     }
     out->scope = out->match.scope;
     uint8_t bits = client->bits;
@@ -88,12 +88,10 @@ struct reply {
     uint8_t scope;
 };
 
-static void count_choice(struct dns_context *c, const struct dns_view *v, const struct dns_client *client,
-                         const uint32_t *site, const struct dns_chosen *chosen) {
+static void count_choice(struct dns_context *c, const struct dns_client *client, const uint32_t *site,
+                         const struct dns_chosen *chosen) {
     struct dns_tally *t = c->tally;
-    uint32_t slot = DNS_SLOT_ELSEWHERE;
-    if (site || chosen->match.prefix) slot = v->zone->sites[site ? *site : chosen->match.prefix->site].slot;
-    dns_tally_add(&t->sites[slot][chosen->choice.from]);
+    dns_tally_add(&t->sites[chosen->choice.slot][chosen->choice.from]);
     if (site) return;
     if (client->from_subnet)
         dns_tally_add(&t->counts[DNS_COUNT_SUBNETS]);
@@ -111,7 +109,7 @@ static bool answer_chosen(struct dns_context *c, const struct dns_view *v, const
     const uint32_t *site = node->kind == DNS_NODE_SITE ? &node->site : NULL;
     struct dns_chosen chosen;
     dns_choose(v, &client, site, &chosen);
-    count_choice(c, v, &client, site, &chosen);
+    count_choice(c, &client, site, &chosen);
     if (client.from_subnet) r->scope = chosen.scope;
     r->count = DNS_COUNT_CHOSEN;
     return put_chosen(w, &chosen, family);

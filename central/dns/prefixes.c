@@ -10,11 +10,17 @@ typedef unsigned __int128 u128; /* an address as a number */
 
 enum { NONE = -1 };
 
+/* What a query needs of the longest network of a range stands beside it, so that the network itself is not looked at. */
+struct range {
+    int32_t prefix; /* or NONE */
+    uint32_t site : 24, bits : 8;
+};
+
 struct table {
     unsigned width; /* bits of an address: 32 or 128 */
     u128 *start;    /* of each range; the first is 0, and a range ends where the next starts */
     uint32_t *start4;
-    int32_t *prefix; /* the longest network of each range, or NONE */
+    struct range *ranges;
     size_t n;
 };
 
@@ -57,12 +63,9 @@ static int by_start(const void *a, const void *b) {
 }
 
 static void add_range(struct table *t, u128 start, int32_t prefix) {
-    if (t->n && t->start[t->n - 1] == start) {
-        t->prefix[t->n - 1] = prefix;
-        return;
-    }
-    t->start[t->n] = start;
-    t->prefix[t->n++] = prefix;
+    if (t->n == 0 || t->start[t->n - 1] != start) t->n++;
+    t->start[t->n - 1] = start;
+    t->ranges[t->n - 1].prefix = prefix;
 }
 
 /* Sweeps over the spans; the stack holds those that are open, the innermost last. */
@@ -99,8 +102,14 @@ static void build(struct dns_prefixes *p, struct table *t, unsigned width) {
     qsort(spans, n, sizeof(*spans), by_start);
     t->width = width;
     t->start = xcalloc(2 * n + 2, sizeof(*t->start));
-    t->prefix = xcalloc(2 * n + 2, sizeof(*t->prefix));
+    t->ranges = xcalloc(2 * n + 2, sizeof(*t->ranges));
     sweep(p, t, spans, n);
+    for (size_t i = 0; i < t->n; i++) {
+        struct range *r = &t->ranges[i];
+        if (r->prefix == NONE) continue;
+        r->site = p->list[r->prefix].site & 0xffffff;
+        r->bits = (p->list[r->prefix].net.bits - (width == 32 ? 96 : 0)) & 0xff;
+    }
     if (width == 32) {
         t->start4 = xcalloc(t->n, sizeof(*t->start4));
         for (size_t i = 0; i < t->n; i++)
@@ -126,7 +135,7 @@ void dns_prefixes_free(struct dns_prefixes *p) {
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
         free(tables[i]->start);
         free(tables[i]->start4);
-        free(tables[i]->prefix);
+        free(tables[i]->ranges);
     }
     free(p->list);
     free(p->parent);
@@ -170,16 +179,24 @@ struct dns_match dns_prefixes_find(const struct dns_prefixes *p, const struct ip
     unsigned off = four ? 96 : 0;
     u128 v = number(ip, t->width);
     size_t i = four ? range4(t, (uint32_t)v) : range6(t, v);
-    int32_t at = t->prefix[i];
+    const struct range *r = &t->ranges[i];
     struct dns_match m = {.scope = (uint8_t)scope_of(t, i, v)};
+    int32_t at = r->prefix;
+    if (at != NONE && r->bits <= bits) { /* as almost always */
+        m.prefix = &p->list[at];
+        m.site = r->site;
+        return m;
+    }
     while (at != NONE && p->list[at].net.bits - off > bits)
         at = p->parent[at];
     if (at == NONE && bits < t->width) { /* the first range within that belongs to a network */
         u128 last = v | low_bits(t->width - bits);
-        while (t->prefix[i] == NONE && i + 1 < t->n && t->start[i + 1] <= last)
+        while (t->ranges[i].prefix == NONE && i + 1 < t->n && t->start[i + 1] <= last)
             i++;
-        at = t->prefix[i];
+        at = t->ranges[i].prefix;
     }
-    m.prefix = at == NONE ? NULL : &p->list[at];
+    if (at == NONE) return m;
+    m.prefix = &p->list[at];
+    m.site = p->list[at].site;
     return m;
 }

@@ -17,6 +17,7 @@ void dns_prefixes_free(struct dns_prefixes *p);
 
 struct dns_match {
     const struct dns_prefix *prefix; /* NULL: no network holds the address */
+    uint32_t site;                   /* of prefix */
     uint8_t scope; /* every address that shares so many bits with this one has the same match; 0 to 32 or 128 */
 };
 /* The longest network that holds all of ip/bits (IPv4: 0 to 32). If there is none, but networks lie within ip/bits, the

@@ -29,8 +29,12 @@ static void choices_make(struct dns_view *v) {
     uint32_t at = 0;
     for (uint32_t i = 0; i < z->n_sites; i++) {
         uint32_t n = named_of(v, i, v->candidates + at);
-        v->choices[i] = (struct dns_choice){n ? DNS_FROM_SITE : DNS_FROM_CENTRAL, i, at, n,
-                                            weights_differ(z, v->candidates + at, n)};
+        v->choices[i] = (struct dns_choice){.from = n ? DNS_FROM_SITE : DNS_FROM_CENTRAL,
+                                            .weighted = weights_differ(z, v->candidates + at, n),
+                                            .n = (uint16_t)n,
+                                            .site = i,
+                                            .first = n == 1 ? v->candidates[at] : at,
+                                            .slot = z->sites[i].slot};
         at += n;
     }
     for (uint32_t i = 0; i < z->n_sites; i++) {
@@ -40,6 +44,7 @@ static void choices_make(struct dns_view *v) {
             if (c->from != DNS_FROM_SITE) continue;
             v->choices[i] = *c;
             v->choices[i].from = DNS_FROM_NEIGHBOUR;
+            v->choices[i].slot = s->slot;
         }
     }
 }
@@ -99,9 +104,13 @@ size_t dns_view_pick(const struct dns_view *v, const struct dns_choice *c, uint6
         out[0] = &v->zone->central;
         return 1;
     }
+    if (c->n == 1) {
+        out[0] = &v->zone->edges[c->first];
+        return 1;
+    }
     for (uint32_t i = 0; i < c->n; i++) {
         const struct dns_target *t = &v->zone->edges[v->candidates[c->first + i]];
-        double score = c->n == 1 ? 1 : score_of(t, key, c->weighted);
+        double score = score_of(t, key, c->weighted);
         if (score > best) {
             second = first;
             next = best;

@@ -9,10 +9,12 @@
 /* Where a site's clients are sent. */
 enum dns_from { DNS_FROM_SITE, DNS_FROM_NEIGHBOUR, DNS_FROM_CENTRAL };
 struct dns_choice {
-    enum dns_from from;
-    uint32_t site;     /* whose edges they are, unless from central */
-    uint32_t first, n; /* in candidates */
-    bool weighted;     /* their weights differ */
+    uint8_t from;  /* enum dns_from */
+    bool weighted; /* their weights differ */
+    uint16_t n;
+    uint32_t site;  /* whose edges they are, unless from central */
+    uint32_t first; /* in candidates; with n 1 the edge itself */
+    uint32_t slot;  /* where queries of the site that asks are counted */
 };
 
 struct dns_view {

@@ -18,11 +18,11 @@ struct dns_address {
 
 /* One who can be named in answers: an edge, or central. */
 struct dns_target {
-    char *name, *site;          /* central: "central", and NULL */
-    struct ip ip[DNS_FAMILIES]; /* IPv4, IPv6 */
-    struct dns_address record[DNS_FAMILIES];
+    struct dns_address record[DNS_FAMILIES]; /* IPv4, IPv6; first, for it is all that most answers need */
     unsigned weight;
     uint64_t seed; /* from its name, the same in every process */
+    struct ip ip[DNS_FAMILIES];
+    char *name, *site; /* central: "central", and NULL */
 };
 
 struct dns_site {
