@@ -25,7 +25,9 @@ struct follow {
     struct buf in;
     bool streams, greeted, asking; /* there is a stream; its first message has come; something is being fetched */
     bool has_place;                /* the replica was equal to central's at `number` of this epoch */
+    bool compared;                 /* the list of tiles has been asked for and read since all was doubted */
     bool part;                     /* not all of it is kept */
+    uint64_t stream, asked_in; /* the number of the stream, and of the one in which the request under way was made */
     uint64_t settings, number, verify_from;
     uint64_t upto;        /* what central had when the stream began: before that is here, a tag may be old */
     size_t wanted_before; /* when the tiles under way were asked for */
@@ -68,7 +70,7 @@ static void set_right(struct follow *f, unsigned tile, uint64_t as_of) {
 /* --- comparing and fetching --- */
 
 static void doubt_all(struct follow *f) {
-    f->has_place = false;
+    f->has_place = f->compared = false;
     f->n_wanted = 0;
     f->part = false;
     f->verify_from = 0;
@@ -82,6 +84,7 @@ static void compare(struct follow *f) {
     note(f, FOLLOW_COMPARING);
     if (f->asking) return; /* once that is over */
     f->asking = true;
+    f->asked_in = f->stream;
     f->cfg.want_list(f->cfg.arg);
 }
 
@@ -113,6 +116,10 @@ static void go_on(struct follow *f) {
     unsigned some[FOLLOW_TILES_MAX];
     size_t n = 0;
     if (f->asking || !f->streams || f->has_place) return;
+    if (!f->compared) { /* what was under way belonged to an earlier stream */
+        compare(f);
+        return;
+    }
     if (f->n_wanted == 0) {
         become_equal(f);
         return;
@@ -123,6 +130,7 @@ static void go_on(struct follow *f) {
     }
     note(f, FOLLOW_FETCHING);
     f->asking = true;
+    f->asked_in = f->stream;
     f->wanted_before = f->n_wanted;
     f->cfg.want_tiles(some, n, f->cfg.arg);
 }
@@ -149,7 +157,11 @@ static void compare_tiles(struct follow *f, const struct tile_list *list) {
 void follow_list(struct follow *f, const void *data, size_t len) {
     struct tile_list list = {0};
     f->asking = false;
-    if (!f->streams || !data) return;
+    if (!f->streams || !f->greeted || !data) return;
+    if (f->asked_in != f->stream) { /* central may have been put back in time since */
+        go_on(f);
+        return;
+    }
     int r = tile_list_decode(&list, data, len);
     if (r < 0) {
         log_warn("tile_list_unreadable", KV_S("why", error_name(r)));
@@ -158,6 +170,7 @@ void follow_list(struct follow *f, const void *data, size_t len) {
     } else {
         count(f, &f->stats.compared);
         doubt_all(f);
+        f->compared = true;
         compare_tiles(f, &list);
         go_on(f);
     }
@@ -188,7 +201,8 @@ void follow_tile(struct follow *f, const void *data, size_t len) {
     struct tile_message m = {0};
     struct tile_records records;
     int r = tile_message_decode(&m, data, len);
-    if (r == 0 && f->tiles[m.tile].wanted && memcmp(m.place.epoch, f->epoch, EPOCH_BYTES) == 0) {
+    if (r == 0 && f->asked_in == f->stream && f->tiles[m.tile].wanted &&
+        memcmp(m.place.epoch, f->epoch, EPOCH_BYTES) == 0) {
         tile_records_init(&records, tile_kind(m.tile));
         r = tile_body_unpack(m.tile, m.body, m.body_len, &records);
         if (r == 0) take_tile(f, &m, &records);
@@ -201,15 +215,12 @@ void follow_tile(struct follow *f, const void *data, size_t len) {
 void follow_fetched(struct follow *f, bool good) {
     f->asking = false;
     /* Without progress it is tried again later (follow_again). */
-    if (good && f->n_wanted < f->wanted_before) go_on(f);
+    if (!f->compared || (good && f->n_wanted < f->wanted_before)) go_on(f);
 }
 
 void follow_again(struct follow *f) {
     if (!f->streams || !f->greeted || f->has_place || f->asking) return;
-    if (f->n_wanted)
-        go_on(f);
-    else
-        compare(f);
+    go_on(f);
 }
 
 /* --- the stream --- */
@@ -312,17 +323,32 @@ void follow_data(struct follow *f, const void *data, size_t len) {
     f->in.len -= used;
 }
 
+bool follow_place(const struct follow *f, struct place *p) {
+    if (!f->has_place || f->part || f->number < f->verify_from) return false;
+    memcpy(p->epoch, f->epoch, EPOCH_BYTES);
+    p->number = f->number;
+    replica_digest(f->cfg.replica, &p->digest);
+    return true;
+}
+
+void follow_resume(struct follow *f, const struct place *p) {
+    memcpy(f->epoch, p->epoch, EPOCH_BYTES);
+    f->number = p->number;
+    f->has_place = true;
+    for (unsigned i = 0; i < TILES; i++)
+        set_right(f, i, p->number);
+    note(f, FOLLOW_OFF);
+}
+
 void follow_from(const struct follow *f, char out[PLACE_TEXT_MAX]) {
-    struct place p = {.number = f->number};
+    struct place p;
     memcpy(out, "none", 5);
-    if (!f->has_place || f->part || f->number < f->verify_from) return;
-    memcpy(p.epoch, f->epoch, EPOCH_BYTES);
-    replica_digest(f->cfg.replica, &p.digest);
-    place_text(&p, out);
+    if (follow_place(f, &p)) place_text(&p, out);
 }
 
 void follow_begin(struct follow *f, uint64_t settings) {
     f->streams = true;
+    f->stream++;
     f->greeted = false;
     f->settings = settings;
     buf_clear(&f->in);

@@ -34,6 +34,10 @@ struct follow_config {
 struct follow *follow_new(const struct follow_config *cfg);
 void follow_free(struct follow *f);
 
+/* Before the first stream: the replica is equal to central's catalogue at this place, as it was stored. */
+void follow_resume(struct follow *f, const struct place *p);
+/* Whether the replica is equal to central's catalogue at *p, now or when the stream ended. */
+bool follow_place(const struct follow *f, struct place *p);
 /* What the next stream should ask for: ?from=… */
 void follow_from(const struct follow *f, char out[PLACE_TEXT_MAX]);
 /* A stream has begun, of a central with settings of that version. */

@@ -21,8 +21,8 @@ struct readers {
     _Atomic uint64_t now; /* never 0 */
     struct slot {
         _Alignas(64) _Atomic uint64_t since; /* 0: does not read */
-    } slots[SLOTS];
-    pthread_mutex_t late; /* held by readers that have no slot, and while something is freed */
+    } slots[SLOTS + 1];                      /* the last is for a pin */
+    pthread_mutex_t late;                    /* held by readers that have no slot, and while something is freed */
     struct retired *first, **last;
     int64_t bytes;
 };
@@ -50,10 +50,18 @@ void readers_end(struct readers *all, unsigned slot) {
         atomic_store_explicit(&all->slots[slot].since, 0, memory_order_release);
 }
 
+void readers_pin(struct readers *all) {
+    atomic_store(&all->slots[SLOTS].since, atomic_load(&all->now));
+}
+
+void readers_unpin(struct readers *all) {
+    atomic_store_explicit(&all->slots[SLOTS].since, 0, memory_order_release);
+}
+
 /* The time before which no reader began that still reads. */
 static uint64_t oldest(struct readers *all) {
     uint64_t at = UINT64_MAX;
-    for (unsigned i = 0; i < SLOTS; i++) {
+    for (unsigned i = 0; i <= SLOTS; i++) {
         uint64_t since = atomic_load(&all->slots[i].since);
         if (since && since < at) at = since;
     }

@@ -15,6 +15,10 @@ void readers_free(struct readers *all);
 unsigned readers_begin(struct readers *all);
 void readers_end(struct readers *all, unsigned slot);
 
+/* The writer: a reader that lasts longer than a call, one at a time. It may end on any thread. */
+void readers_pin(struct readers *all);
+void readers_unpin(struct readers *all);
+
 /* The writer. p can no longer be found by readers that begin now; it is freed (by free) some time later. */
 void readers_retire(struct readers *all, void *p, int64_t bytes);
 /* Bytes that were retired and are not freed yet. The writer. */

@@ -234,9 +234,8 @@ int replica_set_tile(struct replica *r, unsigned tile, const struct tile_records
     return 0;
 }
 
-void replica_each(const struct replica *r, unsigned tile, void (*fn)(const uint8_t *record, size_t len, void *arg),
-                  void *arg) {
-    const struct block *b = atomic_load_explicit(&r->tiles[tile], memory_order_relaxed);
+static void each(const struct block *b, unsigned tile, void (*fn)(const uint8_t *record, size_t len, void *arg),
+                 void *arg) {
     for (size_t i = 0; b && i < b->n; i++) {
         size_t len;
         const uint8_t *record = record_at(tile_kind(tile), b, i, &len);
@@ -267,7 +266,7 @@ void replica_set_epoch(struct replica *r, const uint8_t epoch[EPOCH_BYTES]) {
         struct block *b = atomic_load_explicit(&r->tiles[i], memory_order_relaxed);
         struct adding a = {.r = r, .kind = tile_kind(i)};
         if (!b) continue;
-        replica_each(r, i, add_hash, &a);
+        each(b, i, add_hash, &a);
         b->digest = a.sum; /* readers do not look at it */
         set_digest_add(&r->digest, &a.sum);
     }
@@ -280,6 +279,37 @@ void replica_tile_digest(const struct replica *r, unsigned tile, struct set_dige
 
 void replica_digest(const struct replica *r, struct set_digest *out) {
     *out = r->digest;
+}
+
+struct replica_view {
+    struct replica *of;
+    const struct block *tiles[TILES];
+};
+
+struct replica_view *replica_view_new(struct replica *r) {
+    struct replica_view *v = xcalloc(1, sizeof(*v));
+    v->of = r;
+    readers_pin(r->readers);
+    for (unsigned i = 0; i < TILES; i++)
+        v->tiles[i] = atomic_load(&r->tiles[i]);
+    return v;
+}
+
+void replica_view_free(struct replica_view *v) {
+    if (!v) return;
+    readers_unpin(v->of->readers);
+    free(v);
+}
+
+size_t replica_view_tile(const struct replica_view *v, unsigned tile, size_t *bytes) {
+    const struct block *b = v->tiles[tile];
+    *bytes = b ? b->len : 0;
+    return b ? b->n : 0;
+}
+
+void replica_view_each(const struct replica_view *v, unsigned tile,
+                       void (*fn)(const uint8_t *record, size_t len, void *arg), void *arg) {
+    each(v->tiles[tile], tile, fn, arg);
 }
 
 struct replica *replica_new(int64_t limit) {

@@ -31,9 +31,16 @@ void replica_remove(struct replica *r, enum record_kind kind, const uint8_t *key
 /* Replaces a tile. ERR_TOO_BIG: it is over the limit, and the tile is empty. */
 int replica_set_tile(struct replica *r, unsigned tile, const struct tile_records *records) must_check;
 void replica_empty_tile(struct replica *r, unsigned tile);
-/* Calls fn for each record of a tile, in order. */
-void replica_each(const struct replica *r, unsigned tile, void (*fn)(const uint8_t *record, size_t len, void *arg),
-                  void *arg);
+
+/* What the replica holds at one moment, for as long as it is wanted; one at a time. Made by whoever changes the replica;
+ * read and freed on any thread. */
+struct replica_view;
+struct replica_view *replica_view_new(struct replica *r);
+void replica_view_free(struct replica_view *v);
+/* How many records a tile has, and their bytes. */
+size_t replica_view_tile(const struct replica_view *v, unsigned tile, size_t *bytes);
+void replica_view_each(const struct replica_view *v, unsigned tile,
+                       void (*fn)(const uint8_t *record, size_t len, void *arg), void *arg);
 
 void replica_tile_digest(const struct replica *r, unsigned tile, struct set_digest *out);
 /* Of all tiles. */

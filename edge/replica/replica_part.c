@@ -3,16 +3,34 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/core/log.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/central.h"
 #include "edge/replica/fetch.h"
+#include "edge/replica/replica_file.h"
 
+#include <stdio.h>
 #include <string.h>
+
+/* How often it is stored, if it has changed; at the end and when all of it was fetched it is stored at once. */
+#define SAVE_LOOK_MS 10000
+#define SAVE_EVERY_MS (5 * 60 * 1000)
 
 struct replica_node {
     struct replica *replica;
     struct follow *follow;
     struct tile_fetch *fetch;
+    struct node *node;
+    char path[4096];
+    /* The fetch loop's: storing it. */
+    struct timer save_due;
+    bool saving, saved_once;
+    struct place saved;
+    int64_t saved_ms;
+    struct replica_view *view;
+    struct place view_place;
+    struct work work;
+    struct loop_task back;
     void (*restart)(void *arg);
     void *restart_arg;
     _Atomic int64_t answers;
@@ -31,6 +49,48 @@ static void restart(void *arg) {
     if (e->restart) e->restart(e->restart_arg);
 }
 
+static void save(struct replica_node *e) {
+    struct error err = {0};
+    if (replica_save(e->view, &e->view_place, e->path, &err) < 0)
+        log_warn("replica_not_saved", KV_S("why", err.msg), KV_S("then", "a restart fetches what differs"));
+    replica_view_free(e->view);
+    e->view = NULL;
+}
+
+static void save_work(struct work *w) {
+    struct replica_node *e = container_of(w, struct replica_node, work);
+    save(e);
+    loop_post(e->node->fetch, &e->back);
+}
+
+static void on_saved(struct loop_task *task) {
+    container_of(task, struct replica_node, back)->saving = false;
+}
+
+/* Begins to store what is here. False: it is stored already, or is not equal to anything. */
+static bool begin_save(struct replica_node *e) {
+    if (e->saving || !follow_place(e->follow, &e->view_place)) return false;
+    if (place_same_epoch(&e->saved, &e->view_place) && e->saved.number == e->view_place.number) return false;
+    e->view = replica_view_new(e->replica);
+    e->saved = e->view_place;
+    e->saved_ms = clock_mono_ms();
+    return true;
+}
+
+static void on_save_due(void *arg) {
+    struct replica_node *e = arg;
+    bool due = !e->saved_once || clock_mono_ms() - e->saved_ms >= SAVE_EVERY_MS;
+    if (due && begin_save(e)) {
+        e->saving = e->saved_once = true;
+        workpool_submit(e->node->pool, &e->work);
+    }
+    timer_set(&e->save_due, SAVE_LOOK_MS);
+}
+
+static void running(void *self) {
+    timer_set(&((struct replica_node *)self)->save_due, SAVE_LOOK_MS);
+}
+
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
     struct replica_node *e = xcalloc(1, sizeof(*e));
@@ -41,12 +101,23 @@ static int start(struct node *n, void **self, struct error *err) {
     e->follow = follow_new(&(struct follow_config){
         .replica = e->replica, .want_list = want_list, .want_tiles = want_tiles, .restart = restart, .arg = e});
     tile_fetch_for(e->fetch, e->follow);
+    e->node = n;
+    snprintf(e->path, sizeof(e->path), "%s/replica", n->config->data);
+    e->saved_once = replica_load(e->replica, e->path, &e->saved);
+    if (e->saved_once) follow_resume(e->follow, &e->saved);
+    e->saved_ms = clock_mono_ms();
+    e->work.fn = save_work;
+    e->back.fn = on_saved;
+    timer_init(&e->save_due, n->fetch, on_save_due, e);
     *self = e;
     return 0;
 }
 
 static void stop(void *self) {
     struct replica_node *e = self;
+    e->saving = false;
+    if (begin_save(e)) save(e);
+    timer_fini(&e->save_due);
     tile_fetch_free(e->fetch);
     follow_free(e->follow);
     replica_free(e->replica);
@@ -98,8 +169,13 @@ static void metrics(struct metric_page *page, void *self) {
     metric_set(page, METRIC_REPLICA_ANSWERS, (double)atomic_load(&e->answers));
 }
 
-const struct node_part part_replica = {
-    .name = "replica", .start = start, .stop = stop, .status = status, .doctor = status, .metrics = metrics};
+const struct node_part part_replica = {.name = "replica",
+                                       .start = start,
+                                       .running = running,
+                                       .stop = stop,
+                                       .status = status,
+                                       .doctor = status,
+                                       .metrics = metrics};
 
 struct replica *replica_of(const struct node *n) {
     return ((struct replica_node *)node_part(n, &part_replica))->replica;

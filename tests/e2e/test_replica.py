@@ -9,7 +9,7 @@ from lab import images, raw
 from lab.base import wait_until
 
 NAME = "library/app"
-FIRST, SECOND, HOSTED, MOVED = (images.small(word) for word in ("first", "second", "hosted", "moved"))
+FIRST, SECOND, THIRD, HOSTED, MOVED = (images.small(word) for word in ("first", "second", "third", "hosted", "moved"))
 
 
 def replica(edge):
@@ -74,6 +74,16 @@ def test_what_central_learns_is_answered_by_an_edge_without_asking(pair):
     pair.tap.reset()
     assert raw.manifest(pair.edge.port, "acme/app", "v1").headers["docker-content-digest"] == MOVED.digest
     assert asked(pair.tap) == []
+    # After a restart the edge goes on where it was, with no tile fetched.
+    moved = place(pair.central)
+    pair.edge.stop()
+    load(pair, THIRD, "v1")
+    pair.tap.reset()
+    pair.edge.start()
+    wait_until(lambda: place(pair.central) > moved, "central has learned it")
+    settle(pair, since=moved)
+    assert raw.manifest(pair.edge.port, "acme/app", "v1").headers["docker-content-digest"] == THIRD.digest
+    assert pair.tap.requests("/fleet/v1/snapshot") == [] and len(pair.tap.requests("watch?from=")) == 1
     # A tag that moved upstream, and that central has seen, is not served from what this edge still calls fresh.
     pair.upstream.put(NAME, SECOND, "v1")
     pair.central.stop()
