@@ -33,13 +33,13 @@ static const struct config_key store_keys[] = {
 const struct config_schema node_store_keys = CONFIG_SCHEMA(store_keys);
 
 static const struct config_key memory_keys[] = {
-#define BUDGET_MEMORY(id, key, mib, words) \
-    {.name = (key),                        \
-     .type = CONFIG_SIZE,                  \
-     AT(budgets[BUDGET_##id]),             \
-     .fallback = #mib "MiB",               \
-     .min = 8 * MiB,                       \
-     .max = 1024 * GiB,                    \
+#define BUDGET_MEMORY(id, key, mib, least, words) \
+    {.name = (key),                               \
+     .type = CONFIG_SIZE,                         \
+     AT(budgets[BUDGET_##id]),                    \
+     .fallback = #mib "MiB",                      \
+     .min = (least)*MiB,                          \
+     .max = 1024 * GiB,                           \
      .doc = (words)},
 #include "common/core/budget_list.h"
 };

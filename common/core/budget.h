@@ -8,7 +8,7 @@
 #include "common/core/base.h"
 
 enum budget {
-#define BUDGET_MEMORY(id, name, mib, doc) BUDGET_##id,
+#define BUDGET_MEMORY(id, name, mib, least, doc) BUDGET_##id,
 #include "common/core/budget_list.h"
     BUDGET_COUNT
 };
@@ -29,6 +29,9 @@ bool budget_take(enum budget b, int64_t n) must_check;
 /* The same without dropping anything and without counting a refusal, for a caller that tries again. It calls budget_refused once when it gives up. */
 bool budget_try(enum budget b, int64_t n) must_check;
 void budget_refused(enum budget b);
+/* Takes n bytes and waits until they fit, for a thread that may block and holds nothing of this budget. False, at once:
+ * they would never fit. */
+bool budget_wait(enum budget b, int64_t n) must_check;
 /* Takes n bytes even over the limit, for what must be kept in any case. Until enough is given back, nothing else
  * fits. */
 void budget_force(enum budget b, int64_t n);

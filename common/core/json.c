@@ -18,8 +18,8 @@ const char *json_text(const json_t *o, const char *key, const char *fallback) {
     return v ? v : fallback;
 }
 
-int64_t json_cost(const char *text, size_t len) {
-    int64_t containers = 0, values = 1;
+struct json_count json_count(const char *text, size_t len) {
+    struct json_count n = {.values = 1};
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
         if (in_string) {
@@ -30,23 +30,38 @@ int64_t json_cost(const char *text, size_t len) {
         } else if (text[i] == '"') {
             in_string = true;
         } else if (text[i] == '{' || text[i] == '[') {
-            containers++;
+            n.containers++;
         } else if (text[i] == ',') {
-            values++;
+            n.values++;
         }
     }
-    return containers * CONTAINER_BYTES + values * VALUE_BYTES + 2 * (int64_t)len;
+    return n;
+}
+
+int64_t json_cost(const char *text, size_t len) {
+    struct json_count n = json_count(text, len);
+    return n.containers * CONTAINER_BYTES + n.values * VALUE_BYTES + 2 * (int64_t)len;
+}
+
+static int load(struct json_doc *d, int64_t cost, const char *text, size_t len, size_t flags, json_error_t *why) {
+    *d = (struct json_doc){.root = json_loadb(text, len, flags, why), .cost = cost};
+    if (d->root) return 0;
+    json_close(d);
+    return ERR_INVALID;
 }
 
 int json_open(struct json_doc *d, const char *text, size_t len, size_t flags) {
     int64_t cost = json_cost(text, len);
     *d = (struct json_doc){0};
     if (cost > JSON_COST_MAX) return ERR_TOO_BIG;
-    if (!budget_take(BUDGET_JSON, cost)) return ERR_BUSY;
-    *d = (struct json_doc){.root = json_loadb(text, len, flags, NULL), .cost = cost};
-    if (d->root) return 0;
-    json_close(d);
-    return ERR_INVALID;
+    return budget_take(BUDGET_JSON, cost) ? load(d, cost, text, len, flags, NULL) : ERR_BUSY;
+}
+
+int json_open_wait(struct json_doc *d, const char *text, size_t len, size_t flags, json_error_t *why) {
+    int64_t cost = json_cost(text, len);
+    *d = (struct json_doc){0};
+    if (cost > JSON_COST_MAX || !budget_wait(BUDGET_JSON, cost)) return ERR_TOO_BIG;
+    return load(d, cost, text, len, flags, why);
 }
 
 void json_close(struct json_doc *d) {

@@ -52,9 +52,12 @@ static void config_platform(struct look *l, const struct digest *d) {
     char *data;
     size_t len;
     if (store_peek_blob(l->store, d, CONFIG_MAX_BYTES, &data, &len) < 0) return;
-    json_t *doc = json_loadb(data, len, 0, NULL);
-    add_platform(l, json_text(doc, "os", ""), json_text(doc, "architecture", ""), json_text(doc, "variant", ""));
-    json_decref(doc);
+    struct json_doc doc;
+    if (json_open(&doc, data, len, 0) == 0) {
+        const json_t *c = doc.root;
+        add_platform(l, json_text(c, "os", ""), json_text(c, "architecture", ""), json_text(c, "variant", ""));
+    }
+    json_close(&doc);
     free(data);
 }
 

@@ -2,6 +2,7 @@
 #include "common/oci/manifest.h"
 
 #include "common/core/alloc.h"
+#include "common/core/json.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -56,25 +57,17 @@ bool media_is_manifest(const char *media_type) {
     return is_image(t) || is_list(t);
 }
 
-/* Counts the values of a document before memory is spent on them. */
+/* Refuses what would take long before anything is spent on it. */
 static int check_cost(const char *s, size_t len) {
-    size_t containers = 0, values = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < len; i++) {
-        if (in_string) {
-            if (s[i] == '\\')
-                i++;
-            else if (s[i] == '"')
-                in_string = false;
-        } else if (s[i] == '"') {
-            in_string = true;
-        } else if (s[i] == '{' || s[i] == '[') {
-            containers++;
-        } else if (s[i] == ',') {
-            values++;
-        }
-    }
-    return containers > MAX_CONTAINERS || values > MAX_VALUES ? ERR_TOO_BIG : 0;
+    struct json_count n = json_count(s, len);
+    return n.containers > MAX_CONTAINERS || n.values > MAX_VALUES ? ERR_TOO_BIG : 0;
+}
+
+/* A small document costs 2 MiB at most, and a loop reads one at a time: it must not wait. */
+static int open_document(struct json_doc *d, const char *data, size_t len, size_t flags, json_error_t *why) {
+    if (len > MANIFEST_QUICK_BYTES) return json_open_wait(d, data, len, flags, why);
+    *d = (struct json_doc){.root = json_loadb(data, len, flags, why)};
+    return d->root ? 0 : ERR_INVALID;
 }
 
 /* A string member without NUL that fits, else "". */
@@ -182,12 +175,14 @@ static int parse(struct manifest *m, const void *data, size_t len, bool *is_one,
         return error_set(err, ERR_TOO_BIG, "the manifest has %zu bytes; the limit is %d", len, MANIFEST_MAX_BYTES);
     if (check_cost(data, len) < 0) return error_set(err, ERR_TOO_BIG, "the manifest holds too many values");
     json_error_t why;
-    json_t *doc = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &why);
-    if (!doc) return error_set(err, ERR_INVALID, "the manifest is not JSON: line %d: %s", why.line, why.text);
-    *is_one = says_what_it_is(doc);
-    int r = json_is_object(doc) ? read_document(m, doc, err)
-                                : error_set(err, ERR_INVALID, "the manifest is not a JSON object");
-    json_decref(doc);
+    struct json_doc d;
+    int r = open_document(&d, data, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &why);
+    if (r == ERR_TOO_BIG) return error_set(err, r, "the manifest would take more memory than memory.json allows");
+    if (r < 0) return error_set(err, r, "the manifest is not JSON: line %d: %s", why.line, why.text);
+    *is_one = says_what_it_is(d.root);
+    r = json_is_object(d.root) ? read_document(m, d.root, err)
+                               : error_set(err, ERR_INVALID, "the manifest is not a JSON object");
+    json_close(&d);
     return r;
 }
 
@@ -205,9 +200,10 @@ int manifest_judge(struct manifest *m, const void *data, size_t len, bool *is_on
 
 bool manifest_is_one(const void *data, size_t len) {
     if (len > MANIFEST_MAX_BYTES || check_cost(data, len) < 0) return false;
-    json_t *doc = json_loadb(data, len, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
-    bool is_one = says_what_it_is(doc);
-    json_decref(doc);
+    struct json_doc d;
+    int r = open_document(&d, data, len, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+    bool is_one = r == 0 && says_what_it_is(d.root);
+    json_close(&d);
     return is_one;
 }
 

@@ -35,7 +35,8 @@ struct manifest {
  * manifest without children. The caller calls manifest_fini in any case. */
 int manifest_parse(struct manifest *m, const void *data, size_t len, struct error *err) must_check;
 void manifest_fini(struct manifest *m);
-/* Parsing a larger document may take long (0.3 s at the limits), so loops leave it to a work pool. */
+/* Parsing a larger document may take long (0.3 s at the limits) and waits for the budget JSON, so loops leave it to a
+ * work pool, and no thread does it that has such a document open. */
 #define MANIFEST_QUICK_BYTES (16 * 1024)
 /* manifest_parse and manifest_is_one in one pass over the document. */
 int manifest_judge(struct manifest *m, const void *data, size_t len, bool *is_one) must_check;

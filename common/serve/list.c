@@ -11,7 +11,8 @@
 
 #define PAGE_DEFAULT 1000
 #define PAGE_MAX 10000
-#define PAGE_COST (2 * MiB) /* of the largest page of names as long as they are, while it is made */
+#define ENTRY_COST 128 /* bytes of memory of a repository in a list, beside its name */
+#define COST_STEP (256 * KiB)
 
 /* --- small things shared by the lists --- */
 
@@ -87,21 +88,27 @@ void serve_link_after(struct exchange *x, const char *what, size_t max, const ch
     buf_fini(&q);
 }
 
-void serve_list_text(struct exchange *x, char *text, const char *type) {
-    if (!text) {
-        serve_error(x->req, REGERR_UNKNOWN, NULL, NULL);
-        return;
-    }
-    struct list_text *t = list_text_new(text);
-    size_t len;
-    const char *body = list_text_get(t, &len);
-    http_reply_ref(x->req, 200, type, body, len, list_text_free, t);
-}
-
 void serve_no_room(struct exchange *x) {
     http_reply_header(x->req, "Retry-After", "1");
     serve_error_status(x->req, 503, REGERR_UNAVAILABLE,
                        "the memory for lists is in use (memory.lists, memory.json): try again");
+}
+
+void serve_list_text(struct exchange *x, char *text, int64_t taken, const char *type) {
+    if (!text) {
+        budget_give(BUDGET_LISTS, taken);
+        serve_error(x->req, REGERR_UNKNOWN, NULL, NULL);
+        return;
+    }
+    struct list_text *t = list_text_new(text, taken);
+    if (!t) {
+        serve_no_room(x);
+        return;
+    }
+    size_t len;
+    const char *body = list_text_get(t, &len);
+    serve_common_headers(x);
+    http_reply_ref(x->req, 200, type, body, len, list_text_free, t);
 }
 
 size_t serve_page_size(const struct oci_request *rq) {
@@ -147,9 +154,18 @@ struct catalog_job {
     char last[REPO_STR_MAX], next[REPO_STR_MAX];
     json_t *list;
     char *text;
-    bool more, has_room;
+    bool more;
+    int64_t cost, charged; /* of the list and its text; to the budget LISTS, in larger steps */
     int code;
 };
+
+static bool take_room(struct catalog_job *j, size_t name_len) {
+    j->cost += 2 * (int64_t)name_len + ENTRY_COST;
+    if (j->cost <= j->charged) return true;
+    if (!budget_take(BUDGET_LISTS, COST_STEP)) return false;
+    j->charged += COST_STEP;
+    return true;
+}
 
 static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg) {
     (void)tags;
@@ -161,6 +177,10 @@ static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t 
         j->more = true;
         return false;
     }
+    if (!take_room(j, strlen(repo))) {
+        j->code = ERR_BUSY;
+        return false;
+    }
     json_array_append_new(j->list, json_string(repo));
     snprintf(j->next, sizeof(j->next), "%s", repo);
     return true;
@@ -168,31 +188,31 @@ static bool add_repo(const char *repo, int64_t tags, int64_t manifests, int64_t 
 
 static void catalog_run(struct turn *t) {
     struct catalog_job *j = container_of(t, struct catalog_job, turn);
-    /* Only now: those that wait would keep it from others. */
-    j->has_room = budget_take(BUDGET_LISTS, PAGE_COST);
-    if (j->max > 0 && j->has_room) j->code = store_each_repo(j->x->registry->cfg.store, add_repo, j, NULL);
+    int r = j->max > 0 ? store_each_repo(j->x->registry->cfg.store, add_repo, j, NULL) : 0;
+    if (r < 0) j->code = r;
     json_t *doc = json_pack("{s:O}", "repositories", j->list);
-    if (j->has_room && j->code == 0) j->text = json_dumps(doc, JSON_COMPACT);
+    if (j->code == 0) j->text = json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
 }
 
 static void catalog_back(struct loop_task *task) {
     struct catalog_job *j = container_of(task, struct catalog_job, turn.back);
     struct exchange *x = j->x;
-    bool has_room = j->has_room;
     json_decref(j->list);
     if (!exchange_back(x)) {
-        free(j->text);
-    } else if (!has_room) {
+        /* gone meanwhile */
+    } else if (j->code == ERR_BUSY) {
         serve_no_room(x);
     } else if (j->code < 0) {
         serve_error(x->req, REGERR_UNKNOWN, "the index cannot be read", NULL);
     } else {
-        serve_common_headers(x);
         if (j->more) serve_link_after(x, "", j->max, j->next);
-        serve_list_text(x, j->text, "application/json");
+        serve_list_text(x, j->text, j->charged, "application/json");
+        j->text = NULL;
+        j->charged = 0;
     }
-    if (has_room) budget_give(BUDGET_LISTS, PAGE_COST);
+    free(j->text);
+    budget_give(BUDGET_LISTS, j->charged);
     free(j);
 }
 

@@ -11,11 +11,25 @@ struct list_text {
     size_t len;
 };
 
-struct list_text *list_text_new(char *text) {
+/* What was taken beyond the length goes back; what is missing is taken. */
+static bool settle(int64_t len, int64_t taken) {
+    if (len > taken && !budget_take(BUDGET_LISTS, len - taken)) {
+        budget_give(BUDGET_LISTS, taken);
+        return false;
+    }
+    if (len < taken) budget_give(BUDGET_LISTS, taken - len);
+    return true;
+}
+
+struct list_text *list_text_new(char *text, int64_t taken) {
+    size_t len = strlen(text);
+    if (!settle((int64_t)len, taken)) {
+        free(text);
+        return NULL;
+    }
     struct list_text *t = xcalloc(1, sizeof(*t));
     t->text = text;
-    t->len = strlen(text);
-    budget_force(BUDGET_LISTS, (int64_t)t->len);
+    t->len = len;
     return t;
 }
 

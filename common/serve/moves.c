@@ -14,6 +14,7 @@
 struct moves {
     pthread_mutex_t lock;
     struct map *by_tag;
+    uint64_t noted; /* how many were noted so far: the order of each */
 };
 
 #define KEY_MAX (REPO_STR_MAX + TAG_MAX + 2)
@@ -39,6 +40,27 @@ void moves_free(struct moves *t) {
     free(t);
 }
 
+struct oldest {
+    const struct move *move;
+};
+
+static bool see_age(const void *key, size_t len, void *value, void *arg) {
+    (void)key;
+    (void)len;
+    const struct move *m = value;
+    struct oldest *o = arg;
+    if (!o->move || m->order < o->move->order) o->move = m;
+    return true;
+}
+
+/* A walk over a thousand entries takes some 10 us, and is rare. */
+static void drop_oldest(struct moves *t) {
+    char key[KEY_MAX];
+    struct oldest o = {0};
+    map_each(t->by_tag, see_age, &o);
+    if (o.move) map_del_s(t->by_tag, key_of(&o.move->repo, o.move->tag, key));
+}
+
 void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_facts *said) {
     char key[KEY_MAX];
     struct move *m = xcalloc(1, sizeof(*m));
@@ -54,9 +76,9 @@ void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, 
         m->failed_ms = before->failed_ms;
         memcpy(m->why, before->why, sizeof(m->why));
     } else if (!before && map_len(t->by_tag) >= MOVES_MAX) {
-        map_free(t->by_tag);
-        t->by_tag = map_new(free);
+        drop_oldest(t);
     }
+    m->order = t->noted++;
     map_set_s(t->by_tag, key, m);
     pthread_mutex_unlock(&t->lock);
 }

@@ -14,11 +14,13 @@ struct move {
     struct tag_facts said; /* what the source said when it was last asked */
     int64_t failed_ms;     /* when it last could not be fetched, in monotonic ms; 0: never */
     char why[128];
+    uint64_t order; /* grows with each moves_note */
 };
 
 struct moves *moves_new(void);
 void moves_free(struct moves *t);
-/* Notes what the source says. An earlier failure to fetch the same manifest stays noted. */
+/* Notes what the source says. An earlier failure to fetch the same manifest stays noted. At a thousand tags the one
+ * that was noted longest ago is forgotten. */
 void moves_note(struct moves *t, const struct repo_name *repo, const char *tag, const struct tag_facts *said);
 bool moves_get(struct moves *t, const struct repo_name *repo, const char *tag, struct move *out);
 void moves_forget(struct moves *t, const struct repo_name *repo, const char *tag);

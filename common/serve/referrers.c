@@ -57,13 +57,27 @@ static bool add_own(const struct digest *d, void *arg) {
     return true;
 }
 
-static json_t *read_json(struct referrers_job *j, const struct digest *d, struct manifest *m, size_t *len) {
+/* doc may be closed in any case. */
+static void read_json(struct referrers_job *j, const struct digest *d, struct manifest *m, struct json_doc *doc,
+                      size_t *len) {
     char *data = NULL;
     struct blob_info info;
-    if (store_read_blob(j->x->registry->cfg.store, d, MANIFEST_MAX_BYTES, &data, len, &info) < 0) return NULL;
-    json_t *doc = manifest_parse(m, data, *len, NULL) == 0 ? json_loadb(data, *len, JSON_ALLOW_NUL, NULL) : NULL;
+    *doc = (struct json_doc){0};
+    if (store_read_blob(j->x->registry->cfg.store, d, MANIFEST_MAX_BYTES, &data, len, &info) < 0) return;
+    int r = manifest_parse(m, data, *len, NULL);
+    if (r == 0) r = json_open(doc, data, *len, JSON_ALLOW_NUL);
+    if (r == ERR_BUSY) j->code = r;
     free(data);
-    return doc;
+}
+
+/* What outlives the document that it is from. */
+static bool keep(struct referrers_job *j, int64_t cost) {
+    if (!budget_take(BUDGET_LISTS, cost)) {
+        j->code = ERR_BUSY;
+        return false;
+    }
+    j->charged += cost;
+    return true;
 }
 
 /* The tag `<alg>-<hex>`, of an index that clients keep where the registry has no such API. */
@@ -75,13 +89,15 @@ static void add_listed(struct referrers_job *j) {
     size_t len, i;
     snprintf(tag, sizeof(tag), "%.32s-%.64s", digest_alg_name(d->alg), digest_hex(d, hex));
     if (!store_tag_get(j->x->registry->cfg.store, j->x->repo_str, tag, &rec)) return;
-    json_t *doc = read_json(j, &rec.digest, &m, &len), *entry;
-    json_array_foreach(m.is_index ? json_object_get(doc, "manifests") : NULL, i, entry) {
+    struct json_doc doc;
+    json_t *entry;
+    read_json(j, &rec.digest, &m, &doc, &len);
+    json_array_foreach(m.is_index && keep(j, doc.cost) ? json_object_get(doc.root, "manifests") : NULL, i, entry) {
         const char *text = json_string_value(json_object_get(entry, "digest"));
         struct digest listed;
         if (text && digest_parse(&listed, text, strlen(text)) == 0) add(j, text, entry);
     }
-    json_decref(doc);
+    json_close(&doc);
     manifest_fini(&m);
 }
 
@@ -110,17 +126,19 @@ static json_t *describe(struct referrers_job *j, const struct referrer *r, size_
     struct manifest m = {0};
     size_t len = 0;
     if (digest_parse(&d, r->digest, strlen(r->digest)) < 0) return NULL;
-    json_t *doc = read_json(j, &d, &m, &len), *desc = NULL;
+    struct json_doc doc;
+    json_t *desc = NULL;
+    read_json(j, &d, &m, &doc, &len);
     *cost += len;
-    for (size_t i = 0; doc && !desc && i < m.n_children; i++) {
+    for (size_t i = 0; doc.root && !desc && i < m.n_children; i++) {
         const struct manifest_child *c = &m.children[i];
         if (c->kind != CHILD_SUBJECT || !digest_eq(&c->digest, &j->x->ref.digest)) continue;
         desc = json_pack("{s:s, s:s, s:I}", "mediaType", m.media_type, "digest", r->digest, "size", (json_int_t)len);
         if (m.artifact_type[0]) json_object_set_new(desc, "artifactType", json_string(m.artifact_type));
-        json_t *annotations = annotations_of(doc);
+        json_t *annotations = annotations_of(doc.root);
         if (annotations) json_object_set_new(desc, "annotations", annotations);
     }
-    json_decref(doc);
+    json_close(&doc);
     manifest_fini(&m);
     return desc;
 }
@@ -207,11 +225,13 @@ static void release_list(void *list) {
 
 static void reply(struct referrers_job *j) {
     if (j->list) {
+        serve_common_headers(j->x);
         http_reply_ref(j->x->req, 200, MEDIA_OCI_INDEX, j->list->body, j->list->body_len, release_list, j->list);
         j->list = NULL;
     } else {
-        serve_list_text(j->x, j->text, MEDIA_OCI_INDEX);
+        serve_list_text(j->x, j->text, j->charged, MEDIA_OCI_INDEX);
         j->text = NULL;
+        j->charged = 0;
     }
 }
 
@@ -223,7 +243,6 @@ static void on_worked(struct loop_task *task) {
     } else if (j->code == ERR_BUSY) {
         serve_no_room(x);
     } else if (j->text || (j->list && j->code == 0)) {
-        serve_common_headers(x);
         if (j->filters) http_reply_header(x->req, "OCI-Filters-Applied", j->filters);
         link_on(j);
         reply(j);

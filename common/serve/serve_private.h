@@ -112,8 +112,9 @@ void serve_link_next(struct exchange *x, const char *what, const char *query);
 void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last);
 /* The query inside a source's Link header: `</v2/…?QUERY>; rel="next"`. False if it is not such a link. */
 bool serve_query_of_link(const char *link, char *out, size_t cap);
-/* A 200 with a list's text, which is taken; or an error if it is NULL. */
-void serve_list_text(struct exchange *x, char *text, const char *type);
+/* A 200 with the common headers and a list's text, or an error if it is NULL; or 503 if the budget LISTS does not allow it. The text is taken,
+ * and with it `taken` bytes of that budget. */
+void serve_list_text(struct exchange *x, char *text, int64_t taken, const char *type);
 /* No list more fits into memory: 503. */
 void serve_no_room(struct exchange *x);
 

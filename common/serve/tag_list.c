@@ -8,6 +8,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/buf.h"
+#include "common/core/budget.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/serve/list_text.h"
@@ -19,6 +20,7 @@
 
 #define PATIENCE_MS 3000
 #define IDLE_PAGES_MAX 3 /* in a row that bring nothing new, though the source says that there is more */
+#define HEAD_BYTES 512   /* of a list's text before and after its tags */
 #define STORE_BATCH 2000 /* tags of the store at a time: its lock is held meanwhile */
 
 struct tag_list {
@@ -54,30 +56,57 @@ static void list_free(struct tag_list *l) {
 
 /* --- work pool --- */
 
+static void no_room(struct tag_list *l) {
+    l->no_room = true;
+    fetch_end_set(&l->end, ERR_BUSY, "the memory for lists is in use (memory.lists, memory.json): try again");
+}
+
+/* Memory for a text of that length. */
+static bool take_room(struct tag_list *l, int64_t len) {
+    bool taken = budget_take(BUDGET_LISTS, len);
+    if (!taken) no_room(l);
+    return taken;
+}
+
+static void write_text(struct tag_list *l, size_t first, size_t end, int64_t taken) {
+    const struct tag_set *s = &l->set;
+    struct buf b;
+    buf_init(&b, 2 * TAG_SET_BYTES_MAX);
+    /* Neither a name nor a tag holds a character that JSON would escape. */
+    int r = buf_printf(&b, "{\"name\":\"%s\",\"tags\":[", l->x->asked.path);
+    for (size_t i = first; i < end && r == 0; i++)
+        r = buf_printf(&b, "%s\"%s\"", i > first ? "," : "", s->tags[i]);
+    if (r == 0) r = buf_add_str(&b, "]}");
+    if (r < 0) out_of_memory(); /* the set is far smaller than the buffer may be */
+    l->text = list_text_new(buf_steal(&b, NULL), taken);
+    if (!l->text) no_room(l);
+}
+
 /* The page that was asked for, of the sorted list, which is then no longer needed. */
 static void write_page(struct tag_list *l) {
     const struct oci_request *asked = &l->x->asked;
     const struct tag_set *s = &l->set;
-    size_t i = 0;
+    size_t first = 0;
     l->page_max = asked->n < 0 ? s->n : serve_page_size(asked);
-    while (asked->has_last && i < s->n && strcmp(s->tags[i], asked->last) <= 0)
-        i++;
-    struct buf b;
-    buf_init(&b, 2 * TAG_SET_BYTES_MAX);
-    /* Neither a name nor a tag holds a character that JSON would escape. */
-    int r = buf_printf(&b, "{\"name\":\"%s\",\"tags\":[", asked->path);
-    for (size_t first = i; i < s->n && i - first < l->page_max && r == 0; i++)
-        r = buf_printf(&b, "%s\"%s\"", i > first ? "," : "", s->tags[i]);
-    if (r == 0) r = buf_add_str(&b, "]}");
-    if (r < 0) out_of_memory(); /* the set is far smaller than the buffer may be */
-    if (i > 0 && i < s->n) l->last = xstrdup(s->tags[i - 1]);
-    l->text = list_text_new(buf_steal(&b, NULL));
+    while (asked->has_last && first < s->n && strcmp(s->tags[first], asked->last) <= 0)
+        first++;
+    size_t n = s->n - first < l->page_max ? s->n - first : l->page_max;
+    int64_t len = tag_set_text_len(s, first, n) + HEAD_BYTES;
+    if (take_room(l, len)) write_text(l, first, first + n, len);
+    if (first + n > 0 && first + n < s->n) l->last = xstrdup(s->tags[first + n - 1]);
     tag_set_fini(&l->set);
 }
 
-static void no_room(struct tag_list *l) {
-    l->no_room = true;
-    fetch_end_set(&l->end, ERR_BUSY, "the memory for lists is in use (memory.lists, memory.json): try again");
+/* What has come so far, as the next part of the answer. */
+static void write_part(struct tag_list *l) {
+    int64_t len = tag_set_text_len(&l->set, 0, l->set.n);
+    char *some = take_room(l, len) ? tag_set_take(&l->set, !l->begun) : NULL;
+    if (!some) {
+        if (!l->no_room) budget_give(BUDGET_LISTS, len);
+        return;
+    }
+    l->text = list_text_new(some, len);
+    if (!l->text) no_room(l);
 }
 
 /* One page into the list. */
@@ -103,10 +132,9 @@ static void run_page(struct turn *t) {
     read_page(l);
     if (l->end.code == 0 && (l->streams || !l->has_next)) {
         tag_set_sort(&l->set);
-        char *some = l->streams ? tag_set_take(&l->set, !l->begun) : NULL;
-        if (some)
-            l->text = list_text_new(some);
-        else if (!l->streams)
+        if (l->streams)
+            write_part(l);
+        else
             write_page(l);
     }
 }
@@ -158,6 +186,8 @@ static void on_page(const struct ask_answer *a, void *arg);
 
 static void ask_page(struct tag_list *l, const char *query) {
     struct exchange *x = l->x;
+    ask_answer_unref(l->page); /* it has been read, and takes megabytes */
+    l->page = NULL;
     struct fetch_request rq = {
         .kind = FETCH_TAGS, .repo = x->repo, .caller = x->caller, .settings = x->settings, .query = query};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
@@ -311,7 +341,6 @@ static void on_page(const struct ask_answer *a, void *arg) {
         reply_page(l, a);
         return;
     }
-    ask_answer_unref(l->page);
     l->page = ask_answer_ref(a);
     l->has_next = serve_query_of_link(a->link, l->query, sizeof(l->query));
     bool whole = x->asked.n < 0 && !x->asked.has_last;

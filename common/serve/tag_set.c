@@ -82,6 +82,13 @@ void tag_set_sort(struct tag_set *s) {
     if (s->n > 0) qsort(s->tags, s->n, sizeof(*s->tags), by_name);
 }
 
+int64_t tag_set_text_len(const struct tag_set *s, size_t first, size_t n) {
+    int64_t len = 0;
+    for (size_t i = first; i < first + n; i++)
+        len += (int64_t)strlen(s->tags[i]) + 3;
+    return len;
+}
+
 char *tag_set_take(struct tag_set *s, bool first) {
     struct buf b;
     buf_init(&b, 2 * TAG_SET_BYTES_MAX);

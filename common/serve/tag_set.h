@@ -29,6 +29,8 @@ int tag_set_add(struct tag_set *s, const char *tag, bool *added) must_check;
 int tag_set_read(struct tag_set *s, const char *page, size_t len, size_t *added) must_check;
 /* Sorts the tags that have not been taken yet. */
 void tag_set_sort(struct tag_set *s);
+/* How many bytes the text of the next n of them from `first` on takes, with quotes and commas. */
+int64_t tag_set_text_len(const struct tag_set *s, size_t first, size_t n);
 /* Takes them out as `"a","b"`, with a comma in front unless first. The caller frees the text; NULL: there are none. */
 char *tag_set_take(struct tag_set *s, bool first);
 

@@ -1,6 +1,7 @@
 """Memory that clients or upstreams can fill is bounded by keys of the group memory: what does not fit is refused, and works again later."""
 
 import json
+import threading
 
 from lab import images, raw
 from lab.base import MiB, wait_until
@@ -100,3 +101,82 @@ def test_what_was_evicted_does_not_make_the_catalogue_grow_without_end(bench):
     assert node.metric("entrepot_catalogue_limit_bytes") == 16 * MiB
     node.stop()
     assert (node.data / "catalog.db").stat().st_size <= 16 * MiB
+
+
+def test_answers_that_do_not_end_stay_within_their_budget(bench):
+    up = bench.faulty()
+    node = bench.central(("docker.io", up.url), settings={"memory.answers": 8 * MiB})
+    # What a tag means is asked by GET where HEAD is not allowed, and read to the end where the head names no digest.
+    up.always("/manifests/", Fault(status=405), method="HEAD")
+    manifest = manifest_of_many_layers(0)
+    long = images.Bytes(manifest.data + b" " * (4 * MiB - 1000 - manifest.size), images.OCI_MANIFEST)
+    for name in ("one", "two"):
+        up.put_blob(f"library/{name}", long)
+        up.tags[f"library/{name}", "v1"] = long.digest
+        up.on(f"/{name}/manifests/v1", Fault(stall_after=3 * MiB, headers={"Docker-Content-Digest": ""}))
+    up.put_blob("library/three", manifest)
+    up.tags["library/three", "v1"] = manifest.digest
+    up.always("/three/manifests/v1", Fault(headers={"Docker-Content-Digest": ""}), method="GET")
+    clients = []
+    for n, name in ((1, "one"), (2, "two")):
+        clients.append(raw.Wire(node.port, 60))
+        clients[-1].ask("GET", f"/v2/docker.io/library/{name}/manifests/v1")
+        wait_until(lambda: held(node, "answers") == n * 4 * MiB, f"the memory of {n} long answers taken", 30)
+    reply = raw.ask(node.port, "/v2/docker.io/library/three/manifests/v1")
+    assert reply.status == 503 and reply.headers["retry-after"] and b"memory.answers" in reply.body, reply
+    assert node.metric("entrepot_memory_refused_total", budget="answers") > 0
+    assert peak(node, "answers") <= 8 * MiB
+    up.release()
+    wait_until(lambda: held(node, "answers") == 0, "the memory of all answers given back", 30)
+    reply = raw.ask(node.port, "/v2/docker.io/library/three/manifests/v1")
+    assert reply.status == 200 and reply.body == manifest.data, reply
+    for client in clients:
+        client.close()
+
+
+def test_pages_of_tags_are_gathered_within_their_budget(bench):
+    """The source's order is unknown, so even for a page of one tag all of them must come first."""
+    up = bench.faulty()
+    tags = [f"t{i:05}" + "x" * 114 for i in range(16000)]
+    body = json.dumps({"name": "x", "tags": tags}).encode()
+    for name in ("one", "two"):
+        link = {"Link": f'</v2/library/{name}/tags/list?last=x>; rel="next"'}
+        up.on(f"/{name}/tags/.*last=x", Fault(stall_head=True))
+        up.on(f"/{name}/tags/list", Fault(status=200, body=body, headers=link))
+    up.always("/three/tags/list", Fault(status=200, body=body))
+    node = bench.central(("docker.io", up.url), settings={"memory.lists": 16 * MiB})
+    clients = []
+    for name in ("one", "two"):
+        clients.append(raw.Wire(node.port, 60))
+        clients[-1].ask("GET", f"/v2/docker.io/library/{name}/tags/list?n=1")
+        wait_until(lambda: [s for s in up.requests(f"/{name}/tags/") if "last" in s.query], "the first page gathered", 30)
+    reply = raw.ask(node.port, "/v2/docker.io/library/three/tags/list?n=1")
+    assert reply.status == 503 and reply.headers["retry-after"] and b"memory.lists" in reply.body, reply
+    assert peak(node, "lists") <= 16 * MiB
+    for client in clients:
+        client.close()
+    up.release()
+    wait_until(lambda: held(node, "lists") == 0, "the memory of all lists given back", 30)
+    assert raw.ask(node.port, "/v2/docker.io/library/three/tags/list?n=1").json()["tags"] == tags[:1]
+
+
+def test_costly_manifests_at_once_wait_for_the_memory_to_parse_them(bench):
+    up = bench.faulty()
+    bombs = []
+    for i in range(6):
+        odd = {"schemaVersion": 2, "mediaType": images.OCI_MANIFEST, "config": {}, "layers": [], "x": [{}] * 140000, "y": i}
+        bombs.append(up.put_blob("library/app", images.Bytes(json.dumps(odd, separators=(",", ":")).encode(), images.OCI_MANIFEST)))
+    node = bench.central(("docker.io", up.url), settings={"memory.json": 96 * MiB})
+    replies = []
+    crowd = [
+        threading.Thread(target=lambda b=b: replies.append(raw.ask(node.port, f"/v2/library/app/manifests/{b.digest}", timeout=60)))
+        for b in bombs
+    ]
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join(60)
+    assert [r.status for r in replies] == [200] * 6, replies
+    assert sorted(r.body for r in replies) == sorted(b.data for b in bombs)
+    assert 50 * MiB < peak(node, "json") <= 96 * MiB
+    assert held(node, "json") == 0
