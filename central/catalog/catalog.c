@@ -221,6 +221,11 @@ int catalog_open(struct catalog **out, const char *path, unsigned readers, struc
     return 0;
 }
 
+void catalog_on_recovery(struct catalog *c, void (*recovered)(void *arg), void *arg) {
+    c->recovered = recovered;
+    c->recovered_arg = arg;
+}
+
 void catalog_close(struct catalog *c) {
     if (!c) return;
     close_all(c);

@@ -29,6 +29,9 @@ struct catalog_follower {
 };
 /* Control thread. NULL: nobody, from when this has returned. */
 void catalog_follow(struct catalog *c, const struct catalog_follower *f);
+/* Control thread, before anything is learned. recovered is called on the writer's thread, when something is in the file
+ * again after facts could not be written: they are lost to it. */
+void catalog_on_recovery(struct catalog *c, void (*recovered)(void *arg), void *arg);
 /* Control thread, when no lookup runs any more. What was learned before is durable afterwards. */
 void catalog_close(struct catalog *c);
 /* Any thread but the writer's: waits until everything learned before is durable and can be looked up. */

@@ -60,6 +60,9 @@ struct catalog {
     _Atomic uint64_t sequence;    /* of what is durable */
     _Atomic int64_t queued_bytes; /* memory of facts on their way to the writer */
     _Atomic int64_t learned, dropped, failed, lookups;
+    atomic_bool missed; /* facts that the disk did not take */
+    void (*recovered)(void *arg);
+    void *recovered_arg;
     atomic_bool damage_seen; /* the suspect mark was written */
     pthread_mutex_t lock;    /* guards the free readers; held for a few instructions */
     pthread_cond_t some;

@@ -6,6 +6,7 @@
 #include "central/catalog/relearn.h"
 #include "central/names/names_part.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #define CATALOG_READERS 4
@@ -15,6 +16,7 @@ struct catalogue {
     struct catalog *catalog;
     struct ledger ledger;
     struct work relearn;
+    atomic_bool relearns, again, ends;
 };
 
 /* Gives a fill the size of its blob, as seen when it was held or as manifests claim it. The fill plans room by it. A
@@ -48,6 +50,22 @@ static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *ar
     catalog_query_submit(&p->query, c->node->pool);
 }
 
+/* After a start, and when a failing disk has kept something from the catalogue. If that happens while this runs, it runs
+ * again. */
+static void begin_relearning(void *arg) {
+    struct catalogue *c = arg;
+    atomic_store(&c->again, true);
+    if (!atomic_load(&c->ends) && !atomic_exchange(&c->relearns, true)) workpool_submit(c->node->pool, &c->relearn);
+}
+
+static void relearn(struct work *w) {
+    struct catalogue *c = container_of(w, struct catalogue, relearn);
+    atomic_store(&c->again, false);
+    catalog_relearn(c->catalog, c->node->content, c->node->store, names_rules(c->node));
+    atomic_store(&c->relearns, false);
+    if (atomic_load(&c->again)) begin_relearning(c);
+}
+
 static int start(struct node *n, void **self, struct error *err) {
     char path[4096];
     snprintf(path, sizeof(path), "%s/catalog.db", n->config->data);
@@ -57,6 +75,8 @@ static int start(struct node *n, void **self, struct error *err) {
         free(c);
         return r;
     }
+    c->relearn.fn = relearn;
+    catalog_on_recovery(c->catalog, begin_relearning, c);
     catalog_bound(c->catalog, central_config_of(n)->catalog_limit);
     catalog_keep_log(c->catalog, central_config_of(n)->catalog_log_entries);
     c->node = n;
@@ -68,15 +88,13 @@ static int start(struct node *n, void **self, struct error *err) {
     return 0;
 }
 
-static void relearn(struct work *w) {
-    struct catalogue *c = container_of(w, struct catalogue, relearn);
-    catalog_relearn(c->catalog, c->node->content, c->node->store, names_rules(c->node));
-}
-
 static void running(void *self) {
     struct catalogue *c = self;
-    c->relearn.fn = relearn;
-    workpool_submit(c->node->pool, &c->relearn);
+    begin_relearning(c);
+}
+
+static void ending(void *self) {
+    atomic_store(&((struct catalogue *)self)->ends, true);
 }
 
 static void stop(void *self) {
@@ -105,8 +123,13 @@ static void metrics(struct metric_page *page, void *self) {
     metric_set(page, METRIC_CATALOGUE_PRUNED, (double)s.pruned);
 }
 
-const struct node_part part_catalogue = {
-    .name = "catalogue", .start = start, .running = running, .stop = stop, .status = status, .metrics = metrics};
+const struct node_part part_catalogue = {.name = "catalogue",
+                                         .start = start,
+                                         .running = running,
+                                         .ending = ending,
+                                         .stop = stop,
+                                         .status = status,
+                                         .metrics = metrics};
 
 struct catalog *catalogue_of(const struct node *n) {
     return ((struct catalogue *)node_part(n, &part_catalogue))->catalog;

@@ -273,9 +273,11 @@ static void applied(struct writer_job *job, int code) {
     if (code == 0 && !f->failed) {
         if (f->sequence) catalog_changed(c, f->sequence);
         atomic_fetch_add(&c->learned, 1);
+        if (atomic_exchange(&c->missed, false) && c->recovered) c->recovered(c->recovered_arg);
     } else {
         if (code < 0) changes_forget(c->changes);
         atomic_fetch_add(&c->failed, 1);
+        if (code < 0) atomic_store(&c->missed, true);
     }
     atomic_fetch_sub(&c->queued_bytes, (int64_t)f->bytes);
     fact_free(f);

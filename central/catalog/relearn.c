@@ -1,4 +1,4 @@
-/* Compares store and catalogue once, after a start. Thread: work pool. */
+/* Compares store and catalogue, after a start and after the disk refused facts. Thread: work pool. */
 #include "central/catalog/relearn.h"
 
 #include "common/core/buf.h"

@@ -7,13 +7,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/core/log.h"
+#include "common/core/open_file.h"
 
-#define WAITING_MAX 65536 /* jobs that may wait for disk space; further ones fail */
+#define WAITING_MAX 65536 /* jobs that may wait until the disk takes them; further ones fail */
 #define FULL_PAUSE_S 1
 
 struct writer {
@@ -23,12 +25,13 @@ struct writer {
     unsigned batch;
     int synced_changes;   /* writer thread only: changes that were synced by the last sync */
     int told;             /* writer thread only: how the last batch ended, so that a failure is logged once */
-    unsigned n_waiting;   /* writer thread only: jobs that failed because the disk is full */
+    unsigned n_waiting;   /* writer thread only: jobs that failed because the disk does not take them */
+    atomic_int refusal;   /* why jobs wait; 0: none does */
     pthread_mutex_t lock; /* guards what follows; held for a few instructions */
     pthread_cond_t some;
     struct writer_job *first, **last;
     bool stopping;
-    bool full; /* all queued jobs wait for disk space: try again after a pause */
+    bool full; /* all queued jobs wait for the disk: try again after a pause */
     char path[];
 };
 
@@ -90,7 +93,12 @@ static void append(struct writer *w, struct writer_job *job) {
     w->last = &job->next;
 }
 
-/* Puts a job that persists at the end of the queue when the disk is full, so that no other job waits behind it. Each
+/* The disk refuses now and may not later: it is full, read-only, or fails. */
+static bool may_pass(int code) {
+    return code == ERR_NO_SPACE || code == -EROFS || code == -EACCES || disk_is_bad(code);
+}
+
+/* Puts a job that persists at the end of the queue when the disk does not take it, so that no other job waits behind it. Each
  * job writes what is true when it runs, so their order does not matter. */
 static bool goes_again(struct writer *w, struct writer_job *job) {
     pthread_mutex_lock(&w->lock);
@@ -106,10 +114,13 @@ static bool goes_again(struct writer *w, struct writer_job *job) {
 }
 
 static void finish(struct writer *w, struct writer_job *job, int code) {
-    if (code == ERR_NO_SPACE && goes_again(w, job)) return;
-    if (job->waits) w->n_waiting--;
-    /* A job that waits for disk space may have been submitted before this one. */
-    if (code == 0 && job->synced && w->n_waiting > 0) code = ERR_NO_SPACE;
+    if (may_pass(code) && goes_again(w, job)) {
+        atomic_store(&w->refusal, code);
+        return;
+    }
+    if (job->waits && --w->n_waiting == 0) atomic_store(&w->refusal, 0);
+    /* A job that waits for the disk may have been submitted before this one. */
+    if (code == 0 && job->synced && w->n_waiting > 0) code = atomic_load(&w->refusal);
     if (job->after_commit) job->after_commit(job, code);
 }
 
@@ -119,19 +130,23 @@ static void run_batch(struct writer *w, struct writer_job *batch) {
     for (struct writer_job *j = batch; j && code == 0; j = j->next) {
         sync = sync || j->synced;
         j->run(j, w->db);
-        if (sqlite3_get_autocommit(w->db)) {
-            code = db_error_code(w->db);
-            if (code == 0) code = -EIO;
-        }
+        j->said = db_error_code(w->db);
+        if (sqlite3_get_autocommit(w->db)) code = j->said ? j->said : -EIO;
+        if (!may_pass(j->said)) j->said = 0; /* run knows what to do with any other */
     }
-    if (code == 0) code = commit(w);
+    if (code == 0)
+        code = commit(w);
+    else
+        sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL); /* if there still is a transaction */
     if (code == 0 && sync) synced = sync_log(w);
     if (synced) log_error("index_sync_failed", KV_S("path", w->path), KV_S("why", error_name(synced)));
     if (code && code != w->told) log_error("index_write_failed", KV_S("path", w->path), KV_S("why", error_name(code)));
     w->told = code;
     for (struct writer_job *j = batch, *next; j; j = next) {
         next = j->next;
-        finish(w, j, code == 0 && j->synced ? synced : code);
+        /* A statement of one job may have failed while those of the others are in the file. */
+        int of_job = code == 0 && j->synced ? synced : code;
+        finish(w, j, of_job == 0 ? j->said : of_job);
     }
 }
 
@@ -190,6 +205,10 @@ int writer_open(struct writer **out, const char *path, const char *thread, const
     if (pthread_create(&w->thread, NULL, thread_main, w) != 0) abort();
     *out = w;
     return 0;
+}
+
+int writer_refusal(const struct writer *w) {
+    return atomic_load(&w->refusal);
 }
 
 void writer_submit(struct writer *w, struct writer_job *job) {

@@ -15,9 +15,12 @@ struct writer;
 struct writer_job {
     void (*run)(struct writer_job *job, sqlite3 *db);
     void (*after_commit)(struct writer_job *job, int code);
-    bool persists; /* run again on a full disk until there is space; run must write what is true by then */
-    bool synced;   /* after_commit is called once this job and all jobs submitted before are safe from a power cut */
-    bool waits;    /* private to the writer */
+    bool
+        persists; /* run again when the disk is full, read-only or fails, until it takes it; run must write what is true
+                    * by then */
+    bool synced;  /* after_commit is called once this job and all jobs submitted before are safe from a power cut */
+    bool waits;   /* private to the writer */
+    int said;     /* private to the writer */
     struct writer_job *next;
 };
 
@@ -27,6 +30,8 @@ int writer_open(struct writer **out, const char *path, const char *thread, const
                 struct error *err) must_check;
 /* Any thread, also the writer's. Never blocks on the disk. job must live until its after_commit. */
 void writer_submit(struct writer *w, struct writer_job *job);
+/* Any thread. Why jobs that persist wait at this moment, a negative enum err; 0: none does. */
+int writer_refusal(const struct writer *w);
 /* Blocks until everything submitted before has been run. */
 void writer_flush(struct writer *w);
 /* The same, and syncs it to the disk if anything was written since the last sync. 0 or a negative enum err. */

@@ -127,9 +127,14 @@ static int write_fd(int fd, int64_t offset, const char *data, size_t len) {
     return 0;
 }
 
+void fill_bytes_leave_disk(struct fill *f, int code) {
+    f->bytes.lost = true;
+    part_unreadable(f->bytes.part, code);
+}
+
 int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t len) {
     struct open_file *window = atomic_load_explicit(&f->bytes.window, memory_order_relaxed);
-    if (!window && f->bytes.part) {
+    if (!window && f->bytes.part && !f->bytes.lost) {
         int r = part_write(f->bytes.part, offset, data, len);
         if (r == 0) return 0;
         if (!fill_window_take(f)) return ERR_BUSY;
@@ -144,8 +149,11 @@ int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t le
     return write_fd(open_file_fd(window), offset, data, len);
 }
 
+#define READ_TRIES 3
+
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
     char *out = data;
+    int failed = 0;
     while (len) {
         struct open_file *window = atomic_load_explicit(&f->bytes.window, memory_order_acquire);
         int64_t from = atomic_load_explicit(&f->bytes.window_from, memory_order_acquire);
@@ -157,6 +165,7 @@ int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
             int r = -errno;
+            if (disk_is_bad(r) && ++failed < READ_TRIES) continue;
             if (!in_window && disk_is_bad(r)) open_file_fail(f->bytes.disk, r);
             return r;
         }

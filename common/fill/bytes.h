@@ -12,6 +12,7 @@
 
 struct bytes {
     bool part_due; /* there is no part file yet */
+    bool lost;     /* the part file does not give back what was written: nothing more is written to it */
     struct part *part;
     /* Read by readers' loops. */
     struct open_file *disk;             /* set once, before anything is visible; NULL: all in the window */
@@ -40,9 +41,11 @@ struct part *fill_bytes_hand_over(struct fill *f) must_check;
 void fill_bytes_close(struct fill *f);
 void fill_bytes_discard(struct fill *f);
 
+/* The disk does not give back what was written (code): what is written from now on goes to the window. */
+void fill_bytes_leave_disk(struct fill *f, int code);
 /* Writes. ERR_BUSY: the disk is full and there is no budget for a window. */
 int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t len) must_check;
-/* Reads bytes that have been written. Also from the hasher and the work pool. */
+/* Reads bytes that have been written; a failure of the disk may pass, so it is tried three times. Also from the hasher and the work pool. */
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) must_check;
 /* The same bytes where the page cache has them, until v is closed or this is called again; n of them within one piece.
  * NULL: they have to be read. Also from the hasher and the work pool. */

@@ -35,9 +35,10 @@ int64_t check_hashed(const struct fill *f) {
 }
 
 /* If the catalogue knows the pieces, nothing after the piece that is being checked is shown. Of what an earlier fill
- * left, nothing unchecked is shown. */
+ * left, nothing unchecked is shown. And if several readers follow, nothing is shown that is not hashed yet: should the
+ * disk not give it back to the hasher, they would all be cut. */
 int64_t check_shows_below(const struct fill *f) {
-    if (f->check.reopened) return f->check.hashed;
+    if (f->check.reopened || fill_is_shared(f)) return f->check.hashed;
     return f->check.n_advised ? piece_end(f->check.hashed) : INT64_MAX;
 }
 
@@ -137,6 +138,7 @@ static int64_t hash_some(struct fill *f, struct file_view *v, int64_t at, int64_
     while (at < to && f->check.run.code == 0) {
         size_t n = to - at < READ_BYTES ? (size_t)(to - at) : READ_BYTES;
         if (!hash_in_place(f, v, at, n)) hash_copied(f, at, n);
+        if (f->check.run.code < 0) break;
         at += (int64_t)n;
     }
     return at;
@@ -159,9 +161,9 @@ static void hash_to_goal(struct work *w) {
         int64_t end = piece_end(at), goal = atomic_load_explicit(&c->goal, memory_order_acquire);
         if (at == goal) break;
         at = hash_some(f, &view, at, goal < end ? goal : end);
-        if (c->code < 0) break;
         if (at == end) hasher_proof(&c->hasher, proof_at(f, end));
         atomic_store_explicit(&c->reached, at, memory_order_release);
+        if (c->code < 0) break;
     }
     file_view_close(&view);
     loop_post(f->loop, &c->done);
@@ -177,14 +179,38 @@ static enum fill_step after(const struct fill *f) {
     return f->check.hashed < intake_written(f) || is_busy(f) ? STEP_STAY : f->check.then;
 }
 
+/* What was received after `hashed` is lost: it is fetched again, and goes to memory. Readers that were handed any of it
+ * are cut, for nobody can prove it any more. */
+static enum fill_step fetch_again(struct fill *f, int code) {
+    char digest[DIGEST_STR_MAX];
+    int64_t from = f->check.hashed;
+    log_warn("fill_unreadable", KV_S("digest", digest_str(&f->spec.digest, digest)), KV_I("from", from),
+             KV_I("written", intake_written(f)), KV_S("why", error_name(code)), KV_S("request_id", f->spec.request_id));
+    f->check.generation++;
+    shared_take_back(&f->shared, from);
+    stretch_forget_ahead(f);
+    plan_leave(f);
+    intake_take_back(f, from);
+    fill_bytes_leave_disk(f, code);
+    fill_notify_readers(f);
+    fill_retry_in(f, 0);
+    return STEP_WAITING;
+}
+
 static enum fill_step cannot_read(struct fill *f, int code) {
     if (f->check.reopened) {
         fill_rewind(f, piece_start(f->check.hashed));
         return plan_source_was_wrong(f, "");
     }
+    if (fill_bytes_have_part(f) && !fill_bytes_in_window(f)) return fetch_again(f, code);
     struct fetch_end end;
     fetch_end_set(&end, code, "what was written cannot be read back: %s", error_name(code));
     return fill_fail(f, &end);
+}
+
+enum fill_step check_lost_all(struct fill *f, int code) {
+    fill_rewind(f, 0);
+    return cannot_read(f, code);
 }
 
 /* Takes over what the hasher has got to. */
@@ -196,14 +222,15 @@ static enum fill_step adopt(struct fill *f) {
         f->check.hashed = reached < end ? reached : end;
         if (f->check.hashed == end) next = piece_over(f, proof_at(f, end));
     }
+    if (next == STEP_STAY && fill_is_shared(f) && !f->check.reopened) fill_publish(f);
     return next;
 }
 
 /* It has ended. */
 static enum fill_step adopt_last(struct fill *f) {
-    if (f->check.run.code < 0) return cannot_read(f, f->check.run.code);
-    f->check.hasher = f->check.run.hasher;
-    return adopt(f);
+    f->check.hasher = f->check.run.hasher; /* a wrong piece sets it back */
+    enum fill_step next = adopt(f);
+    return next == STEP_STAY && f->check.run.code < 0 ? cannot_read(f, f->check.run.code) : next;
 }
 
 /* The hasher is free, and what it brought is `wanted`. */
@@ -211,6 +238,7 @@ static enum fill_step check_on(struct fill *f, bool wanted) {
     enum fill_step next = wanted ? adopt_last(f) : STEP_STAY;
     if (next == STEP_STAY) next = check_written(f);
     if (next != STEP_STAY) return next;
+    if (fill_is_shared(f)) fill_tell(f);
     if (fill_step(f) == STEP_CHECKING) return after(f);
     if (fill_step(f) == STEP_FETCHING) plan_hold_back(f);
     return STEP_STAY;
@@ -255,9 +283,19 @@ enum fill_step check_written(struct fill *f) {
     int64_t new = intake_written(f) - f->check.hashed;
     /* The chaining value is needed at the end of a piece. */
     bool piece_is_in = intake_written(f) / PIECE_SIZE > f->check.hashed / PIECE_SIZE;
-    bool enough = piece_is_in || new >= STRETCH_MIN || (fill_step(f) == STEP_CHECKING && new > 0);
+    bool all = fill_step(f) == STEP_CHECKING || fill_is_shared(f);
+    bool enough = piece_is_in || new >= STRETCH_MIN || (all && new > 0);
     if (enough && !f->check.run.running) start(f);
     return STEP_STAY;
+}
+
+enum fill_step check_is_shared(struct fill *f) {
+    bool receives = fill_step(f) == STEP_FETCHING || fill_step(f) == STEP_CHECKING;
+    if (shared_visible(&f->shared) > check_shows_below(f)) {
+        shared_hide(&f->shared, check_shows_below(f));
+        fill_notify_readers(f); /* so that they are told when it is shown again */
+    }
+    return receives && !f->check.reopened ? check_written(f) : STEP_STAY;
 }
 
 /* What is soon done is not handed over. */

@@ -59,6 +59,10 @@ bool check_is_reopened(const struct fill *f);
 enum fill_step check_written(struct fill *f) must_check;
 /* Returns STEP_CHECKING, which ends with `then` once everything written is hashed, or if a piece is found wrong with
  * what follows from that. */
+/* The fill has a second reader: what the first was shown before it was hashed is hidden, and hashed now. */
+enum fill_step check_is_shared(struct fill *f) must_check;
+/* The whole content, which was hashed, cannot be read again. */
+enum fill_step check_lost_all(struct fill *f, int code) must_check;
 enum fill_step check_then(struct fill *f, enum fill_step then) must_check;
 /* STEP_CHECKING */
 enum fill_step check_rest(struct fill *f) must_check;

@@ -121,6 +121,10 @@ struct fill_reader *fill_first_reader(const struct fill *f) {
     return f->life.readers.first;
 }
 
+bool fill_is_shared(const struct fill *f) {
+    return f->life.readers.n > 1;
+}
+
 void fill_reader_joins(struct fill *f, struct fill_reader *r) {
     r->next = f->life.readers.first;
     f->life.readers.first = r;
@@ -128,8 +132,10 @@ void fill_reader_joins(struct fill *f, struct fill_reader *r) {
     fill_ref(f);
     r->rewinds_seen = shared_rewinds(&f->shared);
     atomic_store_explicit(&r->fill, f, memory_order_release);
-    if (f->life.step != STEP_OVER) timer_clear(&f->life.linger);
     loop_post_once(r->loop, &r->notify);
+    if (f->life.step == STEP_OVER) return;
+    timer_clear(&f->life.linger);
+    if (f->life.readers.n == 2) fill_go(f, check_is_shared(f));
 }
 
 void fill_reader_leaves(struct fill *f, struct fill_reader *r) {

@@ -142,6 +142,8 @@ void fill_stop_all(struct fill_shard *sh);
 void fill_reader_joins(struct fill *f, struct fill_reader *r);
 void fill_reader_leaves(struct fill *f, struct fill_reader *r);
 struct fill_reader *fill_first_reader(const struct fill *f);
+/* More than one reader follows. */
+bool fill_is_shared(const struct fill *f);
 void fill_notify_readers(struct fill *f);
 /* Shows readers what is written, but for the last piece, which waits for the whole digest. */
 void fill_publish(struct fill *f);

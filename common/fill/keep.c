@@ -99,6 +99,7 @@ static void read_manifest(struct fill *f) {
     char *body = xmalloc(size + 1);
     int r = fill_bytes_read(f, 0, body, size);
     body[size] = '\0';
+    k->read_code = r;
     k->parsed = r == 0 && manifest_judge(&k->doc, body, size, &k->is_manifest) == 0;
     if (!k->parsed) {
         manifest_fini(&k->doc);
@@ -136,9 +137,13 @@ static enum fill_step proved(struct fill *f) {
     return keeps ? STEP_COMMITTING : STEP_OVER;
 }
 
+static enum fill_step read_or_lost(struct fill *f) {
+    return f->keep.read_code < 0 ? check_lost_all(f, f->keep.read_code) : proved(f);
+}
+
 static void on_read(struct loop_task *task) {
     struct fill *f = container_of(task, struct fill, keep.read);
-    fill_go(f, proved(f));
+    fill_go(f, read_or_lost(f));
 }
 
 static void run_reading(struct work *w) {
@@ -168,8 +173,9 @@ enum fill_step keep_commit(struct fill *f) {
 enum fill_step keep_finish(struct fill *f) {
     if (check_digest_fits(f)) {
         if (f->spec.manifest && intake_written(f) > MANIFEST_QUICK_BYTES) return STEP_READING;
-        if (f->spec.manifest) read_manifest(f);
-        return proved(f);
+        if (!f->spec.manifest) return proved(f);
+        read_manifest(f);
+        return read_or_lost(f);
     }
     /* Pieces that the catalogue has proved stay; without the catalogue no byte is known to be good. */
     fill_rewind(f, piece_start(shared_proven(&f->shared)));

@@ -18,6 +18,7 @@ struct keep {
     struct loop_task read;
     struct manifest doc; /* without references if it could not be parsed */
     bool parsed, is_manifest;
+    int read_code; /* its bytes could not be read back */
 };
 
 void keep_fini(struct fill *f);

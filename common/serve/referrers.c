@@ -90,9 +90,10 @@ static void add_listed(struct referrers_job *j) {
     snprintf(tag, sizeof(tag), "%.32s-%.64s", digest_alg_name(d->alg), digest_hex(d, hex));
     if (!store_tag_get(j->x->registry->cfg.store, j->x->repo_str, tag, &rec)) return;
     struct json_doc doc;
-    json_t *entry;
+    json_t *entry, *list = NULL;
     read_json(j, &rec.digest, &m, &doc, &len);
-    json_array_foreach(m.is_index && keep(j, doc.cost) ? json_object_get(doc.root, "manifests") : NULL, i, entry) {
+    if (m.is_index && keep(j, doc.cost)) list = json_object_get(doc.root, "manifests");
+    json_array_foreach(list, i, entry) {
         const char *text = json_string_value(json_object_get(entry, "digest"));
         struct digest listed;
         if (text && digest_parse(&listed, text, strlen(text)) == 0) add(j, text, entry);

@@ -206,6 +206,10 @@ int part_truncate(struct part *p, int64_t len) {
     return 0;
 }
 
+void part_unreadable(struct part *p, int code) {
+    trouble_note(p->store, "reading a download", code);
+}
+
 static void part_free(struct part *p) {
     open_file_unref(p->file);
     free(p);

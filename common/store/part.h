@@ -23,6 +23,8 @@ void part_expect(struct part *p, int64_t from, int64_t size);
  * disk: fetch loop or work pool. */
 int part_write(struct part *p, int64_t offset, const void *data, size_t len) must_check;
 int part_truncate(struct part *p, int64_t len) must_check;
+/* What was written cannot be read back: code, -errno. `doctor` and `status` tell it. */
+void part_unreadable(struct part *p, int code);
 /* Closes, keeping the bytes for later, if there are any and the disk gives them back. */
 void part_close(struct part *p);
 /* Closes and removes. */

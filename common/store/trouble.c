@@ -71,6 +71,11 @@ bool store_trouble(struct store *s, struct error *err) {
         trouble_say(s, "making a file", was.probe_code, err);
         return true;
     }
+    int waits = writer_refusal(s->writer);
+    if (waits < 0) {
+        trouble_say(s, "writing the index", waits, err);
+        return true;
+    }
     if (was.code == 0 || clock_wall_s() - was.since_s > TOLD_FOR_S) return false;
     trouble_say(s, was.doing, was.code, err);
     return true;

@@ -1,11 +1,12 @@
 """Parts of the edge's disk fail. Blobs that cannot be read are fetched again, and reports say only what really happened."""
 
+import sqlite3
 import threading
 
 import pytest
 
 from lab import images, raw
-from lab.bad_disk import FILL_FAILS, INDEX_FAILS, NO_INODES, OPEN_FAILS, READ_FAILS, READ_ONLY, SEND_FAILS, SYNC_FAILS, BadDisk
+from lab.bad_disk import FILL_FAILS, HASH_FAILS, INDEX_FAILS, NO_INODES, OPEN_FAILS, READ_FAILS, READ_ONLY, SEND_FAILS, SYNC_FAILS, BadDisk
 from lab.base import MiB, wait_until
 from lab.faulty import Fault
 from lab.nodes import RELEASE
@@ -128,6 +129,42 @@ def test_one_client_at_most_is_cut_by_a_downloads_own_file(edge):
     wait_until(is_kept, "the first pull after the failed download is kept")
 
 
+def test_a_passing_failure_to_read_a_download_back_is_not_noticed(edge):
+    blob, small = images.noise_blob(6 * MiB, "passing"), images.noise_blob(3000, "small")
+    offer(edge, blob, NAME)
+    offer(edge, small, "library/small")
+    wait_until(lambda: edge.metric("entrepot_held_blobs") >= 2, "the manifests are kept")
+    for one, name in ((blob, NAME), (small, "library/small")):
+        edge.disk.be(HASH_FAILS, 2)
+        assert raw.blob(edge.port, name, one.digest).body == one.data
+        wait_until(lambda: is_held(edge, one, name), "it is kept")
+    assert not events(edge, "fill_unreadable")
+
+
+def test_a_download_that_cannot_be_read_back_is_fetched_again_behind_its_clients(edge):
+    blob = images.noise_blob(24 * MiB, "read back")
+    offer(edge, blob, NAME)
+    edge.upstream.on(f"/blobs/{blob.digest}", Fault(stall_after=10 * MiB))
+    crowd = [raw.Download(edge.port, NAME, blob.digest, blob.data).start() for _ in range(4)]
+    wait_until(lambda: min(one.got for one in crowd) >= 9 * MiB, "all clients are in mid-body")
+    edge.disk.be(HASH_FAILS)
+    edge.upstream.release()
+    assert all(one.join(60).good for one in crowd), crowd
+    (said,) = events(edge, "fill_unreadable")
+    assert said["digest"] == blob.digest and int(said["from"]) >= 8 * MiB and "Input/output error" in said["why"], said
+    said = edge.command("doctor", check=False)
+    assert said.returncode == 1 and "reading a download" in said.stdout, said.stdout
+    # A manifest is read back as a whole.
+    offer(edge, images.noise_blob(3000, "its manifest"), "library/manifest")
+    edge.disk.be(0)
+
+    def is_kept():
+        assert raw.blob(edge.port, NAME, blob.digest).body == blob.data
+        return is_held(edge, blob)
+
+    wait_until(is_kept, "it is kept when it comes again")
+
+
 def test_a_download_that_does_not_reach_the_disk_is_not_kept_and_told(edge):
     blob = images.noise_blob(2 * MiB, "no sync")
     offer(edge, blob, NAME)
@@ -153,6 +190,10 @@ def test_an_index_that_cannot_be_written_fails_no_pull_and_is_told(edge):
         assert raw.blob(edge.port, "library/unindexed", blob.digest).body == blob.data
         assert raw.blob(edge.port, NAME, held.digest).body == held.data
     wait_until(lambda: events(edge, "index_write_failed"), "the log says so")
+    # A tag that moves meanwhile is in memory alone, and is written when the disk takes it.
+    moved = images.single_blob(images.noise_blob(1000, "moved"))
+    edge.upstream.put("library/moved", moved, "v1")
+    assert raw.manifest(edge.port, "library/moved", "v1").status == 200
     for command in ("doctor", "status"):
         said = edge.command(command, check=False)
         assert said.returncode == 1 and "writing the index" in said.stdout, said.stdout
@@ -162,3 +203,5 @@ def test_an_index_that_cannot_be_written_fails_no_pull_and_is_told(edge):
     wait_until(lambda: is_held(edge, blob, "library/unindexed"), "it is kept now")
     edge.restart()
     assert raw.blob(edge.port, NAME, held.digest).body == held.data
+    with sqlite3.connect(f"file:{edge.data}/index.db?mode=ro", uri=True) as index:
+        assert ("docker.io/library/moved", "v1") in index.execute("SELECT repo, tag FROM tags").fetchall()

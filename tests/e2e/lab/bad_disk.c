@@ -2,8 +2,8 @@
  * (0: nothing, 1: reading a blob fails with EIO, 2: it gives a wrong byte, 3: opening it fails with EIO, 4: sending it
  * fails with EIO from its second MiB on, 5: making a file or folder finds no inode (ENOSPC), 6: whatever changes the
  * disk finds it read-only, 7: as 4, of a download's own file, 8: syncing such a file fails with EIO, 9: writing the
- * index fails with EIO), and for how many such calls (0xffffffff: for ever); the third is ours: the file whose sending
- * failed first, the only one that goes on to fail. */
+ * index fails with EIO, 10: reading a download's own file back fails with EIO), and for how many such calls
+ * (0xffffffff: for ever); the third is ours: the file whose sending failed first, the only one that goes on to fail. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FINE, READ_FAILS, READ_LIES, OPEN_FAILS, SEND_FAILS, NO_INODES, READ_ONLY, FILL_FAILS, SYNC_FAILS, INDEX_FAILS };
+enum { FINE, READ_FAILS, READ_LIES, OPEN_FAILS, SEND_FAILS, NO_INODES, READ_ONLY, FILL_FAILS, SYNC_FAILS, INDEX_FAILS, HASH_FAILS };
 
 static volatile uint32_t *wish;
 
@@ -55,7 +55,9 @@ static int fails(uint32_t what, int fd, const char *folder) {
 }
 
 static ssize_t spoil(int fd, void *to, ssize_t n) {
-    if (!wish || wish[0] == FINE || n <= 0 || !is_blob(fd)) return n;
+    if (!wish || wish[0] == FINE || n <= 0) return n;
+    if (fails(HASH_FAILS, fd, "/data/fills/")) return -1;
+    if (!is_blob(fd)) return n;
     if (take(READ_FAILS)) {
         errno = EIO;
         return -1;

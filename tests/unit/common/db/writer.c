@@ -4,6 +4,8 @@
 #include "tests/unit/common/store/fixture.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <stdatomic.h>
 
 #include "common/core/log.h"
 
@@ -221,6 +223,56 @@ static void synced_jobs_outlive_a_power_cut(void **state) {
     assert_int_equal(rows_after_a_cut(), 3);
 }
 
+/* --- a disk that fails for a while --- */
+
+static atomic_bool fails;
+static int (*disk_write)(sqlite3_file *, const void *, int, sqlite3_int64);
+
+static int write_or_fail(sqlite3_file *f, const void *data, int len, sqlite3_int64 at) {
+    return atomic_load(&fails) ? SQLITE_IOERR_WRITE : disk_write(f, data, len, at);
+}
+
+static int open_failing(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out) {
+    (void)vfs;
+    int rc = disk->xOpen(disk, name, f, flags, out);
+    if (rc != SQLITE_OK || !(flags & SQLITE_OPEN_WAL)) return rc;
+    log_methods = *f->pMethods;
+    disk_write = log_methods.xWrite;
+    log_methods.xWrite = write_or_fail;
+    f->pMethods = &log_methods;
+    return rc;
+}
+
+static int setup_failing(void **state) {
+    atomic_store(&fails, false);
+    disk = sqlite3_vfs_find(NULL);
+    cut = *disk;
+    cut.zName = "cut";
+    cut.xOpen = open_failing;
+    return sqlite3_vfs_register(&cut, 1) == SQLITE_OK ? setup(state) : -1;
+}
+
+static void jobs_that_persist_wait_for_a_disk_that_fails(void **state) {
+    (void)state;
+    struct job told = {.job = {.run = run, .after_commit = after}, .sql = "INSERT INTO t VALUES(1)"};
+    struct job waits = {
+        .job = {.run = run, .after_commit = after, .persists = true}, .sql = "INSERT INTO t VALUES(2)", .code = 1};
+    finished = 0;
+    atomic_store(&fails, true);
+    writer_submit(writer, &told.job);
+    writer_submit(writer, &waits.job);
+    writer_flush(writer);
+    assert_int_equal(told.code, -EIO);
+    assert_int_equal(waits.code, 1);
+    assert_int_equal(writer_refusal(writer), -EIO);
+    assert_int_equal(writer_sync(writer), -EIO); /* what was submitted before is not safe */
+    atomic_store(&fails, false);
+    while (writer_refusal(writer) != 0)
+        writer_flush(writer);
+    assert_int_equal(waits.code, 0);
+    assert_int_equal(count(), 1);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
@@ -231,6 +283,7 @@ int main(void) {
         T(a_file_that_is_no_database_is_an_error),
         T(the_thread_has_the_name_it_was_given),
         cmocka_unit_test_setup_teardown(synced_jobs_outlive_a_power_cut, setup_watched, teardown_watched),
+        cmocka_unit_test_setup_teardown(jobs_that_persist_wait_for_a_disk_that_fails, setup_failing, teardown_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
