@@ -238,7 +238,7 @@ static enum fill_step fill_wait(struct fill *f) {
 /* --- from step to step --- */
 
 static enum fill_step (*const steps[])(struct fill *f) = {
-#define FILL_STEP(name, fn) [STEP_##name] = fn,
+#define FILL_STEP(name, fn) [STEP_##name] = (fn),
     FILL_STEPS(FILL_STEP)
 #undef FILL_STEP
 };

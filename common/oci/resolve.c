@@ -104,11 +104,19 @@ static int refuse_name(struct error *err, const char *path, size_t len) {
     return error_set(err, ERR_INVALID, "\"%.*s\" is not a repository name", len > 300 ? 300 : (int)len, path);
 }
 
+/* What can be put between quotes in the configuration as it is. */
+static bool can_be_quoted(const char *host) {
+    static const char chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]";
+    return host[strspn(host, chars)] == '\0';
+}
+
 static int refuse_host(struct error *err, const char *host) {
-    error_set(
-        err, ERR_NOT_FOUND,
-        "the upstream \"%.80s\" is not configured: add an entry `- name: %.80s` under `upstreams` in central.yaml",
-        upstream_alias(host), upstream_alias(host));
+    const char *name = upstream_alias(host);
+    if (!can_be_quoted(name)) return error_set(err, ERR_NOT_FOUND, "the upstream \"%.80s\" is not configured", name);
+    error_set(err, ERR_NOT_FOUND,
+              "the upstream \"%.80s\" is not configured: add an entry `- name: \"%.255s\"` under `upstreams` in "
+              "central.yaml",
+              name, name);
     error_hint(err,
                "a list in the file replaces the built-in one, which `entrepot-central config-docs example` prints");
     return ERR_NOT_FOUND;

@@ -22,7 +22,7 @@ static const struct name_rules rules = {upstreams,
                                         ARRAY_LEN(addresses),
                                         0};
 
-#define NOT_CONFIGURED(host) NULL, "`- name: " host "`"
+#define NOT_CONFIGURED(host) NULL, "`- name: \"" host "\"`"
 static const struct {
     const char *ns, *path, *name, *says;
 } cases[] = {
