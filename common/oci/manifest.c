@@ -14,6 +14,7 @@ const char MEDIA_OCI_MANIFEST[] = "application/vnd.oci.image.manifest.v1+json";
 const char MEDIA_OCI_INDEX[] = "application/vnd.oci.image.index.v1+json";
 const char MEDIA_DOCKER_MANIFEST[] = "application/vnd.docker.distribution.manifest.v2+json";
 const char MEDIA_DOCKER_LIST[] = "application/vnd.docker.distribution.manifest.list.v2+json";
+static const char MEDIA_OCI_ARTIFACT[] = "application/vnd.oci.artifact.manifest.v1+json";
 const char MANIFEST_ACCEPT[] = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
                                "application/vnd.docker.distribution.manifest.list.v2+json, "
                                "application/vnd.docker.distribution.manifest.v2+json, */*";
@@ -159,13 +160,17 @@ static int read_document(struct manifest *m, const json_t *doc, struct error *er
     return r;
 }
 
-/* By a media type, a schema version or its shape. */
+/* By the members that its specification requires: of an image `config` and `layers` (image-spec manifest.md, Docker's
+ * schema 2), of an index `manifests`, of the short-lived OCI artifact manifest its media type (its `blobs` are optional),
+ * of Docker's schema 1 `fsLayers`. A media type or a schema version alone is also in what is no manifest. */
 static bool says_what_it_is(const json_t *doc) {
     char type[MEDIA_TYPE_MAX + 1] = "";
     if (doc) take_media_type(doc, "mediaType", type);
+    const json_t *version = json_object_get(doc, "schemaVersion");
     bool image = json_is_object(json_object_get(doc, "config")) && json_is_array(json_object_get(doc, "layers"));
-    return type[0] || image || json_is_array(json_object_get(doc, "manifests")) ||
-           json_is_number(json_object_get(doc, "schemaVersion"));
+    bool schema1 = json_number_value(version) == 1 && json_is_array(json_object_get(doc, "fsLayers"));
+    bool artifact = strcasecmp(type, MEDIA_OCI_ARTIFACT) == 0;
+    return image || json_is_array(json_object_get(doc, "manifests")) || artifact || schema1;
 }
 
 static int parse(struct manifest *m, const void *data, size_t len, bool *is_one, struct error *err) {

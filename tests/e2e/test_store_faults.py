@@ -234,6 +234,23 @@ def test_the_store_limit_is_respected_while_all_pulls_succeed(chain):
     fetch(edge, images.noise_blob(5 * MiB, "limit 0"), "library/limit0")
 
 
+def test_an_image_that_is_larger_than_the_store_is_pulled_whole(chain):
+    """Each of its parts fits. What does not fit beside them goes, and nothing is refused or served short."""
+    edge = chain.edge(chain.core.fleet, {"store.limit": "8MiB"})
+    other = blob_of(chain, MiB, "beside", "library/beside")
+    fetch(edge, other, "library/beside")
+    layers = [images.noise_blob(3 * MiB, f"part {i}") for i in range(4)]
+    parts = [images.single_blob(layer) for layer in layers]
+    chain.upstream.put("library/whole", images.Index(parts), "v1")
+    for _ in range(2):  # the second time parts of it come again
+        raw.pull(edge.port, "library/whole", "v1")
+        wait_until(lambda: edge.metric("entrepot_held_bytes") <= 8 * MiB, "below the limit", 10)
+        wait_until(lambda: used(edge) <= 8 * MiB, lambda: f"files below the limit: {used(edge)}", 10)
+    assert edge.metric("entrepot_held_bytes") >= 3 * MiB
+    fetch(edge, other, "library/beside")
+    assert not [e for e in edge.log() if e.get("event") == "blob_not_kept"]
+
+
 def damage(edge, blob, how):
     file = edge.blob_file(blob.digest)
     data = how(blob.data)

@@ -175,13 +175,26 @@ def test_content_named_by_sha512_is_proved_as_any_other(bench):
 @pytest.mark.parametrize("media_type", ["application/vnd.odd.thing.v7+json", "text/plain", "application/vnd.docker.distribution.manifest.v1+prettyjws"])
 def test_any_media_type_is_passed_on_as_it_is(bench, media_type):
     up = bench.faulty()
-    thing = images.Bytes(b'{"schemaVersion":2, "what":"ever"}  \n', media_type)
+    thing = images.Bytes(b'{"schemaVersion":1, "fsLayers":[], "what":"ever"}  \n', media_type)
     up.put_blob(NAME, thing)
     up.tags[NAME, "v1"] = thing.digest
     chain = bench.chain(("docker.io", up.url))
     for _ in range(2):
         reply = raw.manifest(chain.edge.port, NAME, "v1")
         assert (reply.status, reply.body, reply.headers["content-type"]) == (200, thing.data, media_type)
+
+
+def test_a_document_with_only_a_type_or_version_does_not_take_the_tag(bench):
+    up = bench.faulty()
+    image, _ = filled(up)
+    chain = bench.chain(("docker.io", up.url), fresh_for="0s")
+    assert raw.manifest(chain.edge.port, NAME, "v1").body == image.manifest.data
+    for text in (b'{"schemaVersion":2}', b'{"mediaType":"application/vnd.oci.image.manifest.v1+json"}', b'{"schemaVersion":2,"layers":[]}'):
+        thing = up.put_blob(NAME, images.Bytes(text, images.OCI_MANIFEST))
+        up.tags[NAME, "v1"] = up.tags[NAME, "new"] = thing.digest
+        assert raw.manifest(chain.central.port, NAME, "new").status == 502
+        reply = raw.manifest(chain.central.port, NAME, "v1")
+        assert reply.body == image.manifest.data and "what is no manifest" in reply.headers["warning"], reply
 
 
 def test_the_pull_limit_is_shown_and_respected(bench):

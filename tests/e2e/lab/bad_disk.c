@@ -17,7 +17,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FINE, READ_FAILS, READ_LIES, OPEN_FAILS, SEND_FAILS, NO_INODES, READ_ONLY, FILL_FAILS, SYNC_FAILS, INDEX_FAILS, HASH_FAILS };
+enum {
+    FINE,
+    READ_FAILS,
+    READ_LIES,
+    OPEN_FAILS,
+    SEND_FAILS,
+    NO_INODES,
+    READ_ONLY,
+    FILL_FAILS,
+    SYNC_FAILS,
+    INDEX_FAILS,
+    HASH_FAILS
+};
 
 static volatile uint32_t *wish;
 

@@ -228,8 +228,11 @@ static void a_manifest_says_what_it_is(void **state) {
     (void)state;
     static const char *const good[] = {
         "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[]}",
-        "{\"schemaVersion\":1,\"fsLayers\":[]}", "{\"mediaType\":\"application/vnd.acme.thing+json\"}",
-        "{\"config\":{},\"layers\":[]}", "{\"manifests\":[]}"};
+        "{\"schemaVersion\":1,\"name\":\"a\",\"tag\":\"b\",\"fsLayers\":[],\"history\":[]}",
+        "{\"mediaType\":\"application/vnd.oci.artifact.manifest.v1+json\",\"artifactType\":\"a/b\"}",
+        "{\"mediaType\":\"application/vnd.oci.artifact.manifest.v1+json\",\"artifactType\":\"a/b\",\"blobs\":[]}",
+        "{\"config\":{},\"layers\":[]}",
+        "{\"manifests\":[]}"};
     static const char *const bad[] = {"",
                                       "{}",
                                       "[]",
@@ -238,12 +241,19 @@ static void a_manifest_says_what_it_is(void **state) {
                                       "{\"schemaVersion\":2,\"layers\":[",
                                       "{\"schemaVersion\":\"2\"}",
                                       "{\"mediaType\":7}",
+                                      "{\"schemaVersion\":2}",
+                                      "{\"mediaType\":\"application/vnd.acme.thing+json\"}",
+                                      "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\"}",
+                                      "{\"schemaVersion\":2,\"layers\":[]}",
+                                      "{\"schemaVersion\":2,\"config\":{}}",
+                                      "{\"schemaVersion\":2,\"fsLayers\":[]}",
+                                      "{\"blobs\":[]}",
                                       "\"schemaVersion\""};
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         assert_true(manifest_is_one(good[i], strlen(good[i])) && judged(good[i]));
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_false(manifest_is_one(bad[i], strlen(bad[i])) || judged(bad[i]));
-    assert_true(judged("{\"schemaVersion\":2,\"a\":1,\"a\":1}"));
+    assert_true(judged("{\"schemaVersion\":2,\"manifests\":[],\"a\":1,\"a\":1}"));
 }
 
 int main(void) {
