@@ -178,7 +178,9 @@ static void check_hosted(struct doctor *d, struct doctor_check *c) {
             d->node->kind == NODE_CENTRAL ? "the daemon does not answer" : "nothing is hosted on an edge");
     } else if (missing > 0) {
         list_missing(json_object_get(h, "missing_blobs"), list, sizeof(list));
-        say(c, DOCTOR_FAIL, "%lld of %lld hosted blobs are missing: %s", (long long)missing, (long long)blobs, list);
+        char all[SIZE_TEXT_MAX];
+        say(c, DOCTOR_FAIL, "%lld of %s %s missing: %s", (long long)missing, count_text(blobs, "hosted blob", all),
+            missing == 1 ? "is" : "are", list);
         todo(c,
              "mount or put back their files under %.150s/blobs (they are seen when asked for, by verify and at a "
              "start), "
@@ -189,15 +191,16 @@ static void check_hosted(struct doctor *d, struct doctor_check *c) {
         todo(c, "compare `%s ls` with what should be there, load again what is missing, then remove %.150s/%s",
              d->node->program, d->node->data, json_text(h, "notice", "?"));
     } else {
-        say(c, DOCTOR_OK, "%lld tags, %lld blobs, all of them here", (long long)json_int(h, "tags", 0),
-            (long long)blobs);
+        char some[SIZE_TEXT_MAX], all[SIZE_TEXT_MAX];
+        say(c, DOCTOR_OK, "%s, %s, all of them here", count_text(json_int(h, "tags", 0), "tag", some),
+            count_text(blobs, "blob", all));
     }
 }
 
 static void check_rot(struct doctor *d, struct doctor_check *c) {
     const json_t *store = json_object_get(d->status, "store");
     long long kept = json_int(store, "quarantined", 0), rotten = json_int(store, "rotten", 0);
-    char bytes[SIZE_TEXT_MAX];
+    char bytes[SIZE_TEXT_MAX], blobs[SIZE_TEXT_MAX];
     if (needs(c, store != NULL, "no daemon runs")) return;
     if (kept == 0 && rotten == 0) {
         say(c, DOCTOR_OK,
@@ -205,8 +208,9 @@ static void check_rot(struct doctor *d, struct doctor_check *c) {
             d->node->program);
         return;
     }
-    say(c, DOCTOR_WARN, "%lld blobs had wrong bytes since the start; %lld, %s, are in %.200s/quarantine", rotten, kept,
-        size_text(json_int(store, "quarantine_bytes", 0), bytes), d->node->data);
+    say(c, DOCTOR_WARN, "%s had wrong bytes since the start; %lld, %s, %s in %.200s/quarantine",
+        count_text(rotten, "blob", blobs), kept, size_text(json_int(store, "quarantine_bytes", 0), bytes),
+        kept == 1 ? "is" : "are", d->node->data);
     todo(c,
          "the disk or the memory of this machine may be failing: look into the kernel's log (dmesg, smartctl) and run "
          "`%s verify`; what is mirrored is fetched again. Remove the files in quarantine when you have seen them",

@@ -293,7 +293,7 @@ int engine_write(const struct command_context *ctx, const struct client_files *f
     } else if (n_changed == 0) {
         puts("nothing to change: all is as it should be");
     } else if (dry) {
-        printf("%zu files would be written\n", n_changed);
+        printf("%zu file%s would be written\n", n_changed, n_changed == 1 ? "" : "s");
     } else if (write_all(changes, n, root, shown, &err) < 0) {
         status = print_failure(ctx, &err);
     } else {

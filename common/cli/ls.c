@@ -33,12 +33,13 @@ static void print_repositories(const json_t *list) {
 /* Explains an empty list: after the index was lost, blobs may be held although no repository is known. */
 static void print_nothing(const struct node_config *node) {
     struct error ignored = {0};
-    char size[SIZE_TEXT_MAX];
+    char size[SIZE_TEXT_MAX], count[SIZE_TEXT_MAX];
     json_t *doc = NULL;
     int64_t blobs = store_df(node, &doc, &ignored) < 0 ? 0 : json_int(doc, "blobs", 0);
     if (blobs > 0)
-        printf("no repository is known; %lld blobs are held, %s, and whose they are is found out as they are pulled\n",
-               (long long)blobs, size_text(json_int(doc, "bytes", 0), size));
+        printf("no repository is known; %s %s held, %s, and whose %s, is found out as %s pulled\n",
+               count_text(blobs, "blob", count), blobs == 1 ? "is" : "are", size_text(json_int(doc, "bytes", 0), size),
+               blobs == 1 ? "it is" : "they are", blobs == 1 ? "it is" : "they are");
     else
         puts("nothing is held yet");
     json_decref(doc);

@@ -64,6 +64,11 @@ char *size_text(int64_t bytes, char out[SIZE_TEXT_MAX]) {
     return out;
 }
 
+char *count_text(int64_t n, const char *noun, char out[SIZE_TEXT_MAX]) {
+    snprintf(out, SIZE_TEXT_MAX, "%lld %s%s", (long long)n, noun, n == 1 ? "" : "s");
+    return out;
+}
+
 char *time_text(int64_t s, char out[SIZE_TEXT_MAX]) {
     if (s < 0) s = 0;
     long long v = (long long)s;

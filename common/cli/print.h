@@ -26,6 +26,8 @@ void table_fini(struct table *t);
 /* "1.5 GiB", "12 B". Returns out. */
 #define SIZE_TEXT_MAX 32
 char *size_text(int64_t bytes, char out[SIZE_TEXT_MAX]);
+/* "1 blob", "2 blobs" of n and "blob". Returns out. */
+char *count_text(int64_t n, const char *noun, char out[SIZE_TEXT_MAX]);
 /* "3 d 4 h", "12 s". Returns out. */
 char *time_text(int64_t seconds, char out[SIZE_TEXT_MAX]);
 

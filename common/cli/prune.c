@@ -63,9 +63,10 @@ static int run_prune(const struct command_context *ctx) {
     putchar('\n');
     if (stuck)
         fprintf(stderr,
-                "%lld blobs could not be removed and are held still: %s; after so many in a row prune stops: "
+                "%s could not be removed and %s held still: %s; after so many in a row prune stops: "
                 "check the disk and whose %s is\n",
-                stuck, json_text(doc, "why_not_removed", "?"), ctx->node->data);
+                count_text(stuck, "blob", freed), stuck == 1 ? "is" : "are", json_text(doc, "why_not_removed", "?"),
+                ctx->node->data);
     json_decref(doc);
     return status;
 }

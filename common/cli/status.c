@@ -29,18 +29,20 @@ static void row_state(struct table *t, const json_t *doc) {
 
 static void row_held(struct table *t, const json_t *s) {
     char bytes[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], text[SIZE_TEXT_MAX];
+    char blobs[SIZE_TEXT_MAX], manifests[SIZE_TEXT_MAX], tags[SIZE_TEXT_MAX];
     int64_t cap = json_int(s, "limit", 0);
     table_cell(t, "held");
-    table_cellf(t, "%lld blobs, %s; %lld manifests, %lld tags", (long long)json_int(s, "blobs", 0),
-                size_text(json_int(s, "bytes", 0), bytes), (long long)json_int(s, "manifests", 0),
-                (long long)json_int(s, "tags", 0));
+    table_cellf(t, "%s, %s; %s, %s", count_text(json_int(s, "blobs", 0), "blob", blobs),
+                size_text(json_int(s, "bytes", 0), bytes),
+                count_text(json_int(s, "manifests", 0), "manifest", manifests),
+                count_text(json_int(s, "tags", 0), "tag", tags));
     table_cell(t, "on disk");
     table_cellf(t, "%s of %s%s", size_text(json_int(s, "used_on_disk", 0), bytes), size_text(cap > 0 ? cap : 0, limit),
                 cap > 0 ? "" : " (nothing can be kept)");
     row(t, "disk free", size_text(json_int(s, "disk_free", 0), text));
     if (json_int(s, "evictions", 0) == 0) return;
     table_cell(t, "evicted");
-    table_cellf(t, "%lld blobs, %s since start", (long long)json_int(s, "evictions", 0),
+    table_cellf(t, "%s, %s since start", count_text(json_int(s, "evictions", 0), "blob", blobs),
                 size_text(json_int(s, "evicted_bytes", 0), text));
 }
 
@@ -53,27 +55,28 @@ static void row_trouble(struct table *t, const json_t *trouble) {
 
 /* Blobs whose bytes were wrong. */
 static void row_rot(struct table *t, const json_t *s) {
-    char bytes[SIZE_TEXT_MAX];
+    char bytes[SIZE_TEXT_MAX], blobs[SIZE_TEXT_MAX];
     long long kept = json_int(s, "quarantined", 0), rotten = json_int(s, "rotten", 0);
     if (kept == 0 && rotten == 0) return;
     table_cell(t, "rot");
-    table_cellf(t, "%lld blobs had wrong bytes since start; %lld, %s, are in quarantine: see doctor", rotten, kept,
-                size_text(json_int(s, "quarantine_bytes", 0), bytes));
+    table_cellf(t, "%s had wrong bytes since start; %lld, %s, %s in quarantine: see doctor",
+                count_text(rotten, "blob", blobs), kept, size_text(json_int(s, "quarantine_bytes", 0), bytes),
+                kept == 1 ? "is" : "are");
 }
 
 /* Central's. */
 static void row_hosted(struct table *t, const json_t *h) {
-    char bytes[SIZE_TEXT_MAX];
+    char bytes[SIZE_TEXT_MAX], tags[SIZE_TEXT_MAX], blobs[SIZE_TEXT_MAX];
     int64_t missing = json_int(h, "missing", 0);
     const char *doubt = json_string_value(json_object_get(h, "doubt"));
     if (json_int(h, "blobs", 0) == 0 && !doubt) return;
     table_cell(t, "hosted");
-    table_cellf(t, "%lld tags, %lld blobs, %s", (long long)json_int(h, "tags", 0), (long long)json_int(h, "blobs", 0),
-                size_text(json_int(h, "bytes", 0), bytes));
+    table_cellf(t, "%s, %s, %s", count_text(json_int(h, "tags", 0), "tag", tags),
+                count_text(json_int(h, "blobs", 0), "blob", blobs), size_text(json_int(h, "bytes", 0), bytes));
     if (missing) {
         table_cell(t, "");
-        table_cellf(t, "%lld blobs, %s, are missing and to be restored: see doctor", (long long)missing,
-                    size_text(json_int(h, "missing_bytes", 0), bytes));
+        table_cellf(t, "%s, %s, %s missing and to be restored: see doctor", count_text(missing, "blob", blobs),
+                    size_text(json_int(h, "missing_bytes", 0), bytes), missing == 1 ? "is" : "are");
     }
     if (doubt) row(t, "", doubt);
 }
@@ -111,7 +114,7 @@ static void rows_memory(struct table *t, const json_t *memory) {
     json_t *b;
     bool first = true;
     json_object_foreach((json_t *)(uintptr_t)memory, name, b) {
-        char used[SIZE_TEXT_MAX], peak[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX];
+        char used[SIZE_TEXT_MAX], peak[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], times[SIZE_TEXT_MAX];
         int64_t refused = json_int(b, "refused", 0);
         if (json_int(b, "peak", 0) == 0 && refused == 0) continue;
         table_cell(t, first ? "memory" : "");
@@ -120,7 +123,7 @@ static void rows_memory(struct table *t, const json_t *memory) {
                     size_text(json_int(b, "limit", 0), limit), size_text(json_int(b, "peak", 0), peak));
         if (refused == 0) continue;
         table_cell(t, "");
-        table_cellf(t, "  did not suffice %lld times: see memory.%s", (long long)refused, name);
+        table_cellf(t, "  did not suffice %s: see memory.%s", count_text(refused, "time", times), name);
     }
 }
 
@@ -170,7 +173,7 @@ static void rows_sources(struct table *t, const json_t *doc) {
         int64_t wait = json_int(u, "wait_s", 0);
         if (left >= 0) {
             table_cell(t, "");
-            table_cellf(t, cap > 0 ? "  %lld of %lld pulls left in its window" : "  %lld pulls left in its window",
+            table_cellf(t, cap > 0 ? "  %lld of %lld pulls left in its window" : "  pulls left in its window: %lld",
                         (long long)left, (long long)cap);
         }
         if (wait > 0) {

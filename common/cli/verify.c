@@ -155,9 +155,9 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
         int r = print_json(doc);
         return r == EXIT_DONE ? status : r;
     }
-    char size[SIZE_TEXT_MAX];
+    char size[SIZE_TEXT_MAX], blobs[SIZE_TEXT_MAX];
     if (rebuilt) {
-        printf("index rebuilt: %lld blobs found, %s\n", (long long)json_int(doc, "adopted", 0),
+        printf("index rebuilt: %s found, %s\n", count_text(json_int(doc, "adopted", 0), "blob", blobs),
                size_text(json_int(doc, "bytes", 0), size));
         printf("tags and whose each blob is are taken from the old index as far as it could be read; the rest is "
                "asked for again%s\n",
@@ -165,7 +165,7 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
                    ? "; what is hosted is told again from its record (hosted.db) at the next start"
                    : "");
     } else {
-        printf("%lld blobs checked, %s: %lld bad, %lld missing\n", (long long)json_int(doc, "checked", 0),
+        printf("%s checked, %s: %lld bad, %lld missing\n", count_text(json_int(doc, "checked", 0), "blob", blobs),
                size_text(json_int(doc, "bytes", 0), size), (long long)bad, (long long)missing);
     }
     const json_t *name;

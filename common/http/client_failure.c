@@ -61,6 +61,11 @@ static bool speaks_no_tls(const struct http_call *c, CURLcode r) {
            (strstr(c->error_text, "wrong version number") || strstr(c->error_text, "http request"));
 }
 
+/* It took the connection, and then did not say a word: libcurl says so only in words. */
+static bool handshake_hangs(const struct http_call *c, CURLcode r) {
+    return r == CURLE_OPERATION_TIMEDOUT && strstr(c->error_text, "SSL connection timeout");
+}
+
 /* What happened, for a person. */
 void call_describe(struct http_call *c, CURLcode r) {
     char place[280], *msg = c->result.msg;
@@ -76,6 +81,8 @@ void call_describe(struct http_call *c, CURLcode r) {
         return;
     } else if (r == CURLE_COULDNT_CONNECT && os_error) {
         snprintf(msg, cap, "connect to %.150s: %.90s", place, strerror((int)os_error));
+    } else if (handshake_hangs(c, r)) {
+        snprintf(msg, cap, "%.150s accepts the connection, but its TLS handshake hangs: timed out", place);
     } else if (r == CURLE_OPERATION_TIMEDOUT) {
         snprintf(msg, cap, "connect to %.150s: timed out", place);
     } else if (speaks_no_tls(c, r)) {

@@ -162,7 +162,7 @@ def test_rot_and_quarantine_are_told_by_status_doctor_and_readyz(chain):
     rot(chain.central, blob.digest, 1000)
     assert chain.central.command("verify", check=False).returncode == 1
     said = chain.central.command("status").stdout
-    assert "1 blobs had wrong bytes" in said and "1.0 MiB, are in quarantine" in said, said
+    assert "1 blob had wrong bytes" in said and "1, 1.0 MiB, is in quarantine" in said, said
     told = check()
     assert told["result"] == "warn" and str(chain.central.data / "quarantine") in told["message"] and "dmesg" in told["what_to_do"], told
     assert readyz().status == 200 and (readyz().json()["rotten"], readyz().json()["quarantined"]) == (1, 1)

@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include "common/core/clock.h"
 #include "common/http/client.h"
 #include "tests/unit/support/scripted_server.h"
@@ -266,6 +269,29 @@ static bool stall(struct script_server *s, int fd, const char *head) {
     if (strstr(head, "/body")) script_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
     script_wait_closed(fd);
     return false;
+}
+
+/* The kernel accepts for it. */
+static int listen_only(char there[64]) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    snprintf(there, 64, "https://127.0.0.1:%u/", ntohs(a.sin_port));
+    return fd;
+}
+
+static void client_names_a_handshake_that_hangs(void **state) {
+    (void)state;
+    char there[64];
+    int fd = listen_only(there);
+    struct probe p = {0};
+    run(&p, (struct http_call_spec){.url = there, .connect_ms = 300});
+    assert_int_equal(p.result.code, ERR_UNREACHABLE);
+    if (!strstr(p.result.msg, "its TLS handshake hangs")) fail_msg("%s", p.result.msg);
+    close(fd);
 }
 
 static void client_limits_head_stall_and_total_time(void **state) {
@@ -636,6 +662,7 @@ int main(void) {
         T(client_bounds_the_head),
         T(client_says_that_a_line_of_the_head_is_too_long),
         T(client_names_place_and_cause_when_it_cannot_connect),
+        T(client_names_a_handshake_that_hangs),
         T(client_limits_head_stall_and_total_time),
         T(client_uses_a_connection_again),
         T(client_gives_no_data_while_paused_and_counts_no_stall),
