@@ -59,13 +59,23 @@ static const char *kind_name(enum config_node_kind k) {
     return k == CONFIG_NODE_SCALAR ? "a single value" : k == CONFIG_NODE_LIST ? "a list" : "a mapping";
 }
 
+/* The brace that ends the first mapping of a list of mappings; NULL: there is none. */
+static const char *end_of_first(const char *list) {
+    int depth = 0;
+    for (const char *p = list; *p; p++) {
+        if (*p == '{') depth++;
+        if (*p == '}' && --depth == 0) return p;
+    }
+    return NULL;
+}
+
 static int type_error(const struct config_key *key, const char *path, const struct config_node *n, struct error *err) {
     config_error(err, &n->place, "%s: must be %s, not %s", path, type_name(key->type),
                  config_node_is_null(n) ? "empty" : kind_name(n->kind));
     const char *example = key->example ? key->example : key->fallback;
     if (!example) return ERR_INVALID;
     /* Of a list of mappings the first shows the form; what is cut anywhere else could not be copied. */
-    const char *first = key->type == CONFIG_ITEMS ? strchr(example, '}') : NULL;
+    const char *first = key->type == CONFIG_ITEMS ? end_of_first(example) : NULL;
     int len = (int)(first ? first + 1 - example : (ptrdiff_t)strlen(example));
     error_hint(err, "for example %s: %.*s%s", key->name, len, example, first ? "]" : "");
     return ERR_INVALID;

@@ -92,6 +92,20 @@ READS(__read_chk, (int fd, void *to, size_t n, size_t room), (fd, to, n, room))
 READS(__pread_chk, (int fd, void *to, size_t n, off_t at, size_t room), (fd, to, n, at, room))
 READS(__pread64_chk, (int fd, void *to, size_t n, off64_t at, size_t room), (fd, to, n, at, room))
 
+/* What cannot be looked at in the page cache is read. */
+#define MAPS(name, offset_type)                                                        \
+    void *name(void *at, size_t n, int prot, int flags, int fd, offset_type from) {    \
+        void *(*real)(void *, size_t, int, int, int, offset_type);                     \
+        real = dlsym(RTLD_NEXT, #name);                                                \
+        if (fd < 0 || !wish || wish[0] != HASH_FAILS || !is_below(fd, "/data/fills/")) \
+            return real(at, n, prot, flags, fd, from);                                 \
+        errno = EIO;                                                                   \
+        return MAP_FAILED;                                                             \
+    }
+
+MAPS(mmap, off_t)
+MAPS(mmap64, off64_t)
+
 int fdatasync(int fd) {
     static int (*real)(int);
     if (!real) real = dlsym(RTLD_NEXT, "fdatasync");
