@@ -197,14 +197,22 @@ static size_t cookie_write(uint8_t *out, const struct dns_context *c, const stru
     return 4 + DNS_COOKIE_WHOLE;
 }
 
-/* The OPT record for this answer; 0 bytes if the query had none. */
-static size_t opt_write(uint8_t out[OPT_BYTES_MAX], const struct dns_context *c, const struct dns_query *q,
-                        const struct ip *from, const struct reply *r, bool good) {
+static bool has_options(const struct reply *r) {
+    return r->rcode != DNS_FORMERR && r->rcode != DNS_BADVERS;
+}
+
+/* How long the OPT record will be; 0 if the query had none. */
+static size_t opt_size(const struct dns_query *q, const struct reply *r) {
     if (!q->edns) return 0;
+    if (!has_options(r)) return OPT_HEAD;
+    return OPT_HEAD + (q->ecs.given ? 8u + (q->ecs.source + 7u) / 8 : 0) + (q->cookie ? 4 + DNS_COOKIE_WHOLE : 0);
+}
+
+static void opt_write(uint8_t *out, const struct dns_context *c, const struct dns_query *q, const struct ip *from,
+                      const struct reply *r, bool good) {
     size_t at = OPT_HEAD;
-    bool plain = r->rcode != DNS_FORMERR && r->rcode != DNS_BADVERS;
-    if (plain && q->ecs.given) at += ecs_write(out + at, &q->ecs, r->scope);
-    if (plain && q->cookie) at += cookie_write(out + at, c, q, from, good);
+    if (has_options(r) && q->ecs.given) at += ecs_write(out + at, &q->ecs, r->scope);
+    if (has_options(r) && q->cookie) at += cookie_write(out + at, c, q, from, good);
     out[0] = 0;
     dns_put16(out + 1, DNS_OPT);
     dns_put16(out + 3, DNS_UDP_MAX);
@@ -212,7 +220,6 @@ static size_t opt_write(uint8_t out[OPT_BYTES_MAX], const struct dns_context *c,
     out[6] = 0;
     dns_put16(out + 7, q->dnssec_ok ? 0x8000 : 0); /* RFC 3225 section 3: the bit is copied */
     dns_put16(out + 9, (unsigned)(at - OPT_HEAD));
-    return at;
 }
 
 /* --- the whole --- */
@@ -266,8 +273,7 @@ size_t dns_answer(struct dns_context *c, const struct dns_view *v, const struct 
     memcpy(out + DNS_HEADER, in + DNS_HEADER, q.question_len); /* as it was asked, its letters' case included */
     struct reply r = {.rcode = DNS_NOERROR, .authoritative = true};
     if (verdict == DNS_RATE_ANSWER) r = decide(c, v, &q, parsed, from, &w);
-    uint8_t opt[OPT_BYTES_MAX];
-    size_t opt_len = opt_write(opt, c, &q, from, &r, good);
+    size_t opt_len = opt_size(&q, &r);
     bool truncated = verdict == DNS_RATE_SLIP || w.full || w.at + opt_len > w.cap;
     if (truncated && r.rcode != DNS_FORMERR) {
         w.at = body;
@@ -275,7 +281,7 @@ size_t dns_answer(struct dns_context *c, const struct dns_view *v, const struct 
     }
     truncated = truncated && r.rcode != DNS_FORMERR;
     dns_tally_add(&counts[truncated ? DNS_COUNT_TRUNCATED : r.count]);
-    memcpy(out + w.at, opt, opt_len);
+    if (opt_len) opt_write(out + w.at, c, &q, from, &r, good); /* without records there is always room */
     head_write(&w, &q, &r, truncated, opt_len > 0);
     return w.at + opt_len;
 }

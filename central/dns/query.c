@@ -3,21 +3,33 @@
 
 #include <string.h>
 
-/* The question's name at *at, copied in lower case. A pointer is refused: nothing stands before it to point at. */
+/* Copies n bytes, 'A' to 'Z' in lower case, eight at a time: with one after the other this was a quarter of the time of
+ * an answer. Lengths of labels are below 'A', so they stay. */
+static void copy_lower(uint8_t *out, const uint8_t *in, size_t n) {
+    const uint64_t each = 0x0101010101010101ULL, high = 0x80 * each;
+    for (; n >= 8; in += 8, out += 8, n -= 8) {
+        uint64_t w;
+        memcpy(&w, in, 8);
+        uint64_t low = w & ~high, from_a = low + (0x80 - 'A') * each, over_z = low + (0x7f - 'Z') * each;
+        w |= ((from_a ^ over_z) & ~w & high) >> 2; /* 0x20 where both are letters */
+        memcpy(out, &w, 8);
+    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(in[i] + ((unsigned)(in[i] - 'A') < 26u ? 32 : 0));
+}
+
+/* The question's name at *at, in lower case. A pointer is refused: nothing stands before it to point at. */
 static bool name_read(struct dns_name *out, const uint8_t *data, size_t len, size_t *at) {
-    size_t n = 0, i = *at;
+    size_t start = *at, i = start;
     for (;;) {
         if (i >= len || data[i] > DNS_LABEL_MAX) return false;
-        size_t label = data[i];
-        if (i + 1 + label > len || n + 1 + label > DNS_NAME_MAX) return false;
-        out->wire[n++] = data[i++];
+        size_t label = data[i++];
+        i += label;
+        if (i - start > DNS_NAME_MAX) return false;
         if (label == 0) break;
-        for (size_t end = i + label; i < end; i++) {
-            uint8_t c = data[i];
-            out->wire[n++] = (uint8_t)(c + ((unsigned)(c - 'A') < 26u ? 32 : 0));
-        }
     }
-    out->len = (uint8_t)n;
+    copy_lower(out->wire, data + start, i - start);
+    out->len = (uint8_t)(i - start);
     *at = i;
     return true;
 }

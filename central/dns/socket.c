@@ -68,7 +68,7 @@ static int options_set(int fd, const struct dns_listen *l, int type) {
 
 int dns_socket_open(struct dns_listen *l, int type, struct error *err) {
     bool stream = type == SOCK_STREAM;
-    union dns_address_any bound;
+    union dns_address_any bound = {.six = {0}};
     socklen_t len = sizeof(bound);
     int fd = socket(l->address.any.sa_family, type | SOCK_CLOEXEC | (stream ? SOCK_NONBLOCK : 0), 0);
     if (fd < 0 || options_set(fd, l, type) < 0 || bind(fd, &l->address.any, l->len) < 0 ||

@@ -7,11 +7,14 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "central/dns/query.h"
+#include "common/core/clock.h"
 #include "tests/unit/support/dns_fixture.h"
 
 enum { THREADS = 2, CONNECTIONS = 8, CLIENTS = 3, QUERIES = 400 };
@@ -20,10 +23,9 @@ static struct dns_views *views;
 static struct dns_cookies cookies;
 static struct dns_server *server;
 
-static int set_up(void **state) {
-    (void)state;
+static int start(const char *listen) {
     struct error err = {0};
-    const struct dns_server_setup setup = {.listen = "127.0.0.1:0",
+    const struct dns_server_setup setup = {.listen = listen,
                                            .threads = THREADS,
                                            .connections = CONNECTIONS,
                                            .cookies = &cookies,
@@ -32,6 +34,16 @@ static int set_up(void **state) {
     dns_views_publish(views, dns_fixture_view(dns_fixture_usual(), 0));
     dns_server_start(server);
     return 0;
+}
+
+static int set_up(void **state) {
+    (void)state;
+    return start("127.0.0.1:0");
+}
+
+static int set_up_everywhere(void **state) {
+    (void)state;
+    return start(":0");
 }
 
 static int tear_down(void **state) {
@@ -172,12 +184,105 @@ static void one_address_gets_half_of_the_connections(void **state) {
         close(fds[i]);
 }
 
+/* Ten seconds pass; the server looks every second. */
+static void pass_ten_seconds(void) {
+    clock_set_fake(clock_mono_ms() + 10000, 1000000);
+}
+
+static void a_connection_that_asks_nothing_whole_for_ten_seconds_is_closed(void **state) {
+    (void)state;
+    uint8_t out[100], in[200];
+    clock_set_fake(1000, 1000000);
+    int silent = connect_to(SOCK_STREAM), slow = connect_to(SOCK_STREAM), good = connect_to(SOCK_STREAM);
+    size_t len = query(out, 1);
+    assert_int_equal(send(good, out, len, 0), len);
+    assert_int_equal(read_all(good, in, 2), 2);
+    assert_int_equal(send(slow, out, len - 1, 0), len - 1); /* all but the last byte */
+    while (dns_server_connections(server) < 3)
+        sched_yield();
+    pass_ten_seconds();
+    assert_true(is_closed(silent));
+    assert_true(is_closed(slow));
+    close(silent);
+    close(slow);
+    close(good);
+    clock_set_fake(-1, 0);
+}
+
+static void a_client_that_reads_no_answers_is_not_read_from_and_closed(void **state) {
+    (void)state;
+    static uint8_t out[1000 * 60];
+    size_t len = 0, sent = 0;
+    struct timeval within = {.tv_sec = 20};
+    clock_set_fake(1000, 1000000);
+    int fd = connect_to(SOCK_STREAM), small = 4096;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &within, sizeof(within)), 0);
+    for (unsigned i = 0; i < 1000; i++)
+        len += query(out + len, i);
+    /* Until the server takes no more: its own memory for a connection is bounded, and so are the kernel's buffers. */
+    while (sent < 64u << 20) {
+        ssize_t n = send(fd, out, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN) {
+            struct pollfd p = {.fd = fd, .events = POLLOUT};
+            if (poll(&p, 1, 300) == 0) break;
+            continue;
+        }
+        assert_true(n > 0);
+        sent += (size_t)n;
+    }
+    assert_true(sent < 64u << 20);
+    const struct dns_tally *tallies[DNS_THREADS_MAX + 1];
+    const _Atomic uint64_t *count = &tallies[dns_server_tallies(server, tallies) - 1]->counts[DNS_COUNT_TCP];
+    for (uint64_t before = UINT64_MAX; before != *count;) { /* what has come may still be being answered */
+        before = *count;
+        poll(NULL, 0, 300);
+    }
+    pass_ten_seconds();
+    while (dns_server_connections(server) > 0)
+        sched_yield();
+    close(fd);
+    clock_set_fake(-1, 0);
+}
+
+/* A socket that is connected takes messages from that address alone. */
+static void ask_at(const char *address) {
+    uint8_t out[100], in[600];
+    struct timeval within = {.tv_sec = 20};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)dns_server_port(server))};
+    assert_int_equal(inet_pton(AF_INET6, address, &to.sin6_addr), 1);
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+        assert_int_equal(errno, EADDRNOTAVAIL); /* a machine without IPv6 */
+        close(fd);
+        return;
+    }
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &within, sizeof(within)), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        size_t len = query(out, i) - 2;
+        assert_int_equal(send(fd, out + 2, len, 0), len);
+        if (recv(fd, in, sizeof(in), 0) < DNS_HEADER) fail_msg("no answer from %s", address);
+        assert_int_equal(dns_get16(in), i);
+    }
+    close(fd);
+}
+
+static void answers_leave_from_the_address_that_was_asked(void **state) {
+    (void)state;
+    ask_at("::ffff:127.0.0.1");
+    ask_at("::ffff:127.0.0.9");
+    ask_at("::1");
+}
+
 #define EACH_ANEW(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void) {
     const struct CMUnitTest tests[] = {
         EACH_ANEW(queries_are_answered_while_views_and_zones_are_replaced),
         EACH_ANEW(many_queries_on_one_connection_are_answered_in_order),
         EACH_ANEW(what_is_no_query_closes_the_connection),
+        EACH_ANEW(a_connection_that_asks_nothing_whole_for_ten_seconds_is_closed),
+        EACH_ANEW(a_client_that_reads_no_answers_is_not_read_from_and_closed),
+        cmocka_unit_test_setup_teardown(answers_leave_from_the_address_that_was_asked, set_up_everywhere, tear_down),
         EACH_ANEW(one_address_gets_half_of_the_connections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
