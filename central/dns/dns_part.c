@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 struct dns_part {
     struct node *node;
@@ -79,6 +80,18 @@ static void own_address(const struct node_config *c, struct ip out[DNS_FAMILIES]
     if (ip_parse(&ip, host, strlen(host))) out[ip_is_v4(&ip) ? 0 : 1] = ip;
 }
 
+/* A client that sends the name as `ns` would mean an unknown upstream by it. */
+static void warn_of_name(const struct central_config *c) {
+    char name[DNS_NAME_TEXT_MAX + 16];
+    snprintf(name, sizeof(name), "registry.%.200s", c->dns.zone);
+    for (size_t i = 0; i < c->node.n_registry_names; i++) {
+        struct host_port hp;
+        if (host_port_parse(&hp, c->node.registry_names[i]) && strcasecmp(hp.host, name) == 0) return;
+    }
+    log_warn("dns_name_not_own", KV_S("name", name),
+             KV_S("note", "add it to registry.names, so that clients that send it as ns mean this registry by it"));
+}
+
 static int start(struct node *n, void **self, struct error *err) {
     const struct central_config *c = central_config_of(n);
     struct dns_part *p = xcalloc(1, sizeof(*p));
@@ -90,7 +103,10 @@ static int start(struct node *n, void **self, struct error *err) {
     struct dns_setup setup = {.config = c, .saved_path = path, .pool = n->pool};
     own_address(n->config, setup.central);
     int r = dns_new(&p->dns, &setup, err);
-    if (r == 0) return 0;
+    if (r == 0) {
+        warn_of_name(c);
+        return 0;
+    }
     free(p);
     *self = NULL;
     return r;

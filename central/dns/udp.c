@@ -2,6 +2,7 @@
 #include "central/dns/udp.h"
 
 #include "common/core/alloc.h"
+#include "common/core/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -138,6 +139,7 @@ static void *run(void *arg) {
     char name[16];
     snprintf(name, sizeof(name), "dns-%u", u->number);
     pthread_setname_np(pthread_self(), name);
+    thread_request_short_slices(); /* a storm of pulls does not delay its answers */
     for (size_t used = BATCH; !atomic_load_explicit(&u->stop, memory_order_relaxed);) {
         in_prepare(u, used);
         int n = recvmmsg(u->fd, u->in, BATCH, MSG_WAITFORONE, NULL);

@@ -97,6 +97,9 @@ static int run_dns(const struct command_context *ctx) {
     struct error err = {0};
     const char *zone = command_option_value(ctx, "--zone"), *server = command_option_value(ctx, "--server");
     if (ctx->argc != 2) return print_usage(ctx, "name the kind of resolver: dns " CLIENT_DNS_KINDS);
+    if (ctx->json || command_option_given(ctx, "--write") || command_option_given(ctx, "--dry-run") ||
+        command_option_given(ctx, "--address"))
+        return print_usage(ctx, "dns prints lines only: of the options it takes --zone and --server");
     client_facts_find(&facts, ctx->node);
     if (!host_port_parse(&own, facts.host)) own.host[0] = '\0';
     dns.node = own.host;

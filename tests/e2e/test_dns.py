@@ -190,7 +190,7 @@ def test_client_config_prints_what_a_resolver_needs(world):
     assert refused.returncode == 1 and f"listen on {world.dns}" in refused.stderr, refused
     given = world.edge.command("client-config", "dns", "windows", "--zone", ZONE, "--server", "10.0.0.1").stdout
     assert f'-Name "{ZONE}" -MasterServers 10.0.0.1\n' in given
-    for node, words in ((world.edge, ("unbound", "--zone", ZONE)), (world.central, ()), (world.central, ("unbound", "--server", "ns1.example"))):
+    for node, words in ((world.edge, ("unbound", "--zone", ZONE)), (world.central, ()), (world.central, ("unbound", "--server", "ns1.example")), (world.central, ("unbound", "--write", "/"))):
         assert node.command("client-config", "dns", *words, check=False).returncode == 2
 
 
