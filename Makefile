@@ -53,7 +53,8 @@ EDGE_C := $(wildcard edge/*.c edge/*/*.c)
 UNIT_C := $(wildcard tests/unit/*/*.c tests/unit/*/*/*.c)
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 EVICTION_C := $(wildcard tests/bench/eviction/*.c)
-ALL_C := $(COMMON_C) $(CENTRAL_C) $(EDGE_C) $(UNIT_C) $(FUZZ_C) $(EVICTION_C)
+CATALOGUE_C := tests/bench/catalogue.c
+ALL_C := $(COMMON_C) $(CENTRAL_C) $(EDGE_C) $(UNIT_C) $(FUZZ_C) $(EVICTION_C) $(CATALOGUE_C)
 o = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 COMMON_O := $(call o,$(COMMON_C)) $(GEN_C:.c=.o)
@@ -105,7 +106,7 @@ coverage: coverage-deps
 	@tests/coverage $(T)
 ## bench        measure beside the peers (QUICK=1: under three minutes)
 bench: bench-deps
-	@+$(NOW) all
+	@+$(NOW) all $(B)/bench-catalogue
 	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
 ## bench-eviction  hit ratios of eviction policies on traces of a modelled registry cache (tests/bench/eviction/README.md)
 bench-eviction: $(B)/bench-eviction
@@ -147,6 +148,9 @@ $(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(c
 	$(call say,LD,$@)
 	@mkdir -p build/bench
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm
+$(B)/bench-catalogue: $(call o,tests/bench/catalogue.c) $(B)/libunit.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS)
 # The simulator is tested like the rest.
 $(B)/libunit.a: $(EVICTION_O)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
+import catalogue  # noqa: E402
 import cold  # noqa: E402
 import dns  # noqa: E402
 import fair  # noqa: E402
@@ -23,7 +24,7 @@ from lab.pki import self_signed  # noqa: E402
 from rounds import MiB, Stage  # noqa: E402
 
 OUT = REPO / "build/bench"
-PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair", "dns")
+PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair", "dns", "catalogue")
 TOO_LONG_FOR_QUICK = {"fair", "dns"}  # each takes more than a minute; by --only
 
 
@@ -136,7 +137,9 @@ def main():
         wanted = given.only or usual
         if "dns" in wanted:
             dns.beside(stage)
-        if set(wanted) - {"dns"}:
+        if "catalogue" in wanted:
+            catalogue.scale(stage)
+        if set(wanted) - {"dns", "catalogue"}:
             measure(stage, wanted, facts)
     finally:
         facts["generator_busy_most"] = max(stage.generator_busy, default=None)
