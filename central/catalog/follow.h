@@ -5,7 +5,7 @@
 
 #include "central/catalog/catalog.h"
 #include "common/records/messages.h"
-#include "common/records/tile.h"
+#include "common/records/tile_body.h"
 
 /* All return 0, ERR_CORRUPT or ERR_INTERNAL. */
 
@@ -25,8 +25,9 @@ int catalog_tiles(struct catalog *c, struct tile_list *out) must_check;
 struct tile_reader {
     /* The digest of a tile, before its records are read. False: they are not needed. */
     bool (*wants)(unsigned tile, const struct place *of, void *arg);
-    /* The records. of: the place, with the tile's digest. False: enough; no further tile is read. */
-    bool (*tile)(unsigned tile, const struct place *of, const struct tile_records *records, void *arg);
+    /* The records, and what blobs there are. of: the place, with the tile's digest. False: enough; no further tile is read. */
+    bool (*tile)(unsigned tile, const struct place *of, const struct tile_records *records,
+                 const struct record_blobs *blobs, void *arg);
     void *arg;
 };
 #define CATALOG_TILES_MAX 64

@@ -163,6 +163,19 @@ static int tile_digest(struct reader *r, unsigned tile, struct set_digest *out) 
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+/* The size of a blob, as of the same place. */
+static bool blob_size(const uint8_t digest[RECORD_DIGEST], int64_t *size, void *arg) {
+    struct reader *r = arg;
+    struct digest d = {.alg = DIGEST_SHA256};
+    sqlite3_stmt *st = r->st[READ_BLOB];
+    memcpy(d.bytes, digest, RECORD_DIGEST);
+    db_bind_digest(st, 1, &d);
+    bool found = sqlite3_step(st) == SQLITE_ROW;
+    if (found) *size = sqlite3_column_int64(st, 0);
+    done_with(r, READ_BLOB);
+    return found;
+}
+
 /* Reads one tile and hands it on. *more: another may follow. */
 static int one_tile(struct reader *r, unsigned tile, struct place *of, const struct tags *tags,
                     const struct tile_reader *reader, bool *more) {
@@ -174,7 +187,8 @@ static int one_tile(struct reader *r, unsigned tile, struct place *of, const str
         tags_of(tags, tile, &t);
     else
         rc = kind == RECORD_BLOB ? read_blobs(r, tile, &t) : read_manifests(r, tile, &t);
-    if (rc == SQLITE_DONE) *more = reader->tile(tile, of, &t, reader->arg);
+    const struct record_blobs blobs = {.size = blob_size, .arg = r};
+    if (rc == SQLITE_DONE) *more = reader->tile(tile, of, &t, &blobs, reader->arg);
     tile_records_fini(&t);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }

@@ -45,7 +45,8 @@ struct asked {
     struct http_req *req; /* NULL once closed */
     struct loop *loop;
     unsigned tiles[CATALOG_TILES_MAX];
-    size_t n; /* 0: the list */
+    size_t n;  /* 0: the list */
+    bool full; /* no short names */
     struct buf out;
     int code;
     struct work work;
@@ -90,17 +91,18 @@ static void keep(struct snapshots *s, unsigned tile, const struct place *of, con
 
 static bool wants(unsigned tile, const struct place *of, void *arg) {
     struct asked *a = arg;
-    return a->code == 0 && a->out.len < ANSWER_BYTES && !add_kept(a, tile, of);
+    return a->code == 0 && a->out.len < ANSWER_BYTES && (a->full || !add_kept(a, tile, of));
 }
 
-static bool take(unsigned tile, const struct place *of, const struct tile_records *records, void *arg) {
+static bool take(unsigned tile, const struct place *of, const struct tile_records *records,
+                 const struct record_blobs *blobs, void *arg) {
     struct asked *a = arg;
     struct buf body;
     buf_init(&body, ANSWER_MAX);
-    a->code = tile_body_pack(records, &body);
+    a->code = tile_body_pack(records, a->full ? NULL : blobs, &body);
     struct tile_message m = {.tile = tile, .place = *of, .body = (const uint8_t *)body.data, .body_len = body.len};
     if (a->code == 0) a->code = tile_message_add(&a->out, &m);
-    if (a->code == 0) keep(a->all, tile, of, &body);
+    if (a->code == 0 && !a->full) keep(a->all, tile, of, &body);
     buf_fini(&body);
     return a->code == 0 && a->out.len < ANSWER_BYTES;
 }
@@ -219,6 +221,7 @@ void snapshot_handle(struct snapshots *s, struct http_req *r) {
     }
     caller_of_peer(&caller, CALLER_NODE, r);
     a->all = s;
+    a->full = query_param(http_req_target(r), "full", value) > 0 && strcmp(value, "1") == 0;
     a->req = r;
     a->loop = http_req_loop(r);
     a->work = (struct work){.fn = run, .whose = caller_number(&caller)};

@@ -44,21 +44,33 @@ static int plain_blobs(const struct tile_records *t, struct buf *plain) {
     return r;
 }
 
-static int plain_others(const struct tile_records *t, struct buf *plain) {
+static bool has_none(const uint8_t digest[RECORD_DIGEST], int64_t *size, void *arg) {
+    (void)digest, (void)size, (void)arg;
+    return false;
+}
+
+static int plain_others(const struct tile_records *t, const struct record_blobs *blobs, struct buf *plain) {
+    static const struct record_blobs none = {.size = has_none};
+    struct buf form;
+    buf_init(&form, RECORD_MAX);
     int r = varint_add(plain, t->n);
     for (size_t i = 0; i < t->n && r == 0; i++) {
         size_t len;
         const uint8_t *record = tile_record(t, i, &len);
-        r = varint_add(plain, len);
-        if (r == 0) r = buf_add(plain, record, len);
+        buf_clear(&form);
+        r = t->kind == RECORD_MANIFEST ? record_shorten(record, len, blobs ? blobs : &none, &form)
+                                       : buf_add(&form, record, len);
+        if (r == 0) r = varint_add(plain, form.len);
+        if (r == 0) r = buf_add(plain, form.data, form.len);
     }
+    buf_fini(&form);
     return r;
 }
 
-int tile_body_pack(const struct tile_records *t, struct buf *out) {
+int tile_body_pack(const struct tile_records *t, const struct record_blobs *blobs, struct buf *out) {
     struct buf plain;
     buf_init(&plain, PLAIN_MAX);
-    int r = t->kind == RECORD_BLOB ? plain_blobs(t, &plain) : plain_others(t, &plain);
+    int r = t->kind == RECORD_BLOB ? plain_blobs(t, &plain) : plain_others(t, blobs, &plain);
     if (r == 0) r = add_compressed(out, &plain);
     for (size_t i = 0; t->kind == RECORD_BLOB && i < t->n && r == 0; i++) {
         size_t len;
@@ -115,20 +127,34 @@ static int take_blobs(unsigned tile, struct varint_in *plain, struct varint_in *
     return r == 0 && (plain->bad || plain->left) ? ERR_INVALID : r;
 }
 
-static int take_others(unsigned tile, struct varint_in *plain, struct tile_records *out) {
+static int take_one(struct tile_records *out, unsigned tile, const uint8_t *form, size_t len,
+                    const struct record_names *names) {
+    static const struct record_names none = {0};
+    struct buf record;
+    if (out->kind != RECORD_MANIFEST) return add_checked(out, tile, form, len);
+    buf_init(&record, RECORD_MAX);
+    int r = record_lengthen(form, len, names ? names : &none, &record);
+    if (r == 0) r = add_checked(out, tile, (const uint8_t *)record.data, record.len);
+    buf_fini(&record);
+    return r;
+}
+
+static int take_others(unsigned tile, struct varint_in *plain, const struct record_names *names,
+                       struct tile_records *out) {
     uint64_t n = varint_get(plain);
     int r = 0;
     for (uint64_t i = 0; i < n && r == 0; i++) {
         uint64_t len = varint_get(plain);
         if (plain->bad || len > plain->left) return ERR_INVALID;
-        r = add_checked(out, tile, plain->at, (size_t)len);
+        r = take_one(out, tile, plain->at, (size_t)len, names);
         plain->at += len;
         plain->left -= (size_t)len;
     }
     return r == 0 && (plain->bad || plain->left) ? ERR_INVALID : r;
 }
 
-int tile_body_unpack(unsigned tile, const void *body, size_t len, struct tile_records *out) {
+int tile_body_unpack(unsigned tile, const void *body, size_t len, const struct record_names *names,
+                     struct tile_records *out) {
     struct varint_in in = {.at = body, .left = len};
     char *plain = NULL;
     size_t n = 0;
@@ -137,7 +163,7 @@ int tile_body_unpack(unsigned tile, const void *body, size_t len, struct tile_re
     if (r == 0 && out->kind == RECORD_BLOB)
         r = take_blobs(tile, &p, &in, out);
     else if (r == 0)
-        r = in.left ? ERR_INVALID : take_others(tile, &p, out);
+        r = in.left ? ERR_INVALID : take_others(tile, &p, names, out);
     free(plain);
     return r;
 }

@@ -92,12 +92,13 @@ void tile_fetch_list(void *arg) {
     ask(t, "");
 }
 
-void tile_fetch_tiles(const unsigned *tiles, size_t n, void *arg) {
+void tile_fetch_tiles(const unsigned *tiles, size_t n, bool full, void *arg) {
     struct tile_fetch *t = arg;
-    char query[16 + 6 * FOLLOW_TILES_MAX];
+    char query[32 + 6 * FOLLOW_TILES_MAX];
     size_t len = (size_t)snprintf(query, sizeof(query), "?tiles=%u", tiles[0]);
     for (size_t i = 1; i < n && i < FOLLOW_TILES_MAX; i++)
         len += (size_t)snprintf(query + len, sizeof(query) - len, ",%u", tiles[i]);
+    if (full) snprintf(query + len, sizeof(query) - len, "&full=1");
     t->list = false;
     ask(t, query);
 }

@@ -21,6 +21,6 @@ void tile_fetch_for(struct tile_fetch *t, struct follow *f);
 
 /* As struct follow_config wants them; arg: the struct tile_fetch. */
 void tile_fetch_list(void *arg);
-void tile_fetch_tiles(const unsigned *tiles, size_t n, void *arg);
+void tile_fetch_tiles(const unsigned *tiles, size_t n, bool full, void *arg);
 
 #endif

@@ -15,9 +15,9 @@
 #define BUFFER_MAX (2 * WATCH_MESSAGE_MAX)
 
 struct tile {
-    uint64_t as_of;   /* every change up to here is in it */
-    uint64_t ignored; /* the last change that was not applied, because it was not known to be right */
-    bool wanted;
+    uint64_t as_of;    /* every change up to here is in it */
+    uint64_t ignored;  /* the last change that was not applied, because it was not known to be right */
+    bool wanted, full; /* full: a name in it was not known here */
 };
 
 struct follow {
@@ -125,14 +125,15 @@ static void go_on(struct follow *f) {
         return;
     }
     for (unsigned looked = 0; looked < TILES && n < FOLLOW_TILES_MAX; looked++) {
-        if (f->tiles[f->next].wanted) some[n++] = f->next;
+        const struct tile *t = &f->tiles[f->next];
+        if (t->wanted && (n == 0 || t->full == f->tiles[some[0]].full)) some[n++] = f->next;
         if (n < FOLLOW_TILES_MAX) f->next = (f->next + 1) % TILES;
     }
     note(f, FOLLOW_FETCHING);
     f->asking = true;
     f->asked_in = f->stream;
     f->wanted_before = f->n_wanted;
-    f->cfg.want_tiles(some, n, f->cfg.arg);
+    f->cfg.want_tiles(some, n, f->tiles[some[0]].full, f->cfg.arg);
 }
 
 static void want(struct follow *f, unsigned tile) {
@@ -204,8 +205,14 @@ void follow_tile(struct follow *f, const void *data, size_t len) {
     if (r == 0 && f->asked_in == f->stream && f->tiles[m.tile].wanted &&
         memcmp(m.place.epoch, f->epoch, EPOCH_BYTES) == 0) {
         tile_records_init(&records, tile_kind(m.tile));
-        r = tile_body_unpack(m.tile, m.body, m.body_len, &records);
+        const struct record_names names = {.blob = replica_named, .arg = f->cfg.replica};
+        r = tile_body_unpack(m.tile, m.body, m.body_len, &names, &records);
         if (r == 0) take_tile(f, &m, &records);
+        if (r == ERR_NOT_FOUND && !f->tiles[m.tile].full) {
+            f->tiles[m.tile].full = true;
+            f->wanted_before++; /* that is progress, too */
+            r = 0;
+        }
         tile_records_fini(&records);
     }
     if (r < 0) log_warn("tile_unreadable", KV_S("why", error_name(r)));

@@ -24,7 +24,7 @@ struct follow_config {
     /* Fetch the list of tiles (GET /fleet/v1/snapshot), or some tiles; then call follow_list, or follow_tile for each
      * and follow_fetched. One of them is under way at a time. They may not call back at once. */
     void (*want_list)(void *arg);
-    void (*want_tiles)(const unsigned *tiles, size_t n, void *arg);
+    void (*want_tiles)(const unsigned *tiles, size_t n, bool full, void *arg); /* full: without short names */
     /* The stream is of no use any more: end it, call follow_end and begin another. */
     void (*restart)(void *arg);
     void *arg;

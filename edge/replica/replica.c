@@ -122,6 +122,23 @@ bool replica_blob(const struct replica *r, const struct digest *d, int64_t *size
     return true;
 }
 
+bool replica_named(const uint8_t name[SHORT_BYTES], uint8_t digest[RECORD_DIGEST], int64_t *size, void *arg) {
+    const struct replica *r = arg;
+    unsigned slot = readers_begin(r->readers);
+    const struct block *b = atomic_load(&r->tiles[record_tile(RECORD_BLOB, name, SHORT_BYTES)]);
+    bool exact, found = false;
+    size_t len, at = find(RECORD_BLOB, b, name, SHORT_BYTES, &exact); /* where digests that begin so would begin */
+    const uint8_t *record = b && at < b->n ? record_at(RECORD_BLOB, b, at, &len) : NULL;
+    found = record && memcmp(record, name, SHORT_BYTES) == 0;
+    if (found && at + 1 < b->n) found = memcmp(record_at(RECORD_BLOB, b, at + 1, &len), name, SHORT_BYTES) != 0;
+    if (found) {
+        memcpy(digest, record, RECORD_DIGEST);
+        *size = record_blob_size(record);
+    }
+    readers_end(r->readers, slot);
+    return found;
+}
+
 bool replica_manifest(const struct replica *r, const struct digest *d, struct wire_manifest *m) {
     uint8_t small[4096], *record = small;
     if (d->alg != DIGEST_SHA256) return false;

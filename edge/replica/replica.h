@@ -7,6 +7,7 @@
 #define ENTREPOT_EDGE_REPLICA_H
 
 #include "common/records/place.h"
+#include "common/records/short.h"
 #include "common/records/tile.h"
 
 struct replica;
@@ -19,6 +20,9 @@ void replica_free(struct replica *r);
 /* Any thread. What is known of a digest or a tag; false: nothing. Of a manifest the caller calls manifest_fini(&m->doc)
  * if there is one. */
 bool replica_blob(const struct replica *r, const struct digest *d, int64_t *size);
+/* The only blob whose digest begins so; false: there is none, or several. As struct record_names wants it; arg: the
+ * replica. */
+bool replica_named(const uint8_t name[SHORT_BYTES], uint8_t digest[RECORD_DIGEST], int64_t *size, void *arg);
 bool replica_manifest(const struct replica *r, const struct digest *d, struct wire_manifest *m);
 bool replica_tag(const struct replica *r, const struct repo_name *repo, const char *tag, struct tag_facts *t);
 

@@ -40,8 +40,8 @@ static void want_list(void *arg) {
     tile_fetch_list(((struct replica_node *)arg)->fetch);
 }
 
-static void want_tiles(const unsigned *tiles, size_t n, void *arg) {
-    tile_fetch_tiles(tiles, n, ((struct replica_node *)arg)->fetch);
+static void want_tiles(const unsigned *tiles, size_t n, bool full, void *arg) {
+    tile_fetch_tiles(tiles, n, full, ((struct replica_node *)arg)->fetch);
 }
 
 static void restart(void *arg) {

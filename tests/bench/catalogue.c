@@ -125,18 +125,20 @@ static bool wants(unsigned tile, const struct place *of, void *arg) {
     return true;
 }
 
-static bool take(unsigned tile, const struct place *of, const struct tile_records *records, void *arg) {
+static bool take(unsigned tile, const struct place *of, const struct tile_records *records,
+                 const struct record_blobs *blobs, void *arg) {
     struct snapshot *s = arg;
     struct buf body;
     struct tile_records back;
     struct set_digest got;
     buf_init(&body, GiB);
-    if (tile_body_pack(records, &body) < 0) exit(1);
+    if (tile_body_pack(records, blobs, &body) < 0) exit(1);
     int64_t packed = cpu_us();
     s->make_us += packed - s->began_us;
     s->bytes[records->kind] += (int64_t)body.len + 45; /* with the frame and the place of its message */
+    const struct record_names names = {.blob = replica_named, .arg = s->replica};
     tile_records_init(&back, records->kind);
-    if (tile_body_unpack(tile, body.data, body.len, &back) < 0) exit(1);
+    if (tile_body_unpack(tile, body.data, body.len, &names, &back) < 0) exit(1);
     if (replica_set_tile(s->replica, tile, &back) < 0) exit(1);
     replica_tile_digest(s->replica, tile, &got);
     if (!set_digest_eq(&got, &of->digest)) exit(1);

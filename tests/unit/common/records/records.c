@@ -151,11 +151,11 @@ static void a_tile_of_blobs_comes_back_and_no_part_of_it_does(void **state) {
     fill_tile(&t, tile, 200000);
     assert_true(t.n > 20);
     buf_init(&body, 0);
-    assert_int_equal(tile_body_pack(&t, &body), 0);
+    assert_int_equal(tile_body_pack(&t, NULL, &body), 0);
     assert_true(body.len < t.n * 36);
     for (size_t len = 0; len <= body.len; len++) {
         tile_records_init(&back, RECORD_BLOB);
-        int r = tile_body_unpack(tile, body.data, len, &back);
+        int r = tile_body_unpack(tile, body.data, len, NULL, &back);
         assert_int_equal(r == 0, len == body.len);
         if (r == 0) {
             tile_records_digest(&t, &secret, &was);
@@ -165,7 +165,7 @@ static void a_tile_of_blobs_comes_back_and_no_part_of_it_does(void **state) {
         tile_records_fini(&back);
     }
     tile_records_init(&back, RECORD_BLOB);
-    assert_int_equal(tile_body_unpack(tile + 1, body.data, body.len, &back), ERR_INVALID);
+    assert_int_equal(tile_body_unpack(tile + 1, body.data, body.len, NULL, &back), ERR_INVALID);
     tile_records_fini(&back);
     tile_records_fini(&t);
     buf_fini(&body);

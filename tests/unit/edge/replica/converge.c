@@ -42,6 +42,7 @@ static struct lab {
     bool wants_list, wants_tiles, restart;
     unsigned tiles[FOLLOW_TILES_MAX];
     size_t n_tiles;
+    bool full;
     enum fault fault;
     int planted;
     /* The edge. */
@@ -212,8 +213,9 @@ static void want_list(void *arg) {
     lab.wants_list = true;
 }
 
-static void want_tiles(const unsigned *tiles, size_t n, void *arg) {
+static void want_tiles(const unsigned *tiles, size_t n, bool full, void *arg) {
     (void)arg;
+    lab.full = full;
     assert_false(lab.wants_list || lab.wants_tiles);
     assert_in_range(n, 1, FOLLOW_TILES_MAX);
     lab.wants_tiles = true;
@@ -231,7 +233,8 @@ static bool wants(unsigned tile, const struct place *of, void *arg) {
     return true;
 }
 
-static bool send_tile(unsigned tile, const struct place *of, const struct tile_records *records, void *arg) {
+static bool send_tile(unsigned tile, const struct place *of, const struct tile_records *records,
+                      const struct record_blobs *blobs, void *arg) {
     struct buf body, message;
     size_t at, n;
     (void)arg;
@@ -240,10 +243,10 @@ static bool send_tile(unsigned tile, const struct place *of, const struct tile_r
     if (records->n > 0 && plant(FAULT_STALE_TILE)) { /* what it once was, said to be what it is */
         struct tile_records none;
         tile_records_init(&none, records->kind);
-        assert_int_equal(tile_body_pack(&none, &body), 0);
+        assert_int_equal(tile_body_pack(&none, NULL, &body), 0);
         tile_records_fini(&none);
     } else {
-        assert_int_equal(tile_body_pack(records, &body), 0);
+        assert_int_equal(tile_body_pack(records, lab.full ? NULL : blobs, &body), 0);
     }
     struct tile_message m = {.tile = tile, .place = *of, .body = (uint8_t *)body.data, .body_len = body.len};
     assert_int_equal(tile_message_add(&message, &m), 0);
