@@ -210,7 +210,7 @@ static int log_message(struct changes *ch, sqlite3 *db, enum record_kind kind, b
 int changes_note(struct changes *ch, sqlite3 *db, enum record_kind kind, const struct buf *was, const struct buf *now,
                  uint64_t *number) {
     if (was->len == now->len && (was->len == 0 || memcmp(was->data, now->data, was->len) == 0)) return SQLITE_OK;
-    struct set_digest gone, come;
+    struct set_digest gone = {0}, come = {0};
     int rc = present(ch, db);
     if (rc) return rc;
     struct place p = ch->place;

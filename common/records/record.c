@@ -85,6 +85,19 @@ int record_key_of_tag(struct buf *out, const struct repo_name *repo, const char 
     return ended(out, before, r);
 }
 
+static size_t copy_with_length(uint8_t *out, const char *s) {
+    size_t len = strnlen(s, 255);
+    out[0] = (uint8_t)len;
+    memcpy(out + 1, s, len);
+    return 1 + len;
+}
+
+size_t record_tag_key(const struct repo_name *repo, const char *tag, uint8_t out[RECORD_TAG_KEY_MAX]) {
+    size_t len = copy_with_length(out, repo->upstream);
+    len += copy_with_length(out + len, repo->path);
+    return strlen(tag) > 255 ? 0 : len + copy_with_length(out + len, tag);
+}
+
 int record_of_tag(struct buf *out, const struct repo_name *repo, const char *tag, const struct tag_facts *t) {
     size_t before = out->len;
     if (t->size >= SIZE_END) return ERR_UNSUPPORTED;

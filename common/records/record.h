@@ -32,6 +32,9 @@ int record_of_tag(struct buf *out, const struct repo_name *repo, const char *tag
 /* Append only the key. */
 int record_key_of_digest(struct buf *out, const struct digest *d) must_check;
 int record_key_of_tag(struct buf *out, const struct repo_name *repo, const char *tag) must_check;
+/* The same without a buffer, for who looks up often. Returns the length; 0: there is none. */
+#define RECORD_TAG_KEY_MAX (3 * 256)
+size_t record_tag_key(const struct repo_name *repo, const char *tag, uint8_t out[RECORD_TAG_KEY_MAX]);
 
 /* The length of the key at the start of a record (or of a key alone); 0: it is malformed. */
 size_t record_key_len(enum record_kind kind, const uint8_t *record, size_t len);

@@ -374,13 +374,10 @@ bool follow_tag(const struct follow *f, uint64_t settings, const struct repo_nam
                 struct tag_facts *t) {
     uint64_t live = atomic_load(&f->live);
     if (live == 0 || live != settings) return false;
-    struct buf key;
-    buf_init(&key, 0);
-    bool right = record_key_of_tag(&key, repo, tag) == 0 &&
-                 atomic_load_explicit(&f->right[record_tile(RECORD_TAG, (const uint8_t *)key.data, key.len)],
-                                      memory_order_acquire);
-    buf_fini(&key);
-    if (!right || !replica_tag(f->cfg.replica, repo, tag, t)) return false;
+    uint8_t key[RECORD_TAG_KEY_MAX];
+    size_t len = record_tag_key(repo, tag, key);
+    bool right = len > 0 && atomic_load_explicit(&f->right[record_tile(RECORD_TAG, key, len)], memory_order_acquire);
+    if (!right || !replica_tag(f->cfg.replica, key, len, t)) return false;
     t->checked_at += atomic_load(&f->clock_ahead_s);
     return true;
 }

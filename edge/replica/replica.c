@@ -57,14 +57,40 @@ static struct block *block_new(enum record_kind kind, size_t n, size_t len) {
     return b;
 }
 
+static int compare_at(enum record_kind kind, const struct block *b, size_t at, const uint8_t *key, size_t key_len) {
+    size_t len;
+    const uint8_t *record = record_at(kind, b, at, &len);
+    return record_key_compare(record, record_key_len(kind, record, len), key, key_len);
+}
+
+/* Narrows the search by where a digest should be, since digests are spread evenly: most are within a few records of
+ * that. */
+static void guess(enum record_kind kind, const struct block *b, const uint8_t *key, size_t key_len, size_t *low,
+                  size_t *high) {
+    enum { NEAR = 12 };
+    if (b->n < 4 * NEAR || key_len < 5 || kind == RECORD_TAG) return;
+    uint32_t bits = (uint32_t)key[1] << 24 | (uint32_t)key[2] << 16 | (uint32_t)key[3] << 8 | key[4];
+    bits <<= kind == RECORD_BLOB ? 4 : 2; /* the rest is the number of the tile */
+    size_t at = (size_t)(((uint64_t)bits * b->n) >> 32);
+    size_t from = at > NEAR ? at - NEAR : 0, to = at + NEAR < b->n ? at + NEAR : b->n;
+    if (from > 0 && compare_at(kind, b, from - 1, key, key_len) < 0)
+        *low = from;
+    else if (from > 0)
+        *high = from;
+    if (*high > to && to < b->n && compare_at(kind, b, to, key, key_len) >= 0)
+        *high = to + 1;
+    else if (*high > to && to < b->n)
+        *low = to;
+}
+
 /* Where a key is, or would be. */
 static size_t find(enum record_kind kind, const struct block *b, const uint8_t *key, size_t key_len, bool *found) {
     size_t low = 0, high = b ? b->n : 0;
     *found = false;
+    if (b) guess(kind, b, key, key_len, &low, &high);
     while (low < high) {
-        size_t middle = low + (high - low) / 2, len;
-        const uint8_t *record = record_at(kind, b, middle, &len);
-        int order = record_key_compare(record, record_key_len(kind, record, len), key, key_len);
+        size_t middle = low + (high - low) / 2;
+        int order = compare_at(kind, b, middle, key, key_len);
         if (order == 0) {
             *found = true;
             return middle;
@@ -154,15 +180,10 @@ bool replica_manifest(const struct replica *r, const struct digest *d, struct wi
     return len > 0;
 }
 
-bool replica_tag(const struct replica *r, const struct repo_name *repo, const char *tag, struct tag_facts *t) {
+bool replica_tag(const struct replica *r, const uint8_t *key, size_t key_len, struct tag_facts *t) {
     uint8_t record[HOST_MAX + REPO_MAX + TAG_MAX + MEDIA_TYPE_MAX + 128];
     struct wire_tag found;
-    struct buf key;
-    buf_init(&key, 0);
-    size_t len = 0;
-    if (record_key_of_tag(&key, repo, tag) == 0)
-        len = get(r, RECORD_TAG, (const uint8_t *)key.data, key.len, record, sizeof(record));
-    buf_fini(&key);
+    size_t len = get(r, RECORD_TAG, key, key_len, record, sizeof(record));
     if (len == 0 || len > sizeof(record)) return false;
     record_read_tag(record, len, &found);
     *t = found.facts;
@@ -205,7 +226,7 @@ static int change(struct replica *r, enum record_kind kind, const uint8_t *key, 
     const struct block *b = atomic_load_explicit(&r->tiles[tile], memory_order_relaxed);
     bool found;
     size_t at = find(kind, b, key, key_len, &found), was = 0;
-    const uint8_t *old = found ? record_at(kind, b, at, &was) : NULL;
+    const uint8_t *old = b && found ? record_at(kind, b, at, &was) : NULL;
     if (!found && !len) return 0;
     size_t n = b ? b->n : 0, bytes = b ? b->len : 0;
     int64_t before = b ? (int64_t)block_size(kind, n, bytes) : 0;

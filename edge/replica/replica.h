@@ -24,7 +24,8 @@ bool replica_blob(const struct replica *r, const struct digest *d, int64_t *size
  * replica. */
 bool replica_named(const uint8_t name[SHORT_BYTES], uint8_t digest[RECORD_DIGEST], int64_t *size, void *arg);
 bool replica_manifest(const struct replica *r, const struct digest *d, struct wire_manifest *m);
-bool replica_tag(const struct replica *r, const struct repo_name *repo, const char *tag, struct tag_facts *t);
+/* key: of the tag (record_tag_key). */
+bool replica_tag(const struct replica *r, const uint8_t *key, size_t key_len, struct tag_facts *t);
 
 /* From now on digests are of this epoch: they are counted anew if it is another than before. */
 void replica_set_epoch(struct replica *r, const uint8_t epoch[EPOCH_BYTES]);

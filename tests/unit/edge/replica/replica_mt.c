@@ -44,6 +44,11 @@ static void put_tag(struct replica *r, const char *tag, int n, int64_t checked_a
     buf_fini(&record);
 }
 
+static bool get_tag(const struct replica *r, const struct repo_name *repo, const char *tag, struct tag_facts *t) {
+    uint8_t key[RECORD_TAG_KEY_MAX];
+    return replica_tag(r, key, record_tag_key(repo, tag, key), t);
+}
+
 static struct replica *replica(int64_t limit) {
     struct replica *r = replica_new(limit);
     replica_set_epoch(r, epoch);
@@ -97,12 +102,12 @@ static void tags_are_told_apart_and_move(void **state) {
         put_tag(r, tag, i, 100 + i);
     }
     put_tag(r, "v7", 3, 900);
-    assert_true(replica_tag(r, &repo, "v7", &t));
+    assert_true(get_tag(r, &repo, "v7", &t));
     struct digest three = digest_n(3);
     assert_true(digest_eq(&t.digest, &three) && t.checked_at == 900 && t.size == 5);
-    assert_true(replica_tag(r, &repo, "v499", &t) && t.checked_at == 599);
-    assert_false(replica_tag(r, &repo, "v500", &t));
-    assert_false(replica_tag(r, &other, "v7", &t));
+    assert_true(get_tag(r, &repo, "v499", &t) && t.checked_at == 599);
+    assert_false(get_tag(r, &repo, "v500", &t));
+    assert_false(get_tag(r, &other, "v7", &t));
     replica_free(r);
 }
 
@@ -140,7 +145,7 @@ static void *read_on(void *arg) {
         struct tag_facts t;
         int64_t size;
         if (replica_blob(b->r, &d, &size) && size != i && size != i * 1000) abort();
-        if (replica_tag(b->r, &repo, "v1", &t) && t.checked_at % 2 != 1) abort();
+        if (get_tag(b->r, &repo, "v1", &t) && t.checked_at % 2 != 1) abort();
         atomic_fetch_add(&b->read, 1);
     }
     return NULL;
