@@ -76,7 +76,7 @@ int dns_socket_open(struct dns_listen *l, int type, struct error *err) {
         int port = ntohs(l->address.four.sin_port); /* at the same place in both families */
         int r = error_errno(err, "cannot listen for DNS on port %d (%s)", port, stream ? "TCP" : "UDP");
         if (r == -EACCES)
-            error_hint(err, "ports below 1024 need the capability CAP_NET_BIND_SERVICE; or set dns.listen to another");
+            error_hint(err, PORT_BELOW_1024_HINT "; or set dns.listen to another");
         else
             error_hint(err, "set dns.listen to a free address and port");
         closep(&fd);

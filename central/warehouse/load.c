@@ -207,6 +207,9 @@ static int find_root(const char *layout, const char *tag, struct digest *out, in
     if (r < 0) {
         if (r == -EACCES)
             error_hint(err, UNREADABLE_HINT ", or put it where that user may read, not in a home folder", layout);
+        else if (r == -ENOENT && (strncmp(path, "/tmp/", 5) == 0 || strncmp(path, "/var/tmp/", 9) == 0))
+            error_hint(err, "a daemon that systemd runs has /tmp and /var/tmp of its own: put the folder elsewhere, as "
+                            "in /srv");
         else
             error_hint(err, "give the folder of an OCI image layout, as `skopeo copy … oci:FOLDER` makes it");
         return r;

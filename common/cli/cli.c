@@ -2,10 +2,12 @@
 #include "common/cli/cli.h"
 
 #include "common/core/alloc.h"
+#include "common/core/log.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cli/config_errors.h"
 #include "common/cli/print.h"
@@ -33,8 +35,9 @@ const struct command_option cli_options[] = {
 const size_t cli_n_options = ARRAY_LEN(cli_options);
 
 void cli_print_error(const char *program, const struct error *err) {
-    fprintf(stderr, "%s: %s\n", program, err->msg);
-    if (err->hint[0]) fprintf(stderr, "  try: %s\n", err->hint);
+    const char *mark = log_journal_mark(STDERR_FILENO, LOG_LEVEL_ERROR);
+    fprintf(stderr, "%s%s: %s\n", mark, program, err->msg);
+    if (err->hint[0]) fprintf(stderr, "%s  try: %s\n", mark, err->hint);
 }
 
 /* --- commands --- */

@@ -5,6 +5,7 @@
 #include "common/core/alloc.h"
 #include "common/oci/manifest.h"
 #include "common/core/json.h"
+#include "common/core/log.h"
 #include "common/admin/control_client.h"
 #include "common/inventory/store_json.h"
 #include "common/cli/progress.h"
@@ -13,6 +14,7 @@
 #include "common/store/report.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum { LINE_MAX_BYTES = 64 * 1024 };
 
@@ -130,22 +132,24 @@ static int rebuild(const struct command_context *ctx, json_t **out, struct error
 static void print_bad(const struct command_context *ctx, const json_t *doc) {
     long long moved = json_int(doc, "moved", 0), not_moved = json_int(doc, "not_moved", 0),
               unreadable = json_int(doc, "unreadable", 0);
+    const char *mark = log_journal_mark(STDERR_FILENO, LOG_LEVEL_ERROR);
     if (moved > 0)
-        fprintf(stderr,
-                "%lld moved to %s/quarantine; what is mirrored is fetched again when asked for, what is hosted must be "
-                "loaded again; check the disk\n",
-                moved, ctx->node->data);
+        fprintf(
+            stderr,
+            "%s%lld moved to %s/quarantine; what is mirrored is fetched again when asked for, what is hosted must be "
+            "loaded again; check the disk\n",
+            mark, moved, ctx->node->data);
     if (not_moved > 0)
         fprintf(
             stderr,
-            "%lld could not be moved to %s/quarantine: %s; a running daemon serves them no more, but a restart would "
+            "%s%lld could not be moved to %s/quarantine: %s; a running daemon serves them no more, but a restart would "
             "find them again: check the disk, then run verify again\n",
-            not_moved, ctx->node->data, json_text(doc, "why_not_moved", "?"));
+            mark, not_moved, ctx->node->data, json_text(doc, "why_not_moved", "?"));
     if (unreadable > 0)
         fprintf(
             stderr,
-            "%lld could not be read: %s; check the disk (dmesg). What is mirrored is fetched again when asked for\n",
-            unreadable, json_text(doc, "why_unreadable", "?"));
+            "%s%lld could not be read: %s; check the disk (dmesg). What is mirrored is fetched again when asked for\n",
+            mark, unreadable, json_text(doc, "why_unreadable", "?"));
 }
 
 static int print_report(const struct command_context *ctx, json_t *doc, bool rebuilt) {
@@ -170,7 +174,8 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
     }
     const json_t *name;
     size_t i;
-    json_array_foreach(json_object_get(doc, "bad_blobs"), i, name) printf("bad  %s\n", json_string_value(name));
+    json_array_foreach(json_object_get(doc, "bad_blobs"), i, name)
+        printf("%sbad  %s\n", log_journal_mark(STDOUT_FILENO, LOG_LEVEL_ERROR), json_string_value(name));
     print_bad(ctx, doc);
     json_decref(doc);
     return status;

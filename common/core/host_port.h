@@ -15,4 +15,8 @@ struct host_port {
  * False: s has none of these forms, and *out must not be used. */
 bool host_port_parse(struct host_port *out, const char *s);
 
+/* What to try when a port cannot be listened on for want of a right. */
+#define PORT_BELOW_1024_HINT \
+    "ports below 1024 need root or CAP_NET_BIND_SERVICE; comments of the systemd unit say how to give it that"
+
 #endif

@@ -38,6 +38,10 @@ static bool is_journal(int fd) {
            st.st_ino == ino;
 }
 
+const char *log_journal_mark(int fd, enum log_level level) {
+    return is_journal(fd) ? journal_marks[level] : "";
+}
+
 void log_init(int fd, enum log_format format, enum log_level level, const char *program) {
     log_fd = fd;
     log_format = format;

@@ -24,6 +24,9 @@ struct log_kv {
 /* Called once before threads start. fd is borrowed (normally 2). program ("entrepot-edge") is borrowed for ever. */
 void log_init(int fd, enum log_format format, enum log_level level, const char *program);
 bool log_enabled(enum log_level level);
+/* What a line of this level begins with where it is printed to fd by other means than the log: "<3>" and the like if the
+ * journal reads fd, or else "". A constant. */
+const char *log_journal_mark(int fd, enum log_level level);
 /* event: a stable snake_case word. kvs ends with kind LOG_KIND_END. Lines over 8 KiB are cut. */
 void log_write(enum log_level level, const char *event, const struct log_kv *kvs);
 

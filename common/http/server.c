@@ -102,7 +102,7 @@ static int bind_error(struct error *err, const char *address) {
     if (saved == EADDRINUSE)
         error_hint(err, "something already listens there: stop it, or choose another address with --set "
                         "(registry.listen, admin.listen, …)");
-    if (saved == EACCES) error_hint(err, "ports below 1024 need root or CAP_NET_BIND_SERVICE");
+    if (saved == EACCES) error_hint(err, PORT_BELOW_1024_HINT);
     return r;
 }
 

@@ -24,11 +24,18 @@ struct tls_server {
 };
 
 static int tls_error(struct error *err, const char *what, const char *file) {
-    char text[160] = "unreadable";
     unsigned long e = ERR_peek_last_error();
-    if (e) ERR_error_string_n(e, text, sizeof(text));
+    int reason = ERR_GET_REASON(e);
+    const char *text = e ? ERR_reason_error_string(e) : NULL;
+    /* What OpenSSL says of a file that holds nothing it can read. */
+    bool none = reason == ERR_R_UNSUPPORTED || (ERR_GET_LIB(e) == ERR_LIB_PEM && reason == PEM_R_NO_START_LINE);
     ERR_clear_error();
-    return error_set(err, ERR_INVALID, "%s %s: %s", what, file, text);
+    int r = error_set(err, ERR_INVALID, "%s %s: %s", what, file,
+                      none   ? "nothing in this file can be read as PEM"
+                      : text ? text
+                             : "unreadable");
+    if (none || strcmp(what, "key") == 0) error_hint(err, "give a PEM file; a key must have no passphrase");
+    return r;
 }
 
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,

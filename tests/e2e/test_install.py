@@ -127,3 +127,18 @@ def test_units_are_accepted_by_systemd_and_well_locked_up(root, tmp_path):
         assert not about, about
         said = run("systemd-analyze", "security", "--offline=true", "--threshold=15", unit, check=False)
         assert said.returncode == 0, said.stdout
+
+
+def test_errors_that_end_a_start_have_their_priority_in_the_journal(root):
+    """As systemd starts it: JOURNAL_STREAM names the stream that the journal reads."""
+    start = 'JOURNAL_STREAM=$(stat -L -c %d:%i /dev/stderr) exec "$@"'
+    for node in ("central", "edge"):
+        told = run("sh", "-c", start, "sh", root / f"usr/bin/entrepot-{node}", "serve", "--set", "drain=soon", check=False).stderr
+        assert told and all(line.startswith("<3>") for line in told.splitlines()), told
+
+
+def test_drop_ins_for_a_low_port_leave_the_users_of_the_machine(root):
+    """With PrivateUsers=yes, which the units have, CAP_NET_BIND_SERVICE is of no use."""
+    pages = root.glob("usr/share/doc/entrepot/**/*.md")
+    drop_ins = [b for page in pages for b in re.findall(r"```\n(\[Service\].*?)```", page.read_text(), re.S) if "CAP_NET_BIND_SERVICE" in b]
+    assert drop_ins and all("PrivateUsers=no" in b for b in drop_ins)

@@ -49,6 +49,18 @@ static void a_redirected_stream_gets_no_priorities(void **state) {
     assert_string_equal(first[1], "tim");
 }
 
+static void what_is_printed_beside_the_log_gets_a_priority_for_the_journal_alone(void **state) {
+    (void)state;
+    struct stat st;
+    char stream[64];
+    assert_int_equal(fstat(2, &st), 0);
+    assert_string_equal(log_journal_mark(2, LOG_LEVEL_ERROR), "");
+    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    assert_int_equal(setenv("JOURNAL_STREAM", stream, 1), 0);
+    assert_string_equal(log_journal_mark(2, LOG_LEVEL_ERROR), "<3>");
+    unsetenv("JOURNAL_STREAM");
+}
+
 /* The one line that a warning about such a value makes. */
 static void line_about(const char *value, enum log_format format, char line[9000]) {
     FILE *file = tmpfile();
@@ -80,6 +92,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_for_the_journal_have_their_priority),
         cmocka_unit_test(a_redirected_stream_gets_no_priorities),
+        cmocka_unit_test(what_is_printed_beside_the_log_gets_a_priority_for_the_journal_alone),
         cmocka_unit_test(a_long_value_is_cut_and_hides_nothing_that_follows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

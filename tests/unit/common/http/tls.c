@@ -236,6 +236,19 @@ static void key_with_a_passphrase_is_an_error(void **state) {
     struct error err = {0};
     assert_true(tls_server_new(&t, cert, key, &err) < 0);
     assert_non_null(strstr(err.msg, key));
+    assert_non_null(strstr(err.hint, "no passphrase"));
+}
+
+static void a_file_without_a_key_is_told_in_words(void **state) {
+    (void)state;
+    make(cert, key);
+    FILE *file = fopen(key, "w");
+    fputs("broken\n", file);
+    fclose(file);
+    struct tls_server *t = NULL;
+    struct error err = {0};
+    assert_true(tls_server_new(&t, cert, key, &err) < 0);
+    assert_non_null(strstr(err.msg, "nothing in this file can be read as PEM"));
 }
 
 int main(void) {
@@ -250,6 +263,7 @@ int main(void) {
         IN_DIR(a_fifo_is_no_certificate_and_no_key),
         IN_DIR(the_whole_chain_is_taken_and_a_broken_one_refused),
         IN_DIR(key_with_a_passphrase_is_an_error),
+        IN_DIR(a_file_without_a_key_is_told_in_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
