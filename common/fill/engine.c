@@ -152,6 +152,17 @@ void fill_reader_consumed(struct fill_reader *r, int64_t pos) {
     if (f && fill_bytes_want_consumed(f)) fill_poke(f);
 }
 
+bool fill_reader_left_behind(const struct fill_reader *r) {
+    return atomic_load_explicit(&r->left_behind, memory_order_acquire);
+}
+
+void fill_reader_stand_aside(struct fill_reader *r) {
+    r->lost = true;
+    atomic_store_explicit(&r->consumed, INT64_MAX, memory_order_seq_cst);
+    struct fill *f = fill_of(r);
+    if (f && fill_bytes_want_consumed(f)) fill_poke(f);
+}
+
 const struct fetch_end *fill_reader_error(const struct fill_reader *r) {
     static const struct fetch_end taken_back = {.code = ERR_MISMATCH,
                                                 .msg = "bytes already sent did not match their digest"};
@@ -382,5 +393,6 @@ void fill_engine_stats(const struct fill_engine *e, struct fill_stats *out) {
         .mismatches = atomic_load_explicit(&e->mismatches, memory_order_relaxed),
         .resumed_bytes = atomic_load_explicit(&e->resumed_bytes, memory_order_relaxed),
         .passed_through = atomic_load_explicit(&e->passed_through, memory_order_relaxed),
+        .left_behind = atomic_load_explicit(&e->left_behind, memory_order_relaxed),
     };
 }

@@ -132,17 +132,24 @@ void fill_reader_joins(struct fill *f, struct fill_reader *r) {
     fill_ref(f);
     r->rewinds_seen = shared_rewinds(&f->shared);
     atomic_store_explicit(&r->fill, f, memory_order_release);
+    pace_joins(f, r);
     loop_post_once(r->loop, &r->notify);
     if (f->life.step == STEP_OVER) return;
     timer_clear(&f->life.linger);
     if (f->life.readers.n == 2) fill_go(f, check_is_shared(f));
 }
 
+void fill_leaves_behind(struct fill *f, struct fill_reader *r) {
+    atomic_store_explicit(&r->left_behind, true, memory_order_release);
+    f->life.readers.n--;
+    loop_post_once(r->loop, &r->notify);
+}
+
 void fill_reader_leaves(struct fill *f, struct fill_reader *r) {
     for (struct fill_reader **link = &f->life.readers.first; *link; link = &(*link)->next) {
         if (*link != r) continue;
         *link = r->next;
-        f->life.readers.n--;
+        if (!atomic_load_explicit(&r->left_behind, memory_order_relaxed)) f->life.readers.n--;
         break;
     }
     f->life.wanted_later = f->life.wanted_later || r->will_return;
@@ -271,6 +278,7 @@ static void on_tick(void *arg) {
     struct fill *f = arg;
     timer_set(&f->life.tick, TICK_MS);
     plan_tick(f, TICK_MS);
+    pace_tick(f, TICK_MS);
 }
 
 struct fill *fill_start(struct fill_shard *sh, const struct fill_spec *spec, bool unshared) {

@@ -54,6 +54,7 @@ struct fill_engine_config {
     void (*kept_manifest)(const struct digest *d, void *arg);
     /* Fetch loop; may be NULL. Bytes came from a source. */
     void (*received)(const char *source, int64_t bytes, void *arg);
+    int64_t slow_reader_ms; /* a reader may make others of a pass-through fill wait so long; 0: the default */
     void *arg;
 };
 
@@ -109,6 +110,13 @@ int64_t fill_reader_bytes(struct fill_reader *r, int64_t pos, int64_t want, stru
 bool fill_reader_sees(const struct fill_reader *r, int64_t pos);
 /* Tells that nothing below pos is needed any more: a pass-through fill (full disk) may drop it. */
 void fill_reader_consumed(struct fill_reader *r, int64_t pos);
+/* True if others wait for this reader of a pass-through fill and go on without it from now on. At FILL_PROVED nobody
+ * waits, and it may take the rest. Before, it must detach; or it sees to it that no bytes it was given are still to be
+ * sent, calls fill_reader_stand_aside, and waits for the end: at FILL_PROVED all it was given is right, and it may
+ * attach again for the rest. */
+bool fill_reader_left_behind(const struct fill_reader *r);
+/* It is given no more bytes. */
+void fill_reader_stand_aside(struct fill_reader *r);
 /* Before FILL_FAILED: how the first source that failed has failed; NULL: none has. Valid until detach. */
 const struct fetch_end *fill_reader_trouble(const struct fill_reader *r);
 /* Before fill_detach: whoever leaves will ask again. The source is given the time to answer, though nobody waits. */
@@ -129,6 +137,7 @@ void fill_advise(struct fill *f, const struct fill_advice *a);
 /* Any thread, for metrics and status. */
 struct fill_stats {
     int64_t running, started, joined, completed, failed, mismatches, resumed_bytes, passed_through;
+    int64_t left_behind; /* readers that others of a pass-through fill have waited for */
 };
 void fill_engine_stats(const struct fill_engine *e, struct fill_stats *out);
 

@@ -12,6 +12,7 @@
 #include "common/fill/fill.h"
 #include "common/fill/intake.h"
 #include "common/fill/keep.h"
+#include "common/fill/pace.h"
 #include "common/fill/plan.h"
 #include "common/fill/shared.h"
 #include "common/fill/step.h"
@@ -25,7 +26,7 @@
 
 struct reader_list {
     struct fill_reader *first;
-    unsigned n;
+    unsigned n; /* those that were left behind do not count */
 };
 
 struct life {
@@ -50,6 +51,7 @@ struct fill {
     struct shared shared;     /* what readers see */
     struct bytes bytes;       /* where the bytes are */
     struct window window;     /* memory for what the disk does not take */
+    struct pace pace;         /* which readers make the others wait for that */
     struct intake intake;     /* how many have come */
     struct check check;       /* which of them are hashed and proved */
     struct plan plan;         /* whom to ask for what */
@@ -69,6 +71,7 @@ struct fill_reader {
     _Atomic(struct fill *) fill; /* holds a reference; set once by the fetch loop */
     _Atomic int64_t consumed;    /* the lowest byte it may still ask for */
     _Atomic int64_t until;       /* the end of the highest; INT64_MAX: of the blob */
+    atomic_bool left_behind;     /* set once by the fetch loop: it has to stand aside */
     struct loop_task attach, detach, notify, gone;
     /* Serving loop. */
     bool detached, is_cut, will_return;
@@ -79,6 +82,7 @@ struct fill_reader {
     unsigned rewinds_seen;
     /* Fetch loop. */
     bool joined;
+    int64_t held_up_ms;       /* others have waited for it, see pace.c */
     struct ask_waiter *claim; /* its right to it is being asked for */
     struct fill_reader *next;
 };
@@ -93,6 +97,8 @@ struct fill_shard {
     char *gather;          /* FILL_GATHER bytes while any fill runs */
     struct fill *gathered; /* whose [written, taken) is in it; NULL: nobody's */
     bool stopping, told;
+    int64_t slow_told_ms; /* when readers that were left behind were last logged; 0: never */
+    unsigned slow_untold;
     struct loop_task stop;
 };
 
@@ -105,7 +111,7 @@ struct fill_engine {
     atomic_uint shards_running;
     void (*stopped)(void *arg);
     void *stopped_arg;
-    _Atomic int64_t running, started, joined, completed, failed, mismatches, resumed_bytes, passed_through;
+    _Atomic int64_t running, started, joined, completed, failed, mismatches, resumed_bytes, passed_through, left_behind;
 };
 
 struct fill_shard *fill_shard_of(struct fill_engine *e, const struct digest *d);
@@ -141,6 +147,8 @@ void fill_stop_all(struct fill_shard *sh);
 
 void fill_reader_joins(struct fill *f, struct fill_reader *r);
 void fill_reader_leaves(struct fill *f, struct fill_reader *r);
+/* The fill goes on without r: it is told so, and no longer counts as a reader. Others follow f. */
+void fill_leaves_behind(struct fill *f, struct fill_reader *r);
 struct fill_reader *fill_first_reader(const struct fill *f);
 /* More than one reader follows. */
 bool fill_is_shared(const struct fill *f);

@@ -237,6 +237,16 @@ static void tell_drained(struct http_conn *c) {
     fn(r);
 }
 
+/* Drops what is queued, all of it body. Returns its length. */
+static int64_t take_back(struct http_req *r) {
+    int64_t left = r->conn->out_bytes;
+    reply_drop_queue(r->conn);
+    r->body_sent -= left;
+    r->reply = REPLY_STREAMING;
+    conn_arm_out(r->conn, false);
+    return left;
+}
+
 /* True: the disk failed, and the handler appends the rest from elsewhere. */
 static bool rest_comes_from_handler(struct http_conn *c) {
     const struct seg *s = STAILQ_FIRST(&c->out);
@@ -244,12 +254,7 @@ static bool rest_comes_from_handler(struct http_conn *c) {
     if (s->kind != SEG_FILE || !open_file_failure(s->file) || !r || !r->on_unreadable || r->promised < 0 ||
         r->wrong_size)
         return false;
-    int64_t left = c->out_bytes;
-    reply_drop_queue(c);
-    r->body_sent -= left;
-    r->reply = REPLY_STREAMING;
-    conn_arm_out(c, false);
-    r->on_unreadable(r, left);
+    r->on_unreadable(r, take_back(r));
     return true;
 }
 
@@ -483,6 +488,17 @@ void http_body_file_fresh(struct http_req *r, struct open_file *f, int64_t offse
 
 void http_body_on_unreadable(struct http_req *r, void (*fn)(struct http_req *r, int64_t left)) {
     r->on_unreadable = fn;
+}
+
+int64_t http_body_withdraw(struct http_req *r) {
+    const struct seg *s = STAILQ_FIRST(&r->conn->out);
+    for (; s; s = STAILQ_NEXT(s, link)) {
+        if (s->kind != SEG_FILE) return -1;
+    }
+    if (r->taken_over || r->promised < 0 || r->wrong_size || r->reply == REPLY_NONE) return -1;
+    r->on_drain = NULL;
+    reply_dirty(r->conn); /* what has left is not held back any more */
+    return take_back(r);
 }
 
 int64_t http_body_pending(const struct http_req *r) {

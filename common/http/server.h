@@ -185,6 +185,10 @@ void http_body_file_fresh(struct http_req *r, struct open_file *f, int64_t offse
  * left: how many bytes at the end of the answer have not been sent and will not be. fn appends them from elsewhere, now
  * or later, and ends the answer again, or aborts. Without fn the connection is cut. */
 void http_body_on_unreadable(struct http_req *r, void (*fn)(struct http_req *r, int64_t left));
+/* Takes back the bytes of files that were appended and not yet given to the kernel, in an answer with a content_length.
+ * Returns their number: append them again, from elsewhere, now or later, and end the answer again. -1: that cannot be
+ * done, because other bytes wait to be sent before them; nothing has changed. */
+int64_t http_body_withdraw(struct http_req *r) must_check;
 /* Bytes that were appended and not yet given to the kernel. */
 int64_t http_body_pending(const struct http_req *r);
 /* Calls fn once, from the loop, when http_body_pending is below low_water bytes; soon, if it already is. */

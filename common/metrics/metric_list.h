@@ -42,6 +42,8 @@ METRIC(FILLS_COMPLETED, COUNTER, "entrepot_fills_completed_total", "Downloads wh
 METRIC(FILLS_FAILED, COUNTER, "entrepot_fills_failed_total", "Downloads for which no source was left.")
 METRIC(FILLS_PASSED_THROUGH, COUNTER, "entrepot_fills_passed_through_total",
        "Downloads served without being kept because the disk was full.")
+METRIC(FILL_READERS_LEFT_BEHIND, COUNTER, "entrepot_fill_readers_left_behind_total",
+       "Readers that others of a download that is not kept have waited for, until it went on without them.")
 METRIC(COALESCED_READERS, COUNTER, "entrepot_coalesced_readers_total",
        "Requests that joined a download already under way.")
 METRIC(DIGEST_MISMATCHES, COUNTER, "entrepot_digest_mismatches_total",

@@ -69,6 +69,7 @@ static void status(json_t *into, void *self) {
         {"mismatches", s.mismatches},
         {"resumed_bytes", s.resumed_bytes},
         {"passed_through", s.passed_through},
+        {"left_behind", s.left_behind},
     };
     json_t *o = json_object();
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
@@ -84,6 +85,7 @@ static void metrics(struct metric_page *page, void *self) {
     metric_set(page, METRIC_FILLS_COMPLETED, (double)s.completed);
     metric_set(page, METRIC_FILLS_FAILED, (double)s.failed);
     metric_set(page, METRIC_FILLS_PASSED_THROUGH, (double)s.passed_through);
+    metric_set(page, METRIC_FILL_READERS_LEFT_BEHIND, (double)s.left_behind);
     metric_set(page, METRIC_DIGEST_MISMATCHES, (double)s.mismatches);
     metric_set(page, METRIC_RESUMED_BYTES, (double)s.resumed_bytes);
 }

@@ -3,6 +3,8 @@
  *   waiting for a source's word ─▶ head sent ─▶ pumping ⇄ waiting for bytes ─▶ ended
  *          │ failed, or no word for too long: an error     │ failed: the connection is cut
  *
+ *   pumping ── others of the fill wait for it ─▶ aside ── the fill is over ─▶ resuming (from another fill) ─▶ pumping
+ *
  *   sending what is held ── the disk does not give it back ─▶ resuming (dropped, fetched again) ─▶ pumping */
 #include "common/serve/content_head.h"
 
@@ -40,6 +42,8 @@ struct body {
     bool as_whole;   /* sent whole, even if a range was asked for */
     bool resuming;   /* the disk failed to read the file in mid-body: the rest comes from a fill */
     bool lengthless; /* sent without Content-Length: the length is unknown or only claimed */
+    bool aside;      /* its fill goes on without it; once that is over, the rest comes from another */
+    bool was_aside;
 };
 
 static void pump(struct body *b);
@@ -315,6 +319,13 @@ static void follow(struct body *b, int64_t lowest, int64_t end, bool had_word) {
     b->reader = fill_attach(x->registry->cfg.fills, &spec, on_event, b);
 }
 
+/* Before the head: what this fill has it cannot use. */
+static void follow_anew(struct body *b) {
+    b->wants_all = b->wants_all || b->as_whole;
+    leave_fill(b);
+    follow(b, 0, 0, true);
+}
+
 /* Chooses the answer by the size as now known, and tells the fill which bytes to keep. False: the fill has already
  * dropped some of them, and another one is followed from its start. */
 static bool settle(struct body *b) {
@@ -322,9 +333,7 @@ static bool settle(struct body *b) {
     content_etag(b->x, &etag);
     choose_answer(b, &etag);
     if (b->x->is_head || b->n_ranges == 0 || tell_fill(b)) return true;
-    b->wants_all = b->wants_all || b->as_whole;
-    leave_fill(b);
-    follow(b, 0, 0, true);
+    follow_anew(b);
     return false;
 }
 
@@ -384,6 +393,58 @@ static bool answer(struct body *b) {
     return false;
 }
 
+/* --- left behind by a fill --- */
+
+/* The fill goes on without this one, whose client takes its bytes too slowly for the others. What was handed over and
+ * has not left is taken back, because the fill will drop it. Only once: a client cannot have the blob fetched over and
+ * over. */
+static void stand_aside(struct body *b) {
+    bool all_gone = b->ended && http_body_pending(b->x->req) == 0;
+    bool may_wait = !b->was_aside && !b->resuming && !b->multipart;
+    int64_t left = all_gone ? 0 : may_wait ? http_body_withdraw(b->x->req) : -1;
+    if (left < 0) {
+        cut(b);
+        return;
+    }
+    b->was_aside = true;
+    fill_reader_stand_aside(b->reader);
+    if (all_gone) return;
+    counter_add(&b->x->registry->fill_bytes, -left);
+    b->pos -= left;
+    b->range = 0;
+    b->ended = false;
+    b->aside = true;
+}
+
+/* All bytes that the client has got are proved: the rest may come from another fill. */
+static void go_on(struct body *b) {
+    int64_t size = b->size;
+    if (fill_reader_size(b->reader) != size) {
+        cut(b);
+        return;
+    }
+    leave_fill(b);
+    b->aside = false;
+    b->resuming = true;
+    follow(b, b->pos, b->ranges[0].end, false);
+    b->size = size;
+}
+
+/* True if its fill goes on, or has gone on, without it, and that was seen to. */
+static bool is_aside(struct body *b, enum fill_state state) {
+    if (!b->aside && fill_reader_left_behind(b->reader) && state != FILL_PROVED && state != FILL_FAILED) {
+        if (b->begun)
+            stand_aside(b);
+        else
+            follow_anew(b);
+        return true;
+    }
+    if (!b->aside) return false;
+    if (state == FILL_PROVED) go_on(b);
+    if (state == FILL_FAILED) fail(b);
+    return true;
+}
+
 /* Checks the size after a head was sent. False: the fill does not know its size yet, or the answer was cut. */
 static bool resume(struct body *b, enum fill_state state) {
     int64_t size = fill_reader_size(b->reader);
@@ -398,8 +459,9 @@ static bool resume(struct body *b, enum fill_state state) {
 }
 
 static void advance(struct body *b) {
-    if (b->ended) return;
+    if (!b->reader) return;
     enum fill_state state = fill_reader_state(b->reader);
+    if (is_aside(b, state) || b->ended) return;
     if (state == FILL_FAILED) {
         fail(b);
         return;

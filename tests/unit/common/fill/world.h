@@ -217,7 +217,8 @@ static struct {
     size_t n_proofs;
     int64_t advise_size;
     bool claimed;
-    size_t scopes_max; /* as in struct store_config */
+    size_t scopes_max;      /* as in struct store_config */
+    int64_t slow_reader_ms; /* as in struct fill_engine_config */
     sem_t stopped;
     void (*leave)(void); /* the loops have been joined; NULL: nothing to do */
 } world;
@@ -270,7 +271,8 @@ static inline void world_start(int64_t limit) {
                                     .asker = world.asker,
                                     .sources = world_sources,
                                     .scope = world_scope,
-                                    .ask_catalogue = world_ask};
+                                    .ask_catalogue = world_ask,
+                                    .slow_reader_ms = world.slow_reader_ms};
     world.engine = fill_engine_new(&ec);
     loop_start(fetch_loop);
     for (int i = 0; i < SERVING; i++)

@@ -131,8 +131,9 @@ struct visit {
     bool by_node;
     int64_t after; /* comes when the first source has sent so much, or `behind` has got so much */
     const struct visit *behind;
-    int64_t leave_at; /* leaves when it has so much of the body; 0: never */
-    size_t sip;       /* reads so much at a time, and rests; 0: all there is */
+    int64_t leave_at;                  /* leaves when it has so much of the body; 0: never */
+    size_t sip;                        /* reads so much at a time, and rests; 0: all there is */
+    const atomic_bool *trickles_until; /* until this is set it reads a byte at a time, and rests long */
     /* The blob it asks for. */
     const struct digest *digest;
     const char *tag;    /* instead, the manifest of that tag */
@@ -154,11 +155,12 @@ static atomic_int visits_asked; /* requests that have been sent */
 
 static inline bool visit_receive(struct visit *v, int fd, void *to, size_t len, size_t *got) {
     for (;;) {
-        ssize_t n = recv(fd, to, v->sip && v->sip < len ? v->sip : len, 0);
+        bool trickles = v->trickles_until && !atomic_load(v->trickles_until);
+        ssize_t n = recv(fd, to, trickles ? 1 : v->sip && v->sip < len ? v->sip : len, 0);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) v->timed_out = true;
         *got = n > 0 ? (size_t)n : 0;
-        if (n > 0 && v->sip) usleep(500); /* what makes it slow */
+        if (n > 0 && (v->sip || trickles)) usleep(trickles ? 20000 : 500); /* what makes it slow */
         return n > 0;
     }
 }
@@ -233,7 +235,7 @@ static inline void *visit_main(void *arg) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 65536;
     struct timeval patience = {.tv_sec = 30};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    if (v->sip) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    if (v->sip || v->trickles_until) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     a.sin_port = htons((uint16_t)v->port);
     if (v->target)

@@ -4,6 +4,8 @@
 
 #include <time.h>
 
+#include "common/core/budget.h"
+
 /* --- what is right --- */
 
 /* [start, end) of the blob. A part that nobody could prove may be what the source sent: its lies flip one bit. */
@@ -150,6 +152,98 @@ static void a_blob_of_unknown_length_is_answered_although_the_disk_is_full(void 
     assert_true(is_whole(&node) && is_right(&node, data));
     visit_clear(&client);
     visit_clear(&node);
+    served_stop();
+    world_clean();
+    free(data);
+}
+
+/* --- slow readers of what is passed through --- */
+
+#define QUICK 4
+#define SLOW 3
+
+static int64_t left_behind(void) {
+    struct fill_stats s;
+    fill_engine_stats(world.engine, &s);
+    return s.left_behind;
+}
+
+/* Some ask for all of it and trickle, and some take it as quickly as they can, which end. */
+static void trickle_and_overtake(struct visit slow[SLOW], const char *const asked[SLOW], atomic_bool *go,
+                                 const struct digest *d, const unsigned char *data, int64_t size) {
+    struct visit quick[QUICK] = {0};
+    for (int i = 0; i < SLOW; i++) {
+        slow[i].trickles_until = go;
+        visit_start(&slow[i], d, size, asked[i]);
+    }
+    for (int i = 0; i < QUICK; i++)
+        visit_start(&quick[i], d, size, "");
+    while (atomic_load(&visits_asked) < SLOW + QUICK)
+        usleep(200);
+    atomic_store(&world.sources[0]->gate, INT64_MAX);
+    for (int i = 0; i < QUICK; i++) {
+        visit_wait(&quick[i]);
+        assert_true(is_whole(&quick[i]) && is_right(&quick[i], data));
+        visit_clear(&quick[i]);
+    }
+}
+
+/* The slow ones hold nobody up, and get it, too: from another download, once the first is over. Several parts are not
+ * resumed: that answer is cut. */
+static void quick_readers_end_while_slow_ones_trickle(void **state) {
+    (void)state;
+    static const char *const asked[SLOW] = {"", "Range: bytes=1000-40000000\r\n",
+                                            "Range: bytes=0-30000000,31000000-40000000\r\n"};
+    const int64_t size = 48 * MB + 123;
+    struct digest d;
+    struct script s;
+    struct visit slow[SLOW] = {0};
+    atomic_bool go = false;
+    unsigned char *data = one_source(&s, "big", size, &d);
+    world.slow_reader_ms = 1000;
+    atomic_store(&s.gate, 0);
+    atomic_store(&visits_asked, 0);
+    served_start(8 * MB);
+    trickle_and_overtake(slow, asked, &go, &d, data, size);
+    assert_true(left_behind() >= SLOW);
+    atomic_store(&go, true);
+    for (int i = 0; i < SLOW; i++) {
+        visit_wait(&slow[i]);
+        bool several = strchr(asked[i], ',');
+        if (slow[i].complete == several || !is_right(&slow[i], data)) fail_msg("%s: %s", slow[i].headers, slow[i].head);
+        visit_clear(&slow[i]);
+    }
+    assert_true(atomic_load(&s.starts) >= 2);
+    served_stop();
+    struct budget_state memory;
+    budget_read(BUDGET_PASS_THROUGH, &memory);
+    assert_int_equal(memory.used, 0);
+    world_clean();
+    free(data);
+}
+
+/* A chunk that has begun cannot be ended from elsewhere. */
+static void a_slow_reader_that_cannot_go_on_is_cut(void **state) {
+    (void)state;
+    static const char *const asked[SLOW] = {"", "", ""};
+    const int64_t size = 40 * MB;
+    struct digest d;
+    struct script s;
+    struct visit slow[SLOW] = {0};
+    atomic_bool go = false;
+    unsigned char *data = one_source(&s, "big", size, &d);
+    world.slow_reader_ms = 1000;
+    s.hide_size = true;
+    atomic_store(&s.gate, 0);
+    atomic_store(&visits_asked, 0);
+    served_start(8 * MB);
+    trickle_and_overtake(slow, asked, &go, &d, data, size);
+    atomic_store(&go, true);
+    for (int i = 0; i < SLOW; i++) {
+        visit_wait(&slow[i]);
+        assert_false(slow[i].complete);
+        visit_clear(&slow[i]);
+    }
     served_stop();
     world_clean();
     free(data);
@@ -350,6 +444,7 @@ static void play(const struct digest *d, const unsigned char *data, int round, c
     if (!told && all && draw(x, 3) == 0) world.claimed = true, world.advise_size = (int64_t)draw(x, 2 * SIZE);
     sources[0].hide_size = all && draw(x, 4) == 0;
     int64_t limit = full ? 1 * MB + (int64_t)draw(x, 5 * MB) : 0;
+    if (draw(x, 2) == 0) world.slow_reader_ms = 1; /* whoever is slow for a moment is left behind */
     served_start(limit);
     storm(d, data, round, restarts);
     if (restarts) {
@@ -386,6 +481,8 @@ int main(void) {
         cmocka_unit_test(a_reader_gets_bytes_that_pass_through_has_dropped),
         cmocka_unit_test(a_wrong_piece_fetched_ahead_is_in_no_whole),
         cmocka_unit_test(a_blob_of_unknown_length_is_answered_although_the_disk_is_full),
+        cmocka_unit_test(quick_readers_end_while_slow_ones_trickle),
+        cmocka_unit_test(a_slow_reader_that_cannot_go_on_is_cut),
         cmocka_unit_test(every_complete_answer_has_the_right_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
