@@ -5,6 +5,7 @@
 #include "central/catalog/catalogue_part.h"
 #include "central/dns/dns_part.h"
 #include "central/fleet/fleet_part.h"
+#include "central/fleet/members_part.h"
 #include "central/names/names_part.h"
 #include "central/upstream/upstreams_part.h"
 #include "central/warehouse/hosted.h"
@@ -19,6 +20,7 @@ static const struct node_part *const parts[] = {
     &part_catalogue, /* what was learned */
     &part_warehouse, /* what is hosted */
     &part_upstreams, /* where the rest comes from */
+    &part_members,   /* who belongs to the fleet */
     &part_fleet,     /* what edges ask */
     &part_asker,     /* questions to sources */
     &part_fills,     /* downloads */

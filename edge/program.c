@@ -1,10 +1,12 @@
 /* What the command line of entrepot-edge knows. Thread: main. */
+#include "edge/cmd_join.h"
 #include "edge/config/edge_config.h"
 #include "edge/edge.h"
 
 static const struct command *const commands[] = {
-    &command_serve, &command_status, &command_doctor,        &command_pull, &command_ls,          &command_df,
-    &command_prune, &command_verify, &command_client_config, &command_help, &command_config_docs, &command_command_docs,
+    &command_serve, &command_join,        &command_status,       &command_doctor, &command_pull,
+    &command_ls,    &command_df,          &command_prune,        &command_verify, &command_client_config,
+    &command_help,  &command_config_docs, &command_command_docs,
 };
 
 const struct cli_program edge_program = {

@@ -2,6 +2,7 @@
 #include "central/config/central_config.h"
 
 #include "common/core/alloc.h"
+#include "common/core/host_port.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -35,6 +36,14 @@ static int hosted_check(const char *value, struct error *err) {
 
 static int default_upstream_check(const char *value, struct error *err) {
     return *value ? config_check_host_port(value, err) : 0;
+}
+
+static int fleet_address_check(const char *value, struct error *err) {
+    struct host_port hp;
+    int r = config_check_host_port(value, err);
+    if (r == 0 && (!host_port_parse(&hp, value) || hp.port <= 0))
+        r = error_set(err, ERR_INVALID, "\"%.100s\" has no port: write HOST:PORT", value);
+    return r;
 }
 
 #define UP(f) .at = offsetof(struct upstream_config, f)
@@ -105,14 +114,50 @@ static const struct config_key registry_keys[] = {
 };
 static const struct config_schema registry_schema = CONFIG_SCHEMA(registry_keys);
 
+#define AT(f) .at = offsetof(struct central_config, f)
 static const struct config_key fleet_keys[] = {
     {.name = "listen",
      .type = CONFIG_STRING,
-     .at = offsetof(struct central_config, node.node_listen),
+     AT(node.node_listen),
      .check = config_check_listen,
-     .fallback = "127.0.0.1:5001",
-     .doc = "Address and port that edges connect to. It must be loopback in this version: edges have no certificates "
-            "yet, so anyone who can reach the port can read everything and pose as an edge."},
+     .fallback = ":5001",
+     .doc =
+         "Address and port that edges connect to. It speaks TLS with edges that have joined "
+         "(operating.md, Add a branch). On this machine, and through a tunnel that ends here, it answers plain HTTP, "
+         "too."},
+    {.name = "addresses",
+     .type = CONFIG_STRINGS,
+     AT(fleet_addresses),
+     .count_at = offsetof(struct central_config, n_fleet_addresses),
+     .check = fleet_address_check,
+     .fallback = "[]",
+     .example = "[\"central.acme.example:5001\"]",
+     .doc =
+         "HOST:PORT by which edges reach fleet.listen, in the order to try; `edge invite` writes them into its tokens. "
+         "Without any: the host of fleet.listen, else the key address, else this machine's own address."},
+    {.name = "ca_key_file",
+     .type = CONFIG_PATH,
+     AT(ca_key_file),
+     .shown = "DATA/identity/root.key.pem",
+     .example = "/media/safe/entrepot-root.key.pem",
+     .doc =
+         "Where the key of the fleet's root certificate is. It is made there at the first start and may then be taken "
+         "away: central runs without it."},
+    {.name = "certificate",
+     .type = CONFIG_DURATION,
+     AT(certificate_ms),
+     .fallback = "30d",
+     .min = 2000,
+     .max = 366 * 86400000LL,
+     .doc = "How long the certificate of an edge lasts. It is renewed when half of that is over."},
+    {.name = "rejoin_window",
+     .type = CONFIG_DURATION,
+     AT(rejoin_window_ms),
+     .fallback = "90d",
+     .max = 3660 * 86400000LL,
+     .doc =
+         "How long after the end of its certificate an edge that was off-line can still renew it. After that it must "
+         "join anew."},
     {.name = "watch_queue",
      .type = CONFIG_SIZE,
      .at = offsetof(struct central_config, watch_queue),
@@ -151,7 +196,6 @@ static const struct config_schema mirror_schema = CONFIG_SCHEMA(mirror_keys);
 
 static const char *const deleted_words[] = {[DELETED_SERVE] = "serve", [DELETED_HIDE] = "hide", NULL};
 
-#define AT(f) .at = offsetof(struct central_config, f)
 static const struct config_key catalog_keys[] = {
     {.name = "limit",
      .type = CONFIG_SIZE,
@@ -319,16 +363,7 @@ static int central_check(struct config_load *load, struct node_config *node, str
     if (r == 0) r = dns_config_check(load, c, err);
     if (r < 0) r = config_load_wrong(load, err);
     if (r == 0) r = node_config_check(load, node, "central", err);
-    if (r < 0) r = config_load_wrong(load, err);
-    if (r == 0 && !config_listen_is_loopback(node->node_listen)) {
-        r = config_load_error(
-            load, "fleet.listen", err,
-            "\"%.60s\" is not loopback; until edges have certificates this port binds loopback only, because anyone "
-            "who reached it could read everything and pose as an edge",
-            node->node_listen);
-        error_hint(err, "use 127.0.0.1:5001, and let a distant edge reach it by a tunnel (ssh, WireGuard)");
-    }
-    return r;
+    return r < 0 ? config_load_wrong(load, err) : 0;
 }
 
 int central_config_load(const struct config_source *src, struct node_config **out, struct error *err) {

@@ -33,6 +33,11 @@ struct central_config {
     struct site_config *sites;
     size_t n_sites;
     struct dns_config dns;
+    char **fleet_addresses; /* HOST:PORT by which edges reach the fleet port; none: found out */
+    size_t n_fleet_addresses;
+    char *ca_key_file;        /* the key of the fleet's root; NULL: in the data folder */
+    int64_t certificate_ms;   /* how long an edge's certificate lasts */
+    int64_t rejoin_window_ms; /* so long after its end it can still be renewed */
 };
 
 /* The index of an upstream by its name, or -1. */

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-_Static_assert(sizeof(struct caller) == sizeof(enum caller_kind) + sizeof(struct ip) + sizeof(uint32_t),
+_Static_assert(sizeof(struct caller) ==
+                   sizeof(enum caller_kind) + sizeof(struct ip) + sizeof(uint32_t) + CALLER_NAME_MAX,
                "its bytes are compared");
 
 void caller_set(struct caller *out, enum caller_kind kind, const struct ip *ip) {
@@ -18,7 +19,12 @@ void caller_set(struct caller *out, enum caller_kind kind, const struct ip *ip) 
 void caller_of_peer(struct caller *out, enum caller_kind kind, const struct http_req *req) {
     struct ip peer;
     *out = (struct caller){.kind = kind};
-    if (http_req_peer(req, &peer)) caller_set(out, kind, &peer);
+    const struct http_peer *certified = http_req_certified(req);
+    size_t len = certified ? strlen(certified->name) : 0;
+    if (len > 0 && len < sizeof(out->name))
+        memcpy(out->name, certified->name, len);
+    else if (http_req_peer(req, &peer))
+        caller_set(out, kind, &peer);
 }
 
 void caller_of_node(struct caller *out, const struct http_req *req) {
@@ -43,7 +49,9 @@ uint64_t caller_number(const struct caller *c) {
 const char *caller_text(const struct caller *c, char out[CALLER_TEXT_MAX]) {
     static const struct ip nowhere;
     char text[IP_TEXT_MAX];
-    if (memcmp(&c->who, &nowhere, sizeof(nowhere)) == 0)
+    if (c->name[0])
+        snprintf(out, CALLER_TEXT_MAX, "%sedge %s", c->client ? "a client of " : "", c->name);
+    else if (memcmp(&c->who, &nowhere, sizeof(nowhere)) == 0)
         snprintf(out, CALLER_TEXT_MAX, "this node");
     else
         snprintf(out, CALLER_TEXT_MAX, "%s%s%s", c->client ? "a client of " : "", ip_text(&c->who, text),

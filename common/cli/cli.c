@@ -5,6 +5,7 @@
 #include "common/core/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -176,6 +177,11 @@ static int run_configured(struct cli *cli) {
     struct node_config *node = NULL;
     struct error err = {0};
     cli->source.default_file = p->config_file;
+    cli->ctx.config_path = cli->source.file ? cli->source.file : p->config_file;
+    if (cli->ctx.command->makes_config && cli->source.file && access(cli->source.file, F_OK) < 0 && errno == ENOENT) {
+        cli->source.default_file = cli->source.file; /* which may be absent */
+        cli->source.file = NULL;
+    }
     cli->source.sets = cli->sets;
     cli->source.each = config_errors_print;
     cli->source.arg = &errors;

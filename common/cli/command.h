@@ -32,6 +32,7 @@ struct command_context {
     const struct command *command;
     const struct config_source *source;      /* what node was loaded from; NULL: no_config */
     const struct node_config *node;          /* first member of the node's own config struct; NULL: no_config */
+    const char *config_path;                 /* the configuration file by --config, or the default one; may be absent */
     bool json;                               /* --json */
     int argc;                                /* its arguments, options taken out */
     char **argv;                             /* NULL-ended */
@@ -56,6 +57,7 @@ struct command {
     unsigned where;           /* COMMAND_* */
     bool hidden;              /* not in the list of commands: for the build and for packages */
     bool no_config;           /* runs without reading the configuration */
+    bool makes_config;        /* --config may name a file that is not there yet */
     int (*run)(const struct command_context *ctx); /* exit status; prints its own errors to stderr */
 };
 

@@ -20,6 +20,11 @@ bool ip_is_v4(const struct ip *ip) {
     return memcmp(ip->bytes, mapped, sizeof(mapped)) == 0;
 }
 
+bool ip_is_loopback(const struct ip *ip) {
+    static const unsigned char v6[16] = {[15] = 1};
+    return memcmp(ip->bytes, v6, sizeof(v6)) == 0 || (ip_is_v4(ip) && ip->bytes[12] == 127);
+}
+
 const char *ip_text(const struct ip *ip, char out[IP_TEXT_MAX]) {
     bool v4 = ip_is_v4(ip);
     if (!inet_ntop(v4 ? AF_INET : AF_INET6, ip->bytes + (v4 ? sizeof(mapped) : 0), out, IP_TEXT_MAX)) abort();

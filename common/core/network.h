@@ -17,6 +17,8 @@ struct network {
 /* Parses "10.1.0.5" or "2001:db8::1", len bytes with nothing before or after. False: it is neither. */
 bool ip_parse(struct ip *out, const char *text, size_t len);
 bool ip_is_v4(const struct ip *ip);
+/* 127.0.0.0/8 or ::1. */
+bool ip_is_loopback(const struct ip *ip);
 /* The address by which a client is counted: an IPv4 address itself, an IPv6 address's /64, because one host may own all
  * of that. */
 struct ip ip_client_prefix(const struct ip *ip);

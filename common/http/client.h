@@ -6,6 +6,7 @@
 #include "common/core/error.h"
 #include "common/core/loop.h"
 
+#include <openssl/types.h>
 #include <sys/socket.h>
 
 struct http_client;
@@ -24,6 +25,18 @@ enum http_reach {
     HTTP_REACH_LOOPBACK, /* as PRIVATE, but this machine too */
 };
 
+/* How a connection to a node of our own is secured, instead of by the system's authorities. Connections that were made
+ * with another certificate are not used. */
+struct http_tls {
+    const char *cert_pem, *key_pem; /* ours: a chain and its key. NULL: none is shown. Copied by http_call_start */
+    const char *const *headers;     /* further lines of each request, NULL-ended; may be NULL. Copied */
+    /* Sets up how the other end of a new connection is verified. It and arg must outlive the client. */
+    void (*prepare)(SSL_CTX *ctx, void *arg);
+    /* Why the other end of the last connection was refused, for a person; "": it was not. */
+    const char *(*why)(void *arg);
+    void *arg;
+};
+
 /* A request. All strings are copied by http_call_start. */
 struct http_call_spec {
     const char *method;         /* "GET", "HEAD", "POST" */
@@ -32,7 +45,8 @@ struct http_call_spec {
     const void *body;           /* POST */
     size_t body_len;
     const char *ca_file;             /* PEM bundle instead of the system's; NULL: system's */
-    bool insecure_tls;               /* do not verify; only for loopback peers until nodes have certificates */
+    bool insecure_tls;               /* do not verify; only for loopback peers */
+    const struct http_tls *tls;      /* for https, instead of the two above; borrowed for the call. NULL: none */
     const char *unix_socket;         /* NULL: TCP */
     const char *username, *password; /* Basic; NULL: none */
     enum http_reach reach;

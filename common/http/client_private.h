@@ -38,7 +38,8 @@ struct http_call {
     enum call_end end;
     struct http_result result; /* CALL_FAILED: why */
     char error_text[CURL_ERROR_SIZE];
-    bool denied; /* an address that reach does not allow */
+    const struct http_tls *tls; /* NULL: the system's authorities count */
+    bool denied;                /* an address that reach does not allow */
     int64_t head_ms, stall_ms, total_ms, max_body, body_bytes;
     int64_t started_ms, progress_ms;
     struct timer timer; /* of the next time-out */

@@ -87,6 +87,9 @@ void conn_abort(struct http_conn *c) {
     reply_drop_queue(c);
     TAILQ_REMOVE(&c->share->all, c, all_link);
     TAILQ_INSERT_TAIL(&c->share->dead, c, all_link);
+    const struct http_peers *peers = c->share->server->cfg.peers;
+    if (c->peer) peers->leave(c->peer, peers->arg);
+    c->peer = NULL;
     if (c->ssl) SSL_free(c->ssl);
     c->ssl = NULL;
     close(c->fd);
@@ -454,6 +457,11 @@ static void on_out(evutil_socket_t fd, short what, void *arg) {
 void conn_sweep(struct http_conn *c) {
     const struct http_limits *l = &c->share->server->cfg.limits;
     int64_t now = c->share->now_ms, age = now - c->since_ms;
+    const struct http_peers *peers = c->share->server->cfg.peers;
+    if (c->peer && !peers->may_stay(c->peer, peers->arg)) {
+        conn_abort(c);
+        return;
+    }
     switch (c->state) {
     case CONN_TLS:
         if (age > l->head_ms) conn_abort(c);

@@ -59,6 +59,8 @@ bool conn_tls_ready(struct http_conn *c) {
     ERR_clear_error();
     int r = SSL_accept(c->ssl);
     if (r == 1) {
+        const struct http_peers *peers = c->share->server->cfg.peers;
+        if (peers) c->peer = peers->find(c->ssl, peers->arg);
         conn_arm_out(c, false);
         conn_set_state(c, CONN_IDLE);
         return true;

@@ -11,6 +11,8 @@
 #ifndef ENTREPOT_HTTP_SERVER_H
 #define ENTREPOT_HTTP_SERVER_H
 
+#include <openssl/types.h>
+
 #include "common/core/error.h"
 #include "common/core/loop.h"
 #include "common/core/network.h"
@@ -59,6 +61,21 @@ struct http_error_form {
     const char *lines; /* whole header lines, each ending in CR LF; "" */
 };
 
+/* The other end of a TLS connection, as its certificate names it. Made and freed by struct http_peers, which may hide
+ * more behind it. */
+struct http_peer {
+    const char *name; /* for callers; "": nobody in particular */
+};
+/* Who shows a certificate. Thread: serving loop. */
+struct http_peers {
+    /* After the handshake. NULL: it has shown none. */
+    struct http_peer *(*find)(SSL *ssl, void *arg);
+    /* Asked twice a second. False: the connection is cut at once, whatever it is doing. */
+    bool (*may_stay)(const struct http_peer *peer, void *arg);
+    void (*leave)(struct http_peer *peer, void *arg);
+    void *arg;
+};
+
 struct http_server_config {
     const char
         *address; /* "host:port", ":port", "[v6]:port" or "unix:/path" (mode 0600). Borrowed for http_server_new */
@@ -66,6 +83,8 @@ struct http_server_config {
     unsigned n_loops;
     enum http_tls_mode tls_mode;
     struct tls_server *tls; /* borrowed; needed unless HTTP_TLS_OFF; must outlive the server */
+    const struct http_peers
+        *peers; /* NULL: certificates of the other ends are not asked for. As tls, must outlive it */
     struct http_limits limits;
     /* Threads that read what is not in the page cache before it is sent. NULL: the loop waits for the disk. Must
      * outlive the server and all jobs submitted to it. */
@@ -110,6 +129,10 @@ const char *http_req_target(const struct http_req *r);
 const char *http_req_header(const struct http_req *r, const char *name);
 /* The address of the connection's other end. False: it is a UNIX socket. */
 bool http_req_peer(const struct http_req *r, struct ip *out);
+/* True if the connection is TLS. */
+bool http_req_is_tls(const struct http_req *r);
+/* The certified other end of its connection; NULL: it has shown no certificate. Valid until on_close. */
+const struct http_peer *http_req_certified(const struct http_req *r);
 /* Sets the client for which a proxy sent this request. The access log then shows it. */
 void http_req_set_remote(struct http_req *r, const struct ip *client);
 /* For whom jobs of the pool that reads from the disk for this connection are, from now on (core/workpool.h). */

@@ -108,6 +108,7 @@ struct http_conn {
     struct loop_share *share;
     int fd;
     SSL *ssl;
+    struct http_peer *peer; /* NULL: no certificate was shown */
     enum conn_state state;
     struct event ev_in, ev_out;
     bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;

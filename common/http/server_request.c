@@ -155,6 +155,14 @@ const char *http_req_header(const struct http_req *r, const char *name) {
     return r->conn->in + f->value;
 }
 
+bool http_req_is_tls(const struct http_req *r) {
+    return r->conn->ssl != NULL;
+}
+
+const struct http_peer *http_req_certified(const struct http_req *r) {
+    return r->conn->peer;
+}
+
 bool http_req_peer(const struct http_req *r, struct ip *out) {
     return ip_parse(out, r->conn->remote, strlen(r->conn->remote));
 }

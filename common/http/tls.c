@@ -7,7 +7,6 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -140,7 +139,7 @@ static int load_key(SSL_CTX *ctx, const char *file, struct error *err) {
     return r;
 }
 
-static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
+SSL_CTX *tls_context_new(void) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     if (!ctx) out_of_memory();
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
@@ -150,6 +149,11 @@ static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+    return ctx;
+}
+
+static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
+    SSL_CTX *ctx = tls_context_new();
     ERR_clear_error();
     int r = load_chain(ctx, t->cert_file, err);
     if (r == 0) r = load_key(ctx, t->key_file, err);
@@ -161,6 +165,22 @@ static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
     }
     *out = ctx;
     return 0;
+}
+
+void tls_server_replace(struct tls_server *t, SSL_CTX *ctx) {
+    pthread_mutex_lock(&t->lock);
+    SSL_CTX *old = t->ctx;
+    t->ctx = ctx;
+    t->not_after = end_of(ctx);
+    pthread_mutex_unlock(&t->lock);
+    SSL_CTX_free(old);
+}
+
+struct tls_server *tls_server_of(SSL_CTX *ctx) {
+    struct tls_server *t = xcalloc(1, sizeof(*t));
+    pthread_mutex_init(&t->lock, NULL);
+    tls_server_replace(t, ctx);
+    return t;
 }
 
 int tls_server_new(struct tls_server **out, const char *cert_file, const char *key_file, struct error *err) {
@@ -195,12 +215,7 @@ int tls_server_reload(struct tls_server *t, struct error *err) {
         SSL_CTX_free(ctx);
         return r;
     }
-    pthread_mutex_lock(&t->lock);
-    SSL_CTX *old = t->ctx;
-    t->ctx = ctx;
-    t->not_after = end_of(ctx);
-    pthread_mutex_unlock(&t->lock);
-    SSL_CTX_free(old);
+    tls_server_replace(t, ctx);
     t->cert_seen = cert;
     t->key_seen = key;
     return 1;
@@ -229,83 +244,4 @@ void tls_server_free(struct tls_server *t) {
     free(t->cert_file);
     free(t->key_file);
     free(t);
-}
-
-/* --- self-signed --- */
-
-static bool add_names(X509 *x, const char *const *names, size_t n) {
-    GENERAL_NAMES *alt = GENERAL_NAMES_new();
-    if (!alt) out_of_memory();
-    for (size_t i = 0; i < n; i++) {
-        GENERAL_NAME *g = GENERAL_NAME_new();
-        ASN1_OCTET_STRING *ip = a2i_IPADDRESS(names[i]);
-        if (ip) {
-            GENERAL_NAME_set0_value(g, GEN_IPADD, ip);
-        } else {
-            ASN1_IA5STRING *dns = ASN1_IA5STRING_new();
-            ASN1_STRING_set(dns, names[i], -1);
-            GENERAL_NAME_set0_value(g, GEN_DNS, dns);
-        }
-        sk_GENERAL_NAME_push(alt, g);
-    }
-    bool ok = X509_add1_ext_i2d(x, NID_subject_alt_name, alt, 0, 0) == 1;
-    GENERAL_NAMES_free(alt);
-    return ok;
-}
-
-static X509 *make_cert(EVP_PKEY *key, const char *const *names, size_t n) {
-    X509 *x = X509_new();
-    if (!x) out_of_memory();
-    X509_set_version(x, 2);
-    BIGNUM *serial = BN_new();
-    bool ok = serial && BN_rand(serial, 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) &&
-              BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(x));
-    BN_free(serial);
-    X509_gmtime_adj(X509_getm_notBefore(x), -300);
-    X509_gmtime_adj(X509_getm_notAfter(x), 10L * 365 * 86400);
-    X509_set_pubkey(x, key);
-    X509_NAME *name = X509_get_subject_name(x);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)(n ? names[0] : "entrepot"), -1, -1,
-                               0);
-    X509_set_issuer_name(x, name);
-    ok = ok && add_names(x, names, n) && X509_sign(x, key, EVP_sha256()) > 0;
-    if (ok) return x;
-    X509_free(x);
-    return NULL;
-}
-
-/* Writes what emit puts into a memory BIO. */
-static int write_pem(const char *path, mode_t mode, BIO *bio, struct error *err) {
-    char *data;
-    long len = BIO_get_mem_data(bio, &data);
-    int r = len > 0 ? file_write_atomic(path, mode, data, (size_t)len, err)
-                    : error_set(err, ERR_INTERNAL, "cannot encode %s", path);
-    BIO_free(bio);
-    return r;
-}
-
-int tls_make_self_signed(const char *cert_file, const char *key_file, const char *const *names, size_t n_names,
-                         struct error *err) {
-    if (access(cert_file, F_OK) == 0 && access(key_file, F_OK) == 0) return 0;
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert = key ? make_cert(key, names, n_names) : NULL;
-    BIO *key_pem = BIO_new(BIO_s_mem()), *cert_pem = BIO_new(BIO_s_mem());
-    if (!key_pem || !cert_pem) out_of_memory();
-    int r = ERR_INTERNAL;
-    if (cert && PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL) == 1 &&
-        PEM_write_bio_X509(cert_pem, cert) == 1) {
-        r = write_pem(key_file, 0600, key_pem, err);
-        if (r == 0)
-            r = write_pem(cert_file, 0644, cert_pem, err);
-        else
-            BIO_free(cert_pem);
-    } else {
-        error_set(err, r, "cannot make a certificate for %s", cert_file);
-        BIO_free(key_pem);
-        BIO_free(cert_pem);
-    }
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    ERR_clear_error(); /* a name that is not an address leaves an error in the queue */
-    return r;
 }

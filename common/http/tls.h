@@ -9,6 +9,13 @@
 
 struct tls_server;
 
+/* A context with the options of every server of ours, and without a certificate. The caller frees it. */
+SSL_CTX *tls_context_new(void);
+/* A server's certificate that is made here and in no file; takes ctx. */
+struct tls_server *tls_server_of(SSL_CTX *ctx);
+/* New connections use this context from now on; takes ctx. */
+void tls_server_replace(struct tls_server *t, SSL_CTX *ctx);
+
 /* Loads PEM files. TLS 1.2 and 1.3, ALPN http/1.1, kTLS where the kernel supports it. ERR_INVALID or -errno, with err
  * filled. */
 int tls_server_new(struct tls_server **out, const char *cert_file, const char *key_file, struct error *err) must_check;
@@ -21,9 +28,5 @@ SSL_CTX *tls_server_ctx(struct tls_server *t);
 /* When the current certificate expires, in seconds since the epoch. */
 int64_t tls_server_not_after(const struct tls_server *t);
 void tls_server_free(struct tls_server *t);
-/* Makes a self-signed certificate (EC P-256, 10 years, the names as SAN) and key (0600) at the paths, unless both
- * exist. */
-int tls_make_self_signed(const char *cert_file, const char *key_file, const char *const *names, size_t n_names,
-                         struct error *err) must_check;
 
 #endif

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/access/gate.h"
 #include "common/access/route.h"
 #include "common/fill/ledger.h"
 #include "common/source/supply.h"
@@ -84,6 +85,7 @@ struct node {
     const struct supply *supply;
     const struct ledger *ledger;     /* NULL: nothing is known of a digest before it is fetched */
     const struct keeper *keeper;     /* NULL: all held content has another source */
+    const struct gate *gate;         /* who may enter the fleet port over TLS; NULL: that port does not speak TLS */
     const struct store_guard *guard; /* guard of the store; NULL: none. Set before all parts */
 
     /* The node's own. */

@@ -1,6 +1,7 @@
 /* The servers of a node. Thread: as ports.h says. */
 #include "common/node/ports.h"
 
+#include "common/wire/node_headers.h"
 #include "common/wire/wire.h"
 #include "common/oci/request.h"
 #include "common/access/forwarded.h"
@@ -10,7 +11,6 @@
 #include "common/admin/engine_files.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
-#include "common/core/file.h"
 #include "common/http/tls.h"
 #include "common/metrics/metrics.h"
 
@@ -27,7 +27,7 @@ struct ports {
     struct proxies proxies;
     struct own_names own_names;
     struct api *api;
-    struct tls_server *tls, *node_tls;
+    struct tls_server *tls;
     struct http_server *servers[SERVERS_MAX];
     unsigned n_servers, n_draining;
     unsigned n_public; /* of them: those for clients and nodes. The others tell how it goes until those are drained */
@@ -76,14 +76,41 @@ static void say(struct http_req *req, int status, const char *text) {
     "this port does not answer for that name: ask by an address of this machine, or add the name to the key " \
     "admin.names\n"
 
+/* 403 with the reason, in a header, too: an edge that asks for bytes sees that alone. */
+static void refuse(struct http_req *req, const struct error *err) {
+    char text[sizeof(err->msg) + 2];
+    snprintf(text, sizeof(text), "%s\n", err->msg);
+    http_reply_header(req, REFUSED_HEADER, err->msg);
+    say(req, 403, text);
+}
+
+/* Over TLS the certificate decides. Plain HTTP is for nodes on this machine, as through a tunnel. */
+static bool may_enter(const struct ports *p, struct http_req *req) {
+    const struct gate *gate = p->node->gate;
+    struct error err = {0};
+    struct ip peer;
+    if (http_req_is_tls(req)) {
+        if (gate->admit(req, &err, gate->arg) == 0) return true;
+        refuse(req, &err);
+        return false;
+    }
+    if (http_req_peer(req, &peer) && !ip_is_loopback(&peer)) {
+        error_set(&err, ERR_DENIED,
+                  "this port speaks TLS with edges of its fleet (https): join first, by entrepot-edge join");
+        refuse(req, &err);
+        return false;
+    }
+    /* Edges reach it by many names; only a browser on this machine must not be led here. */
+    if (own_names_have(&p->own_names, http_req_header(req, "Host"))) return true;
+    say(req, 421, MISDIRECTED);
+    return false;
+}
+
 static void on_node_request(struct http_req *req, void *arg) {
     const struct ports *p = arg;
     struct route_hit hit;
     char allow[METHODS_TEXT_MAX];
-    if (!own_names_have(&p->own_names, http_req_header(req, "Host"))) {
-        say(req, 421, MISDIRECTED);
-        return;
-    }
+    if (!may_enter(p, req)) return;
     if (oci_is_api(http_req_target(req))) {
         struct caller caller;
         caller_of_node(&caller, req);
@@ -117,7 +144,7 @@ static void on_v2(struct http_req *req, void *arg) {
     registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){.kind = CALLER_SOCKET});
 }
 
-/* Nothing for the fleet port: its certificate is of our own making, and good for years. */
+/* Nothing for the fleet port: its certificate is of our own making. */
 static void collect_certificate(struct metric_page *page, void *arg) {
     const struct ports *p = arg;
     if (p->tls) metric_label_set(page, FAMILY_CERTIFICATE_END, "registry", NULL, (double)tls_server_not_after(p->tls));
@@ -153,12 +180,14 @@ static void set_limits(const struct ports *p, struct http_limits *l) {
 
 static int add_server(struct ports *p, const char *address, enum http_tls_mode mode,
                       void (*handler)(struct http_req *, void *), void *arg, bool counted, struct error *err) {
+    const struct gate *gate = mode == HTTP_TLS_EITHER ? p->node->gate : NULL;
     struct http_server_config cfg = {
         .address = address,
         .loops = p->cfg.loops,
         .n_loops = p->node->n_serving,
         .tls_mode = mode,
-        .tls = mode == HTTP_TLS_EITHER ? p->node_tls : p->tls,
+        .tls = gate ? gate->tls : p->tls,
+        .peers = gate ? &gate->peers : NULL,
         .reads = p->node->reads,
         .handler = handler,
         .access = counted ? on_access : NULL,
@@ -201,19 +230,6 @@ static int make_tls(struct ports *p, struct error *err) {
     const struct node_config *node = p->node->config;
     if (!node->registry_cert_file) return 0;
     return tls_server_new(&p->tls, node->registry_cert_file, node->registry_key_file, err);
-}
-
-/* The fleet port speaks TLS as well as plain HTTP while it is bound to loopback: an edge may ask for https from the
- * first day. */
-static int make_node_tls(struct ports *p, struct error *err) {
-    char dir[4096], cert[4200], key[4200];
-    snprintf(dir, sizeof(dir), "%s/identity", p->node->config->data);
-    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
-    snprintf(key, sizeof(key), "%s/key.pem", dir);
-    static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
-    int r = dir_make_all(dir, 0700, err);
-    if (r == 0) r = tls_make_self_signed(cert, key, names, ARRAY_LEN(names), err);
-    return r < 0 ? r : tls_server_new(&p->node_tls, cert, key, err);
 }
 
 static bool collect(const void *data, size_t len, void *arg) {
@@ -286,8 +302,8 @@ static int open_all(struct ports *p, struct error *err) {
     r = add_server(p, node->registry_listen, mode, on_registry_request, p, true, err);
     if (r < 0) return not_listening("registry.listen", err);
     if (node->node_listen) {
-        r = make_node_tls(p, err);
-        if (r == 0) r = add_server(p, node->node_listen, HTTP_TLS_EITHER, on_node_request, p, true, err);
+        mode = p->node->gate ? HTTP_TLS_EITHER : HTTP_TLS_OFF;
+        r = add_server(p, node->node_listen, mode, on_node_request, p, true, err);
         if (r < 0) return not_listening("fleet.listen", err);
     }
     p->n_public = p->n_servers;
@@ -378,7 +394,6 @@ void ports_free(struct ports *p) {
     ports_free_servers(p);
     if (p->api) api_free(p->api);
     tls_server_free(p->tls);
-    tls_server_free(p->node_tls);
     free(p->proxies.networks);
     own_names_fini(&p->own_names);
     free(p);

@@ -219,6 +219,7 @@ static void send_probe(struct probe_call *c) {
                                   .url = url,
                                   .ca_file = p->ca_file,
                                   .insecure_tls = p->insecure_tls || c->dates_only,
+                                  .tls = p->tls,
                                   .use_proxy_env = p->use_proxy_env,
                                   .connect_ms = run->timeout_ms,
                                   .head_ms = run->timeout_ms,

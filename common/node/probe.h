@@ -12,8 +12,9 @@ struct probe {
     const char *url;     /* base, without /v2/; borrowed */
     const char *ca_file; /* NULL: the system's */
     bool insecure_tls, use_proxy_env;
-    const char *path; /* NULL: /v2/; borrowed */
-    struct buf *body; /* where the body of a 200 is written, as far as it fits; may be NULL */
+    const struct http_tls *tls; /* instead of the two above; NULL: none; borrowed */
+    const char *path;           /* NULL: /v2/; borrowed */
+    struct buf *body;           /* where the body of a 200 is written, as far as it fits; may be NULL */
     /* Answered: */
     bool ok;         /* there was an HTTP answer; a 401 is one, too */
     int status;      /* 0: none */

@@ -16,6 +16,12 @@
 /* The client for which a node asks: a number of 8 hexadecimal digits that means nothing elsewhere. Central shares its places
  * among nodes, and a node's among these. */
 #define CLIENT_HEADER "Entrepot-Client"
+/* What an edge says of itself with each request: a random number of its process, as 16 hexadecimal digits, and its
+ * version. */
+#define INSTANCE_HEADER "Entrepot-Instance"
+#define VERSION_HEADER "Entrepot-Version"
+/* Why central does not answer this edge: one line, with status 403. */
+#define REFUSED_HEADER "Entrepot-Refused"
 
 /* Writes 16 hexadecimal digits and NUL. Returns out. */
 char *settings_header_format(uint64_t version, char out[17]);

@@ -6,6 +6,7 @@
 #include "common/core/alloc.h"
 #include "common/core/host_port.h"
 #include "common/http/client.h"
+#include "common/identity/member.h"
 #include "common/config/node_schema.h"
 
 static const struct config_key registry_keys[] = {
@@ -58,8 +59,9 @@ static const struct config_key edge_keys[] = {
      .at = offsetof(struct edge_config, central),
      .check = config_check_url,
      .fallback = "http://127.0.0.1:5001",
-     .doc = "URL of central's fleet port. With https, the certificate must be one that the system trusts; on loopback "
-            "it is not checked."},
+     .doc =
+         "URL of central's fleet port; `join` writes it. With https, an edge that has joined trusts the roots of its "
+         "fleet alone."},
     {.name = "central_requests",
      .type = CONFIG_INT,
      .at = offsetof(struct edge_config, central_requests),
@@ -83,9 +85,10 @@ static const struct config_key edge_keys[] = {
     NODE_KEY_DRAIN,
     {.name = "site",
      .type = CONFIG_STRING,
-     .no_effect = true,
+     .at = offsetof(struct edge_config, site),
+     .check = member_name_check,
      .example = "shanghai",
-     .doc = "The branch office this edge stands in."},
+     .doc = "The branch office this edge stands in. `join` writes it, as the token says it."},
     NODE_KEY_GROUP("peers", peers_schema, "Serving sibling edges."),
     NODE_KEY_GROUP("prefetch", prefetch_schema, "Fetching content before the branch asks for it."),
 };
@@ -102,9 +105,9 @@ static const char *note_on(const char *central) {
         return "central's URL names no port, so it is that of http (80) or https (443); central's fleet port is 5001 "
                "by "
                "default";
-    if (http_host_class(u.host) == HTTP_ADDR_LOOPBACK) return NULL;
-    return "central is not on loopback, but central's fleet port listens on loopback only in this version: a tunnel "
-           "must lead there (operating.md), and only the tunnel protects the traffic";
+    if (http_host_class(u.host) == HTTP_ADDR_LOOPBACK || strcmp(u.scheme, "https") == 0) return NULL;
+    return "central is not on this machine, and its fleet port answers others over https only: write https://, and let "
+           "this edge join (entrepot-edge join TOKEN)";
 }
 
 static int edge_check(struct config_load *load, struct node_config *node, struct error *err) {

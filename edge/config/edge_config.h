@@ -9,9 +9,11 @@ struct edge_config {
     unsigned central_requests; /* how many requests to central may run at a time */
     int64_t replica_limit;     /* bytes; 0: no limit */
     char *central;             /* URL of central's fleet port, no '/' at the end */
+    char *site;                /* NULL: not said */
 };
 
 extern const struct config_schema edge_config_schema;
+#define EDGE_CENTRAL_DEFAULT "http://127.0.0.1:5001"
 #define EDGE_CONFIG_FILE "/etc/entrepot/edge.yaml"
 
 /* Loads src, whose default_file is set here, into a new struct edge_config. *out points to its first member. */

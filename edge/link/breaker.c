@@ -36,7 +36,7 @@ struct breaker {
     unsigned awaiting; /* requests whose answer has not begun */
     struct http_call *call;
     const char *stranger; /* how the probe's answer shows that this is not central (text in why); NULL: it does not */
-    char why[160];
+    char why[CENTRAL_WHY_MAX];
     int64_t probe_ms, probed_ms,
         probe_due_ms;     /* interval to the next probe, when the last was sent, when the next is due */
     pthread_mutex_t lock; /* guards state; held for a few instructions */
@@ -98,10 +98,10 @@ static void set(struct breaker *b, bool reachable, const char *why, bool may_ret
     timer_clear(&b->patience);
     timer_set(&b->changed, 0);
     if (reachable) {
-        log_info("central_reachable", KV_S("url", b->cfg.url));
+        log_info("central_reachable", KV_S("url", uplink_url(b->cfg.uplink)));
         if (b->found) b->found(b->found_arg);
     } else {
-        log_warn("central_unreachable", KV_S("url", b->cfg.url), KV_S("why", why));
+        log_warn("central_unreachable", KV_S("url", uplink_url(b->cfg.uplink)), KV_S("why", why));
         b->probe_ms = PROBE_FIRST_MS;
         probe_in(b, b->probe_ms);
         if (may_return) timer_set(&b->patience, b->cfg.return_ms);
@@ -110,6 +110,10 @@ static void set(struct breaker *b, bool reachable, const char *why, bool may_ret
 
 void breaker_set(struct breaker *b, bool reachable, const char *why) {
     set(b, reachable, why, true);
+}
+
+void breaker_refused(struct breaker *b, const char *why) {
+    set(b, false, why, false);
 }
 
 static void on_changed(void *arg) {
@@ -138,17 +142,26 @@ static bool is_type(const char *content_type, const char *wanted) {
     return n == strlen(wanted) && strncasecmp(content_type, wanted, n) == 0;
 }
 
-const char *breaker_not_central(int status, const char *content_type, char why[160]) {
+const char *breaker_not_central(int status, const char *content_type, char why[CENTRAL_WHY_MAX]) {
     bool good = status == 200 && is_type(content_type, WIRE_CONTENT_TYPE);
     bool cannot = status == SETTINGS_REFUSED || status == 413 || status == 500 || status == 503 ||
                   (status == 400 && is_type(content_type, "text/plain"));
     if (good || cannot) return NULL;
     /* The probe's GET and a POST give the same message. */
     if (status == 404 || status == 405)
-        snprintf(why, 160, "this is not central's fleet port (5001 by default): it does not know what edges ask");
+        snprintf(why, CENTRAL_WHY_MAX,
+                 "this is not central's fleet port (5001 by default): it does not know what edges ask");
     else
-        snprintf(why, 160, "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask",
-                 status, status == 200 ? ", but no protobuf," : "");
+        snprintf(why, CENTRAL_WHY_MAX,
+                 "this is not central's fleet port (5001 by default): it answers %d%s to what edges ask", status,
+                 status == 200 ? ", but no protobuf," : "");
+    return why;
+}
+
+const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]) {
+    const char *refused = a->status == 403 ? a->header(a, REFUSED_HEADER) : NULL;
+    if (!refused) return breaker_not_central(a->status, a->header(a, "content-type"), why);
+    snprintf(why, CENTRAL_WHY_MAX, "central refuses this edge: %.220s", refused);
     return why;
 }
 
@@ -169,7 +182,7 @@ void breaker_await_over(struct breaker *b, bool alive) {
 static void on_silence(void *arg) {
     struct breaker *b = arg;
     b->silent = true;
-    log_warn("central_silent", KV_S("url", b->cfg.url));
+    log_warn("central_silent", KV_S("url", uplink_url(b->cfg.uplink)));
     b->cfg.silent(b->cfg.arg);
 }
 
@@ -178,7 +191,7 @@ static void on_silence(void *arg) {
 static bool probe_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct breaker *b = arg;
-    b->stranger = breaker_not_central(a->status, a->header(a, "content-type"), b->why);
+    b->stranger = breaker_judge(a, b->why);
     return true;
 }
 
@@ -203,14 +216,14 @@ static void send_probe(struct breaker *b) {
     if (b->call) return;
     b->probed_ms = clock_mono_ms();
     char url[1024];
-    snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, b->cfg.url);
+    snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, uplink_url(b->cfg.uplink));
     struct http_call_spec spec = {.method = "GET",
                                   .url = url,
-                                  .insecure_tls = b->cfg.insecure,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = PROBE_HEAD_MS,
                                   .total_ms = CONNECT_MS + PROBE_HEAD_MS,
                                   .max_body = WIRE_MAX_UPSTREAMS};
+    uplink_secure(b->cfg.uplink, &spec);
     b->call = http_call_start(b->cfg.client, &spec, &probe_events, b);
 }
 

@@ -22,12 +22,14 @@
 
 #include "common/core/loop.h"
 #include "common/http/client.h"
+#include "edge/link/uplink.h"
+
+#define CENTRAL_WHY_MAX 256
 
 struct breaker;
 
 struct breaker_config {
-    const char *url; /* URL of central's fleet port; borrowed */
-    bool insecure;   /* do not check the certificate */
+    const struct uplink *uplink; /* borrowed */
     struct loop *loop;
     struct http_client *client;
     int64_t return_ms; /* how long it is away before it is open */
@@ -52,6 +54,8 @@ bool breaker_may_return(const struct breaker *b);
 bool breaker_is_silent(const struct breaker *b);
 /* A call under /fleet, or a refused connection, has shown whether central is reachable. why: the cause if it is not. */
 void breaker_set(struct breaker *b, bool reachable, const char *why);
+/* Central has refused this edge: it is as good as away, and nobody waits for its return. */
+void breaker_refused(struct breaker *b, const char *why);
 /* Central has answered a call that is not under /fleet. */
 void breaker_heard(struct breaker *b);
 /* A request waits or was refused because central is gone: the next probe is sent soon. */
@@ -72,6 +76,8 @@ void breaker_state(struct breaker *b, struct central_state *out);
 
 /* NULL if central's fleet port may give such an answer to a call under /fleet, even if only to say that it cannot
  * answer now. Else why, filled with what is wrong. Pure. */
-const char *breaker_not_central(int status, const char *content_type, char why[160]);
+const char *breaker_not_central(int status, const char *content_type, char why[CENTRAL_WHY_MAX]);
+/* The same for the head of an answer. If central refuses this edge, its own words say why. */
+const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]);
 
 #endif

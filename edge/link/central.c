@@ -15,7 +15,8 @@ bool central_lacks_settings(const struct central *c, char *why, size_t cap) {
     struct central_state s;
     if (settings_known(c->settings)) return false;
     breaker_state(c->breaker, &s);
-    int n = snprintf(why, cap, "central at %s has not yet told this edge which upstreams it has", c->url);
+    int n =
+        snprintf(why, cap, "central at %s has not yet told this edge which upstreams it has", uplink_url(c->uplink));
     if (!s.reachable && n > 0 && (size_t)n < cap)
         snprintf(why + n, cap - (size_t)n, ": it cannot be reached for %lld s (%s)", (long long)seconds_since(&s),
                  s.last_error);
@@ -30,8 +31,8 @@ void central_end_unreachable(const struct central *c, struct fetch_end *e) {
         fetch_end_set(e, ERR_BUSY, "%s", why);
     else
         fetch_end_set(e, ERR_UNREACHABLE,
-                      "central at %s cannot be reached for %lld s (%s); what this edge holds is served", c->url,
-                      (long long)seconds_since(&s), s.last_error);
+                      "central at %s cannot be reached for %lld s (%s); what this edge holds is served",
+                      uplink_url(c->uplink), (long long)seconds_since(&s), s.last_error);
     e->not_sent = true;
 }
 
@@ -42,9 +43,9 @@ void central_end_outdated(const struct central *c, struct fetch_end *e, uint64_t
     if (settings == settings_version(c->settings) && c->outdated) c->outdated(c->outdated_arg);
 }
 
-bool central_is_fleet_port(int status, const char *content_type, char why[160]) {
+bool central_is_fleet_port(int status, const char *content_type, char why[CENTRAL_WHY_MAX]) {
     const char *wrong = breaker_not_central(status, content_type, why);
-    if (!wrong && status != 200) snprintf(why, 160, "it answers %d", status);
+    if (!wrong && status != 200) snprintf(why, CENTRAL_WHY_MAX, "it answers %d", status);
     return !wrong && status == 200;
 }
 

@@ -7,6 +7,7 @@
 #include "common/source/source.h"
 #include "edge/link/breaker.h"
 #include "edge/link/settings.h"
+#include "edge/link/uplink.h"
 
 #define CENTRAL_CONNECT_MS 2000
 /* Central itself waits for its upstream; it answers within its own limits or says why. */
@@ -16,8 +17,7 @@
 
 /* All pointers are borrowed. */
 struct central {
-    const char *url; /* "http(s)://host:port", no '/' at its end */
-    bool insecure;   /* its certificate is not checked */
+    const struct uplink *uplink;
     const struct settings *settings;
     struct loop *loop;
     struct http_client *client;
@@ -38,7 +38,7 @@ void central_end_unreachable(const struct central *c, struct fetch_end *e);
 void central_end_outdated(const struct central *c, struct fetch_end *e, uint64_t settings);
 
 /* Whether an answer to a call of the fleet's is central's, and good; else why says what it is. Pure. */
-bool central_is_fleet_port(int status, const char *content_type, char why[160]);
+bool central_is_fleet_port(int status, const char *content_type, char why[CENTRAL_WHY_MAX]);
 /* Whether a URL of central leads to this machine itself. Pure. */
 bool central_is_loopback(const char *url);
 

@@ -32,7 +32,7 @@ struct central_post {
     void *arg;
     struct buf body;
     int64_t retry_after_s;
-    char why[160]; /* it is not central that answers; "": it is */
+    char why[CENTRAL_WHY_MAX]; /* it is not central that answers; "": it is */
     struct timer refuse;
     struct central_post *next;
 };
@@ -54,7 +54,7 @@ static void post_free(struct central_post *p) {
 static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_post *p = arg;
-    const char *wrong = breaker_not_central(a->status, a->header(a, "content-type"), p->why);
+    const char *wrong = breaker_judge(a, p->why);
     breaker_set(p->all->central->breaker, !wrong, wrong);
     p->waiting = false;
     p->retry_after_s = answer_retry_after_s(a);
@@ -123,7 +123,7 @@ static void post_refused(void *arg) {
 static void post_send(struct central_post *p) {
     const struct central *c = p->all->central;
     char url[1024], id[96], client[CLIENT_HEADER_MAX];
-    snprintf(url, sizeof(url), "%s%s", c->url, p->message.path);
+    snprintf(url, sizeof(url), "%s%s", uplink_url(c->uplink), p->message.path);
     if (p->message.request_id) snprintf(id, sizeof(id), "X-Request-Id: %s", p->message.request_id);
     const char *headers[4] = {"Content-Type: " WIRE_CONTENT_TYPE};
     size_t n = 1;
@@ -134,11 +134,11 @@ static void post_send(struct central_post *p) {
                                   .headers = headers,
                                   .body = p->message.body,
                                   .body_len = p->message.len,
-                                  .insecure_tls = c->insecure,
                                   .connect_ms = CENTRAL_CONNECT_MS,
                                   .head_ms = CENTRAL_HEAD_MS,
                                   .total_ms = TOTAL_MS,
                                   .max_body = ANSWER_MAX};
+    uplink_secure(c->uplink, &spec);
     p->sent++;
     p->kept = false;
     p->why[0] = '\0';

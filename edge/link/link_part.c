@@ -1,29 +1,176 @@
-/* Keeps central's settings for the other parts. Thread: as part.h says of each function. */
+/* Keeps the uplink, this edge's identity and central's settings for the other parts. Thread: as node_part.h says of
+ * each function. */
 #include "edge/link/link_part.h"
 
-static int start(struct node *n, void **self, struct error *err) {
-    (void)err;
-    const struct settings_own own = {n->config->registry_names, n->addresses, n->config->n_registry_names,
-                                     n->n_addresses};
-    *self = settings_new(n->config->data, &own);
-    return 0;
+#include "common/access/query.h"
+#include "common/admin/api_answer.h"
+#include "common/admin/job.h"
+#include "common/core/alloc.h"
+#include "common/core/log.h"
+#include "edge/config/edge_config.h"
+#include "edge/link/renewal.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+struct link {
+    struct node *node;
+    struct settings *settings;
+    struct uplink *uplink;
+    struct renewal *renewal;
+    void (*changed)(void *arg); /* of another part; NULL: none */
+    void *changed_arg;
+    char problem[512];    /* why the identity on disk is not used; "": none */
+    pthread_mutex_t lock; /* guards shown */
+    struct member shown;  /* of the identity in use; role MEMBER_NONE: none */
+};
+
+/* --- a change, on the fetch loop or before it runs --- */
+
+static void show(struct link *l) {
+    const struct identity *id = uplink_identity(l->uplink);
+    pthread_mutex_lock(&l->lock);
+    if (id) l->shown = id->who;
+    pthread_mutex_unlock(&l->lock);
 }
 
-static void stop(void *self) {
-    settings_free(self);
+static void on_change(bool renewed, void *arg) {
+    struct link *l = arg;
+    show(l);
+    renewal_look(l->renewal);
+    if (!renewed && l->changed) l->changed(l->changed_arg);
 }
+
+/* What `join` has written, on its way to the fetch loop. */
+struct arrival {
+    struct link *link;
+    struct identity id;
+    char *url;
+};
+
+static void on_arrival(void *arg) {
+    struct arrival *a = arg;
+    uplink_use(a->link->uplink, &a->id, a->url);
+    free(a->url);
+    free(a);
+}
+
+static void run_take(struct job *j) {
+    struct link *l = j->arg;
+    struct error err = {0};
+    struct arrival *a = xcalloc(1, sizeof(*a));
+    if (identity_load(&a->id, l->node->config->data, &err) < 0) {
+        free(a);
+        job_error(j, &err);
+        return;
+    }
+    a->link = l;
+    a->url = xstrdup(j->a);
+    log_info("identity_taken", KV_S("edge", a->id.who.name), KV_S("site", a->id.who.site), KV_S("central", j->a));
+    job_json(j, 200, json_pack("{s:s, s:s}", "name", a->id.who.name, "site", a->id.who.site));
+    loop_call(l->node->fetch, on_arrival, a);
+}
+
+/* POST /api/identity?central=URL: the identity on disk is another, and central is there. */
+static void post_identity(struct http_req *req, void *arg) {
+    struct link *l = arg;
+    char url[QUERY_PARAM_MAX];
+    struct http_url parsed;
+    if (query_param(http_req_target(req), "central", url) != 1 || !http_url_parse(url, &parsed)) {
+        api_reply_error(req, 400, "central (a URL) is needed", "");
+        return;
+    }
+    job_start(&(struct job_order){.pool = l->node->pool, .run = run_take, .arg = l, .a = url}, req);
+}
+
+static const struct route routes[] = {{"/api/identity", METHODS_POST, PORT_CONTROL, post_identity}, {0}};
+
+/* --- for people --- */
 
 static void status(json_t *into, void *self) {
-    const struct name_rules *r = settings_rules(self);
+    struct link *l = self;
+    const struct name_rules *r = settings_rules(l->settings);
     json_t *list = json_array();
     for (size_t i = 0; i < r->n_upstreams; i++)
         json_array_append_new(list, json_pack("{s:s}", "name", r->upstreams[i]));
     json_object_set_new(into, "upstreams", list);
     json_object_set_new(into, "default_upstream", r->default_upstream ? json_string(r->default_upstream) : json_null());
+    pthread_mutex_lock(&l->lock);
+    struct member m = l->shown;
+    pthread_mutex_unlock(&l->lock);
+    json_t *id = json_null();
+    if (m.role == MEMBER_EDGE)
+        id = json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", m.name, "site", m.site, "fleet", m.fleet, "generation",
+                       (json_int_t)m.generation, "certificate_not_after", (json_int_t)m.not_after);
+    else if (l->problem[0])
+        id = json_pack("{s:s}", "problem", l->problem);
+    json_object_set_new(into, "identity", id);
 }
 
-const struct node_part part_link = {.name = "link", .start = start, .stop = stop, .status = status};
+/* --- life --- */
+
+static void load(struct link *l) {
+    struct identity id;
+    struct error err = {0};
+    int r = identity_load(&id, l->node->config->data, &err);
+    if (r == 0) {
+        uplink_use(l->uplink, &id, NULL);
+        show(l);
+    } else if (r != ERR_NOT_FOUND) {
+        snprintf(l->problem, sizeof(l->problem), "%s", err.msg);
+        log_error("identity_unusable", KV_S("why", err.msg), KV_S("hint", err.hint));
+    }
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    (void)err;
+    struct link *l = xcalloc(1, sizeof(*l));
+    const struct edge_config *cfg = (const struct edge_config *)(const void *)n->config;
+    const struct settings_own own = {n->config->registry_names, n->addresses, n->config->n_registry_names,
+                                     n->n_addresses};
+    l->node = n;
+    pthread_mutex_init(&l->lock, NULL);
+    l->settings = settings_new(n->config->data, &own);
+    l->uplink = uplink_new(cfg->central);
+    load(l);
+    l->renewal = renewal_new(&(struct renewal_config){
+        .uplink = l->uplink, .data = n->config->data, .loop = n->fetch, .client = n->client, .pool = n->pool});
+    uplink_on_change(l->uplink, on_change, l);
+    *self = l;
+    return 0;
+}
+
+static void running(void *self) {
+    renewal_look(((struct link *)self)->renewal);
+}
+
+static void stop(void *self) {
+    struct link *l = self;
+    renewal_free(l->renewal);
+    uplink_free(l->uplink);
+    settings_free(l->settings);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+const struct node_part part_link = {
+    .name = "link", .start = start, .running = running, .stop = stop, .routes = routes, .status = status};
+
+static struct link *link_of(const struct node *n) {
+    return node_part(n, &part_link);
+}
 
 struct settings *settings_of(const struct node *n) {
-    return node_part(n, &part_link);
+    return link_of(n)->settings;
+}
+
+const struct uplink *uplink_of(const struct node *n) {
+    return link_of(n)->uplink;
+}
+
+void link_on_change(const struct node *n, void (*changed)(void *arg), void *arg) {
+    struct link *l = link_of(n);
+    l->changed = changed;
+    l->changed_arg = arg;
 }

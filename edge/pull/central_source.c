@@ -105,9 +105,22 @@ static bool survives(struct central_fetch *f, bool goes_on) {
     return goes_on;
 }
 
+/* Central does not take this edge for one of its fleet: that is like a central that cannot be reached. True: f is
+ * gone. */
+static bool is_refused(struct central_fetch *f, const struct http_answer *a) {
+    char why[CENTRAL_WHY_MAX];
+    struct fetch_end e;
+    if (a->status != 403 || !a->header(a, REFUSED_HEADER)) return false;
+    breaker_refused(f->c->central.breaker, breaker_judge(a, why));
+    central_end_unreachable(&f->c->central, &e);
+    end(f, &e);
+    return true;
+}
+
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_fetch *f = arg;
+    if (is_refused(f, a)) return false;
     breaker_heard(f->c->central.breaker);
     f->waiting = false;
     breaker_await_over(f->c->central.breaker, true);
@@ -228,7 +241,7 @@ static void on_refuse(void *arg) {
         too_much(f, &e);
     else
         fetch_end_set(&e, ERR_TIMEOUT, "central at %s does not answer; what this edge holds is served",
-                      f->c->central.url);
+                      uplink_url(f->c->central.uplink));
     end(f, &e);
 }
 
@@ -288,7 +301,7 @@ static void send_request(struct central_fetch *f) {
     struct buf url;
     buf_init(&url, 16384);
     char settings[64], version[17], client[CLIENT_HEADER_MAX];
-    bool ok = buf_add_str(&url, c->central.url) == 0 && fetch_target(&url, rq, true) == 0;
+    bool ok = buf_add_str(&url, uplink_url(c->central.uplink)) == 0 && fetch_target(&url, rq, true) == 0;
     struct registry_headers headers;
     registry_headers_of(&headers, rq);
     snprintf(settings, sizeof(settings), SETTINGS_HEADER ": %s", settings_header_format(rq->settings, version));
@@ -299,11 +312,11 @@ static void send_request(struct central_fetch *f) {
     struct http_call_spec spec = {.method = fetch_wants_head(rq) ? "HEAD" : "GET",
                                   .url = ok ? url.data : "",
                                   .headers = headers.list,
-                                  .insecure_tls = c->central.insecure,
                                   .connect_ms = CENTRAL_CONNECT_MS,
                                   .head_ms = CENTRAL_HEAD_MS,
                                   .stall_ms = STALL_MS,
                                   .max_body = rq->max_body};
+    uplink_secure(c->central.uplink, &spec);
     f->sent++;
     f->call = http_call_start(c->central.client, &spec, &call_events, f);
     if (rq->kind == FETCH_BLOB) share_asks(c->places, &f->place);
@@ -426,19 +439,16 @@ static const struct source_ops ops = {start, cancel, pause_fetch, resume_fetch, 
 /* --- the source --- */
 
 struct central_source *central_source_new(const struct central_source_config *cfg) {
-    const char *url = cfg->url;
     struct loop *l = cfg->loop;
     struct http_client *client = cfg->client;
     struct central_source *c = xcalloc(1, sizeof(*c));
     c->source.ops = &ops;
     snprintf(c->source.name, sizeof(c->source.name), "central");
-    c->central.url = url;
+    c->central.uplink = cfg->uplink;
     c->central.settings = cfg->settings;
     c->central.loop = l;
     c->central.client = client;
-    c->central.insecure = central_is_loopback(url);
-    c->central.breaker = breaker_new(&(struct breaker_config){.url = url,
-                                                              .insecure = c->central.insecure,
+    c->central.breaker = breaker_new(&(struct breaker_config){.uplink = cfg->uplink,
                                                               .loop = l,
                                                               .client = client,
                                                               .return_ms = RETURN_MS,
@@ -494,6 +504,10 @@ void central_source_on_outdated(struct central_source *c, void (*outdated)(void 
 void central_source_found(void *arg) {
     struct central_source *c = arg;
     breaker_set(c->central.breaker, true, NULL);
+}
+
+void central_source_refused(struct central_source *c, const char *why) {
+    breaker_refused(c->central.breaker, why);
 }
 
 struct central_posts *central_source_posts(struct central_source *c) {

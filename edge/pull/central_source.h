@@ -12,11 +12,9 @@
 
 struct central_source;
 
-/* url: "http(s)://host:port", no '/' at its end; borrowed for ever, as settings is. Over https to a loopback address
- * the certificate is not checked: until the fleet has identity there is nothing to check it against, and whoever can
- * listen there is on this machine. */
+/* uplink and settings are borrowed. */
 struct central_source_config {
-    const char *url;
+    const struct uplink *uplink;
     const struct settings *settings;
     struct loop *loop;
     struct http_client *client;
@@ -33,6 +31,8 @@ void central_source_on_found(struct central_source *c, void (*found)(void *arg),
 void central_source_on_outdated(struct central_source *c, void (*outdated)(void *arg), void *arg);
 /* Somebody else's probe has found central: as if its own had. arg: the source. */
 void central_source_found(void *arg);
+/* It has said that it does not take this edge for one of its fleet. */
+void central_source_refused(struct central_source *c, const char *why);
 void central_source_free(struct central_source *c);
 struct source *central_source(struct central_source *c);
 /* The messages to the same central, under the same breaker. They end with the source. */

@@ -133,13 +133,14 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct confirm *c = arg;
-    char why[160];
+    char why[CENTRAL_WHY_MAX];
     const char *type = a->header(a, "content-type");
     uint64_t version = settings_header_parse(a->header(a, SETTINGS_HEADER));
     bool is_central = a->status == 200 && !breaker_not_central(a->status, type, why);
+    if (a->status == 403 && a->header(a, REFUSED_HEADER)) c->cfg.refused(breaker_judge(a, why), c->cfg.arg);
     /* A 404 may come from central or from another program; the other calls decide which. */
     if (a->status == 404 && !c->old)
-        log_warn("central_is_older", KV_S("url", c->cfg.url),
+        log_warn("central_is_older", KV_S("url", uplink_url(c->cfg.uplink)),
                  KV_S("why", "it cannot report changes of its settings: upgrade entrepot-central (or the key central "
                              "leads to another port)"));
     c->old = a->status == 404;
@@ -180,7 +181,7 @@ static const struct http_call_events events = {.head = on_head, .data = on_data,
 static void watch(struct confirm *c) {
     if (c->call || c->stopped) return;
     char url[1024], header[64], ours[17], from[PLACE_TEXT_MAX];
-    int len = snprintf(url, sizeof(url), "%s" WIRE_WATCH_PATH, c->cfg.url);
+    int len = snprintf(url, sizeof(url), "%s" WIRE_WATCH_PATH, uplink_url(c->cfg.uplink));
     if (c->cfg.from && len > 0 && (size_t)len < sizeof(url)) {
         c->cfg.from(from, c->cfg.arg);
         snprintf(url + len, sizeof(url) - (size_t)len, "?from=%s", from);
@@ -191,10 +192,10 @@ static void watch(struct confirm *c) {
     struct http_call_spec spec = {.method = "GET",
                                   .url = url,
                                   .headers = headers,
-                                  .insecure_tls = c->cfg.insecure,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = HEAD_MS,
                                   .stall_ms = SILENT_MS};
+    uplink_secure(c->cfg.uplink, &spec);
     timer_clear(&c->again);
     c->tries++;
     c->try_ms = clock_mono_ms();

@@ -20,12 +20,12 @@
 #include "common/records/place.h"
 #include "common/serve/policy.h"
 #include "edge/link/settings.h"
+#include "edge/link/uplink.h"
 
 struct confirm;
 
 struct confirm_config {
-    const char *url; /* central's, borrowed */
-    bool insecure;   /* do not check the certificate */
+    const struct uplink *uplink; /* borrowed */
     struct loop *loop;
     struct http_client *client;
     const struct settings *settings;
@@ -38,6 +38,8 @@ struct confirm_config {
     void (*stream_ended)(void *arg); /* after stream_began alone */
     /* Central has answered a call under /fleet. */
     void (*found)(void *arg);
+    /* Central does not take this edge for one of its fleet. */
+    void (*refused)(const char *why, void *arg);
     void *arg;
 };
 

@@ -24,7 +24,7 @@
 
 struct pull {
     struct node *node;
-    const char *url; /* central's */
+    const struct uplink *uplink;
     struct settings *settings;
     struct central_source *central;
     struct lookups *lookups;
@@ -100,7 +100,7 @@ static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *ar
 static json_t *central_json(const struct pull *e) {
     struct central_state s;
     central_source_state(e->central, &s);
-    return json_pack("{s:s, s:b, s:I, s:I, s:s}", "url", e->url, "reachable", s.reachable, "since",
+    return json_pack("{s:s, s:b, s:I, s:I, s:s}", "url", uplink_url(e->uplink), "reachable", s.reachable, "since",
                      (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "message", s.last_error);
 }
 
@@ -132,17 +132,21 @@ static json_t *upstream_states_json(const struct buf *said) {
 /* The same, with central asked anew, and what it knows of its upstreams. */
 static void doctor(json_t *into, void *self) {
     struct pull *e = self;
-    bool loopback = central_is_loopback(e->url);
+    const char *url = uplink_url(e->uplink);
     struct buf said;
     buf_init(&said, WIRE_MAX_UPSTREAMS);
     struct loop *l = e->node->fetch;
-    struct probe p = {.url = e->url, .insecure_tls = loopback, .path = WIRE_UPSTREAMS_PATH, .body = &said};
+    struct probe p = {.url = url,
+                      .tls = uplink_tls(e->uplink),
+                      .insecure_tls = central_is_loopback(url),
+                      .path = WIRE_UPSTREAMS_PATH,
+                      .body = &said};
     probes_ask(e->node->probes, &p, 1, PROBE_MS);
-    char why[160];
+    char why[CENTRAL_WHY_MAX];
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
     /* Show one consistent state: if central answers now, do not report it as unreachable too. */
     if (good) loop_call(l, central_source_found, e->central);
-    json_t *j = json_pack("{s:s, s:b, s:s}", "url", e->url, "reachable", good, "message",
+    json_t *j = json_pack("{s:s, s:b, s:s}", "url", url, "reachable", good, "message",
                           good           ? ""
                           : p.status > 0 ? why
                                          : p.message);
@@ -192,6 +196,10 @@ static void central_answers(void *arg) {
     central_source_found(((struct pull *)arg)->central);
 }
 
+static void central_refuses(const char *why, void *arg) {
+    central_source_refused(((struct pull *)arg)->central, why);
+}
+
 static void settings_heard(bool good, void *arg) {
     struct pull *e = arg;
     if (settings_known(e->settings)) node_condition(e->node, "settings", NULL);
@@ -230,8 +238,7 @@ static bool known_manifest(const struct digest *d, struct wire_manifest *m, void
 }
 
 static void make_confirm(struct pull *e) {
-    struct confirm_config cfg = {.url = e->url,
-                                 .insecure = central_is_loopback(e->url),
+    struct confirm_config cfg = {.uplink = e->uplink,
                                  .loop = e->node->fetch,
                                  .client = e->node->client,
                                  .settings = e->settings,
@@ -241,9 +248,11 @@ static void make_confirm(struct pull *e) {
                                  .stream_data = stream_data,
                                  .stream_ended = stream_ended,
                                  .found = central_answers,
+                                 .refused = central_refuses,
                                  .arg = e};
     e->confirm = confirm_new(&cfg);
     central_source_on_outdated(e->central, is_outdated, e);
+    link_on_change(e->node, is_outdated, e);
     lookups_on_heard(e->lookups, settings_heard, e);
     replica_on_restart(e->node, restart_stream, e);
     lookups_first_ask(e->lookups, &(struct lookups_known){known_blob, known_manifest, e});
@@ -256,11 +265,11 @@ static int start(struct node *n, void **self, struct error *err) {
     struct pull *e = xcalloc(1, sizeof(*e));
     e->node = n;
     const struct edge_config *cfg = (const struct edge_config *)(const void *)n->config;
-    e->url = cfg->central;
+    e->uplink = uplink_of(n);
     e->settings = settings_of(n);
     e->replica = replica_of(n);
     e->follow = follow_of(n);
-    e->central = central_source_new(&(struct central_source_config){.url = e->url,
+    e->central = central_source_new(&(struct central_source_config){.uplink = e->uplink,
                                                                     .settings = e->settings,
                                                                     .loop = n->fetch,
                                                                     .client = n->client,

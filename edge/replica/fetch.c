@@ -73,14 +73,14 @@ static const struct http_call_events events = {.head = on_head, .data = on_data,
 
 static void ask(struct tile_fetch *t, const char *query) {
     char url[1024];
-    snprintf(url, sizeof(url), "%s" WIRE_SNAPSHOT_PATH "%s", t->cfg.url, query);
+    snprintf(url, sizeof(url), "%s" WIRE_SNAPSHOT_PATH "%s", uplink_url(t->cfg.uplink), query);
     struct http_call_spec spec = {.method = "GET",
                                   .url = url,
-                                  .insecure_tls = t->cfg.insecure,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = HEAD_MS,
                                   .stall_ms = STALL_MS,
                                   .max_body = BODY_MAX};
+    uplink_secure(t->cfg.uplink, &spec);
     t->wrong = false;
     buf_clear(&t->in);
     t->call = http_call_start(t->cfg.client, &spec, &events, t);

@@ -4,13 +4,13 @@
 #define ENTREPOT_EDGE_REPLICA_FETCH_H
 
 #include "common/http/client.h"
+#include "edge/link/uplink.h"
 #include "edge/replica/follow.h"
 
 struct tile_fetch;
 
 struct tile_fetch_config {
-    const char *url; /* central's, borrowed */
-    bool insecure;   /* do not check the certificate */
+    const struct uplink *uplink; /* borrowed */
     struct loop *loop;
     struct http_client *client;
 };

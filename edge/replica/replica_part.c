@@ -5,7 +5,7 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "edge/config/edge_config.h"
-#include "edge/link/central.h"
+#include "edge/link/link_part.h"
 #include "edge/replica/fetch.h"
 #include "edge/replica/replica_file.h"
 
@@ -96,8 +96,8 @@ static int start(struct node *n, void **self, struct error *err) {
     struct replica_node *e = xcalloc(1, sizeof(*e));
     const struct edge_config *cfg = (const struct edge_config *)(const void *)n->config;
     e->replica = replica_new(cfg->replica_limit);
-    e->fetch = tile_fetch_new(&(struct tile_fetch_config){
-        .url = cfg->central, .insecure = central_is_loopback(cfg->central), .loop = n->fetch, .client = n->client});
+    e->fetch =
+        tile_fetch_new(&(struct tile_fetch_config){.uplink = uplink_of(n), .loop = n->fetch, .client = n->client});
     e->follow = follow_new(&(struct follow_config){
         .replica = e->replica, .want_list = want_list, .want_tiles = want_tiles, .restart = restart, .arg = e});
     tile_fetch_for(e->fetch, e->follow);

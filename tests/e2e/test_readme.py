@@ -247,12 +247,6 @@ def no_access_rules(central, edge):
             assert no_key(node, f"{key}=x", UNKNOWN), key
 
 
-def no_identity(central, edge):
-    assert no_key(central, "fleet.listen=0.0.0.0:5001", "is not loopback")
-    for node in (central, edge):
-        assert no_command(node, "join") and no_command(node, "enroll")
-
-
 def no_siblings(central, edge):
     assert no_key(edge, "peers.listen=:5051", f"peers.* {NO_EFFECT}")
 
@@ -274,7 +268,6 @@ PROOFS = {
     "deletion": no_deletion,
     "garbage collection": no_garbage_collection,
     "access rules": no_access_rules,
-    "identity between nodes": no_identity,
     "sibling edges": no_siblings,
     "prefetch": no_prefetch,
     "`client-config kubernetes-secret`": no_kubernetes_secret,

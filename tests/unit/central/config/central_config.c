@@ -74,7 +74,7 @@ static void defaults_are_the_six_public_registries(void **state) {
     assert_int_equal(c->n_hosted, 1);
     assert_string_equal(c->hosted[0], "sample/**");
     assert_string_equal(c->node.registry_listen, ":5000");
-    assert_string_equal(c->node.node_listen, "127.0.0.1:5001");
+    assert_string_equal(c->node.node_listen, ":5001");
     assert_string_equal(c->node.admin_listen, "127.0.0.1:5002");
     assert_int_equal(c->node.stale_for_ms, 7 * 86400000LL);
     assert_int_equal(c->node.drain_ms, 30000);
@@ -172,10 +172,9 @@ static void every_error_between_keys_is_told(void **state) {
     (void)state;
     static const char yaml[] =
         "upstreams: [{name: a.test, username: x}, {name: A.test}, {name: b.test, password_file: /x}]\n"
-        "fleet: { listen: \":5001\" }\n"
         "registry: { cert_file: /x }\n";
-    static const char *const words[] = {"upstreams[0].username", "upstreams[1].name",  "upstreams[2].password_file",
-                                        "default_upstream",      "registry.cert_file", "fleet.listen"};
+    static const char *const words[] = {"upstreams[0].username", "upstreams[1].name", "upstreams[2].password_file",
+                                        "default_upstream", "registry.cert_file"};
     struct error e = {0};
     assert_int_equal(file_write_atomic(file, 0600, yaml, strlen(yaml), &e), 0);
     struct said said = {0};
@@ -331,22 +330,14 @@ static void default_upstream_must_be_configured(void **state) {
     central_config_free(&c->node);
 }
 
-static void fleet_port_binds_loopback_only_and_says_why(void **state) {
+static void fleet_addresses_have_a_port(void **state) {
     (void)state;
-    static const char *const good[] = {"127.0.0.1:5001", "127.9.9.9:1", "[::1]:5001", "localhost:5001"};
-    static const char *const bad[] = {
-        ":5001", "0.0.0.0:5001", "10.1.0.1:5001", "[::]:5001", "central.acme.example:5001", "127.evil.example:1"};
-    char set[100];
     struct central_config *c;
-    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        snprintf(set, sizeof set, "fleet.listen=%s", good[i]);
-        accepts(NULL, set, &c);
-        central_config_free(&c->node);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        snprintf(set, sizeof set, "fleet.listen=%s", bad[i]);
-        refuses(NULL, set, "", "until edges have certificates");
-    }
+    accepts("fleet: {addresses: [\"central.acme.example:5001\", \"[2001:db8::5]:5001\"]}\n", NULL, &c);
+    assert_int_equal(c->n_fleet_addresses, 2);
+    central_config_free(&c->node);
+    refuses("fleet: {addresses: [central.acme.example]}\n", NULL, "1:21", "has no port");
+    refuses("fleet: {certificate: 1s}\n", NULL, "1:22", "fleet.certificate");
 }
 
 static void hosted_patterns_are_patterns(void **state) {
@@ -407,7 +398,7 @@ int main(void) {
         cmocka_unit_test(endpoints_are_plain_urls),
         cmocka_unit_test(user_and_password_file_go_together),
         cmocka_unit_test(default_upstream_must_be_configured),
-        cmocka_unit_test(fleet_port_binds_loopback_only_and_says_why),
+        cmocka_unit_test(fleet_addresses_have_a_port),
         cmocka_unit_test(hosted_patterns_are_patterns),
         cmocka_unit_test(a_missing_file_is_an_error_only_when_asked_for),
     };

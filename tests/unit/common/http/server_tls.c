@@ -1,5 +1,6 @@
 /* The server behind TLS: the same rules, another transport. */
 #include "tests/unit/support/http_fixture.h"
+#include "tests/unit/support/self_signed.h"
 
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -55,7 +56,7 @@ static int make_cert(void **state) {
     snprintf(key, sizeof(key), "%s/key.pem", dir);
     static const char *const names[] = {"localhost", "127.0.0.1"};
     struct error err = {0};
-    if (tls_make_self_signed(cert, key, names, 2, &err) < 0) return -1;
+    if (self_signed_make(cert, key, names, 2, &err) < 0) return -1;
     return tls_server_new(&tls, cert, key, &err);
 }
 
@@ -290,7 +291,7 @@ static void certificate_changes_under_running_connections(void **state) {
     unlink(key);
     static const char *const names[] = {"localhost", "new.example"};
     struct error err = {0};
-    assert_int_equal(tls_make_self_signed(cert, key, names, 2, &err), 0);
+    assert_int_equal(self_signed_make(cert, key, names, 2, &err), 0);
     assert_int_equal(tls_server_reload(tls, &err), 1);
     tls_exchange(LAST("/hello"), strlen(LAST("/hello"))); /* verified against the new file */
     assert_string_equal(body_of(), "hello");

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/unit/support/self_signed.h"
+
 #include "common/core/clock.h"
 #include "common/http/tls.h"
 
@@ -40,7 +42,7 @@ static int leave(void **state) {
 
 static void make(const char *c, const char *k) {
     struct error err = {0};
-    assert_int_equal(tls_make_self_signed(c, k, names, 3, &err), 0);
+    assert_int_equal(self_signed_make(c, k, names, 3, &err), 0);
 }
 
 static void write_file(const char *path, const char *text) {
@@ -48,40 +50,6 @@ static void write_file(const char *path, const char *text) {
     assert_non_null(out);
     fputs(text, out);
     fclose(out);
-}
-
-static void self_signed_certificate_names_its_hosts_and_hides_its_key(void **state) {
-    (void)state;
-    make(cert, key);
-    struct stat st;
-    assert_int_equal(stat(key, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
-    FILE *in = fopen(cert, "r");
-    X509 *x = PEM_read_X509(in, NULL, NULL, NULL);
-    fclose(in);
-    assert_non_null(x);
-    assert_int_equal(X509_check_host(x, "edge.example", 0, 0, NULL), 1);
-    assert_int_equal(X509_check_host(x, "other.example", 0, 0, NULL), 0);
-    assert_int_equal(X509_check_ip_asc(x, "10.1.2.3", 0), 1);
-    assert_int_equal(X509_check_ip_asc(x, "::1", 0), 1);
-    X509_free(x);
-}
-
-static void self_signed_certificate_is_made_once(void **state) {
-    (void)state;
-    make(cert, key);
-    struct stat before, after;
-    assert_int_equal(stat(cert, &before), 0);
-    make(cert, key);
-    assert_int_equal(stat(cert, &after), 0);
-    assert_int_equal(before.st_ino, after.st_ino);
-}
-
-static void unwritable_place_is_an_error(void **state) {
-    (void)state;
-    struct error err = {0};
-    assert_true(tls_make_self_signed("/nowhere/cert", "/nowhere/key", names, 3, &err) < 0);
-    assert_non_null(strstr(err.msg, "/nowhere/"));
 }
 
 static void certificate_tells_its_end(void **state) {
@@ -254,9 +222,6 @@ static void a_file_without_a_key_is_told_in_words(void **state) {
 int main(void) {
 #define IN_DIR(t) cmocka_unit_test_setup_teardown(t, enter, leave)
     const struct CMUnitTest tests[] = {
-        IN_DIR(self_signed_certificate_names_its_hosts_and_hides_its_key),
-        IN_DIR(self_signed_certificate_is_made_once),
-        IN_DIR(unwritable_place_is_an_error),
         IN_DIR(certificate_tells_its_end),
         IN_DIR(reload_takes_what_changed_and_keeps_what_works),
         IN_DIR(an_expired_certificate_never_replaces_a_good_one),

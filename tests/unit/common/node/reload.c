@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+
+#include "tests/unit/support/self_signed.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,7 +32,7 @@ static void make_certificate(void) {
     struct error err = {0};
     unlink(cert);
     unlink(key);
-    assert_int_equal(tls_make_self_signed(cert, key, names, 1, &err), 0);
+    assert_int_equal(self_signed_make(cert, key, names, 1, &err), 0);
 }
 
 static int set_up(void **state) {

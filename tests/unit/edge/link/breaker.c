@@ -16,6 +16,7 @@ static struct script_server server;
 static struct loop *loop;
 static struct http_client *client;
 static struct breaker *breaker;
+static struct uplink *uplink;
 static char url[64];
 static int opened, silent, found, closed, gave_up;
 static int64_t return_ms;
@@ -55,7 +56,8 @@ static void stage(bool (*handle)(struct script_server *s, int fd, const char *he
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
     loop = loop_new("test");
     client = http_client_new(loop);
-    breaker = breaker_new(&(struct breaker_config){.url = url,
+    uplink = uplink_new(url);
+    breaker = breaker_new(&(struct breaker_config){.uplink = uplink,
                                                    .loop = loop,
                                                    .client = client,
                                                    .return_ms = return_ms,
@@ -79,6 +81,7 @@ static int teardown(void **state) {
     (void)state;
     breaker_free(breaker);
     http_client_free(client);
+    uplink_free(uplink);
     loop_free(loop);
     script_stop(&server);
     return 0;
@@ -200,7 +203,7 @@ static void a_call_to_the_fleet_port_shows_whether_it_is_central(void **state) {
                  {503, "text/plain", true},        {409, "text/plain", true},        {400, "text/plain; a=b", true},
                  {400, "application/json", false}, {404, "text/plain", false},       {401, "text/plain", false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        char why[160] = "";
+        char why[CENTRAL_WHY_MAX] = "";
         const char *said = breaker_not_central(cases[i].status, cases[i].type, why);
         if ((said == NULL) != cases[i].central) fail_msg("%d %s: %s", cases[i].status, cases[i].type, why);
     }

@@ -42,7 +42,7 @@ static void only_an_answer_of_the_fleet_port_counts_as_central(void **state) {
         {500, NULL, false, "it answers 500"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        char why[160] = "";
+        char why[CENTRAL_WHY_MAX] = "";
         bool good = central_is_fleet_port(cases[i].status, cases[i].type, why);
         if (good != cases[i].good || (!good && !strstr(why, cases[i].says))) fail_msg("row %zu: %d %s", i, good, why);
     }
@@ -55,6 +55,7 @@ static struct loop *loop;
 static struct http_client *client;
 static struct settings *settings;
 static struct central_source *central;
+static struct uplink *uplink;
 static char dir[256], url[64];
 static atomic_int cuts; /* so many requests find it gone before they are answered */
 static atomic_int asked;
@@ -91,7 +92,8 @@ static int setup(void **state) {
     loop = loop_new("test");
     client = http_client_new(loop);
     settings = settings_new(dir, &(struct settings_own){0});
-    central = central_source_new(&(struct central_source_config){.url = url,
+    uplink = uplink_new(url);
+    central = central_source_new(&(struct central_source_config){.uplink = uplink,
                                                                  .settings = settings,
                                                                  .loop = loop,
                                                                  .client = client,
@@ -109,6 +111,7 @@ static int teardown(void **state) {
     central_source_free(central);
     settings_free(settings);
     http_client_free(client);
+    uplink_free(uplink);
     loop_free(loop);
     script_stop(&server);
     rmdir(dir);

@@ -1,0 +1,19 @@
+/* The calls of the fleet port by which edges get certificates: join and renew. Thread: serving loops. */
+#ifndef ENTREPOT_FLEET_ISSUE_H
+#define ENTREPOT_FLEET_ISSUE_H
+
+#include "central/fleet/ca.h"
+#include "central/fleet/roster.h"
+#include "common/http/server.h"
+
+struct issue {
+    struct ca *ca;
+    struct roster *roster;
+    struct workpool *pool; /* where certificates are signed */
+};
+
+/* POST /fleet/v1/join and /fleet/v1/renew (common/wire/join.h). */
+void issue_join(struct issue *i, struct http_req *req);
+void issue_renew(struct issue *i, struct http_req *req);
+
+#endif

@@ -1,0 +1,39 @@
+/* Structures shared by the files of the roster only. Thread: as each says. */
+#ifndef ENTREPOT_FLEET_ROSTER_PRIVATE_H
+#define ENTREPOT_FLEET_ROSTER_PRIVATE_H
+
+#include <pthread.h>
+
+#include "central/fleet/roster_db.h"
+#include "common/core/map.h"
+
+/* Processes of one edge that are told apart. */
+#define INSTANCES_MAX 8
+
+struct edge {
+    struct roster *roster;
+    /* Under roster->lock: */
+    struct edge_facts facts;
+    bool confirmed;                              /* its newest certificate has been shown: it has arrived */
+    uint64_t instances[INSTANCES_MAX], instance; /* processes seen; the one seen last */
+    unsigned n_instances, returns;               /* returns: an earlier process was there again, so often */
+    bool dirty, saving;
+    struct work save;
+};
+
+struct roster {
+    struct roster_config cfg;
+    pthread_mutex_t write; /* guards db; taken before lock */
+    sqlite3 *db;
+    pthread_mutex_t lock; /* guards edges and what is in them; held for a few instructions */
+    struct map *edges;    /* name -> struct edge */
+};
+
+/* Under lock. The new edge is not in the file yet. */
+struct edge *roster_add(struct roster *r, const struct edge_facts *f);
+/* Under lock: is written soon, by the pool. */
+void roster_changed(struct edge *e);
+/* Under lock. It is refused from now on. */
+void roster_quarantine(struct edge *e, const char *reason);
+
+#endif

@@ -1,0 +1,141 @@
+/* Encodes and decodes the messages of joining. Thread: any. */
+#include "common/wire/join.h"
+
+#include "common/core/alloc.h"
+#include "common/wire/wire.h"
+#include "proto/fleet.pb-c.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int check_version(uint32_t version) {
+    return version == 0 || version > WIRE_VERSION ? ERR_UNSUPPORTED : 0;
+}
+
+/* --- encoding --- */
+
+/* Packs p, a message of protobuf-c. */
+static int pack(const ProtobufCMessage *p, uint8_t **out, size_t *len) {
+    *len = protobuf_c_message_get_packed_size(p);
+    *out = NULL;
+    if (*len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
+    *out = xmalloc(*len + 1);
+    protobuf_c_message_pack(p, *out);
+    return 0;
+}
+
+int wire_join_request_encode(const struct wire_join_request *m, uint8_t **out, size_t *len) {
+    Entrepot__V1__JoinRequest p;
+    entrepot__v1__join_request__init(&p);
+    p.version = WIRE_VERSION;
+    p.secret = (ProtobufCBinaryData){m->secret_len, (uint8_t *)(uintptr_t)m->secret};
+    p.csr = (ProtobufCBinaryData){m->csr.len, m->csr.data};
+    p.site = (char *)(uintptr_t)m->site;
+    return pack(&p.base, out, len);
+}
+
+static void put_list(ProtobufCBinaryData *to, const struct wire_bytes *from, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        to[i] = (ProtobufCBinaryData){from[i].len, from[i].data};
+}
+
+int wire_join_response_encode(const struct wire_join_response *m, uint8_t **out, size_t *len) {
+    ProtobufCBinaryData chain[WIRE_CERTS_MAX], roots[WIRE_CERTS_MAX];
+    Entrepot__V1__JoinResponse p;
+    entrepot__v1__join_response__init(&p);
+    p.version = WIRE_VERSION;
+    put_list(chain, m->chain, m->n_chain);
+    put_list(roots, m->roots, m->n_roots);
+    p.chain = chain;
+    p.n_chain = m->n_chain;
+    p.roots = roots;
+    p.n_roots = m->n_roots;
+    return pack(&p.base, out, len);
+}
+
+int wire_renew_request_encode(const struct wire_renew_request *m, uint8_t **out, size_t *len) {
+    Entrepot__V1__RenewRequest p;
+    entrepot__v1__renew_request__init(&p);
+    p.version = WIRE_VERSION;
+    p.id = (ProtobufCBinaryData){sizeof(m->id), (uint8_t *)(uintptr_t)m->id};
+    return pack(&p.base, out, len);
+}
+
+/* --- decoding --- */
+
+static void copy_bytes(struct wire_bytes *to, const ProtobufCBinaryData *from) {
+    to->data = xmalloc(from->len + 1);
+    if (from->len) memcpy(to->data, from->data, from->len);
+    to->len = from->len;
+}
+
+int wire_join_request_decode(struct wire_join_request *m, const void *data, size_t len) {
+    *m = (struct wire_join_request){0};
+    if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
+    Entrepot__V1__JoinRequest *p = entrepot__v1__join_request__unpack(NULL, len, data);
+    if (!p) return ERR_INVALID;
+    int r = check_version(p->version);
+    if (r == 0 && (p->secret.len == 0 || p->secret.len > sizeof(m->secret) || p->csr.len == 0 ||
+                   strlen(p->site) >= sizeof(m->site)))
+        r = ERR_INVALID;
+    if (r == 0) {
+        m->version = p->version;
+        memcpy(m->secret, p->secret.data, p->secret.len);
+        m->secret_len = p->secret.len;
+        copy_bytes(&m->csr, &p->csr);
+        snprintf(m->site, sizeof(m->site), "%s", p->site);
+    }
+    entrepot__v1__join_request__free_unpacked(p, NULL);
+    return r;
+}
+
+void wire_join_request_fini(struct wire_join_request *m) {
+    free(m->csr.data);
+    explicit_bzero(m, sizeof(*m));
+}
+
+static size_t take_list(struct wire_bytes *to, const ProtobufCBinaryData *from, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        copy_bytes(&to[i], &from[i]);
+    return n;
+}
+
+int wire_join_response_decode(struct wire_join_response *m, const void *data, size_t len) {
+    *m = (struct wire_join_response){0};
+    if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
+    Entrepot__V1__JoinResponse *p = entrepot__v1__join_response__unpack(NULL, len, data);
+    if (!p) return ERR_INVALID;
+    int r = check_version(p->version);
+    if (r == 0 && (p->n_chain == 0 || p->n_chain > WIRE_CERTS_MAX || p->n_roots == 0 || p->n_roots > WIRE_CERTS_MAX))
+        r = ERR_INVALID;
+    if (r == 0) {
+        m->version = p->version;
+        m->n_chain = take_list(m->chain, p->chain, p->n_chain);
+        m->n_roots = take_list(m->roots, p->roots, p->n_roots);
+    }
+    entrepot__v1__join_response__free_unpacked(p, NULL);
+    return r;
+}
+
+void wire_join_response_fini(struct wire_join_response *m) {
+    for (size_t i = 0; i < m->n_chain; i++)
+        free(m->chain[i].data);
+    for (size_t i = 0; i < m->n_roots; i++)
+        free(m->roots[i].data);
+    *m = (struct wire_join_response){0};
+}
+
+int wire_renew_request_decode(struct wire_renew_request *m, const void *data, size_t len) {
+    *m = (struct wire_renew_request){0};
+    if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
+    Entrepot__V1__RenewRequest *p = entrepot__v1__renew_request__unpack(NULL, len, data);
+    if (!p) return ERR_INVALID;
+    int r = check_version(p->version);
+    if (r == 0 && p->id.len != sizeof(m->id)) r = ERR_INVALID;
+    if (r == 0) {
+        m->version = p->version;
+        memcpy(m->id, p->id.data, sizeof(m->id));
+    }
+    entrepot__v1__renew_request__free_unpacked(p, NULL);
+    return r;
+}

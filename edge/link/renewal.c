@@ -1,0 +1,224 @@
+/*   resting ── due ──▶ noting (work pool) ──▶ asking ── answered ──▶ saving (work pool) ──▶ resting
+ *                        └── failed ──▶ resting, to try again later ◀── failed ──┘
+ *
+ * Thread: the fetch loop, but for what is marked. */
+#include "edge/link/renewal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/wire/wire.h"
+#include "edge/link/breaker.h"
+
+/* After a failure, and at most so long between two looks at the clock, which may be set. */
+#define AGAIN_FIRST_MS 1000
+#define AGAIN_MAX_MS 300000
+#define LOOK_MAX_MS 3600000
+#define CONNECT_MS 5000
+#define TOTAL_MS 30000
+
+struct renewal {
+    struct renewal_config cfg;
+    struct timer due;
+    struct work work;
+    struct loop_task back;
+    bool busy;
+    int64_t again_ms;
+    uint8_t id[WIRE_RENEWAL_BYTES];
+    struct http_call *call;
+    struct buf answer;
+    char why[CENTRAL_WHY_MAX]; /* central's refusal; "": none */
+    struct identity fresh;     /* work pool: to be saved */
+    EVP_PKEY *key;             /* of the certificate that is renewed */
+    struct error err;
+};
+
+int64_t renewal_due_s(const struct member *who) {
+    int64_t begin = who->not_before + CERT_EARLY_S;
+    return begin + (who->not_after - begin) / 2;
+}
+
+static void rest(struct renewal *r, int64_t ms) {
+    r->busy = false;
+    EVP_PKEY_free(r->key);
+    r->key = NULL;
+    timer_set(&r->due, ms);
+}
+
+static void failed(struct renewal *r) {
+    log_warn("certificate_not_renewed", KV_S("why", r->err.msg), KV_S("hint", r->err.hint));
+    r->again_ms = r->again_ms * 2 < AGAIN_MAX_MS ? r->again_ms * 2 : AGAIN_MAX_MS;
+    rest(r, r->again_ms);
+}
+
+/* Runs fn in the work pool, then back on the loop. */
+static void in_pool(struct renewal *r, void (*fn)(struct work *w), void (*back)(struct loop_task *t)) {
+    r->err = (struct error){0};
+    r->work.fn = fn;
+    r->back.fn = back;
+    workpool_submit(r->cfg.pool, &r->work);
+}
+
+/* --- saving --- */
+
+/* The edge may have joined anew while the answer was on its way. */
+static int check_same_key(const struct renewal *r, struct error *err) {
+    struct identity held;
+    int code = identity_load(&held, r->cfg.data, err);
+    if (code < 0) return code;
+    bool same = memcmp(held.who.key, r->fresh.who.key, sizeof(held.who.key)) == 0;
+    identity_fini(&held);
+    return same ? 0 : error_set(err, ERR_CANCELLED, "this edge has joined anew meanwhile");
+}
+
+static void save(struct work *w) {
+    struct renewal *r = container_of(w, struct renewal, work);
+    if (check_same_key(r, &r->err) == 0 && identity_save(&r->fresh, r->cfg.data, &r->err) == 0)
+        identity_renewed(r->cfg.data);
+    loop_post(r->cfg.loop, &r->back);
+}
+
+static void on_saved(struct loop_task *t) {
+    struct renewal *r = container_of(t, struct renewal, back);
+    if (r->err.code < 0) {
+        identity_fini(&r->fresh);
+        failed(r);
+        return;
+    }
+    char until[CLOCK_DATE_MAX];
+    log_info("certificate_renewed", KV_I("generation", (long long)r->fresh.who.generation),
+             KV_S("good_until", clock_date(r->fresh.who.not_after, until)));
+    r->again_ms = AGAIN_FIRST_MS / 2;
+    rest(r, 0);
+    uplink_use(r->cfg.uplink, &r->fresh, NULL);
+}
+
+/* --- asking --- */
+
+static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
+    (void)call;
+    struct renewal *r = arg;
+    r->why[0] = '\0';
+    const char *wrong = breaker_judge(a, r->why);
+    if (!wrong) r->why[0] = '\0';
+    return true;
+}
+
+static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
+    (void)call;
+    struct renewal *r = arg;
+    if (buf_add(&r->answer, data, len) < 0) buf_clear(&r->answer); /* longer than max_body: done says so */
+    return true;
+}
+
+static int read_answer(struct renewal *r, const struct http_result *result) {
+    struct wire_join_response rs;
+    if (result->code < 0) return error_set(&r->err, result->code, "%s", result->msg);
+    if (r->why[0]) return error_set(&r->err, ERR_DENIED, "%s", r->why);
+    if (result->status != 200)
+        return error_set(&r->err, ERR_UPSTREAM, "central answers %d: %.*s", result->status,
+                         (int)strcspn(r->answer.data ? r->answer.data : "", "\n"),
+                         r->answer.data ? r->answer.data : "");
+    int code = wire_join_response_decode(&rs, r->answer.data, r->answer.len);
+    if (code < 0)
+        error_set(&r->err, code, "central's answer is not a certificate");
+    else
+        code = identity_of_answer(&r->fresh, r->key, &rs, &r->err);
+    wire_join_response_fini(&rs);
+    return code;
+}
+
+static void on_done(struct http_call *call, const struct http_result *result, void *arg) {
+    (void)call;
+    struct renewal *r = arg;
+    r->call = NULL;
+    if (read_answer(r, result) < 0)
+        failed(r);
+    else
+        in_pool(r, save, on_saved);
+}
+
+static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
+
+static void ask(struct renewal *r) {
+    struct wire_renew_request rq;
+    uint8_t *body;
+    size_t len;
+    char url[1024];
+    static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
+    memcpy(rq.id, r->id, sizeof(rq.id));
+    if (wire_renew_request_encode(&rq, &body, &len) < 0) abort();
+    snprintf(url, sizeof(url), "%s" WIRE_RENEW_PATH, uplink_url(r->cfg.uplink));
+    struct http_call_spec spec = {.method = "POST",
+                                  .url = url,
+                                  .headers = headers,
+                                  .body = body,
+                                  .body_len = len,
+                                  .connect_ms = CONNECT_MS,
+                                  .head_ms = TOTAL_MS,
+                                  .total_ms = TOTAL_MS,
+                                  .max_body = (int64_t)WIRE_MAX_JOIN};
+    uplink_secure(r->cfg.uplink, &spec);
+    buf_clear(&r->answer);
+    r->why[0] = '\0';
+    r->call = http_call_start(r->cfg.client, &spec, &events, r);
+    free(body);
+}
+
+/* --- noting --- */
+
+static void note(struct work *w) {
+    struct renewal *r = container_of(w, struct renewal, work);
+    int code = identity_renewal(r->id, r->cfg.data, &r->err);
+    (void)code; /* err has it */
+    loop_post(r->cfg.loop, &r->back);
+}
+
+static void on_noted(struct loop_task *t) {
+    struct renewal *r = container_of(t, struct renewal, back);
+    if (r->err.code < 0)
+        failed(r);
+    else
+        ask(r);
+}
+
+static void on_due(void *arg) {
+    struct renewal *r = arg;
+    const struct identity *id = uplink_identity(r->cfg.uplink);
+    if (r->busy || !id) return;
+    int64_t left_ms = (renewal_due_s(&id->who) - clock_wall_s()) * 1000;
+    if (left_ms > 0) {
+        timer_set(&r->due, left_ms < LOOK_MAX_MS ? left_ms : LOOK_MAX_MS);
+        return;
+    }
+    r->busy = true;
+    r->key = id->key;
+    EVP_PKEY_up_ref(r->key);
+    in_pool(r, note, on_noted);
+}
+
+void renewal_look(struct renewal *r) {
+    if (!r->busy) timer_set(&r->due, 0);
+}
+
+struct renewal *renewal_new(const struct renewal_config *cfg) {
+    struct renewal *r = xcalloc(1, sizeof(*r));
+    r->cfg = *cfg;
+    r->again_ms = AGAIN_FIRST_MS / 2;
+    buf_init(&r->answer, WIRE_MAX_JOIN);
+    timer_init(&r->due, cfg->loop, on_due, r);
+    return r;
+}
+
+void renewal_free(struct renewal *r) {
+    if (!r) return;
+    if (r->call) http_call_cancel(r->call);
+    timer_fini(&r->due);
+    EVP_PKEY_free(r->key);
+    identity_fini(&r->fresh);
+    buf_fini(&r->answer);
+    free(r);
+}

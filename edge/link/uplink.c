@@ -1,0 +1,133 @@
+/* Each identity is an immutable value, and all stay until the end: calls may still use an older one, and changes are
+ * rare. Thread: as the header says. */
+#include "edge/link/uplink.h"
+
+#include <inttypes.h>
+#include <openssl/rand.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/core/alloc.h"
+#include "common/core/version.h"
+#include "common/identity/trust.h"
+#include "common/wire/node_headers.h"
+#include "edge/link/central.h"
+
+/* What connections to central are made with. */
+struct papers {
+    struct papers *older;
+    struct identity id;
+    struct trust trust;
+    char *chain_pem, *key_pem;
+    struct http_tls tls;
+};
+
+struct address {
+    struct address *older;
+    char url[];
+};
+
+struct uplink {
+    _Atomic(struct address *) address;
+    _Atomic(struct papers *) papers; /* NULL: this edge has not joined */
+    char instance[64], version[96];
+    const char *headers[3];
+    void (*changed)(bool renewed, void *arg); /* NULL: nobody wants to know */
+    void *changed_arg;
+};
+
+static void set_address(struct uplink *u, const char *url) {
+    struct address *a = xmalloc(sizeof(*a) + strlen(url) + 1);
+    memcpy(a->url, url, strlen(url) + 1);
+    a->older = atomic_load(&u->address);
+    atomic_store(&u->address, a);
+}
+
+struct uplink *uplink_new(const char *url) {
+    struct uplink *u = xcalloc(1, sizeof(*u));
+    uint64_t instance = 0;
+    if (RAND_bytes((unsigned char *)&instance, sizeof(instance)) != 1) abort();
+    snprintf(u->instance, sizeof(u->instance), INSTANCE_HEADER ": %016" PRIx64, instance | 1);
+    snprintf(u->version, sizeof(u->version), VERSION_HEADER ": %.40s", entrepot_version);
+    u->headers[0] = u->instance;
+    u->headers[1] = u->version;
+    set_address(u, url);
+    return u;
+}
+
+static void papers_free(struct papers *p) {
+    identity_fini(&p->id);
+    free(p->chain_pem);
+    if (p->key_pem) OPENSSL_cleanse(p->key_pem, strlen(p->key_pem));
+    free(p->key_pem);
+    free(p);
+}
+
+void uplink_free(struct uplink *u) {
+    if (!u) return;
+    for (struct papers *p = atomic_load(&u->papers), *older; p; p = older) {
+        older = p->older;
+        papers_free(p);
+    }
+    for (struct address *a = atomic_load(&u->address), *older; a; a = older) {
+        older = a->older;
+        free(a);
+    }
+    free(u);
+}
+
+const char *uplink_url(const struct uplink *u) {
+    return atomic_load_explicit(&((struct uplink *)(uintptr_t)u)->address, memory_order_acquire)->url;
+}
+
+static struct papers *current(const struct uplink *u) {
+    return atomic_load_explicit(&((struct uplink *)(uintptr_t)u)->papers, memory_order_acquire);
+}
+
+const struct http_tls *uplink_tls(const struct uplink *u) {
+    const struct papers *p = current(u);
+    return p ? &p->tls : NULL;
+}
+
+const struct identity *uplink_identity(const struct uplink *u) {
+    const struct papers *p = current(u);
+    return p ? &p->id : NULL;
+}
+
+static void prepare(SSL_CTX *ctx, void *arg) {
+    trust_apply(arg, ctx);
+}
+
+static const char *why(void *arg) {
+    return ((const struct trust *)arg)->why;
+}
+
+void uplink_use(struct uplink *u, struct identity *id, const char *url) {
+    struct papers *p = xcalloc(1, sizeof(*p));
+    p->id = *id;
+    *id = (struct identity){0};
+    p->trust.roots = p->id.roots;
+    memcpy(p->trust.fleet, p->id.who.fleet, sizeof(p->trust.fleet));
+    identity_pem(&p->id, &p->chain_pem, &p->key_pem);
+    p->tls = (struct http_tls){.cert_pem = p->chain_pem,
+                               .key_pem = p->key_pem,
+                               .headers = u->headers,
+                               .prepare = prepare,
+                               .why = why,
+                               .arg = &p->trust};
+    p->older = current(u);
+    if (url && strcmp(url, uplink_url(u)) != 0) set_address(u, url);
+    atomic_store_explicit(&u->papers, p, memory_order_release);
+    if (u->changed) u->changed(!url, u->changed_arg);
+}
+
+void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), void *arg) {
+    u->changed = fn;
+    u->changed_arg = arg;
+}
+
+void uplink_secure(const struct uplink *u, struct http_call_spec *spec) {
+    spec->tls = uplink_tls(u);
+    spec->insecure_tls = !spec->tls && central_is_loopback(uplink_url(u));
+}

@@ -1,0 +1,34 @@
+/* How this edge reaches central: its address, and what is shown and trusted on the way. Once the edge has joined, over
+ * https with its certificate and the roots of its fleet; before that as the URL says. Both change while it runs: a join
+ * gives a new address and identity, a renewal a new certificate. Connections that are open stay open. Thread: as each
+ * function says. */
+#ifndef ENTREPOT_EDGE_LINK_UPLINK_H
+#define ENTREPOT_EDGE_LINK_UPLINK_H
+
+#include "common/http/client.h"
+#include "edge/link/identity.h"
+
+struct uplink;
+
+/* Control thread. url: "http(s)://HOST:PORT", no '/' at its end; copied. There is no identity yet. */
+struct uplink *uplink_new(const char *url);
+/* Control thread, when no call runs any more. */
+void uplink_free(struct uplink *u);
+
+/* Any thread. Valid until uplink_free. */
+const char *uplink_url(const struct uplink *u);
+
+/* Fetch loop, or before it runs. Uses this identity from now on, and the URL unless it is NULL, as for a renewal; takes
+ * the content of *id. Whoever asked to be told of changes is told. */
+void uplink_use(struct uplink *u, struct identity *id, const char *url);
+/* Fetch loop. fn is called after each change. renewed: the address is the same, and the identity is but for its
+ * certificate. One fn is enough. */
+void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), void *arg);
+/* Fetch loop. The present identity; NULL: none. Valid until uplink_free. */
+const struct identity *uplink_identity(const struct uplink *u);
+/* Any thread. How calls to central are secured; NULL: this edge has not joined. Valid until uplink_free. */
+const struct http_tls *uplink_tls(const struct uplink *u);
+/* Fetch loop. Sets how the call to central is secured. */
+void uplink_secure(const struct uplink *u, struct http_call_spec *spec);
+
+#endif

@@ -1,0 +1,258 @@
+"""Edges that join by one token over mutual TLS: what a token is good for, what an identity is good for, and what ends it."""
+
+import base64
+import hashlib
+import http.client
+import json
+import shutil
+import ssl
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from lab import images, raw
+from lab.base import free_port, run, wait_until
+from lab.nodes import Edge
+
+ADDRESS = "10.77.1.1"  # not loopback: there the fleet port takes certificates and nothing else
+PREFIX = "entrepot1-"
+
+
+class Branch(Edge):
+    """An edge whose configuration file `join` writes."""
+
+    def __init__(self, folder, settings=None):
+        super().__init__(folder, None, settings)
+        self.config = self.folder / "edge.yaml"
+
+    def more(self):
+        return {}
+
+    def arguments(self):
+        return super().arguments() + (["--config", str(self.config)] if self.config.exists() else [])
+
+    def join(self, token, *more, check=True):
+        argv = [self.binary, "join", token, *more, *super().arguments(), "--config", self.config]
+        return run(*argv, check=check, env=self.env, timeout=30)
+
+    def refused(self, token, *more):
+        """What join says when it fails; nothing is left of it then."""
+        done = self.join(token, *more, check=False)
+        assert done.returncode == 1 and not self.config.exists(), done
+        assert not (self.data / "identity/edge.pem").exists()
+        return done.stderr
+
+    def identity(self):
+        return self.json("status")["identity"]
+
+
+def invite(central, *more):
+    said = central.command("edge", "invite", *(more or ("--site", "shanghai"))).stdout
+    token = said.splitlines()[0]
+    assert token.startswith(PREFIX) and " " not in token and f"entrepot-edge join {token}" in said
+    return token
+
+
+def branch(bench, **settings):
+    return bench.add(Branch(bench.place("branch"), settings))
+
+
+def joined(bench, central, **settings):
+    edge = branch(bench, **settings)
+    edge.join(invite(central))
+    return edge.start()
+
+
+def central_of(bench, upstream, **settings):
+    port = free_port()
+    central = bench.central(("docker.io", upstream.url), settings={"fleet.listen": f"{ADDRESS}:{port}", **settings})
+    central.fleet = port
+    return central
+
+
+@pytest.fixture(scope="module", autouse=True)
+def address():
+    run("ip", "address", "add", f"{ADDRESS}/32", "dev", "lo")
+    yield
+    run("ip", "address", "del", f"{ADDRESS}/32", "dev", "lo")
+
+
+@pytest.fixture(scope="module")
+def fleet(shared_bench):
+    upstream = shared_bench.faulty()
+    image = images.small("joined")
+    upstream.put("library/app", image, "v1")
+    return SimpleNamespace(bench=shared_bench, upstream=upstream, image=image, central=central_of(shared_bench, upstream))
+
+
+@pytest.fixture(scope="module")
+def edge(fleet):
+    return joined(fleet.bench, fleet.central)
+
+
+def edge_row(central, name):
+    return {e["name"]: e for e in central.json("edge", "list")["edges"]}[name]
+
+
+def pulls(edge, image):
+    return raw.pull(edge.port, "library/app", "v1") is not None and edge.held(image.digest)
+
+
+def fleet_request(central, path, context=None):
+    """The status and text that the fleet port answers with; context: how TLS is spoken, None: plain HTTP."""
+    kind, how = (http.client.HTTPSConnection, {"context": context}) if context else (http.client.HTTPConnection, {})
+    c = kind(ADDRESS, central.fleet, timeout=10, **how)
+    c.request("GET", path)
+    reply = c.getresponse()
+    return reply.status, reply.read().decode()
+
+
+def nobody():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def test_an_invited_edge_joins_and_pulls_over_tls(fleet, edge):
+    assert edge.config.read_text() == f"site: shanghai\ncentral: https://{ADDRESS}:{fleet.central.fleet}\n"
+    assert pulls(edge, fleet.image)
+    row, mine = edge_row(fleet.central, edge.identity()["name"]), edge.identity()
+    assert mine["site"] == row["site"] == "shanghai" and row["state"] == "active" and row["address"] == ADDRESS
+    assert mine["fleet"] == fleet.central.json("ca", "status")["id"]
+    assert (edge.data / "identity/edge.pem").stat().st_mode & 0o777 == 0o600
+    assert not (edge.data / "identity/joining.pem").exists()
+
+
+def test_who_shows_no_certificate_of_the_fleet_is_told_to_join(fleet, edge):
+    for context in (None, nobody()):
+        for path in ("/v2/", "/fleet/v1/watch", "/fleet/v1/upstreams"):
+            status, text = fleet_request(fleet.central, path, context)
+            assert status == 403 and "join" in text, (status, text)
+    old = nobody()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        fleet_request(fleet.central, "/v2/", old)
+
+
+def test_a_restart_of_either_side_changes_nothing(fleet, edge):
+    before = edge.identity()
+    fleet.central.restart()
+    edge.restart()
+    assert edge.identity() == before
+    wait_until(lambda: edge.json("status")["central"]["reachable"], "central is there")
+    assert edge_row(fleet.central, before["name"])["state"] == "active"
+
+
+def changed(token):
+    """Another secret under a checksum that fits."""
+    body = bytearray(base64.urlsafe_b64decode(token[len(PREFIX) :] + "=="))
+    body[10] ^= 1
+    body[-8:] = hashlib.sha256(body[:-8]).digest()[:8]
+    return PREFIX + base64.urlsafe_b64encode(bytes(body)).decode().rstrip("=")
+
+
+def test_what_is_wrong_with_a_token_is_said(fleet, bench):
+    central, edge = fleet.central, branch(bench)
+    brief, ends = invite(central, "--site", "shanghai", "--expires", "1s"), time.time() + 1
+    token = invite(central)
+    assert "is cut: it has" in edge.refused(token[:-20])
+    assert "is mistyped" in edge.refused(token[:30] + ("A" if token[30] != "A" else "B") + token[31:])
+    assert "does not begin with" in edge.refused("let me in")
+    assert "knows no such token: it is forged" in edge.refused(changed(token))
+    other = central_of(bench, fleet.upstream, **{"fleet.addresses": json.dumps([f"{ADDRESS}:{central.fleet}"])})
+    assert "it is not the central that made this token" in edge.refused(invite(other))
+    edge.join(token)
+    again = branch(bench).refused(token)
+    assert "was used already: shanghai-" in again and "edge invite --site shanghai" in again
+    wait_until(lambda: time.time() > ends + 1, "the brief one has expired")
+    assert "the token has expired on" in branch(bench).refused(brief)
+
+
+def test_an_answer_that_was_lost_is_given_again(fleet, bench):
+    edge = branch(bench)
+    token = invite(fleet.central)
+    edge.join(token)
+    before = (edge.data / "identity/edge.pem").read_text()
+    key = before[: before.index("-----BEGIN CERTIFICATE")]
+    (edge.data / "identity/joining.pem").write_text(key)  # all that an edge has until it is answered
+    (edge.data / "identity/edge.pem").unlink()
+    edge.join(token)
+    assert (edge.data / "identity/edge.pem").read_text() == before
+
+
+def test_a_token_for_another_site_than_the_configuration_names_is_not_used(fleet, bench):
+    edge = branch(bench)
+    edge.config.write_text("# mine\nsite: berlin # here\nlog: {level: debug}\n")
+    token = invite(fleet.central)
+    done = edge.join(token, check=False)
+    assert done.returncode == 1 and "for the site shanghai, but this edge's configuration says site: berlin" in done.stderr
+    edge.config.write_text("# mine\nsite: shanghai # here\nlog: {level: debug}\n")
+    edge.join(token)
+    assert edge.config.read_text() == f"# mine\nsite: shanghai # here\nlog: {{level: debug}}\ncentral: https://{ADDRESS}:{fleet.central.fleet}\n"
+    assert "has joined already" in edge.join(invite(fleet.central), check=False).stderr
+
+
+def test_a_running_edge_takes_its_identity_at_once(fleet, bench):
+    edge = branch(bench).start_not_ready()
+    said = edge.join(invite(fleet.central)).stdout
+    assert "uses it from now on" in said
+    wait_until(edge.ready, "ready")
+    assert pulls(edge, fleet.image)
+
+
+def test_a_removed_edge_is_cut_off_within_a_second(fleet, bench):
+    edge = joined(bench, fleet.central)
+    assert pulls(edge, fleet.image)
+    name = edge.identity()["name"]
+    fleet.central.command("edge", "remove", name)
+    wait_until(lambda: not edge.json("status")["central"]["reachable"], "the edge is refused", 5)
+    assert "was removed from the fleet" in edge.json("status")["central"]["message"]
+    assert any(e["event"] == "access" and "/fleet/v1/watch" in e["target"] and e["aborted"] == "1" for e in fleet.central.log())
+    assert pulls(edge, fleet.image)  # what it holds
+    assert "was removed, and stays so" in fleet.central.command("edge", "allow", name, check=False).stderr
+    edge.join(invite(fleet.central, "--replace", name), "--replace")
+    wait_until(lambda: edge.json("status")["central"]["reachable"], "it has joined anew")
+    assert edge.identity()["name"] == name and edge_row(fleet.central, name)["state"] == "active"
+
+
+def test_a_copied_data_folder_puts_both_in_quarantine_until_allowed(fleet, bench):
+    edge = joined(bench, fleet.central)
+    name = edge.identity()["name"]
+    edge.stop()
+    copy = branch(bench)
+    shutil.copytree(edge.data, copy.data)
+    shutil.copy(edge.config, copy.config)
+    edge.start()
+    copy.start()
+
+    def state():
+        for one in (edge, copy):  # both ask central
+            raw.manifest(one.port, "library/app", "no-such-tag")
+        return edge_row(fleet.central, name)["state"]
+
+    wait_until(lambda: state() == "quarantined", "both are noticed")
+    for one in (edge, copy):
+        wait_until(lambda one=one: "in quarantine" in one.json("status")["central"]["message"], "it is told")
+    assert "edge allow" in fleet.central.command("edge", "show", name).stdout
+    assert any(e["event"] == "edge_quarantined" and e["edge"] == name for e in fleet.central.log())
+    copy.stop()
+    fleet.central.command("edge", "allow", name)
+    wait_until(lambda: edge.json("status")["central"]["reachable"], "the one that is left is allowed again")
+
+
+def test_certificates_renew_themselves(fleet, bench):
+    central = central_of(bench, fleet.upstream, **{"fleet.certificate": "3s"})
+    edge = joined(bench, central)
+    wait_until(lambda: edge.identity()["generation"] >= 3, "two renewals", 15)
+    assert pulls(edge, fleet.image) and edge_row(central, "shanghai-1")["state"] == "active"
+    watches = [e for e in central.log() if "/fleet/v1/watch" in e.get("target", "")]
+    assert not watches, "a renewal ends no connection"
+    edge.stop()
+    time_over = edge_row(central, "shanghai-1")["certificate_not_after"] + 1
+    wait_until(lambda: time.time() > time_over, "its certificate has ended", 10)
+    generation = edge_row(central, "shanghai-1")["generation"]
+    edge.start()
+    wait_until(lambda: edge.identity()["generation"] > generation, "renewed by the expired one")
+    wait_until(lambda: edge.json("status")["central"]["reachable"], "and taken")

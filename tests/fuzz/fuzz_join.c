@@ -1,0 +1,55 @@
+/* The messages of joining and renewing, from anyone: what is taken is within bounds and can be written again. */
+#include "common/identity/cert.h"
+#include "common/wire/join.h"
+
+#include <assert.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void try_request(const uint8_t *data, size_t size) {
+    struct wire_join_request m;
+    uint8_t *out;
+    size_t len;
+    if (wire_join_request_decode(&m, data, size) == 0) {
+        EVP_PKEY *key = NULL;
+        struct error err = {0};
+        assert(m.secret_len > 0 && m.secret_len <= sizeof(m.secret) &&
+               strnlen(m.site, sizeof(m.site)) < sizeof(m.site));
+        if (csr_key(&key, m.csr.data, m.csr.len, &err) == 0) EVP_PKEY_free(key);
+        if (wire_join_request_encode(&m, &out, &len) == 0) free(out);
+    }
+    wire_join_request_fini(&m);
+}
+
+static void try_response(const uint8_t *data, size_t size) {
+    struct wire_join_response m;
+    uint8_t *out;
+    size_t len;
+    if (wire_join_response_decode(&m, data, size) == 0) {
+        assert(m.n_chain > 0 && m.n_chain <= WIRE_CERTS_MAX && m.n_roots > 0 && m.n_roots <= WIRE_CERTS_MAX);
+        for (size_t i = 0; i < m.n_chain; i++) {
+            X509 *cert;
+            struct error err = {0};
+            if (cert_from_der(&cert, m.chain[i].data, m.chain[i].len, &err) == 0) X509_free(cert);
+        }
+        if (wire_join_response_encode(&m, &out, &len) == 0) free(out);
+    }
+    wire_join_response_fini(&m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct wire_renew_request renew;
+    struct error err = {0};
+    EVP_PKEY *key;
+    STACK_OF(X509) * certs;
+    int r = wire_renew_request_decode(&renew, data, size);
+    assert(r == 0 || r == ERR_INVALID || r == ERR_TOO_BIG || r == ERR_UNSUPPORTED);
+    try_request(data, size);
+    try_response(data, size);
+    if (pem_read((const char *)data, size, &key, &certs, &err) == 0) {
+        EVP_PKEY_free(key);
+        sk_X509_pop_free(certs, X509_free);
+    }
+    return 0;
+}

@@ -1,0 +1,167 @@
+/* The fleet's authority, and how an edge checks what central shows. */
+#include "tests/unit/central/fleet/fleet.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/identity/trust.h"
+
+/* What central would show now: its own certificate, then the chain that its context sends. */
+static STACK_OF(X509) * shown(const struct ca *ca) {
+    SSL_CTX *ctx = ca_context(ca, 30 * DAY);
+    STACK_OF(X509) *chain = sk_X509_new_null(), *extra = NULL;
+    X509 *leaf = SSL_CTX_get0_certificate(ctx);
+    X509_up_ref(leaf);
+    sk_X509_push(chain, leaf);
+    SSL_CTX_get0_chain_certs(ctx, &extra);
+    for (int i = 0; i < sk_X509_num(extra); i++) {
+        X509_up_ref(sk_X509_value(extra, i));
+        sk_X509_push(chain, sk_X509_value(extra, i));
+    }
+    SSL_CTX_free(ctx);
+    return chain;
+}
+
+static int check(struct trust *t, const struct ca *ca) {
+    STACK_OF(X509) *chain = shown(ca);
+    int r = trust_check(t, chain);
+    sk_X509_pop_free(chain, X509_free);
+    return r;
+}
+
+static void hashes_of(const struct ca *ca, uint8_t out[CA_ROOTS][ROOT_HASH_BYTES]) {
+    for (unsigned i = 0; i < CA_ROOTS; i++)
+        cert_hash(ca_root(ca, i), out[i]);
+}
+
+static void authority_is_made_once_and_hides_its_keys(void **state) {
+    (void)state;
+    char id[FLEET_ID_MAX], path[200];
+    struct stat st;
+    static const char *const keys[] = {"root.key.pem", "standby.key.pem", "signer.pem"};
+    memcpy(id, ca_fleet(fleet.ca), sizeof(id));
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        snprintf(path, sizeof(path), "%s/identity/%s", fleet.dir, keys[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
+    fleet_close();
+    fleet_open();
+    assert_string_equal(ca_fleet(fleet.ca), id);
+}
+
+static void central_runs_without_the_roots_key(void **state) {
+    (void)state;
+    char path[200];
+    snprintf(path, sizeof(path), "%s/identity/root.key.pem", fleet.dir);
+    assert_int_equal(unlink(path), 0);
+    fleet_close();
+    fleet_open();
+    assert_false(ca_has_key(fleet.ca, 0));
+    struct trust t = {.hashes = NULL};
+    uint8_t hashes[CA_ROOTS][ROOT_HASH_BYTES];
+    hashes_of(fleet.ca, hashes);
+    t.hashes = (const uint8_t(*)[ROOT_HASH_BYTES])hashes;
+    t.n_hashes = CA_ROOTS;
+    assert_int_equal(check(&t, fleet.ca), 0);
+    snprintf(path, sizeof(path), "%s/identity/signer.pem", fleet.dir);
+    assert_int_equal(unlink(path), 0);
+    struct ca *other;
+    struct error err = {0};
+    assert_true(ca_open(&other, fleet.dir, NULL, &err) < 0);
+    assert_non_null(strstr(err.hint, "fleet.ca_key_file"));
+}
+
+static void pinned_root_is_found_in_what_central_shows(void **state) {
+    (void)state;
+    uint8_t hashes[CA_ROOTS][ROOT_HASH_BYTES];
+    hashes_of(fleet.ca, hashes);
+    struct trust t = {.hashes = (const uint8_t(*)[ROOT_HASH_BYTES])hashes, .n_hashes = CA_ROOTS};
+    assert_int_equal(check(&t, fleet.ca), 0);
+    t.n_hashes = 1;
+    assert_int_equal(check(&t, fleet.ca), 0);
+    hashes[0][5] ^= 1;
+    assert_int_equal(check(&t, fleet.ca), ERR_DENIED);
+    assert_non_null(strstr(t.why, "not the central that made this token"));
+}
+
+static void central_of_another_fleet_is_refused(void **state) {
+    (void)state;
+    char dir[] = "/tmp/entrepot-other-XXXXXX";
+    struct error err = {0};
+    struct ca *other;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(ca_open(&other, dir, NULL, &err), 0);
+    STACK_OF(X509) *roots = sk_X509_new_null();
+    sk_X509_push(roots, ca_root(fleet.ca, 0));
+    struct trust t = {.roots = roots};
+    snprintf(t.fleet, sizeof(t.fleet), "%s", ca_fleet(fleet.ca));
+    assert_int_equal(check(&t, fleet.ca), 0);
+    assert_int_equal(check(&t, other), ERR_DENIED);
+    assert_non_null(strstr(t.why, "not signed by a root of this fleet"));
+    snprintf(t.fleet, sizeof(t.fleet), "%s", ca_fleet(other));
+    assert_int_equal(check(&t, fleet.ca), ERR_DENIED);
+    assert_non_null(strstr(t.why, "another fleet"));
+    sk_X509_free(roots);
+    ca_close(other);
+    assert_int_equal(folder_remove(dir), 0);
+}
+
+/* An edge that poses as central. */
+static void certificate_of_an_edge_is_not_centrals(void **state) {
+    (void)state;
+    struct member m = {.role = MEMBER_EDGE, .generation = 1, .not_before = START, .not_after = START + DAY};
+    snprintf(m.fleet, sizeof(m.fleet), "%s", ca_fleet(fleet.ca));
+    snprintf(m.site, sizeof(m.site), "shanghai");
+    snprintf(m.name, sizeof(m.name), "shanghai-1");
+    EVP_PKEY *key = key_make();
+    STACK_OF(X509) *roots = sk_X509_new_null(), *chain = sk_X509_new_null();
+    X509 *leaf = ca_issue(fleet.ca, &m, key);
+    sk_X509_push(roots, ca_root(fleet.ca, 0));
+    sk_X509_push(chain, leaf);
+    sk_X509_push(chain, ca_signer(fleet.ca));
+    struct trust t = {.roots = roots};
+    assert_int_equal(trust_check(&t, chain), ERR_DENIED);
+    assert_non_null(strstr(t.why, "not central's"));
+    X509_free(leaf);
+    sk_X509_free(roots);
+    sk_X509_free(chain);
+    EVP_PKEY_free(key);
+}
+
+static void wrong_clock_is_borne_within_bounds(void **state) {
+    (void)state;
+    STACK_OF(X509) *roots = sk_X509_new_null();
+    sk_X509_push(roots, ca_root(fleet.ca, 0));
+    struct trust t = {.roots = roots};
+    STACK_OF(X509) *chain = shown(fleet.ca); /* made at START */
+    static const struct {
+        int64_t at;
+        bool good, slow;
+    } cases[] = {
+        {0, true, true},                      /* 1970 */
+        {START - 7200, true, true},           /* two hours slow */
+        {START - 600, true, false},           /* ten minutes slow */
+        {START + 600, true, false},           /* ten minutes fast */
+        {START + 45 * DAY - 60, true, false}, /* 15 days after the end */
+        {START + 45 * DAY + 60, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        set_time(cases[i].at);
+        bool good = trust_check(&t, chain) == 0;
+        if (good != cases[i].good || (t.slow_s > 0) != cases[i].slow) fail_msg("row %zu: %s", i, t.why);
+    }
+    assert_non_null(strstr(t.why, "set the clock"));
+    sk_X509_pop_free(chain, X509_free);
+    sk_X509_free(roots);
+}
+
+int main(void) {
+#define IN_FLEET(t) cmocka_unit_test_setup_teardown(t, fleet_setup, fleet_teardown)
+    const struct CMUnitTest tests[] = {
+        IN_FLEET(authority_is_made_once_and_hides_its_keys),  IN_FLEET(central_runs_without_the_roots_key),
+        IN_FLEET(pinned_root_is_found_in_what_central_shows), IN_FLEET(central_of_another_fleet_is_refused),
+        IN_FLEET(certificate_of_an_edge_is_not_centrals),     IN_FLEET(wrong_clock_is_borne_within_bounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
