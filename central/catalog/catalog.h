@@ -5,8 +5,7 @@
 #define ENTREPOT_CATALOG_CATALOG_H
 
 #include "common/content/content.h"
-#include "common/core/loop.h"
-#include "common/core/workpool.h"
+#include "common/core/offload.h"
 #include "common/oci/manifest.h"
 #include "common/oci/name.h"
 #include "common/oci/tag_facts.h"
@@ -88,7 +87,7 @@ int catalog_each_tag(struct catalog *c,
                      void (*fn)(const char *repo, const char *tag, const struct tag_facts *t, void *arg),
                      void *arg) must_check;
 
-/* catalog_lookup from a loop: set all but the last two, submit, and done is called on the loop. The facts stay the
+/* catalog_lookup from a loop: set all but the last, submit, and done is called on the loop. The facts stay the
  * asker's. */
 struct catalog_query {
     struct catalog *catalog;
@@ -97,8 +96,7 @@ struct catalog_query {
     uint64_t whose; /* as in struct work */
     struct loop *loop;
     void (*done)(struct catalog_query *q);
-    struct work work;
-    struct loop_task task;
+    struct offload offload; /* catalog_query.c's own */
 };
 void catalog_query_submit(struct catalog_query *q, struct workpool *pool);
 

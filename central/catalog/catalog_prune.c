@@ -231,7 +231,7 @@ static struct file_size measure(struct prune *p, sqlite3 *db) {
 }
 
 /* One job of a pass. It prunes to somewhat below the limit, so that not every new fact begins another pass. */
-static void run(struct writer_job *job, sqlite3 *db) {
+static void prune_some(struct writer_job *job, sqlite3 *db) {
     struct prune *p = container_of(job, struct prune, job);
     int64_t target = p->catalog->limit - p->catalog->limit / 16;
     p->pruned = 0;
@@ -279,7 +279,7 @@ static void begin_pass(struct prune *p) {
     p->blob_changed = p->tag_checked = INT64_MIN;
     p->blob = (struct digest){0};
     p->repo[0] = p->tag[0] = '\0';
-    p->job = (struct writer_job){.run = run, .after_commit = done};
+    p->job = (struct writer_job){.run = prune_some, .after_commit = done};
     writer_submit(p->catalog->writer, &p->job);
 }
 

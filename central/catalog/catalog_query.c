@@ -265,19 +265,17 @@ int catalog_each_tag(struct catalog *c,
     return (rc & 0xff) == SQLITE_CORRUPT ? ERR_CORRUPT : ERR_INTERNAL;
 }
 
-static void query_done(struct loop_task *task) {
-    struct catalog_query *q = container_of(task, struct catalog_query, task);
+static void tell_asker(struct offload *o) {
+    struct catalog_query *q = container_of(o, struct catalog_query, offload);
     q->done(q);
 }
 
-static void query_work(struct work *w) {
-    struct catalog_query *q = container_of(w, struct catalog_query, work);
+static void look_up_all(struct offload *o) {
+    struct catalog_query *q = container_of(o, struct catalog_query, offload);
     catalog_lookup(q->catalog, q->facts, q->n, q->max_bytes);
-    loop_post(q->loop, &q->task);
 }
 
 void catalog_query_submit(struct catalog_query *q, struct workpool *pool) {
-    q->work = (struct work){.fn = query_work, .whose = q->whose};
-    q->task.fn = query_done;
-    workpool_submit(pool, &q->work);
+    q->offload = (struct offload){.run = look_up_all, .back = tell_asker, .whose = q->whose};
+    offload_start(&q->offload, pool, q->loop);
 }

@@ -108,9 +108,9 @@ static void status(json_t *into, void *self) {
     struct catalog *c = ((struct catalogue *)self)->catalog;
     struct catalog_stats s;
     catalog_stats(c, &s);
-    json_object_set_new(into, "sequence", json_integer((json_int_t)catalog_sequence(c)));
-    json_object_set_new(into, "bytes", json_integer((json_int_t)s.bytes));
-    json_object_set_new(into, "limit", json_integer((json_int_t)s.limit));
+    json_object_set_new(into, "catalogue",
+                        json_pack("{s:I, s:I, s:I}", "sequence", (json_int_t)catalog_sequence(c), "bytes",
+                                  (json_int_t)s.bytes, "limit", (json_int_t)s.limit));
 }
 
 static void metrics(struct metric_page *page, void *self) {

@@ -134,7 +134,7 @@ static void in_prepare(struct dns_udp *u, size_t used) {
     }
 }
 
-static void *run(void *arg) {
+static void *serve_queries(void *arg) {
     struct dns_udp *u = arg;
     char name[16];
     snprintf(name, sizeof(name), "dns-%u", u->number);
@@ -150,7 +150,7 @@ static void *run(void *arg) {
 }
 
 void dns_udp_start(struct dns_udp *u) {
-    if (pthread_create(&u->thread, NULL, run, u) != 0) abort();
+    if (pthread_create(&u->thread, NULL, serve_queries, u) != 0) abort();
     u->started = true;
 }
 

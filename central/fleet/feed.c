@@ -92,7 +92,7 @@ static bool read_some(struct feed *f) {
     return some;
 }
 
-static void run(struct work *w) {
+static void publish_changes(struct work *w) {
     struct feed *f = container_of(w, struct feed, work);
     for (;;) {
         while (read_some(f))
@@ -140,7 +140,7 @@ bool feed_after(struct feed *f, uint64_t number, struct feed_block *out[FEED_BLO
 struct feed *feed_new(const struct feed_config *cfg) {
     struct feed *f = xcalloc(1, sizeof(*f));
     f->cfg = *cfg;
-    f->work.fn = run;
+    f->work.fn = publish_changes;
     pthread_mutex_init(&f->lock, NULL);
     f->loops = xcalloc(cfg->n_loops, sizeof(*f->loops));
     for (unsigned i = 0; i < cfg->n_loops; i++)

@@ -125,7 +125,7 @@ static void make_list(struct asked *a) {
     tile_list_fini(&list);
 }
 
-static void run(struct work *w) {
+static void make_answer(struct work *w) {
     struct asked *a = container_of(w, struct asked, work);
     struct snapshots *s = a->all;
     const struct tile_reader reader = {.wants = wants, .tile = take, .arg = a};
@@ -224,7 +224,7 @@ void snapshot_handle(struct snapshots *s, struct http_req *r) {
     a->full = query_param(http_req_target(r), "full", value) > 0 && strcmp(value, "1") == 0;
     a->req = r;
     a->loop = http_req_loop(r);
-    a->work = (struct work){.fn = run, .whose = caller_number(&caller)};
+    a->work = (struct work){.fn = make_answer, .whose = caller_number(&caller)};
     a->back.fn = on_made;
     buf_init(&a->out, ANSWER_MAX);
     if (!submit(a)) {

@@ -55,8 +55,8 @@ static int says(struct hosted_db *b, const char *doing, struct error *err) {
     return error_wrap(err, "hosted.db");
 }
 
-/* Steps st until it is done. */
-static int run(struct hosted_db *b, sqlite3_stmt *st, struct error *err) {
+/* Steps st once, which is enough for a statement that writes, and makes it ready for its next use. */
+static int step_once(struct hosted_db *b, sqlite3_stmt *st, struct error *err) {
     int rc = sqlite3_step(st);
     int r = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : says(b, "writing", err);
     sqlite3_reset(st);
@@ -265,7 +265,7 @@ static int put_children(struct hosted_db *b, const struct hosted_blob *blob, str
     for (size_t i = 0; r == 0 && i < blob->n_children; i++) {
         db_bind_digest(st, 1, &blob->digest);
         db_bind_digest(st, 2, &blob->children[i]);
-        r = run(b, st, err);
+        r = step_once(b, st, err);
     }
     return r;
 }
@@ -274,7 +274,7 @@ static int put_repo(struct hosted_db *b, const char *repo, struct error *err) {
     sqlite3_stmt *st = statement(b, HOSTED_PUT_REPO);
     if (!st) return says(b, "writing", err);
     sqlite3_bind_text(st, 1, repo, -1, SQLITE_STATIC);
-    return run(b, st, err);
+    return step_once(b, st, err);
 }
 
 static int put_member(struct hosted_db *b, const char *repo, const struct digest *d, struct error *err) {
@@ -283,7 +283,7 @@ static int put_member(struct hosted_db *b, const char *repo, const struct digest
     if (r < 0) return r;
     db_bind_digest(st, 1, d);
     sqlite3_bind_text(st, 2, repo, -1, SQLITE_STATIC);
-    return run(b, st, err);
+    return step_once(b, st, err);
 }
 
 int hosted_db_put(struct hosted_db *b, const char *repo, const struct hosted_blob *blob, struct error *err) {
@@ -291,12 +291,12 @@ int hosted_db_put(struct hosted_db *b, const char *repo, const struct hosted_blo
     if (!st || !manifest) return says(b, "writing", err);
     db_bind_digest(st, 1, &blob->digest);
     sqlite3_bind_int64(st, 2, blob->size);
-    int r = run(b, st, err);
+    int r = step_once(b, st, err);
     if (r == 0 && repo[0]) r = put_member(b, repo, &blob->digest, err);
     if (r < 0 || !blob->media_type[0]) return r;
     db_bind_digest(manifest, 1, &blob->digest);
     sqlite3_bind_text(manifest, 2, blob->media_type, -1, SQLITE_STATIC);
-    r = run(b, manifest, err);
+    r = step_once(b, manifest, err);
     return r < 0 ? r : put_children(b, blob, err);
 }
 
@@ -311,7 +311,7 @@ int hosted_db_put_tag(struct hosted_db *b, const char *repo, const char *tag, co
     sqlite3_bind_int64(st, 4, t->size);
     sqlite3_bind_text(st, 5, t->media_type, -1, SQLITE_STATIC);
     sqlite3_bind_int64(st, 6, t->checked_at);
-    return run(b, st, err);
+    return step_once(b, st, err);
 }
 
 /* --- reading a damaged file --- */

@@ -3,7 +3,8 @@
  *
  * What /api/status and /api/doctor add through the hooks of a node (all keys may be missing):
  *   status: {"upstreams":[{"name","default":bool,"result":"ok"|words,"checked_at","rate_limit","rate_remaining"}],
- *            "default_upstream": NAME, "central":{"url","reachable":bool,"message","checked_at","sequence"}}
+ *            "default_upstream": NAME, "central":{"url","reachable":bool,"message","checked_at","sequence"},
+ *            "catalogue":{"sequence","bytes","limit"}}   of central; limit 0: none
  *   doctor: {"upstreams":[{"name","ok":bool,"message","rate_limit","rate_remaining","clock_skew_s"}],
  *            "central":{"url","reachable":bool,"message","clock_skew_s"},
  *            "test_image":"sample/hello:latest"}  test_image null: no test pull */

@@ -127,6 +127,15 @@ static void rows_memory(struct table *t, const json_t *memory) {
     }
 }
 
+/* Central's. */
+static void row_catalogue(struct table *t, const json_t *c) {
+    char bytes[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX];
+    int64_t most = json_int(c, "limit", 0);
+    table_cell(t, "catalogue");
+    table_cellf(t, "%s%s%s", size_text(json_int(c, "bytes", 0), bytes), most ? " of " : "",
+                most ? size_text(most, limit) : "");
+}
+
 /* An edge's copy of the catalogue. */
 static void row_replica(struct table *t, const json_t *r) {
     char bytes[SIZE_TEXT_MAX];
@@ -220,6 +229,7 @@ static void print_status(const json_t *doc) {
         table_cellf(&t, "%lld open", (long long)json_int(part, "open", 0));
     }
     rows_sources(&t, doc);
+    if ((part = json_object_get(doc, "catalogue"))) row_catalogue(&t, part);
     if ((part = json_object_get(doc, "replica"))) row_replica(&t, part);
     rows_dns(&t, json_object_get(doc, "dns"));
     table_print(&t, stdout);
