@@ -11,7 +11,7 @@
 #include "common/core/workpool.h"
 
 struct dns;
-/* What it stands on. */
+/* What it is made from. */
 struct dns_setup {
     const struct central_config *config; /* borrowed for the call */
     struct ip central[DNS_FAMILIES];     /* central's own addresses, zero where it has none */

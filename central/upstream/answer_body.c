@@ -71,7 +71,7 @@ void up_body_sample(struct up_request *r) {
     if (slow && another)
         give_up(r, "slower than a tenth of what is usual there, and there is another endpoint", speed, usual);
     else if (crawls && another)
-        give_up(r, "next to nothing comes, and there is another endpoint", speed, usual);
+        give_up(r, "almost nothing arrives, and there is another endpoint", speed, usual);
     else
         begin_sample(r);
 }

@@ -89,11 +89,11 @@ int link_next(const struct http_answer *a, const char *url, char **out, struct e
     char *query = joined ? strchr(joined, '?') : NULL;
     if (query) query[strcspn(query, "#")] = '\0';
     if (!joined || !http_url_parse(joined, &there) || !http_url_parse(url, &here))
-        r = error_set(err, ERR_UPSTREAM, "sends a list that goes on at what is no URL");
+        r = error_set(err, ERR_UPSTREAM, "continues a list at something that is not a URL");
     else if (strcasecmp(here.host, there.host) != 0) /* behind a proxy a registry may be wrong about scheme and port */
-        r = error_set(err, ERR_UPSTREAM, "sends a list that goes on at another host, %.100s", there.host);
+        r = error_set(err, ERR_UPSTREAM, "continues a list at another host, %.100s", there.host);
     else if (!query || !query[1] || !is_clean(query))
-        r = error_set(err, ERR_UPSTREAM, "sends a list that goes on at a URL without a usable query");
+        r = error_set(err, ERR_UPSTREAM, "continues a list at a URL without a usable query");
     else
         *out = xasprintf("<%s>; rel=\"next\"", query);
     free(joined);

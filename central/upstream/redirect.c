@@ -22,15 +22,15 @@ int redirect_follow(const char *from, const char *location, struct redirect *out
     struct http_url before, after;
     *out = (struct redirect){0};
     if (!location || !http_url_parse(from, &before))
-        return error_set(err, ERR_UPSTREAM, "sent us on without a Location");
+        return error_set(err, ERR_UPSTREAM, "redirected without a Location");
     char *url = http_url_join(from, location);
     if (!url || !http_url_parse(url, &after)) {
         free(url);
-        return error_set(err, ERR_UPSTREAM, "sent us on to something that is no http or https URL");
+        return error_set(err, ERR_UPSTREAM, "redirected to something that is not an http or https URL");
     }
     if (strcmp(before.scheme, "https") == 0 && strcmp(after.scheme, "https") != 0) {
         free(url);
-        return error_set(err, ERR_UPSTREAM, "sent us from https to plain http at %.100s", after.host);
+        return error_set(err, ERR_UPSTREAM, "redirected from https to plain http at %.100s", after.host);
     }
     out->url = url;
     out->same_origin = origin_same(&before, &after);

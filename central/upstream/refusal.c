@@ -51,7 +51,7 @@ static void follow(struct up_request *r) {
     if (!from) from = endpoint_target(r->e, &r->rq, &own) == 0 ? own.data : "";
     int code = redirect_follow(from, r->location, &to, &err);
     buf_fini(&own);
-    if (code == 0 && ++r->redirects > REDIRECTS_MAX) code = error_set(&err, ERR_UPSTREAM, "sends us on and on");
+    if (code == 0 && ++r->redirects > REDIRECTS_MAX) code = error_set(&err, ERR_UPSTREAM, "redirects too often");
     if (code < 0) {
         free(to.url);
         fetch_end_set(&end, code, "%.150s %.160s", up_who(r, who), err.msg);

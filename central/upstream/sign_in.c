@@ -58,8 +58,8 @@ static void default_scope(const struct up_request *r, char out[SCOPE_MAX + 1]) {
     snprintf(out, SCOPE_MAX + 1, "repository:%s:pull", name);
 }
 
-/* Where the token service may be: with who names it, or no nearer to us than that one, and no nearer than who sent us
- * there. */
+/* How close to us the token service may be: no closer than the server that names it, and no closer than the one that
+ * redirected there. */
 static enum http_reach reach_of_realm(const struct up_request *r, const char *text) {
     struct http_url realm, here;
     origin_here(r, &here);
@@ -176,8 +176,8 @@ static void denied(struct up_request *r, const char *why) {
     struct http_url here;
     origin_here(r, &here);
     if (r->away)
-        fetch_end_set(&end, ERR_DENIED, "%.80s sent us to %.80s, which answered 401: %s", r->f.u->cfg->name, here.host,
-                      why);
+        fetch_end_set(&end, ERR_DENIED, "%.80s redirected to %.80s, which answered 401: %s", r->f.u->cfg->name,
+                      here.host, why);
     else
         fetch_end_set(&end, ERR_DENIED, "%.80s answered 401 for %.80s: %s", r->f.u->cfg->name, r->rq.repo.path, why);
     end.status = 401;
@@ -218,13 +218,13 @@ static void answer_bearer(struct up_request *r) {
         bool is_url = http_url_parse(asked.realm, &realm);
         /* Its host alone: the rest may be signed. */
         fetch_end_set(&end, ERR_UPSTREAM, "%.80s names an unusable token service (%.100s)", r->f.u->cfg->name,
-                      is_url ? realm.host : "its realm is no http or https URL");
+                      is_url ? realm.host : "its realm is not an http or https URL");
         up_refused(r, &end);
         return;
     }
     unsigned *sign_ins = r->away ? &r->there_sign_ins : &r->sign_ins;
     if ((*sign_ins)++ >= SIGN_INS_MAX) {
-        denied(r, "it asks for one token after another");
+        denied(r, "it refuses one token after another");
         return;
     }
     if (!r->away) {

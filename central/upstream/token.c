@@ -49,7 +49,7 @@ struct token_entry {
     struct service service;
     int status;
     int64_t retry_after_s;
-    char *location;     /* where the answer sends us on to, or NULL */
+    char *location;     /* where the answer redirects to, or NULL */
     unsigned redirects; /* followed for this fetch */
     struct buf body;
     struct token_entry *next, *prev; /* newest first */
@@ -200,7 +200,7 @@ static int take_document(struct token_entry *e, struct fetch_end *end) {
     int r = 0;
     if (!token || !token_is_clean(token)) {
         r = fetch_end_set(end, ERR_UPSTREAM, "the token service at %.120s sent %s", e->service.host,
-                          token ? "a token too long or with odd characters in it" : "no token");
+                          token ? "a token that is too long or has characters that no token may have" : "no token");
     } else {
         e->good_until_ms = clock_mono_ms() + life_of(doc);
         free(e->token);
@@ -230,15 +230,15 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
 
 static void send_request(struct token_entry *e);
 
-/* Asks where the answer sends us on to. Only the registry names its token service: another host is not asked, with or
+/* Asks where the answer redirects to. Only the registry names its token service: another host is not asked, with or
  * without the account. */
 static int follow(struct token_entry *e, struct fetch_end *end) {
     struct error err;
     struct redirect to = {0};
     int r = e->redirects++ < REDIRECTS_MAX ? redirect_follow(e->service.url, e->location, &to, &err)
-                                           : error_set(&err, ERR_UPSTREAM, "sent us on too often");
+                                           : error_set(&err, ERR_UPSTREAM, "redirects too often");
     if (r == 0 && !to.same_origin && !to.upgraded)
-        r = error_set(&err, ERR_UPSTREAM, "sent us on to another host, which is not followed");
+        r = error_set(&err, ERR_UPSTREAM, "redirects to another host, which is not followed");
     if (r < 0) {
         free(to.url);
         return fetch_end_set(end, r, "the token service at %.120s %.120s", e->service.host, err.msg);

@@ -256,7 +256,7 @@ void up_fetch_give_way(struct up_fetch *f) {
     struct up_request *r = container_of(f, struct up_request, f);
     struct fetch_end end;
     up_stop_try(r);
-    fetch_end_set(&end, ERR_BUSY, "another needed the place at %.100s", r->f.u->cfg->name);
+    fetch_end_set(&end, ERR_BUSY, "the place at %.100s was needed for another request", r->f.u->cfg->name);
     end.status = r->status;
     end.gave_way = true;
     listener_done(&r->listener, &end);

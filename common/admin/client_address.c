@@ -119,7 +119,7 @@ int client_facts_given(struct client_facts *f, const char *given, struct error *
     _cleanup_(freep) char *name = xasprintf("%s%.*s%s", bare_v6 ? "[" : "", (int)len, rest, bare_v6 ? "]" : "");
     struct error why = {0};
     if (config_check_host_port(name, &why) < 0 || !host_port_parse(&hp, name) || !*hp.host) {
-        error_set(err, ERR_INVALID, "\"%.100s\" is no address of a registry", given);
+        error_set(err, ERR_INVALID, "\"%.100s\" is not the address of a registry", given);
         error_hint(
             err, "write how clients reach this node: NAME or NAME:PORT, with https:// before it if a proxy speaks TLS");
         return ERR_INVALID;

@@ -170,7 +170,7 @@ static int no_daemon(const struct control *c, struct error *err) {
 
 static int curl_failed(const struct control *c, const struct transfer *t, CURLcode code, const char *words,
                        struct error *err) {
-    if (t->code == ERR_TOO_BIG) return error_set(err, ERR_TOO_BIG, "the answer is longer than was promised");
+    if (t->code == ERR_TOO_BIG) return error_set(err, ERR_TOO_BIG, "the answer is longer than this command takes");
     if (t->code < 0) return error_set(err, t->code, "%s", error_name(t->code));
     if (c->socket[0] && code == CURLE_COULDNT_CONNECT) {
         if (access(c->socket, F_OK) == 0 && access(c->socket, W_OK) < 0) {

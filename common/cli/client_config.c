@@ -187,13 +187,14 @@ static const struct command_option options[] = {
     {"--dry-run", NULL, "with --write: show the diff, write nothing"},
     {"--zone", "NAME", "dns: the zone, where this node does not know it"},
     {"--server", "ADDRESS", "dns: the zone's server, central: ADDRESS or ADDRESS:PORT"},
-    {"--address", "NAME", "how clients reach this node: NAME, NAME:PORT or https://NAME[:PORT], for a proxy before it"},
+    {"--address", "NAME",
+     "how clients reach this node: NAME, NAME:PORT or https://NAME[:PORT], for a proxy in front of it"},
 };
 
 const struct command command_client_config = {
     .name = "client-config",
     .usage = "docker|containerd|podman|cri-o|k3s [--write DIR [--dry-run]] [--address NAME] | dns KIND",
-    .summary = "print, or write, which file goes where so that an engine pulls through this node",
+    .summary = "print or write the files that make an engine pull through this node",
     .description =
         "With --write nothing that is there is lost: daemon.json is merged, files that this command has made before\n"
         "are replaced, and others are refused with the lines to add by hand, and then nothing is written. A file that\n"

@@ -274,7 +274,7 @@ static void check_clock(struct doctor *d, struct doctor_check *c) {
             clock_date(clock_wall_s(), now), expired);
         todo(c, "compare that with a clock you trust before anything else");
     } else if (!worst_skew(d, &skew, &whose)) {
-        say(c, DOCTOR_OK, "plausible; nobody has answered yet whose clock it could be compared with");
+        say(c, DOCTOR_OK, "plausible; no answer has come yet to compare it with");
     } else if (llabs(skew) > SKEW_WARN_S) {
         say_skew(c, skew, whose, expired);
     } else {

@@ -34,7 +34,8 @@ static const char *name_of(const struct client_file *f) {
 
 static int not_usable(struct error *err, const char *dir, const char *path, const char *what) {
     error_set(err, ERR_UNSUPPORTED, "%s%s %s", dir, path, what);
-    error_hint(err, "make it what it should be, or write the file by hand: without --write it is printed");
+    error_hint(err,
+               "put a plain file or folder in its place, or write the file by hand: without --write it is printed");
     return ERR_UNSUPPORTED;
 }
 
@@ -42,7 +43,7 @@ static int open_root(const char *dir, int *root, struct error *err) {
     *root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*root >= 0) return 0;
     error_errno(err, "opening %.300s", dir);
-    error_hint(err, "--write wants a folder that is there: / for this machine, or where its file system is mounted");
+    error_hint(err, "give --write a folder that exists: / for this machine, or where its file system is mounted");
     return err->code;
 }
 
@@ -66,7 +67,7 @@ static int open_folder(int root, const char *dir, const char *path, bool make, i
         if (next >= 0 && made == 0 && fchmod(next, 0755) < 0) saved = errno; /* despite the umask: engines read it */
         if (next < 0 && saved == ENOENT && !make) return 1;
         if (next < 0 && (saved == ENOTDIR || saved == ELOOP))
-            return not_usable(err, dir, so_far, "is a symbolic link or no folder, and is not followed");
+            return not_usable(err, dir, so_far, "is a symbolic link or not a folder; it is not followed");
         if (next < 0) {
             errno = saved;
             return error_errno(err, "opening %s%s", dir, so_far);

@@ -37,9 +37,9 @@ static void print_nothing(const struct node_config *node) {
     json_t *doc = NULL;
     int64_t blobs = store_df(node, &doc, &ignored) < 0 ? 0 : json_int(doc, "blobs", 0);
     if (blobs > 0)
-        printf("no repository is known; %s %s held, %s, and whose %s, is found out as %s pulled\n",
+        printf("no repository is known; %s %s held, %s; the repositories become known as %s pulled\n",
                count_text(blobs, "blob", count), blobs == 1 ? "is" : "are", size_text(json_int(doc, "bytes", 0), size),
-               blobs == 1 ? "it is" : "they are", blobs == 1 ? "it is" : "they are");
+               blobs == 1 ? "it is" : "they are");
     else
         puts("nothing is held yet");
     json_decref(doc);

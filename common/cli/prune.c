@@ -63,8 +63,8 @@ static int run_prune(const struct command_context *ctx) {
     putchar('\n');
     if (stuck)
         fprintf(stderr,
-                "%s could not be removed and %s held still: %s; after so many in a row prune stops: "
-                "check the disk and whose %s is\n",
+                "%s could not be removed and %s still held: %s; after so many failures in a row prune stops: "
+                "check the disk, and who owns %s\n",
                 count_text(stuck, "blob", freed), stuck == 1 ? "is" : "are", json_text(doc, "why_not_removed", "?"),
                 ctx->node->data);
     json_decref(doc);

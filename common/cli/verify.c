@@ -163,7 +163,8 @@ static int print_report(const struct command_context *ctx, json_t *doc, bool reb
     if (rebuilt) {
         printf("index rebuilt: %s found, %s\n", count_text(json_int(doc, "adopted", 0), "blob", blobs),
                size_text(json_int(doc, "bytes", 0), size));
-        printf("tags and whose each blob is are taken from the old index as far as it could be read; the rest is "
+        printf("tags, and the repositories of each blob, are taken from the old index as far as it could be read; the "
+               "rest is "
                "asked for again%s\n",
                ctx->node->kind == NODE_CENTRAL
                    ? "; what is hosted is told again from its record (hosted.db) at the next start"

@@ -123,7 +123,7 @@ static void read_page(struct tag_list *l) {
     else if (r < 0)
         fetch_end_set(&l->end, ERR_UPSTREAM, "%s sends a list of tags that is not readable", source);
     else if (l->has_next && l->idle_pages > IDLE_PAGES_MAX)
-        fetch_end_set(&l->end, ERR_UPSTREAM, "%s goes round in circles: page after page of its list of tags is known",
+        fetch_end_set(&l->end, ERR_UPSTREAM, "%s repeats itself: page after page of its list of tags brings no new one",
                       source);
 }
 

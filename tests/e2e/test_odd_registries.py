@@ -550,7 +550,7 @@ def test_a_list_that_goes_on_elsewhere_is_refused_with_its_cause(both, link):
     chain = both(lister([names(0, 3), names(3, 5)], link))
     for node in (chain.edge, chain.central):
         reply = tags_of(node)
-        assert reply.status == 502 and b"a list that goes on at" in reply.body
+        assert reply.status == 502 and b"continues a list at" in reply.body
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 501])

@@ -267,7 +267,7 @@ static void upstream_gives_up_a_crawling_body_though_nothing_is_known_to_be_usua
     two_endpoints(may_drip);
     struct probe p = get_of("drip", 0);
     assert_int_equal(p.end.code, ERR_TIMEOUT);
-    assert_non_null(strstr(p.end.msg, "next to nothing comes"));
+    assert_non_null(strstr(p.end.msg, "almost nothing arrives"));
     assert_true(p.bytes > 0 && p.bytes < LARGE);
     struct probe rest = get_of("drip", p.bytes);
     assert_int_equal(rest.end.code, 0);
