@@ -128,6 +128,12 @@ def test_a_lookup_answers_with_sizes_proofs_children_and_tags(stocked):
     assert children == {d.split(":")[1] for d in stocked.image.blobs()}
 
 
+def test_status_says_how_large_the_catalogue_is(stocked):
+    told = stocked.json("status")
+    assert told["catalogue"]["sequence"] > 0 and 0 < told["catalogue"]["bytes"] <= told["catalogue"]["limit"]
+    assert not {"sequence", "bytes", "limit"} & set(told)
+
+
 def test_at_most_a_thousand_queries_are_answered_in_order(stocked):
     unknown = [f"sha256:{i:064x}" for i in range(999)]
     answers = lookup(stocked, *[by_digest(d) for d in unknown], by_digest(stocked.layer.digest))
