@@ -1,0 +1,266 @@
+/* The watch against a scripted server: changes reach who reads, from the place asked for; who does not read is told
+ * `gone`, and delays nobody. */
+#include "central/fleet/watch.h"
+
+#include "central/catalog/follow.h"
+#include "common/http/server.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/support/folder.h"
+
+#define QUEUE 4096
+#define CHANGES 200
+
+/* The server's side of one watch. All but `loop` is the loop's. */
+struct http_req {
+    struct loop *loop;
+    char target[200];
+    bool reads; /* what is sent is gone at once */
+    void *user;
+    void (*closed)(struct http_req *r, bool cut);
+    struct buf body;
+    int64_t pending;
+    bool ended;
+};
+
+struct loop *http_req_loop(const struct http_req *r) {
+    return r->loop;
+}
+const char *http_req_target(const struct http_req *r) {
+    return r->target;
+}
+void http_req_set_user(struct http_req *r, void *user) {
+    r->user = user;
+}
+void *http_req_user(const struct http_req *r) {
+    return r->user;
+}
+void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut)) {
+    r->closed = fn;
+}
+void http_req_on_stop(struct http_req *r, void (*fn)(struct http_req *r)) {
+    (void)r, (void)fn;
+}
+void http_reply_header(struct http_req *r, const char *name, const char *value) {
+    (void)r, (void)name, (void)value;
+}
+void http_reply_begin(struct http_req *r, int status, const char *content_type, int64_t content_length) {
+    (void)r, (void)content_type;
+    assert_int_equal(status, 200);
+    assert_int_equal(content_length, -1);
+}
+void http_body_mem(struct http_req *r, const void *data, size_t len) {
+    assert_false(r->ended);
+    assert_int_equal(buf_add(&r->body, data, len), 0);
+    if (!r->reads) r->pending += (int64_t)len;
+}
+void http_body_ref(struct http_req *r, const void *data, size_t len, void (*release)(void *arg), void *arg) {
+    http_body_mem(r, data, len);
+    release(arg);
+}
+int64_t http_body_pending(const struct http_req *r) {
+    return r->pending;
+}
+void http_body_on_drain(struct http_req *r, int64_t low_water, void (*fn)(struct http_req *r)) {
+    (void)r, (void)low_water, (void)fn;
+}
+void http_reply_end(struct http_req *r) {
+    r->ended = true;
+}
+
+static char dir[64], path[96];
+static struct catalog *catalog;
+static struct workpool *pool;
+static struct loop *loop;
+static struct watches *watches;
+
+static int begin(void **state) {
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/watch-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/catalog.db", dir);
+    assert_int_equal(catalog_open(&catalog, path, 2, NULL), 0);
+    pool = workpool_new("work", 2);
+    loop = loop_new("serve");
+    loop_start(loop);
+    watches = watches_new(&(struct watches_config){
+        .catalog = catalog, .pool = pool, .loops = &loop, .n_loops = 1, .settings = 7, .queue = QUEUE});
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    watches_stop(watches);
+    workpool_wait_idle(pool);
+    loop_stop(loop);
+    loop_join(loop);
+    loop_run_pending(loop);
+    workpool_free(pool);
+    watches_free(watches);
+    loop_free(loop);
+    catalog_close(catalog);
+    return folder_remove(dir);
+}
+
+struct call {
+    void (*fn)(void *arg);
+    void *arg;
+    atomic_bool done;
+};
+
+static void run_call(void *arg) {
+    struct call *c = arg;
+    c->fn(c->arg);
+    atomic_store(&c->done, true);
+}
+
+/* Runs it on the loop, and waits until it has. */
+static void on_loop(void (*fn)(void *arg), void *arg) {
+    struct call c = {.fn = fn, .arg = arg};
+    loop_call(loop, run_call, &c);
+    while (!atomic_load(&c.done))
+        usleep(200);
+}
+
+static void handle(void *arg) {
+    watch_handle(watches, arg);
+}
+
+static struct http_req *watch(const char *from, bool reads) {
+    struct http_req *r = calloc(1, sizeof(*r));
+    r->loop = loop;
+    r->reads = reads;
+    snprintf(r->target, sizeof(r->target), "/fleet/v1/watch?from=%s", from);
+    buf_init(&r->body, 0);
+    on_loop(handle, r);
+    return r;
+}
+
+static void close_it(void *arg) {
+    struct http_req *r = arg;
+    r->closed(r, true);
+}
+
+static void leave(struct http_req *r) {
+    on_loop(close_it, r);
+    buf_fini(&r->body);
+    free(r);
+}
+
+/* What one was told so far. */
+struct told {
+    struct http_req *r;
+    bool greeted, gone_at_first, gone_at_last, ended;
+    struct place first, last;
+    size_t changes;
+};
+
+static void read_told(void *arg) {
+    struct told *t = arg;
+    size_t at, len;
+    *t = (struct told){.r = t->r, .ended = t->r->ended};
+    for (size_t used = 0; used < t->r->body.len; used += at + len) {
+        struct watch_message m;
+        assert_int_equal(message_next(t->r->body.data + used, t->r->body.len - used, WATCH_MESSAGE_MAX, &at, &len), 0);
+        assert_int_equal(watch_message_decode(&m, t->r->body.data + used + at, len), 0);
+        if (m.version) {
+            t->greeted = true;
+            t->gone_at_first = m.gone;
+            t->first = m.place;
+        }
+        t->gone_at_last = m.gone;
+        if (m.has_place) t->last = m.place;
+        t->changes += m.n_changes;
+        watch_message_fini(&m);
+    }
+}
+
+static struct told told_by(struct http_req *r) {
+    struct told t = {.r = r};
+    on_loop(read_told, &t);
+    return t;
+}
+
+static void await_greeting(struct http_req *r) {
+    while (!told_by(r).greeted)
+        usleep(1000);
+}
+
+static void await_place(struct http_req *r, uint64_t number) {
+    while (told_by(r).last.number < number)
+        usleep(1000);
+}
+
+static uint64_t learn(int first, int n) {
+    struct place p;
+    for (int i = first; i < first + n; i++) {
+        struct digest d;
+        digest_of(&d, DIGEST_SHA256, &i, sizeof(i));
+        catalog_learn_blob(catalog, &d, i, true, NULL, 0);
+    }
+    catalog_flush(catalog);
+    assert_int_equal(catalog_place(catalog, &p), 0);
+    return p.number;
+}
+
+static void who_does_not_read_is_told_gone_and_delays_nobody(void **state) {
+    (void)state;
+    struct http_req *reader = watch("none", true), *stuck = watch("none", false);
+    struct watches_stats s;
+    await_greeting(reader);
+    await_greeting(stuck);
+    assert_true(told_by(reader).gone_at_first);
+    for (int i = 0; i < CHANGES; i += 10)
+        await_place(reader, learn(i, 10));
+    struct told r = told_by(reader), t = told_by(stuck);
+    assert_int_equal(r.changes, CHANGES);
+    assert_false(r.ended);
+    assert_true(t.ended && t.gone_at_last && t.changes < CHANGES);
+    assert_true(stuck->body.len < QUEUE + 16384); /* a block beyond the bound, and the last message */
+    watches_stats(watches, &s);
+    assert_int_equal(s.cut, 1);
+    assert_int_equal(s.watching, 2);
+    leave(stuck);
+    await_place(reader, learn(CHANGES, 10));
+    leave(reader);
+}
+
+static void a_known_place_is_followed_from_there_and_another_is_not(void **state) {
+    (void)state;
+    struct place p;
+    char from[PLACE_TEXT_MAX];
+    learn(0, 50);
+    assert_int_equal(catalog_place(catalog, &p), 0);
+    uint64_t now = learn(50, 70);
+    struct http_req *r = watch(place_text(&p, from), true);
+    await_place(r, now);
+    struct told t = told_by(r);
+    assert_false(t.gone_at_first);
+    assert_int_equal(t.changes, 70);
+    assert_int_equal(t.first.number, p.number);
+    leave(r);
+    p.digest.low ^= 1; /* the same number in another life of the catalogue */
+    r = watch(place_text(&p, from), true);
+    await_greeting(r);
+    t = told_by(r);
+    assert_true(t.gone_at_first);
+    assert_int_equal(t.first.number, now);
+    leave(r);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_does_not_read_is_told_gone_and_delays_nobody, begin, end),
+        cmocka_unit_test_setup_teardown(a_known_place_is_followed_from_there_and_another_is_not, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
