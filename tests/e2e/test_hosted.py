@@ -57,7 +57,7 @@ def says_missing(node, digest, n=1):
     assert status != 0 and "FAIL" in line and digest in text and APP in text and "load" in text, text
     assert node.json("status")["hosted"]["missing"] == n
     assert node.metric("entrepot_hosted_missing_blobs") == n
-    assert f"{n} blobs" in node.command("status").stdout
+    assert f"{n} {'blob' if n == 1 else 'blobs'}" in node.command("status").stdout
 
 
 def test_head_does_not_promise_a_blob_whose_file_is_gone(bench, host):
