@@ -193,8 +193,9 @@ static const struct command_option options[] = {
 
 const struct command command_client_config = {
     .name = "client-config",
-    .usage = "docker|containerd|podman|cri-o|k3s [--write DIR [--dry-run]] [--address NAME] | dns KIND",
     .summary = "print or write the files that make an engine pull through this node",
+    .usage = "docker|containerd|podman|cri-o|k3s [--write DIR [--dry-run]] [--address NAME] | "
+             "dns KIND [--zone NAME] [--server ADDRESS]",
     .description =
         "With --write nothing that is there is lost: daemon.json is merged, files that this command has made before\n"
         "are replaced, and others are refused with the lines to add by hand, and then nothing is written. A file that\n"

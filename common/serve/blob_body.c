@@ -73,9 +73,10 @@ static int part_head(const struct body *b, const struct http_range *r, bool firs
 }
 
 static int64_t multipart_length(const struct body *b) {
-    int64_t len = content_parts_end(b->x, NULL, 0);
+    char head[MEDIA_TYPE_MAX + 200]; /* written for its length alone */
+    int64_t len = content_parts_end(b->x, head, sizeof(head));
     for (unsigned i = 0; i < b->n_ranges; i++) {
-        len += part_head(b, &b->ranges[i], i == 0, NULL, 0) + b->ranges[i].end - b->ranges[i].start;
+        len += part_head(b, &b->ranges[i], i == 0, head, sizeof(head)) + b->ranges[i].end - b->ranges[i].start;
     }
     return len;
 }
