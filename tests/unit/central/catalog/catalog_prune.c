@@ -94,6 +94,18 @@ static void wait_until_it_fits(void) {
     assert_true(stats().bytes <= LIMIT);
 }
 
+/* A pass that found too little to remove, because what was lost had not been written yet, is repeated once the file has
+ * grown some more: images come and go until then. */
+static void go_on_until_it_fits(int n) {
+    for (int end = n + 4 * MANY; n < end && stats().bytes > LIMIT; n += 4) {
+        learn_image(n);
+        for (int i = 0; i < 3; i++)
+            lose(n + i);
+        catalog_flush(catalog);
+    }
+    wait_until_it_fits();
+}
+
 static void what_was_evicted_is_forgotten_oldest_first_and_the_file_stays_small(void **state) {
     (void)state;
     int64_t most = 0;
@@ -153,7 +165,7 @@ static void what_is_held_named_by_it_or_hosted_stays(void **state) {
         if (n % 400 == 0) catalog_flush(catalog);
     }
     catalog_flush(catalog);
-    wait_until_it_fits();
+    go_on_until_it_fits(4 * MANY);
     struct catalog_fact f = look(held);
     assert_true(f.held && f.is_manifest && f.manifest.n_children == 2);
     catalog_fact_fini(&f);
