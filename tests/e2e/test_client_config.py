@@ -145,7 +145,7 @@ def test_the_address_of_a_proxy_before_the_node_is_taken(node, given, host, sche
 @pytest.mark.parametrize("given", ["", "https://", "https://a/b", "a b", "a:99999", "ftp://a", "a\"b", "http://u:p@a"])
 def test_what_is_no_address_is_refused(node, given):
     done = node.command("client-config", "docker", "--address", given, check=False)
-    assert done.returncode == 2 and "no address" in done.stderr and not done.stdout, done
+    assert done.returncode == 2 and "is not the address of a registry" in done.stderr and not done.stdout, done
 
 
 # --- writing ---

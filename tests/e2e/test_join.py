@@ -209,7 +209,8 @@ def test_a_removed_edge_is_cut_off_within_a_second(fleet, bench):
     fleet.central.command("edge", "remove", name)
     wait_until(lambda: not edge.json("status")["central"]["reachable"], "the edge is refused", 5)
     assert "was removed from the fleet" in edge.json("status")["central"]["message"]
-    assert any(e["event"] == "access" and "/fleet/v1/watch" in e["target"] and e["aborted"] == "1" for e in fleet.central.log())
+    cut = lambda: any(e["event"] == "access" and "/fleet/v1/watch" in e["target"] and e["aborted"] == "1" for e in fleet.central.log())
+    wait_until(cut, "its live connection is cut")
     assert pulls(edge, fleet.image)  # what it holds
     assert "was removed, and stays so" in fleet.central.command("edge", "allow", name, check=False).stderr
     edge.join(invite(fleet.central, "--replace", name), "--replace")

@@ -232,6 +232,7 @@ static void a_manifest_says_what_it_is(void **state) {
         "{\"mediaType\":\"application/vnd.oci.artifact.manifest.v1+json\",\"artifactType\":\"a/b\"}",
         "{\"mediaType\":\"application/vnd.oci.artifact.manifest.v1+json\",\"artifactType\":\"a/b\",\"blobs\":[]}",
         "{\"config\":{},\"layers\":[]}",
+        "{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"layers\":[]}",
         "{\"manifests\":[]}"};
     static const char *const bad[] = {"",
                                       "{}",
