@@ -245,7 +245,7 @@ static void a_known_place_is_followed_from_there_and_another_is_not(void **state
     await_place(r, now);
     struct told t = told_by(r);
     assert_false(t.gone_at_first);
-    assert_int_equal(t.changes, 70);
+    assert_true(t.changes >= 70); /* what is published at that moment can come twice; an edge skips what it has */
     assert_int_equal(t.first.number, p.number);
     leave(r);
     p.digest.low ^= 1; /* the same number in another life of the catalogue */

@@ -204,7 +204,7 @@ static void examples_load_as_they_are_and_with_every_key_on(void **state) {
         unlink(path);
         if (r < 0) fail_msg("%s", err.msg);
         assert_string_equal(node->data, "/srv/entrepot");
-        assert_int_equal(node->n_no_effect, i == 0 ? 1 : 3);
+        assert_int_equal(node->n_no_effect, i == 0 ? 1 : 2);
         nodes[i].unload(node);
         free(text);
         free(on);
