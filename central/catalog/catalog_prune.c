@@ -68,9 +68,7 @@ static sqlite3_stmt *statement(struct prune *p, sqlite3 *db, enum prune_stmt whi
         PRUNE_STATEMENTS(X)
 #undef X
     };
-    sqlite3_stmt **st = &p->st[which];
-    if (!*st && sqlite3_prepare_v3(db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) *st = NULL;
-    return *st;
+    return db_prepared(db, &p->st[which], sql[which]);
 }
 
 static void note_failure(struct prune *p, int rc) {
@@ -174,8 +172,7 @@ static void drop_tag(struct prune *p, sqlite3 *db, const struct wire_tag *t) {
     sqlite3_bind_text(st, 1, p->repo, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, p->tag, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = st ? sqlite3_step(st) : SQLITE_MISUSE;
-    sqlite3_reset(st);
-    sqlite3_clear_bindings(st);
+    db_reset(st);
     if (rc != SQLITE_DONE) note_failure(p, rc);
     end_removal(p, db);
 }

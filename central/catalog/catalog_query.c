@@ -69,11 +69,6 @@ static int first_row(struct reader *r, enum read_stmt which, const struct digest
     return sqlite3_step(r->st[which]);
 }
 
-static void done_with(struct reader *r, enum read_stmt which) {
-    sqlite3_reset(r->st[which]);
-    sqlite3_clear_bindings(r->st[which]);
-}
-
 static void column_string(sqlite3_stmt *st, int col, char *out, size_t cap) {
     const char *s = (const char *)sqlite3_column_text(st, col);
     snprintf(out, cap, "%s", s ? s : "");
@@ -115,7 +110,7 @@ static int read_children(struct reader *r, struct catalog_fact *f, size_t *left)
         }
         m->n_children++;
     }
-    done_with(r, READ_CHILDREN);
+    db_reset(r->st[READ_CHILDREN]);
     return rc;
 }
 
@@ -129,7 +124,7 @@ static int read_manifest(struct reader *r, struct catalog_fact *f, size_t *left)
                                strcmp(f->manifest.media_type, MEDIA_DOCKER_LIST) == 0;
         if (f->size < 0) f->size = sqlite3_column_int64(r->st[READ_MANIFEST], 1);
     }
-    done_with(r, READ_MANIFEST);
+    db_reset(r->st[READ_MANIFEST]);
     return rc == SQLITE_ROW ? read_children(r, f, left) : rc;
 }
 
@@ -144,7 +139,7 @@ static int read_claimed(struct reader *r, struct catalog_fact *f) {
         f->size = agree ? sqlite3_column_int64(st, 0) : -1;
         f->claimed = true;
     }
-    done_with(r, READ_CLAIMED);
+    db_reset(r->st[READ_CLAIMED]);
     return rc;
 }
 
@@ -160,7 +155,7 @@ static int read_proofs(struct reader *r, struct catalog_fact *f, size_t *left) {
             f->proofs_len = len;
         }
     }
-    done_with(r, READ_PROOFS);
+    db_reset(r->st[READ_PROOFS]);
     return rc;
 }
 
@@ -175,7 +170,7 @@ static int read_fact(struct reader *r, struct catalog_fact *f, size_t *left) {
         f->size = sqlite3_column_int64(r->st[READ_BLOB], 0);
         f->held = sqlite3_column_int(r->st[READ_BLOB], 1) != 0;
     }
-    done_with(r, READ_BLOB);
+    db_reset(r->st[READ_BLOB]);
     if (fine(rc)) rc = read_manifest(r, f, left);
     if (fine(rc) && f->code == ERR_NOT_FOUND) rc = read_claimed(r, f);
     if (fine(rc) && f->code == 0 && f->want_proofs) rc = read_proofs(r, f, left);
@@ -224,7 +219,7 @@ size_t catalog_held_after(struct catalog *c, const struct digest *after, struct 
     int rc;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW)
         n += db_column_digest(st, 0, &out[n]);
-    done_with(r, READ_HELD);
+    db_reset(r->st[READ_HELD]);
     catalog_give_reader(c, r);
     if (rc != SQLITE_DONE) catalog_suspect(c, rc);
     return n;
@@ -258,7 +253,7 @@ int catalog_each_tag(struct catalog *c,
         column_string(st, 4, t.media_type, sizeof(t.media_type));
         if (repo && tag && db_column_digest(st, 2, &t.digest)) fn(repo, tag, &t, arg);
     }
-    done_with(r, READ_TAGS);
+    db_reset(r->st[READ_TAGS]);
     catalog_give_reader(c, r);
     if (rc == SQLITE_DONE) return 0;
     catalog_suspect(c, rc);

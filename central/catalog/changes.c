@@ -67,17 +67,7 @@ static sqlite3_stmt *statement(struct changes *ch, sqlite3 *db, enum change_stmt
         CHANGE_STATEMENTS(X)
 #undef X
     };
-    sqlite3_stmt **st = &ch->st[which];
-    if (!*st && sqlite3_prepare_v3(db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) *st = NULL;
-    return *st; /* NULL makes every bind and step fail with SQLITE_MISUSE */
-}
-
-/* For a statement that writes. Makes it ready for its next use. */
-static int step_once(sqlite3_stmt *st) {
-    int rc = st ? sqlite3_step(st) : SQLITE_MISUSE;
-    sqlite3_reset(st);
-    sqlite3_clear_bindings(st);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return db_prepared(db, &ch->st[which], sql[which]);
 }
 
 static struct set_digest column_set_digest(sqlite3_stmt *st, int column) {
@@ -117,7 +107,7 @@ static int put_place(struct changes *ch, sqlite3 *db, const struct place *p, uin
     sqlite3_bind_int64(st, 2, (sqlite3_int64)p->number);
     bind_set_digest(st, 3, &p->digest);
     sqlite3_bind_int64(st, 4, (sqlite3_int64)seen);
-    return step_once(st);
+    return db_run(st);
 }
 
 static uint64_t last_entry(struct changes *ch, sqlite3 *db) {
@@ -163,7 +153,7 @@ static int put_entry(struct changes *ch, sqlite3 *db, uint64_t number, int kind,
     sqlite3_bind_int(st, 3, kind);
     sqlite3_bind_blob(st, 4, key, (int)key_len, SQLITE_STATIC);
     sqlite3_bind_blob(st, 5, payload, (int)len, SQLITE_STATIC);
-    return step_once(st);
+    return db_run(st);
 }
 
 static int change_tile(struct changes *ch, sqlite3 *db, unsigned tile, const struct set_digest *gone,
@@ -184,10 +174,10 @@ static int change_tile(struct changes *ch, sqlite3 *db, unsigned tile, const str
     records += (come != NULL) - (gone != NULL);
     st = statement(ch, db, records > 0 ? CHANGE_PUT_TILE : CHANGE_DROP_TILE);
     sqlite3_bind_int(st, 1, (int)tile);
-    if (records <= 0) return step_once(st);
+    if (records <= 0) return db_run(st);
     sqlite3_bind_int64(st, 2, records);
     bind_set_digest(st, 3, &d);
-    return step_once(st);
+    return db_run(st);
 }
 
 static const uint8_t *bytes_of(const struct buf *b) {
@@ -358,14 +348,14 @@ static int count_tags(struct changes *ch, sqlite3 *db, struct count *tiles) {
 }
 
 static int put_tiles(struct changes *ch, sqlite3 *db, const struct count *tiles, struct set_digest *all) {
-    int rc = step_once(statement(ch, db, CHANGE_DROP_TILES));
+    int rc = db_run(statement(ch, db, CHANGE_DROP_TILES));
     for (unsigned i = 0; i < TILES && rc == SQLITE_OK; i++) {
         if (!tiles[i].records) continue;
         sqlite3_stmt *st = statement(ch, db, CHANGE_PUT_TILE);
         sqlite3_bind_int(st, 1, (int)i);
         sqlite3_bind_int64(st, 2, tiles[i].records);
         bind_set_digest(st, 3, &tiles[i].digest);
-        rc = step_once(st);
+        rc = db_run(st);
         set_digest_add(all, &tiles[i].digest);
     }
     return rc;
@@ -382,7 +372,7 @@ static int begin_anew(struct changes *ch, sqlite3 *db) {
     if (rc == SQLITE_OK) rc = count_tags(ch, db, tiles);
     if (rc == SQLITE_OK) rc = put_tiles(ch, db, tiles, &p.digest);
     /* Entries of an older version say something else. */
-    if (rc == SQLITE_OK) rc = step_once(statement(ch, db, CHANGE_DROP_LOG));
+    if (rc == SQLITE_OK) rc = db_run(statement(ch, db, CHANGE_DROP_LOG));
     if (rc == SQLITE_OK) rc = put_place(ch, db, &p, p.number);
     free(tiles);
     return rc;

@@ -13,11 +13,6 @@ int catalog_read_code(struct catalog *c, int rc) {
     return (rc & 0xff) == SQLITE_CORRUPT ? ERR_CORRUPT : ERR_INTERNAL;
 }
 
-static void done_with(struct reader *r, enum read_stmt which) {
-    sqlite3_reset(r->st[which]);
-    sqlite3_clear_bindings(r->st[which]);
-}
-
 static bool column_set_digest(sqlite3_stmt *st, int column, struct set_digest *out) {
     if (sqlite3_column_bytes(st, column) != SET_DIGEST_BYTES) return false;
     *out = set_digest_get(sqlite3_column_blob(st, column));
@@ -42,7 +37,7 @@ int catalog_read_place(struct reader *r, struct place *out) {
     } else if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
         rc = SQLITE_CORRUPT;
     }
-    done_with(r, READ_PLACE);
+    db_reset(r->st[READ_PLACE]);
     return rc;
 }
 
@@ -69,7 +64,7 @@ static int has_entry(struct reader *r, const struct place *p, bool *has) {
         *has = readable && m.has_place && m.place.number == p->number && set_digest_eq(&m.place.digest, &p->digest);
         watch_message_fini(&m);
     }
-    done_with(r, READ_LOG_AT);
+    db_reset(r->st[READ_LOG_AT]);
     return rc;
 }
 
@@ -100,7 +95,7 @@ int catalog_changes_after(struct catalog *c, uint64_t number, size_t max, size_t
         failed = buf_add(out, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
         if (failed == 0) *last = (uint64_t)sqlite3_column_int64(st, 0);
     }
-    done_with(r, READ_LOG);
+    db_reset(r->st[READ_LOG]);
     catalog_give_reader(c, r);
     return failed ? ERR_INTERNAL : catalog_read_code(c, rc);
 }
@@ -117,7 +112,7 @@ int catalog_tiles(struct catalog *c, struct tile_list *out) {
         t->tile = (unsigned)sqlite3_column_int(st, 0);
         if (t->tile < TILES && column_set_digest(st, 1, &t->digest)) out->n++;
     }
-    done_with(r, READ_TILES);
+    db_reset(r->st[READ_TILES]);
     end(r);
     catalog_give_reader(c, r);
     return catalog_read_code(c, rc);

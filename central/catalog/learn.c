@@ -78,26 +78,15 @@ static sqlite3_stmt *statement(struct catalog *c, sqlite3 *db, enum write_stmt w
 #undef X
     };
     if (!c->stmts) c->stmts = xcalloc(1, sizeof(*c->stmts));
-    sqlite3_stmt **st = &c->stmts->st[which];
-    if (!*st && sqlite3_prepare_v3(db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) *st = NULL;
-    return *st; /* NULL makes every bind and step below fail with SQLITE_MISUSE */
+    return db_prepared(db, &c->stmts->st[which], sql[which]);
 }
 
 static void bind_text(sqlite3_stmt *st, int at, const char *s) {
     sqlite3_bind_text(st, at, s, -1, SQLITE_STATIC);
 }
 
-/* Runs a statement that returns nothing. */
-static int run_stmt(sqlite3_stmt *st) {
-    if (!st) return SQLITE_MISUSE;
-    int rc = sqlite3_step(st);
-    sqlite3_reset(st);
-    sqlite3_clear_bindings(st);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
 static int run_simple(struct catalog *c, sqlite3 *db, enum write_stmt which) {
-    return run_stmt(statement(c, db, which));
+    return db_run(statement(c, db, which));
 }
 
 static int trim_log(struct fact *f, sqlite3 *db) {
@@ -106,7 +95,7 @@ static int trim_log(struct fact *f, sqlite3 *db) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_TRIM_LOG);
     sqlite3_bind_int64(st, 1, (int64_t)f->sequence - keep);
     sqlite3_bind_int64(st, 2, 4 * TRIM_EVERY); /* in steps, so that a lowered limit does not stop the writer for long */
-    return run_stmt(st);
+    return db_run(st);
 }
 
 /* was: the size that was known; -1: none. */
@@ -122,7 +111,7 @@ static int put_blob(struct fact *f, sqlite3 *db, int64_t was, int64_t size, bool
     sqlite3_bind_int64(st, 2, size);
     sqlite3_bind_int(st, 3, held);
     sqlite3_bind_int64(st, 4, (int64_t)f->sequence);
-    rc = run_stmt(st);
+    rc = db_run(st);
     return rc ? rc : trim_log(f, db);
 }
 
@@ -151,7 +140,7 @@ static int apply_blob(struct fact *f, sqlite3 *db) {
     sqlite3_stmt *st = statement(f->catalog, db, WRITE_PUT_PROOFS);
     db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_blob64(st, 2, f->proofs, f->proofs_len, SQLITE_STATIC);
-    return run_stmt(st);
+    return db_run(st);
 }
 
 /* The blob has come into the store, or was lost from it. */
@@ -175,7 +164,7 @@ static int put_child(struct fact *f, sqlite3 *db, size_t position) {
     bind_text(st, 7, m->os);
     bind_text(st, 8, m->arch);
     bind_text(st, 9, m->variant);
-    return run_stmt(st);
+    return db_run(st);
 }
 
 /* Pruning walks the table of blobs, so a manifest gets a row there even if the fact of its blob was dropped. */
@@ -184,7 +173,7 @@ static int add_blob_of_manifest(struct fact *f, sqlite3 *db) {
     db_bind_digest(st, 1, &f->digest);
     sqlite3_bind_int64(st, 2, f->size);
     sqlite3_bind_int64(st, 3, (int64_t)f->sequence);
-    int rc = run_stmt(st);
+    int rc = db_run(st);
     if (rc || sqlite3_changes(db) == 0) return rc;
     return changes_blob(f->catalog->changes, db, &f->digest, -1, f->size, &f->sequence);
 }
@@ -195,7 +184,7 @@ static int apply_manifest(struct fact *f, sqlite3 *db) {
     db_bind_digest(st, 1, &f->digest);
     bind_text(st, 2, f->manifest.media_type);
     sqlite3_bind_int64(st, 3, f->size);
-    int rc = run_stmt(st);
+    int rc = db_run(st);
     if (rc || sqlite3_changes(db) == 0) return rc;
     for (size_t i = 0; i < f->manifest.n_children && rc == SQLITE_OK; i++)
         rc = put_child(f, db, i);
@@ -221,8 +210,7 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
     bind_text(st, 2, f->tag);
     int rc = sqlite3_step(st);
     bool known = rc == SQLITE_ROW && catalog_read_tag(st, &was);
-    sqlite3_reset(st);
-    sqlite3_clear_bindings(st);
+    db_reset(st);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
     /* The store may tell at the start of an earlier check than the last one. */
     if (known && same_tag(&was.facts, t) && t->checked_at <= was.facts.checked_at) return SQLITE_OK;
@@ -238,7 +226,7 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
     sqlite3_bind_int(st, 6, t->deleted);
     sqlite3_bind_int64(st, 7, t->checked_at);
     sqlite3_bind_int(st, 8, f->repo.upstream[0] == '\0');
-    rc = run_stmt(st);
+    rc = db_run(st);
     return rc ? rc : trim_log(f, db);
 }
 

@@ -10,11 +10,6 @@
 /* Memory for the tags of one answer; further tiles are left for the next one. */
 #define TAG_BYTES (32 * MiB)
 
-static void done_with(struct reader *r, enum read_stmt which) {
-    sqlite3_reset(r->st[which]);
-    sqlite3_clear_bindings(r->st[which]);
-}
-
 /* Binds the first digest of a tile and the first that comes after it. */
 static void bind_tile(sqlite3_stmt *st, unsigned tile) {
     unsigned bits = tile_kind(tile) == RECORD_BLOB ? 12 : 10, first = tile_within(tile), after = first + 1;
@@ -42,7 +37,7 @@ static int read_blobs(struct reader *r, unsigned tile, struct tile_records *t) {
         if (!db_column_digest(st, 0, &d)) continue;
         add(t, &record, record_of_blob(&record, &d, sqlite3_column_int64(st, 1)));
     }
-    done_with(r, READ_BLOBS_FROM);
+    db_reset(r->st[READ_BLOBS_FROM]);
     buf_fini(&record);
     return rc;
 }
@@ -60,7 +55,7 @@ static int read_children(struct reader *r, const struct digest *d, struct manife
         bad = catalog_read_child(st, &m->children[m->n_children]);
         m->n_children += bad == SQLITE_OK;
     }
-    done_with(r, READ_CHILDREN);
+    db_reset(r->st[READ_CHILDREN]);
     return bad ? bad : rc;
 }
 
@@ -80,7 +75,7 @@ static int read_manifests(struct reader *r, unsigned tile, struct tile_records *
         add(t, &record, record_of_manifest(&record, &d, sqlite3_column_int64(st, 2), &m));
         manifest_fini(&m);
     }
-    done_with(r, READ_MANIFESTS_FROM);
+    db_reset(r->st[READ_MANIFESTS_FROM]);
     buf_fini(&record);
     return bad == SQLITE_DONE || bad == SQLITE_ROW ? rc : bad;
 }
@@ -131,7 +126,7 @@ static int read_tags(struct reader *r, const bool *wanted, struct tags *all) {
         unsigned tile = record_tile(RECORD_TAG, bytes, record_key_len(RECORD_TAG, bytes, record.len));
         if (wanted[tile]) keep_tag(all, tile, &record);
     }
-    done_with(r, READ_TAGS);
+    db_reset(r->st[READ_TAGS]);
     buf_fini(&record);
     if (all->n) qsort(all->list, all->n, sizeof(*all->list), compare_tags);
     return rc;
@@ -159,7 +154,7 @@ static int tile_digest(struct reader *r, unsigned tile, struct set_digest *out) 
     *out = (struct set_digest){0};
     if (rc == SQLITE_ROW && sqlite3_column_bytes(st, 0) == SET_DIGEST_BYTES)
         *out = set_digest_get(sqlite3_column_blob(st, 0));
-    done_with(r, READ_TILE);
+    db_reset(r->st[READ_TILE]);
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
@@ -172,7 +167,7 @@ static bool blob_size(const uint8_t digest[RECORD_DIGEST], int64_t *size, void *
     db_bind_digest(st, 1, &d);
     bool found = sqlite3_step(st) == SQLITE_ROW;
     if (found) *size = sqlite3_column_int64(st, 0);
-    done_with(r, READ_BLOB);
+    db_reset(r->st[READ_BLOB]);
     return found;
 }
 

@@ -59,8 +59,7 @@ static int says(struct hosted_db *b, const char *doing, struct error *err) {
 static int step_once(struct hosted_db *b, sqlite3_stmt *st, struct error *err) {
     int rc = sqlite3_step(st);
     int r = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : says(b, "writing", err);
-    sqlite3_reset(st);
-    sqlite3_clear_bindings(st);
+    db_reset(st);
     return r;
 }
 

@@ -72,3 +72,20 @@ void db_keep_log(sqlite3 *db) {
     int keep = 1;
     sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
 }
+
+sqlite3_stmt *db_prepared(sqlite3 *db, sqlite3_stmt **st, const char *sql) {
+    if (!*st && sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, st, NULL) != SQLITE_OK) *st = NULL;
+    return *st;
+}
+
+void db_reset(sqlite3_stmt *st) {
+    if (!st) return;
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+}
+
+int db_run(sqlite3_stmt *st) {
+    int rc = st ? sqlite3_step(st) : SQLITE_MISUSE;
+    db_reset(st);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}

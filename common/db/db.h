@@ -15,6 +15,15 @@ int db_open(sqlite3 **out, const char *path, int flags, struct error *err) must_
  * disk space, so it works on a full disk. Call it for every connection that may be the last to close. */
 void db_keep_log(sqlite3 *db);
 
+/* The statement of sql, which is prepared when *st is still NULL, and stays there until the caller finalizes it. NULL: it
+ * could not be prepared, and db says why; the calls that bind and step then return SQLITE_MISUSE. */
+sqlite3_stmt *db_prepared(sqlite3 *db, sqlite3_stmt **st, const char *sql);
+/* Makes a statement (may be NULL) ready for its next use. */
+void db_reset(sqlite3_stmt *st);
+/* Runs a statement that returns no rows, and makes it ready for its next use. SQLITE_OK, or why it failed; NULL:
+ * SQLITE_MISUSE. */
+int db_run(sqlite3_stmt *st) must_check;
+
 /* A digest as stored in a database: one byte for the algorithm, then its raw bytes. A struct digest begins with the
  * same bytes. */
 static inline int db_digest_len(const struct digest *d) {

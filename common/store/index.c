@@ -65,17 +65,12 @@ static const char *const sql[N_STATEMENTS] = {
 
 /* NULL: it could not be prepared, and db says why. */
 static sqlite3_stmt *statement(struct index *ix, sqlite3 *db, enum statement which) {
-    sqlite3_stmt **st = &ix->statements[which];
-    if (!*st) sqlite3_prepare_v3(db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL);
-    return *st;
+    return db_prepared(db, &ix->statements[which], sql[which]);
 }
 
 static int execute(sqlite3 *db, sqlite3_stmt *st) {
     int r = st && sqlite3_step(st) == SQLITE_DONE ? 0 : db_error_code(db);
-    if (st) {
-        sqlite3_reset(st);
-        sqlite3_clear_bindings(st);
-    }
+    db_reset(st);
     return r;
 }
 
