@@ -16,6 +16,7 @@
 #include "common/admin/job.h"
 #include "common/config/units.h"
 #include "common/core/clock.h"
+#include "common/core/hex.h"
 #include "common/core/host_port.h"
 #include "common/identity/cert.h"
 #include "common/identity/token.h"
@@ -177,8 +178,7 @@ static json_t *cert_json(const X509 *cert) {
     struct member m;
     struct error err = {0};
     cert_hash(cert, hash);
-    for (size_t i = 0; i < sizeof(hash); i++)
-        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    hex_write(hash, sizeof(hash), hex);
     int64_t end = member_of(&m, cert, &err) == 0 ? m.not_after : 0;
     return json_pack("{s:s, s:I}", "sha256", hex, "not_after", (json_int_t)end);
 }

@@ -4,12 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static int hex(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
+#include "common/core/hex.h"
 
 /* Decodes the value up to '&'. False: malformed, too long, or holding a NUL. */
 static bool param_decode(const char *v, char out[QUERY_PARAM_MAX]) {
@@ -17,7 +12,7 @@ static bool param_decode(const char *v, char out[QUERY_PARAM_MAX]) {
     for (; *v && *v != '&'; v++) {
         int c = (unsigned char)*v;
         if (c == '%') {
-            int hi = hex(v[1]), lo = hi < 0 ? -1 : hex(v[2]);
+            int hi = hex_any(v[1]), lo = hi < 0 ? -1 : hex_any(v[2]);
             if (lo < 0) return false;
             c = hi * 16 + lo;
             v += 2;

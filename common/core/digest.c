@@ -2,12 +2,13 @@
  * chaining value that piece proofs are made of; it runs the same SHA-NI and AVX2 code. Thread: any. */
 #include "common/core/digest.h"
 
-#include "common/core/error.h"
-
 #include <assert.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "common/core/error.h"
+#include "common/core/hex.h"
 
 _Static_assert(sizeof(SHA256_CTX) <= 256 && sizeof(SHA512_CTX) <= 256, "hasher.state holds either context");
 
@@ -26,12 +27,6 @@ size_t digest_len(enum digest_alg alg) {
 
 const char *digest_alg_name(enum digest_alg alg) {
     return alg < ARRAY_LEN(algs) ? algs[alg].name : "none";
-}
-
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
 }
 
 /* image-spec: algorithm-component [+._-] …, then ':' and [a-zA-Z0-9=_-]+. */
@@ -65,31 +60,16 @@ int digest_parse(struct digest *d, const char *s, size_t len) {
     size_t n = algs[alg].len;
     if (len - colon - 1 != 2 * n) return ERR_INVALID;
     const char *hex = s + colon + 1;
-    for (size_t i = 0; i < n; i++) {
-        int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
-        if (hi < 0 || lo < 0) {
-            memset(d, 0, sizeof(*d));
-            return ERR_INVALID;
-        }
-        d->bytes[i] = (uint8_t)(hi << 4 | lo);
+    if (!hex_read(hex, n, d->bytes)) {
+        memset(d, 0, sizeof(*d));
+        return ERR_INVALID;
     }
     d->alg = (uint8_t)alg;
     return 0;
 }
 
-/* Writes the hex digits and a NUL. */
-static void put_hex(const struct digest *d, char *out) {
-    static const char digits[] = "0123456789abcdef";
-    size_t n = digest_len(d->alg);
-    for (size_t i = 0; i < n; i++) {
-        out[2 * i] = digits[d->bytes[i] >> 4];
-        out[2 * i + 1] = digits[d->bytes[i] & 15];
-    }
-    out[2 * n] = '\0';
-}
-
 char *digest_hex(const struct digest *d, char out[DIGEST_STR_MAX]) {
-    put_hex(d, out);
+    hex_write(d->bytes, digest_len(d->alg), out);
     return out;
 }
 
@@ -98,7 +78,7 @@ char *digest_str(const struct digest *d, char out[DIGEST_STR_MAX]) {
     size_t n = strlen(name);
     memcpy(out, name, n);
     out[n] = ':';
-    put_hex(d, out + n + 1);
+    hex_write(d->bytes, digest_len(d->alg), out + n + 1);
     return out;
 }
 

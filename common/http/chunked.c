@@ -2,6 +2,7 @@
 #include "common/http/chunked.h"
 
 #include "common/core/error.h"
+#include "common/core/hex.h"
 
 #define LINE_BYTES_MAX 8192
 
@@ -23,13 +24,6 @@ void chunked_init(struct chunked *c) {
     *c = (struct chunked){.state = SIZE_FIRST};
 }
 
-static int hex(char ch) {
-    if (ch >= '0' && ch <= '9') return ch - '0';
-    if (ch >= 'a' && ch <= 'f') return ch - 'a' + 10;
-    if (ch >= 'A' && ch <= 'F') return ch - 'A' + 10;
-    return -1;
-}
-
 static bool add_digit(struct chunked *c, int value) {
     if (value < 0 || ++c->digits > 15) return false;
     c->left = c->left * 16 + value;
@@ -47,14 +41,14 @@ static bool step(struct chunked *c, char ch) {
         c->left = 0;
         c->digits = 0;
         c->state = SIZE_MORE;
-        return add_digit(c, hex(ch));
+        return add_digit(c, hex_any(ch));
     case SIZE_MORE:
         if (ch == ';')
             c->state = EXTENSION;
         else if (ch == '\r')
             c->state = SIZE_LF;
         else
-            return add_digit(c, hex(ch));
+            return add_digit(c, hex_any(ch));
         return true;
     case EXTENSION:
         if (ch == '\r')

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/core/hex.h"
+
 /* Bytes of the longest valid path: a repository, an endpoint and a sha512 digest. */
 #define PATH_MAX_BYTES 1024
 #define N_MAX 1000000000
@@ -27,13 +29,6 @@ static int refuse(struct oci_refusal *no, int status, const char *code, const ch
     return status == 404 ? ERR_NOT_FOUND : ERR_INVALID;
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /* Decodes percent-encoding once. '+' stays '+', because no value here may contain a space, but media types contain a
  * plus. Control bytes and bytes above 0x7f are refused, so the result is visible ASCII. */
 static int percent_decode(struct part in, char *out, size_t cap, size_t *out_len) {
@@ -41,7 +36,7 @@ static int percent_decode(struct part in, char *out, size_t cap, size_t *out_len
     for (size_t i = 0; i < in.len; i++) {
         unsigned char c = (unsigned char)in.s[i];
         if (c == '%') {
-            int hi = in.len - i > 2 ? hex_value(in.s[i + 1]) : -1, lo = hi >= 0 ? hex_value(in.s[i + 2]) : -1;
+            int hi = in.len - i > 2 ? hex_any(in.s[i + 1]) : -1, lo = hi >= 0 ? hex_any(in.s[i + 2]) : -1;
             if (lo < 0) return ERR_INVALID;
             c = (unsigned char)(hi << 4 | lo);
             i += 2;
