@@ -10,6 +10,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/core/offload.h"
 #include "common/wire/wire.h"
 #include "edge/link/breaker.h"
 
@@ -23,8 +24,7 @@
 struct renewal {
     struct renewal_config cfg;
     struct timer due;
-    struct work work;
-    struct loop_task back;
+    struct offload work;
     bool busy;
     int64_t again_ms;
     uint8_t id[WIRE_RENEWAL_BYTES];
@@ -54,12 +54,12 @@ static void failed(struct renewal *r) {
     rest(r, r->again_ms);
 }
 
-/* Runs fn in the work pool, then back on the loop. */
-static void in_pool(struct renewal *r, void (*fn)(struct work *w), void (*back)(struct loop_task *t)) {
+/* Calls run in the work pool, then back on the loop. */
+static void in_pool(struct renewal *r, void (*run)(struct offload *o), void (*back)(struct offload *o)) {
     r->err = (struct error){0};
-    r->work.fn = fn;
-    r->back.fn = back;
-    workpool_submit(r->cfg.pool, &r->work);
+    r->work.run = run;
+    r->work.back = back;
+    offload_start(&r->work, r->cfg.pool, r->cfg.loop);
 }
 
 /* --- saving --- */
@@ -74,15 +74,14 @@ static int check_same_key(const struct renewal *r, struct error *err) {
     return same ? 0 : error_set(err, ERR_CANCELLED, "this edge has joined anew meanwhile");
 }
 
-static void save(struct work *w) {
-    struct renewal *r = container_of(w, struct renewal, work);
+static void save(struct offload *o) {
+    struct renewal *r = container_of(o, struct renewal, work);
     if (check_same_key(r, &r->err) == 0 && identity_save(&r->fresh, r->cfg.data, &r->err) == 0)
         identity_renewed(r->cfg.data);
-    loop_post(r->cfg.loop, &r->back);
 }
 
-static void on_saved(struct loop_task *t) {
-    struct renewal *r = container_of(t, struct renewal, back);
+static void on_saved(struct offload *o) {
+    struct renewal *r = container_of(o, struct renewal, work);
     if (r->err.code < 0) {
         identity_fini(&r->fresh);
         failed(r);
@@ -170,15 +169,14 @@ static void ask(struct renewal *r) {
 
 /* --- noting --- */
 
-static void note(struct work *w) {
-    struct renewal *r = container_of(w, struct renewal, work);
+static void note(struct offload *o) {
+    struct renewal *r = container_of(o, struct renewal, work);
     int code = identity_renewal(r->id, r->cfg.data, &r->err);
     (void)code; /* err has it */
-    loop_post(r->cfg.loop, &r->back);
 }
 
-static void on_noted(struct loop_task *t) {
-    struct renewal *r = container_of(t, struct renewal, back);
+static void on_noted(struct offload *o) {
+    struct renewal *r = container_of(o, struct renewal, work);
     if (r->err.code < 0)
         failed(r);
     else

@@ -4,6 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/core/offload.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
 #include "edge/replica/fetch.h"
@@ -29,8 +30,7 @@ struct replica_node {
     int64_t saved_ms;
     struct replica_view *view;
     struct place view_place;
-    struct work work;
-    struct loop_task back;
+    struct offload work;
     void (*restart)(void *arg);
     void *restart_arg;
     _Atomic int64_t answers;
@@ -57,14 +57,12 @@ static void save(struct replica_node *e) {
     e->view = NULL;
 }
 
-static void save_work(struct work *w) {
-    struct replica_node *e = container_of(w, struct replica_node, work);
-    save(e);
-    loop_post(e->node->fetch, &e->back);
+static void save_view(struct offload *o) {
+    save(container_of(o, struct replica_node, work));
 }
 
-static void on_saved(struct loop_task *task) {
-    container_of(task, struct replica_node, back)->saving = false;
+static void on_saved(struct offload *o) {
+    container_of(o, struct replica_node, work)->saving = false;
 }
 
 /* Begins to store what is here. False: it is stored already, or is not equal to anything. */
@@ -82,7 +80,7 @@ static void on_save_due(void *arg) {
     bool due = !e->saved_once || clock_mono_ms() - e->saved_ms >= SAVE_EVERY_MS;
     if (due && begin_save(e)) {
         e->saving = e->saved_once = true;
-        workpool_submit(e->node->pool, &e->work);
+        offload_start(&e->work, e->node->pool, e->node->fetch);
     }
     timer_set(&e->save_due, SAVE_LOOK_MS);
 }
@@ -106,8 +104,7 @@ static int start(struct node *n, void **self, struct error *err) {
     e->saved_once = replica_load(e->replica, e->path, &e->saved);
     if (e->saved_once) follow_resume(e->follow, &e->saved);
     e->saved_ms = clock_mono_ms();
-    e->work.fn = save_work;
-    e->back.fn = on_saved;
+    e->work = (struct offload){.run = save_view, .back = on_saved};
     timer_init(&e->save_due, n->fetch, on_save_due, e);
     *self = e;
     return 0;
