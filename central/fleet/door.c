@@ -99,6 +99,7 @@ static int admit(struct http_req *req, struct error *err, void *arg) {
     const struct edge_sight s = {.generation = v->who.generation,
                                  .key = v->who.key,
                                  .instance = settings_header_parse(http_req_header(req, INSTANCE_HEADER)),
+                                 .roots = settings_header_parse(http_req_header(req, ROOTS_HEADER)),
                                  .address = http_req_peer(req, &address) ? &address : NULL,
                                  .version = version};
     return roster_admit(d->roster, v->edge, &s, err);

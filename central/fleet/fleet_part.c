@@ -5,6 +5,7 @@
 #include "central/catalog/catalogue_part.h"
 #include "central/catalog/follow.h"
 #include "central/fleet/lookup.h"
+#include "central/fleet/members_part.h"
 #include "central/fleet/snapshot.h"
 #include "central/fleet/watch.h"
 #include "central/names/names_part.h"
@@ -100,6 +101,14 @@ static void make_settings(struct wire_settings *s, const struct central_config *
     s->version = version_of(s);
 }
 
+static uint64_t state_version(void *arg) {
+    return members_state_version(arg);
+}
+
+static void on_state(void *arg) {
+    watches_tell_fleet(((struct fleet *)arg)->watches);
+}
+
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
     struct fleet *f = xcalloc(1, sizeof(*f));
@@ -115,7 +124,10 @@ static int start(struct node *n, void **self, struct error *err) {
                                                       .loops = n->serving,
                                                       .n_loops = n->n_serving,
                                                       .settings = f->settings.version,
-                                                      .queue = central_config_of(n)->watch_queue});
+                                                      .queue = central_config_of(n)->watch_queue,
+                                                      .fleet = state_version,
+                                                      .arg = n});
+    members_on_change(n, on_state, f);
     *self = f;
     return 0;
 }

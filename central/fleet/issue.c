@@ -1,4 +1,4 @@
-/* Bodies are read on the loop, certificates are signed and recorded in the work pool. Thread: as each function says. */
+/* Bodies are read on the loop, certificates are signed and recorded in the work pool, removals checked and recorded. Thread: as each function says. */
 #include "central/fleet/issue.h"
 
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include "central/fleet/door.h"
 #include "common/core/alloc.h"
 #include "common/http/http_status.h"
+#include "common/identity/attest.h"
 #include "common/identity/cert.h"
 #include "common/wire/wire.h"
 
@@ -19,9 +20,10 @@ struct order {
     struct work work;
     struct loop_task back;
     bool submitted, done;
-    bool renews;
+    enum call { CALL_JOIN, CALL_RENEW, CALL_REMOVALS } call;
     struct wire_join_request join;
     struct wire_renew_request renew;
+    struct wire_fleet_state removals;
     struct edge *edge; /* who renews */
     struct member who;
     EVP_PKEY *key; /* his */
@@ -32,6 +34,7 @@ struct order {
 
 static void order_free(struct order *o) {
     wire_join_request_fini(&o->join);
+    wire_fleet_state_fini(&o->removals);
     EVP_PKEY_free(o->key);
     free(o->answer);
     free(o);
@@ -54,11 +57,14 @@ static void put_cert(struct wire_bytes *to, const X509 *cert) {
 }
 
 static void encode(struct order *o, const X509 *cert) {
-    struct wire_join_response rs = {.n_chain = 2, .n_roots = CA_ROOTS};
+    struct wire_join_response rs = {.n_chain = 2};
+    STACK_OF(X509) *roots = ca_trusted(o->issue->ca);
+    X509 *signer = ca_signer_of(o->issue->ca, (X509 *)(uintptr_t)cert);
     put_cert(&rs.chain[0], cert);
-    put_cert(&rs.chain[1], ca_signer(o->issue->ca));
-    for (unsigned i = 0; i < CA_ROOTS; i++)
-        put_cert(&rs.roots[i], ca_root(o->issue->ca, i));
+    put_cert(&rs.chain[1], signer ? signer : ca_signer(o->issue->ca));
+    for (int i = 0; i < sk_X509_num(roots); i++)
+        put_cert(&rs.roots[rs.n_roots++], sk_X509_value(roots, i));
+    sk_X509_free(roots);
     int r = wire_join_response_encode(&rs, &o->answer, &o->len);
     if (r < 0) error_set(&o->err, r, "the answer is too large");
     wire_join_response_fini(&rs);
@@ -76,13 +82,57 @@ static int run_join(struct order *o, X509 **cert) {
     return r;
 }
 
-static void on_work(struct work *w) {
-    struct order *o = container_of(w, struct order, work);
+/* The certificate that a removal names, of those that came with it. NULL: it is not there. The caller frees it. */
+static X509 *signer_of(const struct wire_fleet_state *m, const struct wire_removal *removal) {
+    for (size_t i = 0; i < m->n_signers; i++) {
+        struct error ignored = {0};
+        uint8_t hash[WIRE_HASH_BYTES];
+        X509 *cert;
+        if (cert_from_der(&cert, m->signers[i].data, m->signers[i].len, &ignored) < 0) continue;
+        cert_hash(cert, hash);
+        if (memcmp(hash, removal->signer, sizeof(hash)) == 0) return cert;
+        X509_free(cert);
+    }
+    return NULL;
+}
+
+static int take_removal(struct order *o, STACK_OF(X509) * roots, const struct wire_removal *m) {
+    X509 *signer = signer_of(&o->removals, m);
+    if (!signer) return error_set(&o->err, ERR_INVALID, "the certificate of a removal's signer is missing");
+    int r = attest_check(roots, ca_fleet(o->issue->ca), signer, m->body.data, m->body.len, m->signature.data,
+                         m->signature.len, &o->err);
+    if (r == 0) r = roster_take_removal(o->issue->roster, m, signer, &o->err);
+    X509_free(signer);
+    return r;
+}
+
+/* The first that is wrong ends it; those before it count. */
+static void run_removals(struct order *o) {
+    STACK_OF(X509) *roots = ca_trusted(o->issue->ca);
+    int r = 0, taken = 0;
+    for (size_t i = 0; i < o->removals.n_removals && r >= 0; i++) {
+        r = take_removal(o, roots, &o->removals.removals[i]);
+        if (r > 0) taken++;
+    }
+    sk_X509_free(roots);
+    if (taken > 0) o->issue->removed(o->issue->arg);
+}
+
+static void run_certificate(struct order *o) {
     X509 *cert = NULL;
-    int r = o->renews ? roster_renew(o->issue->roster, o->edge, o->who.generation, o->renew.id, o->key, &cert, &o->err)
-                      : run_join(o, &cert);
+    int r = o->call == CALL_RENEW
+                ? roster_renew(o->issue->roster, o->edge, o->who.generation, o->renew.id, o->key, &cert, &o->err)
+                : run_join(o, &cert);
     if (r == 0) encode(o, cert);
     X509_free(cert);
+}
+
+static void on_work(struct work *w) {
+    struct order *o = container_of(w, struct order, work);
+    if (o->call == CALL_REMOVALS)
+        run_removals(o);
+    else
+        run_certificate(o);
     loop_post(o->loop, &o->back);
 }
 
@@ -111,7 +161,9 @@ static void on_close(struct http_req *req, bool cut) {
 
 static void on_body(struct http_req *req, const char *body, size_t len) {
     struct order *o = http_req_user(req);
-    int r = o->renews ? wire_renew_request_decode(&o->renew, body, len) : wire_join_request_decode(&o->join, body, len);
+    int r = o->call == CALL_RENEW  ? wire_renew_request_decode(&o->renew, body, len)
+            : o->call == CALL_JOIN ? wire_join_request_decode(&o->join, body, len)
+                                   : wire_fleet_state_decode(&o->removals, body, len);
     if (r < 0) {
         error_set(&o->err, r, "the body is not the message that this call takes");
         say(req, status_of(r), &o->err);
@@ -121,29 +173,29 @@ static void on_body(struct http_req *req, const char *body, size_t len) {
     workpool_submit(o->issue->pool, &o->work);
 }
 
-static void begin(struct issue *i, struct http_req *req, bool renews) {
+static void begin(struct issue *i, struct http_req *req, enum call call) {
     struct order *o = xcalloc(1, sizeof(*o));
-    *o = (struct order){.issue = i, .req = req, .loop = http_req_loop(req), .renews = renews};
+    *o = (struct order){.issue = i, .req = req, .loop = http_req_loop(req), .call = call};
     o->work.fn = on_work;
     o->back.fn = on_back;
-    if (renews) {
+    if (call != CALL_JOIN) {
         o->edge = door_edge(req, &o->who);
         o->key = o->edge ? door_key(req) : NULL;
         if (o->key) EVP_PKEY_up_ref(o->key);
     }
     http_req_set_user(req, o);
     http_req_on_close(req, on_close);
-    if (renews && !o->edge) {
-        error_set(&o->err, ERR_DENIED, "a renewal needs the certificate that it renews");
+    if (call != CALL_JOIN && !o->edge) {
+        error_set(&o->err, ERR_DENIED, "this call needs the certificate of an edge");
         say(req, 403, &o->err);
         return;
     }
-    http_req_collect_body(req, WIRE_MAX_JOIN, on_body);
+    http_req_collect_body(req, call == CALL_REMOVALS ? WIRE_MAX_STATE : WIRE_MAX_JOIN, on_body);
 }
 
 void issue_join(struct issue *i, struct http_req *req) {
     if (http_req_is_tls(req)) {
-        begin(i, req, false);
+        begin(i, req, CALL_JOIN);
         return;
     }
     struct error err = {0};
@@ -152,5 +204,9 @@ void issue_join(struct issue *i, struct http_req *req) {
 }
 
 void issue_renew(struct issue *i, struct http_req *req) {
-    begin(i, req, true);
+    begin(i, req, CALL_RENEW);
+}
+
+void issue_removals(struct issue *i, struct http_req *req) {
+    begin(i, req, CALL_REMOVALS);
 }

@@ -1,4 +1,4 @@
-/* The calls of the fleet port by which edges get certificates: join and renew. Thread: serving loops. */
+/* The calls of the fleet port by which edges get certificates, join and renew, and show removals. Thread: serving loops. */
 #ifndef ENTREPOT_FLEET_ISSUE_H
 #define ENTREPOT_FLEET_ISSUE_H
 
@@ -10,10 +10,15 @@ struct issue {
     struct ca *ca;
     struct roster *roster;
     struct workpool *pool; /* where certificates are signed */
+    /* An edge has shown removals that were not known. Work pool. */
+    void (*removed)(void *arg);
+    void *arg;
 };
 
 /* POST /fleet/v1/join and /fleet/v1/renew (common/wire/join.h). */
 void issue_join(struct issue *i, struct http_req *req);
 void issue_renew(struct issue *i, struct http_req *req);
+/* POST /fleet/v1/removals (common/wire/fleet_state.h): removals that this central may have forgotten. */
+void issue_removals(struct issue *i, struct http_req *req);
 
 #endif

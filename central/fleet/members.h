@@ -2,9 +2,14 @@
 #ifndef ENTREPOT_FLEET_MEMBERS_H
 #define ENTREPOT_FLEET_MEMBERS_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "central/config/central_config.h"
 #include "central/fleet/door.h"
+#include "central/fleet/fleet_state.h"
 #include "central/fleet/issue.h"
+#include "common/core/offload.h"
 #include "common/node/node_part.h"
 
 struct members {
@@ -16,7 +21,26 @@ struct members {
     struct door door;
     struct issue issue;
     struct timer renew; /* of central's own certificate */
+    struct fleet_state *state;
+    struct timer rotation;    /* while a new root spreads or the old one retires */
+    struct offload work;      /* makes the state anew; takes steps */
+    bool working, again;      /* control loop */
+    atomic_bool told, reload; /* what work has found: the state is another; the roots are, so that central's own
+                                 * certificate is made anew */
+    pthread_mutex_t lock;     /* guards addresses */
+    char **addresses;         /* HOST:PORT, of the configuration */
+    size_t n_addresses;
+    void (*changed)(void *arg); /* the state has another version; control loop. NULL: nobody wants to know */
+    void *changed_arg;
 };
+
+/* Any thread: the state may be another, or the next step of a rotation due. */
+void members_look(struct members *m);
+/* A copy of the addresses, and how many. The caller frees it with members_free_addresses. */
+char **members_addresses(struct members *m, size_t *n);
+void members_free_addresses(char **list, size_t n);
+/* The mark of a signer (roster_config.signer). */
+uint64_t members_signer_mark(X509 *signer);
 
 /* Routes of the control socket; handlers get struct members. */
 extern const struct route members_routes[];

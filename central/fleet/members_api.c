@@ -3,7 +3,7 @@
  *   POST /api/edge/invite?site=&expires_s=&uses=[&replaces=]   {"token","site","replaces","uses","expires_at"}
  *   GET  /api/edge/list, /api/edge/show?name=                  {"edges":[…]}, an edge
  *   POST /api/edge/remove?name=, /api/edge/allow?name=         an edge
- *   GET  /api/ca                                               {"id","roots":[…],"signer_not_after"} */
+ *   GET  /api/ca, POST /api/ca/rotate                          {"id","signer","root",…,"rotation":{"state","missing"}} */
 #include "central/fleet/members.h"
 
 #include <openssl/rand.h>
@@ -18,6 +18,9 @@
 #include "common/core/clock.h"
 #include "common/core/hex.h"
 #include "common/core/host_port.h"
+#include "central/fleet/rotation.h"
+#include "common/core/log.h"
+#include "common/identity/attest.h"
 #include "common/identity/cert.h"
 #include "common/identity/token.h"
 
@@ -99,17 +102,19 @@ static int own_address(const struct node_config *node, char out[TOKEN_ADDRESS_MA
 }
 
 static int fill_token(struct members *m, struct join_token *t, struct error *err) {
-    const struct central_config *cfg = m->cfg;
+    size_t n;
     if (RAND_bytes(t->secret, sizeof(t->secret)) != 1) return error_set(err, ERR_INTERNAL, "no random numbers");
-    for (unsigned i = 0; i < CA_ROOTS; i++)
-        cert_hash(ca_root(m->ca, i), t->roots[t->n_roots++]);
-    if (cfg->n_fleet_addresses == 0) {
-        t->n_addresses = 1;
-        return own_address(&cfg->node, t->addresses[0], err);
-    }
-    for (size_t i = 0; i < cfg->n_fleet_addresses && t->n_addresses < TOKEN_ADDRESSES_MAX; i++)
-        snprintf(t->addresses[t->n_addresses++], TOKEN_ADDRESS_MAX, "%.263s", cfg->fleet_addresses[i]);
-    return 0;
+    STACK_OF(X509) *roots = ca_trusted(m->ca);
+    for (int i = 0; i < sk_X509_num(roots); i++)
+        cert_hash(sk_X509_value(roots, i), t->roots[t->n_roots++]);
+    sk_X509_free(roots);
+    char **addresses = members_addresses(m, &n);
+    for (size_t i = 0; i < n && t->n_addresses < TOKEN_ADDRESSES_MAX; i++)
+        snprintf(t->addresses[t->n_addresses++], TOKEN_ADDRESS_MAX, "%.263s", addresses[i]);
+    members_free_addresses(addresses, n);
+    if (t->n_addresses > 0) return 0;
+    t->n_addresses = 1;
+    return own_address(&m->cfg->node, t->addresses[0], err);
 }
 
 struct invite_ask {
@@ -183,19 +188,58 @@ static json_t *cert_json(const X509 *cert) {
     return json_pack("{s:s, s:I}", "sha256", hex, "not_after", (json_int_t)end);
 }
 
+/* How far a change of the root is, and whom it waits for. */
+static json_t *rotation_json(const struct members *m) {
+    enum ca_state state = ca_state(m->ca);
+    static const char *const words[] = {"steady", "spreading", "retiring"};
+    json_t *missing = json_array();
+    struct edge_facts *list;
+    size_t n = state == CA_STEADY ? 0 : roster_list(m->roster, &list);
+    STACK_OF(X509) *roots = ca_trusted(m->ca);
+    uint64_t mark = roots_mark(roots), signer = members_signer_mark(ca_signer(m->ca));
+    for (size_t i = 0; i < n; i++) {
+        const char *lacks = rotation_lacks(state, &list[i], mark, signer);
+        if (!lacks) continue;
+        json_t *e = edge_json(&list[i]);
+        json_object_set_new(e, "lacks", json_string(lacks));
+        json_array_append_new(missing, e);
+    }
+    if (state != CA_STEADY) free(list);
+    sk_X509_free(roots);
+    return json_pack("{s:s, s:s, s:o, s:I}", "state", words[state], "says", rotation_word(state), "missing", missing,
+                     "not_before", (json_int_t)ca_retired_until(m->ca));
+}
+
 json_t *members_ca_json(const struct members *m) {
     json_t *j = json_pack("{s:s, s:o}", "id", ca_fleet(m->ca), "signer", cert_json(ca_signer(m->ca)));
-    static const char *const names[CA_ROOTS] = {"root", "standby"};
     for (unsigned i = 0; i < CA_ROOTS; i++) {
-        json_t *root = cert_json(ca_root(m->ca, i));
-        json_object_set_new(root, "key_is_here", json_boolean(ca_has_key(m->ca, i)));
-        json_object_set_new(j, names[i], root);
+        enum ca_root which = (enum ca_root)i;
+        X509 *cert = ca_root(m->ca, which);
+        if (!cert) continue;
+        json_t *root = cert_json(cert);
+        if (which != CA_RETIRED) json_object_set_new(root, "key_is_here", json_boolean(ca_has_key(m->ca, which)));
+        json_object_set_new(j, ca_root_word(which), root);
     }
+    json_object_set_new(j, "key_file", json_string(ca_key_file(m->ca)));
+    json_object_set_new(j, "rotation", rotation_json(m));
     return j;
 }
 
 static void run_ca(struct job *j) {
     job_json(j, 200, members_ca_json(j->arg));
+}
+
+static void run_rotate(struct job *j) {
+    struct members *m = j->arg;
+    struct error err = {0};
+    if (ca_begin_rotation(m->ca, &err) < 0) {
+        job_error(j, &err);
+        return;
+    }
+    log_info("ca_rotation_begun", KV_S("now", "every edge learns the new root"));
+    atomic_store(&m->reload, true);
+    members_look(m);
+    job_json(j, 200, members_ca_json(m));
 }
 
 /* --- routes --- */
@@ -236,6 +280,18 @@ static void get_ca(struct http_req *req, void *arg) {
     begin(req, arg, run_ca, NULL);
 }
 
+static void post_rotate(struct http_req *req, void *arg) {
+    begin(req, arg, run_rotate, NULL);
+}
+
+static void get_state(struct http_req *req, void *arg) {
+    fleet_state_answer(((struct members *)arg)->state, req);
+}
+
+static void post_removals(struct http_req *req, void *arg) {
+    issue_removals(&((struct members *)arg)->issue, req);
+}
+
 static void post_join(struct http_req *req, void *arg) {
     issue_join(&((struct members *)arg)->issue, req);
 }
@@ -250,6 +306,9 @@ const struct route members_routes[] = {{"/api/edge/invite", METHODS_POST, PORT_C
                                        {"/api/edge/remove", METHODS_POST, PORT_CONTROL, post_remove},
                                        {"/api/edge/allow", METHODS_POST, PORT_CONTROL, post_allow},
                                        {"/api/ca", METHODS_READ, PORT_CONTROL, get_ca},
+                                       {"/api/ca/rotate", METHODS_POST, PORT_CONTROL, post_rotate},
+                                       {WIRE_STATE_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_state},
+                                       {WIRE_REMOVALS_PATH, METHODS_POST, PORT_NODE, post_removals},
                                        {WIRE_JOIN_PATH, METHODS_POST, PORT_NODE, post_join},
                                        {WIRE_RENEW_PATH, METHODS_POST, PORT_NODE, post_renew},
                                        {0}};

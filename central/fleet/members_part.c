@@ -1,15 +1,25 @@
 /* Thread: as node_part.h says of each function. */
 #include "central/fleet/members_part.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "central/fleet/members.h"
+#include "central/fleet/rotation.h"
 #include "central/names/names_part.h"
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/log.h"
 #include "common/http/tls.h"
+#include "common/identity/attest.h"
+#include "common/identity/cert.h"
 
 /* Central's own certificate is made anew at each start and each day; edges whose clock is 15 days fast still take
  * it. */
 #define OWN_LIFETIME_S (30 * 86400LL)
 #define OWN_EVERY_MS (86400LL * 1000)
+/* How often a rotation looks whether it may go on. */
+#define ROTATION_MS 1000
 
 static void on_renew(void *arg) {
     struct members *m = arg;
@@ -17,9 +27,136 @@ static void on_renew(void *arg) {
     timer_set(&m->renew, OWN_EVERY_MS);
 }
 
+/* --- for the roster --- */
+
 static X509 *sign(const struct member *who, EVP_PKEY *key, void *arg) {
     return ca_issue(((struct members *)arg)->ca, who, key);
 }
+
+uint64_t members_signer_mark(X509 *signer) {
+    uint8_t hash[32];
+    uint64_t mark;
+    cert_hash(signer, hash);
+    memcpy(&mark, hash, sizeof(mark));
+    return mark >> 1 | 1; /* SQLite's numbers have a sign */
+}
+
+static uint64_t signer(X509 *cert, void *arg) {
+    X509 *found = ca_signer_of(((struct members *)arg)->ca, cert);
+    return found ? members_signer_mark(found) : 0;
+}
+
+static X509 *attest(const void *data, size_t len, uint8_t **signature, size_t *signature_len, void *arg) {
+    return ca_attest(((struct members *)arg)->ca, data, len, signature, signature_len);
+}
+
+static void on_removed(void *arg) {
+    members_look(arg);
+}
+
+/* --- addresses --- */
+
+static char **copy_list(char *const *list, size_t n) {
+    char **copy = xcalloc(n + 1, sizeof(*copy));
+    for (size_t i = 0; i < n; i++)
+        copy[i] = xstrdup(list[i]);
+    return copy;
+}
+
+void members_free_addresses(char **list, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        free(list[i]);
+    free(list);
+}
+
+char **members_addresses(struct members *m, size_t *n) {
+    pthread_mutex_lock(&m->lock);
+    *n = m->n_addresses;
+    char **copy = copy_list(m->addresses, m->n_addresses);
+    pthread_mutex_unlock(&m->lock);
+    return copy;
+}
+
+/* --- the state, and the steps of a rotation --- */
+
+/* Work pool. */
+static int make_state(struct members *m, struct error *err) {
+    size_t n;
+    char **addresses = members_addresses(m, &n);
+    int r = fleet_state_make(m->state, addresses, n, err);
+    members_free_addresses(addresses, n);
+    return r;
+}
+
+/* Work pool. Whether the present step of a rotation is done by all. */
+static bool may_go_on(struct members *m, enum ca_state state) {
+    struct edge_facts *list;
+    size_t n = roster_list(m->roster, &list);
+    STACK_OF(X509) *roots = ca_trusted(m->ca);
+    bool may = rotation_may_go_on(state, list, n, roots_mark(roots), members_signer_mark(ca_signer(m->ca)),
+                                  ca_retired_until(m->ca), clock_wall_s());
+    sk_X509_free(roots);
+    free(list);
+    return may;
+}
+
+static void take_step(struct members *m) {
+    struct error err = {0};
+    enum ca_state state = ca_state(m->ca);
+    if (state == CA_STEADY || !may_go_on(m, state)) return;
+    int r = state == CA_SPREADING ? ca_switch(m->ca, &err) : ca_end_rotation(m->ca, &err);
+    if (r < 0) {
+        log_error("ca_step_failed", KV_S("why", err.msg), KV_S("hint", err.hint));
+        return;
+    }
+    atomic_store(&m->reload, true);
+    log_info(state == CA_SPREADING ? "ca_switched" : "ca_rotated",
+             KV_S("now", state == CA_SPREADING ? "the new root signs; edges renew their certificates"
+                                               : "the old root has left"));
+}
+
+static void run_look(struct offload *o) {
+    struct members *m = container_of(o, struct members, work);
+    struct error err = {0};
+    take_step(m);
+    int r = make_state(m, &err);
+    if (r < 0) log_error("fleet_state_not_made", KV_S("why", err.msg));
+    if (r > 0) atomic_store(&m->told, true);
+}
+
+static void look(struct members *m);
+
+static void on_looked(struct offload *o) {
+    struct members *m = container_of(o, struct members, work);
+    m->working = false;
+    if (atomic_exchange(&m->reload, false)) on_renew(m);
+    if (atomic_exchange(&m->told, false) && m->changed) m->changed(m->changed_arg);
+    if (ca_state(m->ca) != CA_STEADY) timer_set(&m->rotation, ROTATION_MS);
+    if (m->again) look(m);
+}
+
+static void look(struct members *m) {
+    m->again = m->working;
+    if (m->working) return;
+    m->working = true;
+    m->work.run = run_look;
+    m->work.back = on_looked;
+    offload_start(&m->work, m->node->pool, m->node->control);
+}
+
+static void on_rotation(void *arg) {
+    look(arg);
+}
+
+static void on_news(void *arg) {
+    look(arg);
+}
+
+void members_look(struct members *m) {
+    loop_call(m->node->control, on_news, m);
+}
+
+/* --- life --- */
 
 static int open_all(struct members *m, struct error *err) {
     const struct node_config *node = m->node->config;
@@ -29,29 +166,51 @@ static int open_all(struct members *m, struct error *err) {
                                      .pool = m->node->pool,
                                      .lifetime_s = m->cfg->certificate_ms / 1000,
                                      .sign = sign,
+                                     .signer = signer,
+                                     .attest = attest,
+                                     .removed = on_removed,
                                      .arg = m,
-                                     .fleet = ca_fleet(m->ca)};
-    return roster_open(&m->roster, &rc, err);
+                                     .fleet = ca_fleet(m->ca),
+                                     .rejoin_window_s = m->cfg->rejoin_window_ms / 1000};
+    r = roster_open(&m->roster, &rc, err);
+    if (r < 0) return r;
+    m->state = fleet_state_new(m->ca, m->roster);
+    r = make_state(m, err);
+    return r < 0 ? r : 0;
+}
+
+static void close_all(struct members *m) {
+    fleet_state_free(m->state);
+    roster_close(m->roster);
+    tls_server_free(m->tls);
+    ca_close(m->ca);
+    members_free_addresses(m->addresses, m->n_addresses);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
 }
 
 static int start(struct node *n, void **self, struct error *err) {
     struct members *m = xcalloc(1, sizeof(*m));
     m->node = n;
     m->cfg = central_config_of(n);
+    pthread_mutex_init(&m->lock, NULL);
+    m->n_addresses = m->cfg->n_fleet_addresses;
+    m->addresses = copy_list(m->cfg->fleet_addresses, m->n_addresses);
     int r = open_all(m, err);
     if (r < 0) {
-        ca_close(m->ca);
-        free(m);
+        close_all(m);
         return r;
     }
     m->tls = tls_server_of(ca_context(m->ca, OWN_LIFETIME_S));
     m->door = (struct door){
         .roster = m->roster, .fleet = ca_fleet(m->ca), .rejoin_window_s = m->cfg->rejoin_window_ms / 1000};
     door_init(&m->door, m->tls);
-    m->issue = (struct issue){.ca = m->ca, .roster = m->roster, .pool = n->pool};
+    m->issue = (struct issue){.ca = m->ca, .roster = m->roster, .pool = n->pool, .removed = on_removed, .arg = m};
     n->gate = &m->door.gate;
     timer_init(&m->renew, n->control, on_renew, m);
     timer_set(&m->renew, OWN_EVERY_MS);
+    timer_init(&m->rotation, n->control, on_rotation, m);
+    if (ca_state(m->ca) != CA_STEADY) timer_set(&m->rotation, ROTATION_MS);
     *self = m;
     return 0;
 }
@@ -59,10 +218,25 @@ static int start(struct node *n, void **self, struct error *err) {
 static void stop(void *self) {
     struct members *m = self;
     timer_fini(&m->renew);
-    roster_close(m->roster);
-    tls_server_free(m->tls);
-    ca_close(m->ca);
-    free(m);
+    timer_fini(&m->rotation);
+    close_all(m);
+}
+
+/* SIGHUP: the next addresses of central reach the edges before it moves. */
+static const char *reload(void *self, const struct node_config *fresh) {
+    struct members *m = self;
+    const struct central_config *cfg = (const struct central_config *)(const void *)fresh;
+    bool same = cfg->n_fleet_addresses == m->n_addresses;
+    for (size_t i = 0; same && i < m->n_addresses; i++)
+        same = strcmp(m->addresses[i], cfg->fleet_addresses[i]) == 0;
+    if (same) return NULL;
+    pthread_mutex_lock(&m->lock);
+    members_free_addresses(m->addresses, m->n_addresses);
+    m->n_addresses = cfg->n_fleet_addresses;
+    m->addresses = copy_list(cfg->fleet_addresses, m->n_addresses);
+    pthread_mutex_unlock(&m->lock);
+    look(m);
+    return "took fleet.addresses and told the edges";
 }
 
 static void status(json_t *into, void *self) {
@@ -70,5 +244,20 @@ static void status(json_t *into, void *self) {
     json_object_set_new(into, "edges", members_edges_json(self));
 }
 
-const struct node_part part_members = {
-    .name = "members", .start = start, .stop = stop, .routes = members_routes, .status = status, .doctor = status};
+const struct node_part part_members = {.name = "members",
+                                       .start = start,
+                                       .stop = stop,
+                                       .routes = members_routes,
+                                       .status = status,
+                                       .doctor = status,
+                                       .reload = reload};
+
+uint64_t members_state_version(const struct node *n) {
+    return fleet_state_version(((struct members *)node_part(n, &part_members))->state);
+}
+
+void members_on_change(const struct node *n, void (*fn)(void *arg), void *arg) {
+    struct members *m = node_part(n, &part_members);
+    m->changed = fn;
+    m->changed_arg = arg;
+}

@@ -150,8 +150,13 @@ static void see_instance(struct edge *e, uint64_t instance) {
 static void see_generation(struct edge *e, const struct edge_sight *s) {
     if (s->generation == e->facts.generation) {
         e->confirmed = true;
+        if (e->facts.shown != e->facts.issued) {
+            e->facts.shown = e->facts.issued;
+            roster_changed(e);
+        }
     } else if (s->generation > e->facts.generation) { /* these records are from an older backup */
         e->facts.generation = s->generation;
+        e->facts.issued = e->facts.shown = 0;
         e->confirmed = true;
         roster_changed(e);
     } else if (s->generation + 1 < e->facts.generation || e->confirmed) {
@@ -167,8 +172,10 @@ static void see_generation(struct edge *e, const struct edge_sight *s) {
 static void see(struct edge *e, const struct edge_sight *s) {
     char address[IP_TEXT_MAX] = "";
     if (s->address) ip_text(s->address, address);
-    bool moved = strcmp(address, e->facts.address) != 0 || strcmp(s->version, e->facts.version) != 0;
+    bool moved = strcmp(address, e->facts.address) != 0 || strcmp(s->version, e->facts.version) != 0 ||
+                 (s->roots && s->roots != e->facts.roots);
     e->facts.seen_at = clock_wall_s();
+    if (s->roots) e->facts.roots = s->roots;
     if (!moved) return;
     snprintf(e->facts.address, sizeof(e->facts.address), "%s", address);
     snprintf(e->facts.version, sizeof(e->facts.version), "%s", s->version);
@@ -181,9 +188,23 @@ static int refuse_state(const struct edge_facts *f, struct error *err) {
                      f->reason);
 }
 
+/* The authority counts generations up for each name, so a key with a higher one is newer than these records: they are
+ * from an older backup. */
+static void see_key(struct edge *e, const struct edge_sight *s) {
+    if (memcmp(s->key, e->facts.key, sizeof(e->facts.key)) == 0 || s->generation <= e->facts.generation ||
+        e->facts.state != EDGE_ACTIVE)
+        return;
+    log_warn("edge_key_newer", KV_S("edge", e->facts.name), KV_I("generation", (long long)s->generation),
+             KV_S("why", "it has joined anew since these records were backed up"));
+    memcpy(e->facts.key, s->key, sizeof(e->facts.key));
+    e->n_instances = e->returns = 0;
+    e->instance = 0;
+}
+
 int roster_admit(struct roster *r, struct edge *e, const struct edge_sight *s, struct error *err) {
     int code = 0;
     pthread_mutex_lock(&r->lock);
+    see_key(e, s);
     if (memcmp(s->key, e->facts.key, sizeof(e->facts.key)) != 0) {
         code = error_set(err, ERR_DENIED, "the edge %s has joined anew since, with another key", e->facts.name);
     } else {
@@ -205,6 +226,16 @@ bool roster_may_stay(struct roster *r, const struct edge *e, const uint8_t key[M
 
 /* --- what operators say --- */
 
+static int write_state(struct roster *r, const struct edge_facts *f, struct error *err) {
+    int code = roster_db_exec(r->db, "BEGIN IMMEDIATE", err);
+    if (code < 0) return code;
+    code = roster_db_put(r->db, f, NULL, err);
+    if (code == 0 && f->state == EDGE_REMOVED) code = roster_attest_removal(r, f, err);
+    if (code == 0) code = roster_db_exec(r->db, "COMMIT", err);
+    if (code < 0) sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
+    return code;
+}
+
 /* The new state is in the file before it counts. */
 static int set_state(struct roster *r, struct edge *e, enum edge_state state, struct error *err) {
     pthread_mutex_lock(&r->lock);
@@ -212,7 +243,7 @@ static int set_state(struct roster *r, struct edge *e, enum edge_state state, st
     pthread_mutex_unlock(&r->lock);
     f.state = state;
     f.reason[0] = '\0';
-    int code = roster_db_put(r->db, &f, NULL, err);
+    int code = write_state(r, &f, err);
     if (code < 0) return code;
     pthread_mutex_lock(&r->lock);
     e->facts.state = state;
@@ -236,6 +267,7 @@ int roster_remove(struct roster *r, const char *name, struct error *err) {
     int code = e ? set_state(r, e, EDGE_REMOVED, err) : no_edge(name, err);
     pthread_mutex_unlock(&r->write);
     if (code == 0) log_warn("edge_removed", KV_S("edge", name));
+    if (code == 0 && r->cfg.removed) r->cfg.removed(r->cfg.arg);
     return code;
 }
 

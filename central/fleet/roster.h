@@ -12,7 +12,7 @@
 #include "common/core/network.h"
 #include "common/core/workpool.h"
 #include "common/identity/member.h"
-#include "common/wire/join.h"
+#include "common/wire/fleet_state.h"
 
 struct roster;
 struct edge; /* valid until roster_close */
@@ -31,6 +31,8 @@ struct edge_facts {
     int64_t seen_at;              /* last request; 0: none yet */
     char address[IP_TEXT_MAX];    /* that it came from */
     char version[EDGE_VERSION_MAX];
+    uint64_t roots;         /* those it trusts, as it said last (roots_mark); 0: it has not said */
+    uint64_t issued, shown; /* the signer of its newest certificate, and of the newest it has shown; 0: not known */
 };
 
 struct roster_config {
@@ -39,8 +41,15 @@ struct roster_config {
     int64_t lifetime_s;    /* of an edge's certificate */
     /* Signs a certificate. The caller frees it. */
     X509 *(*sign)(const struct member *m, EVP_PKEY *key, void *arg);
+    /* A number for the signer of a certificate; NULL: none is kept. */
+    uint64_t (*signer)(X509 *cert, void *arg);
+    /* Signs what is said of an edge that is removed (ca_attest). */
+    X509 *(*attest)(const void *data, size_t len, uint8_t **signature, size_t *signature_len, void *arg);
+    /* There is another removal. May be NULL. Any thread, no lock is held. */
+    void (*removed)(void *arg);
     void *arg;
-    const char *fleet; /* its id; borrowed */
+    const char *fleet;       /* its id; borrowed */
+    int64_t rejoin_window_s; /* so long after its end a certificate can be renewed */
 };
 int roster_open(struct roster **out, const struct roster_config *cfg, struct error *err) must_check;
 void roster_close(struct roster *r);
@@ -88,6 +97,7 @@ struct edge_sight {
     uint64_t instance; /* random number of the process; 0: not said */
     const struct ip *address;
     const char *version;
+    uint64_t roots; /* that it trusts; 0: not said */
 };
 /* Whether the edge's request may be answered. ERR_DENIED: err says why. Notices two processes that use one identity. */
 int roster_admit(struct roster *r, struct edge *e, const struct edge_sight *s, struct error *err) must_check;
@@ -100,6 +110,15 @@ int roster_allow(struct roster *r, const char *name, struct error *err) must_che
 bool roster_get(struct roster *r, const char *name, struct edge_facts *out);
 /* Copies of all, by name. The caller frees *list. */
 size_t roster_list(struct roster *r, struct edge_facts **list);
+
+/* --- removals, signed --- */
+
+/* Adds all that may still matter, and the certificates of their signers. May block. */
+int roster_removals(struct roster *r, struct wire_fleet_state *into, struct error *err) must_check;
+/* Takes a removal over that this central has forgotten, as after an older backup was restored. Its signature has been
+ * checked. 1: it is new. */
+int roster_take_removal(struct roster *r, const struct wire_removal *removal, X509 *signer,
+                        struct error *err) must_check;
 
 const char *edge_state_word(enum edge_state s);
 

@@ -26,6 +26,13 @@ static const char schema[] =
     " invite INTEGER, renewal BLOB, cert BLOB) WITHOUT ROWID;"
     "COMMIT;";
 
+/* Added later; a version that does not know these tables leaves them alone. */
+static const char additions[] =
+    "CREATE TABLE IF NOT EXISTS trust(name TEXT PRIMARY KEY, roots INTEGER NOT NULL, issued INTEGER NOT NULL,"
+    " shown INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS removals(name TEXT NOT NULL, key BLOB NOT NULL, until INTEGER NOT NULL,"
+    " body BLOB NOT NULL, signature BLOB NOT NULL, signer BLOB NOT NULL, PRIMARY KEY(name, key)) WITHOUT ROWID;";
+
 static int says(sqlite3 *db, const char *doing, struct error *err) {
     struct error own = {0};
     if (!err) err = &own;
@@ -52,7 +59,10 @@ static int prepare(sqlite3 *db, struct error *err) {
     if (r < 0) return r;
     int64_t tables = number(db, "SELECT count(*) FROM sqlite_master");
     if (tables < 0) return says(db, "reading", err);
-    if (tables == 0) return roster_db_exec(db, schema, err);
+    if (tables == 0) {
+        r = roster_db_exec(db, schema, err);
+        return r < 0 ? r : roster_db_exec(db, additions, err);
+    }
     if (number(db, "PRAGMA application_id") != 0x456e7466)
         return error_set(err, ERR_CORRUPT, "fleet.db is another program's database");
     if (number(db, "PRAGMA user_version") > VERSION) {
@@ -60,7 +70,7 @@ static int prepare(sqlite3 *db, struct error *err) {
         error_hint(err, "start that version of entrepot-central");
         return ERR_UNSUPPORTED;
     }
-    return 0;
+    return roster_db_exec(db, additions, err);
 }
 
 int roster_db_open(sqlite3 **out, const char *path, struct error *err) {
@@ -105,7 +115,10 @@ static bool read_edge(sqlite3_stmt *st, struct edge_facts *f) {
                              .generation = (uint64_t)sqlite3_column_int64(st, 4),
                              .joined_at = sqlite3_column_int64(st, 6),
                              .not_after = sqlite3_column_int64(st, 7),
-                             .seen_at = sqlite3_column_int64(st, 8)};
+                             .seen_at = sqlite3_column_int64(st, 8),
+                             .roots = (uint64_t)sqlite3_column_int64(st, 11),
+                             .issued = (uint64_t)sqlite3_column_int64(st, 12),
+                             .shown = (uint64_t)sqlite3_column_int64(st, 13)};
     copy_text(f->name, sizeof(f->name), st, 0);
     copy_text(f->site, sizeof(f->site), st, 1);
     copy_text(f->reason, sizeof(f->reason), st, 3);
@@ -122,7 +135,7 @@ static bool read_edge(sqlite3_stmt *st, struct edge_facts *f) {
 int roster_db_load(sqlite3 *db, void (*fn)(const struct edge_facts *f, void *arg), void *arg, struct error *err) {
     sqlite3_stmt *st = statement(db,
                                  "SELECT name, site, state, reason, generation, key, joined_at, not_after, seen_at,"
-                                 " address, version FROM edges",
+                                 " address, version, roots, issued, shown FROM edges LEFT JOIN trust USING(name)",
                                  err);
     struct edge_facts f;
     int rc, bad = 0;
@@ -138,7 +151,17 @@ int roster_db_load(sqlite3 *db, void (*fn)(const struct edge_facts *f, void *arg
     return r;
 }
 
-int roster_db_put(sqlite3 *db, const struct edge_facts *f, const struct edge_papers *papers, struct error *err) {
+static int put_trust(sqlite3 *db, const struct edge_facts *f, struct error *err) {
+    sqlite3_stmt *st = statement(db, "INSERT OR REPLACE INTO trust VALUES(?1,?2,?3,?4)", err);
+    if (!st) return err ? err->code : ERR_INTERNAL;
+    bind_text(st, 1, f->name);
+    sqlite3_bind_int64(st, 2, (sqlite3_int64)f->roots);
+    sqlite3_bind_int64(st, 3, (sqlite3_int64)f->issued);
+    sqlite3_bind_int64(st, 4, (sqlite3_int64)f->shown);
+    return run(db, st, err);
+}
+
+static int put_edge(sqlite3 *db, const struct edge_facts *f, const struct edge_papers *papers, struct error *err) {
     sqlite3_stmt *st = statement(
         db,
         "INSERT INTO edges VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14) ON CONFLICT(name) DO UPDATE SET"
@@ -165,6 +188,17 @@ int roster_db_put(sqlite3 *db, const struct edge_facts *f, const struct edge_pap
     return run(db, st, err);
 }
 
+/* Both rows or none, also within a transaction of the caller's. */
+int roster_db_put(sqlite3 *db, const struct edge_facts *f, const struct edge_papers *papers, struct error *err) {
+    int r = roster_db_exec(db, "SAVEPOINT put", err);
+    if (r < 0) return r;
+    r = put_edge(db, f, papers, err);
+    if (r == 0) r = put_trust(db, f, err);
+    if (r == 0) r = roster_db_exec(db, "RELEASE put", err);
+    if (r < 0) sqlite3_exec(db, "ROLLBACK TO put; RELEASE put", NULL, NULL, NULL);
+    return r;
+}
+
 int roster_db_papers(sqlite3 *db, const char *name, struct edge_papers *out, struct error *err) {
     sqlite3_stmt *st = statement(db, "SELECT invite, renewal, cert FROM edges WHERE name=?1", err);
     *out = (struct edge_papers){0};
@@ -183,6 +217,54 @@ int roster_db_papers(sqlite3 *db, const char *name, struct edge_papers *out, str
     } else {
         r = rc == SQLITE_DONE ? error_set(err, ERR_NOT_FOUND, "there is no edge %s", name) : says(db, "reading", err);
     }
+    sqlite3_finalize(st);
+    return r;
+}
+
+/* --- removals --- */
+
+int roster_db_put_removal(sqlite3 *db, const struct wire_removal_body *b, const struct wire_removal *removal,
+                          const struct wire_bytes *signer, struct error *err) {
+    sqlite3_stmt *st = statement(db, "INSERT OR REPLACE INTO removals VALUES(?1,?2,?3,?4,?5,?6)", err);
+    if (!st) return err->code;
+    bind_text(st, 1, b->name);
+    sqlite3_bind_blob(st, 2, b->key, sizeof(b->key), SQLITE_TRANSIENT);
+    sqlite3_bind_int64(st, 3, b->until);
+    sqlite3_bind_blob(st, 4, removal->body.data, (int)removal->body.len, SQLITE_TRANSIENT);
+    sqlite3_bind_blob(st, 5, removal->signature.data, (int)removal->signature.len, SQLITE_TRANSIENT);
+    sqlite3_bind_blob(st, 6, signer->data, (int)signer->len, SQLITE_TRANSIENT);
+    return run(db, st, err);
+}
+
+bool roster_db_has_removal(sqlite3 *db, const struct wire_removal_body *b) {
+    sqlite3_stmt *st = statement(db, "SELECT 1 FROM removals WHERE name=?1 AND key=?2", NULL);
+    if (!st) return false;
+    bind_text(st, 1, b->name);
+    sqlite3_bind_blob(st, 2, b->key, sizeof(b->key), SQLITE_TRANSIENT);
+    bool has = sqlite3_step(st) == SQLITE_ROW;
+    sqlite3_finalize(st);
+    return has;
+}
+
+static struct wire_bytes column(sqlite3_stmt *st, int i) {
+    const void *data = sqlite3_column_blob(st, i);
+    return (struct wire_bytes){(uint8_t *)(uintptr_t)data, (size_t)sqlite3_column_bytes(st, i)};
+}
+
+int roster_db_removals(sqlite3 *db, int64_t now,
+                       void (*fn)(const struct wire_removal *removal, const struct wire_bytes *signer, void *arg),
+                       void *arg, struct error *err) {
+    sqlite3_stmt *st = statement(
+        db, "SELECT body, signature, signer FROM removals WHERE until > ?1 ORDER BY until DESC, name, key", err);
+    if (!st) return err->code;
+    sqlite3_bind_int64(st, 1, now);
+    int rc;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        const struct wire_removal removal = {.body = column(st, 0), .signature = column(st, 1)};
+        const struct wire_bytes signer = column(st, 2);
+        fn(&removal, &signer, arg);
+    }
+    int r = rc == SQLITE_DONE ? 0 : says(db, "reading", err);
     sqlite3_finalize(st);
     return r;
 }

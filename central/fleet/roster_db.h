@@ -31,6 +31,15 @@ int roster_db_load(sqlite3 *db, void (*fn)(const struct edge_facts *f, void *arg
 int roster_db_put(sqlite3 *db, const struct edge_facts *f, const struct edge_papers *papers,
                   struct error *err) must_check;
 int roster_db_papers(sqlite3 *db, const char *name, struct edge_papers *out, struct error *err) must_check;
+/* Keeps a removal; there may be one already. */
+int roster_db_put_removal(sqlite3 *db, const struct wire_removal_body *b, const struct wire_removal *removal,
+                          const struct wire_bytes *signer, struct error *err) must_check;
+/* Whether there is one for this key. */
+bool roster_db_has_removal(sqlite3 *db, const struct wire_removal_body *b);
+/* Of all that end after now; what fn gets is borrowed. */
+int roster_db_removals(sqlite3 *db, int64_t now,
+                       void (*fn)(const struct wire_removal *removal, const struct wire_bytes *signer, void *arg),
+                       void *arg, struct error *err) must_check;
 int roster_db_invite(sqlite3 *db, const struct invite *i, const struct digest *secret, struct error *err) must_check;
 /* ERR_NOT_FOUND: there is none with this secret. */
 int roster_db_find_invite(sqlite3 *db, const struct digest *secret, struct invite_row *out,

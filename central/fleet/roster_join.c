@@ -158,6 +158,7 @@ static int make_edge(struct roster *r, const struct invite_row *i, EVP_PKEY *key
     member_key(key, f.key);
     f.not_after = f.joined_at + r->cfg.lifetime_s;
     *cert = sign(r, &f, key);
+    f.issued = r->cfg.signer ? r->cfg.signer(*cert, r->cfg.arg) : 0;
     code = write_edge(r, &f, i->id, NULL, *cert, err);
     if (code < 0) {
         X509_free(*cert);
@@ -204,6 +205,7 @@ static int renew_anew(struct roster *r, struct edge_facts f, const uint8_t *id, 
     f.generation++;
     f.not_after = clock_wall_s() + r->cfg.lifetime_s;
     *cert = sign(r, &f, key);
+    f.issued = r->cfg.signer ? r->cfg.signer(*cert, r->cfg.arg) : 0;
     int code = write_edge(r, &f, -1, id, *cert, err);
     if (code < 0) {
         X509_free(*cert);
@@ -214,6 +216,7 @@ static int renew_anew(struct roster *r, struct edge_facts f, const uint8_t *id, 
     struct edge *e = map_get_s(r->edges, f.name);
     e->facts.generation = f.generation;
     e->facts.not_after = f.not_after;
+    e->facts.issued = f.issued;
     e->confirmed = false;
     pthread_mutex_unlock(&r->lock);
     log_info("edge_renewed", KV_S("edge", f.name), KV_I("generation", (long long)f.generation));

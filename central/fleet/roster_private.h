@@ -29,6 +29,9 @@ struct roster {
     struct map *edges;    /* name -> struct edge */
 };
 
+/* Under write, with the edge's rows in one transaction: keeps the signed word that it is removed. */
+int roster_attest_removal(struct roster *r, const struct edge_facts *f, struct error *err) must_check;
+
 /* Under lock. The new edge is not in the file yet. */
 struct edge *roster_add(struct roster *r, const struct edge_facts *f);
 /* Under lock: is written soon, by the pool. */

@@ -55,6 +55,10 @@ static void go_on(struct watch *w);
 
 /* --- sending --- */
 
+static uint64_t fleet_version(const struct watches *ws) {
+    return ws->cfg.fleet ? ws->cfg.fleet(ws->cfg.arg) : 0;
+}
+
 static void send_message(struct watch *w, const struct watch_message *m) {
     struct buf out;
     buf_init(&out, WATCH_MESSAGE_MAX);
@@ -89,7 +93,7 @@ static void on_alive(void *arg) {
         http_body_mem(w->req, empty_message, sizeof(empty_message));
         return;
     }
-    struct watch_message m = {.now_s = clock_wall_s()};
+    struct watch_message m = {.now_s = clock_wall_s(), .fleet = fleet_version(w->all)};
     feed_place(w->all->feed, &m.place);
     m.has_place = m.place.number == w->sent;
     send_message(w, &m);
@@ -125,7 +129,8 @@ static void greet(struct watch *w) {
                               .place = w->knows ? w->from : w->now,
                               .gone = !w->knows,
                               .now_s = clock_wall_s(),
-                              .upto = w->now.number};
+                              .upto = w->now.number,
+                              .fleet = fleet_version(w->all)};
     w->greeted = true;
     w->sent = m.place.number;
     send_message(w, &m);
@@ -187,6 +192,32 @@ static void on_told(unsigned loop, void *arg) {
     for (struct watch *w = ws->by_loop[loop], *next; w; w = next) {
         next = w->next;
         go_on(w);
+    }
+}
+
+/* --- the fleet's state --- */
+
+struct telling {
+    struct watches *all;
+    unsigned loop;
+};
+
+/* On each loop. What waits already is bounded; an edge that does not read hears it later. */
+static void on_fleet(void *arg) {
+    struct telling *t = arg;
+    for (struct watch *w = t->all->by_loop[t->loop], *next; w; w = next) {
+        next = w->next;
+        if (w->req && w->greeted && !w->ended && http_body_pending(w->req) <= w->all->cfg.queue)
+            send_message(w, &(struct watch_message){.now_s = clock_wall_s(), .fleet = fleet_version(t->all)});
+    }
+    free(t);
+}
+
+void watches_tell_fleet(struct watches *ws) {
+    for (unsigned i = 0; i < ws->cfg.n_loops; i++) {
+        struct telling *t = xcalloc(1, sizeof(*t));
+        *t = (struct telling){ws, i};
+        loop_call(ws->cfg.loops[i], on_fleet, t);
     }
 }
 

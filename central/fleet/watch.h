@@ -19,13 +19,17 @@ struct watches_config {
     struct workpool *pool;
     struct loop *const *loops; /* the serving loops */
     unsigned n_loops;
-    uint64_t settings; /* the version of the current settings */
-    int64_t queue;     /* bytes that may wait for one edge */
+    uint64_t settings;            /* the version of the current settings */
+    int64_t queue;                /* bytes that may wait for one edge */
+    uint64_t (*fleet)(void *arg); /* the version of the fleet's state; any thread. NULL: there is none */
+    void *arg;
 };
 /* Control thread. */
 struct watches *watches_new(const struct watches_config *cfg);
 /* Control loop: the node is stopping. */
 void watches_stop(struct watches *ws);
+/* Control loop: the fleet's state has another version. */
+void watches_tell_fleet(struct watches *ws);
 /* Control thread, when no loop or job runs any more. */
 void watches_free(struct watches *ws);
 

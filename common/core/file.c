@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -85,4 +86,19 @@ int dir_make_all(const char *path, mode_t mode, struct error *err) {
     if (stat(path, &st) < 0) return error_errno(err, "folder %s", path);
     if (!S_ISDIR(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a folder", path);
     return 0;
+}
+
+int dir_give_away(const char *path, const char *owner_of, struct error *err) {
+    struct stat owner;
+    if (geteuid() != 0) return 0;
+    if (stat(owner_of, &owner) < 0) return error_errno(err, "opening %s", owner_of);
+    char *const paths[] = {(char *)(uintptr_t)path, NULL};
+    FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+    if (!walk) return error_errno(err, "reading %s", path);
+    int r = 0;
+    for (FTSENT *e; r == 0 && (e = fts_read(walk));)
+        if (e->fts_info != FTS_DP && lchown(e->fts_path, owner.st_uid, owner.st_gid) < 0)
+            r = error_errno(err, "giving %s to the owner of %s", e->fts_path, owner_of);
+    fts_close(walk);
+    return r;
 }

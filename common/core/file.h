@@ -13,5 +13,8 @@ int file_read_all(const char *path, size_t limit, char **data, size_t *len, stru
 int file_write_atomic(const char *path, mode_t mode, const void *data, size_t len, struct error *err) must_check;
 /* As mkdir -p: existing folders are fine. */
 int dir_make_all(const char *path, mode_t mode, struct error *err) must_check;
+/* As root: gives a folder and all in it to the owner of another one, as to the account of a service. Links are not
+ * followed. As anyone else it does nothing. */
+int dir_give_away(const char *path, const char *owner_of, struct error *err) must_check;
 
 #endif

@@ -75,6 +75,7 @@ int watch_message_add(struct buf *out, const struct watch_message *m) {
     p.gone = m->gone;
     p.now_s = m->now_s;
     p.upto = m->upto;
+    p.fleet = m->fleet;
     for (size_t i = 0; i < m->n_changes; i++) {
         const struct watch_change *c = &m->changes[i];
         entrepot__v1__change__init(list[i] = &rows[i]);
@@ -110,6 +111,7 @@ static int get_message(struct watch_message *m, const Entrepot__V1__WatchMessage
     m->gone = p->gone;
     m->now_s = p->now_s;
     m->upto = p->upto;
+    m->fleet = p->fleet;
     m->has_place = p->place != NULL;
     if (p->version > WATCH_VERSION) return ERR_UNSUPPORTED;
     if (m->has_place && !get_place(&m->place, p->place)) return ERR_INVALID;

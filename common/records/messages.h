@@ -22,8 +22,9 @@ struct watch_message {
     bool has_place;
     struct place place; /* after the changes */
     bool gone;
-    int64_t now_s; /* the sender's clock; 0: not said */
-    uint64_t upto; /* in the first message: changes up to here were made before */
+    int64_t now_s;  /* the sender's clock; 0: not said */
+    uint64_t upto;  /* in the first message: changes up to here were made before */
+    uint64_t fleet; /* the version of the fleet's state; 0: not said */
     struct watch_change *changes;
     size_t n_changes;
     void *unpacked; /* owns what changes point to, once decoded */

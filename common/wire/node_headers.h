@@ -20,6 +20,8 @@
  * version. */
 #define INSTANCE_HEADER "Entrepot-Instance"
 #define VERSION_HEADER "Entrepot-Version"
+/* Which roots an edge trusts, as 16 hexadecimal digits (roots_mark). */
+#define ROOTS_HEADER "Entrepot-Roots"
 /* Why central does not answer this edge: one line, with status 403. */
 #define REFUSED_HEADER "Entrepot-Refused"
 

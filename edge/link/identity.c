@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/rand.h>
+#include <pthread.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "common/core/alloc.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
+#include "common/identity/attest.h"
 
 #define PEM_MAX ((size_t)(256 * KiB))
 #define PATH_ROOM 4200
@@ -34,13 +36,7 @@ static bool is_root(X509 *cert) {
 }
 
 static bool is_signed(const struct identity *id) {
-    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    if (!ctx || !X509_STORE_CTX_init(ctx, NULL, sk_X509_value(id->chain, 0), id->chain)) out_of_memory();
-    X509_STORE_CTX_set0_trusted_stack(ctx, id->roots);
-    X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME);
-    bool good = X509_verify_cert(ctx) == 1;
-    X509_STORE_CTX_free(ctx);
-    return good;
+    return chain_is_good(sk_X509_value(id->chain, 0), id->chain, id->roots);
 }
 
 static int check(struct identity *id, struct error *err) {
@@ -118,7 +114,7 @@ int identity_load(struct identity *out, const char *data, struct error *err) {
 }
 
 /* Makes a file that is there after a power cut, too: a new certificate counts as in use once it is shown. */
-static int write_synced(const char *data, const char *file, const void *text, size_t len, struct error *err) {
+int identity_write(const char *data, const char *file, const void *text, size_t len, struct error *err) {
     char path[PATH_ROOM], dir[PATH_ROOM];
     path_of(data, file, path);
     path_of(data, "", dir);
@@ -140,9 +136,69 @@ int identity_save(const struct identity *id, const char *data, struct error *err
     pem_add_key(&b, id->key);
     add_all(&b, id->chain);
     add_all(&b, id->roots);
-    int r = write_synced(data, "edge.pem", b.data, b.len, err);
+    int r = identity_write(data, "edge.pem", b.data, b.len, err);
     OPENSSL_cleanse(b.data, b.len);
     buf_fini(&b);
+    return r;
+}
+
+/* --- changing it --- */
+
+/* A renewal and a change of roots each read the file, change it and write it. */
+static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
+
+int identity_save_renewed(const struct identity *id, const char *data, struct error *err) {
+    struct identity held;
+    pthread_mutex_lock(&changing);
+    int r = identity_load(&held, data, err);
+    if (r == 0) {
+        bool same = memcmp(held.who.key, id->who.key, sizeof(held.who.key)) == 0;
+        identity_fini(&held);
+        r = same ? identity_save(id, data, err) : error_set(err, ERR_CANCELLED, "this edge has joined anew meanwhile");
+    }
+    pthread_mutex_unlock(&changing);
+    return r;
+}
+
+static int check_roots(const struct identity *id, STACK_OF(X509) * roots, struct error *err) {
+    for (int i = 0; i < sk_X509_num(roots); i++) {
+        struct member m;
+        X509 *root = sk_X509_value(roots, i);
+        if (!is_root(root) || member_of(&m, root, err) < 0 || m.role != MEMBER_AUTHORITY ||
+            strcmp(m.fleet, id->who.fleet) != 0)
+            return error_set(err, ERR_DENIED, "a root that central sent is not one of this fleet");
+    }
+    return chain_is_good(sk_X509_value(id->chain, 0), id->chain, roots)
+               ? 0
+               : error_set(err, ERR_DENIED,
+                           "this edge's certificate leads to none of the roots that central sent: it must be renewed");
+}
+
+static int change_roots(struct identity *out, const char *data, const struct wire_bytes *roots, size_t n,
+                        struct error *err) {
+    int r = identity_load(out, data, err);
+    if (r < 0) return r;
+    STACK_OF(X509) *fresh = sk_X509_new_null();
+    if (!fresh) out_of_memory();
+    r = add_certs(fresh, roots, n, err);
+    if (r == 0) r = check_roots(out, fresh, err);
+    bool same = r == 0 && roots_mark(fresh) == roots_mark(out->roots);
+    if (r == 0) {
+        sk_X509_pop_free(out->roots, X509_free);
+        out->roots = fresh;
+        if (!same) r = identity_save(out, data, err);
+    } else {
+        sk_X509_pop_free(fresh, X509_free);
+    }
+    if (r < 0) identity_fini(out);
+    return r;
+}
+
+int identity_save_roots(struct identity *out, const char *data, const struct wire_bytes *roots, size_t n,
+                        struct error *err) {
+    pthread_mutex_lock(&changing);
+    int r = change_roots(out, data, roots, n, err);
+    pthread_mutex_unlock(&changing);
     return r;
 }
 
@@ -170,7 +226,7 @@ int identity_joining_key(EVP_PKEY **out, const char *data, struct error *err) {
     EVP_PKEY *key = key_make();
     buf_init(&b, PEM_MAX);
     pem_add_key(&b, key);
-    int r = write_synced(data, "joining.pem", b.data, b.len, err);
+    int r = identity_write(data, "joining.pem", b.data, b.len, err);
     OPENSSL_cleanse(b.data, b.len);
     buf_fini(&b);
     if (r == 0)
@@ -189,6 +245,7 @@ static void forget(const char *data, const char *file) {
 void identity_joined(const char *data) {
     forget(data, "joining.pem");
     forget(data, "renewal");
+    forget(data, "central");
 }
 
 int identity_renewal(uint8_t id[WIRE_RENEWAL_BYTES], const char *data, struct error *err) {
@@ -203,7 +260,7 @@ int identity_renewal(uint8_t id[WIRE_RENEWAL_BYTES], const char *data, struct er
         if (whole) return 0;
     }
     if (RAND_bytes(id, WIRE_RENEWAL_BYTES) != 1) return error_set(err, ERR_INTERNAL, "no random numbers");
-    return write_synced(data, "renewal", id, WIRE_RENEWAL_BYTES, err);
+    return identity_write(data, "renewal", id, WIRE_RENEWAL_BYTES, err);
 }
 
 void identity_renewed(const char *data) {
@@ -224,7 +281,8 @@ int identity_give_away(const char *data, struct error *err) {
     _cleanup_(closep) int dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || fstat(dir, &owner) < 0) return error_errno(err, "opening %s", data);
     if (give(dir, "identity", &owner) < 0 || give(dir, "identity/edge.pem", &owner) < 0 ||
-        give(dir, "identity/joining.pem", &owner) < 0 || give(dir, "identity/renewal", &owner) < 0)
+        give(dir, "identity/joining.pem", &owner) < 0 || give(dir, "identity/renewal", &owner) < 0 ||
+        give(dir, "identity/fleet.pb", &owner) < 0 || give(dir, "identity/central", &owner) < 0)
         return error_errno(err, "giving %s/identity to the owner of that folder", data);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* This edge's identity on disk: DATA/identity/edge.pem (0600) holds its key, its certificate with what leads to the
  * root, and every root of the fleet, in one file, so that they always fit each other. Beside it, while they are needed:
- * joining.pem, the key of a join whose answer has not come, and renewal, the id of such a renewal. Thread: any that may
- * block. */
+ * joining.pem, the key of a join whose answer has not come, and renewal, the id of such a renewal; fleet.pb, the state of
+ * the fleet (fleet_sync.h), and central, where it was found last (roam.h). Thread: any that may block. */
 #ifndef ENTREPOT_EDGE_LINK_IDENTITY_H
 #define ENTREPOT_EDGE_LINK_IDENTITY_H
 
@@ -25,6 +25,12 @@ int identity_of_answer(struct identity *out, EVP_PKEY *key, const struct wire_jo
                        struct error *err) must_check;
 /* Replaces what is on disk, synced. */
 int identity_save(const struct identity *id, const char *data, struct error *err) must_check;
+/* The same, if what is on disk has this key; ERR_CANCELLED: it has another, for the edge has joined anew. */
+int identity_save_renewed(const struct identity *id, const char *data, struct error *err) must_check;
+/* Trusts these roots (DER) from now on. *out is what is then on disk. ERR_DENIED: they are not this fleet's, or the edge's
+ * own certificate leads to none of them; nothing is changed then. */
+int identity_save_roots(struct identity *out, const char *data, const struct wire_bytes *roots, size_t n,
+                        struct error *err) must_check;
 /* Its certificates and its key as PEM texts. The caller frees both. */
 void identity_pem(const struct identity *id, char **chain, char **key);
 
@@ -35,6 +41,9 @@ void identity_joined(const char *data);
 /* The id of a renewal that was begun, or a new one that is then on disk. */
 int identity_renewal(uint8_t id[WIRE_RENEWAL_BYTES], const char *data, struct error *err) must_check;
 void identity_renewed(const char *data);
+
+/* Replaces another file of DATA/identity, synced. */
+int identity_write(const char *data, const char *file, const void *bytes, size_t len, struct error *err) must_check;
 
 /* root gives the files to the owner of the data folder. */
 int identity_give_away(const char *data, struct error *err) must_check;

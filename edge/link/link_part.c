@@ -8,7 +8,9 @@
 #include "common/core/alloc.h"
 #include "common/core/log.h"
 #include "edge/config/edge_config.h"
+#include "edge/link/fleet_sync.h"
 #include "edge/link/renewal.h"
+#include "edge/link/roam.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -19,6 +21,8 @@ struct link {
     struct settings *settings;
     struct uplink *uplink;
     struct renewal *renewal;
+    struct fleet_sync *sync;
+    struct roam *roam;
     void (*changed)(void *arg); /* of another part; NULL: none */
     void *changed_arg;
     char problem[512];    /* why the identity on disk is not used; "": none */
@@ -38,6 +42,7 @@ static void show(struct link *l) {
 static void on_change(bool renewed, void *arg) {
     struct link *l = arg;
     show(l);
+    fleet_sync_doubt(l->sync);
     renewal_look(l->renewal);
     if (!renewed && l->changed) l->changed(l->changed_arg);
 }
@@ -88,6 +93,17 @@ static const struct route routes[] = {{"/api/identity", METHODS_POST, PORT_CONTR
 
 /* --- for people --- */
 
+/* Where central is and will be, and how many edges are known to be removed. */
+static json_t *fleet_json(struct link *l) {
+    char told[WIRE_ADDRESSES_MAX][WIRE_ADDRESS_MAX];
+    size_t n = fleet_sync_addresses(l->sync, told);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_string(told[i]));
+    return json_pack("{s:s, s:o, s:I}", "central", uplink_url(l->uplink), "addresses", list, "removed",
+                     (json_int_t)fleet_sync_removed(l->sync));
+}
+
 static void status(json_t *into, void *self) {
     struct link *l = self;
     const struct name_rules *r = settings_rules(l->settings);
@@ -106,6 +122,7 @@ static void status(json_t *into, void *self) {
     else if (l->problem[0])
         id = json_pack("{s:s}", "problem", l->problem);
     json_object_set_new(into, "identity", id);
+    json_object_set_new(into, "fleet", fleet_json(l));
 }
 
 /* --- life --- */
@@ -132,10 +149,25 @@ static int start(struct node *n, void **self, struct error *err) {
     l->node = n;
     pthread_mutex_init(&l->lock, NULL);
     l->settings = settings_new(n->config->data, &own);
-    l->uplink = uplink_new(cfg->central);
+    char *url = roam_last(n->config->data, cfg->central);
+    l->uplink = uplink_new(url);
+    free(url);
     load(l);
     l->renewal = renewal_new(&(struct renewal_config){
         .uplink = l->uplink, .data = n->config->data, .loop = n->fetch, .client = n->client, .pool = n->pool});
+    l->sync = fleet_sync_new(&(struct fleet_sync_config){.uplink = l->uplink,
+                                                         .renewal = l->renewal,
+                                                         .data = n->config->data,
+                                                         .loop = n->fetch,
+                                                         .client = n->client,
+                                                         .pool = n->pool});
+    l->roam = roam_new(&(struct roam_config){.uplink = l->uplink,
+                                             .sync = l->sync,
+                                             .data = n->config->data,
+                                             .configured = cfg->central,
+                                             .loop = n->fetch,
+                                             .client = n->client,
+                                             .pool = n->pool});
     uplink_on_change(l->uplink, on_change, l);
     *self = l;
     return 0;
@@ -147,6 +179,8 @@ static void running(void *self) {
 
 static void stop(void *self) {
     struct link *l = self;
+    roam_free(l->roam);
+    fleet_sync_free(l->sync);
     renewal_free(l->renewal);
     uplink_free(l->uplink);
     settings_free(l->settings);
@@ -173,4 +207,12 @@ void link_on_change(const struct node *n, void (*changed)(void *arg), void *arg)
     struct link *l = link_of(n);
     l->changed = changed;
     l->changed_arg = arg;
+}
+
+void link_fleet_told(const struct node *n, uint64_t version) {
+    fleet_sync_told(link_of(n)->sync, version);
+}
+
+void link_central_away(const struct node *n) {
+    roam_away(link_of(n)->roam);
 }

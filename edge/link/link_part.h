@@ -16,4 +16,9 @@ const struct uplink *uplink_of(const struct node *n);
  * central's or another identity. */
 void link_on_change(const struct node *n, void (*changed)(void *arg), void *arg);
 
+/* Fetch loop: what central's watch says of the state of the fleet (fleet_sync.h), and that central could not be reached
+ * (roam.h). */
+void link_fleet_told(const struct node *n, uint64_t version);
+void link_central_away(const struct node *n);
+
 #endif

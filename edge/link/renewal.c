@@ -4,6 +4,7 @@
  * Thread: the fetch loop, but for what is marked. */
 #include "edge/link/renewal.h"
 
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,8 @@
 #define AGAIN_FIRST_MS 1000
 #define AGAIN_MAX_MS 300000
 #define LOOK_MAX_MS 3600000
+/* All edges of a fleet renew within this time when the signer has changed. */
+#define HASTE_MS 5000
 #define CONNECT_MS 5000
 #define TOTAL_MS 30000
 
@@ -26,6 +29,7 @@ struct renewal {
     struct timer due;
     struct offload work;
     bool busy;
+    bool hasty; /* it does not wait for the half of its life */
     int64_t again_ms;
     uint8_t id[WIRE_RENEWAL_BYTES];
     struct http_call *call;
@@ -64,20 +68,10 @@ static void in_pool(struct renewal *r, void (*run)(struct offload *o), void (*ba
 
 /* --- saving --- */
 
-/* The edge may have joined anew while the answer was on its way. */
-static int check_same_key(const struct renewal *r, struct error *err) {
-    struct identity held;
-    int code = identity_load(&held, r->cfg.data, err);
-    if (code < 0) return code;
-    bool same = memcmp(held.who.key, r->fresh.who.key, sizeof(held.who.key)) == 0;
-    identity_fini(&held);
-    return same ? 0 : error_set(err, ERR_CANCELLED, "this edge has joined anew meanwhile");
-}
-
 static void save(struct offload *o) {
     struct renewal *r = container_of(o, struct renewal, work);
-    if (check_same_key(r, &r->err) == 0 && identity_save(&r->fresh, r->cfg.data, &r->err) == 0)
-        identity_renewed(r->cfg.data);
+    /* The edge may have joined anew while the answer was on its way. */
+    if (identity_save_renewed(&r->fresh, r->cfg.data, &r->err) == 0) identity_renewed(r->cfg.data);
 }
 
 static void on_saved(struct offload *o) {
@@ -91,6 +85,7 @@ static void on_saved(struct offload *o) {
     log_info("certificate_renewed", KV_I("generation", (long long)r->fresh.who.generation),
              KV_S("good_until", clock_date(r->fresh.who.not_after, until)));
     r->again_ms = AGAIN_FIRST_MS / 2;
+    r->hasty = false;
     rest(r, 0);
     uplink_use(r->cfg.uplink, &r->fresh, NULL);
 }
@@ -188,7 +183,7 @@ static void on_due(void *arg) {
     const struct identity *id = uplink_identity(r->cfg.uplink);
     if (r->busy || !id) return;
     int64_t left_ms = (renewal_due_s(&id->who) - clock_wall_s()) * 1000;
-    if (left_ms > 0) {
+    if (left_ms > 0 && !r->hasty) {
         timer_set(&r->due, left_ms < LOOK_MAX_MS ? left_ms : LOOK_MAX_MS);
         return;
     }
@@ -200,6 +195,14 @@ static void on_due(void *arg) {
 
 void renewal_look(struct renewal *r) {
     if (!r->busy) timer_set(&r->due, 0);
+}
+
+void renewal_hasten(struct renewal *r) {
+    uint32_t at = 0;
+    if (r->hasty) return;
+    r->hasty = true;
+    if (RAND_bytes((unsigned char *)&at, sizeof(at)) != 1) at = 0;
+    if (!r->busy) timer_set(&r->due, at % HASTE_MS);
 }
 
 struct renewal *renewal_new(const struct renewal_config *cfg) {

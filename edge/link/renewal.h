@@ -19,6 +19,8 @@ struct renewal_config {
 struct renewal *renewal_new(const struct renewal_config *cfg);
 /* Looks when the certificate is due, at once and whenever the identity has changed. */
 void renewal_look(struct renewal *r);
+/* The certificate is to be renewed soon, whatever its age: another signer signs now. */
+void renewal_hasten(struct renewal *r);
 /* When no loop runs and the pool is at rest. */
 void renewal_free(struct renewal *r);
 

@@ -10,6 +10,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/version.h"
+#include "common/identity/attest.h"
 #include "common/identity/trust.h"
 #include "common/wire/node_headers.h"
 #include "edge/link/central.h"
@@ -20,6 +21,8 @@ struct papers {
     struct identity id;
     struct trust trust;
     char *chain_pem, *key_pem;
+    char roots[48]; /* the header that says which roots this edge trusts */
+    const char *headers[4];
     struct http_tls tls;
 };
 
@@ -32,7 +35,6 @@ struct uplink {
     _Atomic(struct address *) address;
     _Atomic(struct papers *) papers; /* NULL: this edge has not joined */
     char instance[64], version[96];
-    const char *headers[3];
     void (*changed)(bool renewed, void *arg); /* NULL: nobody wants to know */
     void *changed_arg;
 };
@@ -50,8 +52,6 @@ struct uplink *uplink_new(const char *url) {
     if (RAND_bytes((unsigned char *)&instance, sizeof(instance)) != 1) abort();
     snprintf(u->instance, sizeof(u->instance), INSTANCE_HEADER ": %016" PRIx64, instance | 1);
     snprintf(u->version, sizeof(u->version), VERSION_HEADER ": %.40s", entrepot_version);
-    u->headers[0] = u->instance;
-    u->headers[1] = u->version;
     set_address(u, url);
     return u;
 }
@@ -110,9 +110,13 @@ void uplink_use(struct uplink *u, struct identity *id, const char *url) {
     p->trust.roots = p->id.roots;
     memcpy(p->trust.fleet, p->id.who.fleet, sizeof(p->trust.fleet));
     identity_pem(&p->id, &p->chain_pem, &p->key_pem);
+    snprintf(p->roots, sizeof(p->roots), ROOTS_HEADER ": %016" PRIx64, roots_mark(p->id.roots));
+    p->headers[0] = u->instance;
+    p->headers[1] = u->version;
+    p->headers[2] = p->roots;
     p->tls = (struct http_tls){.cert_pem = p->chain_pem,
                                .key_pem = p->key_pem,
-                               .headers = u->headers,
+                               .headers = p->headers,
                                .prepare = prepare,
                                .why = why,
                                .arg = &p->trust};
@@ -120,6 +124,11 @@ void uplink_use(struct uplink *u, struct identity *id, const char *url) {
     if (url && strcmp(url, uplink_url(u)) != 0) set_address(u, url);
     atomic_store_explicit(&u->papers, p, memory_order_release);
     if (u->changed) u->changed(!url, u->changed_arg);
+}
+
+void uplink_move(struct uplink *u, const char *url) {
+    set_address(u, url);
+    if (u->changed) u->changed(false, u->changed_arg);
 }
 
 void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), void *arg) {

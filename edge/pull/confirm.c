@@ -100,6 +100,7 @@ static void failed(struct confirm *c) {
     c->fails_soon = clock_mono_ms() - c->try_ms < SOON_MS;
     consider(c);
     if (c->stopped) return;
+    if (c->cfg.failed) c->cfg.failed(c->cfg.arg);
     release(c, c->tries);
     if (c->waiting && c->fails_soon) {
         try_soon(c);

@@ -40,6 +40,8 @@ struct confirm_config {
     void (*found)(void *arg);
     /* Central does not take this edge for one of its fleet. */
     void (*refused)(const char *why, void *arg);
+    /* A try to watch central has failed. May be NULL. */
+    void (*failed)(void *arg);
     void *arg;
 };
 

@@ -200,6 +200,10 @@ static void central_refuses(const char *why, void *arg) {
     central_source_refused(((struct pull *)arg)->central, why);
 }
 
+static void watch_failed(void *arg) {
+    link_central_away(((struct pull *)arg)->node);
+}
+
 static void settings_heard(bool good, void *arg) {
     struct pull *e = arg;
     if (settings_known(e->settings)) node_condition(e->node, "settings", NULL);
@@ -249,6 +253,7 @@ static void make_confirm(struct pull *e) {
                                  .stream_ended = stream_ended,
                                  .found = central_answers,
                                  .refused = central_refuses,
+                                 .failed = watch_failed,
                                  .arg = e};
     e->confirm = confirm_new(&cfg);
     central_source_on_outdated(e->central, is_outdated, e);

@@ -280,6 +280,7 @@ static void greet(struct follow *f, const struct watch_message *m) {
 
 static void on_message(struct follow *f, const struct watch_message *m) {
     if (m->now_s) atomic_store(&f->clock_ahead_s, clock_wall_s() - m->now_s);
+    if (m->fleet && f->cfg.fleet) f->cfg.fleet(m->fleet, f->cfg.arg);
     if (!f->greeted) {
         greet(f, m);
         return;

@@ -27,6 +27,8 @@ struct follow_config {
     void (*want_tiles)(const unsigned *tiles, size_t n, bool full, void *arg); /* full: without short names */
     /* The stream is of no use any more: end it, call follow_end and begin another. */
     void (*restart)(void *arg);
+    /* The version of the fleet's state, as often as central says it. May be NULL. */
+    void (*fleet)(uint64_t version, void *arg);
     void *arg;
 };
 #define FOLLOW_TILES_MAX 64 /* wanted at once */

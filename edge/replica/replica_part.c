@@ -85,6 +85,10 @@ static void on_save_due(void *arg) {
     timer_set(&e->save_due, SAVE_LOOK_MS);
 }
 
+static void fleet_told(uint64_t version, void *arg) {
+    link_fleet_told(((struct replica_node *)arg)->node, version);
+}
+
 static void running(void *self) {
     timer_set(&((struct replica_node *)self)->save_due, SAVE_LOOK_MS);
 }
@@ -96,8 +100,12 @@ static int start(struct node *n, void **self, struct error *err) {
     e->replica = replica_new(cfg->replica_limit);
     e->fetch =
         tile_fetch_new(&(struct tile_fetch_config){.uplink = uplink_of(n), .loop = n->fetch, .client = n->client});
-    e->follow = follow_new(&(struct follow_config){
-        .replica = e->replica, .want_list = want_list, .want_tiles = want_tiles, .restart = restart, .arg = e});
+    e->follow = follow_new(&(struct follow_config){.replica = e->replica,
+                                                   .want_list = want_list,
+                                                   .want_tiles = want_tiles,
+                                                   .restart = restart,
+                                                   .fleet = fleet_told,
+                                                   .arg = e});
     tile_fetch_for(e->fetch, e->follow);
     e->node = n;
     snprintf(e->path, sizeof(e->path), "%s/replica", n->config->data);

@@ -12,70 +12,13 @@ from types import SimpleNamespace
 import pytest
 
 from lab import images, raw
-from lab.base import free_port, run, wait_until
-from lab.nodes import Edge
-
-ADDRESS = "10.77.1.1"  # not loopback: there the fleet port takes certificates and nothing else
-PREFIX = "entrepot1-"
-
-
-class Branch(Edge):
-    """An edge whose configuration file `join` writes."""
-
-    def __init__(self, folder, settings=None):
-        super().__init__(folder, None, settings)
-        self.config = self.folder / "edge.yaml"
-
-    def more(self):
-        return {}
-
-    def arguments(self):
-        return super().arguments() + (["--config", str(self.config)] if self.config.exists() else [])
-
-    def join(self, token, *more, check=True):
-        argv = [self.binary, "join", token, *more, *super().arguments(), "--config", self.config]
-        return run(*argv, check=check, env=self.env, timeout=30)
-
-    def refused(self, token, *more):
-        """What join says when it fails; nothing is left of it then."""
-        done = self.join(token, *more, check=False)
-        assert done.returncode == 1 and not self.config.exists(), done
-        assert not (self.data / "identity/edge.pem").exists()
-        return done.stderr
-
-    def identity(self):
-        return self.json("status")["identity"]
-
-
-def invite(central, *more):
-    said = central.command("edge", "invite", *(more or ("--site", "shanghai"))).stdout
-    token = said.splitlines()[0]
-    assert token.startswith(PREFIX) and " " not in token and f"entrepot-edge join {token}" in said
-    return token
-
-
-def branch(bench, **settings):
-    return bench.add(Branch(bench.place("branch"), settings))
-
-
-def joined(bench, central, **settings):
-    edge = branch(bench, **settings)
-    edge.join(invite(central))
-    return edge.start()
-
-
-def central_of(bench, upstream, **settings):
-    port = free_port()
-    central = bench.central(("docker.io", upstream.url), settings={"fleet.listen": f"{ADDRESS}:{port}", **settings})
-    central.fleet = port
-    return central
+from lab.base import wait_until
+from lab.fleet import ADDRESS, PREFIX, branch, central_of, edge_row, invite, joined, on_address
 
 
 @pytest.fixture(scope="module", autouse=True)
 def address():
-    run("ip", "address", "add", f"{ADDRESS}/32", "dev", "lo")
-    yield
-    run("ip", "address", "del", f"{ADDRESS}/32", "dev", "lo")
+    yield from on_address()
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +32,6 @@ def fleet(shared_bench):
 @pytest.fixture(scope="module")
 def edge(fleet):
     return joined(fleet.bench, fleet.central)
-
-
-def edge_row(central, name):
-    return {e["name"]: e for e in central.json("edge", "list")["edges"]}[name]
 
 
 def pulls(edge, image):

@@ -1,6 +1,6 @@
-/* The messages of joining and renewing, from anyone: what is taken is within bounds and can be written again. */
+/* The messages of joining and renewing, and the state of the fleet, from anyone: what is taken is within bounds and can be written again. */
 #include "common/identity/cert.h"
-#include "common/wire/join.h"
+#include "common/wire/fleet_state.h"
 
 #include <assert.h>
 #include <string.h>
@@ -38,6 +38,28 @@ static void try_response(const uint8_t *data, size_t size) {
     wire_join_response_fini(&m);
 }
 
+static void try_state(const uint8_t *data, size_t size) {
+    struct wire_fleet_state m;
+    struct wire_removal_body b;
+    uint8_t *out;
+    size_t len;
+    if (wire_fleet_state_decode(&m, data, size) == 0) {
+        assert(m.n_roots <= WIRE_CERTS_MAX && m.n_signers <= WIRE_CERTS_MAX && m.n_addresses <= WIRE_ADDRESSES_MAX &&
+               m.n_removals <= WIRE_REMOVALS_MAX);
+        for (size_t i = 0; i < m.n_addresses; i++)
+            assert(strnlen(m.addresses[i], WIRE_ADDRESS_MAX) < WIRE_ADDRESS_MAX);
+        if (wire_fleet_state_encode(&m, &out, &len) == 0) {
+            struct wire_fleet_state again;
+            assert(wire_fleet_state_decode(&again, out, len) == 0 && again.n_removals == m.n_removals);
+            wire_fleet_state_fini(&again);
+            free(out);
+        }
+    }
+    wire_fleet_state_fini(&m);
+    if (wire_removal_body_decode(&b, data, size) == 0)
+        assert(b.name[0] && strnlen(b.site, sizeof(b.site)) < sizeof(b.site));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct wire_renew_request renew;
     struct error err = {0};
@@ -47,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     assert(r == 0 || r == ERR_INVALID || r == ERR_TOO_BIG || r == ERR_UNSUPPORTED);
     try_request(data, size);
     try_response(data, size);
+    try_state(data, size);
     if (pem_read((const char *)data, size, &key, &certs, &err) == 0) {
         EVP_PKEY_free(key);
         sk_X509_pop_free(certs, X509_free);

@@ -29,9 +29,10 @@ static int check(struct trust *t, const struct ca *ca) {
     return r;
 }
 
-static void hashes_of(const struct ca *ca, uint8_t out[CA_ROOTS][ROOT_HASH_BYTES]) {
-    for (unsigned i = 0; i < CA_ROOTS; i++)
-        cert_hash(ca_root(ca, i), out[i]);
+#define N_ROOTS 2 /* root and standby root */
+static void hashes_of(const struct ca *ca, uint8_t out[N_ROOTS][ROOT_HASH_BYTES]) {
+    for (unsigned i = 0; i < N_ROOTS; i++)
+        cert_hash(ca_root(ca, (enum ca_root)i), out[i]);
 }
 
 static void authority_is_made_once_and_hides_its_keys(void **state) {
@@ -57,12 +58,12 @@ static void central_runs_without_the_roots_key(void **state) {
     assert_int_equal(unlink(path), 0);
     fleet_close();
     fleet_open();
-    assert_false(ca_has_key(fleet.ca, 0));
+    assert_false(ca_has_key(fleet.ca, CA_ROOT));
     struct trust t = {.hashes = NULL};
-    uint8_t hashes[CA_ROOTS][ROOT_HASH_BYTES];
+    uint8_t hashes[N_ROOTS][ROOT_HASH_BYTES];
     hashes_of(fleet.ca, hashes);
     t.hashes = (const uint8_t(*)[ROOT_HASH_BYTES])hashes;
-    t.n_hashes = CA_ROOTS;
+    t.n_hashes = N_ROOTS;
     assert_int_equal(check(&t, fleet.ca), 0);
     snprintf(path, sizeof(path), "%s/identity/signer.pem", fleet.dir);
     assert_int_equal(unlink(path), 0);
@@ -74,9 +75,9 @@ static void central_runs_without_the_roots_key(void **state) {
 
 static void pinned_root_is_found_in_what_central_shows(void **state) {
     (void)state;
-    uint8_t hashes[CA_ROOTS][ROOT_HASH_BYTES];
+    uint8_t hashes[N_ROOTS][ROOT_HASH_BYTES];
     hashes_of(fleet.ca, hashes);
-    struct trust t = {.hashes = (const uint8_t(*)[ROOT_HASH_BYTES])hashes, .n_hashes = CA_ROOTS};
+    struct trust t = {.hashes = (const uint8_t(*)[ROOT_HASH_BYTES])hashes, .n_hashes = N_ROOTS};
     assert_int_equal(check(&t, fleet.ca), 0);
     t.n_hashes = 1;
     assert_int_equal(check(&t, fleet.ca), 0);
@@ -93,7 +94,7 @@ static void central_of_another_fleet_is_refused(void **state) {
     assert_non_null(mkdtemp(dir));
     assert_int_equal(ca_open(&other, dir, NULL, &err), 0);
     STACK_OF(X509) *roots = sk_X509_new_null();
-    sk_X509_push(roots, ca_root(fleet.ca, 0));
+    sk_X509_push(roots, ca_root(fleet.ca, CA_ROOT));
     struct trust t = {.roots = roots};
     snprintf(t.fleet, sizeof(t.fleet), "%s", ca_fleet(fleet.ca));
     assert_int_equal(check(&t, fleet.ca), 0);
@@ -117,7 +118,7 @@ static void certificate_of_an_edge_is_not_centrals(void **state) {
     EVP_PKEY *key = key_make();
     STACK_OF(X509) *roots = sk_X509_new_null(), *chain = sk_X509_new_null();
     X509 *leaf = ca_issue(fleet.ca, &m, key);
-    sk_X509_push(roots, ca_root(fleet.ca, 0));
+    sk_X509_push(roots, ca_root(fleet.ca, CA_ROOT));
     sk_X509_push(chain, leaf);
     sk_X509_push(chain, ca_signer(fleet.ca));
     struct trust t = {.roots = roots};
@@ -132,7 +133,7 @@ static void certificate_of_an_edge_is_not_centrals(void **state) {
 static void wrong_clock_is_borne_within_bounds(void **state) {
     (void)state;
     STACK_OF(X509) *roots = sk_X509_new_null();
-    sk_X509_push(roots, ca_root(fleet.ca, 0));
+    sk_X509_push(roots, ca_root(fleet.ca, CA_ROOT));
     struct trust t = {.roots = roots};
     STACK_OF(X509) *chain = shown(fleet.ca); /* made at START */
     static const struct {
