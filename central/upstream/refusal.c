@@ -102,13 +102,20 @@ void up_head_came_by_get(struct up_request *r) {
     r->head_refused = false;
 }
 
-/* A manifest that its registry has just named for a tag is not there by its digest: asked for by the tag. Whoever reads
- * it checks its bytes. */
+/* True if the tag's clients are served by what is held for it. */
+static bool another_is_held(const struct up_request *r, const char *tag, const struct digest *manifest) {
+    const struct upstream_held *held = &r->f.u->held;
+    return held->another && held->another(&r->rq.repo, tag, manifest, held->arg);
+}
+
+/* A manifest that its registry has just named for a tag is not there by its digest: asked for by the tag, but for a tag
+ * for which another is held, since a registry may also refuse a digest on purpose. Whoever reads it checks its bytes.
+ */
 static bool ask_by_tag(struct up_request *r) {
     const struct reference *ref = &r->rq.ref;
     if (r->status != 404 || r->rq.kind != FETCH_MANIFEST || r->by_tag || !ref->is_digest) return false;
     const char *tag = named_tag(r->f.u->named, r->rq.repo.path, &ref->digest);
-    if (!tag) return false;
+    if (!tag || another_is_held(r, tag, &ref->digest)) return false;
     r->by_digest = *ref;
     r->by_tag = true;
     r->rq.ref = (struct reference){0};

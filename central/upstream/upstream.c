@@ -112,6 +112,10 @@ void upstream_free(struct upstream *u) {
     free(u);
 }
 
+void upstream_set_held(struct upstream *u, const struct upstream_held *held) {
+    u->held = *held;
+}
+
 struct source *upstream_source(struct upstream *u) {
     return &u->source;
 }

@@ -30,11 +30,20 @@ struct upstream_limits {
 };
 extern const struct upstream_limits upstream_limits_default;
 
+/* Says whether this node holds another manifest for a tag than this one, which serves its clients well while this one
+ * cannot be had by its digest. Called on the fetch loop. */
+struct upstream_held {
+    bool (*another)(const struct repo_name *repo, const char *tag, const struct digest *manifest, void *arg);
+    void *arg;
+};
+
 /* cfg and limits are borrowed for ever. */
 struct upstream *upstream_new(const struct upstream_config *cfg, const struct upstream_limits *limits, struct loop *l,
                               struct http_client *client);
 /* Ends running requests without callbacks. Call it on the loop's thread, or when the loop does not run. */
 void upstream_free(struct upstream *u);
+/* Before its first request; without it nothing is held. */
+void upstream_set_held(struct upstream *u, const struct upstream_held *held);
 struct source *upstream_source(struct upstream *u);
 /* Any thread. */
 const struct upstream_config *upstream_config(const struct upstream *u);
@@ -63,9 +72,9 @@ struct upstream_endpoint_state {
     int64_t failures;   /* could not be reached, since the start */
     char last_error[256];
 };
-/* Any thread. Returns their number; out has room for UPSTREAM_ENDPOINTS_MAX. */
 /* Its places (max_parallel), as they are shared among callers. Any thread. */
 void upstream_places(const struct upstream *u, struct share_stats *out);
+/* Any thread. Returns their number; out has room for UPSTREAM_ENDPOINTS_MAX. */
 unsigned upstream_endpoints(struct upstream *u, struct upstream_endpoint_state *out);
 
 #endif

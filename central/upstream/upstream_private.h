@@ -57,6 +57,7 @@ struct upstream {
     struct http_client *client;
     struct token_cache *tokens;
     struct named *named;
+    struct upstream_held held;
     struct endpoint endpoints[UPSTREAM_ENDPOINTS_MAX];
     unsigned n_endpoints;
     struct timer measure;

@@ -6,6 +6,7 @@
 #include "common/core/alloc.h"
 #include "common/node/probe.h"
 #include "common/node/share_metrics.h"
+#include "common/store/tag.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 
@@ -34,6 +35,16 @@ static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES
     if (i < 0) return 0;
     out[0] = upstream_source(c->upstreams[i]);
     return 1;
+}
+
+/* struct upstream_held.another */
+static bool another_is_held(const struct repo_name *repo, const char *tag, const struct digest *manifest, void *arg) {
+    const struct upstreams *c = arg;
+    char name[REPO_STR_MAX];
+    struct tag_facts last;
+    struct blob_info info;
+    return store_tag_get(c->node->store, repo_name_str(repo, name), tag, &last) && !digest_eq(&last.digest, manifest) &&
+           store_lookup(c->node->store, &last.digest, &info);
 }
 
 /* How an upstream stands, as far as is known: by its last request, or by doctor's probe if that came later. */
@@ -181,8 +192,10 @@ static int start(struct node *n, void **self, struct error *err) {
     c->limits.queue_of_one = n->config->waiting_per_addr;
     c->limits.queue = n->config->waiting;
     c->upstreams = xcalloc(c->cfg->n_upstreams, sizeof(*c->upstreams));
-    for (size_t i = 0; i < c->cfg->n_upstreams; i++)
+    for (size_t i = 0; i < c->cfg->n_upstreams; i++) {
         c->upstreams[i] = upstream_new(&c->cfg->upstreams[i], &c->limits, n->fetch, n->client);
+        upstream_set_held(c->upstreams[i], &(struct upstream_held){another_is_held, c});
+    }
     c->probed = xcalloc(c->cfg->n_upstreams, sizeof(*c->probed));
     pthread_mutex_init(&c->probed_lock, NULL);
     c->supply = (struct supply){.sources = sources, .arg = c};

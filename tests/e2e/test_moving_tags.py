@@ -64,6 +64,17 @@ def test_a_tag_moves_only_to_a_manifest_that_can_be_fetched(chain, how):
         wait_until(lambda n=node: raw.manifest(n.port, NAME, "v1").headers["docker-content-digest"] == new.digest, "it moves", 60, 0.2)
 
 
+def test_a_digest_that_is_refused_is_not_taken_by_its_tag(chain):
+    """A scanner or an administrator may block a digest: the tag still names it, and gives it."""
+    new = chain.upstream.put(NAME, images.small("new"), "v1")
+    chain.upstream.always(f"/manifests/{new.digest}", Fault(status=404))
+    for node in (chain.edge, chain.central, chain.edge):
+        serves(node, chain.old, True)
+    chain.upstream.clear()
+    for node in (chain.edge, chain.central):
+        wait_until(lambda n=node: raw.manifest(n.port, NAME, "v1").headers["docker-content-digest"] == new.digest, "it moves", 60, 0.2)
+
+
 def test_a_held_manifest_survives_a_restart_while_its_tag_has_moved(chain):
     chain.upstream.put(NAME, images.small("new"), "v1")
     chain.upstream.always("/manifests/", Fault(status=404), "GET")
