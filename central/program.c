@@ -1,5 +1,6 @@
 /* What the command line of entrepot-central knows. Thread: main. */
 #include "central/central.h"
+#include "central/cmd_backup.h"
 #include "central/cmd_dns.h"
 #include "central/cmd_edge.h"
 #include "central/cmd_load.h"
@@ -8,10 +9,10 @@
 #include "common/core/host_port.h"
 
 static const struct command *const commands[] = {
-    &command_serve,        &command_status, &command_doctor,        &command_load, &command_edge,
-    &command_ca,           &command_pull,   &command_dns,           &command_ls,   &command_df,
-    &command_prune,        &command_verify, &command_client_config, &command_help, &command_config_docs,
-    &command_command_docs,
+    &command_serve,  &command_status,      &command_doctor,       &command_load,   &command_edge,
+    &command_backup, &command_restore,     &command_ca,           &command_pull,   &command_dns,
+    &command_ls,     &command_df,          &command_prune,        &command_verify, &command_client_config,
+    &command_help,   &command_config_docs, &command_command_docs,
 };
 
 /* For client-config while no daemon runs. */

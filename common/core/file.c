@@ -3,6 +3,7 @@
 
 #include "common/core/alloc.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -101,4 +102,16 @@ int dir_give_away(const char *path, const char *owner_of, struct error *err) {
             r = error_errno(err, "giving %s to the owner of %s", e->fts_path, owner_of);
     fts_close(walk);
     return r;
+}
+
+int dir_remove_files(const char *path, struct error *err) {
+    DIR *d = opendir(path);
+    if (!d) return errno == ENOENT ? 0 : error_errno(err, "opening %s", path);
+    int r = 0;
+    for (struct dirent *e; r == 0 && (e = readdir(d));) {
+        bool dots = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        if (!dots && unlinkat(dirfd(d), e->d_name, 0) < 0) r = error_errno(err, "removing %s/%s", path, e->d_name);
+    }
+    closedir(d);
+    return r == 0 && rmdir(path) < 0 ? error_errno(err, "removing %s", path) : r;
 }

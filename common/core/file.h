@@ -16,5 +16,7 @@ int dir_make_all(const char *path, mode_t mode, struct error *err) must_check;
 /* As root: gives a folder and all in it to the owner of another one, as to the account of a service. Links are not
  * followed. As anyone else it does nothing. */
 int dir_give_away(const char *path, const char *owner_of, struct error *err) must_check;
+/* Removes the regular files of a folder, and the folder itself if nothing else is in it. Not there: 0. */
+int dir_remove_files(const char *path, struct error *err) must_check;
 
 #endif
