@@ -75,9 +75,9 @@ static int check_time(const struct door *d, const struct http_req *req, const st
                          m->name, clock_date(m->not_after, when));
     return error_set(
         err, ERR_DENIED,
-        "the certificate of the edge %s has ended on %s, longer ago than fleet.rejoin_window allows: let it "
-        "join anew (entrepot-central edge invite --replace %s)",
-        m->name, clock_date(m->not_after, when), m->name);
+        "its certificate has ended on %s, longer ago than fleet.rejoin_window allows: on central, edge invite "
+        "--replace %s",
+        clock_date(m->not_after, when), m->name);
 }
 
 static int admit(struct http_req *req, struct error *err, void *arg) {
@@ -92,6 +92,9 @@ static int admit(struct http_req *req, struct error *err, void *arg) {
                          "join first (entrepot-edge join TOKEN)");
     if (!v->edge) return error_set(err, ERR_DENIED, "%s", v->why);
     int r = check_time(d, req, &v->who, err);
+    struct edge_facts f;
+    if (r < 0 && roster_get(d->roster, v->who.name, &f) && f.state == EDGE_REMOVED) /* a renewal would not help */
+        return error_set(err, ERR_DENIED, "the edge %s was removed from the fleet", v->who.name);
     if (r < 0) return r;
     const char *said = http_req_header(req, VERSION_HEADER);
     snprintf(version, sizeof(version), "%.40s", said ? said : "");

@@ -9,6 +9,7 @@
 #include "central/fleet/door.h"
 #include "central/fleet/fleet_state.h"
 #include "central/fleet/issue.h"
+#include "common/identity/token.h"
 #include "common/core/offload.h"
 #include "common/node/node_part.h"
 
@@ -39,6 +40,8 @@ void members_look(struct members *m);
 /* A copy of the addresses, and how many. The caller frees it with members_free_addresses. */
 char **members_addresses(struct members *m, size_t *n);
 void members_free_addresses(char **list, size_t n);
+/* Where edges reach this central, as tokens say it. */
+int members_token_addresses(struct members *m, struct join_token *t, struct error *err) must_check;
 /* The mark of a signer (roster_config.signer). */
 uint64_t members_signer_mark(X509 *signer);
 

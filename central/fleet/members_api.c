@@ -101,13 +101,8 @@ static int own_address(const struct node_config *node, char out[TOKEN_ADDRESS_MA
     return error_set(err, ERR_INVALID, "the address of the fleet port is too long");
 }
 
-static int fill_token(struct members *m, struct join_token *t, struct error *err) {
+int members_token_addresses(struct members *m, struct join_token *t, struct error *err) {
     size_t n;
-    if (RAND_bytes(t->secret, sizeof(t->secret)) != 1) return error_set(err, ERR_INTERNAL, "no random numbers");
-    STACK_OF(X509) *roots = ca_trusted(m->ca);
-    for (int i = 0; i < sk_X509_num(roots); i++)
-        cert_hash(sk_X509_value(roots, i), t->roots[t->n_roots++]);
-    sk_X509_free(roots);
     char **addresses = members_addresses(m, &n);
     for (size_t i = 0; i < n && t->n_addresses < TOKEN_ADDRESSES_MAX; i++)
         snprintf(t->addresses[t->n_addresses++], TOKEN_ADDRESS_MAX, "%.263s", addresses[i]);
@@ -117,6 +112,14 @@ static int fill_token(struct members *m, struct join_token *t, struct error *err
     return own_address(&m->cfg->node, t->addresses[0], err);
 }
 
+static int fill_token(struct members *m, struct join_token *t, struct error *err) {
+    if (RAND_bytes(t->secret, sizeof(t->secret)) != 1) return error_set(err, ERR_INTERNAL, "no random numbers");
+    STACK_OF(X509) *roots = ca_trusted(m->ca);
+    for (int i = 0; i < sk_X509_num(roots); i++)
+        cert_hash(sk_X509_value(roots, i), t->roots[t->n_roots++]);
+    sk_X509_free(roots);
+    return members_token_addresses(m, t, err);
+}
 struct invite_ask {
     char site[QUERY_PARAM_MAX], replaces[QUERY_PARAM_MAX];
     int64_t expires_s, uses;

@@ -13,6 +13,8 @@
 #include "common/http/tls.h"
 #include "common/identity/attest.h"
 #include "common/identity/cert.h"
+#include "common/identity/trust.h"
+#include "common/node/probe.h"
 
 /* Central's own certificate is made anew at each start and each day; edges whose clock is 15 days fast still take
  * it. */
@@ -20,6 +22,8 @@
 #define OWN_EVERY_MS (86400LL * 1000)
 /* How often a rotation looks whether it may go on. */
 #define ROTATION_MS 1000
+/* Doctor waits so long for an address. */
+#define ADDRESS_MS 3000
 
 static void on_renew(void *arg) {
     struct members *m = arg;
@@ -156,6 +160,12 @@ void members_look(struct members *m) {
     loop_call(m->node->control, on_news, m);
 }
 
+static int64_t cert_end(const X509 *cert) {
+    struct member who;
+    struct error ignored = {0};
+    return member_of(&who, cert, &ignored) == 0 ? who.not_after : 0;
+}
+
 /* --- life --- */
 
 static int open_all(struct members *m, struct error *err) {
@@ -244,12 +254,72 @@ static void status(json_t *into, void *self) {
     json_object_set_new(into, "edges", members_edges_json(self));
 }
 
+static void metrics(struct metric_page *page, void *self) {
+    struct members *m = self;
+    struct edge_facts *list;
+    size_t n = roster_list(m->roster, &list), missing = 0, by_state[EDGE_REMOVED + 1] = {0};
+    enum ca_state state = ca_state(m->ca);
+    STACK_OF(X509) *roots = ca_trusted(m->ca);
+    uint64_t mark = roots_mark(roots), who = members_signer_mark(ca_signer(m->ca));
+    for (size_t i = 0; i < n; i++) {
+        by_state[list[i].state]++;
+        if (rotation_lacks(state, &list[i], mark, who)) missing++;
+    }
+    sk_X509_free(roots);
+    free(list);
+    for (unsigned i = 0; i <= EDGE_REMOVED; i++)
+        metric_label_set(page, FAMILY_FLEET_EDGES, edge_state_word((enum edge_state)i), NULL, (double)by_state[i]);
+    metric_set(page, METRIC_CA_STATE, (double)state);
+    metric_set(page, METRIC_CA_MISSING, (double)missing);
+    metric_label_set(page, FAMILY_CERTIFICATE_END, "fleet root", NULL, (double)cert_end(ca_root(m->ca, CA_ROOT)));
+    metric_label_set(page, FAMILY_CERTIFICATE_END, "fleet signer", NULL, (double)cert_end(ca_signer(m->ca)));
+}
+
+/* --- for doctor: the addresses of tokens, from here --- */
+
+static void prepare(SSL_CTX *ctx, void *arg) {
+    trust_apply(arg, ctx);
+}
+
+static const char *why(void *arg) {
+    return ((const struct trust *)arg)->why;
+}
+
+/* Without a certificate this central answers 403, and shows its own all the same. Connections are verified as they are
+ * opened, which ends with the call. */
+static json_t *address_json(struct members *m, const char *address, STACK_OF(X509) * roots) {
+    char url[TOKEN_ADDRESS_MAX + 16];
+    struct trust t = {.roots = roots};
+    const struct http_tls tls = {.prepare = prepare, .why = why, .arg = &t};
+    struct probe p = {.url = url, .tls = &tls};
+    snprintf(t.fleet, sizeof(t.fleet), "%s", ca_fleet(m->ca));
+    snprintf(url, sizeof(url), "https://%.263s", address);
+    probes_ask(m->node->probes, &p, 1, ADDRESS_MS);
+    return json_pack("{s:s, s:s}", "address", address, "problem", p.ok ? "" : p.message[0] ? p.message : "no answer");
+}
+
+static void doctor(json_t *into, void *self) {
+    struct members *m = self;
+    struct error err = {0};
+    struct join_token t = {0};
+    status(into, self);
+    json_t *list = json_array();
+    if (members_token_addresses(m, &t, &err) == 0) {
+        STACK_OF(X509) *roots = ca_trusted(m->ca);
+        for (size_t i = 0; i < t.n_addresses; i++)
+            json_array_append_new(list, address_json(m, t.addresses[i], roots));
+        sk_X509_free(roots);
+    }
+    json_object_set_new(json_object_get(into, "fleet"), "addresses", list);
+}
+
 const struct node_part part_members = {.name = "members",
                                        .start = start,
                                        .stop = stop,
                                        .routes = members_routes,
                                        .status = status,
-                                       .doctor = status,
+                                       .doctor = doctor,
+                                       .metrics = metrics,
                                        .reload = reload};
 
 uint64_t members_state_version(const struct node *n) {

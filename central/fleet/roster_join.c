@@ -202,6 +202,7 @@ static int renew_again(const struct edge_papers *p, X509 **cert, struct error *e
 
 static int renew_anew(struct roster *r, struct edge_facts f, const uint8_t *id, EVP_PKEY *key, X509 **cert,
                       struct error *err) {
+    int64_t late_s = clock_wall_s() - f.not_after;
     f.generation++;
     f.not_after = clock_wall_s() + r->cfg.lifetime_s;
     *cert = sign(r, &f, key);
@@ -219,6 +220,9 @@ static int renew_anew(struct roster *r, struct edge_facts f, const uint8_t *id, 
     e->facts.issued = f.issued;
     e->confirmed = false;
     pthread_mutex_unlock(&r->lock);
+    if (late_s > 0)
+        log_warn("edge_renewed_late", KV_S("edge", f.name), KV_I("days", (long long)(late_s / 86400)),
+                 KV_S("why", "its certificate had ended, and fleet.rejoin_window has not"));
     log_info("edge_renewed", KV_S("edge", f.name), KV_I("generation", (long long)f.generation));
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "common/admin/control_client.h"
 #include "common/inventory/store_alone.h"
 #include "common/cli/doctor_dns.h"
+#include "common/cli/doctor_fleet.h"
 #include "common/cli/doctor_net.h"
 #include "common/cli/puller.h"
 #include "common/cli/print.h"
@@ -543,6 +544,16 @@ static void check_pull(struct doctor *d, struct doctor_check *c) {
     }
 }
 
+/* Left out for a daemon that is older. */
+static void check_fleet(struct doctor *d, struct doctor_check *c) {
+    if (!json_object_get(d->doctor, "fleet") && !json_object_get(d->status, "fleet")) return;
+    if (d->node->kind == NODE_CENTRAL)
+        doctor_fleet(d->doctor, c);
+    else
+        doctor_identity(d->status, c);
+    text_make_printable(c->message);
+}
+
 /* Left out where there is no DNS. */
 static void check_dns(struct doctor *d, struct doctor_check *c) {
     const json_t *dns = json_object_get(d->doctor, "dns");
@@ -554,14 +565,11 @@ static const struct {
     const char *name;
     void (*fn)(struct doctor *d, struct doctor_check *c);
 } checks[] = {
-    {"config", check_config},    {"daemon", check_daemon},
-    {"data folder", check_data}, {"hosted", check_hosted},
-    {"rot", check_rot},          {"clock", check_clock},
-    {"names", check_names},      {"TCP", check_tcp},
-    {"TLS", check_tls},          {"/v2/", check_v2},
-    {"auth", check_auth},        {"central", check_central},
-    {"replica", check_replica},  {"upstreams", check_upstreams},
-    {"DNS", check_dns},          {"test pull", check_pull},
+    {"config", check_config},  {"daemon", check_daemon},   {"data folder", check_data},    {"hosted", check_hosted},
+    {"rot", check_rot},        {"clock", check_clock},     {"names", check_names},         {"TCP", check_tcp},
+    {"TLS", check_tls},        {"/v2/", check_v2},         {"auth", check_auth},           {"central", check_central},
+    {"fleet", check_fleet},    {"replica", check_replica}, {"upstreams", check_upstreams}, {"DNS", check_dns},
+    {"test pull", check_pull},
 };
 _Static_assert(ARRAY_LEN(checks) <= ARRAY_LEN(((struct doctor *)0)->checks), "every check has room");
 

@@ -21,7 +21,7 @@ struct doctor {
     struct client_facts facts;
     json_t *status, *doctor; /* the daemon's answers, NULL without one; gone after doctor_run */
     bool resolved, connected, tls_ok, v2_ok, central_ok, insecure;
-    struct doctor_check checks[16];
+    struct doctor_check checks[20];
     size_t n;
 };
 

@@ -193,6 +193,34 @@ static void rows_sources(struct table *t, const json_t *doc) {
     }
 }
 
+/* Who this edge is, or how many edges central has, and who of them is refused. */
+static void rows_fleet(struct table *t, const json_t *doc) {
+    const json_t *id = json_object_get(doc, "identity"), *edges = json_object_get(doc, "edges"), *e;
+    const char *rotation = json_text(json_object_get(json_object_get(doc, "fleet"), "rotation"), "state", "steady");
+    char until[CLOCK_DATE_MAX];
+    size_t i, n = 0;
+    if (json_text(id, "name", NULL)) {
+        table_cell(t, "identity");
+        table_cellf(t, "%s of %s, certificate good until %s", json_text(id, "name", "?"), json_text(id, "site", "?"),
+                    clock_date(json_int(id, "certificate_not_after", 0), until));
+    }
+    if (!edges) return;
+    json_array_foreach(edges, i, e) {
+        n += strcmp(json_text(e, "state", ""), "active") == 0;
+    }
+    table_cell(t, "fleet");
+    table_cellf(t, "%zu %s (`edge list`)%s", n, n == 1 ? "edge" : "edges",
+                strcmp(rotation, "steady") == 0 ? "" : "; its root changes (`ca status`)");
+    json_array_foreach(edges, i, e) {
+        if (strcmp(json_text(e, "state", ""), "quarantined") != 0) continue;
+        table_cell(t, "");
+        table_cellf(t, "in quarantine: %s: %s", json_text(e, "name", "?"), json_text(e, "reason", "?"));
+        table_cell(t, "");
+        table_cellf(t, "  stop the copy and `edge allow %s`; or `edge remove %s`; or `edge invite --replace %s`",
+                    json_text(e, "name", "?"), json_text(e, "name", "?"), json_text(e, "name", "?"));
+    }
+}
+
 static void print_status(const json_t *doc) {
     struct table t;
     char up[SIZE_TEXT_MAX];
@@ -228,6 +256,7 @@ static void print_status(const json_t *doc) {
         table_cell(&t, "connections");
         table_cellf(&t, "%lld open", (long long)json_int(part, "open", 0));
     }
+    rows_fleet(&t, doc);
     rows_sources(&t, doc);
     if ((part = json_object_get(doc, "catalogue"))) row_catalogue(&t, part);
     if ((part = json_object_get(doc, "replica"))) row_replica(&t, part);

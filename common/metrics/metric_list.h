@@ -140,6 +140,13 @@ METRIC(REPLICA_RECORDS, GAUGE, "entrepot_replica_records", "Blobs, manifests and
 METRIC(REPLICA_BYTES, GAUGE, "entrepot_replica_bytes", "Memory that the replica takes; replica.limit bounds it (edge).")
 METRIC(REPLICA_ANSWERS, COUNTER, "entrepot_replica_answers_total",
        "Tags and digests answered from the replica, without asking central (edge).")
+METRIC_FAMILY(FLEET_EDGES, GAUGE, "entrepot_fleet_edges", "state", NULL, "Edges of the fleet by their state (central).")
+METRIC(CA_STATE, GAUGE, "entrepot_ca_state",
+       "Change of the fleet's root: 0 none, 1 the new one spreads, 2 the old one retires (central).")
+METRIC(CA_MISSING, GAUGE, "entrepot_ca_missing_edges", "Edges that a change of the root waits for (central).")
+METRIC(IDENTITY_GENERATION, GAUGE, "entrepot_identity_generation", "Generation of this edge's certificate (edge).")
+METRIC(IDENTITY_ROOTS, GAUGE, "entrepot_identity_roots", "Roots of the fleet that this edge trusts (edge).")
+METRIC(CLOCK_AHEAD, GAUGE, "entrepot_clock_ahead_seconds", "This edge's clock less central's, as last heard (edge).")
 METRIC_FAMILY(CERTIFICATE_END, GAUGE, "entrepot_certificate_not_after_seconds", "port", NULL,
               "When the certificate of a port ends, as Unix time.")
 METRIC_FAMILY(

@@ -26,8 +26,9 @@ struct link {
     void (*changed)(void *arg); /* of another part; NULL: none */
     void *changed_arg;
     char problem[512];    /* why the identity on disk is not used; "": none */
-    pthread_mutex_t lock; /* guards shown */
+    pthread_mutex_t lock; /* guards shown and roots */
     struct member shown;  /* of the identity in use; role MEMBER_NONE: none */
+    int roots;            /* that it trusts */
 };
 
 /* --- a change, on the fetch loop or before it runs --- */
@@ -36,6 +37,7 @@ static void show(struct link *l) {
     const struct identity *id = uplink_identity(l->uplink);
     pthread_mutex_lock(&l->lock);
     if (id) l->shown = id->who;
+    l->roots = id ? sk_X509_num(id->roots) : 0;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -116,9 +118,11 @@ static void status(json_t *into, void *self) {
     struct member m = l->shown;
     pthread_mutex_unlock(&l->lock);
     json_t *id = json_null();
+    const char *site = ((const struct edge_config *)(const void *)l->node->config)->site;
     if (m.role == MEMBER_EDGE)
-        id = json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", m.name, "site", m.site, "fleet", m.fleet, "generation",
-                       (json_int_t)m.generation, "certificate_not_after", (json_int_t)m.not_after);
+        id = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "configured_site", site ? site : "", "name", m.name, "site",
+                       m.site, "fleet", m.fleet, "generation", (json_int_t)m.generation, "certificate_not_after",
+                       (json_int_t)m.not_after);
     else if (l->problem[0])
         id = json_pack("{s:s}", "problem", l->problem);
     json_object_set_new(into, "identity", id);
@@ -127,6 +131,14 @@ static void status(json_t *into, void *self) {
 
 /* --- life --- */
 
+/* Certificates name the site that counts; the key is what `join` compared it with. */
+static void check_site(const struct link *l) {
+    const char *site = ((const struct edge_config *)(const void *)l->node->config)->site;
+    if (!site || !site[0] || strcmp(site, l->shown.site) == 0) return;
+    log_error("identity_of_other_site", KV_S("configured", site), KV_S("joined", l->shown.site),
+              KV_S("hint", "correct the key site, or join anew with a token for that site"));
+}
+
 static void load(struct link *l) {
     struct identity id;
     struct error err = {0};
@@ -134,10 +146,23 @@ static void load(struct link *l) {
     if (r == 0) {
         uplink_use(l->uplink, &id, NULL);
         show(l);
+        check_site(l);
     } else if (r != ERR_NOT_FOUND) {
         snprintf(l->problem, sizeof(l->problem), "%s", err.msg);
         log_error("identity_unusable", KV_S("why", err.msg), KV_S("hint", err.hint));
     }
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    struct link *l = self;
+    pthread_mutex_lock(&l->lock);
+    struct member m = l->shown;
+    int roots = l->roots;
+    pthread_mutex_unlock(&l->lock);
+    if (m.role != MEMBER_EDGE) return;
+    metric_label_set(page, FAMILY_CERTIFICATE_END, "fleet", NULL, (double)m.not_after);
+    metric_set(page, METRIC_IDENTITY_GENERATION, (double)m.generation);
+    metric_set(page, METRIC_IDENTITY_ROOTS, roots);
 }
 
 static int start(struct node *n, void **self, struct error *err) {
@@ -188,8 +213,13 @@ static void stop(void *self) {
     free(l);
 }
 
-const struct node_part part_link = {
-    .name = "link", .start = start, .running = running, .stop = stop, .routes = routes, .status = status};
+const struct node_part part_link = {.name = "link",
+                                    .start = start,
+                                    .running = running,
+                                    .stop = stop,
+                                    .routes = routes,
+                                    .status = status,
+                                    .metrics = metrics};
 
 static struct link *link_of(const struct node *n) {
     return node_part(n, &part_link);

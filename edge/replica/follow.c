@@ -394,6 +394,7 @@ void follow_stats(const struct follow *f, struct follow_stats *out) {
     pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&f->lock;
     pthread_mutex_lock(lock);
     *out = f->stats;
+    out->clock_ahead_s = atomic_load(&f->clock_ahead_s);
     pthread_mutex_unlock(lock);
 }
 

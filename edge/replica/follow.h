@@ -68,6 +68,7 @@ struct follow_stats {
     bool live;               /* a stream is there, and central's settings are known by it */
     struct place place;      /* reached */
     int64_t heard_ms;        /* monotonic; 0: never */
+    int64_t clock_ahead_s;   /* this node's clock less central's, as last heard */
     int64_t tiles_wanted, tiles_fetched, mismatches, compared;
 };
 /* Any thread. */

@@ -164,6 +164,7 @@ static void metrics(struct metric_page *page, void *self) {
     struct follow_stats s;
     struct replica_stats r;
     follow_stats(e->follow, &s);
+    if (s.heard_ms) metric_set(page, METRIC_CLOCK_AHEAD, (double)s.clock_ahead_s);
     replica_stats(e->replica, &r);
     metric_set(page, METRIC_REPLICA_LIVE, s.live && s.state == FOLLOW_EQUAL);
     metric_set(page, METRIC_REPLICA_NUMBER, (double)s.place.number);

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import http.client
 import json
 import shutil
 import ssl
@@ -13,7 +12,7 @@ import pytest
 
 from lab import images, raw
 from lab.base import wait_until
-from lab.fleet import ADDRESS, PREFIX, branch, central_of, edge_row, invite, joined, on_address
+from lab.fleet import ADDRESS, PREFIX, branch, central_of, edge_row, fleet_request, invite, joined, nobody, on_address
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,22 +35,6 @@ def edge(fleet):
 
 def pulls(edge, image):
     return raw.pull(edge.port, "library/app", "v1") is not None and edge.held(image.digest)
-
-
-def fleet_request(central, path, context=None):
-    """The status and text that the fleet port answers with; context: how TLS is spoken, None: plain HTTP."""
-    kind, how = (http.client.HTTPSConnection, {"context": context}) if context else (http.client.HTTPConnection, {})
-    c = kind(ADDRESS, central.fleet, timeout=10, **how)
-    c.request("GET", path)
-    reply = c.getresponse()
-    return reply.status, reply.read().decode()
-
-
-def nobody():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def test_an_invited_edge_joins_and_pulls_over_tls(fleet, edge):

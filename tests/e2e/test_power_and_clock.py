@@ -1,8 +1,5 @@
 """Two failures that have to be simulated in a container: a power cut, and a clock that jumps."""
 
-import mmap
-import os
-import struct
 import time
 from email.utils import formatdate
 
@@ -11,18 +8,11 @@ import pytest
 from lab import images, pki, raw
 from lab.base import MiB, run, wait_until
 from lab.faulty import Fault
-from lab.nodes import SANITIZERS
+from lab.preload import Clock, preload
 from lab.scripted import Scripted
 
-HERE = os.path.dirname(__file__)
 YEAR = 365 * 86400
 NAME = "library/app"
-
-
-def preload(folder, name, **env):
-    library = folder / f"{name}.so"
-    run("gcc", "-O1", "-Wall", "-shared", "-fPIC", "-o", library, f"{HERE}/lab/{name}.c", "-ldl")
-    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":verify_asan_link_order=0", **env}
 
 
 def test_a_file_is_synced_before_it_is_renamed_into_blobs(bench, tmp_path):
@@ -50,17 +40,6 @@ def test_a_file_is_synced_before_it_is_renamed_into_blobs(bench, tmp_path):
     lines = moves.read_text().splitlines()
     assert len(lines) >= 2 * len(wanted)
     assert all(line.startswith("synced ") for line in lines), [line for line in lines if not line.startswith("synced ")]
-
-
-class Clock:
-    def __init__(self, folder):
-        self.number = folder / "ahead"
-        self.number.write_bytes(struct.pack("q", 0))
-        self.env = preload(folder, "odd_clock", ODD_CLOCK=str(self.number))
-
-    def ahead(self, seconds):
-        with open(self.number, "r+b") as f, mmap.mmap(f.fileno(), 8) as m:
-            m[:] = struct.pack("q", seconds)
 
 
 @pytest.mark.parametrize("jump", [YEAR, -YEAR], ids=["ahead", "back"])

@@ -1,6 +1,8 @@
 """Fleets for tests: a central on an address that is not loopback, and edges that join by its tokens."""
 
+import http.client
 import json
+import ssl
 
 from .base import free_port, run
 from .nodes import Edge
@@ -71,6 +73,22 @@ def central_of(bench, upstream, **settings):
 
 def edge_row(central, name):
     return {e["name"]: e for e in central.json("edge", "list")["edges"]}[name]
+
+
+def fleet_request(central, path, context=None):
+    """The status and text that the fleet port answers with; context: how TLS is spoken, None: plain HTTP."""
+    kind, how = (http.client.HTTPSConnection, {"context": context}) if context else (http.client.HTTPConnection, {})
+    c = kind(ADDRESS, central.fleet, timeout=10, **how)
+    c.request("GET", path)
+    reply = c.getresponse()
+    return reply.status, reply.read().decode()
+
+
+def nobody():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def on_address():

@@ -14,8 +14,9 @@ _LINE = re.compile(rb"(GET|HEAD|POST|PUT|DELETE) (/\S*) HTTP/1\.1\r\n")
 class Tap:
     """Listens on its own port and carries every connection to `target`. up: bytes towards the target; down: bytes that came back."""
 
-    def __init__(self, target):
-        self.target = target
+    def __init__(self, target, host=HOST):
+        self.target, self.host = target, host
+        self.kept = set()  # pairs whose server side stays open
         self.port = free_port()
         self.up = self.down = 0
         self.heads = b""  # all that clients said: small, since bodies go the other way
@@ -40,7 +41,7 @@ class Tap:
             try:
                 if self.closed:
                     raise OSError("cut")
-                server = socket.create_connection((HOST, self.target), 5)
+                server = socket.create_connection((self.host, self.target), 5)
                 server.settimeout(None)
             except OSError:
                 client.close()
@@ -61,6 +62,8 @@ class Tap:
                 sink.sendall(data)
         except OSError:
             pass
+        if (source, sink) in self.kept or (sink, source) in self.kept:
+            return
         for s in (source, sink):
             try:
                 s.shutdown(socket.SHUT_RDWR)
@@ -89,10 +92,23 @@ class Tap:
                     pass
         self.pairs.clear()
 
+    def half_open(self):
+        """Clients lose their connections, and the server hears nothing of it."""
+        for client, server in list(self.pairs):
+            self.kept.add((client, server))
+            try:
+                client.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.pairs.clear()
+
     def mend(self):
         self.closed = False
 
     def stop(self):
         self.cut()
+        for pair in self.kept:
+            for s in pair:
+                s.close()
         if self.listener:
             self.listener.close()
