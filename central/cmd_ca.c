@@ -70,6 +70,7 @@ static int run_asked(const struct command_context *ctx, bool rotate) {
         return print_failure(ctx, &err);
     if (ctx->json) return print_json(doc);
     print_status(doc);
+    if (rotate) puts("\nmake a new `backup` when that is through: edges will not trust the root of an older one");
     json_decref(doc);
     return EXIT_DONE;
 }

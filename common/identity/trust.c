@@ -7,6 +7,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/core/printable.h"
 #include "common/identity/cert.h"
 
 static int refuse(struct trust *t, const char *why) {
@@ -57,6 +58,26 @@ static int check_leaf(struct trust *t, const X509 *leaf) {
     return check_time(t, &m);
 }
 
+/* The name that a certificate bears, for people. */
+static const char *name_of(const X509 *cert, char out[64]) {
+    if (X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, out, 64) < 0)
+        snprintf(out, 64, "no name");
+    return text_make_printable(out);
+}
+
+/* A middlebox that opens TLS shows a certificate that is of no fleet at all. */
+static int refuse_stranger(struct trust *t, const X509 *leaf) {
+    struct member m;
+    struct error ignored = {0};
+    char name[64];
+    if (member_of(&m, leaf, &ignored) == 0) return 0;
+    snprintf(
+        t->why, sizeof(t->why),
+        "it shows a certificate of no fleet (\"%.60s\"): another program is there, or something on the way opens TLS",
+        name_of(leaf, name));
+    return ERR_DENIED;
+}
+
 static int check_signatures(struct trust *t, STACK_OF(X509) * chain, STACK_OF(X509) * roots) {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     if (!ctx || !X509_STORE_CTX_init(ctx, NULL, sk_X509_value(chain, 0), chain)) out_of_memory();
@@ -77,6 +98,8 @@ int trust_check(struct trust *t, STACK_OF(X509) * chain) {
     t->why[0] = '\0';
     t->slow_s = 0;
     if (sk_X509_num(chain) < 1) return refuse(t, "it shows no certificate");
+    int stranger = refuse_stranger(t, sk_X509_value(chain, 0));
+    if (stranger < 0) return stranger;
     STACK_OF(X509) *found = t->roots ? NULL : pinned(t, chain);
     STACK_OF(X509) *roots = t->roots ? t->roots : found;
     int r = sk_X509_num(roots) > 0

@@ -126,7 +126,8 @@ void roam_away(struct roam *r) {
     r->n = fleet_sync_addresses(r->cfg.sync, told);
     for (size_t i = 0; i < r->n; i++)
         snprintf(r->urls[i], URL_ROOM, "https://%.*s", WIRE_ADDRESS_MAX - 1, told[i]);
-    if (strlen(r->cfg.configured) < URL_ROOM) snprintf(r->urls[r->n++], URL_ROOM, "%s", r->cfg.configured);
+    bool secure = strncmp(r->cfg.configured, "https://", strlen("https://")) == 0; /* else nobody proves who it is */
+    if (secure && strlen(r->cfg.configured) < URL_ROOM) snprintf(r->urls[r->n++], URL_ROOM, "%s", r->cfg.configured);
     r->at = 0;
     try_next(r);
 }

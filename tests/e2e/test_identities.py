@@ -11,6 +11,7 @@ from lab.base import MiB, free_port, run, wait_until
 from lab.faulty import Fault
 from lab.fleet import ADDRESS, Branch, branch, central_of, edge_row, fleet_request, invite, joined, nobody, on_address
 from lab.preload import Clock
+from lab.scripted import Scripted
 from lab.tap import Tap
 
 DAY = 86400
@@ -82,6 +83,23 @@ def test_a_site_in_the_configuration_that_is_not_the_certificates_is_told(fleet,
     line = next(line for line in done.stdout.splitlines() if "fleet" in line)
     assert done.returncode == 1 and "FAIL" in line and "site: berlin" in line and "shanghai" in line, done.stdout
     assert edge_row(fleet.central, edge.identity()["name"])["site"] == "shanghai"  # the certificate counts
+
+
+def test_a_middlebox_that_opens_tls_is_named(fleet, bench):
+    cert, key = pki.self_signed(bench.place("pki"), "Acme TLS inspection")
+    box = bench.add(Scripted(lambda r: (200, {}, b"welcome"), tls=pki.serving(cert, key)))
+    edge = joined(bench, fleet.central)
+    edge.stop()
+    edge.settings["central"] = box.url
+    edge.start()
+    said = '("Acme TLS inspection"): another program is there, or something on the way opens TLS'
+    wait_until(lambda: said in edge.why(), lambda: edge.why())
+    assert said in edge.command("doctor", check=False).stdout and not edge.reachable()
+    other = branch(bench, {"central": box.url})
+    assert "opens TLS" not in other.join(invite(fleet.central)).stderr  # the token's own address is tried next
+    fresh = branch(bench)
+    foreign = central_of(bench, fleet.upstream, **{"fleet.addresses": f'["127.0.0.1:{box.port}"]'})
+    assert "opens TLS" in fresh.refused(invite(foreign))
 
 
 # --- copies ---
