@@ -133,7 +133,8 @@ static const struct config_key fleet_keys[] = {
      .fallback = "[]",
      .example = "[\"central.acme.example:5001\"]",
      .doc =
-         "HOST:PORT by which edges reach fleet.listen, in the order to try; `edge invite` writes them into its tokens. "
+         "HOST:PORT by which edges reach fleet.listen, in the order to try; `edge invite` writes them into its tokens, "
+         "and edges that have joined are told them, so that they find central when it has moved. Read again on SIGHUP. "
          "Without any: the host of fleet.listen, else the key address, else this machine's own address."},
     {.name = "ca_key_file",
      .type = CONFIG_PATH,
@@ -142,7 +143,7 @@ static const struct config_key fleet_keys[] = {
      .example = "/media/safe/entrepot-root.key.pem",
      .doc =
          "Where the key of the fleet's root certificate is. It is made there at the first start and may then be taken "
-         "away: central runs without it."},
+         "away: central runs without it. `ca rotate` writes the next root's key there."},
     {.name = "certificate",
      .type = CONFIG_DURATION,
      AT(certificate_ms),

@@ -270,6 +270,7 @@ int config_docs_intro(struct buf *out) {
         "Lists and mappings are written in YAML's one-line form:\n"
         "`--set 'upstreams=[{name: docker.io, endpoints: [\"http://127.0.0.1:5999\"]}]'`.\n"
         "\n"
-        "SIGHUP reads the certificates again, and central's sites and the records of its DNS. Other changes take "
+        "SIGHUP reads the certificates again, and central's sites, the records of its DNS and its addresses. Other "
+        "changes take "
         "effect at the next start.\n");
 }

@@ -107,6 +107,9 @@ int trust_check(struct trust *t, STACK_OF(X509) * chain) {
                 : refuse(t, "it is not the central that made this token: none of its root certificates is one that the "
                             "token names");
     if (r == 0) r = check_signatures(t, chain, roots);
+    if (r < 0 && found && sk_X509_num(found) > 0)
+        r = refuse(t, "the root that signs for it is none that the token names: the token is older than a change of "
+                      "central's root (make another), or this is another central");
     if (r == 0) r = check_leaf(t, sk_X509_value(chain, 0));
     sk_X509_free(found);
     return r;

@@ -86,6 +86,22 @@ static void pinned_root_is_found_in_what_central_shows(void **state) {
     assert_non_null(strstr(t.why, "not the central that made this token"));
 }
 
+/* The standby root that it names is still shown, but signs nothing. */
+static void token_from_before_a_change_of_the_root_is_told_as_such(void **state) {
+    (void)state;
+    uint8_t hashes[N_ROOTS][ROOT_HASH_BYTES];
+    struct error err = {0};
+    hashes_of(fleet.ca, hashes);
+    struct trust t = {.hashes = (const uint8_t(*)[ROOT_HASH_BYTES])hashes, .n_hashes = N_ROOTS};
+    assert_int_equal(ca_begin_rotation(fleet.ca, &err), 0);
+    assert_int_equal(check(&t, fleet.ca), 0);
+    assert_int_equal(ca_switch(fleet.ca, &err), 0);
+    assert_int_equal(check(&t, fleet.ca), ERR_DENIED);
+    assert_non_null(strstr(t.why, "older than a change of central's root"));
+    hashes_of(fleet.ca, hashes);
+    assert_int_equal(check(&t, fleet.ca), 0);
+}
+
 static void central_of_another_fleet_is_refused(void **state) {
     (void)state;
     char dir[] = "/tmp/entrepot-other-XXXXXX";
@@ -160,9 +176,13 @@ static void wrong_clock_is_borne_within_bounds(void **state) {
 int main(void) {
 #define IN_FLEET(t) cmocka_unit_test_setup_teardown(t, fleet_setup, fleet_teardown)
     const struct CMUnitTest tests[] = {
-        IN_FLEET(authority_is_made_once_and_hides_its_keys),  IN_FLEET(central_runs_without_the_roots_key),
-        IN_FLEET(pinned_root_is_found_in_what_central_shows), IN_FLEET(central_of_another_fleet_is_refused),
-        IN_FLEET(certificate_of_an_edge_is_not_centrals),     IN_FLEET(wrong_clock_is_borne_within_bounds),
+        IN_FLEET(authority_is_made_once_and_hides_its_keys),
+        IN_FLEET(central_runs_without_the_roots_key),
+        IN_FLEET(pinned_root_is_found_in_what_central_shows),
+        IN_FLEET(central_of_another_fleet_is_refused),
+        IN_FLEET(token_from_before_a_change_of_the_root_is_told_as_such),
+        IN_FLEET(certificate_of_an_edge_is_not_centrals),
+        IN_FLEET(wrong_clock_is_borne_within_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
