@@ -318,6 +318,9 @@ static void fixture_stop(struct fixture *f, int64_t grace_ms) {
 
 /* --- raw clients --- */
 
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define LAST(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
 static int dial(struct fixture *f) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval patience = {.tv_sec = 20};
@@ -359,6 +362,21 @@ static bool _unused_ hear_answer(int fd, char *head, size_t cap, char *body, siz
     size_t want = at ? strtoul(at + 18, NULL, 10) : 0;
     *len = hear(fd, body, want);
     return *len == want;
+}
+
+/* All that comes back to text until the connection ends. */
+static size_t _unused_ exchange(const char *text, char *out, size_t cap) {
+    int fd = dial(fx);
+    say(fd, text);
+    size_t n = hear(fd, out, cap - 1);
+    close(fd);
+    return n;
+}
+
+static _unused_ const char *body_of(const char *answer) {
+    const char *at = strstr(answer, "\r\n\r\n");
+    assert_non_null(at);
+    return at + 4;
 }
 
 #endif

@@ -6,8 +6,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-#define LAST(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 #define HUGE_FILE ((int64_t)2200 * 1024 * 1024)
 
 static struct fixture f;

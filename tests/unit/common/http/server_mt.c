@@ -5,7 +5,6 @@
 #include <pthread.h>
 
 #define CLIENTS 24
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static struct fixture f;
 static atomic_bool enough;

@@ -8,9 +8,6 @@
 #include "common/core/log.h"
 #include "common/http/tls.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-#define LAST(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
 static struct fixture f;
 static struct tls_server *tls;
 static char dir[64], cert[96], key[96];
@@ -110,12 +107,6 @@ static size_t tls_exchange(const char *text, size_t len) {
     return n;
 }
 
-static const char *body_of(void) {
-    const char *at = strstr(answer, "\r\n\r\n");
-    assert_non_null(at);
-    return at + 4;
-}
-
 /* --- tests --- */
 
 static void answers_arrive_whole_over_tls(void **state) {
@@ -123,8 +114,8 @@ static void answers_arrive_whole_over_tls(void **state) {
     static const char *const kinds[] = {LAST("/big"), LAST("/file"), LAST("/parts")};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         size_t n = tls_exchange(kinds[i], strlen(kinds[i]));
-        assert_int_equal(n - (size_t)(body_of() - answer), BIG);
-        assert_memory_equal(body_of(), pattern, BIG);
+        assert_int_equal(n - (size_t)(body_of(answer) - answer), BIG);
+        assert_memory_equal(body_of(answer), pattern, BIG);
     }
 }
 
@@ -135,10 +126,10 @@ static void whole_header_lines_are_intact_over_tls(void **state) {
     assert_non_null(strstr(answer, "\r\nContent-Length: 8\r\n"));
     assert_non_null(strstr(answer, "\r\nX-Request-Id: me\r\nConnection: close\r\n"));
     assert_non_null(strstr(answer, "\r\nX-First: 1\r\nX-Second: 2\r\n\r\n"));
-    assert_string_equal(body_of(), "");
+    assert_string_equal(body_of(answer), "");
     WAIT_FOR(atomic_load(&f.seen.released) == 1);
     tls_exchange(LAST("/rendered"), strlen(LAST("/rendered")));
-    assert_string_equal(body_of(), "rendered");
+    assert_string_equal(body_of(answer), "rendered");
 }
 
 /* Many requests in one record: no socket event tells of those that were decrypted along with the first. */
@@ -167,7 +158,7 @@ static void upload_that_pauses_comes_whole_over_tls(void **state) {
     tls_say(ssl, text, n);
     tls_say(ssl, pattern, 300000);
     tls_hear(ssl, answer, sizeof(answer) - 1);
-    assert_string_equal(body_of(), "/slow 300000 right");
+    assert_string_equal(body_of(answer), "/slow 300000 right");
     SSL_free(ssl);
     close(fd);
 }
@@ -181,11 +172,11 @@ static void file_shorter_than_promised_is_cut_over_tls(void **state) {
 static void one_port_speaks_both(void **state) {
     (void)state;
     tls_exchange(LAST("/hello"), strlen(LAST("/hello")));
-    assert_string_equal(body_of(), "hello");
+    assert_string_equal(body_of(answer), "hello");
     int fd = dial(&f);
     say(fd, LAST("/hello"));
     hear(fd, answer, sizeof(answer) - 1);
-    assert_string_equal(body_of(), "hello");
+    assert_string_equal(body_of(answer), "hello");
     close(fd);
 }
 
@@ -200,7 +191,7 @@ static void plain_http_is_told_to_use_https(void **state) {
         answer[n] = '\0';
         assert_memory_equal(answer, "HTTP/1.1 400 ", 13);
         assert_non_null(strstr(answer, "Connection: close\r\n"));
-        assert_non_null(strstr(body_of(), "this port speaks HTTPS: use https://"));
+        assert_non_null(strstr(body_of(answer), "this port speaks HTTPS: use https://"));
         close(fd);
     }
     struct http_stats stats;
@@ -234,7 +225,7 @@ static void tls_at_a_plain_port_is_refused_and_logged_once(void **state) {
         size_t n = hear(fd, answer, sizeof(answer) - 1);
         answer[n] = '\0';
         assert_memory_equal(answer, "HTTP/1.1 400 ", 13);
-        assert_non_null(strstr(body_of(), "this port speaks plain HTTP: use http://"));
+        assert_non_null(strstr(body_of(answer), "this port speaks plain HTTP: use http://"));
         close(fd);
     }
     log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "test");
@@ -294,10 +285,10 @@ static void certificate_changes_under_running_connections(void **state) {
     assert_int_equal(self_signed_make(cert, key, names, 2, &err), 0);
     assert_int_equal(tls_server_reload(tls, &err), 1);
     tls_exchange(LAST("/hello"), strlen(LAST("/hello"))); /* verified against the new file */
-    assert_string_equal(body_of(), "hello");
+    assert_string_equal(body_of(answer), "hello");
     tls_say(old, LAST("/hello"), strlen(LAST("/hello")));
     tls_hear(old, answer, sizeof(answer) - 1);
-    assert_string_equal(body_of(), "hello");
+    assert_string_equal(body_of(answer), "hello");
     SSL_free(old);
     close(fd);
 }
