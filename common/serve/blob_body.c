@@ -1,4 +1,5 @@
-/* Sends a blob, or parts of it, from a committed file or from behind a fill as it grows. Thread: serving loop.
+/* The life of an answer that carries a blob, or parts of it, from a committed file or from behind a fill as it grows;
+ * blob_send.c sends its bytes. Thread: serving loop.
  *
  *   waiting for a source's word ─▶ head sent ─▶ pumping ⇄ waiting for bytes ─▶ ended
  *          │ failed, or no word for too long: an error     │ failed: the connection is cut
@@ -6,7 +7,7 @@
  *   pumping ── others of the fill wait for it ─▶ aside ── the fill is over ─▶ resuming (from another fill) ─▶ pumping
  *
  *   sending what is held ── the disk does not give it back ─▶ resuming (dropped, fetched again) ─▶ pumping */
-#include "common/serve/content_head.h"
+#include "common/serve/blob_send.h"
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
@@ -16,121 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes handed to the connection at a time: enough for sendfile to work well, and few enough that a slow client keeps
- * little in memory. */
-#define AHEAD (4 * MiB)
-#define LOW_WATER (1 * MiB)
-
-struct body {
-    struct exchange *x;
-    struct open_file *file; /* committed; NULL: behind a fill */
-    int64_t size;           /* -1: not known yet */
-    char media_type[MEDIA_TYPE_MAX + 1];
-    struct fill_reader *reader;
-    bool begun, ended;
-    bool impatient;           /* the time for an answer is over: the head is sent as soon as that is possible */
-    struct deadline deadline; /* until then the head may wait */
-    struct timer patience;
-    bool has_patience;
-    /* The ranges of the answer, set by choose_answer; behind a fill they are in rising order. */
-    enum http_range_result kind;
-    struct http_range ranges[HTTP_RANGES_MAX];
-    unsigned n_ranges, range;
-    int64_t pos; /* next byte to hand over */
-    bool multipart, part_open;
-    bool wants_all;  /* no range is asked for, or the whole is a valid answer to it */
-    bool as_whole;   /* sent whole, even if a range was asked for */
-    bool resuming;   /* the disk failed to read the file in mid-body: the rest comes from a fill */
-    bool lengthless; /* sent without Content-Length: the length is unknown or only claimed */
-    bool aside;      /* its fill goes on without it; once that is over, the rest comes from another */
-    bool was_aside;
-};
-
-static void pump(struct body *b);
-
-static void counter_add(_Atomic int64_t *c, int64_t n) {
-    atomic_fetch_add_explicit(c, n, memory_order_relaxed);
-}
-
-static void leave_fill(struct body *b) {
-    if (b->reader) fill_detach(b->reader);
-    b->reader = NULL;
-}
-
 void body_free(struct body *b) {
-    leave_fill(b);
+    body_leave_fill(b);
     /* Bytes that were counted as sent but did not leave. */
-    if (b->file) counter_add(&b->x->registry->hit_bytes, -http_body_pending(b->x->req));
+    if (b->file) body_count(&b->x->registry->hit_bytes, -http_body_pending(b->x->req));
     open_file_unref(b->file);
     if (b->has_patience) timer_fini(&b->patience);
     free(b);
 }
 
-/* Writes the head of the range r, and returns its length as snprintf does. */
-static int part_head(const struct body *b, const struct http_range *r, bool first, char *out, size_t cap) {
-    struct content_part part = {.range = *r, .size = b->size, .media_type = b->media_type, .first = first};
-    return content_part_head(b->x, &part, out, cap);
-}
-
-static int64_t multipart_length(const struct body *b) {
-    char head[MEDIA_TYPE_MAX + 200]; /* written for its length alone */
-    int64_t len = content_parts_end(b->x, head, sizeof(head));
-    for (unsigned i = 0; i < b->n_ranges; i++) {
-        len += part_head(b, &b->ranges[i], i == 0, head, sizeof(head)) + b->ranges[i].end - b->ranges[i].start;
-    }
-    return len;
-}
-
 static struct origin origin_of(const struct fill_reader *reader) {
     if (!reader || strcmp(fill_reader_source(reader), "disk") == 0) return (struct origin){0};
     return (struct origin){fill_reader_source(reader), fill_reader_joined(reader)};
-}
-
-static int by_start(const void *a, const void *b) {
-    const struct http_range *x = a, *y = b;
-    return x->start < y->start ? -1 : x->start > y->start;
-}
-
-/* Decides which bytes are answered, once the size is known. Behind a fill they are answered in the order they come in:
- * it may drop what is sent, and a client has to look at each part's Content-Range (RFC 9110 section 15.3.7.2). */
-static void choose_answer(struct body *b, const struct etag *etag) {
-    const char *range = b->as_whole ? NULL : content_range_asked(b->x, etag);
-    b->kind = http_range_parse(range, b->size, b->ranges, &b->n_ranges);
-    if (b->kind == HTTP_RANGE_NONE) {
-        b->ranges[0] = (struct http_range){0, b->lengthless ? INT64_MAX : b->size};
-        b->n_ranges = 1;
-    }
-    if (b->reader) qsort(b->ranges, b->n_ranges, sizeof(b->ranges[0]), by_start);
-}
-
-/* Sends the head. False: the answer is complete already. */
-static bool begin_range(struct body *b, const struct origin *from, const struct etag *etag) {
-    struct exchange *x = b->x;
-    struct http_req *req = x->req;
-    if (b->kind == HTTP_RANGE_UNSATISFIABLE) {
-        http_reply_headerf(req, "Content-Range", "bytes */%lld", (long long)b->size);
-        serve_error_status(req, 416, REGERR_RANGE_INVALID, "the range begins after the content's end");
-        return false;
-    }
-    content_fields(x, from, etag);
-    if (b->kind == HTTP_RANGE_NONE) {
-        http_reply_begin(req, 200, b->media_type, b->lengthless ? -1 : b->size);
-        if (b->size == 0 || x->is_head) {
-            http_reply_end(req);
-            return false;
-        }
-    } else if (b->n_ranges == 1) {
-        http_reply_headerf(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)b->ranges[0].start,
-                           (long long)b->ranges[0].end - 1, (long long)b->size);
-        http_reply_begin(req, 206, b->media_type, b->ranges[0].end - b->ranges[0].start);
-    } else {
-        char type[64];
-        snprintf(type, sizeof(type), "multipart/byteranges; boundary=%s", x->registry->boundary);
-        b->multipart = true;
-        http_reply_begin(req, 206, type, multipart_length(b));
-    }
-    b->pos = b->ranges[0].start;
-    return true;
 }
 
 /* Tells the fill which bytes are needed. False: it has dropped some of them. */
@@ -148,104 +46,12 @@ static bool tell_fill(struct body *b) {
 static bool begin(struct body *b, const struct etag *etag) {
     struct origin from = origin_of(b->reader);
     b->begun = true;
-    return !content_settled_by_conditions(b->x, &from, etag) && begin_range(b, &from, etag);
-}
-
-static void on_drain(struct http_req *req) {
-    struct exchange *x = http_req_user(req);
-    if (x->body && !x->body->ended) pump(x->body);
+    return !content_settled_by_conditions(b->x, &from, etag) && body_send_head(b, &from, etag);
 }
 
 /* Not the size that the head has told. */
 static bool size_has_changed(const struct body *b) {
     return !b->lengthless && fill_reader_size(b->reader) != b->size;
-}
-
-/* Bytes that can be handed over now from pos on, at *at in *file, which gets a reference. 0: none yet; FILL_CUT. */
-static int64_t next_bytes(struct body *b, int64_t want, struct open_file **file, int64_t *at) {
-    if (!b->file) return fill_reader_bytes(b->reader, b->pos, want, file, at);
-    *file = open_file_ref(b->file);
-    *at = b->pos;
-    return want;
-}
-
-/* Cuts the connection, so that the client sees a short body. */
-static void cut(struct body *b) {
-    b->ended = true;
-    leave_fill(b);
-    http_reply_abort(b->x->req);
-}
-
-static void finish(struct body *b) {
-    struct http_req *req = b->x->req;
-    if (b->multipart) {
-        char tail[64];
-        http_body_mem(req, tail, (size_t)content_parts_end(b->x, tail, sizeof(tail)));
-    }
-    b->ended = true;
-    /* The file is referenced by the connection; in a window the bytes must stay until they have left: the reader stays
-     * too. */
-    http_reply_end(req);
-}
-
-/* Hands over bytes of the current range. Returns their number; 0: wait for more; FILL_CUT. */
-static int64_t hand_over(struct body *b) {
-    struct http_req *req = b->x->req;
-    const struct http_range *r = &b->ranges[b->range];
-    if (b->multipart && !b->part_open) {
-        char head[MEDIA_TYPE_MAX + 200];
-        int n = part_head(b, r, b->range == 0, head, sizeof(head));
-        http_body_mem(req, head, (size_t)n);
-        b->part_open = true;
-    }
-    /* A committed file costs no memory while it waits, so all of it is handed over at once. */
-    int64_t want = b->file || r->end - b->pos < AHEAD ? r->end - b->pos : AHEAD;
-    struct open_file *file = NULL;
-    int64_t at, n = next_bytes(b, want, &file, &at);
-    if (n <= 0) return n;
-    if (b->reader)
-        http_body_file_fresh(req, file, at, n);
-    else
-        http_body_file(req, file, at, n);
-    open_file_unref(file);
-    counter_add(b->reader ? &b->x->registry->fill_bytes : &b->x->registry->hit_bytes, n);
-    b->pos += n;
-    if (b->pos == r->end && ++b->range < b->n_ranges) {
-        b->pos = b->ranges[b->range].start;
-        b->part_open = false;
-    }
-    return n;
-}
-
-/* The lowest byte that has not left, or has not been handed over. Heads between ranges count as bytes of the ranges, so
- * the result may be too low, which is safe. */
-static int64_t lowest_needed(const struct body *b) {
-    int64_t pending = http_body_pending(b->x->req), pos = b->pos;
-    unsigned i = b->range < b->n_ranges ? b->range : b->n_ranges - 1;
-    while (i > 0 && pending > pos - b->ranges[i].start) {
-        pending -= pos - b->ranges[i].start;
-        pos = b->ranges[--i].end;
-    }
-    return pos - pending > b->ranges[i].start ? pos - pending : b->ranges[i].start;
-}
-
-static void pump(struct body *b) {
-    struct http_req *req = b->x->req;
-    while (b->range < b->n_ranges && http_body_pending(req) < AHEAD) {
-        int64_t n = hand_over(b);
-        if (n == 0) break;
-        if (n > 0) continue;
-        cut(b);
-        return;
-    }
-    if (b->reader) fill_reader_consumed(b->reader, lowest_needed(b));
-    bool at_end = b->lengthless && fill_reader_state(b->reader) == FILL_PROVED && b->pos == fill_reader_size(b->reader);
-    if (b->range == b->n_ranges || at_end) {
-        finish(b);
-        return;
-    }
-    /* Called again by the fill when more is there, and by the connection when it has sent most of what it has. */
-    if (http_body_pending(req) >= LOW_WATER) http_body_on_drain(req, LOW_WATER, on_drain);
 }
 
 /* --- following a fill --- */
@@ -283,7 +89,7 @@ static void fail(struct body *b) {
         return;
     }
     b->ended = true;
-    leave_fill(b);
+    body_leave_fill(b);
     http_reply_abort(b->x->req);
 }
 
@@ -323,7 +129,7 @@ static void follow(struct body *b, int64_t lowest, int64_t end, bool had_word) {
 /* Before the head: what this fill has it cannot use. */
 static void follow_anew(struct body *b) {
     b->wants_all = b->wants_all || b->as_whole;
-    leave_fill(b);
+    body_leave_fill(b);
     follow(b, 0, 0, true);
 }
 
@@ -332,7 +138,7 @@ static void follow_anew(struct body *b) {
 static bool settle(struct body *b) {
     struct etag etag;
     content_etag(b->x, &etag);
-    choose_answer(b, &etag);
+    body_choose(b, &etag);
     if (b->x->is_head || b->n_ranges == 0 || tell_fill(b)) return true;
     follow_anew(b);
     return false;
@@ -387,10 +193,10 @@ static bool answer(struct body *b) {
     content_etag(x, &etag);
     bool joined = fill_reader_joined(b->reader);
     http_req_note(x->req, joined ? "join" : "miss");
-    if (joined) counter_add(&x->registry->joined, 1);
+    if (joined) body_count(&x->registry->joined, 1);
     if (begin(b, &etag)) return true;
     b->ended = true;
-    leave_fill(b);
+    body_leave_fill(b);
     return false;
 }
 
@@ -404,13 +210,13 @@ static void stand_aside(struct body *b) {
     bool may_wait = !b->was_aside && !b->resuming && !b->multipart;
     int64_t left = all_gone ? 0 : may_wait ? http_body_withdraw(b->x->req) : -1;
     if (left < 0) {
-        cut(b);
+        body_cut(b);
         return;
     }
     b->was_aside = true;
     fill_reader_stand_aside(b->reader);
     if (all_gone) return;
-    counter_add(&b->x->registry->fill_bytes, -left);
+    body_count(&b->x->registry->fill_bytes, -left);
     b->pos -= left;
     b->range = 0;
     b->ended = false;
@@ -421,10 +227,10 @@ static void stand_aside(struct body *b) {
 static void go_on(struct body *b) {
     int64_t size = b->size;
     if (fill_reader_size(b->reader) != size) {
-        cut(b);
+        body_cut(b);
         return;
     }
-    leave_fill(b);
+    body_leave_fill(b);
     b->aside = false;
     b->resuming = true;
     follow(b, b->pos, b->ranges[0].end, false);
@@ -455,7 +261,7 @@ static bool resume(struct body *b, enum fill_state state) {
         .start = b->pos, .end = r->end, .size = b->size, .whole = r->start == 0 && r->end >= b->size};
     b->resuming = false;
     if (size == b->size && fill_reader_settle(b->reader, &want)) return true;
-    cut(b);
+    body_cut(b);
     return false;
 }
 
@@ -469,7 +275,7 @@ static void advance(struct body *b) {
     }
     if (b->resuming && !resume(b, state)) return;
     if (b->begun && size_has_changed(b)) {
-        cut(b);
+        body_cut(b);
         return;
     }
     if (!b->begun && b->impatient && state == FILL_STARTING) {
@@ -481,7 +287,7 @@ static void advance(struct body *b) {
         refuse_what_is_none(b);
         return;
     }
-    if (b->begun || answer(b)) pump(b);
+    if (b->begun || answer(b)) body_pump(b);
 }
 
 static void on_event(struct fill_reader *r, void *arg) {
@@ -525,7 +331,7 @@ void body_follow(struct exchange *x) {
     snprintf(b->media_type, sizeof(b->media_type), "application/octet-stream");
     timer_init(&b->patience, http_req_loop(x->req), on_patience, b);
     b->has_patience = true;
-    counter_add(&x->registry->misses, 1);
+    body_count(&x->registry->misses, 1);
     if (x->is_head)
         follow(b, INT64_MAX, INT64_MAX, false); /* a head waits for the proof only: it needs no bytes */
     else
@@ -552,7 +358,7 @@ bool body_begins_later(const struct exchange *x) {
 void body_resume(struct exchange *x, bool dropped) {
     struct body *b = x->body;
     if (!dropped || b->n_ranges != 1 || b->multipart) {
-        cut(b);
+        body_cut(b);
         return;
     }
     open_file_unref(b->file);
@@ -570,10 +376,10 @@ static void on_unreadable(struct http_req *req, int64_t left) {
     struct exchange *x = http_req_user(req);
     struct body *b = x->body;
     if (!b->file || x->waiting) {
-        cut(b); /* the second file that fails for this request */
+        body_cut(b); /* the second file that fails for this request */
         return;
     }
-    counter_add(&x->registry->hit_bytes, -left);
+    body_count(&x->registry->hit_bytes, -left);
     b->ended = false;
     b->range = 0;
     b->pos = b->ranges[0].end - left;
@@ -589,7 +395,7 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     struct etag etag;
     size_t len = 0;
     const char *content = file ? open_file_content(file, &len) : NULL;
-    counter_add(&x->registry->hits, 1);
+    body_count(&x->registry->hits, 1);
     http_req_note(x->req, "hit");
     content_etag(x, &etag);
     if (content_settled_by_conditions(x, &held, &etag)) {
@@ -598,7 +404,7 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     }
     if (x->is_head || (content && !content_range_asked(x, &etag))) {
         content_fields(x, &held, &etag);
-        counter_add(&x->registry->hit_bytes, (int64_t)len);
+        body_count(&x->registry->hit_bytes, (int64_t)len);
         http_reply_ref(x->req, 200, media_type, content, (size_t)size, release_file, file);
         return;
     }
@@ -607,10 +413,10 @@ void body_send_held(struct exchange *x, struct open_file *file, int64_t size, co
     b->size = size;
     b->begun = true;
     snprintf(b->media_type, sizeof(b->media_type), "%s", media_type);
-    choose_answer(b, &etag);
+    body_choose(b, &etag);
     http_body_on_unreadable(x->req, on_unreadable);
-    if (begin_range(b, &held, &etag))
-        pump(b);
+    if (body_send_head(b, &held, &etag))
+        body_pump(b);
     else
         b->ended = true;
 }

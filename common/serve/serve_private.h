@@ -118,7 +118,7 @@ void serve_list_text(struct exchange *x, char *text, int64_t taken, const char *
 /* No list more fits into memory: 503. */
 void serve_no_room(struct exchange *x);
 
-/* blob_body.c: sends (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
+/* blob_body.c: answers with (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */
 void body_send_held(struct exchange *x, struct open_file *file, int64_t size, const char *media_type);
 /* The whole answer to a HEAD of what is not held, as its source has told of it; source: its name, "" unknown. size -1:
  * not known. */
