@@ -205,7 +205,8 @@ static int take_query(struct oci_request *out, const char *q, struct oci_refusal
 }
 
 bool oci_is_api(const char *target) {
-    return strncmp(target, "/v2", 3) == 0 && (!target[3] || target[3] == '/' || target[3] == '?');
+    return target[0] == '/' && target[1] == 'v' && target[2] == '2' &&
+           (!target[3] || target[3] == '/' || target[3] == '?');
 }
 
 int oci_request_parse(struct oci_request *out, const char *target, struct oci_refusal *no) {
