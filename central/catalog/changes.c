@@ -198,8 +198,10 @@ static int log_message(struct changes *ch, sqlite3 *db, enum record_kind kind, b
                      ch->message.len);
 }
 
-int changes_note(struct changes *ch, sqlite3 *db, enum record_kind kind, const struct buf *was, const struct buf *now,
-                 uint64_t *number) {
+/* A record has changed: was and now are its bytes before and after, empty where there is none. If they are the same,
+ * nothing is written. */
+static int note(struct changes *ch, sqlite3 *db, enum record_kind kind, const struct buf *was, const struct buf *now,
+                uint64_t *number) {
     if (was->len == now->len && (was->len == 0 || memcmp(was->data, now->data, was->len) == 0)) return SQLITE_OK;
     struct set_digest gone = {0}, come = {0};
     int rc = present(ch, db);
@@ -243,7 +245,7 @@ int changes_blob(struct changes *ch, sqlite3 *db, const struct digest *d, int64_
     buf_clear(&ch->now);
     make(&ch->was, record_of_blob(&ch->was, d, was));
     make(&ch->now, record_of_blob(&ch->now, d, now));
-    return changes_note(ch, db, RECORD_BLOB, &ch->was, &ch->now, number);
+    return note(ch, db, RECORD_BLOB, &ch->was, &ch->now, number);
 }
 
 static int read_children(struct changes *ch, sqlite3 *db, const struct digest *d, struct manifest *m) {
@@ -288,7 +290,7 @@ int changes_manifest(struct changes *ch, sqlite3 *db, const struct digest *d, bo
     buf_clear(&ch->was);
     buf_clear(&ch->now);
     int rc = stored_manifest(ch, db, d, removed ? &ch->was : &ch->now);
-    return rc ? rc : changes_note(ch, db, RECORD_MANIFEST, &ch->was, &ch->now, number);
+    return rc ? rc : note(ch, db, RECORD_MANIFEST, &ch->was, &ch->now, number);
 }
 
 int changes_tag(struct changes *ch, sqlite3 *db, const struct repo_name *repo, const char *tag,
@@ -297,7 +299,7 @@ int changes_tag(struct changes *ch, sqlite3 *db, const struct repo_name *repo, c
     buf_clear(&ch->now);
     if (was) make(&ch->was, record_of_tag(&ch->was, repo, tag, was));
     if (now) make(&ch->now, record_of_tag(&ch->now, repo, tag, now));
-    return changes_note(ch, db, RECORD_TAG, &ch->was, &ch->now, number);
+    return note(ch, db, RECORD_TAG, &ch->was, &ch->now, number);
 }
 
 /* --- at the start --- */

@@ -23,10 +23,8 @@ int changes_begin(struct changes *ch, sqlite3 *db);
 /* What was written since is undone, or may be: the place is read again. */
 void changes_forget(struct changes *ch);
 
-/* A record has changed: was and now are its bytes before and after, empty where there is none. If they are the same,
- * nothing is written. *number: of the log entry, or unchanged. An SQLite result code. */
-int changes_note(struct changes *ch, sqlite3 *db, enum record_kind kind, const struct buf *was, const struct buf *now,
-                 uint64_t *number);
+/* Each writes an entry of the log and sets *number to its number, or leaves *number alone if the record has the same
+ * bytes as before. SQLite result codes. */
 /* Writes an entry that changes no record: the number orders what is removed first when room is made. */
 int changes_note_other(struct changes *ch, sqlite3 *db, int entry_kind, const struct digest *d, uint64_t *number);
 

@@ -54,10 +54,6 @@ int dns_name_below(const struct dns_name *name, const struct dns_name *zone) {
     return (int)at;
 }
 
-bool dns_name_eq(const struct dns_name *a, const struct dns_name *b) {
-    return a->len == b->len && memcmp(a->wire, b->wire, a->len) == 0;
-}
-
 const char *dns_name_text(const struct dns_name *name, char out[DNS_NAME_TEXT_MAX]) {
     size_t at = 0, to = 0;
     while (name->wire[at]) {

@@ -21,7 +21,6 @@ bool dns_name_parse(struct dns_name *out, const char *text);
 bool dns_name_parse_in(struct dns_name *out, const char *text, const struct dns_name *zone);
 /* The length of name's part before zone: 0 for zone itself. -1: name is not in zone. */
 int dns_name_below(const struct dns_name *name, const struct dns_name *zone);
-bool dns_name_eq(const struct dns_name *a, const struct dns_name *b);
 /* "img.acme.example"; "." for the root. */
 const char *dns_name_text(const struct dns_name *name, char out[DNS_NAME_TEXT_MAX]);
 /* A hash that is the same in every process. */

@@ -36,7 +36,8 @@ static void on_save(struct work *w) {
     save(container_of(w, struct edge, save));
 }
 
-void roster_changed(struct edge *e) {
+/* Under lock: is written soon, by the pool. */
+static void save_soon(struct edge *e) {
     e->dirty = true;
     if (e->saving) return;
     e->saving = true;
@@ -51,7 +52,7 @@ void roster_quarantine(struct edge *e, const char *reason) {
     log_error("edge_quarantined", KV_S("edge", e->facts.name), KV_S("site", e->facts.site), KV_S("why", reason),
               KV_S("hint", "stop the copy and `edge allow` it; or `edge remove` it; or give the right machine a new "
                            "identity by `edge invite --replace`"));
-    roster_changed(e);
+    save_soon(e);
 }
 
 /* --- its edges --- */
@@ -152,13 +153,13 @@ static void see_generation(struct edge *e, const struct edge_sight *s) {
         e->confirmed = true;
         if (e->facts.shown != e->facts.issued) {
             e->facts.shown = e->facts.issued;
-            roster_changed(e);
+            save_soon(e);
         }
     } else if (s->generation > e->facts.generation) { /* these records are from an older backup */
         e->facts.generation = s->generation;
         e->facts.issued = e->facts.shown = 0;
         e->confirmed = true;
-        roster_changed(e);
+        save_soon(e);
     } else if (s->generation + 1 < e->facts.generation || e->confirmed) {
         if (s->instance != 0 && s->instance == e->instance) return;
         char why[EDGE_REASON_MAX];
@@ -179,7 +180,7 @@ static void see(struct edge *e, const struct edge_sight *s) {
     if (!moved) return;
     snprintf(e->facts.address, sizeof(e->facts.address), "%s", address);
     snprintf(e->facts.version, sizeof(e->facts.version), "%s", s->version);
-    roster_changed(e);
+    save_soon(e);
 }
 
 static int refuse_state(const struct edge_facts *f, struct error *err) {

@@ -34,8 +34,6 @@ int roster_attest_removal(struct roster *r, const struct edge_facts *f, struct e
 
 /* Under lock. The new edge is not in the file yet. */
 struct edge *roster_add(struct roster *r, const struct edge_facts *f);
-/* Under lock: is written soon, by the pool. */
-void roster_changed(struct edge *e);
 /* Under lock. It is refused from now on. */
 void roster_quarantine(struct edge *e, const char *reason);
 

@@ -102,8 +102,6 @@ int config_check_host(const char *value, struct error *err);      /* a host or a
 int config_check_host_port(const char *value, struct error *err); /* HOST or HOST:PORT */
 int config_check_url(const char *value,
                      struct error *err); /* http(s)://HOST[:PORT][/PATH] without credentials, query, fragment */
-/* True if it listens on loopback only: "127.0.0.1:5001", "[::1]:5001", "localhost:5001". */
-bool config_listen_is_loopback(const char *listen);
 /* True if both cannot be listened on at once. Port 0 is any free port. */
 bool config_listen_clash(const char *a, const char *b);
 

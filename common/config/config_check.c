@@ -88,16 +88,6 @@ int config_check_url(const char *value, struct error *err) {
     return error_set(err, ERR_INVALID, "\"%.100s\": %.300s", value, inner.msg);
 }
 
-bool config_listen_is_loopback(const char *listen) {
-    struct host_port hp;
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (!host_port_parse(&hp, listen)) return false;
-    if (!strcmp(hp.host, "localhost")) return true;
-    if (inet_pton(AF_INET, hp.host, &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-    return inet_pton(AF_INET6, hp.host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
 /* True if listening on host includes other: "" includes every address; 0.0.0.0 and [::] include those of their
  * family. */
 static bool covers(const char *host, const char *other) {

@@ -120,7 +120,6 @@ void http_server_stats(const struct http_server *s, struct http_stats *out);
 
 /* --- the request --- */
 enum http_method http_req_method(const struct http_req *r);
-const char *http_req_method_str(const struct http_req *r);
 /* The raw request target ("/v2/a%2Fb?ns=x"), checked to be visible ASCII; absolute-form is already reduced to path and
  * query. */
 const char *http_req_target(const struct http_req *r);

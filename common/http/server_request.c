@@ -87,7 +87,7 @@ void req_report(struct http_req *r, bool cut) {
     const char *host = http_req_header(r, "host"), *agent = http_req_header(r, "user-agent");
     struct http_access a = {
         .remote = r->remote[0] ? r->remote : c->remote,
-        .method = http_req_method_str(r),
+        .method = r->conn->in + r->head.method_at,
         .target = http_req_target(r),
         .host = host ? host : "",
         .user_agent = agent ? agent : "",
@@ -109,10 +109,6 @@ void req_report(struct http_req *r, bool cut) {
 
 enum http_method http_req_method(const struct http_req *r) {
     return r->head.method;
-}
-
-const char *http_req_method_str(const struct http_req *r) {
-    return r->conn->in + r->head.method_at;
 }
 
 const char *http_req_target(const struct http_req *r) {

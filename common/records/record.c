@@ -35,13 +35,13 @@ static bool size_fits(int64_t size) {
     return size >= 0 && size < SIZE_END;
 }
 
-int record_key_of_digest(struct buf *out, const struct digest *d) {
+static int put_digest(struct buf *out, const struct digest *d) {
     return d->alg == DIGEST_SHA256 ? buf_add(out, d->bytes, RECORD_DIGEST) : ERR_UNSUPPORTED;
 }
 
 int record_of_blob(struct buf *out, const struct digest *d, int64_t size) {
     if (!size_fits(size)) return ERR_UNSUPPORTED;
-    int r = record_key_of_digest(out, d);
+    int r = put_digest(out, d);
     return r ? r : put_number(out, (uint64_t)size, 6);
 }
 
@@ -77,7 +77,7 @@ int record_of_manifest(struct buf *out, const struct digest *d, int64_t size, co
     return ended(out, before, r);
 }
 
-int record_key_of_tag(struct buf *out, const struct repo_name *repo, const char *tag) {
+static int put_tag_key(struct buf *out, const struct repo_name *repo, const char *tag) {
     size_t before = out->len;
     int r = put_text(out, repo->upstream);
     if (r == 0) r = put_text(out, repo->path);
@@ -101,8 +101,8 @@ size_t record_tag_key(const struct repo_name *repo, const char *tag, uint8_t out
 int record_of_tag(struct buf *out, const struct repo_name *repo, const char *tag, const struct tag_facts *t) {
     size_t before = out->len;
     if (t->size >= SIZE_END) return ERR_UNSUPPORTED;
-    int r = record_key_of_tag(out, repo, tag);
-    if (r == 0) r = record_key_of_digest(out, &t->digest);
+    int r = put_tag_key(out, repo, tag);
+    if (r == 0) r = put_digest(out, &t->digest);
     if (r == 0) r = varint_add(out, t->size < 0 ? 0 : (uint64_t)t->size + 1);
     if (r == 0) r = put_number(out, (uint64_t)(t->checked_at < 0 ? 0 : t->checked_at), 8);
     if (r == 0) r = put_number(out, t->deleted, 1);
@@ -259,11 +259,6 @@ bool record_is_sound(enum record_kind kind, const uint8_t *record, size_t len) {
 int64_t record_blob_size(const uint8_t *record) {
     struct rest r = {.at = record + RECORD_DIGEST, .left = 6};
     return (int64_t)get_number(&r, 6);
-}
-
-void record_digest(const uint8_t *record, struct digest *out) {
-    struct rest r = {.at = record, .left = RECORD_DIGEST};
-    get_digest(&r, out);
 }
 
 void record_read_manifest(const uint8_t *record, size_t len, struct wire_manifest *m) {

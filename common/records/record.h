@@ -29,10 +29,7 @@ enum record_kind { RECORD_TAG, RECORD_BLOB, RECORD_MANIFEST, RECORD_KINDS };
 int record_of_blob(struct buf *out, const struct digest *d, int64_t size) must_check;
 int record_of_manifest(struct buf *out, const struct digest *d, int64_t size, const struct manifest *m) must_check;
 int record_of_tag(struct buf *out, const struct repo_name *repo, const char *tag, const struct tag_facts *t) must_check;
-/* Append only the key. */
-int record_key_of_digest(struct buf *out, const struct digest *d) must_check;
-int record_key_of_tag(struct buf *out, const struct repo_name *repo, const char *tag) must_check;
-/* The same without a buffer, for who looks up often. Returns the length; 0: there is none. */
+/* Writes the key of a tag's record. Returns its length; 0: it has none. */
 #define RECORD_TAG_KEY_MAX (3 * 256)
 size_t record_tag_key(const struct repo_name *repo, const char *tag, uint8_t out[RECORD_TAG_KEY_MAX]);
 
@@ -43,7 +40,6 @@ bool record_is_sound(enum record_kind kind, const uint8_t *record, size_t len);
 
 /* Read a sound record. */
 int64_t record_blob_size(const uint8_t *record);
-void record_digest(const uint8_t *record, struct digest *out); /* of a blob or manifest */
 /* The caller calls manifest_fini(&m->doc). */
 void record_read_manifest(const uint8_t *record, size_t len, struct wire_manifest *m);
 void record_read_tag(const uint8_t *record, size_t len, struct wire_tag *t);

@@ -211,15 +211,6 @@ int wire_response_encode(const struct wire_response *rs, uint8_t **out, size_t *
     return r;
 }
 
-int wire_answer_encode(const struct wire_answer *in, uint8_t **out, size_t *len) {
-    *out = NULL;
-    *len = 0;
-    struct arena a = {0};
-    int r = pack(&put_answer(&a, in)->base, WIRE_MAX_RESPONSE, "answer", out, len, NULL);
-    arena_fini(&a);
-    return r;
-}
-
 size_t wire_answer_bound(const struct wire_answer *a) {
     /* A digest with its framing takes at most 72 bytes, any number 11. */
     size_t n = 64 + strlen(a->message) + a->proofs_len;

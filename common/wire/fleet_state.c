@@ -88,7 +88,7 @@ int wire_removal_body_encode(const struct wire_removal_body *m, uint8_t **out, s
 
 /* --- building --- */
 
-void wire_bytes_set(struct wire_bytes *to, const void *data, size_t len) {
+static void copy_bytes(struct wire_bytes *to, const void *data, size_t len) {
     to->data = xmalloc(len + 1);
     if (len) memcpy(to->data, data, len);
     to->len = len;
@@ -99,15 +99,15 @@ void wire_fleet_state_add(struct wire_fleet_state *m, const struct wire_removal 
     if ((m->n_removals & (m->n_removals + 1)) == 0) /* grows by doubling, before the first of each power of two */
         m->removals = xrealloc(m->removals, 2 * m->n_removals + 2, sizeof(*m->removals));
     struct wire_removal *r = &m->removals[m->n_removals++];
-    wire_bytes_set(&r->body, removal->body.data, removal->body.len);
-    wire_bytes_set(&r->signature, removal->signature.data, removal->signature.len);
+    copy_bytes(&r->body, removal->body.data, removal->body.len);
+    copy_bytes(&r->signature, removal->signature.data, removal->signature.len);
     memcpy(r->signer, removal->signer, sizeof(r->signer));
 }
 
 void wire_fleet_state_add_signer(struct wire_fleet_state *m, const void *der, size_t len) {
     for (size_t i = 0; i < m->n_signers; i++)
         if (m->signers[i].len == len && memcmp(m->signers[i].data, der, len) == 0) return;
-    if (m->n_signers < WIRE_CERTS_MAX) wire_bytes_set(&m->signers[m->n_signers++], der, len);
+    if (m->n_signers < WIRE_CERTS_MAX) copy_bytes(&m->signers[m->n_signers++], der, len);
 }
 
 /* --- decoding --- */
@@ -120,7 +120,7 @@ static bool take_hash(uint8_t to[WIRE_HASH_BYTES], const ProtobufCBinaryData *fr
 static int take_certs(struct wire_bytes *to, size_t *n, const ProtobufCBinaryData *from, size_t count) {
     if (count > WIRE_CERTS_MAX) return ERR_INVALID;
     for (; *n < count; ++*n)
-        wire_bytes_set(&to[*n], from[*n].data, from[*n].len);
+        copy_bytes(&to[*n], from[*n].data, from[*n].len);
     return 0;
 }
 

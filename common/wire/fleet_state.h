@@ -47,7 +47,5 @@ int wire_removal_body_decode(struct wire_removal_body *m, const void *data, size
 void wire_fleet_state_add(struct wire_fleet_state *m, const struct wire_removal *removal);
 /* Adds a copy of a certificate to signers unless it is there, or no room is left. */
 void wire_fleet_state_add_signer(struct wire_fleet_state *m, const void *der, size_t len);
-/* Copies bytes. */
-void wire_bytes_set(struct wire_bytes *to, const void *data, size_t len);
 
 #endif

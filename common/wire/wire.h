@@ -122,8 +122,6 @@ void wire_settings_fini(struct wire_settings *s);
 /* Encoders. *out is malloc'ed; the caller frees it. ERR_TOO_BIG: over the limits above. The values are not changed. */
 int wire_request_encode(const struct wire_request *rq, uint8_t **out, size_t *len, struct error *err) must_check;
 int wire_response_encode(const struct wire_response *rs, uint8_t **out, size_t *len, struct error *err) must_check;
-/* Encodes one answer alone. */
-int wire_answer_encode(const struct wire_answer *a, uint8_t **out, size_t *len) must_check;
 /* An upper bound of an answer's encoded size in bytes. */
 size_t wire_answer_bound(const struct wire_answer *a);
 

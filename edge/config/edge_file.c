@@ -37,7 +37,8 @@ static const char *comment_in(const char *line, const char *end) {
     return end;
 }
 
-char *edge_file_text(const char *old, const char *site, const char *central) {
+/* The text with both keys; the caller frees it. old: "" if there is no file. */
+static char *edge_file_text(const char *old, const char *site, const char *central) {
     struct buf b;
     bool has_site = false, has_central = false, full = false;
     buf_init(&b, 2 * FILE_MAX_BYTES + 4096);

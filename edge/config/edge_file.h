@@ -5,8 +5,6 @@
 
 #include "common/core/error.h"
 
-/* The text with both keys; the caller frees it. old: "" if there is no file. Pure. */
-char *edge_file_text(const char *old, const char *site, const char *central);
 /* Whether the file could be written now. */
 int edge_file_check(const char *path, struct error *err) must_check;
 /* Writes the file and makes sure that it then says both. An existing one keeps its owner and mode. 1: nothing had to be

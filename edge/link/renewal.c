@@ -40,7 +40,8 @@ struct renewal {
     struct error err;
 };
 
-int64_t renewal_due_s(const struct member *who) {
+/* When half of the certificate's life is over. The life begins CERT_EARLY_S after not_before. */
+static int64_t due_s(const struct member *who) {
     int64_t begin = who->not_before + CERT_EARLY_S;
     return begin + (who->not_after - begin) / 2;
 }
@@ -182,7 +183,7 @@ static void on_due(void *arg) {
     struct renewal *r = arg;
     const struct identity *id = uplink_identity(r->cfg.uplink);
     if (r->busy || !id) return;
-    int64_t left_ms = (renewal_due_s(&id->who) - clock_wall_s()) * 1000;
+    int64_t left_ms = (due_s(&id->who) - clock_wall_s()) * 1000;
     if (left_ms > 0 && !r->hasty) {
         timer_set(&r->due, left_ms < LOOK_MAX_MS ? left_ms : LOOK_MAX_MS);
         return;

@@ -24,7 +24,4 @@ void renewal_hasten(struct renewal *r);
 /* When no loop runs and the pool is at rest. */
 void renewal_free(struct renewal *r);
 
-/* When the half of a certificate's life is over. The life begins CERT_EARLY_S after not_before. Pure. */
-int64_t renewal_due_s(const struct member *who);
-
 #endif

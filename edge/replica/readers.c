@@ -12,7 +12,6 @@
 
 struct retired {
     void *p;
-    int64_t bytes;
     uint64_t at;
     struct retired *next;
 };
@@ -24,7 +23,6 @@ struct readers {
     } slots[SLOTS + 1];                      /* the last is for a pin */
     pthread_mutex_t late;                    /* held by readers that have no slot, and while something is freed */
     struct retired *first, **last;
-    int64_t bytes;
 };
 
 static unsigned own_slot(void) {
@@ -73,26 +71,20 @@ static void free_until(struct readers *all, uint64_t at) {
         struct retired *r = all->first;
         all->first = r->next;
         if (!all->first) all->last = &all->first;
-        all->bytes -= r->bytes;
         free(r->p);
         free(r);
     }
 }
 
-void readers_retire(struct readers *all, void *p, int64_t bytes) {
+void readers_retire(struct readers *all, void *p) {
     if (!p) return;
     struct retired *r = xmalloc(sizeof(*r));
-    *r = (struct retired){.p = p, .bytes = bytes, .at = atomic_fetch_add(&all->now, 1) + 1};
+    *r = (struct retired){.p = p, .at = atomic_fetch_add(&all->now, 1) + 1};
     *all->last = r;
     all->last = &r->next;
-    all->bytes += bytes;
     pthread_mutex_lock(&all->late);
     free_until(all, oldest(all));
     pthread_mutex_unlock(&all->late);
-}
-
-int64_t readers_retired(const struct readers *all) {
-    return all->bytes;
 }
 
 struct readers *readers_new(void) {

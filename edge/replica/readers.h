@@ -20,8 +20,6 @@ void readers_pin(struct readers *all);
 void readers_unpin(struct readers *all);
 
 /* The writer. p can no longer be found by readers that begin now; it is freed (by free) some time later. */
-void readers_retire(struct readers *all, void *p, int64_t bytes);
-/* Bytes that were retired and are not freed yet. The writer. */
-int64_t readers_retired(const struct readers *all);
+void readers_retire(struct readers *all, void *p);
 
 #endif

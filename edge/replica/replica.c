@@ -195,16 +195,14 @@ bool replica_tag(const struct replica *r, const uint8_t *key, size_t key_len, st
 static void replace(struct replica *r, unsigned tile, struct block *with) {
     enum record_kind kind = tile_kind(tile);
     struct block *old = atomic_load_explicit(&r->tiles[tile], memory_order_relaxed);
-    int64_t bytes = 0;
     if (with && with->n == 0) {
         free(with);
         with = NULL;
     }
     if (old) {
-        bytes = (int64_t)block_size(kind, old->n, old->len);
         set_digest_take(&r->digest, &old->digest);
         atomic_fetch_sub(&r->records[kind], old->n);
-        atomic_fetch_sub(&r->bytes, bytes);
+        atomic_fetch_sub(&r->bytes, (int64_t)block_size(kind, old->n, old->len));
     }
     if (with) {
         set_digest_add(&r->digest, &with->digest);
@@ -212,7 +210,7 @@ static void replace(struct replica *r, unsigned tile, struct block *with) {
         atomic_fetch_add(&r->bytes, (int64_t)block_size(kind, with->n, with->len));
     }
     atomic_store(&r->tiles[tile], with);
-    readers_retire(r->readers, old, bytes);
+    readers_retire(r->readers, old);
 }
 
 static bool is_over(const struct replica *r, int64_t more) {
