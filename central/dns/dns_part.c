@@ -131,7 +131,7 @@ static const char *reload(void *self, const struct node_config *fresh) {
     struct error err = {0};
     const struct central_config *c = (const struct central_config *)(const void *)fresh;
     if (!p->dns) return NULL;
-    if (dns_reload(p->dns, c, &err) == 0) return "sites and the zone's records were read anew";
+    if (dns_reload(p->dns, c, &err) == 0) return "took sites and the zone's records";
     log_error("dns_zone_not_read", KV_S("why", err.msg));
     return "the DNS keeps its old sites";
 }

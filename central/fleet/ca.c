@@ -590,7 +590,7 @@ static int read_export(const char *file, EVP_PKEY **key, STACK_OF(X509) * *certs
 /* root.pem comes last: without it nothing counts as made. */
 static int write_recovered(struct ca *ca, EVP_PKEY *key, STACK_OF(X509) * certs, int64_t keep_s, struct error *err) {
     char until[32];
-    snprintf(until, sizeof(until), "%lld\n", (long long)(clock_wall_s() + keep_s));
+    snprintf(until, sizeof(until), "%lld\n", (long long)clock_wall_s() + keep_s);
     ca->roots[CA_ROOT] = sk_X509_value(certs, 0);
     X509_up_ref(ca->roots[CA_ROOT]);
     int r = check_fleet(ca, ca->roots[CA_ROOT], "the standby root", err);

@@ -35,7 +35,7 @@ static int encode(struct fleet_state *s, char *const *addresses, size_t n, uint8
     for (size_t i = 0; i < n && i < WIRE_ADDRESSES_MAX; i++)
         snprintf(m.addresses[m.n_addresses++], WIRE_ADDRESS_MAX, "%s", addresses[i]);
     int r = roster_removals(s->roster, &m, err);
-    if (r == 0) {
+    if (r >= 0) {
         r = wire_fleet_state_encode(&m, out, len);
         if (r < 0) error_set(err, r, "the state of the fleet is too large");
     }

@@ -3,6 +3,8 @@
 
 #include "common/core/log.h"
 
+#include <stdio.h>
+
 int parts_start(struct node *n, const struct node_part *const *list, struct error *err) {
     for (; *list; list++) {
         const struct node_part *p = *list;
@@ -66,14 +68,13 @@ void parts_ready(const struct node *n, json_t *into) {
     }
 }
 
-const char *parts_reload(const struct node *n, const struct node_config *fresh) {
-    const char *done = NULL;
+void parts_reload(const struct node *n, const struct node_config *fresh, char *words, size_t cap) {
+    size_t len = 0;
     for (size_t i = 0; i < n->n_parts; i++) {
         const struct part_started *s = &n->parts[i];
-        const char *words = s->part->reload ? s->part->reload(s->self, fresh) : NULL;
-        if (words) done = words;
+        const char *done = s->part->reload ? s->part->reload(s->self, fresh) : NULL;
+        if (done && len < cap) len += (size_t)snprintf(words + len, cap - len, "%s%s", len ? ", " : "", done);
     }
-    return done;
 }
 
 void parts_metrics(struct metric_page *page, void *node) {

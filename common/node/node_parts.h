@@ -14,8 +14,9 @@ void parts_routes(const struct node *n, struct route_table *t);
 void parts_status(const struct node *n, json_t *into);
 void parts_ready(const struct node *n, json_t *into);
 void parts_doctor(const struct node *n, json_t *into);
-/* Control loop: takes from fresh what may change while the node runs. Returns what was done, in words; NULL: nothing. */
-const char *parts_reload(const struct node *n, const struct node_config *fresh);
+/* Control loop: takes from fresh what may change while the node runs. Writes to the cap bytes at words what all parts
+ * did; nothing if they did nothing. */
+void parts_reload(const struct node *n, const struct node_config *fresh, char *words, size_t cap);
 /* For metrics_collect; arg: struct node. */
 void parts_metrics(struct metric_page *page, void *node);
 

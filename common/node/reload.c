@@ -17,8 +17,8 @@ struct reload {
     struct tls_server *tls;
     struct timer certificates;
     struct digest config_was;  /* of the configuration's file at the start */
-    struct digest config_last; /* when it was read last */
-    const char *(*on_change)(void *arg);
+    struct digest config_last; /* when it was valid last */
+    bool (*on_change)(char *words, size_t cap, void *arg);
     void *arg;
 };
 
@@ -52,41 +52,40 @@ static bool config_digest(const struct node_config *node, struct digest *d) {
     return true;
 }
 
-void reload_on_change(struct reload *r, const char *(*fn)(void *arg), void *arg) {
+void reload_on_change(struct reload *r, bool (*fn)(char *words, size_t cap, void *arg), void *arg) {
     r->on_change = fn;
     r->arg = arg;
 }
 
-/* What was taken from a file that has changed since it was read last. */
-static const char *take_change(struct reload *r, const struct digest *now) {
-    if (!r->on_change || digest_eq(now, &r->config_last)) return NULL;
-    r->config_last = *now;
-    return r->on_change(r->arg);
+/* Says what became of a file whose digest is now. A file that is not valid is looked at again at the next SIGHUP, so that
+ * nobody is told to restart the node with it. */
+static void take_config(struct reload *r, const struct digest *now, char *out, size_t cap) {
+    char words[300] = "";
+    bool valid = true;
+    if (r->on_change && !digest_eq(now, &r->config_last)) valid = r->on_change(words, sizeof(words), r->arg);
+    if (valid) r->config_last = *now;
+    if (!valid)
+        snprintf(out, cap, "is not valid: nothing was taken from it, and the node would not start with it");
+    else if (words[0])
+        snprintf(out, cap, "has changed: %s; the rest is read at a start only", words);
+    else if (digest_eq(now, &r->config_was))
+        snprintf(out, cap, "unchanged");
+    else
+        snprintf(out, cap, "has changed, but is read at a start only: restart the node to apply it");
 }
 
 /* SIGHUP: says what was read again, and what was not though it has changed. */
 void reload_now(struct reload *r) {
-    const char *certificate = reload_certificate(r), *config = "unchanged";
-    char text[300];
+    const char *certificate = reload_certificate(r), *file = r->node->config_file;
+    char config[400] = "no file";
     struct digest now = {0};
-    bool changed = false;
-    if (!r->node->config_file) {
-        config = "no file";
-    } else if (!config_digest(r->node, &now)) {
-        config = "cannot be read now; the node keeps the configuration it read at its start";
-        changed = true;
-    } else {
-        changed = !digest_eq(&now, &r->config_was);
-        if (changed) config = "has changed, but is read at a start only: restart the node to apply it";
-        const char *taken = take_change(r, &now);
-        if (taken) {
-            snprintf(text, sizeof(text), "has changed: %.200s; the rest is read at a start only", taken);
-            config = text;
-        }
-    }
-    if (changed)
-        log_warn("reloaded", KV_S("certificate", certificate), KV_S("config", config),
-                 KV_S("file", r->node->config_file));
+    bool read = file && config_digest(r->node, &now);
+    if (read)
+        take_config(r, &now, config, sizeof(config));
+    else if (file)
+        snprintf(config, sizeof(config), "cannot be read now; the node keeps the configuration it read at its start");
+    if (file && (!read || !digest_eq(&now, &r->config_was)))
+        log_warn("reloaded", KV_S("certificate", certificate), KV_S("config", config), KV_S("file", file));
     else
         log_info("reloaded", KV_S("certificate", certificate), KV_S("config", config));
 }

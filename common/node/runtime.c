@@ -152,18 +152,18 @@ static void say_wrong(const struct error *err, void *arg) {
     log_error("config_refused", KV_S("why", err->msg), KV_S("try", err->hint));
 }
 
-/* The configuration file has changed. */
-static const char *take_config(void *arg) {
+/* The configuration file has changed: see reload_on_change. */
+static bool take_config(char *words, size_t cap, void *arg) {
     struct node_run *n = arg;
     const struct cli_program *program = n->ctx->program;
     struct config_source source = *n->ctx->source;
     struct node_config *fresh = NULL;
     struct error err = {0};
     source.each = say_wrong;
-    if (program->load(&source, &fresh, &err) < 0) return "it is not valid, so nothing was taken from it";
-    const char *done = parts_reload(&n->node, fresh);
+    if (program->load(&source, &fresh, &err) < 0) return false;
+    parts_reload(&n->node, fresh, words, cap);
     program->unload(fresh);
-    return done;
+    return true;
 }
 
 static void on_reload(void *arg) {

@@ -190,6 +190,10 @@ def test_sighup_logs_what_was_read_again_and_what_was_not(bench, tmp_path):
     file.write_text("log: { level: debug }\n")
     told = reload()
     assert told["level"] == "warn" and "has changed" in told["config"] and "restart" in told["config"] and told["file"] == str(file)
+    file.write_text("log: { levle: debug }\n")
+    told = reload()
+    assert "is not valid: nothing was taken" in told["config"] and "restart" not in told["config"]
+    assert any(e.get("event") == "config_refused" and "levle" in e["why"] for e in edge.log())
     file.unlink()
     assert "cannot be read now" in reload()["config"]
     assert edge.alive()

@@ -109,6 +109,35 @@ static void a_file_that_is_gone_leaves_the_node_as_it_is(void **state) {
     reload_free(r);
 }
 
+static struct {
+    bool valid;
+    const char *words;
+} taken;
+
+static bool take(char *words, size_t cap, void *arg) {
+    (void)arg;
+    snprintf(words, cap, "%s", taken.words);
+    return taken.valid;
+}
+
+static void a_file_that_is_not_valid_is_said_to_be_so_until_it_is_mended(void **state) {
+    (void)state;
+    struct reload *r = reload_new(&node, loop);
+    reload_on_change(r, take, NULL);
+    taken.words = "";
+    write_file(config, "log: {\n");
+    for (int i = 0; i < 2; i++)
+        expect(r, "level=warn", "none configured", "is not valid: nothing was taken from it");
+    taken.valid = true;
+    taken.words = "took sites";
+    write_file(config, "sites: []\n");
+    expect(r, "level=warn", "none configured", "has changed: took sites; the rest is read at a start only");
+    taken.words = "";
+    write_file(config, "log: { level: info }\n");
+    expect(r, "level=info", "none configured", "unchanged");
+    reload_free(r);
+}
+
 static void without_a_file_there_is_nothing_to_read(void **state) {
     (void)state;
     node.config_file = NULL;
@@ -145,6 +174,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_changed_file_is_said_to_need_a_restart_until_it_is_as_before, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_is_gone_leaves_the_node_as_it_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_not_valid_is_said_to_be_so_until_it_is_mended, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(without_a_file_there_is_nothing_to_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_certificate_is_read_anew_only_when_it_has_changed_and_is_good, set_up,
                                         tear_down),
