@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "central/fleet/door.h"
+#include "common/access/caller.h"
 #include "common/core/alloc.h"
 #include "common/http/http_status.h"
 #include "common/identity/attest.h"
@@ -176,7 +177,10 @@ static void on_body(struct http_req *req, const char *body, size_t len) {
 static void begin(struct issue *i, struct http_req *req, enum call call) {
     struct order *o = xcalloc(1, sizeof(*o));
     *o = (struct order){.issue = i, .req = req, .loop = http_req_loop(req), .call = call};
+    struct caller caller;
+    caller_of_peer(&caller, CALLER_NODE, req);
     o->work.fn = on_work;
+    o->work.whose = caller_number(&caller); /* who asks too much waits behind the others */
     o->back.fn = on_back;
     if (call != CALL_JOIN) {
         o->edge = door_edge(req, &o->who);
