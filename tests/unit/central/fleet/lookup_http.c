@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/support/folder.h"
+#include "tests/unit/support/one_catalog.h"
 
 /* The server's side of one request. */
 struct http_req {
@@ -69,32 +69,20 @@ void http_reply(struct http_req *r, int status, const char *content_type, const 
     memcpy(r->answer, body, len < sizeof(r->answer) ? len : sizeof(r->answer) - 1);
 }
 
-static struct catalog *catalog;
-static struct workpool *pool;
-static struct loop *loop;
 static struct lookup *lookup;
-static char dir[256], path[300];
 
 static int set_up(void **state) {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%s/lookup-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(dir)) return -1;
-    snprintf(path, sizeof(path), "%s/catalog.db", dir);
-    pool = workpool_new("work", 1);
-    loop = loop_new("serving");
-    if (catalog_open(&catalog, path, 1, NULL) < 0) return -1;
+    if (one_catalog_open() < 0) return -1;
     lookup = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool});
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    workpool_free(pool);
-    loop_free(loop);
+    one_catalog_stop();
     lookup_free(lookup);
-    catalog_close(catalog);
-    return folder_remove(dir);
+    return one_catalog_remove();
 }
 
 /* What happens to a request, on the loop: body NULL means it never comes. */

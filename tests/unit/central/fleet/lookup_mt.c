@@ -12,12 +12,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/support/folder.h"
-
-static char dir[256], path[300];
-static struct catalog *catalog;
-static struct workpool *pool;
-static struct loop *loop;
+#include "tests/unit/support/one_catalog.h"
 
 static struct digest digest_n(int n) {
     struct digest d;
@@ -27,21 +22,13 @@ static struct digest digest_n(int n) {
 
 static int set_up(void **state) {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof(dir), "%s/lookup-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(dir)) return -1;
-    snprintf(path, sizeof(path), "%s/catalog.db", dir);
-    pool = workpool_new("work", 2);
-    loop = loop_new("serving");
-    return catalog_open(&catalog, path, 2, NULL);
+    return one_catalog_open();
 }
 
 static int tear_down(void **state) {
     (void)state;
-    workpool_free(pool);
-    loop_free(loop);
-    catalog_close(catalog);
-    return folder_remove(dir);
+    one_catalog_stop();
+    return one_catalog_remove();
 }
 
 /* One question to the lookup, run on the loop; the answer is decoded into got. */

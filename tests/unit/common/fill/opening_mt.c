@@ -62,12 +62,11 @@ static void fill_drops_damaged_bytes_of_its_part_file_and_blames_no_source(void 
     const int64_t size = 34 * MB;
     struct digest d;
     unsigned char *data = random_data(size, &d);
-    uint8_t proofs[8 * 32];
-    prove_pieces(data, 8, proofs);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct script s;
         script_init(&s, "one", data, size);
-        world = (typeof(world)){.sources = {&s}, .n_sources = 1, .advise_size = size, .proofs = proofs, .n_proofs = 8};
+        world = (typeof(world)){.sources = {&s}, .n_sources = 1};
+        world_prove(data, size);
         if (cases[i].wrong_at >= 0) data[cases[i].wrong_at] ^= 1;
         leave_part(data, cases[i].have, &d);
         if (cases[i].wrong_at >= 0) data[cases[i].wrong_at] ^= 1;

@@ -22,14 +22,12 @@ static void fill_takes_back_only_the_piece_the_catalogue_disproves(void **state)
     const int64_t size = 14 * MB;
     struct digest d;
     unsigned char *data = random_data(size, &d);
-    uint8_t proofs[3 * 32];
-    prove_pieces(data, 3, proofs);
     struct script wrong, honest;
     script_init(&wrong, "wrong", data, size);
     wrong.wrong_at = 5 * MB;
     script_init(&honest, "honest", data, size);
-    world = (typeof(world)){
-        .sources = {&wrong, &honest}, .n_sources = 2, .advise_size = size, .proofs = proofs, .n_proofs = 3};
+    world = (typeof(world)){.sources = {&wrong, &honest}, .n_sources = 2};
+    world_prove(data, size);
     world_start(0);
     struct taker early, ranged;
     /* This one waits beyond the wrong piece: it has been given nothing that is taken back. */
@@ -48,12 +46,7 @@ static void fill_goes_on_when_the_catalogue_is_wrong(void **state) {
     struct digest d;
     struct script s;
     unsigned char *data = one_source(&s, "one", size, &d);
-    uint8_t proofs[3 * 32];
-    prove_pieces(data, 3, proofs);
-    proofs[32] ^= 1;
-    world.advise_size = size;
-    world.proofs = proofs;
-    world.n_proofs = 3;
+    world_prove(data, size)[32] ^= 1;
     world_start(0);
     struct taker t;
     /* One that waits further on: others may have been given what is taken back once. */
@@ -97,13 +90,9 @@ static void fill_says_who_sent_a_wrong_piece_aside(void **state) {
     struct digest d;
     struct script s;
     unsigned char *data = one_source(&s, "wrong", size, &d);
-    uint8_t proofs[9 * 32];
-    prove_pieces(data, 9, proofs);
+    world_prove(data, size);
     s.wrong_at = 29 * MB;
     s.gate_first = true;
-    world.advise_size = size;
-    world.proofs = proofs;
-    world.n_proofs = 9;
     struct taker front, far;
     start_held_back(&front, &s, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
@@ -139,15 +128,13 @@ static void give_second_source_a_stretch(int64_t (*bad_ahead)(struct script_fetc
     const int64_t size = 40 * MB;
     struct digest d;
     unsigned char *data = random_data(size, &d);
-    uint8_t proofs[9 * 32];
-    prove_pieces(data, 9, proofs);
     struct script first, second;
     script_init(&first, "first", data, size);
     script_init(&second, "second", data, size);
     first.rule = bad_ahead;
     first.gate_first = true;
-    world = (typeof(world)){
-        .sources = {&first, &second}, .n_sources = 2, .advise_size = size, .proofs = proofs, .n_proofs = 9};
+    world = (typeof(world)){.sources = {&first, &second}, .n_sources = 2};
+    world_prove(data, size);
     struct taker front, far;
     start_held_back(&front, &first, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
@@ -183,13 +170,8 @@ static void fill_leaves_it_to_the_main_fetch_when_pieces_aside_are_never_right(v
     struct digest d;
     struct script s;
     unsigned char *data = one_source(&s, "one", size, &d);
-    uint8_t proofs[9 * 32];
-    prove_pieces(data, 9, proofs);
-    proofs[7 * 32] ^= 1;
+    world_prove(data, size)[7 * 32] ^= 1;
     s.gate_first = true;
-    world.advise_size = size;
-    world.proofs = proofs;
-    world.n_proofs = 9;
     struct taker front, far;
     start_held_back(&front, &s, &d, size);
     taker_start(&far, 1, &d, size, "a", 30 * MB, 30 * MB + 1000);
