@@ -31,11 +31,11 @@ struct ca {
     char key_file[4200];
     char fleet[FLEET_ID_MAX];
     int64_t retired_until;
-    pthread_rwlock_t lock; /* guards what follows; held for pointers alone */
+    pthread_rwlock_t lock; /* guards what follows; held only while pointers are copied */
     X509 *roots[CA_ROOTS];
     X509 *signers[KEPT_SIGNERS];
     EVP_PKEY *signer_key;
-    /* What has been replaced: others may still use it. */
+    /* What has been replaced is kept, because others may still use it. */
     STACK_OF(X509) * gone;
     EVP_PKEY *gone_key[8];
     unsigned n_gone_keys;
@@ -203,7 +203,7 @@ static int make_signer(struct ca *ca, const char *path, struct error *err) {
     return write_pem(path, ca->signer_key, ca->signers[KEPT_SIGNER], err);
 }
 
-/* Of a central from before fleets had an authority. */
+/* Removes the certificate of a version that made a fleet without an authority. */
 static void remove_old(const struct ca *ca) {
     static const char *const files[] = {"cert.pem", "key.pem"};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
@@ -228,7 +228,8 @@ static int forget(const struct ca *ca, const char *file, struct error *err) {
     return unlink(p.text) == 0 || errno == ENOENT ? 0 : error_errno(err, "removing %s", p.text);
 }
 
-/* Every step may be done again: it goes on after a crash. The old root's key is needed for nothing any more. */
+/* Each step can be repeated, so a start finishes what a crash has interrupted. The old root's key is replaced, because
+ * nothing more is signed with it. */
 static int move_into_place(struct ca *ca, struct error *err) {
     struct path next = key_path(ca, CA_NEXT), key = key_path(ca, CA_ROOT), from = in_dir(ca, "next-signer.pem");
     X509 *root = NULL, *signer = NULL;
@@ -246,7 +247,7 @@ static int move_into_place(struct ca *ca, struct error *err) {
     return r;
 }
 
-/* A switch that a crash has cut. */
+/* Finishes a switch that a crash has interrupted. */
 static int finish_switch(struct ca *ca, struct error *err) {
     bool cut = exists(root_path(ca, CA_NEXT).text) && exists(root_path(ca, CA_RETIRED).text);
     return cut ? move_into_place(ca, err) : 0;
@@ -285,7 +286,7 @@ int ca_begin_rotation(struct ca *ca, struct error *err) {
     return r;
 }
 
-/* What is on disk now counts. */
+/* From now on what is on the disk is used. */
 static int take_over(struct ca *ca, struct error *err) {
     struct ca now = {.gone = ca->gone};
     memcpy(now.dir, ca->dir, sizeof(now.dir));
@@ -475,7 +476,8 @@ X509 *ca_attest(const struct ca *ca, const void *data, size_t len, uint8_t **out
     return signer;
 }
 
-/* Refusals are told in words by the port, so every certificate gets that far. Dates are the gate's to judge. */
+/* Lets every certificate through the handshake, so that the port can answer in words why it refuses one. Dates are
+ * checked by the gate. */
 static int on_verify(X509_STORE_CTX *ctx, void *arg) {
     (void)arg;
     X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME);
@@ -505,7 +507,7 @@ SSL_CTX *ca_context(const struct ca *ca, int64_t lifetime_s) {
     if (!good) out_of_memory();
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
-    /* A resumed session would be that of an earlier certificate. */
+    /* A resumed session would stand for the certificate of an earlier connection. */
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(ctx, 0);
     X509_free(cert);

@@ -46,7 +46,7 @@ static struct http_peer *find(SSL *ssl, void *arg) {
     return &v->peer;
 }
 
-/* One that is refused is told so at its next request, and is cut only if it was an edge in good standing before. */
+/* Cuts an edge that was admitted and is admitted no more. A visitor that never was is told so at its next request. */
 static bool may_stay(const struct http_peer *peer, void *arg) {
     const struct door *d = arg;
     const struct visitor *v = (const struct visitor *)(const void *)peer;

@@ -107,7 +107,7 @@ static int take_removal(struct order *o, STACK_OF(X509) * roots, const struct wi
     return r;
 }
 
-/* The first that is wrong ends it; those before it count. */
+/* Takes them over in their order, up to the first that is wrong. */
 static void run_removals(struct order *o) {
     STACK_OF(X509) *roots = ca_trusted(o->issue->ca);
     int r = 0, taken = 0;

@@ -23,24 +23,24 @@ struct members {
     struct issue issue;
     struct timer renew; /* of central's own certificate */
     struct fleet_state *state;
-    struct timer rotation;    /* while a new root spreads or the old one retires */
-    struct offload work;      /* makes the state anew; takes steps */
-    bool working, again;      /* control loop */
-    atomic_bool told, reload; /* what work has found: the state is another; the roots are, so that central's own
-                                 * certificate is made anew */
-    pthread_mutex_t lock;     /* guards addresses */
-    char **addresses;         /* HOST:PORT, of the configuration */
+    struct timer rotation; /* while a new root spreads or the old one retires */
+    struct offload work;   /* makes the state anew; takes steps */
+    bool working, again;   /* control loop */
+    atomic_bool told;      /* set by work: the state has changed */
+    atomic_bool reload;    /* set by work: the roots have changed, so central's own certificate is made anew */
+    pthread_mutex_t lock;  /* guards addresses */
+    char **addresses;      /* HOST:PORT, of the configuration */
     size_t n_addresses;
-    void (*changed)(void *arg); /* the state has another version; control loop. NULL: nobody wants to know */
+    void (*changed)(void *arg); /* the state has another version; control loop. NULL: nobody is told */
     void *changed_arg;
 };
 
-/* Any thread: the state may be another, or the next step of a rotation due. */
+/* Any thread. Call it when the state may have changed, or the next step of a rotation may be due. */
 void members_look(struct members *m);
 /* A copy of the addresses, and how many. The caller frees it with members_free_addresses. */
 char **members_addresses(struct members *m, size_t *n);
 void members_free_addresses(char **list, size_t n);
-/* Where edges reach this central, as tokens say it. */
+/* Writes into a token the addresses at which edges reach this central. */
 int members_token_addresses(struct members *m, struct join_token *t, struct error *err) must_check;
 /* The mark of a signer (roster_config.signer). */
 uint64_t members_signer_mark(X509 *signer);

@@ -42,7 +42,7 @@ uint64_t members_signer_mark(X509 *signer) {
     uint64_t mark;
     cert_hash(signer, hash);
     memcpy(&mark, hash, sizeof(mark));
-    return mark >> 1 | 1; /* SQLite's numbers have a sign */
+    return mark >> 1 | 1; /* SQLite has signed numbers only; 0 means none */
 }
 
 static uint64_t signer(X509 *cert, void *arg) {
@@ -285,8 +285,8 @@ static const char *why(void *arg) {
     return ((const struct trust *)arg)->why;
 }
 
-/* Without a certificate this central answers 403, and shows its own all the same. Connections are verified as they are
- * opened, which ends with the call. */
+/* The call shows no certificate, so this central answers 403; but it shows its own, which is what doctor checks. The
+ * check is made while the connection is opened, so t need not outlive the call. */
 static json_t *address_json(struct members *m, const char *address, STACK_OF(X509) * roots) {
     char url[TOKEN_ADDRESS_MAX + 16];
     struct trust t = {.roots = roots};

@@ -9,8 +9,8 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 
-/* A process never comes back once another has taken its place, but for requests that were on their way when it ended.
- * So many returns, with no new process between them, are two that run at the same time. */
+/* When an edge is restarted, requests of the earlier process may still arrive for a moment. If requests change between
+ * known processes this often, with no new process between them, two processes run at the same time. */
 #define RETURNS_MAX 3
 
 const char *edge_state_word(enum edge_state s) {
@@ -133,7 +133,7 @@ static bool knows_instance(const struct edge *e, uint64_t instance) {
     return false;
 }
 
-/* Which process of the edge this is. */
+/* Notes which process of the edge has asked. */
 static void see_instance(struct edge *e, uint64_t instance) {
     if (instance == 0 || instance == e->instance) return;
     if (knows_instance(e, instance)) {
@@ -146,8 +146,8 @@ static void see_instance(struct edge *e, uint64_t instance) {
     e->instance = instance;
 }
 
-/* An older certificate than the newest is that of a copy, unless the newest may not have arrived, or the process that
- * has it is the one that asks: its older connections go on. */
+/* Whoever shows an older certificate than the newest is a copy of the edge, with two exceptions: the newest may not have
+ * reached the edge yet, or the process that has the newest uses an older connection. */
 static void see_generation(struct edge *e, const struct edge_sight *s) {
     if (s->generation == e->facts.generation) {
         e->confirmed = true;
@@ -237,7 +237,7 @@ static int write_state(struct roster *r, const struct edge_facts *f, struct erro
     return code;
 }
 
-/* The new state is in the file before it counts. */
+/* The new state is written to the file before it is used. */
 static int set_state(struct roster *r, struct edge *e, enum edge_state state, struct error *err) {
     pthread_mutex_lock(&r->lock);
     struct edge_facts f = e->facts;

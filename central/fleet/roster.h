@@ -31,7 +31,7 @@ struct edge_facts {
     int64_t seen_at;              /* last request; 0: none yet */
     char address[IP_TEXT_MAX];    /* that it came from */
     char version[EDGE_VERSION_MAX];
-    uint64_t roots;         /* those it trusts, as it said last (roots_mark); 0: it has not said */
+    uint64_t roots;         /* of the roots that it trusts, as it said last (roots_mark); 0: it has not said */
     uint64_t issued, shown; /* the signer of its newest certificate, and of the newest it has shown; 0: not known */
 };
 
@@ -49,7 +49,7 @@ struct roster_config {
     void (*removed)(void *arg);
     void *arg;
     const char *fleet;       /* its id; borrowed */
-    int64_t rejoin_window_s; /* so long after its end a certificate can be renewed */
+    int64_t rejoin_window_s; /* for so long a certificate can be renewed after it has expired */
 };
 int roster_open(struct roster **out, const struct roster_config *cfg, struct error *err) must_check;
 void roster_close(struct roster *r);

@@ -51,7 +51,7 @@ int roster_removals(struct roster *r, struct wire_fleet_state *into, struct erro
     return code;
 }
 
-/* What the removal makes of the edge. False: the name has joined anew since, which stands. */
+/* Applies the removal to the facts of the edge. False: an edge of that name has joined anew since, and stays. */
 static bool removed_facts(struct roster *r, const struct wire_removal_body *b, struct edge_facts *f) {
     if (!roster_get(r, b->name, f)) {
         *f = (struct edge_facts){.not_after = b->until - r->cfg.rejoin_window_s, .joined_at = b->removed_at};

@@ -80,7 +80,7 @@ static void keep(struct snapshots *s, unsigned tile, const struct place *of, con
     old = s->packed[tile];
     s->kept += (int64_t)p->len - (old ? (int64_t)old->len : 0);
     s->packed[tile] = p;
-    if (s->kept > KEPT_MAX) { /* what is asked for least is not known: none is better than another */
+    if (s->kept > KEPT_MAX) { /* which tile is asked for least is not known, so any may be dropped */
         s->kept -= (int64_t)p->len;
         s->packed[tile] = NULL;
         free(p);
@@ -195,7 +195,7 @@ static void on_close(struct http_req *r, bool cut) {
     if (a) a->req = NULL; /* its job goes on */
 }
 
-/* "1,2,3". False: it is no such list. */
+/* Reads a list as "1,2,3". False: it is no such list. */
 static bool read_numbers(const char *s, struct asked *a) {
     for (;;) {
         char *end;

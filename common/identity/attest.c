@@ -9,7 +9,7 @@
 #include "common/identity/cert.h"
 #include "common/identity/member.h"
 
-/* Before the bytes, so that a signature of ours is never one of a certificate. */
+/* Stands before the bytes that are signed, so that no such signature can be passed off as that of a certificate. */
 static const char purpose[] = "entrepot fleet record 1";
 
 static void must(bool good) {

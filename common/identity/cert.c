@@ -12,7 +12,7 @@
 
 #define SERIAL_BITS 127
 
-/* What libcrypto does here fails only for want of memory or of random numbers. */
+/* These calls of libcrypto fail only if there is no memory, or if there are no random numbers. */
 static void must(bool done) {
     if (!done) out_of_memory();
 }

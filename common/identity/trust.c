@@ -25,7 +25,7 @@ static bool is_pinned(const struct trust *t, const X509 *cert) {
     return false;
 }
 
-/* Those of the chain that are pinned by their hash. The caller frees the stack alone. */
+/* The certificates of the chain that are pinned by their hash. The caller frees the stack, not the certificates. */
 static STACK_OF(X509) * pinned(const struct trust *t, STACK_OF(X509) * chain) {
     STACK_OF(X509) *found = sk_X509_new_null();
     if (!found) out_of_memory();

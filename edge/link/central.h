@@ -22,7 +22,7 @@ struct central {
     struct loop *loop;
     struct http_client *client;
     struct breaker *breaker;
-    void (*outdated)(void *arg); /* central goes by newer settings than ours; NULL: nobody wants to know */
+    void (*outdated)(void *arg); /* central goes by newer settings than ours; NULL: nobody is told */
     void *outdated_arg;
 };
 

@@ -15,11 +15,12 @@
 #include "common/wire/wire.h"
 #include "edge/link/breaker.h"
 
-/* After a failure, and at most so long between two looks at the clock, which may be set. */
+/* After a failure it is tried again after AGAIN_FIRST_MS, then after twice as long each time, at most AGAIN_MAX_MS. The
+ * clock is looked at every LOOK_MAX_MS, because it may be set. */
 #define AGAIN_FIRST_MS 1000
 #define AGAIN_MAX_MS 300000
 #define LOOK_MAX_MS 3600000
-/* All edges of a fleet renew within this time when the signer has changed. */
+/* When the signer has changed, all edges of a fleet renew within this time, each at a moment of its own. */
 #define HASTE_MS 5000
 #define CONNECT_MS 5000
 #define TOTAL_MS 30000
@@ -29,7 +30,7 @@ struct renewal {
     struct timer due;
     struct offload work;
     bool busy;
-    bool hasty; /* it does not wait for the half of its life */
+    bool hasty; /* renewed although half of its life is not over */
     int64_t again_ms;
     uint8_t id[WIRE_RENEWAL_BYTES];
     struct http_call *call;

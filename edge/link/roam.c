@@ -47,7 +47,7 @@ static void on_saved(struct offload *o) {
 }
 
 static void keep(struct roam *r, const char *url) {
-    if (r->saving) return; /* it is found again at the next start */
+    if (r->saving) return; /* then it is searched for again at the next start */
     r->saving = true;
     snprintf(r->note, sizeof(r->note), "%.*s\n%s\n", URL_ROOM - 1, r->cfg.configured, url);
     r->work.run = save;
@@ -126,7 +126,8 @@ void roam_away(struct roam *r) {
     r->n = fleet_sync_addresses(r->cfg.sync, told);
     for (size_t i = 0; i < r->n; i++)
         snprintf(r->urls[i], URL_ROOM, "https://%.*s", WIRE_ADDRESS_MAX - 1, told[i]);
-    bool secure = strncmp(r->cfg.configured, "https://", strlen("https://")) == 0; /* else nobody proves who it is */
+    bool secure =
+        strncmp(r->cfg.configured, "https://", strlen("https://")) == 0; /* over http nobody proves who answers */
     if (secure && strlen(r->cfg.configured) < URL_ROOM) snprintf(r->urls[r->n++], URL_ROOM, "%s", r->cfg.configured);
     r->at = 0;
     try_next(r);

@@ -15,7 +15,7 @@
 #include "common/wire/node_headers.h"
 #include "edge/link/central.h"
 
-/* What connections to central are made with. */
+/* What this edge shows on connections to central, and what it trusts there. */
 struct papers {
     struct papers *older;
     struct identity id;
@@ -35,7 +35,7 @@ struct uplink {
     _Atomic(struct address *) address;
     _Atomic(struct papers *) papers; /* NULL: this edge has not joined */
     char instance[64], version[96];
-    void (*changed)(bool renewed, void *arg); /* NULL: nobody wants to know */
+    void (*changed)(bool renewed, void *arg); /* NULL: nobody is told */
     void *changed_arg;
 };
 

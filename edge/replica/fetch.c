@@ -19,7 +19,7 @@ struct tile_fetch {
     struct follow *follow;
     struct http_call *call;
     bool list;  /* not tiles */
-    bool wrong; /* the answer is none of central's */
+    bool wrong; /* the answer does not come from central */
     struct buf in;
     struct timer again;
 };

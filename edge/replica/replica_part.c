@@ -65,7 +65,7 @@ static void on_saved(struct offload *o) {
     container_of(o, struct replica_node, work)->saving = false;
 }
 
-/* Begins to store what is here. False: it is stored already, or is not equal to anything. */
+/* Begins to store the replica. False: it is stored already, or was never equal to central's catalogue. */
 static bool begin_save(struct replica_node *e) {
     if (e->saving || !follow_place(e->follow, &e->view_place)) return false;
     if (place_same_epoch(&e->saved, &e->view_place) && e->saved.number == e->view_place.number) return false;
