@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory for the tags of one answer; further tiles are left for the next one. */
-#define TAG_BYTES (32 * MiB)
+#define TAG_BYTES ((size_t)(32 * MiB))
+/* A single tile may take more. */
+#define ONE_TILE_BYTES(tag_bytes) (4 * (tag_bytes))
 
 /* Binds the first digest of a tile and the first that comes after it. */
 static void bind_tile(sqlite3_stmt *st, unsigned tile) {
@@ -97,8 +98,41 @@ static int compare_tags(const void *a, const void *b) {
 
 struct tags {
     struct tag_record **list;
-    size_t n, cap, bytes;
+    size_t n, cap, bytes, most;
+    bool too_big; /* the one tile that is left has more than there is memory for: nothing of it is kept */
 };
+
+/* Leaves out the last tile that is wanted, unless it is the only one. */
+static bool drop_a_tile(struct tags *all, bool *wanted) {
+    unsigned last = TILES_OF_TAGS, n = 0;
+    for (unsigned i = 0; i < TILES_OF_TAGS; i++) {
+        if (!wanted[i]) continue;
+        last = i;
+        n++;
+    }
+    if (n < 2) return false;
+    wanted[last] = false;
+    size_t kept = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        struct tag_record *t = all->list[i];
+        if (t->tile != last) {
+            all->list[kept++] = t;
+            continue;
+        }
+        all->bytes -= sizeof(*t) + t->len;
+        free(t);
+    }
+    all->n = kept;
+    return true;
+}
+
+/* False: reading goes no further. */
+static bool has_room(struct tags *all, bool *wanted) {
+    while (all->bytes >= all->most && drop_a_tile(all, wanted))
+        ;
+    all->too_big = all->bytes >= ONE_TILE_BYTES(all->most);
+    return !all->too_big;
+}
 
 static void keep_tag(struct tags *all, unsigned tile, const struct buf *record) {
     if (all->n == all->cap) {
@@ -113,13 +147,13 @@ static void keep_tag(struct tags *all, unsigned tile, const struct buf *record) 
     all->bytes += sizeof(*t) + record->len;
 }
 
-static int read_tags(struct reader *r, const bool *wanted, struct tags *all) {
+static int read_tags(struct reader *r, bool *wanted, struct tags *all) {
     sqlite3_stmt *st = r->st[READ_TAGS];
     struct buf record;
     struct wire_tag t;
     int rc;
     buf_init(&record, RECORD_MAX);
-    while ((rc = sqlite3_step(st)) == SQLITE_ROW && all->bytes < TAG_BYTES) {
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW && has_room(all, wanted)) {
         buf_clear(&record);
         if (!catalog_read_tag(st, &t) || record_of_tag(&record, &t.repo, t.tag, &t.facts) < 0) continue;
         const uint8_t *bytes = (const uint8_t *)record.data;
@@ -183,14 +217,15 @@ static int one_tile(struct reader *r, unsigned tile, struct place *of, const str
     else
         rc = kind == RECORD_BLOB ? read_blobs(r, tile, &t) : read_manifests(r, tile, &t);
     const struct record_blobs blobs = {.size = blob_size, .arg = r};
-    if (rc == SQLITE_DONE) *more = reader->tile(tile, of, &t, &blobs, reader->arg);
+    bool too_big = kind == RECORD_TAG && tags->too_big;
+    if (rc == SQLITE_DONE) *more = reader->tile(tile, of, too_big ? NULL : &t, &blobs, reader->arg);
     tile_records_fini(&t);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 static int all_tiles(struct reader *r, const unsigned *tiles, size_t n, const struct tile_reader *reader) {
     struct place of;
-    struct tags tags = {0};
+    struct tags tags = {.most = reader->tag_bytes ? reader->tag_bytes : TAG_BYTES};
     bool wanted[TILES_OF_TAGS] = {false}, any = false, more = true;
     int rc = catalog_read_place(r, &of);
     for (size_t i = 0; i < n && rc == SQLITE_OK; i++) {

@@ -17,6 +17,8 @@
 /* Lookups need the rest of the catalogue's readers. */
 #define RUNNING_MAX 2
 #define WAITING_MAX 4000
+/* Of them, of one edge: it asks for one thing at a time, and may have come again by another connection. */
+#define WAITING_OF_ONE 4
 /* An answer is ended after the tile that reaches this. */
 #define ANSWER_BYTES ((size_t)(2 * MiB))
 /* A tile is at most as large as its records, which the catalogue's limit bounds. */
@@ -44,6 +46,8 @@ struct asked {
     struct snapshots *all;
     struct http_req *req; /* NULL once closed */
     struct loop *loop;
+    atomic_bool closed; /* nobody waits for the answer */
+    bool waits;         /* in the list of those that wait; guarded by the snapshots' lock */
     unsigned tiles[CATALOG_TILES_MAX];
     size_t n;  /* 0: the list */
     bool full; /* no short names */
@@ -91,7 +95,7 @@ static void keep(struct snapshots *s, unsigned tile, const struct place *of, con
 
 static bool wants(unsigned tile, const struct place *of, void *arg) {
     struct asked *a = arg;
-    return a->code == 0 && a->out.len < ANSWER_BYTES && (a->full || !add_kept(a, tile, of));
+    return a->code == 0 && !atomic_load(&a->closed) && a->out.len < ANSWER_BYTES && (a->full || !add_kept(a, tile, of));
 }
 
 static bool take(unsigned tile, const struct place *of, const struct tile_records *records,
@@ -99,12 +103,16 @@ static bool take(unsigned tile, const struct place *of, const struct tile_record
     struct asked *a = arg;
     struct buf body;
     buf_init(&body, ANSWER_MAX);
-    a->code = tile_body_pack(records, a->full ? NULL : blobs, &body);
+    a->code = records ? tile_body_pack(records, a->full ? NULL : blobs, &body) : ERR_TOO_BIG;
     struct tile_message m = {.tile = tile, .place = *of, .body = (const uint8_t *)body.data, .body_len = body.len};
     if (a->code == 0) a->code = tile_message_add(&a->out, &m);
     if (a->code == 0 && !a->full) keep(a->all, tile, of, &body);
+    if (a->code == ERR_TOO_BIG) { /* the edge must hear so, or it would ask for ever */
+        m = (struct tile_message){.tile = tile, .place = *of, .too_big = true};
+        a->code = tile_message_add(&a->out, &m);
+    }
     buf_fini(&body);
-    return a->code == 0 && a->out.len < ANSWER_BYTES;
+    return a->code == 0 && !atomic_load(&a->closed) && a->out.len < ANSWER_BYTES;
 }
 
 /* --- jobs --- */
@@ -125,6 +133,17 @@ static void make_list(struct asked *a) {
     tile_list_fini(&list);
 }
 
+/* Takes it out of the list of those that wait. Under the lock. */
+static void leave(struct snapshots *s, struct asked *a) {
+    struct asked **link = &s->waiting;
+    while (*link != a)
+        link = &(*link)->next;
+    *link = a->next;
+    if (!*link) s->last = link;
+    a->waits = false;
+    s->n_waiting--;
+}
+
 static void make_answer(struct work *w) {
     struct asked *a = container_of(w, struct asked, work);
     struct snapshots *s = a->all;
@@ -139,9 +158,7 @@ static void make_answer(struct work *w) {
     pthread_mutex_lock(&s->lock);
     struct asked *next = s->waiting;
     if (next) {
-        s->waiting = next->next;
-        if (!s->waiting) s->last = &s->waiting;
-        s->n_waiting--;
+        leave(s, next);
     } else {
         s->running--;
     }
@@ -174,13 +191,17 @@ static void on_made(struct loop_task *task) {
 static bool submit(struct asked *a) {
     struct snapshots *s = a->all;
     pthread_mutex_lock(&s->lock);
-    bool now = s->running < RUNNING_MAX, fits = now || s->n_waiting < WAITING_MAX;
+    unsigned of_one = 0;
+    for (const struct asked *x = s->waiting; x; x = x->next)
+        of_one += x->work.whose == a->work.whose;
+    bool now = s->running < RUNNING_MAX, fits = now || (s->n_waiting < WAITING_MAX && of_one < WAITING_OF_ONE);
     if (now) {
         s->running++;
     } else if (fits) {
         *s->last = a;
         s->last = &a->next;
         s->n_waiting++;
+        a->waits = true;
     }
     pthread_mutex_unlock(&s->lock);
     if (now) workpool_submit(s->pool, &a->work);
@@ -192,7 +213,18 @@ static bool submit(struct asked *a) {
 static void on_close(struct http_req *r, bool cut) {
     (void)cut;
     struct asked *a = http_req_user(r);
-    if (a) a->req = NULL; /* its job goes on */
+    if (!a) return;
+    struct snapshots *s = a->all;
+    pthread_mutex_lock(&s->lock);
+    bool waited = a->waits;
+    if (waited) leave(s, a);
+    pthread_mutex_unlock(&s->lock);
+    if (waited) {
+        asked_free(a);
+        return;
+    }
+    a->req = NULL;
+    atomic_store(&a->closed, true); /* its job ends soon */
 }
 
 /* Reads a list as "1,2,3". False: it is no such list. */

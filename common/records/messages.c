@@ -114,6 +114,7 @@ static int get_message(struct watch_message *m, const Entrepot__V1__WatchMessage
     m->fleet = p->fleet;
     m->has_place = p->place != NULL;
     if (p->version > WATCH_VERSION) return ERR_UNSUPPORTED;
+    if (p->now_s < 0 || p->now_s > RECORD_TIME_MAX) return ERR_INVALID;
     if (m->has_place && !get_place(&m->place, p->place)) return ERR_INVALID;
     if (p->n_changes > WATCH_CHANGES_MAX || (p->n_changes && !m->has_place)) return ERR_INVALID;
     m->changes = xcalloc(p->n_changes + 1, sizeof(*m->changes));
@@ -193,6 +194,7 @@ int tile_message_add(struct buf *out, const struct tile_message *t) {
     p.version = WATCH_VERSION;
     p.tile = t->tile;
     p.place = put_place(&place, &t->place);
+    p.too_big = t->too_big;
     p.body = (ProtobufCBinaryData){t->body_len, (uint8_t *)(uintptr_t)t->body};
     return add_framed(out, &p.base, TILE_MESSAGE_MAX);
 }
@@ -205,6 +207,7 @@ int tile_message_decode(struct tile_message *t, const void *data, size_t len) {
     if (!p || p->version == 0 || p->tile >= TILES || !get_place(&t->place, p->place)) return ERR_INVALID;
     if (p->version > WATCH_VERSION) return ERR_UNSUPPORTED;
     t->tile = p->tile;
+    t->too_big = p->too_big;
     t->body = p->body.data;
     t->body_len = p->body.len;
     return 0;

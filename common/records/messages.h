@@ -22,7 +22,7 @@ struct watch_message {
     bool has_place;
     struct place place; /* after the changes */
     bool gone;
-    int64_t now_s;  /* the sender's clock; 0: not said */
+    int64_t now_s;  /* the sender's clock, to RECORD_TIME_MAX; 0: not said */
     uint64_t upto;  /* in the first message: changes up to here were made before */
     uint64_t fleet; /* the version of the fleet's state; 0: not said */
     struct watch_change *changes;
@@ -55,6 +55,7 @@ void tile_list_fini(struct tile_list *t);
 struct tile_message {
     unsigned tile;
     struct place place; /* its digest is the tile's */
+    bool too_big;       /* for one message: there is no body */
     const uint8_t *body;
     size_t body_len;
     void *unpacked;

@@ -100,7 +100,7 @@ size_t record_tag_key(const struct repo_name *repo, const char *tag, uint8_t out
 
 int record_of_tag(struct buf *out, const struct repo_name *repo, const char *tag, const struct tag_facts *t) {
     size_t before = out->len;
-    if (t->size >= SIZE_END) return ERR_UNSUPPORTED;
+    if (t->size >= SIZE_END || t->checked_at > RECORD_TIME_MAX) return ERR_UNSUPPORTED;
     int r = put_tag_key(out, repo, tag);
     if (r == 0) r = put_digest(out, &t->digest);
     if (r == 0) r = varint_add(out, t->size < 0 ? 0 : (uint64_t)t->size + 1);
@@ -229,7 +229,7 @@ static bool read_tag(const uint8_t *record, size_t len, struct wire_tag *t) {
     get_media_type(&r, t->facts.media_type);
     t->facts.checked_at = (int64_t)checked;
     t->facts.deleted = deleted == 1;
-    return !r.bad && r.left == 0 && deleted <= 1 && checked <= INT64_MAX && name_is_sound(&t->repo, t->tag);
+    return !r.bad && r.left == 0 && deleted <= 1 && checked <= RECORD_TIME_MAX && name_is_sound(&t->repo, t->tag);
 }
 
 size_t record_key_len(enum record_kind kind, const uint8_t *record, size_t len) {

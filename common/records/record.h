@@ -23,6 +23,7 @@ enum record_kind { RECORD_TAG, RECORD_BLOB, RECORD_MANIFEST, RECORD_KINDS };
 #define RECORD_CHILDREN_MAX 2000
 #define RECORD_MAX (256 * KiB) /* bytes of a record, whatever its kind */
 #define EPOCH_BYTES 16
+#define RECORD_TIME_MAX 253402300799 /* seconds since 1970: the end of the year 9999 */
 
 /* Append a record. ERR_UNSUPPORTED: it has none, and nothing is appended. Of the tag warning, stale and age are left out;
  * they belong to one answer. */

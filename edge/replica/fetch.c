@@ -12,6 +12,9 @@
 #define HEAD_MS 60000
 #define STALL_MS 30000
 #define BODY_MAX (256 * MiB)
+#define LIST_MAX ((int64_t)WATCH_MESSAGE_MAX)
+/* What has come and is no whole tile yet. */
+#define BUFFERED_MAX (2 * TILE_MESSAGE_MAX)
 #define AGAIN_MS 2000
 
 struct tile_fetch {
@@ -79,7 +82,7 @@ static void ask(struct tile_fetch *t, const char *query) {
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = HEAD_MS,
                                   .stall_ms = STALL_MS,
-                                  .max_body = BODY_MAX};
+                                  .max_body = t->list ? LIST_MAX : (int64_t)BODY_MAX};
     uplink_secure(t->cfg.uplink, &spec);
     t->wrong = false;
     buf_clear(&t->in);
@@ -111,7 +114,7 @@ static void on_again(void *arg) {
 struct tile_fetch *tile_fetch_new(const struct tile_fetch_config *cfg) {
     struct tile_fetch *t = xcalloc(1, sizeof(*t));
     t->cfg = *cfg;
-    buf_init(&t->in, BODY_MAX);
+    buf_init(&t->in, BUFFERED_MAX);
     timer_init(&t->again, cfg->loop, on_again, t);
     return t;
 }

@@ -198,6 +198,17 @@ static void take_tile(struct follow *f, const struct tile_message *m, const stru
     count(f, &f->stats.tiles_fetched);
 }
 
+/* Its names are had by lookup from now on. */
+static void leave_tile(struct follow *f, unsigned tile) {
+    struct tile *t = &f->tiles[tile];
+    log_info("tile_too_big", KV_I("tile", tile), KV_S("then", "what it holds is asked for at central"));
+    f->part = true;
+    set_right(f, tile, NEVER);
+    replica_empty_tile(f->cfg.replica, tile);
+    if (t->wanted) f->n_wanted--;
+    t->wanted = false;
+}
+
 void follow_tile(struct follow *f, const void *data, size_t len) {
     struct tile_message m = {0};
     struct tile_records records;
@@ -206,8 +217,11 @@ void follow_tile(struct follow *f, const void *data, size_t len) {
         memcmp(m.place.epoch, f->epoch, EPOCH_BYTES) == 0) {
         tile_records_init(&records, tile_kind(m.tile));
         const struct record_names names = {.blob = replica_named, .arg = f->cfg.replica};
-        r = tile_body_unpack(m.tile, m.body, m.body_len, &names, &records);
-        if (r == 0) take_tile(f, &m, &records);
+        if (m.too_big)
+            leave_tile(f, m.tile);
+        else
+            r = tile_body_unpack(m.tile, m.body, m.body_len, &names, &records);
+        if (r == 0 && !m.too_big) take_tile(f, &m, &records);
         if (r == ERR_NOT_FOUND && !f->tiles[m.tile].full) {
             f->tiles[m.tile].full = true;
             f->wanted_before++; /* that is progress, too */
@@ -279,7 +293,7 @@ static void greet(struct follow *f, const struct watch_message *m) {
 }
 
 static void on_message(struct follow *f, const struct watch_message *m) {
-    if (m->now_s) atomic_store(&f->clock_ahead_s, clock_wall_s() - m->now_s);
+    if (m->now_s > 0) atomic_store(&f->clock_ahead_s, clock_wall_s() - m->now_s);
     if (m->fleet && f->cfg.fleet) f->cfg.fleet(m->fleet, f->cfg.arg);
     if (!f->greeted) {
         greet(f, m);
@@ -323,6 +337,9 @@ void follow_data(struct follow *f, const void *data, size_t len) {
     pthread_mutex_unlock(&f->lock);
     bool good = buf_add(&f->in, data, len) == 0 && take_messages(f, &used);
     if (!good) {
+        /* What comes after it is not looked at, and what is here is not vouched for by this stream any more. */
+        count(f, &f->stats.unreadable);
+        follow_end(f);
         f->cfg.restart(f->cfg.arg);
         return;
     }

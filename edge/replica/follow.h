@@ -25,7 +25,8 @@ struct follow_config {
      * and follow_fetched. One of them is under way at a time. They may not call back at once. */
     void (*want_list)(void *arg);
     void (*want_tiles)(const unsigned *tiles, size_t n, bool full, void *arg); /* full: without short names */
-    /* The stream is of no use any more: end it, call follow_end and begin another. */
+    /* The stream is of no use any more: end it, call follow_end and begin another, after a pause that grows while this is
+     * said again and again. Not called at once by the callee's answer. */
     void (*restart)(void *arg);
     /* The version of the fleet's state, as often as central says it. May be NULL. */
     void (*fleet)(uint64_t version, void *arg);
@@ -69,7 +70,7 @@ struct follow_stats {
     struct place place;      /* reached */
     int64_t heard_ms;        /* monotonic; 0: never */
     int64_t clock_ahead_s;   /* this node's clock less central's, as last heard */
-    int64_t tiles_wanted, tiles_fetched, mismatches, compared;
+    int64_t tiles_wanted, tiles_fetched, mismatches, compared, unreadable;
 };
 /* Any thread. */
 void follow_stats(const struct follow *f, struct follow_stats *out);

@@ -16,7 +16,9 @@ static const char magic[] = "entrepot replica 1\n";
 #define HEAD_BYTES (MAGIC_BYTES + EPOCH_BYTES + 8 + SET_DIGEST_BYTES)
 #define SUM_BYTES 32
 #define LAST_TILE 0xffff
-#define FILE_MAX ((size_t)(64 * GiB))
+/* A file may be so much larger than the memory that its replica takes. */
+#define FILE_EXTRA (1 * MiB)
+#define FILE_MAX (64 * GiB) /* if there is no limit */
 
 static void put(uint8_t *out, uint64_t n, int bytes) {
     for (int i = 0; i < bytes; i++)
@@ -166,11 +168,17 @@ static int read_checked(struct replica *r, const char *data, size_t len, struct 
     return code == 0 && !set_digest_eq(&ours, &place->digest) ? ERR_CORRUPT : code;
 }
 
+static size_t file_max(const struct replica *r) {
+    struct replica_stats s;
+    replica_stats(r, &s);
+    return (size_t)(s.limit ? 2 * s.limit + FILE_EXTRA : FILE_MAX);
+}
+
 bool replica_load(struct replica *r, const char *path, struct place *place) {
     char *data = NULL;
     size_t len = 0;
     struct error err = {0};
-    int code = file_read_all(path, FILE_MAX, &data, &len, &err);
+    int code = file_read_all(path, file_max(r), &data, &len, &err);
     if (code == -ENOENT) return false;
     if (code == 0) code = read_checked(r, data, len, place);
     free(data);

@@ -478,6 +478,43 @@ static void a_stored_replica_comes_back_and_a_damaged_one_does_not(void **state)
     end();
 }
 
+/* Hands the edge one message, or what is none. */
+static void hand(const struct watch_message *m, const char *more) {
+    struct buf b;
+    buf_init(&b, 0);
+    if (m) assert_int_equal(watch_message_add(&b, m), 0);
+    assert_int_equal(buf_add(&b, more, strlen(more)), 0);
+    follow_data(lab.follow, b.data, b.len);
+    buf_fini(&b);
+}
+
+static void a_stream_that_cannot_be_read_is_left_at_once(void **state) {
+    (void)state;
+    const struct watch_message absurd[] = {{.now_s = -1}, {.now_s = INT64_MAX}, {.version = WATCH_VERSION + 1}};
+    struct follow_stats s;
+    for (unsigned i = 0; i < 2 + ARRAY_LEN(absurd); i++) {
+        begin(7 + i);
+        for (int k = 0; k < 20; k++)
+            learn_something();
+        settle();
+        follow_stats(lab.follow, &s);
+        assert_true(s.live);
+        lab.restart = false;
+        hand(i < ARRAY_LEN(absurd) ? &absurd[i] : NULL, i == 3 ? "\377\377\377\377\377\377" : i == 4 ? "\004!!!!" : "");
+        assert_true(lab.restart);
+        follow_stats(lab.follow, &s);
+        assert_false(s.live); /* fresh tags are asked for at central */
+        assert_int_equal(s.unreadable, 1);
+        lab.restart = false;
+        hand(NULL, "\004!!!!"); /* more of it changes nothing */
+        assert_false(lab.restart);
+        connect_edge();
+        settle();
+        assert_int_equal(mismatches(), 0);
+        end();
+    }
+}
+
 /* One life of both sides, of many rounds. */
 static void both_sides_end_equal_whatever_happens_to_the_link_and_to_them(void **state) {
     (void)state;
@@ -543,6 +580,7 @@ int main(void) {
     log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "converge");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stored_replica_comes_back_and_a_damaged_one_does_not),
+        cmocka_unit_test(a_stream_that_cannot_be_read_is_left_at_once),
         cmocka_unit_test(both_sides_end_equal_whatever_happens_to_the_link_and_to_them),
         cmocka_unit_test(a_dropped_change_is_noticed),
         cmocka_unit_test(a_reused_number_is_noticed),
