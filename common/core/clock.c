@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include <stdatomic.h>
+#include <sys/random.h>
 #include <time.h>
 
 static _Atomic int64_t fake_ms = -1;
@@ -22,6 +23,12 @@ int64_t clock_mono_us(void) {
 
 int64_t clock_mono_ms(void) {
     return clock_mono_us() / 1000;
+}
+
+int64_t clock_jitter_ms(int64_t ms) {
+    uint32_t random;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) return ms;
+    return ms / 2 + (int64_t)(random % (uint32_t)(ms + 1));
 }
 
 int64_t clock_wall_s(void) {

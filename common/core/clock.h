@@ -22,6 +22,9 @@ struct deadline {
 struct deadline deadline_after(int64_t began_ms, int64_t within_ms);
 /* Milliseconds left, at least 0, for setting a timer. d must have a deadline. */
 int64_t deadline_left_ms(const struct deadline *d);
+/* A pause of about ms milliseconds, half to one and a half of it at random, so that many who begin to wait together do
+ * not end together. */
+int64_t clock_jitter_ms(int64_t ms);
 /* Tests only: from now on all three clocks answer from `ms` (monotonic) and `wall_s`; ms < 0 returns to the real
  * ones. */
 void clock_set_fake(int64_t ms, int64_t wall_s);

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define ABSORB_CHUNK (1 * MiB)
 #define TRIES_MAX 2 /* fetches in a row that bring no byte, for one source */
@@ -56,12 +55,6 @@ static void note_failure(struct fill *f, const struct fetch_end *end) {
     failure_note(&f->plan.failures, f->plan.sources[f->plan.source], end);
 }
 
-static int64_t jittered(int64_t ms) {
-    uint32_t random;
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) return ms;
-    return ms / 2 + (int64_t)(random % (uint32_t)(ms + 1));
-}
-
 /* True if readers in mid-body should wait for a source that has gone. It may only be restarting, and their
  * clients would be cut. Readers that have seen no byte do not wait. */
 static bool wait_for_return(struct fill *f, const struct fetch_end *end) {
@@ -96,8 +89,8 @@ static enum fill_step source_failed(struct fill *f, const struct fetch_end *end)
         unsigned next = (s + i) % f->plan.n_sources;
         if (f->plan.tries[next] >= TRIES_MAX || f->plan.mismatches[next] >= WRONG_MAX) continue;
         f->plan.source = next;
-        int64_t wait = next == s && !got_bytes ? jittered(RETRY_FIRST_MS << f->plan.tries[s])
-                       : next == s             ? jittered(20)
+        int64_t wait = next == s && !got_bytes ? clock_jitter_ms(RETRY_FIRST_MS << f->plan.tries[s])
+                       : next == s             ? clock_jitter_ms(20)
                                                : 0;
         fill_retry_in(f, wait);
         return STEP_WAITING;

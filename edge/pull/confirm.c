@@ -20,6 +20,9 @@
 #define GAP_MS 5
 #define AGAIN_FIRST_MS 100
 #define AGAIN_MAX_MS 2000
+/* Streams that end soon after they began are begun again after a pause: the first at once, then as above, but longer. */
+#define CALM_MS 10000
+#define PAUSE_MAX_MS 10000
 /* While there are no settings at all, so that no name can be decided. */
 #define AGAIN_NONE_MS 250
 /* Names wait at most this long: as long as for a known tag. */
@@ -36,8 +39,10 @@ struct confirm {
     bool old;              /* central has no such route */
     bool away, fails_soon; /* the last try failed, and did so at once */
     int64_t try_ms, again_ms;
+    int64_t pause_ms; /* before the next stream, if this one ends soon */
     struct timer again, patience, restart;
-    bool streams; /* stream_began was called */
+    bool restarts; /* the timer is set */
+    bool streams;  /* stream_began was called */
     struct names_wait *waiting;
 };
 
@@ -109,7 +114,14 @@ static void failed(struct confirm *c) {
     release(c, UINT64_MAX);
     int64_t most = settings_known(c->cfg.settings) ? AGAIN_MAX_MS : AGAIN_NONE_MS;
     c->again_ms = c->again_ms * 2 < most ? c->again_ms * 2 : most;
-    timer_set(&c->again, c->again_ms);
+    timer_set(&c->again, clock_jitter_ms(c->again_ms));
+}
+
+/* How long to wait before the next stream. */
+static int64_t next_pause_ms(struct confirm *c) {
+    int64_t pause = clock_mono_ms() - c->try_ms >= CALM_MS ? 0 : c->pause_ms;
+    c->pause_ms = pause == 0 ? AGAIN_FIRST_MS : 2 * pause < PAUSE_MAX_MS ? 2 * pause : PAUSE_MAX_MS;
+    return clock_jitter_ms(pause);
 }
 
 static void end_stream(struct confirm *c) {
@@ -171,10 +183,14 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
         failed(c);
         return;
     }
-    /* Central has stopped, or the connection was cut: try again at once. */
+    /* Central has stopped, or the connection was cut: try again at once, unless that happens again and again. */
     c->version = 0;
     consider(c);
-    watch(c);
+    int64_t pause = next_pause_ms(c);
+    if (pause == 0 || c->waiting)
+        watch(c);
+    else
+        timer_set(&c->again, pause);
 }
 
 static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
@@ -224,7 +240,9 @@ void confirm_doubt(struct confirm *c) {
 }
 
 void confirm_restart(struct confirm *c) {
-    timer_set(&c->restart, AGAIN_FIRST_MS);
+    if (c->restarts) return; /* what goes on arriving must not put it off */
+    c->restarts = true;
+    timer_set(&c->restart, next_pause_ms(c));
 }
 
 void confirm_told(struct confirm *c, bool good) {
@@ -268,7 +286,9 @@ void confirm_await(struct confirm *c, struct names_wait *w) {
 /* --- its life --- */
 
 static void on_restart(void *arg) {
-    confirm_doubt(arg);
+    struct confirm *c = arg;
+    c->restarts = false;
+    confirm_doubt(c);
 }
 
 struct confirm *confirm_new(const struct confirm_config *cfg) {

@@ -2,11 +2,13 @@
 asked of central."""
 
 import shutil
+import time
 
 import pytest
 
 from lab import images, raw
 from lab.base import wait_until
+from lab.scripted import Scripted
 
 NAME = "library/app"
 FIRST, SECOND, THIRD, HOSTED, MOVED = (images.small(word) for word in ("first", "second", "third", "hosted", "moved"))
@@ -131,3 +133,20 @@ def test_a_central_put_back_in_time_and_an_edge_that_was_away_end_equal(pair):
     assert raw.manifest(pair.edge.port, "acme/app", "v1").headers["docker-content-digest"] == HOSTED.digest
     checks = {c["check"]: c for c in pair.edge.json("doctor")["checks"]}
     assert checks["replica"]["result"] == "ok", checks["replica"]
+
+
+def test_an_edge_asks_ever_more_seldom_for_a_stream_that_it_cannot_read(bench):
+    """A program that answers as central does, but for what it streams."""
+    asked = []
+
+    def central(request):
+        if request.path != "/fleet/v1/watch":
+            return 404, {}, b""
+        asked.append(time.monotonic())
+        return 200, {"Content-Type": "application/x-protobuf", "Entrepot-Settings": "00000000000000aa"}, b"\4!!!!" * 100
+
+    edge = bench.edge(bench.add(Scripted(central)).port, start=False).start_not_ready()
+    wait_until(lambda: len(asked) >= 6, "it tries again and again")
+    pauses = [b - a for a, b in zip(asked, asked[1:])]
+    assert pauses[4] > 0.4, pauses  # half of 800 ms at least: 0, 100, 200, 400, 800
+    assert any(e.get("event") == "watch_unreadable" for e in edge.log())
