@@ -24,6 +24,7 @@ struct feed {
     struct work work;
     pthread_mutex_t lock; /* guards what follows; held for a few instructions */
     bool running, again;  /* the job runs; there may be more to read */
+    bool behind;          /* the log could not be read when it was last tried */
     struct place place;
     struct feed_block *blocks[FEED_BLOCKS]; /* a ring */
     unsigned first, n;
@@ -55,9 +56,10 @@ static bool last_place(const struct buf *messages, struct place *out) {
     return good;
 }
 
-static void publish(struct feed *f, const struct buf *messages) {
+/* False: what the log holds cannot be understood. */
+static bool publish(struct feed *f, const struct buf *messages) {
     struct place place;
-    if (!last_place(messages, &place)) return;
+    if (!last_place(messages, &place)) return false;
     struct feed_block *b = xmalloc(sizeof(*b) + messages->len);
     atomic_init(&b->refs, 1);
     b->place = place;
@@ -77,6 +79,7 @@ static void publish(struct feed *f, const struct buf *messages) {
     if (old) feed_block_unref(old);
     for (unsigned i = 0; i < f->cfg.n_loops; i++)
         loop_post_once(f->cfg.loops[i], &f->loops[i].task);
+    return true;
 }
 
 /* False: there is nothing new. */
@@ -86,10 +89,15 @@ static bool read_some(struct feed *f) {
     buf_init(&messages, 8 * MiB);
     int r = catalog_changes_after(f->cfg.catalog, last, BATCH_CHANGES, BATCH_BYTES, &messages, &last);
     bool some = r == 0 && messages.len > 0;
-    if (some) publish(f, &messages);
-    if (r < 0) log_error("changes_unreadable", KV_S("why", error_name(r)));
+    if (some && !publish(f, &messages)) r = ERR_CORRUPT;
+    if (r < 0)
+        log_error("changes_unreadable", KV_S("why", error_name(r)),
+                  KV_S("then", "edges hear nothing until they can be read"));
     buf_fini(&messages);
-    return some;
+    pthread_mutex_lock(&f->lock);
+    f->behind = r < 0;
+    pthread_mutex_unlock(&f->lock);
+    return some && r == 0;
 }
 
 static void publish_changes(struct work *w) {
@@ -115,6 +123,15 @@ static void on_changed(void *arg) {
     f->running = true;
     pthread_mutex_unlock(&f->lock);
     if (begin) workpool_submit(f->cfg.pool, &f->work);
+}
+
+bool feed_is_behind(struct feed *f) {
+    pthread_mutex_lock(&f->lock);
+    bool behind = f->behind, begin = behind && !f->running;
+    if (begin) f->running = true;
+    pthread_mutex_unlock(&f->lock);
+    if (begin) workpool_submit(f->cfg.pool, &f->work);
+    return behind;
 }
 
 void feed_place(struct feed *f, struct place *out) {

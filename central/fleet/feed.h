@@ -37,6 +37,8 @@ void feed_stop(struct feed *f);
 /* Control thread, when loops and pool have nothing to do any more. */
 void feed_free(struct feed *f);
 
+/* Any thread. True while the log cannot be read, so that changes are missing here; it is then tried again. */
+bool feed_is_behind(struct feed *f);
 /* Any thread: the place of the last change that is here. */
 void feed_place(struct feed *f, struct place *out);
 /* Any thread: takes references to the blocks after number, at most max, in order. False: some of them are not in memory

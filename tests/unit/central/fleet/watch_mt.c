@@ -6,6 +6,7 @@
 #include "common/http/server.h"
 
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -257,9 +258,41 @@ static void a_known_place_is_followed_from_there_and_another_is_not(void **state
     leave(r);
 }
 
+static void sql(const char *text) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* Nobody changes anything more, and yet all is told in the end. Until then the edge hears nothing, so that it does not
+ * take what it has for all there is. */
+static void what_could_not_be_read_is_told_when_it_can_be(void **state) {
+    (void)state;
+    struct http_req *r = watch("none", true);
+    await_greeting(r);
+    uint64_t before = told_by(r).last.number;
+    char mend[100];
+    sql("CREATE TRIGGER damage AFTER INSERT ON log BEGIN UPDATE log SET payload = CAST(x'ff' || payload AS BLOB) WHERE "
+        "seq = "
+        "NEW.seq; END");
+    uint64_t now = learn(0, 10);
+    assert_true(now > before);
+    workpool_wait_idle(pool);
+    assert_int_equal(told_by(r).last.number, before);
+    snprintf(mend, sizeof(mend), "DROP TRIGGER damage; UPDATE log SET payload = substr(payload, 2) WHERE seq > %llu",
+             (unsigned long long)before);
+    sql(mend);
+    await_place(r, now);
+    assert_int_equal(told_by(r).changes, 10);
+    leave(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_does_not_read_is_told_gone_and_delays_nobody, begin, end),
+        cmocka_unit_test_setup_teardown(what_could_not_be_read_is_told_when_it_can_be, begin, end),
         cmocka_unit_test_setup_teardown(a_known_place_is_followed_from_there_and_another_is_not, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
