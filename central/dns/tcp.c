@@ -26,7 +26,8 @@ struct conn {
     struct event *readable, *writable;
     struct ip ip;
     int64_t last_ms;
-    size_t in_len, sent;
+    size_t in_len;
+    size_t sent; /* of out */
     struct buf out;
     bool ended; /* the client sends no more */
     uint8_t in[2 + MESSAGE_MAX];
@@ -103,6 +104,14 @@ static bool flush(struct conn *c) {
     return true;
 }
 
+/* Gives back the room of what is sent, so that a slow reader is not mistaken for one who has asked for too much. */
+static void drop_sent(struct conn *c) {
+    if (c->sent == 0) return;
+    memmove(c->out.data, c->out.data + c->sent, c->out.len - c->sent);
+    c->out.len -= c->sent;
+    c->sent = 0;
+}
+
 /* Answers one message. False: no room, which OUT_HIGH rules out, or what came is no query. */
 static bool answer(struct conn *c, const struct dns_view *v, const uint8_t *in, size_t len) {
     struct dns_tcp *t = c->tcp;
@@ -119,6 +128,7 @@ static bool answer_all(struct conn *c) {
     bool good = true, any = false;
     t->context.now_ms = clock_mono_ms();
     t->context.now_s = (uint32_t)clock_wall_s();
+    drop_sent(c);
     const struct dns_view *v = dns_views_enter(t->views, t->seat);
     while (good && c->in_len - at >= 2 && c->out.len - c->sent < OUT_HIGH) {
         size_t len = dns_get16(c->in + at);

@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import socket
 import threading
 from pathlib import Path
@@ -119,6 +120,43 @@ def test_dig_kdig_and_drill_have_nothing_to_complain_of(world):
     chaos = world.dig("version.bind", "TXT", "CH")
     assert "status: REFUSED" in chaos, chaos
     assert "status: BADVERS" in world.dig(NAME, "+edns=1", "+noednsneg")
+
+
+@pytest.fixture
+def small_send_buffers():
+    """As over a long road: what is sent is hardly ever gone at once. The tests have a network of their own."""
+    sizes = Path("/proc/sys/net/ipv4/tcp_wmem")
+    before = sizes.read_text()
+    sizes.write_text("4096 8192 8192")
+    yield
+    sizes.write_text(before)
+
+
+def test_a_client_that_reads_slowly_gets_every_answer_over_tcp(world, small_send_buffers):
+    """It is not read from while its answers wait, and nothing is cut."""
+    name = b"".join(bytes([len(label)]) + label.encode() for label in NAME.split(".")) + b"\0"
+    query = b"\x12\x34\0\0\0\1\0\0\0\0\0\0" + name + b"\0\1\0\1"
+    message = len(query).to_bytes(2, "big") + query
+    unsent, got, count = memoryview(message * 20_000), bytearray(), 0
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect((HOST, world.dns))
+        s.setblocking(False)
+        while count < 20_000:
+            if unsent and select.select([], [s], [], 0.05)[1]:
+                unsent = unsent[s.send(unsent[:65536]) :]
+                continue  # it reads only when it can send no more
+            assert select.select([s], [], [], 20)[0], f"{count} answers, {len(unsent)} bytes not sent"
+            part = s.recv(16384)
+            assert part, f"cut after {count} answers"
+            got += part
+            at = 0
+            while len(got) - at >= 2 and len(got) - at - 2 >= (size := int.from_bytes(got[at : at + 2], "big")):
+                assert got[at + 2 : at + 4] == b"\x12\x34"
+                at += 2 + size
+                count += 1
+            del got[:at]
+    assert not unsent and not got
 
 
 def test_clients_get_an_edge_of_their_site_and_explain_says_why(world):
