@@ -46,17 +46,22 @@ static void turn_away(void *arg) {
     taker_begin(t);
 }
 
+/* A world in which each of many blobs has a source of its own. */
+static void many_blobs(struct script s[MANY], struct digest d[MANY], unsigned char *data[MANY]) {
+    for (int i = 0; i < MANY; i++) {
+        data[i] = random_data(SIZE + i, &d[i]);
+        script_init(&s[i], "big", data[i], SIZE + i);
+    }
+    world = (typeof(world)){.by_digest = s, .digests = d, .n_by_digest = MANY, .n_sources = 1, .advise_size = -1};
+}
+
 static void windows_stay_within_their_budget_and_all_readers_get_everything(void **state) {
     (void)state;
     struct script s[MANY];
     struct digest d[MANY];
     struct taker t[MANY];
     unsigned char *data[MANY];
-    for (int i = 0; i < MANY; i++) {
-        data[i] = random_data(SIZE + i, &d[i]);
-        script_init(&s[i], "big", data[i], SIZE + i);
-    }
-    world = (typeof(world)){.by_digest = s, .digests = d, .n_by_digest = MANY, .n_sources = 1, .advise_size = -1};
+    many_blobs(s, d, data);
     budget_limit(BUDGET_PASS_THROUGH, 24 * MB);
     int64_t refused = pass_through().refused;
     world_start(MB);
@@ -91,11 +96,7 @@ static void one_caller_leaves_memory_for_windows_of_others(void **state) {
     struct digest d[MANY];
     struct taker t[MANY];
     unsigned char *data[MANY];
-    for (int i = 0; i < MANY; i++) {
-        data[i] = random_data(SIZE + i, &d[i]);
-        script_init(&s[i], "big", data[i], SIZE + i);
-    }
-    world = (typeof(world)){.by_digest = s, .digests = d, .n_by_digest = MANY, .n_sources = 1, .advise_size = -1};
+    many_blobs(s, d, data);
     budget_limit(BUDGET_PASS_THROUGH, 64 * MB);
     int64_t refused = pass_through().refused;
     world_start(MB);
