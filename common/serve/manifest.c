@@ -17,7 +17,7 @@
  * and not later than the second of these. */
 #define AGAIN_MIN_MS 1000
 #define AGAIN_MAX_MS 10000
-/* The record of a tag whose source tells it unasked is renewed not more often than this. */
+/* The record of a tag that its source tells without being asked is renewed not more often than this. */
 #define RENEW_S 30
 
 struct tag_check {
