@@ -30,7 +30,7 @@ class Tiers:
             folder / "central",
             {"upstreams": upstreams(("docker.io", f"http://127.0.0.1:{self.upstream.port}"), fresh_for="1s"), "store.min_free": "0"},
         ).start()
-        self.edge = Edge(folder / "edge", self.central.fleet, {"store.min_free": "0"}).start()
+        self.edge = Edge(folder / "edge", self.central.fleet, {"store.min_free": "0"}, joins=True).start()
 
     def fetched(self):
         """Bytes that upstream has sent to central, central to the edge, and the edge to clients, so far."""
@@ -108,7 +108,7 @@ def offline(tiers, stop):
 def main():
     with tempfile.TemporaryDirectory(prefix="entrepot-demo-") as folder:
         made = [images.Image([images.noise(30 * MB, seed)], compress=False) for seed in (1, 2, 3)]
-        print("starting an upstream, central and an edge…")
+        print("starting an upstream, central and an edge that joins it…")
         tiers = Tiers(Path(folder))
         try:
             tiers.upstream.put(REPO, made[0], "v1")

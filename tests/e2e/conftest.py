@@ -89,16 +89,16 @@ class Bench:
         node = self.add(Central(self.place("central"), given, build, env))
         return node.start() if start else node
 
-    def edge(self, central, settings=None, build=None, start=True, env=None):
+    def edge(self, central, settings=None, build=None, start=True, env=None, joins=False):
         """central: a port."""
-        node = self.add(Edge(self.place("edge"), central, settings, build, env))
+        node = self.add(Edge(self.place("edge"), central, settings, build, env, joins))
         return node.start() if start else node
 
-    def chain(self, *pairs, central=None, edge=None, build=None, tap=False, env=None, **upstream):
-        """central and edge, with a tap between them if asked for."""
+    def chain(self, *pairs, central=None, edge=None, build=None, tap=False, env=None, joins=False, **upstream):
+        """central and edge, with a tap between them if asked for; joins: the edge is one of the fleet."""
         core = self.central(*pairs, settings=central, build=build, env=env, **upstream)
         link = self.tap(core.fleet) if tap else None
-        branch = self.edge(link.port if link else core.fleet, settings=edge, build=build, env=env)
+        branch = self.edge(link.port if link else core.fleet, settings=edge, build=build, env=env, joins=joins)
         # Names of upstreams come from central: until they have, a bare edge knows only the built-in ones.
         names = {name for name, _ in pairs}
         wait_until(lambda: names <= {u["name"] for u in branch.json("status")["upstreams"]}, "the edge has heard of central")

@@ -16,7 +16,7 @@ WARNING = re.compile(r'^299 - "[^"]+"$')
 @pytest.fixture
 def chain(bench):
     up = bench.faulty()
-    made = bench.chain(("docker.io", up.url), fresh_for="1s")
+    made = bench.chain(("docker.io", up.url), fresh_for="1s", joins=True)
     made.upstream = up
     up.put("library/app", images.small("old"), "v1")
     return made

@@ -11,7 +11,7 @@ from .raw import ask
 BUILD = REPO / os.environ.get("ENTREPOT_BUILD", "build/address-undefined")
 RELEASE = REPO / os.environ.get("ENTREPOT_RELEASE", "build/release")
 SANITIZERS = {
-    "ASAN_OPTIONS": "detect_stack_use_after_return=0:allocator_may_return_null=1",
+    "ASAN_OPTIONS": "detect_stack_use_after_return=0:allocator_may_return_null=1:quarantine_size_mb=64",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=1",
 }
@@ -61,8 +61,12 @@ class Node:
 
     # --- life ---
 
+    def prepare(self):
+        """Before each start."""
+
     def spawn(self):
         """Starts without waiting."""
+        self.prepare()
         self.lives += 1
         argv = [self.binary, "serve", *self.arguments()]
         self.process = Process(argv, self.folder / f"log.{self.lives}", env=self.env, cwd=self.folder).spawn()
@@ -163,23 +167,51 @@ class Node:
 
 class Central(Node):
     kind = "central"
+    by_fleet_port = {}  # so that an edge, which is given a port, can be invited
+
+    def __init__(self, folder, settings=None, build=None, env=None):
+        super().__init__(folder, settings, build, env)
+        self.tokens = {}
+        Central.by_fleet_port[self.fleet] = self
 
     def more(self):
         self.fleet = free_port()
         return {"fleet.listen": f"{HOST}:{self.fleet}"}
 
+    def token(self, site):
+        """By which any number of a test's edges may join."""
+        if site not in self.tokens:
+            self.tokens[site] = self.command("edge", "invite", "--site", site, "--uses", "1000").stdout.splitlines()[0]
+        return self.tokens[site]
+
 
 class Edge(Node):
-    """central: the port of central's fleet listener, or of a tap before it."""
+    """central: the port of a Central's fleet listener, of a tap that reads along, or of a scripted central. Without joins=True it speaks plain
+    HTTP, as an edge without identity may on loopback; with it, it joins that Central, which runs, before its first start."""
 
     kind = "edge"
+    site = "branch"
 
-    def __init__(self, folder, central, settings=None, build=None, env=None):
+    def __init__(self, folder, central, settings=None, build=None, env=None, joins=False):
         self.central_port = central
+        self.joins = joins
         super().__init__(folder, settings, build, env)
 
     def more(self):
         return {"central": f"http://{HOST}:{self.central_port}"}
+
+    def prepare(self):
+        if not self.joins or self.lives:
+            return
+        central = Central.by_fleet_port[self.central_port]
+        self.settings["central"] = f"https://{HOST}:{self.central_port}"
+        site = self.settings.get("site", self.site)
+        self.config = self.folder / "joined.yaml"
+        self.command("join", central.token(site), "--config", self.config)
+
+    def arguments(self):
+        config = getattr(self, "config", None)
+        return super().arguments() + (["--config", str(config)] if config and config.exists() else [])
 
 
 def parse_line(line):
