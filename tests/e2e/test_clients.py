@@ -29,7 +29,7 @@ def second(shared_bench):
 
 @pytest.fixture(scope="module")
 def chain(shared_bench, upstream, second):
-    return shared_bench.chain(("docker.io", upstream.url), ("second.test", second.url), joins=True)
+    return shared_bench.chain(("docker.io", upstream.url), ("second.test", second.url))
 
 
 @pytest.fixture

@@ -465,8 +465,7 @@ static void every_complete_answer_has_the_right_bytes(void **state) {
     fflush(stdout);
     struct digest d;
     unsigned char *data = random_data(SIZE, &d);
-    uint8_t proofs[5 * 32];
-    prove_pieces(data, 5, proofs);
+    const uint8_t *proofs = world_prove(data, SIZE);
     chance.client = seed * 2654435769u + 1;
     chance.source = chance.client ^ 0x9e3779b97f4a7c15u;
     for (int round = 0; round < (rounds ? atoi(rounds) : 5); round++)
