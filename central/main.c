@@ -1,5 +1,5 @@
 /* entrepot-central: the core datacenter's node. Thread: main. */
-#include "central/central.h"
+#include "central/program.h"
 #include "central/warehouse/hosted.h"
 #include "common/inventory/store_alone.h"
 

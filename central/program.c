@@ -1,5 +1,5 @@
 /* What the command line of entrepot-central knows. Thread: main. */
-#include "central/central.h"
+#include "central/program.h"
 #include "central/cmd_backup.h"
 #include "central/cmd_dns.h"
 #include "central/cmd_edge.h"

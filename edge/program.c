@@ -1,7 +1,7 @@
 /* What the command line of entrepot-edge knows. Thread: main. */
 #include "edge/cmd_join.h"
 #include "edge/config/edge_config.h"
-#include "edge/edge.h"
+#include "edge/program.h"
 
 static const struct command *const commands[] = {
     &command_serve, &command_join,        &command_status,       &command_doctor, &command_pull,

@@ -1,6 +1,6 @@
 /* Reads the records of tiles. Thread: any that may block on the disk. */
 #include "central/catalog/catalog_private.h"
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 #include "common/core/alloc.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #define ENTREPOT_CENTRAL_DNS_ANSWER_H
 
 #include "central/dns/cookie.h"
-#include "central/dns/query.h"
+#include "central/dns/dns_query.h"
 #include "central/dns/rate.h"
 #include "central/dns/tally.h"
 #include "central/dns/view.h"

@@ -1,7 +1,7 @@
 /* Thread: any. */
 #include "central/dns/cookie.h"
 
-#include "central/dns/query.h"
+#include "central/dns/dns_query.h"
 #include "common/core/file.h"
 #include "common/core/siphash.h"
 

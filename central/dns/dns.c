@@ -3,9 +3,9 @@
 #include "central/dns/dns.h"
 
 #include "central/dns/cookie.h"
-#include "central/dns/probe.h"
+#include "central/dns/dns_probe.h"
 #include "central/dns/saved.h"
-#include "central/dns/server.h"
+#include "central/dns/dns_server.h"
 #include "central/dns/views.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "central/config/central_config.h"
-#include "central/dns/health.h"
+#include "central/dns/dns_health.h"
 #include "central/dns/tally.h"
 #include "common/core/workpool.h"
 

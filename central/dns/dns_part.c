@@ -2,7 +2,7 @@
 #include "central/dns/dns_part.h"
 
 #include "central/dns/explain.h"
-#include "central/dns/server.h"
+#include "central/dns/dns_server.h"
 #include "central/names/names_part.h"
 #include "common/access/query.h"
 #include "common/admin/api_answer.h"

@@ -1,7 +1,7 @@
 /* Thread: as explain.h says. */
 #include "central/dns/explain.h"
 
-#include "central/dns/server.h"
+#include "central/dns/dns_server.h"
 #include "common/core/alloc.h"
 
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Thread: as view.h says. */
 #include "central/dns/view.h"
 
-#include "central/dns/query.h"
+#include "central/dns/dns_query.h"
 #include "common/core/alloc.h"
 
 #include <math.h>

@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_CENTRAL_DNS_VIEW_H
 #define ENTREPOT_CENTRAL_DNS_VIEW_H
 
-#include "central/dns/health.h"
+#include "central/dns/dns_health.h"
 #include "central/dns/zone.h"
 
 /* Where a site's clients are sent. */

@@ -1,7 +1,7 @@
 /* Thread: as zone.h says. */
 #include "central/dns/zone_build.h"
 
-#include "central/dns/query.h"
+#include "central/dns/dns_query.h"
 #include "common/core/alloc.h"
 #include "common/core/log.h"
 

@@ -5,7 +5,7 @@
 #define ENTREPOT_CENTRAL_DNS_ZONE_H
 
 #include "central/config/central_config.h"
-#include "central/dns/name.h"
+#include "central/dns/dns_name.h"
 #include "central/dns/prefixes.h"
 #include "common/core/network.h"
 

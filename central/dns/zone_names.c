@@ -1,7 +1,7 @@
 /* The names of a zone and their records. Thread: the builder's; look-ups any. */
 #include "central/dns/zone_build.h"
 
-#include "central/dns/query.h"
+#include "central/dns/dns_query.h"
 #include "common/core/alloc.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_FLEET_FEED_H
 #define ENTREPOT_FLEET_FEED_H
 
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 #include "common/core/loop.h"
 #include "common/core/workpool.h"
 

@@ -3,7 +3,7 @@
 #include "central/fleet/fleet_part.h"
 
 #include "central/catalog/catalogue_part.h"
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 #include "central/fleet/lookup.h"
 #include "central/fleet/members_part.h"
 #include "central/fleet/snapshot.h"

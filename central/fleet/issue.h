@@ -15,10 +15,10 @@ struct issue {
     void *arg;
 };
 
-/* POST /fleet/v1/join and /fleet/v1/renew (common/wire/join.h). */
+/* POST /fleet/v1/join and /fleet/v1/renew (common/wire/join_message.h). */
 void issue_join(struct issue *i, struct http_req *req);
 void issue_renew(struct issue *i, struct http_req *req);
-/* POST /fleet/v1/removals (common/wire/fleet_state.h): removals that this central may have forgotten. */
+/* POST /fleet/v1/removals (common/wire/fleet_message.h): removals that this central may have forgotten. */
 void issue_removals(struct issue *i, struct http_req *req);
 
 #endif

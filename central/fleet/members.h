@@ -9,7 +9,7 @@
 #include "central/fleet/door.h"
 #include "central/fleet/fleet_state.h"
 #include "central/fleet/issue.h"
-#include "common/identity/token.h"
+#include "common/identity/join_token.h"
 #include "common/core/offload.h"
 #include "common/node/node_part.h"
 

@@ -22,7 +22,7 @@
 #include "common/core/log.h"
 #include "common/identity/attest.h"
 #include "common/identity/cert.h"
-#include "common/identity/token.h"
+#include "common/identity/join_token.h"
 
 #define EXPIRES_MAX_S (30 * 86400LL)
 

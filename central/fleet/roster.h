@@ -12,7 +12,7 @@
 #include "common/core/network.h"
 #include "common/core/workpool.h"
 #include "common/identity/member.h"
-#include "common/wire/fleet_state.h"
+#include "common/wire/fleet_message.h"
 
 struct roster;
 struct edge; /* valid until roster_close */

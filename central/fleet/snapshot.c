@@ -1,7 +1,7 @@
 /* A request is a job of the work pool. Thread: as the header says; packed tiles are under a lock. */
 #include "central/fleet/snapshot.h"
 
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 #include "common/access/caller.h"
 #include "common/access/query.h"
 #include "common/core/alloc.h"

@@ -1,5 +1,5 @@
 /* One logical request to an upstream while it runs. Private to upstream_request.c, call.c, refusal.c, answer_body.c, sign_in.c and
- * answer.c. Thread: the fetch loop. */
+ * answer_check.c. Thread: the fetch loop. */
 #ifndef ENTREPOT_UPSTREAM_REQUEST_H
 #define ENTREPOT_UPSTREAM_REQUEST_H
 
@@ -145,7 +145,7 @@ bool up_head_by_get(struct up_request *r, int status) must_check;
 /* GET has brought the head. */
 void up_head_came_by_get(struct up_request *r);
 
-/* answer.c: is this what was asked for? Fills h and what is to be passed over; or says what is wrong. */
+/* answer_check.c: is this what was asked for? Fills h and what is to be passed over; or says what is wrong. */
 int up_answer_check(struct up_request *r, const struct http_answer *a, struct fetch_head *h, int64_t *skip,
                     struct fetch_end *end) must_check;
 

@@ -5,7 +5,7 @@
 #include "central/catalog/catalogue_part.h"
 #include "central/names/names_part.h"
 #include "central/warehouse/load.h"
-#include "central/warehouse/record.h"
+#include "central/warehouse/hosted_record.h"
 #include "central/warehouse/state.h"
 #include "central/warehouse/takeover.h"
 #include "common/access/query.h"

@@ -10,7 +10,7 @@
 #include <openssl/ssl.h>
 
 #include "common/identity/member.h"
-#include "common/identity/token.h"
+#include "common/identity/join_token.h"
 
 #define TRUST_LATE_S (15 * 86400LL)
 

@@ -1,6 +1,6 @@
 /* A part of a node: something that starts, runs and stops with it, in a folder of its own, such as central's catalogue
  * or an edge's link. A part is a constant table of functions; its start makes its state. The lists of parts are in
- * central/serve.c and edge/serve.c. To add a part, make a folder and add a line there.
+ * central/node.c and edge/node.c. To add a part, make a folder and add a line there.
  *
  * The node starts the parts in the order of the list. Each part may use those before it, through struct node or
  * node_part. The node stops them in the reverse order. If one cannot start, those that have started are stopped, and

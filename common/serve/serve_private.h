@@ -85,10 +85,23 @@ void serve_blob(struct exchange *x);
 /* restore.c: x->ref is a digest that is not held, or cannot be opened. True: its repository is hosted, and whoever
  * keeps that is asked; the answer follows. False: nobody knows more of it. */
 bool serve_restore(struct exchange *x);
-/* manifest.c */
-void serve_manifest(struct exchange *x);
+/* tag_check.c. Any loop. */
 /* With something to fall back on, a source is given so long. */
 #define SERVE_PATIENCE_MS 3000
+/* True if it is held as a manifest and may be served in this repository. */
+bool tag_is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo);
+/* True if the source need not be asked. For content hosted here (fresh_ms INT64_MAX) that is always so: reading it is
+ * the check, and rec then says so. */
+bool tag_is_fresh(struct tag_facts *rec, int64_t fresh_ms);
+/* True if the source tells by itself where the tag points, under these settings: said then has it. */
+bool tag_is_told(const struct registry *g, const struct repo_name *repo, uint64_t settings, const char *tag,
+                 struct tag_facts *said);
+/* Whether what is said of a tag is worth recording. */
+bool tag_is_news(const struct tag_facts *known, const struct tag_facts *said);
+/* Writes the text of a warning: the tag has moved to a manifest that cannot be had. why: a person reads it. */
+void tag_say_moved(const struct tag_facts *to, const char *why, char *out, size_t cap);
+/* manifest_answer.c */
+void serve_manifest(struct exchange *x);
 /* By tag, and what it points to now cannot be had: the manifest held is served, marked. False: there is none. */
 bool serve_last_held(struct exchange *x, const struct fetch_end *why);
 /* tag_list.c */

@@ -11,7 +11,7 @@
 #define ENTREPOT_EDGE_LINK_FLEET_SYNC_H
 
 #include "common/core/workpool.h"
-#include "common/wire/fleet_state.h"
+#include "common/wire/fleet_message.h"
 #include "edge/link/renewal.h"
 #include "edge/link/uplink.h"
 

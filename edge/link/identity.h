@@ -7,7 +7,7 @@
 
 #include "common/identity/cert.h"
 #include "common/identity/member.h"
-#include "common/wire/join.h"
+#include "common/wire/join_message.h"
 
 struct identity {
     struct member who;

@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_EDGE_LINK_JOIN_H
 #define ENTREPOT_EDGE_LINK_JOIN_H
 
-#include "common/identity/token.h"
+#include "common/identity/join_token.h"
 #include "edge/link/identity.h"
 
 #define JOIN_URL_MAX 300

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 #include "common/core/log.h"
 #include "common/db/db.h"
 #include "common/records/tile_body.h"

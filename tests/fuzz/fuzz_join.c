@@ -1,6 +1,6 @@
 /* The messages of joining and renewing, and the state of the fleet, from anyone: what is taken is within bounds and can be written again. */
 #include "common/identity/cert.h"
-#include "common/wire/fleet_state.h"
+#include "common/wire/fleet_message.h"
 
 #include <assert.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Tokens to join by, and members' URIs, from anyone: what is taken can be written again and is then the same; what is
  * refused says why. */
 #include "common/identity/member.h"
-#include "common/identity/token.h"
+#include "common/identity/join_token.h"
 
 #include <assert.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Tiles are whole whatever they hold: tags beyond the memory of one answer are had by several. */
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

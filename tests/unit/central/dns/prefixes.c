@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "central/dns/name.h"
+#include "central/dns/dns_name.h"
 #include "central/dns/prefixes.h"
 
 #define N_MAX 400

@@ -2,7 +2,7 @@
  * `gone`, and delays nobody. */
 #include "central/fleet/watch.h"
 
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 #include "common/http/server.h"
 
 #include <setjmp.h>

@@ -3,7 +3,7 @@
 #include "tests/unit/central/warehouse/fixture.h"
 
 #include "central/warehouse/load.h"
-#include "central/warehouse/record.h"
+#include "central/warehouse/hosted_record.h"
 
 #define LAYER_SIZE (2 * (size_t)PIECE_SIZE + 5)
 

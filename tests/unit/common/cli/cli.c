@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include "central/central.h"
+#include "central/program.h"
 #include "edge/config/edge_config.h"
-#include "edge/edge.h"
+#include "edge/program.h"
 
 static struct {
     bool json;

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
 #include "common/records/tile_body.h"

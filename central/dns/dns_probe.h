@@ -1,9 +1,9 @@
 /* Asks every edge each second whether its registry answers, until edges report to central by themselves. Thread: its
  * loop; dns_probes_new and dns_probes_free also while the loop does not run. */
-#ifndef ENTREPOT_CENTRAL_DNS_PROBE_H
-#define ENTREPOT_CENTRAL_DNS_PROBE_H
+#ifndef ENTREPOT_CENTRAL_DNS_DNS_PROBE_H
+#define ENTREPOT_CENTRAL_DNS_DNS_PROBE_H
 
-#include "central/dns/health.h"
+#include "central/dns/dns_health.h"
 #include "common/core/loop.h"
 
 struct dns_probes;

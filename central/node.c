@@ -1,6 +1,6 @@
 /* `entrepot-central serve`: central's node. Misses go to the upstreams, everything learned goes into the catalogue, and
  * edges ask it on the fleet port. Thread: main. */
-#include "central/central.h"
+#include "central/program.h"
 
 #include "central/catalog/catalogue_part.h"
 #include "central/dns/dns_part.h"

@@ -1,7 +1,7 @@
 /* Domain names in wire form (RFC 1035 section 3.1): labels, each behind its length, ended by the root's zero. Stored in
  * lower case, since names are compared without regard to case (RFC 4343). Pure. Thread: any. */
-#ifndef ENTREPOT_CENTRAL_DNS_NAME_H
-#define ENTREPOT_CENTRAL_DNS_NAME_H
+#ifndef ENTREPOT_CENTRAL_DNS_DNS_NAME_H
+#define ENTREPOT_CENTRAL_DNS_DNS_NAME_H
 
 #include "common/core/base.h"
 

@@ -1,6 +1,6 @@
 /* The program entrepot-edge. Thread: main. */
-#ifndef ENTREPOT_EDGE_EDGE_H
-#define ENTREPOT_EDGE_EDGE_H
+#ifndef ENTREPOT_EDGE_PROGRAM_H
+#define ENTREPOT_EDGE_PROGRAM_H
 
 #include "common/cli/cli.h"
 

@@ -1,7 +1,7 @@
 /* The messages by which an edge joins and renews its certificate (proto/fleet.proto), as plain values. Pure. Thread:
  * any. */
-#ifndef ENTREPOT_WIRE_JOIN_H
-#define ENTREPOT_WIRE_JOIN_H
+#ifndef ENTREPOT_WIRE_JOIN_MESSAGE_H
+#define ENTREPOT_WIRE_JOIN_MESSAGE_H
 
 #include "common/core/error.h"
 

@@ -1,5 +1,5 @@
 /* Thread: any. */
-#include "central/dns/name.h"
+#include "central/dns/dns_name.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  *   WAITING ─▶ CONNECTING ─▶ ASKED ─▶ WAITING
  *
  * Thread: the loop's. */
-#include "central/dns/probe.h"
+#include "central/dns/dns_probe.h"
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"

@@ -2,8 +2,8 @@
  * addresses, the SHA-256 of every root certificate that may be in use, a secret that is good for a few uses, and when
  * it expires. It ends with a checksum, so that a cut or mistyped token is told apart from a forged one. Pure. Thread:
  * any. */
-#ifndef ENTREPOT_IDENTITY_TOKEN_H
-#define ENTREPOT_IDENTITY_TOKEN_H
+#ifndef ENTREPOT_IDENTITY_JOIN_TOKEN_H
+#define ENTREPOT_IDENTITY_JOIN_TOKEN_H
 
 #include "common/core/error.h"
 

@@ -1,7 +1,7 @@
 /* What replicas are given: the place, the changes after one, the digests of tiles and their records. Thread: any that
  * may block on the disk. */
-#ifndef ENTREPOT_CATALOG_FOLLOW_H
-#define ENTREPOT_CATALOG_FOLLOW_H
+#ifndef ENTREPOT_CATALOG_REPLICA_READS_H
+#define ENTREPOT_CATALOG_REPLICA_READS_H
 
 #include "central/catalog/catalog.h"
 #include "common/records/messages.h"

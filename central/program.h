@@ -1,6 +1,6 @@
 /* The program entrepot-central. Thread: main. */
-#ifndef ENTREPOT_CENTRAL_CENTRAL_H
-#define ENTREPOT_CENTRAL_CENTRAL_H
+#ifndef ENTREPOT_CENTRAL_PROGRAM_H
+#define ENTREPOT_CENTRAL_PROGRAM_H
 
 #include "common/cli/cli.h"
 

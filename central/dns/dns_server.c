@@ -1,5 +1,5 @@
-/* Thread: as server.h says. */
-#include "central/dns/server.h"
+/* Thread: as dns_server.h says. */
+#include "central/dns/dns_server.h"
 
 #include "central/dns/socket.h"
 #include "central/dns/tcp.h"

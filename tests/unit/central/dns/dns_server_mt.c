@@ -1,5 +1,5 @@
 /* The DNS with its threads: queries by UDP and TCP while views are replaced. */
-#include "central/dns/server.h"
+#include "central/dns/dns_server.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "central/dns/query.h"
+#include "central/dns/dns_query.h"
 #include "common/core/clock.h"
 #include "tests/unit/support/dns_fixture.h"
 

@@ -1,9 +1,9 @@
 /* What a DNS message asks, read strictly: one question without compression, and at most one OPT record (RFC 1035, 6891,
  * 7871, 7873). Pure, allocates nothing. Thread: any. */
-#ifndef ENTREPOT_CENTRAL_DNS_QUERY_H
-#define ENTREPOT_CENTRAL_DNS_QUERY_H
+#ifndef ENTREPOT_CENTRAL_DNS_DNS_QUERY_H
+#define ENTREPOT_CENTRAL_DNS_DNS_QUERY_H
 
-#include "central/dns/name.h"
+#include "central/dns/dns_name.h"
 #include "common/core/network.h"
 
 enum { DNS_HEADER = 12, DNS_UDP_PLAIN = 512 };

@@ -1,5 +1,5 @@
 /* Encodes and decodes the state of the fleet. Thread: any. */
-#include "common/wire/fleet_state.h"
+#include "common/wire/fleet_message.h"
 
 #include "common/core/alloc.h"
 #include "common/wire/wire.h"

@@ -1,5 +1,5 @@
-/* Converts an image from content.h's form to the record's. Thread: see record.h. */
-#include "central/warehouse/record.h"
+/* Converts an image from content.h's form to the record's. Thread: see hosted_record.h. */
+#include "central/warehouse/hosted_record.h"
 
 #include "common/core/alloc.h"
 

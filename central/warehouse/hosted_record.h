@@ -1,7 +1,7 @@
 /* Makes the record of hosted images (hosted.h) the durable record of content/content.h. Thread: any that may block on
  * the disk. */
-#ifndef ENTREPOT_WAREHOUSE_RECORD_H
-#define ENTREPOT_WAREHOUSE_RECORD_H
+#ifndef ENTREPOT_WAREHOUSE_HOSTED_RECORD_H
+#define ENTREPOT_WAREHOUSE_HOSTED_RECORD_H
 
 #include "central/warehouse/hosted.h"
 #include "common/content/content.h"

@@ -1,5 +1,5 @@
 /* Encodes and decodes the messages of joining. Thread: any. */
-#include "common/wire/join.h"
+#include "common/wire/join_message.h"
 
 #include "common/core/alloc.h"
 #include "common/wire/wire.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "central/dns/health.h"
+#include "central/dns/dns_health.h"
 
 enum { SITES = 5, EACH = 2, EDGES = SITES * EACH };
 

@@ -4,7 +4,7 @@
  *   the first 8 bytes of the SHA-256 of all before
  *
  * Numbers are big-endian. Thread: any. */
-#include "common/identity/token.h"
+#include "common/identity/join_token.h"
 
 #include "common/core/buf.h"
 #include "common/core/digest.h"

@@ -1,5 +1,5 @@
 /* Thread: any. */
-#include "central/dns/query.h"
+#include "central/dns/dns_query.h"
 
 #include <string.h>
 

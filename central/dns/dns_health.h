@@ -1,7 +1,7 @@
 /* Which edges may be named in answers, from what was heard of them. Pure but for the time it is given. Thread: its
  * owner's. */
-#ifndef ENTREPOT_CENTRAL_DNS_HEALTH_H
-#define ENTREPOT_CENTRAL_DNS_HEALTH_H
+#ifndef ENTREPOT_CENTRAL_DNS_DNS_HEALTH_H
+#define ENTREPOT_CENTRAL_DNS_DNS_HEALTH_H
 
 #include "central/dns/zone.h"
 

@@ -1,5 +1,5 @@
 /* Thread: the owner's. */
-#include "central/dns/health.h"
+#include "central/dns/dns_health.h"
 
 #include "common/core/alloc.h"
 

@@ -1,6 +1,6 @@
 /* `entrepot-edge serve`: an edge's node. Names come from central's settings, misses go to central, and the catalogue is
  * asked about every fill. Thread: main. */
-#include "edge/edge.h"
+#include "edge/program.h"
 
 #include "common/node/runtime.h"
 #include "edge/link/link_part.h"

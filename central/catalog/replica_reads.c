@@ -1,6 +1,6 @@
 /* Reads the change log. All of one answer is read in one transaction, so that it is of one place. Thread: any that may
  * block on the disk. */
-#include "central/catalog/follow.h"
+#include "central/catalog/replica_reads.h"
 
 #include "central/catalog/catalog_private.h"
 #include "common/core/alloc.h"

@@ -1,5 +1,5 @@
 /* The token of `edge invite`: what is cut, mistyped or of another kind is told as such, and never taken. */
-#include "common/identity/token.h"
+#include "common/identity/join_token.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,5 @@
-/* Manifests by digest and by tag, and what a tag points to. A fresh tag is answered from memory; a stale one costs its
- * source one question, coalesced; without the source, what is known is served and marked. Thread: serving loop
- * (registry_resolve_tag: any loop). */
+/* What a tag points to. A fresh tag is answered from memory; a stale one costs its source one question, however many
+ * requests wait; without the source, what is known is told and marked. Thread: any loop. */
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"
@@ -81,8 +80,7 @@ static void say_too_old(struct tag_check *c) {
 
 /* --- a tag that moves --- */
 
-/* True if it is held as a manifest and may be served in this repository. */
-static bool is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo) {
+bool tag_is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo) {
     const struct policy *policy = g->cfg.policy;
     struct blob_info info;
     char name[REPO_STR_MAX];
@@ -98,11 +96,11 @@ static void take_over(struct registry *g, const struct repo_name *repo, const ch
 void registry_manifest_kept(struct registry *g, const struct digest *d) {
     struct move m;
     while (moves_take(g->moves, d, &m)) {
-        if (is_held(g, d, &m.repo)) take_over(g, &m.repo, m.tag, &m.said);
+        if (tag_is_held(g, d, &m.repo)) take_over(g, &m.repo, m.tag, &m.said);
     }
 }
 
-static void say_moved(const struct tag_facts *to, const char *why, char *out, size_t cap) {
+void tag_say_moved(const struct tag_facts *to, const char *why, char *out, size_t cap) {
     char digest[DIGEST_STR_MAX];
     snprintf(out, cap, "stale: the tag has moved to %.19s, which cannot be had: %.150s",
              digest_str(&to->digest, digest), why);
@@ -156,8 +154,7 @@ static struct tag_facts facts_of(const struct ask_answer *a) {
     return t;
 }
 
-/* Whether what is said of a tag is worth recording. */
-static bool is_news(const struct tag_facts *known, const struct tag_facts *said) {
+bool tag_is_news(const struct tag_facts *known, const struct tag_facts *said) {
     return !digest_eq(&known->digest, &said->digest) || known->deleted != said->deleted || known->size != said->size ||
            strcmp(known->media_type, said->media_type) != 0 || said->checked_at >= known->checked_at + RENEW_S ||
            said->checked_at < known->checked_at;
@@ -168,8 +165,8 @@ static void answer_said(struct tag_check *c, struct tag_facts said) {
     struct registry *g = c->registry;
     struct tag_facts last = c->answer.facts;
     if (said.stale) atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
-    bool moves = c->known && !digest_eq(&last.digest, &said.digest) && is_held(g, &last.digest, &c->repo) &&
-                 !is_held(g, &said.digest, &c->repo);
+    bool moves = c->known && !digest_eq(&last.digest, &said.digest) && tag_is_held(g, &last.digest, &c->repo) &&
+                 !tag_is_held(g, &said.digest, &c->repo);
     if (moves) {
         struct move m;
         moves_note(g->moves, &c->repo, c->tag, &said);
@@ -179,7 +176,7 @@ static void answer_said(struct tag_check *c, struct tag_facts said) {
     }
     c->answer.code = 0;
     c->answer.facts = said;
-    if (!c->known || is_news(&last, &said)) take_over(g, &c->repo, c->tag, &said);
+    if (!c->known || tag_is_news(&last, &said)) take_over(g, &c->repo, c->tag, &said);
 }
 
 /* True for a type that any document has from some registries: what a manifest is, its bytes say then. */
@@ -190,8 +187,9 @@ static bool type_is_vague(const char *type) {
 /* True if a HEAD gave no digest, no type, or is not supported, so that the manifest itself must be fetched; also if
  * something else seems to have answered. */
 static bool head_is_no_use(const struct tag_check *c, const struct ask_answer *a) {
-    bool unknown = a->end.code == 0 && (!a->has_digest || strncasecmp(a->media_type, "text/", 5) == 0 ||
-                                        (type_is_vague(a->media_type) && !is_held(c->registry, &a->digest, &c->repo)));
+    bool unknown =
+        a->end.code == 0 && (!a->has_digest || strncasecmp(a->media_type, "text/", 5) == 0 ||
+                             (type_is_vague(a->media_type) && !tag_is_held(c->registry, &a->digest, &c->repo)));
     return !c->by_get && (unknown || a->end.status == 405 || a->end.status == 501);
 }
 
@@ -259,9 +257,7 @@ static void on_at_once(struct loop_task *task) {
     tell(container_of(task, struct tag_check, at_once));
 }
 
-/* True if the source need not be asked. For content hosted here (fresh_ms INT64_MAX) that is always so: reading it is
- * the check. */
-static bool is_fresh(struct tag_facts *rec, int64_t fresh_ms) {
+bool tag_is_fresh(struct tag_facts *rec, int64_t fresh_ms) {
     int64_t now = clock_wall_s();
     if (fresh_ms == INT64_MAX) rec->checked_at = now;
     return !rec->deleted && now >= rec->checked_at && (now - rec->checked_at) * 1000 < fresh_ms;
@@ -273,7 +269,7 @@ static bool answer_by_failed_move(struct tag_check *c, const struct move *m, int
     int64_t again_ms = fresh_ms < AGAIN_MIN_MS ? AGAIN_MIN_MS : fresh_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS : fresh_ms;
     if (!m->failed_ms || clock_mono_ms() - m->failed_ms >= again_ms) return false;
     c->answer.facts.stale = true;
-    say_moved(&m->said, m->why, c->answer.facts.warning, sizeof(c->answer.facts.warning));
+    tag_say_moved(&m->said, m->why, c->answer.facts.warning, sizeof(c->answer.facts.warning));
     atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
     return true;
 }
@@ -284,19 +280,19 @@ static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
     struct tag_facts last = c->answer.facts;
     struct move m;
     if (!c->known || !moves_get(g->moves, &c->repo, c->tag, &m)) return false;
-    if (!is_held(g, &last.digest, &c->repo) || is_held(g, &m.said.digest, &c->repo)) {
+    if (!tag_is_held(g, &last.digest, &c->repo) || tag_is_held(g, &m.said.digest, &c->repo)) {
         take_over(g, &c->repo, c->tag, &m.said);
         c->answer.facts = m.said;
-        return is_fresh(&c->answer.facts, fresh_ms);
+        return tag_is_fresh(&c->answer.facts, fresh_ms);
     }
     if (answer_by_failed_move(c, &m, fresh_ms)) return true;
-    if (!is_fresh(&m.said, fresh_ms)) return false;
+    if (!tag_is_fresh(&m.said, fresh_ms)) return false;
     answer_moving(c, &last, &m.said, m.failed_ms != 0);
     return true;
 }
 
-static bool is_told(const struct registry *g, const struct repo_name *repo, uint64_t settings, const char *tag,
-                    struct tag_facts *said) {
+bool tag_is_told(const struct registry *g, const struct repo_name *repo, uint64_t settings, const char *tag,
+                 struct tag_facts *said) {
     const struct policy *p = g->cfg.policy;
     return p->tag_told && p->tag_told(repo, tag, settings, said, p->arg);
 }
@@ -306,9 +302,9 @@ static bool answer_told(struct tag_check *c, int64_t fresh_ms) {
     struct registry *g = c->registry;
     struct tag_facts said;
     struct move m;
-    if (!is_told(g, &c->repo, c->settings, c->tag, &said)) return false;
+    if (!tag_is_told(g, &c->repo, c->settings, c->tag, &said)) return false;
     bool moves = c->known && moves_get(g->moves, &c->repo, c->tag, &m) && digest_eq(&m.said.digest, &said.digest) &&
-                 is_held(g, &c->answer.facts.digest, &c->repo) && !is_held(g, &said.digest, &c->repo);
+                 tag_is_held(g, &c->answer.facts.digest, &c->repo) && !tag_is_held(g, &said.digest, &c->repo);
     if (!moves || !answer_by_failed_move(c, &m, fresh_ms)) answer_said(c, said);
     return true;
 }
@@ -330,7 +326,7 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
     timer_init(&c->timer, loop_current(), on_timer, c);
     int64_t fresh_ms = g->cfg.policy->fresh_for_ms(repo, g->cfg.policy->arg);
     bool told = answer_told(c, fresh_ms);
-    bool fresh = told || (c->known && is_fresh(&c->answer.facts, fresh_ms));
+    bool fresh = told || (c->known && tag_is_fresh(&c->answer.facts, fresh_ms));
     if (fresh || fresh_ms == INT64_MAX || answer_by_move(c, fresh_ms)) {
         if (!c->known && !told)
             c->answer.code = fetch_end_set(&c->answer.end, ERR_NOT_FOUND, NO_SUCH_TAG " %s:%s", c->repo_str, tag);
@@ -341,83 +337,4 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
     snprintf(c->request_id, sizeof(c->request_id), "%s", request_id);
     if (c->known) timer_set(&c->timer, SERVE_PATIENCE_MS);
     ask_source(c, false);
-}
-
-/* --- requests --- */
-
-static void point_to(struct exchange *x, const struct tag_facts *rec) {
-    int64_t age = clock_wall_s() - rec->checked_at;
-    x->ref = (struct reference){.is_digest = true, .digest = rec->digest};
-    x->age_s = age > 0 ? age : 0;
-}
-
-/* promised: its source has just named this manifest. */
-static void serve_tagged(struct exchange *x, const struct tag_facts *rec, bool promised) {
-    struct registry *g = x->registry;
-    struct blob_info info;
-    point_to(x, rec);
-    bool held = store_lookup_in(g->cfg.store, &rec->digest, x->scope, &info);
-    /* A HEAD is answered by what the source said. */
-    if (x->is_head && !held && promised && rec->size > 0 && rec->media_type[0] && !serve_is_hosted(x))
-        body_head_unheld(x, "", rec->size, rec->media_type);
-    else
-        serve_content(x);
-}
-
-static void warn(struct exchange *x, const char *text) {
-    snprintf(x->warning, sizeof(x->warning), "299 - \"%.256s\"", text);
-    for (char *p = x->warning + 7; *p; p++) {
-        if ((*p == '"' && p[1]) || *p == '\\') *p = '\'';
-    }
-}
-
-bool serve_last_held(struct exchange *x, const struct fetch_end *why) {
-    struct registry *g = x->registry;
-    const struct tag_facts said = {.digest = x->ref.digest};
-    char warning[256];
-    if (!x->has_last || why->code == ERR_OUTDATED) return false; /* it may belong to another repository */
-    x->has_last = false;
-    if (!is_held(g, &x->last.digest, &x->repo)) return false;
-    say_moved(&said, why->msg, warning, sizeof(warning));
-    warn(x, warning);
-    atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
-    point_to(x, &x->last);
-    serve_content(x);
-    return true;
-}
-
-static void on_resolved(const struct tag_answer *a, void *arg) {
-    struct exchange *x = arg;
-    if (!exchange_back(x)) return;
-    if (a->code != 0) {
-        serve_fetch_end(x->req, &a->end, REGERR_MANIFEST_UNKNOWN);
-        return;
-    }
-    if (a->facts.warning[0]) warn(x, a->facts.warning);
-    x->has_last = a->has_last;
-    if (a->has_last) x->last = a->last;
-    serve_tagged(x, &a->facts, !a->facts.stale && !a->has_failed);
-}
-
-void serve_manifest(struct exchange *x) {
-    struct registry *g = x->registry;
-    x->is_manifest = true;
-    if (x->ref.is_digest) {
-        serve_content(x);
-        return;
-    }
-    /* The common case, answered directly: known, fresh and held. */
-    struct tag_facts rec;
-    int64_t fresh_ms = g->cfg.policy->fresh_for_ms(&x->repo, g->cfg.policy->arg);
-    struct tag_facts said;
-    bool known = store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec);
-    bool told = is_told(g, &x->repo, x->settings, x->ref.tag, &said);
-    if (known && (told ? !is_news(&rec, &said) : is_fresh(&rec, fresh_ms))) {
-        serve_tagged(x, &rec, true);
-        return;
-    }
-    x->waiting = true;
-    struct deadline deadline = exchange_deadline(x);
-    registry_resolve_tag(g, &x->caller, &x->repo, x->settings, x->ref.tag, http_req_id(x->req), &deadline, on_resolved,
-                         x);
 }
