@@ -1,4 +1,5 @@
-/* Thread: main of a command. */
+/* Makes a backup: the identity folder, the databases, the hosted blobs, then the list of all. Thread: main of a
+ * command. */
 #include "central/backup/backup.h"
 
 #include <dirent.h>

@@ -1,4 +1,4 @@
-/* Thread: main of a command. */
+/* Copies files and databases, and syncs them. Thread: main of a command. */
 #include "central/backup/copy.h"
 
 #include <errno.h>

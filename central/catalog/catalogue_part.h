@@ -1,5 +1,5 @@
 /* The part that keeps central's catalogue. It is told of everything that is learned or lost, and asked when a fill
- * begins. Thread: control, but for what part.h says otherwise. */
+ * begins. Thread: control, but for what node_part.h says otherwise. */
 #ifndef ENTREPOT_CATALOG_CATALOGUE_PART_H
 #define ENTREPOT_CATALOG_CATALOGUE_PART_H
 

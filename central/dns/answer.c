@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Turns a query into an answer, by copying rendered records. Thread: any. */
 #include "central/dns/answer.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Makes and checks DNS cookies. Thread: any. */
 #include "central/dns/cookie.h"
 
 #include "central/dns/dns_query.h"

@@ -1,4 +1,4 @@
-/* Thread: the owner's. */
+/* Decides which edges may be named. Thread: the owner's. */
 #include "central/dns/dns_health.h"
 
 #include "common/core/alloc.h"

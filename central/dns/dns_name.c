@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Parses, prints and hashes domain names. Thread: any. */
 #include "central/dns/dns_name.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Thread: as node_part.h says of each function. */
+/* Starts the DNS, and shows it to operators. Thread: as node_part.h says of each function. */
 #include "central/dns/dns_part.h"
 
 #include "central/dns/explain.h"

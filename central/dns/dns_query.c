@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Parses DNS messages. Thread: any. */
 #include "central/dns/dns_query.h"
 
 #include <string.h>

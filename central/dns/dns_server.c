@@ -1,4 +1,4 @@
-/* Thread: as dns_server.h says. */
+/* Opens the DNS's ports, and starts their threads. Thread: as dns_server.h says. */
 #include "central/dns/dns_server.h"
 
 #include "central/dns/socket.h"

@@ -1,4 +1,4 @@
-/* Thread: as explain.h says. */
+/* Writes explanations and status as JSON. Thread: as explain.h says. */
 #include "central/dns/explain.h"
 
 #include "central/dns/dns_server.h"

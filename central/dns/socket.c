@@ -1,4 +1,4 @@
-/* Thread: control. */
+/* Opens sockets for UDP and TCP. Thread: control. */
 #include "central/dns/socket.h"
 
 #include "common/core/host_port.h"

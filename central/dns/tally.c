@@ -1,4 +1,4 @@
-/* Thread: as tally.h says. */
+/* Adds up what the DNS's threads have counted. Thread: as tally.h says. */
 #include "central/dns/tally.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Thread: as udp.h says. */
+/* Receives, answers and sends in batches. Thread: as udp.h says. */
 #include "central/dns/udp.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: as view.h says. */
+/* Builds a view, and picks an edge for a client. Thread: as view.h says. */
 #include "central/dns/view.h"
 
 #include "central/dns/dns_query.h"

@@ -1,4 +1,4 @@
-/* Thread: as zone.h says. */
+/* Builds a zone: its sites, edges and networks. Thread: as zone.h says. */
 #include "central/dns/zone_build.h"
 
 #include "central/dns/dns_query.h"

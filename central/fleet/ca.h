@@ -46,7 +46,7 @@ X509 *ca_signer(const struct ca *ca);
 X509 *ca_signer_of(const struct ca *ca, X509 *cert);
 /* Signs a certificate for an edge. not_before and not_after of m count. The caller frees it. */
 X509 *ca_issue(const struct ca *ca, const struct member *m, EVP_PKEY *key);
-/* Signs bytes (attest.h). The caller frees *out. Returns the signer's certificate, borrowed. */
+/* Signs bytes (identity/attest.h). The caller frees *out. Returns the signer's certificate, borrowed. */
 X509 *ca_attest(const struct ca *ca, const void *data, size_t len, uint8_t **out, size_t *out_len);
 /* A context for the fleet port with a new certificate of central's own, good for lifetime_s seconds. It asks the other
  * end for a certificate and takes any; SSL_get_verify_result says whether the fleet's authority has signed it. */

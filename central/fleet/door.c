@@ -1,4 +1,4 @@
-/* Thread: serving loops. */
+/* Checks the certificates of visitors against the roster. Thread: serving loops. */
 #include "central/fleet/door.h"
 
 #include <stdio.h>

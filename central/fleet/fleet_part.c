@@ -1,4 +1,4 @@
-/* Serves lookups, the watch and the upstreams' states on the fleet port. Thread: as part.h and lookup.h say of each
+/* Serves lookups, the watch and the upstreams' states on the fleet port. Thread: as node_part.h and lookup.h say of each
  * function. */
 #include "central/fleet/fleet_part.h"
 

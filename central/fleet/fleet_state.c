@@ -1,4 +1,4 @@
-/* Thread: as the header says. */
+/* Encodes the state of the fleet, and keeps the bytes. Thread: as the header says. */
 #include "central/fleet/fleet_state.h"
 
 #include <pthread.h>

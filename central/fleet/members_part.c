@@ -1,4 +1,5 @@
-/* Thread: as node_part.h says of each function. */
+/* Keeps central's own certificate, the fleet's state and a change of the root going. Thread: as node_part.h says of
+ * each function. */
 #include "central/fleet/members_part.h"
 
 #include <stdio.h>

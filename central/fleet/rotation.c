@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Says what a change of the root waits for. Thread: any. */
 #include "central/fleet/rotation.h"
 
 const char *rotation_word(enum ca_state state) {

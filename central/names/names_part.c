@@ -1,4 +1,4 @@
-/* Decides names by central's configuration. Thread: as part.h and policy.h say of each function. */
+/* Decides names by central's configuration. Thread: as node_part.h and serve/policy.h say of each function. */
 #include "central/names/names_part.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: as pull_share.h says. */
+/* Counts each caller's pulls. Thread: as pull_share.h says. */
 #include "central/upstream/pull_share.h"
 
 #include "common/core/buf.h"

@@ -1,4 +1,4 @@
-/* Starts the record, restores what is hosted, and answers `load`. Thread: as part.h and keeper.h say of each
+/* Starts the record, restores what is hosted, and answers `load`. Thread: as node_part.h and serve/keeper.h say of each
  * function. */
 #include "central/warehouse/warehouse_part.h"
 

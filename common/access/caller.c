@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Makes callers from ports and addresses. Thread: any. */
 #include "common/access/caller.h"
 
 #include "common/core/map.h"

@@ -32,7 +32,7 @@ void caller_set(struct caller *out, enum caller_kind kind, const struct ip *ip);
  * whatever address it comes from. */
 void caller_of_peer(struct caller *out, enum caller_kind kind, const struct http_req *req);
 
-/* The caller of a request at the fleet port: the node, and the client that it names (node_headers.h). */
+/* The caller of a request at the fleet port: the node, and the client that it names (wire/node_headers.h). */
 void caller_of_node(struct caller *out, const struct http_req *req);
 
 /* The same node, whichever of its clients it asks for. */

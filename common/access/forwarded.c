@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Reads X-Forwarded-For and Forwarded. Thread: any. */
 #include "common/access/forwarded.h"
 
 #include <string.h>

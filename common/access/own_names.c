@@ -1,4 +1,4 @@
-/* Thread: as own_names.h says. */
+/* Collects this machine's names, and compares the header Host with them. Thread: as own_names.h says. */
 #include "common/access/own_names.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Finds and decodes a parameter. Thread: any. */
 #include "common/access/query.h"
 
 #include <stdbool.h>

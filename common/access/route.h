@@ -1,5 +1,5 @@
 /* A table of routes: paths, methods, ports and handlers. The admin port, the control socket and the fleet port are
- * served from it, and parts of a node (node/part.h) add their rows. Thread: filled by the control thread before the
+ * served from it, and parts of a node (node/node_part.h) add their rows. Thread: filled by the control thread before the
  * servers start, then read by any. */
 #ifndef ENTREPOT_ACCESS_ROUTE_H
 #define ENTREPOT_ACCESS_ROUTE_H

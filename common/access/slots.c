@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Counts places, shared among callers. Thread: any. */
 #include "common/access/slots.h"
 
 #include "common/core/alloc.h"

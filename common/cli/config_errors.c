@@ -1,4 +1,4 @@
-/* Thread: main. */
+/* Prints what is wrong with a configuration. Thread: main. */
 #include "common/cli/config_errors.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Thread: main. */
+/* Doctor's checks of the fleet. Thread: main. */
 #include "common/cli/doctor_fleet.h"
 
 #include <stdio.h>

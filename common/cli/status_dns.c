@@ -1,4 +1,4 @@
-/* Thread: main. */
+/* The DNS's part of `status`. Thread: main. */
 #include "common/cli/status_dns.h"
 
 #include "common/core/json.h"

@@ -8,7 +8,7 @@
  *   3. the listeners are called, in the order in which they were added;
  *   4. the call returns. Only then may the caller show it to a reader or client.
  *
- * The bytes themselves go into the store by store.h and part.h. Hosted bytes are in it before step 1. Fetched bytes
+ * The bytes themselves go into the store by store/store.h and store/part.h. Hosted bytes are in it before step 1. Fetched bytes
  * follow after step 4, because they can be fetched again and so nobody needs to wait for the disk. Listeners are also
  * told when the store gets or loses bytes.
  *

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Writes and reads hexadecimal digits. Thread: any. */
 #include "common/core/hex.h"
 
 void hex_write(const void *bytes, size_t n, char *out) {

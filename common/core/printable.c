@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Finds and replaces control characters. Thread: any. */
 #include "common/core/printable.h"
 
 #include <stdbool.h>

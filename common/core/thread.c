@@ -9,7 +9,7 @@
 #define SHORT_TURN_NS 200000u
 #define BULK_NICE 10
 
-/* As in linux/sched/types.h, which cannot be included beside sched.h. */
+/* As in <linux/sched/types.h>, which cannot be included beside <sched.h>. */
 struct attributes {
     uint32_t size, policy;
     uint64_t flags;

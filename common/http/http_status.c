@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Maps results to statuses. Thread: any. */
 #include "common/http/http_status.h"
 
 int http_status_error(int status) {

@@ -101,7 +101,7 @@ struct http_server_config {
 
 /* Control thread, before the loops start. Binds and listens on all loops before it returns; with port 0 all loops share
  * the chosen port. An error says the address and what to try (port in use: which key changes it). The process must
- * ignore SIGPIPE (as daemon.h does), because sendfile and TLS have no MSG_NOSIGNAL. */
+ * ignore SIGPIPE (as node/daemon.h does), because sendfile and TLS have no MSG_NOSIGNAL. */
 int http_server_new(struct http_server **out, const struct http_server_config *cfg, struct error *err) must_check;
 /* Control thread: could it be listened on now? 0, or what http_server_new would say. Nothing is left open. */
 int http_listen_check(const char *address, struct error *err) must_check;

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Signs statements with the authority's key, and checks them. Thread: any. */
 #include "common/identity/attest.h"
 
 #include <openssl/err.h>

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Makes, reads and writes keys, signing requests and certificates by libcrypto. Thread: any. */
 #include "common/identity/cert.h"
 
 #include <openssl/bn.h>

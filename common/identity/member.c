@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Writes and reads the URI by which a certificate names a member. Thread: any. */
 #include "common/identity/member.h"
 
 #include <openssl/evp.h>

@@ -1,4 +1,4 @@
-/* Thread: one at a time. */
+/* Checks the chain of the other end. Thread: one at a time. */
 #include "common/identity/trust.h"
 
 #include <openssl/err.h>

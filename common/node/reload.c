@@ -1,4 +1,4 @@
-/* Thread: control loop. */
+/* Reads the certificate again, and has parts take what changed. Thread: control loop. */
 #include "common/node/reload.h"
 
 #include "common/config/config_tree.h"

@@ -1,4 +1,4 @@
-/* Thread: as share_metrics.h says. */
+/* Writes the metrics of shares. Thread: as share_metrics.h says. */
 #include "common/node/share_metrics.h"
 
 void share_metrics(struct metric_page *page, const char *door, const struct share_stats *s) {

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Shortens and lengthens records of manifests. Thread: any. */
 #include "common/records/short.h"
 
 #include "common/records/varint.h"

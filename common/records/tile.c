@@ -1,4 +1,4 @@
-/* Thread: owned by its user. */
+/* Collects the records of a tile. Thread: owned by its user. */
 #include "common/records/tile.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: any. */
+/* Packs and unpacks the body of a tile. Thread: any. */
 #include "common/records/tile_body.h"
 
 #include <zstd.h>

@@ -1,4 +1,4 @@
-/* Thread: one at a time. */
+/* Counts the text of a list in the budget. Thread: one at a time. */
 #include "common/serve/list_text.h"
 
 #include "common/core/alloc.h"

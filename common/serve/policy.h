@@ -39,7 +39,7 @@ struct policy {
     /* Serving loop, after NAMES_UNCONFIRMED. Calls w->done later on this loop: when `names` has another answer, or when
      * the last known rules have to be used. w is the caller's until then. */
     void (*names_await)(struct names_wait *w, void *arg);
-    /* The name of the scope (store.h) a repository's content is served in; in out, or longer-lived. */
+    /* The name of the scope (store/store.h) a repository's content is served in; in out, or longer-lived. */
     const char *(*scope)(const struct repo_name *repo, char out[REPO_STR_MAX], void *arg);
     /* How long a tag of this repository is fresh, ms; INT64_MAX: always (hosted). */
     int64_t (*fresh_for_ms)(const struct repo_name *repo, void *arg);

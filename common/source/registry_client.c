@@ -1,4 +1,4 @@
-/* Thread: the fetch loop. */
+/* Writes requests to registries, and reads their answers. Thread: the fetch loop. */
 #include "common/source/registry_client.h"
 
 #include <assert.h>

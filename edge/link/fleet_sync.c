@@ -1,4 +1,4 @@
-/* Thread: the fetch loop, but for what is marked. */
+/* Asks for the state of the fleet, checks it, and keeps it. Thread: the fetch loop, but for what is marked. */
 #include "edge/link/fleet_sync.h"
 
 #include <pthread.h>

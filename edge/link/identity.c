@@ -1,4 +1,4 @@
-/* Thread: any that may block. */
+/* Reads, checks and replaces this edge's identity. Thread: any that may block. */
 #include "edge/link/identity.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* Thread: the fetch loop, but for what is marked. */
+/* Tries the addresses of central one after another. Thread: the fetch loop, but for what is marked. */
 #include "edge/link/roam.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* Thread: as part.h, policy.h, supply.h and ledger.h say of each function. */
+/* Starts what pulls need on an edge, and connects it. Thread: as node_part.h, serve/policy.h, source/supply.h and
+ * fill/ledger.h say of each function. */
 #include "edge/pull/pull_part.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: the fetch loop. */
+/* Sends the requests for tiles, and hands on the answers. Thread: the fetch loop. */
 #include "edge/replica/fetch.h"
 
 #include "common/core/alloc.h"

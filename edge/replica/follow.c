@@ -1,4 +1,5 @@
-/* Thread: the fetch loop, but for what the header marks. */
+/* Applies changes, compares digests, and asks for the tiles that differ. Thread: the fetch loop, but for what the
+ * header marks. */
 #include "edge/replica/follow.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: any that may block on the disk. */
+/* Writes and reads the file of the replica. Thread: any that may block on the disk. */
 #include "edge/replica/replica_file.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: as node_part.h says of each function. */
+/* Starts the replica, stores it, and shows it to operators. Thread: as node_part.h says of each function. */
 #include "edge/replica/replica_part.h"
 
 #include "common/core/alloc.h"
