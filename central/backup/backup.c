@@ -39,7 +39,7 @@ static int note(struct making *m, const char *name, struct error *err) {
 
 /* --- the authority --- */
 
-/* What tells that the folder has changed: names, sizes and times. */
+/* A digest of the folder's names, sizes and times, by which a change is noticed. */
 static int64_t state_of(const char *dir) {
     int64_t sum = 0;
     DIR *d = opendir(dir);
@@ -72,7 +72,7 @@ static int copy_folder(struct making *m, const char *from, const char *to, struc
     return r;
 }
 
-/* A step of a rotation may come in between: then once more. */
+/* A step of a rotation may change the folder during the copy: then it is copied once more. */
 static int copy_identity(struct making *m, struct error *err) {
     _cleanup_(freep) char *from = join(m->data, "identity"), *to = join(m->to, "identity");
     for (unsigned tries = 0; tries < 10; tries++) {

@@ -32,7 +32,7 @@ static char *join(const char *dir, const char *name) {
 
 /* In the order in which they are put into place. */
 static const char *const parts[] = {"identity", "fleet.db", "hosted.db", "catalog.db"};
-/* Of the databases that are replaced: they belong to the old files. */
+/* Files beside the databases that are replaced. They belong to the old databases. */
 static const char *const tails[] = {"", "-journal", "-wal", "-shm"};
 
 /* --- is it whole? --- */
@@ -147,7 +147,7 @@ static int restore_blob(const char *name, void *arg, struct error *err) {
     struct restoring *r = arg;
     struct stat st;
     _cleanup_(freep) char *from = join(r->from, name), *to = join(r->data, name), *dir = xstrdup(to);
-    if (access(to, F_OK) == 0) return 0; /* by its digest it is the same */
+    if (access(to, F_OK) == 0) return 0; /* the same blob: its digest names it */
     if (stat(from, &st) < 0 && errno == ENOENT) {
         r->report->missing++;
         return 0;

@@ -28,7 +28,7 @@ static int copy_bytes(int from, int to) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) break;
     }
-    /* Between file systems that cannot: from where the above has ended. */
+    /* Between file systems that cannot do that, go on from where it ended. */
     char chunk[16 * 1024];
     for (;;) {
         ssize_t n = read(from, chunk, sizeof(chunk));

@@ -131,7 +131,7 @@ static bool answer_records(const struct dns_view *v, const struct dns_query *q, 
     if (!set) return false;
     put(w, set->wire, set->len);
     w->answers += set->count;
-    /* What is only of use is left out where there is no room for it. */
+    /* Additional records are left out where there is no room for them. */
     if (!w->full && w->at + set->more_len + (q->edns ? OPT_BYTES_MAX : 0) <= w->cap) {
         put(w, set->wire + set->len, set->more_len);
         w->additional += set->n_more;
@@ -245,7 +245,7 @@ static size_t limit_of(const struct dns_query *q, bool tcp, bool good, size_t le
     return limit < cap ? limit : cap;
 }
 
-/* What dns.rate says. A client with a good cookie, or by TCP, is who it says. */
+/* Applies dns.rate, but not to a client with a good cookie or by TCP, whose address is proved. */
 static enum dns_rate_verdict rate_of(struct dns_context *c, const struct ip *from, bool known) {
     return known ? DNS_RATE_ANSWER : dns_rate_take(c->rate, from, c->now_ms);
 }

@@ -10,8 +10,8 @@
 
 /* Answers by UDP are no longer than this: it passes every link unfragmented (RFC 9715). */
 enum { DNS_UDP_MAX = 1232, DNS_TCP_MAX = 8192 };
-/* To a client that has not shown that its address is its own, no answer by UDP has more bytes than so many times its
- * query: a longer one is sent as "truncated". */
+/* How many times longer than its query an answer by UDP may be for a client that has not shown that its address is its
+ * own. A longer answer is sent as "truncated". */
 enum { DNS_AMPLIFY_MAX = 3 };
 
 struct dns_context {

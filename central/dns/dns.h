@@ -29,7 +29,7 @@ int dns_reload(struct dns *d, const struct central_config *config, struct error 
 /* Any thread: tells what was heard of an edge; one that is not configured is ignored. */
 void dns_report(struct dns *d, const char *site, const char *edge, const struct dns_report *r);
 
-/* Any thread that may wait for a lock: what is seen now, until dns_view_done. */
+/* Any thread that may wait for a lock: the present view, valid until dns_view_done. */
 const struct dns_view *dns_view_now(struct dns *d);
 void dns_view_done(struct dns *d);
 /* Any thread. */

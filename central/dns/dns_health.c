@@ -8,7 +8,7 @@
 enum {
     HEARTBEAT_MS = 1000,
     FULL_UPLINK_SILENT_MS = 15000,
-    /* An edge that comes back is watched for so long, and twice as long each time it has left lately. */
+    /* How long an edge that comes back is watched; doubled for each time it has left lately. */
     SETTLE_MS = 3000,
     SETTLE_MAX_MS = 60000,
     DEPARTURES_MS = 600000,

@@ -89,7 +89,7 @@ static void ask(struct probe *p) {
     wait_for(p, EV_READ);
 }
 
-/* Anything but a 5xx will do: a registry may want a token, or TLS. */
+/* Any answer but a 5xx counts: a registry may want a token, or TLS. */
 static void hear(struct probe *p) {
     char head[16] = "";
     ssize_t n = recv(p->fd, head, sizeof(head) - 1, MSG_DONTWAIT);

@@ -104,7 +104,7 @@ static void send_all(struct dns_udp *u, size_t n) {
     }
 }
 
-/* To some milliseconds, which is enough for rates and cookies: exact clocks would cost as much as a twentieth of an
+/* The time, exact to some milliseconds, which is enough for rates and cookies. Exact clocks would cost a twentieth of an
  * answer where messages come one by one. */
 static void clocks_read(struct dns_context *c) {
     struct timespec mono, wall;

@@ -46,7 +46,7 @@ static struct http_peer *find(SSL *ssl, void *arg) {
     return &v->peer;
 }
 
-/* Cuts an edge that was admitted and is admitted no more. A visitor that never was is told so at its next request. */
+/* Cuts the connection of an edge that may no longer enter. A visitor that never might is refused at its next request. */
 static bool may_stay(const struct http_peer *peer, void *arg) {
     const struct door *d = arg;
     const struct visitor *v = (const struct visitor *)(const void *)peer;

@@ -10,7 +10,7 @@
 struct door {
     struct roster *roster;
     const char *fleet;
-    int64_t rejoin_window_s; /* for so long a certificate can be renewed after it has expired */
+    int64_t rejoin_window_s; /* how long after its end a certificate can still be renewed */
     struct gate gate;
 };
 

@@ -21,7 +21,7 @@ struct feed_block {
 };
 void feed_block_unref(void *block);
 
-/* told(arg) is called on each of the loops after there is news; there may be none by then. */
+/* told(arg) is called on each of the loops after a change; another call may have read it by then. */
 struct feed_config {
     struct catalog *catalog;
     struct workpool *pool;

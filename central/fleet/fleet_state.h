@@ -13,7 +13,8 @@ struct fleet_state;
 struct fleet_state *fleet_state_new(const struct ca *ca, struct roster *roster);
 void fleet_state_free(struct fleet_state *s);
 
-/* Work pool, or before any loop runs. Makes it anew; what it was made of is not held. 1: it is another than before. */
+/* Work pool, or before any loop runs. Makes the state anew from the authority and the roster, which may
+ * change again at once. 1: it differs from the one before. */
 int fleet_state_make(struct fleet_state *s, char *const *addresses, size_t n_addresses, struct error *err) must_check;
 /* 0: there is none yet. */
 uint64_t fleet_state_version(const struct fleet_state *s);

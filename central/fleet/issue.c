@@ -1,4 +1,5 @@
-/* Bodies are read on the loop, certificates are signed and recorded in the work pool, removals checked and recorded. Thread: as each function says. */
+/* Reads bodies on the loop; signs certificates, checks removals and records both in the work pool. Thread: as each
+ * section says. */
 #include "central/fleet/issue.h"
 
 #include <stdio.h>
@@ -27,7 +28,7 @@ struct order {
     struct wire_fleet_state removals;
     struct edge *edge; /* who renews */
     struct member who;
-    EVP_PKEY *key; /* his */
+    EVP_PKEY *key; /* of the certificate that the edge shows; NULL unless it renews */
     struct error err;
     uint8_t *answer;
     size_t len;
@@ -107,7 +108,7 @@ static int take_removal(struct order *o, STACK_OF(X509) * roots, const struct wi
     return r;
 }
 
-/* Takes them over in their order, up to the first that is wrong. */
+/* Records the removals in their order, up to the first that is wrong. */
 static void run_removals(struct order *o) {
     STACK_OF(X509) *roots = ca_trusted(o->issue->ca);
     int r = 0, taken = 0;
@@ -180,7 +181,7 @@ static void begin(struct issue *i, struct http_req *req, enum call call) {
     struct caller caller;
     caller_of_peer(&caller, CALLER_NODE, req);
     o->work.fn = on_work;
-    o->work.whose = caller_number(&caller); /* who asks too much waits behind the others */
+    o->work.whose = caller_number(&caller); /* jobs take turns by caller */
     o->back.fn = on_back;
     if (call != CALL_JOIN) {
         o->edge = door_edge(req, &o->who);

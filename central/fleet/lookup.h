@@ -34,7 +34,7 @@ struct lookup_config {
     const struct wire_settings *settings;
 };
 struct lookup *lookup_new(const struct lookup_config *cfg);
-/* Only when no batch is running. */
+/* Call it only when no batch is running. */
 void lookup_free(struct lookup *l);
 
 /* Answers an encoded request. finish is called exactly once, on the calling loop, after lookup_run has returned. It

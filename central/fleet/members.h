@@ -42,7 +42,7 @@ char **members_addresses(struct members *m, size_t *n);
 void members_free_addresses(char **list, size_t n);
 /* Writes into a token the addresses at which edges reach this central. */
 int members_token_addresses(struct members *m, struct join_token *t, struct error *err) must_check;
-/* The mark of a signer (roster_config.signer). */
+/* A number that stands for a signer (roster_config.signer). */
 uint64_t members_signer_mark(X509 *signer);
 
 /* Routes of the control socket; handlers get struct members. */

@@ -191,7 +191,7 @@ static json_t *cert_json(const X509 *cert) {
     return json_pack("{s:s, s:I}", "sha256", hex, "not_after", (json_int_t)end);
 }
 
-/* How far a change of the root is, and whom it waits for. */
+/* The step that a change of the root has reached, and the edges that it waits for. */
 static json_t *rotation_json(const struct members *m) {
     enum ca_state state = ca_state(m->ca);
     static const char *const words[] = {"steady", "spreading", "retiring"};

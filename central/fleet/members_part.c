@@ -17,8 +17,8 @@
 #include "common/identity/trust.h"
 #include "common/node/probe.h"
 
-/* Central's own certificate is made anew at each start and each day; edges whose clock is 15 days fast still take
- * it. */
+/* Central's own certificate is made anew at each start and each day. It lasts long enough for edges whose clock is 15
+ * days fast. */
 #define OWN_LIFETIME_S (30 * 86400LL)
 #define OWN_EVERY_MS (86400LL * 1000)
 /* How often a rotation looks whether it may go on. */
@@ -93,7 +93,7 @@ static int make_state(struct members *m, struct error *err) {
     return r;
 }
 
-/* Work pool. Whether the present step of a rotation is done by all. */
+/* Work pool. True if every edge has what the next step of a rotation needs. */
 static bool may_go_on(struct members *m, enum ca_state state) {
     struct edge_facts *list;
     size_t n = roster_list(m->roster, &list);

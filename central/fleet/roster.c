@@ -36,7 +36,7 @@ static void on_save(struct work *w) {
     save(container_of(w, struct edge, save));
 }
 
-/* Under lock: is written soon, by the pool. */
+/* Under lock: marks the edge's row to be written soon, by the pool. */
 static void save_soon(struct edge *e) {
     e->dirty = true;
     if (e->saving) return;

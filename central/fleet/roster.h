@@ -49,7 +49,7 @@ struct roster_config {
     void (*removed)(void *arg);
     void *arg;
     const char *fleet;       /* its id; borrowed */
-    int64_t rejoin_window_s; /* for so long a certificate can be renewed after it has expired */
+    int64_t rejoin_window_s; /* how long after its end a certificate can still be renewed */
 };
 int roster_open(struct roster **out, const struct roster_config *cfg, struct error *err) must_check;
 void roster_close(struct roster *r);

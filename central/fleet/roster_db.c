@@ -10,7 +10,7 @@
 #include "common/db/db.h"
 
 #define VERSION 1
-/* For so long an invite is kept after its end, so that whoever uses it is told that it was used or has expired. */
+/* How long an invite is kept after its end, so that whoever uses it is told that it was used or has expired. */
 #define INVITE_KEPT_S (90 * 86400LL)
 
 static const char schema[] =

@@ -27,7 +27,7 @@ int roster_db_open(sqlite3 **out, const char *path, struct error *err) must_chec
 int roster_db_exec(sqlite3 *db, const char *sql, struct error *err) must_check;
 int roster_db_load(sqlite3 *db, void (*fn)(const struct edge_facts *f, void *arg), void *arg,
                    struct error *err) must_check;
-/* Writes an edge; papers NULL: those it has stay. */
+/* Writes an edge. papers NULL: the ones in its row stay. */
 int roster_db_put(sqlite3 *db, const struct edge_facts *f, const struct edge_papers *papers,
                   struct error *err) must_check;
 int roster_db_papers(sqlite3 *db, const char *name, struct edge_papers *out, struct error *err) must_check;
@@ -36,7 +36,7 @@ int roster_db_put_removal(sqlite3 *db, const struct wire_removal_body *b, const 
                           const struct wire_bytes *signer, struct error *err) must_check;
 /* Whether there is one for this key. */
 bool roster_db_has_removal(sqlite3 *db, const struct wire_removal_body *b);
-/* Of all that end after now; what fn gets is borrowed. */
+/* Calls fn for each removal that ends after now; what fn gets is borrowed. */
 int roster_db_removals(sqlite3 *db, int64_t now,
                        void (*fn)(const struct wire_removal *removal, const struct wire_bytes *signer, void *arg),
                        void *arg, struct error *err) must_check;

@@ -132,7 +132,7 @@ static int write_edge(struct roster *r, const struct edge_facts *f, int64_t invi
     return code;
 }
 
-/* What the file has is now in memory, too. */
+/* Takes over into memory what was written to the file. */
 static void adopt(struct roster *r, const struct edge_facts *f) {
     pthread_mutex_lock(&r->lock);
     struct edge *e = map_get_s(r->edges, f->name);

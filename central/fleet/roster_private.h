@@ -15,8 +15,8 @@ struct edge {
     /* Under roster->lock: */
     struct edge_facts facts;
     bool confirmed;                              /* its newest certificate has been shown: it has arrived */
-    uint64_t instances[INSTANCES_MAX], instance; /* processes seen; the one seen last */
-    unsigned n_instances, returns;               /* returns: an earlier process was there again, so often */
+    uint64_t instances[INSTANCES_MAX], instance; /* processes that were seen; the latest */
+    unsigned n_instances, returns;               /* returns: how often an earlier process came again */
     bool dirty, saving;
     struct work save;
 };
@@ -29,7 +29,7 @@ struct roster {
     struct map *edges;    /* name -> struct edge */
 };
 
-/* Under write, with the edge's rows in one transaction: keeps the signed word that it is removed. */
+/* Under write, with the edge's rows in one transaction: keeps the signed removal. */
 int roster_attest_removal(struct roster *r, const struct edge_facts *f, struct error *err) must_check;
 
 /* Under lock. The new edge is not in the file yet. */

@@ -17,7 +17,7 @@
 /* Lookups need the rest of the catalogue's readers. */
 #define RUNNING_MAX 2
 #define WAITING_MAX 4000
-/* Of them, of one edge: it asks for one thing at a time, and may have come again by another connection. */
+/* Requests of one edge among them: it sends one at a time, and may have come again by another connection. */
 #define WAITING_OF_ONE 4
 /* An answer is ended after the tile that reaches this. */
 #define ANSWER_BYTES ((size_t)(2 * MiB))

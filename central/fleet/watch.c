@@ -174,7 +174,7 @@ static void send_block(struct watch *w, struct feed_block *b) {
     w->sent = b->place.number;
 }
 
-/* Sends what there is after the last change sent. */
+/* Sends the changes after the last one sent. */
 static void go_on(struct watch *w) {
     struct feed_block *blocks[FEED_BLOCKS];
     unsigned n;
@@ -204,7 +204,7 @@ struct telling {
     unsigned loop;
 };
 
-/* On each loop. What waits already is bounded; an edge that does not read hears it later. */
+/* On each loop. The queue of an edge is bounded; an edge that does not read is told later. */
 static void on_fleet(void *arg) {
     struct telling *t = arg;
     for (struct watch *w = t->all->by_loop[t->loop], *next; w; w = next) {

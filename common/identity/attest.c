@@ -9,7 +9,7 @@
 #include "common/identity/cert.h"
 #include "common/identity/member.h"
 
-/* Stands before the bytes that are signed, so that no such signature can be passed off as that of a certificate. */
+/* Signed before the statement's own bytes, so that such a signature cannot be used as that of a certificate. */
 static const char purpose[] = "entrepot fleet record 1";
 
 static void must(bool good) {

@@ -1,4 +1,5 @@
-/* What the fleet's authority says and signs besides certificates, and how a set of roots is named. Pure. Thread: any. */
+/* Statements that the fleet's authority signs besides certificates, and the number that stands for a set of roots. Pure.
+ * Thread: any. */
 #ifndef ENTREPOT_IDENTITY_ATTEST_H
 #define ENTREPOT_IDENTITY_ATTEST_H
 
@@ -6,10 +7,10 @@
 
 #include "common/core/error.h"
 
-/* A signature over these bytes by the signer's key. The caller frees *out with free. */
+/* Makes a signature over these bytes with the signer's key. The caller frees *out with free. */
 void attest_sign(EVP_PKEY *key, const void *data, size_t len, uint8_t **out, size_t *out_len);
-/* Whether such a signature is good, and its signer an authority of that fleet below one of the roots. Dates do not count:
- * what was said stays said. ERR_DENIED: err says why. */
+/* 0 if the signature is good and its signer is an authority of that fleet below one of the roots. Dates do not count,
+ * because a statement stays true after its signer's certificate has ended. ERR_DENIED: err says why. */
 int attest_check(STACK_OF(X509) * roots, const char *fleet, X509 *signer, const void *data, size_t len,
                  const void *signature, size_t signature_len, struct error *err) must_check;
 

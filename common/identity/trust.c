@@ -65,7 +65,7 @@ static const char *name_of(const X509 *cert, char out[64]) {
     return text_make_printable(out);
 }
 
-/* A middlebox that opens TLS shows a certificate that is of no fleet at all. */
+/* A middlebox that intercepts TLS shows a certificate of no fleet at all. */
 static int refuse_stranger(struct trust *t, const X509 *leaf) {
     struct member m;
     struct error ignored = {0};
@@ -115,7 +115,7 @@ int trust_check(struct trust *t, STACK_OF(X509) * chain) {
     return r;
 }
 
-/* OpenSSL's question. 1: the certificate is good. */
+/* OpenSSL's callback. 1: the certificate is good. */
 static int on_verify(X509_STORE_CTX *ctx, void *arg) {
     STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(ctx);
     X509 *leaf = X509_STORE_CTX_get0_cert(ctx);

@@ -80,7 +80,7 @@ int tile_body_pack(const struct tile_records *t, const struct record_blobs *blob
     return r;
 }
 
-/* The caller frees *plain. */
+/* Decompresses. The caller frees *plain. */
 static int decompress(struct varint_in *in, char **plain, size_t *len) {
     uint64_t n = varint_get(in);
     if (in->bad || n > in->left) return ERR_INVALID;

@@ -21,7 +21,7 @@ struct varint_in {
     bool bad;
 };
 
-/* Below 2^63. Only of the shortest form, so that equal values have equal bytes. */
+/* Reads a number below 2^63. Only its shortest form is taken, so that equal values have equal bytes. */
 static inline uint64_t varint_get(struct varint_in *in) {
     uint64_t n = 0;
     for (int shift = 0; shift < 63 && in->left > 0 && !in->bad; shift += 7) {

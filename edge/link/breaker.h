@@ -5,8 +5,8 @@
  *   closed ── a probe that is not answered in time ──▶ open
  *   away, open ── a probe that succeeds ──▶ closed
  *
- * A restart of central takes a few seconds in which connections are refused: what only central has is worth that wait.
- * If central does not answer in time, it has been away for as long already.
+ * A restart of central takes a few seconds in which connections are refused: requests for what only central has wait that long.
+ * If central does not answer a probe in time, that time has passed already, and requests fail at once.
  *
  * A request that only waits does not show that central is gone, because central's upstream may be slow; so a probe is
  * sent. If the probe gets no answer either for a moment, central counts as silent: requests that can be answered from

@@ -1,4 +1,4 @@
-/* How central's failures are told. Thread: the fetch loop. */
+/* Writes the errors for clients when central fails. Thread: the fetch loop. */
 #include "edge/link/central.h"
 
 #include "common/core/clock.h"

@@ -10,9 +10,9 @@
 #include "edge/link/uplink.h"
 
 #define CENTRAL_CONNECT_MS 2000
-/* Central itself waits for its upstream; it answers within its own limits or says why. */
+/* Longer than central waits for its upstream, so that central's own error arrives. */
 #define CENTRAL_HEAD_MS 20000
-/* A request that central left without an answer is sent again, but not for ever: it may be what brings central down. */
+/* A request that central left without an answer is sent again, so many times in all: it may be what crashes central. */
 #define CENTRAL_SENT_MAX 3
 
 /* All pointers are borrowed. */

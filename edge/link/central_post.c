@@ -24,7 +24,7 @@ struct central_posts {
 struct central_post {
     bool waiting;  /* counted in awaiting */
     bool kept;     /* until central is back */
-    unsigned sent; /* so often */
+    unsigned sent; /* how often */
     struct central_posts *all;
     struct central_message message; /* its body and request_id are ours */
     struct http_call *call;
@@ -73,7 +73,7 @@ static bool post_data(struct http_call *call, const void *data, size_t len, void
     return false;
 }
 
-/* Central has gone before it answered in full. False: it is not waited for. */
+/* Central has gone before it answered in full. True: the message is kept until central is back. */
 static bool post_keep(struct central_post *p) {
     if (!p->done || !p->message.patient || p->sent >= CENTRAL_SENT_MAX || !breaker_may_return(p->all->central->breaker))
         return false;
@@ -94,7 +94,7 @@ static void post_done(struct http_call *call, const struct http_result *r, void 
     if (cut && r->status == 0) breaker_set(p->all->central->breaker, false, r->msg);
     if ((cut || p->why[0]) && post_keep(p)) return;
     if (cut && r->status != 0 && p->done && p->sent < CENTRAL_SENT_MAX) {
-        post_send(p); /* in the middle of its answer: if central has gone, this tells */
+        post_send(p); /* cut in the middle of its answer: sending again shows whether central has gone */
         return;
     }
     if (p->why[0]) {

@@ -31,7 +31,8 @@ struct central_post *central_post(struct central_posts *all, const struct centra
 /* Whoever asked has gone: done will not be called. */
 void central_post_leave(struct central_post *p);
 
-/* What the breaker reports is passed on by its owner. */
+/* --- what the owner of the breaker passes on --- */
+
 /* Whether a message waits for its answer to begin. */
 bool central_posts_wait(const struct central_posts *all);
 /* Central has gone: one message that waits for its answer is kept until central is back, or fails. Call it until none

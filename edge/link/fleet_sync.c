@@ -87,7 +87,7 @@ static void add_removal(struct wire_fleet_state *to, const struct wire_fleet_sta
     wire_fleet_state_add(to, r);
 }
 
-/* Those of central, and those that are held and it lacks. */
+/* Merges central's removals with those that are held here, and notes which of them central lacks. */
 static void merge_removals(struct fleet_sync *s, const struct wire_fleet_state *theirs) {
     struct wire_fleet_state lost = {0};
     for (size_t i = 0; i < theirs->n_removals; i++)
@@ -179,7 +179,7 @@ static void use_roots(struct fleet_sync *s) {
     if (newer && !same) {
         log_info("roots_taken", KV_I("roots", sk_X509_num(s->fresh.roots)));
         uplink_use(s->cfg.uplink, &s->fresh, NULL);
-        s->doubted = false; /* by this very change */
+        s->doubted = false; /* that doubt came from this very change */
     } else if (!newer) {
         s->doubted = true; /* a renewal or a join came in between */
     }
@@ -225,7 +225,7 @@ static void on_done(struct http_call *call, const struct http_result *result, vo
     (void)call;
     struct fleet_sync *s = arg;
     s->call = NULL;
-    if (result->code < 0 || result->status != 200) { /* it is told again soon */
+    if (result->code < 0 || result->status != 200) { /* the watch tells the version again soon */
         rest(s);
         return;
     }
@@ -279,7 +279,7 @@ size_t fleet_sync_removed(struct fleet_sync *s) {
 
 /* --- life --- */
 
-/* What cannot be read is asked for again. */
+/* A file that cannot be read is no error: central is asked again. */
 static void read_state(struct fleet_sync *s) {
     char path[4300], *bytes;
     size_t len;

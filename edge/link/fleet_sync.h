@@ -32,7 +32,7 @@ void fleet_sync_free(struct fleet_sync *s);
 
 /* Central's state has this version. */
 void fleet_sync_told(struct fleet_sync *s, uint64_t version);
-/* The identity is another, or has other roots: the state is asked for when it is told next. */
+/* The identity or its roots have changed: the state is asked for again when the watch next tells its version. */
 void fleet_sync_doubt(struct fleet_sync *s);
 /* Any thread. Copies central's addresses; returns how many. */
 size_t fleet_sync_addresses(struct fleet_sync *s, char out[WIRE_ADDRESSES_MAX][WIRE_ADDRESS_MAX]);

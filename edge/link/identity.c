@@ -113,7 +113,7 @@ int identity_load(struct identity *out, const char *data, struct error *err) {
     return r == ERR_INVALID ? ERR_CORRUPT : r;
 }
 
-/* Makes a file that is there after a power cut, too: a new certificate counts as in use once it is shown. */
+/* Writes a file that survives a power cut, because central takes a new certificate as in use once it was shown. */
 int identity_write(const char *data, const char *file, const void *text, size_t len, struct error *err) {
     char path[PATH_ROOM], dir[PATH_ROOM];
     path_of(data, file, path);
@@ -267,7 +267,7 @@ void identity_renewed(const char *data) {
     forget(data, "renewal");
 }
 
-/* --- whose it is --- */
+/* --- the owner of the files --- */
 
 static int give(int dir, const char *name, const struct stat *owner) {
     struct stat st;

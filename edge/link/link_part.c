@@ -131,7 +131,7 @@ static void status(json_t *into, void *self) {
 
 /* --- life --- */
 
-/* Certificates name the site that counts; the key is what `join` compared it with. */
+/* The certificate decides the site; the configuration's key must agree with it. */
 static void check_site(const struct link *l) {
     const char *site = ((const struct edge_config *)(const void *)l->node->config)->site;
     if (!site || !site[0] || strcmp(site, l->shown.site) == 0) return;

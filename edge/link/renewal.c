@@ -30,7 +30,7 @@ struct renewal {
     struct timer due;
     struct offload work;
     bool busy;
-    bool hasty; /* renewed although half of its life is not over */
+    bool hasty; /* renew before half of its life is over */
     int64_t again_ms;
     uint8_t id[WIRE_RENEWAL_BYTES];
     struct http_call *call;

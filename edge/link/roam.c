@@ -47,7 +47,7 @@ static void on_saved(struct offload *o) {
 }
 
 static void keep(struct roam *r, const char *url) {
-    if (r->saving) return; /* then it is searched for again at the next start */
+    if (r->saving) return; /* it is then searched for again at the next start */
     r->saving = true;
     snprintf(r->note, sizeof(r->note), "%.*s\n%s\n", URL_ROOM - 1, r->cfg.configured, url);
     r->work.run = save;

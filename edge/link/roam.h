@@ -22,7 +22,7 @@ struct roam_config {
 struct roam *roam_new(const struct roam_config *cfg);
 /* When no loop runs and the pool is at rest. */
 void roam_free(struct roam *r);
-/* Central could not be reached just now. */
+/* Call it when central could not be reached. */
 void roam_away(struct roam *r);
 
 /* Any thread that may block: where central was found last, or configured itself. The caller frees it. */

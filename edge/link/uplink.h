@@ -19,12 +19,12 @@ void uplink_free(struct uplink *u);
 const char *uplink_url(const struct uplink *u);
 
 /* Fetch loop, or before it runs. Uses this identity from now on, and the URL unless it is NULL, as for a renewal; takes
- * the content of *id. Whoever asked to be told of changes is told. */
+ * the content of *id. Calls the function that was set for changes. */
 void uplink_use(struct uplink *u, struct identity *id, const char *url);
 /* Fetch loop, or before it runs. Central is reached at this URL from now on. */
 void uplink_move(struct uplink *u, const char *url);
-/* Fetch loop. fn is called after each change. renewed: the address is the same, and the identity is but for its
- * certificate. One fn is enough. */
+/* Fetch loop. fn is called after each change. renewed: only the certificate has changed, neither the address nor the
+ * rest of the identity. There is one fn. */
 void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), void *arg);
 /* Fetch loop. The present identity; NULL: none. Valid until uplink_free. */
 const struct identity *uplink_identity(const struct uplink *u);

@@ -2,7 +2,7 @@
  *
  * When central goes away (link/breaker.h), what waits for an answer and what comes then is kept until it is back, and sent
  * (again); once the breaker is open, all that fails at once. Questions for tags known here fail at once as soon as
- * central is away or silent. Nobody waits for his own time-out. */
+ * central is away or silent. So no request waits for a time-out of its own. */
 #include "edge/pull/central_source.h"
 
 #include "common/core/alloc.h"
@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define STALL_MS 20000
-/* Longer than central takes for its word. */
+/* Longer than central takes to answer. */
 #define LATER_TURN_MS 10000
 /* A restart is over within 5 s; then a probe has to find that out. */
 #define RETURN_MS 5500
@@ -46,7 +46,7 @@ struct central_fetch {
     struct fetch fetch; /* first */
     bool waiting;       /* counted in awaiting */
     bool kept;          /* until central is back */
-    unsigned sent;      /* so often */
+    unsigned sent;      /* how often */
     struct share_entry place;
     bool is_too_much; /* its caller has so much waiting already that it may not wait as well */
     struct central_source *c;
@@ -92,7 +92,7 @@ static void fetch_free(struct central_fetch *f) {
     free(f);
 }
 
-/* The last word to whoever asked. */
+/* Calls done, and frees f. */
 static void end(struct central_fetch *f, const struct fetch_end *e) {
     f->call = NULL;
     listener_done(&f->listener, e);
@@ -339,7 +339,7 @@ static void go_on(struct central_fetch *f) {
         send_request(f);
 }
 
-/* At this rate it is over before another had begun. */
+/* At this rate it ends before another request could begin. */
 static bool is_nearly_over(const struct central_fetch *f) {
     int64_t left = registry_body_left(&f->body);
     return left >= 0 && left <= f->body.given;

@@ -18,20 +18,20 @@ struct central_source_config {
     const struct settings *settings;
     struct loop *loop;
     struct http_client *client;
-    unsigned requests;            /* under way at a time, shared among callers; who finds no place waits */
+    unsigned requests;            /* under way at a time, shared among callers; further ones wait */
     unsigned queue_of_one, queue; /* that may wait, of a caller and of all */
 };
 struct central_source *central_source_new(const struct central_source_config *cfg);
-/* Whether there is an answer for a tag if central has none in time: then it is not waited for in vain. */
+/* True if a tag can be answered without central, so that nobody need wait for central when it does not answer. */
 void central_source_fallback(struct central_source *c,
                              bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
 /* found is called whenever central is there again after it was not. */
 void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg);
 /* outdated is called when central refuses what was decided under the settings we have. */
 void central_source_on_outdated(struct central_source *c, void (*outdated)(void *arg), void *arg);
-/* Somebody else's probe has found central: as if its own had. arg: the source. */
+/* Another call has reached central: the same as a successful probe. arg: the source. */
 void central_source_found(void *arg);
-/* It has said that it does not take this edge for one of its fleet. */
+/* Central has refused this edge. */
 void central_source_refused(struct central_source *c, const char *why);
 void central_source_free(struct central_source *c);
 struct source *central_source(struct central_source *c);

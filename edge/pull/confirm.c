@@ -89,7 +89,7 @@ static void consider(struct confirm *c) {
 
 static void watch(struct confirm *c);
 
-/* For those that wait. */
+/* For the names that wait. */
 static void try_soon(struct confirm *c) {
     int64_t gap = clock_mono_ms() - c->try_ms;
     if (c->call) return;
@@ -240,7 +240,7 @@ void confirm_doubt(struct confirm *c) {
 }
 
 void confirm_restart(struct confirm *c) {
-    if (c->restarts) return; /* what goes on arriving must not put it off */
+    if (c->restarts) return; /* a timer that is set must not be put off by further calls */
     c->restarts = true;
     timer_set(&c->restart, next_pause_ms(c));
 }

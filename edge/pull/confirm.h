@@ -38,7 +38,7 @@ struct confirm_config {
     void (*stream_ended)(void *arg); /* after stream_began alone */
     /* Central has answered a call under /fleet. */
     void (*found)(void *arg);
-    /* Central does not take this edge for one of its fleet. */
+    /* Central has refused this edge. */
     void (*refused)(const char *why, void *arg);
     /* A try to watch central has failed. May be NULL. */
     void (*failed)(void *arg);

@@ -12,8 +12,8 @@ struct lookups;
 
 struct lookups *lookups_new(struct loop *l, struct central_posts *central, struct settings *settings);
 void lookups_free(struct lookups *k);
-/* Is asked before central, and knows at once or not at all. m: of a manifest, then the caller calls manifest_fini. NULL:
- * nobody. */
+/* Asked before central; answers at once. m: set for a manifest, and then the caller calls manifest_fini. NULL: only
+ * central is asked. */
 struct lookups_known {
     bool (*blob)(const struct digest *d, int64_t *size, void *arg);
     bool (*manifest)(const struct digest *d, struct wire_manifest *m, void *arg);

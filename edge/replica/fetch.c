@@ -13,7 +13,7 @@
 #define STALL_MS 30000
 #define BODY_MAX (256 * MiB)
 #define LIST_MAX ((int64_t)WATCH_MESSAGE_MAX)
-/* What has come and is no whole tile yet. */
+/* Bytes that have come and are not a whole tile yet. */
 #define BUFFERED_MAX (2 * TILE_MESSAGE_MAX)
 #define AGAIN_MS 2000
 

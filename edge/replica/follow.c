@@ -89,7 +89,7 @@ static void compare(struct follow *f) {
     f->cfg.want_list(f->cfg.arg);
 }
 
-/* What is held differs from central's, although every change was applied. */
+/* The replica differs from central's catalogue, although every change was applied. */
 static void on_mismatch(struct follow *f, const char *where) {
     char text[PLACE_TEXT_MAX];
     struct place p = {.number = f->number};
@@ -117,7 +117,7 @@ static void go_on(struct follow *f) {
     unsigned some[FOLLOW_TILES_MAX];
     size_t n = 0;
     if (f->asking || !f->streams || f->has_place) return;
-    if (!f->compared) { /* what was under way belonged to an earlier stream */
+    if (!f->compared) { /* the list under way was asked for by an earlier stream */
         compare(f);
         return;
     }
@@ -160,7 +160,7 @@ void follow_list(struct follow *f, const void *data, size_t len) {
     struct tile_list list = {0};
     f->asking = false;
     if (!f->streams || !f->greeted || !data) return;
-    if (f->asked_in != f->stream) { /* central may have been put back in time since */
+    if (f->asked_in != f->stream) { /* central may have been restored from a backup since */
         go_on(f);
         return;
     }
@@ -199,7 +199,7 @@ static void take_tile(struct follow *f, const struct tile_message *m, const stru
     count(f, &f->stats.tiles_fetched);
 }
 
-/* Its names are had by lookup from now on. */
+/* The names in this tile are looked up at central from now on. */
 static void leave_tile(struct follow *f, unsigned tile) {
     struct tile *t = &f->tiles[tile];
     log_info("tile_too_big", KV_I("tile", tile), KV_S("then", "what it holds is asked for at central"));
@@ -338,7 +338,7 @@ void follow_data(struct follow *f, const void *data, size_t len) {
     pthread_mutex_unlock(&f->lock);
     bool good = buf_add(&f->in, data, len) == 0 && take_messages(f, &used);
     if (!good) {
-        /* What comes after it is not looked at, and what is here is not vouched for by this stream any more. */
+        /* The rest of the stream is not read, and the replica no longer counts as current. */
         count(f, &f->stats.unreadable);
         follow_end(f);
         f->cfg.restart(f->cfg.arg);

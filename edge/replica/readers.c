@@ -56,7 +56,7 @@ void readers_unpin(struct readers *all) {
     atomic_store_explicit(&all->slots[SLOTS].since, 0, memory_order_release);
 }
 
-/* The time before which no reader began that still reads. */
+/* The time at which the oldest reader that still reads has begun. */
 static uint64_t oldest(struct readers *all) {
     uint64_t at = UINT64_MAX;
     for (unsigned i = 0; i <= SLOTS; i++) {

@@ -16,7 +16,7 @@ static const char magic[] = "entrepot replica 1\n";
 #define HEAD_BYTES (MAGIC_BYTES + EPOCH_BYTES + 8 + SET_DIGEST_BYTES)
 #define SUM_BYTES 32
 #define LAST_TILE 0xffff
-/* A file may be so much larger than the memory that its replica takes. */
+/* How much larger a file may be than the memory that its replica takes. */
 #define FILE_EXTRA (1 * MiB)
 #define FILE_MAX (64 * GiB) /* if there is no limit */
 
@@ -131,7 +131,7 @@ static int read_records(struct tile_records *t, unsigned tile, size_t n, const u
     return r == 0 && left ? ERR_CORRUPT : r;
 }
 
-/* The file without its sum. */
+/* Reads the file up to its checksum. */
 static int read_all(struct replica *r, const uint8_t *data, size_t len, struct place *place) {
     if (len < HEAD_BYTES + 2 || memcmp(data, magic, MAGIC_BYTES) != 0) return ERR_CORRUPT;
     const uint8_t *at = data + MAGIC_BYTES, *end = data + len;

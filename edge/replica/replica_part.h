@@ -13,7 +13,7 @@ struct replica *replica_of(const struct node *n);
 struct follow *follow_of(const struct node *n);
 /* In start: restart(arg) ends the watch and begins another. */
 void replica_on_restart(const struct node *n, void (*restart)(void *arg), void *arg);
-/* Any thread: something was answered without asking central. */
+/* Any thread: counts an answer that the replica gave without asking central. */
 void replica_answered(const struct node *n);
 
 #endif
