@@ -50,7 +50,7 @@ static const struct command_option options[] = {
 
 static const struct command_example examples[] = {
     {"dns explain --client 10.3.2.1", "which edge a client is sent to, and why"},
-    {"dns explain --resolver 10.3.0.53", "where a resolver sends all its clients that tells no client subnet"},
+    {"dns explain --resolver 10.3.0.53", "where a resolver that tells no client subnet sends all its clients"},
 };
 
 static const char *const words[] = {"explain", NULL};

@@ -15,7 +15,7 @@ import termios
 import pytest
 
 from lab import images, pki, raw
-from lab.base import HOST, MiB, run, wait_until
+from lab.base import HOST, REPO, MiB, run, wait_until
 from lab.faulty import Fault
 from lab.nodes import SANITIZERS
 
@@ -52,6 +52,16 @@ def test_help_lists_the_commands(node):
     assert done.returncode == 0
     for word in ("serve", "status", "doctor", "ls", "df", "prune", "verify", "client-config"):
         assert word in done.stdout, word
+
+
+def test_operating_names_every_command(node):
+    """What `help` lists has a row among the commands of docs/operating.md."""
+    commands = re.findall(r"^  ([a-z][a-z-]*)(?= )", status(node, "help").stdout.split("\nOptions")[0], re.M)
+    assert len(commands) > 8, commands
+    table = (REPO / "docs/operating.md").read_text().split("## Commands")[1].split("\n#")[0]
+    firsts = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = set(re.findall(r"`([a-z-]+)", " ".join(firsts)))
+    assert set(commands) <= named, set(commands) - named
 
 
 @pytest.mark.parametrize("words", ["bogus", "serve --bogus", "serve extra", "serve --check extra", "status --set fresh_for", "client-config", "client-config bogus", "status extra words", "prune", "prune --to nonsense"])
