@@ -9,7 +9,7 @@ struct old_view {
 };
 struct seat {
     _Atomic(struct dns_view *) uses;
-    char apart[64 - sizeof(void *)]; /* a cache line each */
+    char pad[64 - sizeof(void *)]; /* a cache line each */
 };
 struct dns_views {
     _Atomic(struct dns_view *) now;

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* More proxies in a row are a mistake, or somebody who wants to keep us busy. */
+/* More proxies in a row are a mistake or an attack. */
 #define HOPS_MAX 32
 
 struct word {

@@ -8,7 +8,7 @@
 struct gate {
     struct tls_server *tls; /* what the port shows to those who speak TLS */
     struct http_peers peers;
-    /* Whether a request that came over TLS may be answered. Else ERR_DENIED, and err says why in one line. */
+    /* 0 if a request that came over TLS may be answered. Else ERR_DENIED, and err says why in one line. */
     int (*admit)(struct http_req *req, struct error *err, void *arg);
     void *arg;
 };

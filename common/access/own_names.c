@@ -39,7 +39,7 @@ bool own_names_have(const struct own_names *o, const char *host) {
     if (!host) return true;
     if (!host_port_parse(&hp, host)) return false;
     size_t len = strlen(hp.host);
-    if (len && hp.host[len - 1] == '.') hp.host[--len] = '\0'; /* a name that is written to its end */
+    if (len && hp.host[len - 1] == '.') hp.host[--len] = '\0'; /* an absolute name: "host.example." */
     if (hp.bracketed || ip_parse(&ip, hp.host, len) || strcasecmp(hp.host, "localhost") == 0) return true;
     for (size_t i = 0; i < o->n; i++)
         if (strcasecmp(hp.host, o->names[i]) == 0) return true;

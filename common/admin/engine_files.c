@@ -16,7 +16,7 @@ void client_default_upstreams(struct client_upstreams *out) {
     out->default_upstream = USUAL_HUB;
 }
 
-/* Text is small and bounded by the number of upstreams: failing to add it is being out of memory. */
+/* Text is small and bounded by the number of upstreams, so adding it fails only when memory is out. */
 static void say(struct buf *b, const char *fmt, ...) printf_like(2, 3);
 static void say(struct buf *b, const char *fmt, ...) {
     va_list ap;

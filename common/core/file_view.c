@@ -24,13 +24,13 @@ static void on_bus_error(int sig, siginfo_t *info, void *context) {
     int saved = errno;
     bool is_fault = info->si_code > 0; /* not sent by a process */
     if (!is_fault || !put_zeros(open_view, info->si_addr)) {
-        sigaction(sig, &before, NULL); /* the fault comes again */
+        sigaction(sig, &before, NULL); /* the instruction runs again, and the fault has its usual effect */
         if (!is_fault) raise(sig);
     }
     errno = saved;
 }
 
-/* At each view, because others may take the signal, as cmocka does for each test. */
+/* Installed at each view, because others may replace the handler, as cmocka does for each test. */
 static void take_bus_errors(void) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     const struct sigaction act = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};

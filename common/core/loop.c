@@ -78,7 +78,7 @@ static void run_last(struct loop *l) {
     if (l->last) event_active(l->wake, EV_READ, 1);
 }
 
-/* Ends a pass after all its callbacks have run. */
+/* Called after all callbacks of a pass: ends it. */
 static void pass_over(struct loop *l) {
     run_last(l);
     int64_t began = atomic_load_explicit(&l->pass_began_us, memory_order_relaxed);

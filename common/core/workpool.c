@@ -36,7 +36,7 @@ static void turns_add(struct workpool *p, struct queue *q) {
     p->turns_last = &q->next;
 }
 
-/* The last idle thread is for whoever has none. */
+/* The last idle thread is kept for a caller that has none. */
 static bool may_start(const struct workpool *p, const struct queue *q) {
     bool is_own = q == &p->queues[0];
     return is_own || q->running == 0 || p->n - p->busy > 1 || p->stopping;

@@ -2,8 +2,8 @@
  * loop themselves.
  *
  * A job may say for whom it is. Each caller's jobs start in the order they were submitted, and callers take turns, as
- * does the node itself (whose 0). Who has a job running does not get the last idle thread, so that whoever comes next is
- * not behind a thousand slow jobs of another. */
+ * does the node itself (whose 0). A caller that has a job running does not get the last idle thread, so
+ * that the next caller does not wait behind a thousand slow jobs of another. */
 #ifndef ENTREPOT_CORE_WORKPOOL_H
 #define ENTREPOT_CORE_WORKPOOL_H
 

@@ -93,7 +93,7 @@ static void append(struct writer *w, struct writer_job *job) {
     w->last = &job->next;
 }
 
-/* The disk refuses now and may not later: it is full, read-only, or fails. */
+/* True if the disk refuses now but may take it later: it is full, read-only, or fails. */
 static bool may_pass(int code) {
     return code == ERR_NO_SPACE || code == -EROFS || code == -EACCES || disk_is_bad(code);
 }

@@ -1,7 +1,7 @@
 /* What is fetched ahead of its turn, for readers whose range lies far ahead of what is written (lazy-pulling
  * snapshotters): whole pieces in a file of their own, one place after the other, so that the part file is written from
  * its start to its end and nothing else; what is ahead may be lost with the process. A piece that has come is readable
- * at once, but only as a part: it is proved by the catalogue's word at best. When its turn comes it is not fetched
+ * at once, but only as a part: it is proved by the catalogue's proofs at best. When its turn comes it is not fetched
  * again but copied, and hashed, as if a source had sent it (plan.c). Thread: the fill's fetch loop, but for aside_find.
  *
  * A place is written once: readers may be sending from it for as long as the fill lives. */

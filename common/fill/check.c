@@ -15,9 +15,9 @@
 
 /* At a time: stays in the second-level cache if it has to be read. */
 #define READ_BYTES (64 * KiB)
-/* Worth waking the hasher: 0.7 ms of hashing against some 20 us of waking each other. */
+/* Bytes that are worth waking the hasher: 0.7 ms of hashing, while waking each other takes some 20 us. */
 #define STRETCH_MIN (1 * MiB)
-/* The end of a fetch, when it is so short, is hashed sooner than handed over. */
+/* The end of a fetch, if shorter than this, is hashed in less time than it takes to hand it over. */
 #define IN_PLACE_MAX (32 * KiB)
 
 void check_init(struct fill *f) {

@@ -19,9 +19,9 @@
 #include "common/fill/stretch.h"
 #include "common/fill/window.h"
 
-/* Readers are told of so much at a time, unless nothing more is there for the moment. */
+/* Readers are told when so many more bytes are there, or when no more come for the moment. */
 #define FILL_TELL (1 * MiB)
-/* A fill without readers waits so long before it pauses. */
+/* How long a fill without readers waits before it pauses. */
 #define FILL_LINGER_MS 2000
 
 struct reader_list {

@@ -17,7 +17,7 @@ struct intake {
 
 int64_t intake_taken(const struct fill *f);
 int64_t intake_written(const struct fill *f);
-/* So much is in the file already. */
+/* Sets how many bytes are in the file already. */
 void intake_goes_on_from(struct fill *f, int64_t written);
 
 /* Where a step is returned, it is STEP_STAY as long as more may come. */

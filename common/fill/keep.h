@@ -32,7 +32,7 @@ void keep_add_use(struct fill *f);
 enum fill_step keep_finish(struct fill *f) must_check;
 /* STEP_READING */
 enum fill_step keep_read(struct fill *f) must_check;
-/* The rest does not wait for it to be stopped: it ends by itself, and soon. */
+/* True if it is committing: then it ends soon by itself, and need not be stopped. */
 bool keep_is_ending(const struct fill *f);
 /* STEP_COMMITTING */
 enum fill_step keep_commit(struct fill *f) must_check;

@@ -62,7 +62,7 @@ static void leave_behind(struct fill *f, struct fill_reader *r) {
     fill_leaves_behind(f, r);
 }
 
-/* Whoever comes again after it was left behind has a fifth of the time. */
+/* A caller that was left behind lately has a fifth of the time. */
 void pace_joins(struct fill *f, struct fill_reader *r) {
     unsigned n = f->pace.n_left < PACE_CALLERS ? f->pace.n_left : PACE_CALLERS;
     for (unsigned i = 0; i < n; i++) {

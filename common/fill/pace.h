@@ -5,7 +5,7 @@
 
 #include "common/fill/fill.h"
 
-/* A reader may make others wait for so long. */
+/* How long a reader may make others wait. */
 #define PACE_GRACE_MS 5000
 #define PACE_CALLERS 8
 

@@ -17,9 +17,9 @@ struct plan {
     bool disproved_ahead;                      /* the catalogue has disproved a piece that came ahead of its turn */
     bool has_flowed;                           /* a source has agreed to send, if only for a while */
     bool paused;                               /* the source waits for readers */
-    bool gave_way;                             /* it had to, once */
+    bool gave_way;                             /* its place at the source went to another fetch, once */
     const char *origin, *avoid_origin;         /* within the source: who sends; whose bytes did not match */
-    int64_t gone_since_ms;                     /* the source cannot be reached since; 0: it can */
+    int64_t gone_since_ms;                     /* since when the source cannot be reached; 0: it can */
     struct fetch_end last;                     /* how the fetch ended */
     struct failures failures;                  /* of its sources */
     int64_t tick_written, rate;                /* bytes a second */
@@ -32,13 +32,13 @@ bool plan_has_sources(const struct fill *f);
 bool plan_has_flowed(const struct fill *f);
 /* The source waits for readers. */
 bool plan_is_paused(const struct fill *f);
-/* So much was there before anything was fetched. */
+/* Sets how many bytes were there before anything was fetched. */
 void plan_goes_on_from(struct fill *f, int64_t written);
 /* Every `ms`: measures, and looks for readers far ahead. */
 void plan_tick(struct fill *f, int64_t ms);
 /* The source sends no more, and whoever has not begun waits for the next one's word. */
 void plan_leave(struct fill *f);
-/* The source has sent what is not true. Returns the step that follows from it. */
+/* The source has sent wrong bytes or a wrong length. Returns the step that follows. */
 enum fill_step plan_source_was_wrong(struct fill *f, const char *what) must_check;
 /* STEP_FETCHING: the next try, from what is written on. All of it is hashed. */
 enum fill_step plan_fetch(struct fill *f) must_check;
@@ -59,7 +59,7 @@ enum fill_step plan_take_head(struct fill *f, const struct fetch_head *h) must_c
 enum fill_step plan_take_data(struct fill *f, const char *p, size_t len) must_check;
 enum fill_step plan_take_lull(struct fill *f) must_check;
 enum fill_step plan_take_end(struct fill *f, const struct fetch_end *e) must_check;
-/* Of one ahead: it came to nothing; what origin (fetch_head.origin) has sent was wrong. */
+/* Of a stretch ahead: it has failed; or what origin (fetch_head.origin) sent was wrong. */
 void plan_ahead_failed(struct fill *f, const struct stretch *st);
 void plan_ahead_was_wrong(struct fill *f, const char *origin);
 /* There is another source that would be asked for it, had this one failed. */

@@ -35,7 +35,7 @@ static void drop(struct under_way *u) {
     free(u);
 }
 
-/* No harm is done: the stretch in turn will fetch these bytes later. */
+/* Nothing is lost: the stretch in turn fetches these bytes later. */
 static void drop_failed(struct under_way *u) {
     plan_ahead_failed(u->fill, &u->stretch);
     drop(u);

@@ -19,7 +19,7 @@ struct ahead {
     int64_t from, end;
 };
 
-/* Would reading this byte wait for a disk? Where the file system cannot tell, no. */
+/* True if reading this byte would wait for a disk; false where the file system cannot tell. */
 static bool is_cached(int fd, int64_t at) {
     char byte;
     struct iovec iov = {&byte, 1};
@@ -33,7 +33,7 @@ static bool all_cached(int fd, int64_t from, int64_t end) {
     return is_cached(fd, end - 1);
 }
 
-/* Work pool. What cannot be read is found out when it is sent. */
+/* Work pool. A failure to read is noticed again when the bytes are sent. */
 static void read_ahead(struct offload *o) {
     struct ahead *a = container_of(o, struct ahead, offload);
     char bytes[READ_BYTES];

@@ -61,7 +61,7 @@ static bool speaks_no_tls(const struct http_call *c, CURLcode r) {
            (strstr(c->error_text, "wrong version number") || strstr(c->error_text, "http request"));
 }
 
-/* It took the connection, and then did not say a word: libcurl says so only in words. */
+/* The server took the connection and closed it without an answer. libcurl shows that only in its message. */
 static bool handshake_hangs(const struct http_call *c, CURLcode r) {
     return r == CURLE_OPERATION_TIMEDOUT && strstr(c->error_text, "SSL connection timeout");
 }
@@ -94,7 +94,7 @@ void call_describe(struct http_call *c, CURLcode r) {
     } else if (r == CURLE_GOT_NOTHING) {
         snprintf(msg, cap, "%.150s closed the connection without an answer", place);
     } else if ((r == CURLE_OUT_OF_MEMORY || (int)r == TOO_LARGE) && !c->head_done) {
-        /* libcurl reports its limit on a line, 100 KiB, so. If memory were out, this process would have ended. */
+        /* libcurl reports a line over its limit (100 KiB) as a lack of memory. A real one would have ended this process. */
         snprintf(msg, cap, "%.150s sent a head with a line that is too long", place);
     } else if (r == CURLE_PARTIAL_FILE) {
         snprintf(msg, cap, "%.150s cut its answer short after %lld bytes", place, (long long)c->body_bytes);

@@ -1,5 +1,5 @@
 /* Request heads. What RFC 9112 lets a server be lenient about is refused here: bare LF, folded lines, space before the
- * colon, several lengths. Two parsers that read one head differently are how requests are smuggled. Thread: any. */
+ * colon, several lengths. Requests are smuggled where two parsers read one head differently. Thread: any. */
 #include "common/http/head.h"
 
 #include <string.h>

@@ -124,7 +124,7 @@ static bool take_place(struct http_proxy *out, const char *scheme, size_t scheme
     return true;
 }
 
-/* What is written as http://USER:PASSWORD@HOST:PORT. */
+/* Parses http://USER:PASSWORD@HOST:PORT. */
 static const char *take_apart(struct http_proxy *out, const char *value) {
     static const char *const schemes[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
     const char *sep = strstr(value, "://"), *rest = sep ? sep + 3 : value, *scheme = sep ? value : "http";

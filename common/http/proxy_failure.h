@@ -13,8 +13,8 @@ struct proxied_call {
     const char *place; /* "host:port" of the server that was wanted */
 };
 
-/* Whether such an answer to a call for plain http is the proxy's own, in the server's place: 407, or an error page,
- * which no registry and no node of ours sends. content_type: NULL if there is none. */
+/* True if an answer to a call for plain http was made by the proxy instead of the server: 407, or an error page, which
+ * no registry and no node of ours sends. content_type: NULL if there is none. */
 bool proxy_answers_itself(int status, const char *content_type);
 /* Fills msg: the proxy refused with this status. */
 void proxy_refusal_tell(const struct proxied_call *c, long status, char *msg, size_t cap);

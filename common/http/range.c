@@ -78,7 +78,7 @@ enum http_range_result http_range_parse(const char *header, int64_t size, struct
     return *n ? HTTP_RANGE_PARTIAL : HTTP_RANGE_UNSATISFIABLE;
 }
 
-/* Does a list of entity tags hold etag? Weak ones count only if weak is allowed. */
+/* True if a list of entity tags contains etag. Weak tags count only if weak is set. */
 static bool etag_listed(const char *list, const char *etag, bool weak) {
     size_t len = strlen(etag);
     for (const char *p = list; *p;) {

@@ -119,8 +119,8 @@ static void put_type_and_length(struct head_out *o, const char *type, int64_t le
     put(o, TEXT("\r\n"));
 }
 
-/* Whether the connection ends with this answer: said in its head. After Expect without a 100 Continue the body may come or
- * not, and a body that is too long is not skipped. */
+/* Decides whether the connection ends with this answer, which its head must say. After Expect without a 100 Continue the
+ * body may or may not come, and a body that is too long is not skipped. */
 static void settle_close(struct http_req *r) {
     if (r->conn->share->draining) r->close_after = true;
     if (!r->body_done && !r->reading_body && (r->head.expect_continue || r->body_left > DRAIN_BODY_MAX))

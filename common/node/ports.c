@@ -30,7 +30,7 @@ struct ports {
     struct tls_server *tls;
     struct http_server *servers[SERVERS_MAX];
     unsigned n_servers, n_draining;
-    unsigned n_public; /* of them: those for clients and nodes. The others tell how it goes until those are drained */
+    unsigned n_public; /* the first so many are for clients and nodes; the others answer until those are drained */
     int64_t drained_by_ms;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -144,7 +144,7 @@ static void on_v2(struct http_req *req, void *arg) {
     registry_handle(((struct ports *)arg)->node->registry, req, &(struct caller){.kind = CALLER_SOCKET});
 }
 
-/* Nothing for the fleet port: its certificate is of our own making. */
+/* The fleet port is left out: central makes that certificate itself. */
 static void collect_certificate(struct metric_page *page, void *arg) {
     const struct ports *p = arg;
     if (p->tls) metric_label_set(page, FAMILY_CERTIFICATE_END, "registry", NULL, (double)tls_server_not_after(p->tls));
@@ -236,7 +236,7 @@ static bool collect(const void *data, size_t len, void *arg) {
     return buf_add(arg, data, len) == 0;
 }
 
-/* Who has the address that this node should listen on? */
+/* Finds out which program has the address that this node should listen on. */
 static bool held_by_entrepot(const struct node_config *node) {
     struct client_facts facts;
     struct error ignored = {0};
@@ -253,7 +253,7 @@ static bool held_by_entrepot(const struct node_config *node) {
     return ours;
 }
 
-/* With the key whose address it is. */
+/* Adds to the error the key that sets the address. */
 static int not_listening(const char *key, struct error *err) {
     return error_wrap(err, "%s", key);
 }

@@ -54,7 +54,7 @@ static void tell_stopping(struct probe *list, size_t n) {
         snprintf(list[i].message, sizeof(list[i].message), "not finished: this node is stopping");
 }
 
-/* Nobody waits any more, or will. */
+/* True if nobody waits, and nobody can begin to. */
 static bool nobody_waits(struct probes *p) {
     pthread_mutex_lock(&p->lock);
     bool none = p->stopping && p->waiting == 0;
@@ -125,7 +125,7 @@ static void over(struct probe_call *c) {
 
 /* --- one call --- */
 
-/* In OpenSSL's words. */
+/* Recognised by OpenSSL's text. */
 static bool is_about_time(const char *msg) {
     return strstr(msg, "certificate has expired") || strstr(msg, "certificate is not yet valid");
 }

@@ -30,7 +30,7 @@ static int start(struct node *n, void **self, struct error *err) {
 static void stop(void *self) {
     struct node *n = self;
     asker_cancel(n->asker);
-    node_settle(n); /* those who asked hear of it */
+    node_settle(n); /* runs the callbacks of those who have asked */
     registry_free(n->registry);
     n->registry = NULL;
 }

@@ -22,7 +22,7 @@ struct reload {
     void *arg;
 };
 
-/* What became of the certificate, in words. */
+/* Reads the certificate again if its files have changed. Returns in words what was done. */
 static const char *reload_certificate(struct reload *r) {
     struct error err = {0};
     if (!r->tls) return "none configured";
@@ -57,8 +57,8 @@ void reload_on_change(struct reload *r, bool (*fn)(char *words, size_t cap, void
     r->arg = arg;
 }
 
-/* Says what became of a file whose digest is now. A file that is not valid is looked at again at the next SIGHUP, so that
- * nobody is told to restart the node with it. */
+/* Writes what was taken from a file whose digest is now. A file that is not valid is read again at the next SIGHUP, so
+ * that nobody is told to restart the node with it. */
 static void take_config(struct reload *r, const struct digest *now, char *out, size_t cap) {
     char words[300] = "";
     bool valid = true;
@@ -74,7 +74,7 @@ static void take_config(struct reload *r, const struct digest *now, char *out, s
         snprintf(out, cap, "has changed, but is read at a start only: restart the node to apply it");
 }
 
-/* SIGHUP: says what was read again, and what was not though it has changed. */
+/* On SIGHUP. */
 void reload_now(struct reload *r) {
     const char *certificate = reload_certificate(r), *file = r->node->config_file;
     char config[400] = "no file";

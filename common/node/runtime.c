@@ -140,7 +140,7 @@ static void on_drained(void *arg) {
 static void on_stop(void *arg) {
     struct node_run *n = arg;
     log_info("stopping");
-    if (!n->serves) start_serving(n); /* connections end where they were taken */
+    if (!n->serves) start_serving(n); /* so that connections that were accepted can end */
     health_set(n->health, "running", "the node is stopping: running requests are finished");
     parts_ending(&n->node);
     ports_drain(n->ports, n->node.config->drain_ms, on_drained, n);
@@ -213,7 +213,7 @@ static int bring_up(struct node_run *n, struct error *err) {
     if (r == 0) r = parts_start(&n->node, n->tier->parts, err);
     if (r < 0) return r;
     metrics_collect(parts_metrics, &n->node);
-    /* Before it listens: whoever sees it do so may tell it to stop. */
+    /* Before the ports listen: from then on a service manager may send a signal. */
     r = daemon_new(&n->daemon, n->node.control, &events, n, err);
     if (r < 0) return r;
     const struct ports_config pc = {

@@ -33,8 +33,8 @@ static void on_change(const struct digest *d, bool held, void *arg) {
     content_held(n->content, d, held);
 }
 
-/* Folders above the data folder that root makes are for all to pass: the same machine's service, which is not root, has
- * its own below them. A user's own stay private, as do the data folders themselves. */
+/* When root makes the folders above the data folder, all users may enter them: this machine's service, which is not
+ * root, has its own data folder below them. Folders that a user makes stay private, as do the data folders themselves. */
 static int make_parents(const char *data, struct error *err) {
     char part[4096];
     size_t len = strlen(data);
@@ -45,10 +45,10 @@ static int make_parents(const char *data, struct error *err) {
         if (mkdir(part, 0700) == 0 && chmod(part, 0755) < 0) return error_errno(err, "making folder %s", part);
         *slash = '/';
     }
-    return 0; /* what could not be made is told by whoever makes the last */
+    return 0; /* a folder that could not be made is an error when the last one is made */
 }
 
-/* What cannot be kept is passed through, which nobody sees. */
+/* Warns that blobs cannot be kept: they are passed through, and clients do not notice. */
 static void warn_of_no_room(const struct node *n) {
     struct store_usage u;
     store_usage(n->store, &u);

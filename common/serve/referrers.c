@@ -1,5 +1,5 @@
 /* Referrers of a digest. What an upstream lists is asked of it each time (coalesced), since nobody else knows. What is
- * hosted is found here: manifests of the repository that name it as their subject, and what clients of old have listed
+ * hosted is found here: manifests of the repository that name it as their subject, and what older clients have listed
  * under the referrers tag (distribution-spec "Listing Referrers"). Thread: serving loop, but for what is marked. */
 #include "common/serve/serve_private.h"
 
@@ -70,7 +70,7 @@ static void read_json(struct referrers_job *j, const struct digest *d, struct ma
     free(data);
 }
 
-/* What outlives the document that it is from. */
+/* Copies what is needed after the document is closed. */
 static bool keep(struct referrers_job *j, int64_t cost) {
     if (!budget_take(BUDGET_LISTS, cost)) {
         j->code = ERR_BUSY;
@@ -102,14 +102,14 @@ static void add_listed(struct referrers_job *j) {
     manifest_fini(&m);
 }
 
-/* Ours before listed ones of the same digest. */
+/* Orders entries by digest; of the same digest, the manifest that is read here comes before a listed one. */
 static int by_digest(const void *a, const void *b) {
     const struct referrer *one = a, *other = b;
     int r = strcmp(one->digest, other->digest);
     return r ? r : (one->listed != NULL) - (other->listed != NULL);
 }
 
-/* They are strings; clients that trust in that would refuse the whole list. */
+/* Copies the annotations that are strings, as all must be: a client that relies on that would refuse the whole list. */
 static json_t *annotations_of(const json_t *doc) {
     json_t *all = json_object_get(doc, "annotations"), *value, *out = NULL;
     const char *key;

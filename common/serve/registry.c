@@ -165,8 +165,8 @@ static const struct name_rules *rules_of(const struct registry *g) {
 
 /* --- under which settings --- */
 
-/* False, and answered: another node has decided the name under other settings than ours, so it may mean something else
- * here. */
+/* False: another node has decided the name under other settings than ours, so it may mean something else here; that is
+ * answered. */
 static bool goes_by_ours(struct exchange *x, const struct name_rules *rules) {
     const char *word = http_req_header(x->req, SETTINGS_HEADER);
     char ours[17];

@@ -52,8 +52,8 @@ struct exchange {
     char warning[300];    /* Warning header, "" for none */
     int64_t age_s;        /* since the tag was checked at its source; -1: not by tag */
     bool is_manifest;
-    bool has_last;         /* by tag: if what it points to now cannot be had, there is: */
-    struct tag_facts last; /* the one held */
+    bool has_last;         /* by tag: its earlier manifest is held, for when the present one cannot be had */
+    struct tag_facts last; /* that earlier one */
     bool restored;         /* the owner of what is hosted has been asked for it */
     struct body *body;
 };
@@ -63,7 +63,7 @@ void exchanges_prepare(void);
 /* Fields on which nothing has been said yet are zero or empty; asked, repo and repo_str are not set. */
 struct exchange *exchange_new(void);
 void exchange_free(struct exchange *x);
-/* Until when its client is told something. */
+/* The time by which its client must have an answer. */
 struct deadline exchange_deadline(const struct exchange *x);
 /* Ends an exchange's wait: false if the request has gone meanwhile (x is freed then). */
 bool exchange_back(struct exchange *x);
@@ -86,7 +86,7 @@ void serve_blob(struct exchange *x);
  * keeps that is asked; the answer follows. False: nobody knows more of it. */
 bool serve_restore(struct exchange *x);
 /* tag_check.c. Any loop. */
-/* With something to fall back on, a source is given so long. */
+/* How long a source may take when there is something else to answer with. */
 #define SERVE_PATIENCE_MS 3000
 /* True if it is held as a manifest and may be served in this repository. */
 bool tag_is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo);
@@ -102,7 +102,8 @@ bool tag_is_news(const struct tag_facts *known, const struct tag_facts *said);
 void tag_say_moved(const struct tag_facts *to, const char *why, char *out, size_t cap);
 /* manifest_answer.c */
 void serve_manifest(struct exchange *x);
-/* By tag, and what it points to now cannot be had: the manifest held is served, marked. False: there is none. */
+/* Called when the manifest that a tag points to now cannot be had: serves the earlier one, which is held, with a
+ * Warning. False: there is none. */
 bool serve_last_held(struct exchange *x, const struct fetch_end *why);
 /* tag_list.c */
 void serve_tags(struct exchange *x);
@@ -113,7 +114,7 @@ void serve_catalog(struct exchange *x);
 /* Has t run in the threads for lists, in its caller's turn; x waits until t's back. False: too much of this caller's
  * waits already; that was answered, unless an answer had begun. */
 bool serve_turn(struct exchange *x, struct turn *t);
-/* Nobody else need be asked about its repository. */
+/* True if its repository is hosted, so that no source can be asked. */
 bool serve_is_hosted(const struct exchange *x);
 /* Entries of the page that was asked for. */
 size_t serve_page_size(const struct oci_request *rq);
@@ -125,10 +126,10 @@ void serve_link_next(struct exchange *x, const char *what, const char *query);
 void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last);
 /* The query inside a source's Link header: `</v2/…?QUERY>; rel="next"`. False if it is not such a link. */
 bool serve_query_of_link(const char *link, char *out, size_t cap);
-/* A 200 with the common headers and a list's text, or an error if it is NULL; or 503 if the budget LISTS does not allow it. The text is taken,
- * and with it `taken` bytes of that budget. */
+/* Answers 200 with the common headers and a list's text; an error if text is NULL; 503 if the budget LISTS does not
+ * allow it. Takes the text, and with it `taken` bytes of that budget. */
 void serve_list_text(struct exchange *x, char *text, int64_t taken, const char *type);
-/* No list more fits into memory: 503. */
+/* Answers 503: no further list fits into memory. */
 void serve_no_room(struct exchange *x);
 
 /* blob_body.c: answers with (part of) one blob. From a committed file: a reference that is taken; NULL for HEAD. */

@@ -51,7 +51,7 @@ static void tell(struct tag_check *c) {
     if (!c->asking) check_free(c);
 }
 
-/* Answers with what is known because the source could not be asked, if that is not too old. */
+/* The source could not be asked: answers with what is known, if that is not too old. */
 static bool answer_stale(struct tag_check *c, const char *why) {
     struct registry *g = c->registry;
     int64_t age = clock_wall_s() - c->answer.facts.checked_at;
@@ -67,7 +67,7 @@ static bool answer_stale(struct tag_check *c, const char *why) {
     return true;
 }
 
-/* Says why not even what is known is served. */
+/* Adds to the error that what is known is too old to be served. */
 static void say_too_old(struct tag_check *c) {
     char why[sizeof(c->answer.end.msg)];
     int64_t age = clock_wall_s() - c->answer.facts.checked_at;
@@ -179,7 +179,7 @@ static void answer_said(struct tag_check *c, struct tag_facts said) {
     if (!c->known || tag_is_news(&last, &said)) take_over(g, &c->repo, c->tag, &said);
 }
 
-/* True for a type that any document has from some registries: what a manifest is, its bytes say then. */
+/* True for a type that some registries give to any document, so that only its bytes say whether it is a manifest. */
 static bool type_is_vague(const char *type) {
     return strcasecmp(type, "application/json") == 0 || strcasecmp(type, "application/octet-stream") == 0;
 }

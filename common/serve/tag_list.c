@@ -214,7 +214,7 @@ static void fail_page(struct tag_list *l) {
     list_free(l);
 }
 
-/* What is known here, if anything is, stands in for what could not be asked. */
+/* The source could not be asked: the tags known here are listed instead, if there are any. */
 static void fall_back(struct tag_list *l) {
     if (l->end.code == ERR_NOT_FOUND || l->end.code == ERR_DENIED || l->end.code == ERR_OUTDATED || l->no_room) {
         fail_page(l);
@@ -272,7 +272,7 @@ static void pass_on(struct tag_list *l) {
     list_free(l);
 }
 
-/* No complete list leaves that is not whole. */
+/* Cuts the answer, so that no client takes an incomplete list for a whole one. */
 static void break_off(struct tag_list *l) {
     log_warn("tag_list_cut", KV_S("repository", l->x->repo_str), KV_S("request", http_req_id(l->x->req)),
              KV_S("why", l->end.msg));
@@ -313,7 +313,7 @@ static void release_page(void *page) {
     ask_answer_unref(page);
 }
 
-/* As the source has it: another node makes a list of it. */
+/* Answers with the page as the source has it; the node that asked makes a list of the pages. */
 static void reply_page(struct tag_list *l, const struct ask_answer *a) {
     struct exchange *x = l->x;
     char next[sizeof(l->query)];

@@ -27,7 +27,7 @@ struct remembered {
     struct memory_queue oldest_first;
 };
 
-/* Under the lock, as all up to the next title. */
+/* Called under the lock, as are the functions up to the next title. */
 static void drop(struct remembered *r, struct memory *m) {
     map_take(r->by_key, m->key, strlen(m->key));
     TAILQ_REMOVE(&r->oldest_first, m, by_age);
@@ -41,7 +41,7 @@ static bool is_in_use(const struct memory *m) {
     return atomic_load_explicit(&m->answer->refs, memory_order_acquire) > 1;
 }
 
-/* Would dropping it give bytes back to the budget? */
+/* True if dropping it would give bytes back to the budget. */
 static bool holds_of(const struct memory *m, enum budget b) {
     return b == BUDGET_ANSWERS || (m->answer->budget == b && m->answer->charged > 0);
 }

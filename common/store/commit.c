@@ -208,7 +208,7 @@ static void commit_work(struct work *w) {
     if (r == 0) {
         r = move_in(c);
         for (int i = 0; r == ERR_NO_SPACE && i < INDEX_TRIES && space_make_room(c->store, MiB); i++)
-            r = move_in(c); /* its folder had no room, perhaps for want of an inode */
+            r = move_in(c); /* its folder had no room, perhaps because inodes were short */
         if (r == 0) return;
         fchmod(open_file_fd(c->part->file), 0600);
     }

@@ -1,4 +1,4 @@
-/* Which blob goes next: S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023) over entry
+/* Decides which blob is evicted next: S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023) over entry
  * numbers, by bytes. New ones queue in a small part (10 % of the bytes); what was used there, or comes back soon after
  * it went (ghosts), moves to the main part, where being used buys another round. A one-off scan passes through the
  * small part and leaves the main part alone.

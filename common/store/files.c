@@ -59,7 +59,7 @@ void files_free(struct files *f) {
     free(f);
 }
 
-/* Digests are uniform; a publisher who makes them collide here slows down the opening of his own blobs a little. */
+/* Digests are uniform. A publisher who makes them collide here only slows down the opening of those blobs. */
 static struct shard *shard_of(struct files *f, const struct digest *d, uint16_t **head) {
     uint32_t h;
     memcpy(&h, d->bytes + 4, sizeof(h));

@@ -86,7 +86,7 @@ int64_t folder_overhead(const struct store *s) {
     return bytes;
 }
 
-/* Network file systems give their transfer size here, which is none of their disk's. */
+/* Network file systems give their transfer size here instead of the disk's block size. */
 static int64_t block_size(const struct store *s) {
     struct statvfs st;
     if (fstatvfs(s->dir_fd, &st) < 0 || st.f_frsize == 0 || st.f_frsize > BLOCK_MAX) return BLOCK_USUAL;

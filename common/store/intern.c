@@ -13,7 +13,7 @@
 #define CHUNK 1024u
 #define MEDIA_MAX 1000u
 
-/* Whatever strangers have filled a set of media types with, these find room. */
+/* Media types that always find room, even if strangers have filled the set. */
 static const char *const usual[] = {"application/vnd.oci.image.manifest.v1+json",
                                     "application/vnd.oci.image.index.v1+json",
                                     "application/vnd.docker.distribution.manifest.v2+json",
