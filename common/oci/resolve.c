@@ -2,12 +2,14 @@
  * any. */
 #include "common/oci/resolve.h"
 
+#include "common/oci/usual.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 const char *upstream_alias(const char *host) {
-    if (strcasecmp(host, "index.docker.io") == 0 || strcasecmp(host, "registry-1.docker.io") == 0) return "docker.io";
+    if (strcasecmp(host, "index." USUAL_HUB) == 0 || strcasecmp(host, USUAL_HUB_HOST) == 0) return USUAL_HUB;
     return host;
 }
 
@@ -125,7 +127,7 @@ static int refuse_host(struct error *err, const char *host) {
 /* On docker.io a name of one component is in library/. */
 static int in_upstream(struct repo_name *out, const char *upstream, const char *path, size_t len, struct error *err) {
     if (repo_path_check(path, len) < 0) return refuse_name(err, path, len);
-    bool library = !memchr(path, '/', len) && strcmp(upstream_alias(upstream), "docker.io") == 0;
+    bool library = !memchr(path, '/', len) && strcmp(upstream_alias(upstream), USUAL_HUB) == 0;
     if (library && len + strlen("library/") > REPO_MAX) return refuse_name(err, path, len);
     snprintf(out->upstream, sizeof(out->upstream), "%s", upstream);
     snprintf(out->path, sizeof(out->path), "%s%.*s", library ? "library/" : "", (int)len, path);
