@@ -116,8 +116,9 @@ static int run_ca(const struct command_context *ctx) {
 }
 
 static const struct command_example examples[] = {
-    {"ca status", "the fleet's roots and signer, how long they are good, and where their keys are; which edges a change "
-                  "of the root waits for"},
+    {"ca status",
+     "the fleet's roots and signer, how long they are good, and where their keys are; which edges a change "
+     "of the root waits for"},
     {"ca rotate", "bring in a new root: edges learn it, then it signs, then the old one leaves"},
     {"ca standby export /media/usb/standby.pem", "move the standby root's key off this machine, into a safe"},
     {"ca recover /media/usb/standby.pem", "make a lost central anew, for the same fleet"},
