@@ -5,8 +5,8 @@
  * that have less than an equal part, then to any. A caller that already has a place gets none of the last eighth, so
  * that a new caller is served at once. The clients of one node are a group: free places go round groups first, and in a
  * group round its clients. A client that already has a place leaves a quarter, for other clients of its node and for
- * other groups. Each kind of request (small ones, blobs) has a maximum, and kinds share by
- * weight, so that neither blocks the other. A full queue refuses only its own caller. The space of all queues together
+ * other groups. Each kind of request (small ones, blobs) has a maximum, and kinds share by weight, so that neither
+ * blocks the other. A full queue refuses only its own caller. The space of all queues together
  * is shared, too: a caller that has more waiting than there is space left may not add any. What goes on after it had a
  * place takes none of that space: however much of one caller's waits, it keeps no other caller out.
  *

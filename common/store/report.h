@@ -22,9 +22,9 @@ struct store_usage {
 };
 /* Any thread, cheap. */
 void store_usage(const struct store *s, struct store_usage *out);
-/* Looks what is in quarantine now: people take files out of it. Any thread that may block. */
+/* Counts what is in quarantine now, because people take files out of it. Any thread that may block. */
 void store_quarantine_look(struct store *s);
-/* Repositories (repo "" ) in ASCII order with their number of tags, manifests and bytes of manifests; */
+/* All repositories in ASCII order, with the number of their tags and manifests and the bytes of the manifests. */
 int store_each_repo(struct store *s,
                     bool (*fn)(const char *repo, int64_t tags, int64_t manifests, int64_t bytes, void *arg), void *arg,
                     struct error *err) must_check;

@@ -1,6 +1,6 @@
-/* Keeping within the limit: evicts in its own thread before a fill has to wait for it, and in a pinch a little at the
- * fill's own hand. How much is too much, room.c says. Thread: the evictor and, for store_prune, one of its own, both at a low
- * space_reserve and quick evictions on fetch loops. */
+/* Keeps the store within its limit: evicts in a thread of its own before a fill has to wait for space, and if that is too
+ * late a little on the fill's thread. room.c says how much is too much. Thread: the evictor and, for store_prune, one of
+ * its own, both at a low priority; space_reserve and quick evictions on fetch loops. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
