@@ -28,8 +28,8 @@ struct restore_order {
     const char *data;
     bool replace; /* what is there is moved aside, into DATA/before-restore-TIME */
 };
-/* ERR_BUSY: central runs, or there is something and replace is not set. ERR_CORRUPT: the backup is not whole. The catalogue
- * gets a new epoch, and invites that are open end. *made_at: when the backup was made. */
+/* ERR_BUSY: central runs, or there is something and replace is not set. ERR_CORRUPT: the backup is not whole. The
+ * catalogue gets a new epoch, and invites that are open end. *made_at: when the backup was made. */
 int backup_restore(const char *from, const struct restore_order *o, struct backup_report *out, int64_t *made_at,
                    struct error *err) must_check;
 

@@ -16,8 +16,8 @@ struct catalog;
  * is enough). */
 int catalog_open(struct catalog **out, const char *path, unsigned readers, struct error *err) must_check;
 /* Control thread, before anything is learned: bytes that the file may take; 0: no limit. Over it the writer removes
- * what is not held, longest lost first, and what refers to it. What is held, its children, and hosted tags always stay.
- * */
+ * what is not held, longest lost first, and what refers to it. What is held, its children, and hosted tags always
+ * stay. */
 void catalog_bound(struct catalog *c, int64_t limit);
 /* Control thread, before anything is learned: entries that the change log keeps; 0: a million. */
 void catalog_keep_log(struct catalog *c, int64_t entries);

@@ -1,5 +1,5 @@
-/* Opens the catalogue, feeds it with news, and tells fills what it knows. Thread: as node_part.h and fill/ledger.h say of
- * each function. */
+/* Opens the catalogue, feeds it with news, and tells fills what it knows. Thread: as node_part.h and fill/ledger.h say
+ * of each function. */
 #include "central/catalog/catalogue_part.h"
 
 #include "common/core/alloc.h"

@@ -25,7 +25,8 @@ int catalog_tiles(struct catalog *c, struct tile_list *out) must_check;
 struct tile_reader {
     /* The digest of a tile, before its records are read. False: they are not needed. */
     bool (*wants)(unsigned tile, const struct place *of, void *arg);
-    /* The records (NULL: more than there is memory for), and what blobs there are. of: the place, with the tile's digest. False: enough; no further tile is read. */
+    /* The records (NULL: more than there is memory for), and what blobs there are. of: the place, with the tile's
+     * digest. False: enough; no further tile is read. */
     bool (*tile)(unsigned tile, const struct place *of, const struct tile_records *records,
                  const struct record_blobs *blobs, void *arg);
     void *arg;

@@ -1,5 +1,5 @@
-/* The ports of the DNS: threads that answer by UDP and do nothing else, and one loop for TCP (RFC 7766). Thread: control,
- * unless a function says otherwise. */
+/* The ports of the DNS: threads that answer by UDP and do nothing else, and one loop for TCP (RFC 7766). Thread:
+ * control, unless a function says otherwise. */
 #ifndef ENTREPOT_CENTRAL_DNS_DNS_SERVER_H
 #define ENTREPOT_CENTRAL_DNS_DNS_SERVER_H
 

@@ -21,8 +21,8 @@ struct dns_listen {
 /* HOST:PORT as config_check_listen allows it; ":PORT" is every address of both families, or of IPv4 where there is no
  * IPv6. */
 int dns_listen_parse(struct dns_listen *out, const char *listen, struct error *err) must_check;
-/* A bound socket that shares its port with others of this kind. type: SOCK_DGRAM, or SOCK_STREAM, which then listens. The port of *l is
- * set if it was 0. Returns the descriptor. */
+/* A bound socket that shares its port with others of this kind. type: SOCK_DGRAM, or SOCK_STREAM, which then listens.
+ * The port of *l is set if it was 0. Returns the descriptor. */
 int dns_socket_open(struct dns_listen *l, int type, struct error *err) must_check;
 void dns_address_ip(const union dns_address_any *a, struct ip *out);
 

@@ -1,5 +1,5 @@
-/* The view from which the DNS answers at present. Readers take no lock: a reader writes down which view it uses, and a view that is
- * written down is not freed. Thread: reading any, each with a seat of its own; publishing one. */
+/* The view from which the DNS answers at present. Readers take no lock: a reader writes down which view it uses, and a
+ * view that is written down is not freed. Thread: reading any, each with a seat of its own; publishing one. */
 #ifndef ENTREPOT_CENTRAL_DNS_VIEWS_H
 #define ENTREPOT_CENTRAL_DNS_VIEWS_H
 

@@ -1,5 +1,5 @@
-/* The last changes of the catalogue in memory, ready to be sent to every edge that watches. A change is read from the log
- * once, just after its commit, and its bytes are shared by all who send them. Thread: as each function says. */
+/* The last changes of the catalogue in memory, ready to be sent to every edge that watches. A change is read from the
+ * log once, just after its commit, and its bytes are shared by all who send them. Thread: as each function says. */
 #ifndef ENTREPOT_FLEET_FEED_H
 #define ENTREPOT_FLEET_FEED_H
 

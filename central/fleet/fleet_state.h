@@ -1,6 +1,6 @@
-/* The state of the fleet as every edge gets it (proto/fleet.proto): the roots that are trusted, central's addresses, who
- * signs, and who was removed. It is encoded once for all edges; its version, a hash of it, goes with the watch, and an edge
- * that has another asks for it (GET /fleet/v1/state). Thread: any, unless a function says otherwise. */
+/* The state of the fleet as every edge gets it (proto/fleet.proto): the roots that are trusted, central's addresses,
+ * who signs, and who was removed. It is encoded once for all edges; its version, a hash of it, goes with the watch, and
+ * an edge that has another asks for it (GET /fleet/v1/state). Thread: any, unless a function says otherwise. */
 #ifndef ENTREPOT_FLEET_FLEET_STATE_H
 #define ENTREPOT_FLEET_FLEET_STATE_H
 

@@ -1,4 +1,5 @@
-/* The calls of the fleet port by which edges get certificates, join and renew, and show removals. Thread: serving loops. */
+/* The calls of the fleet port by which edges get certificates, join and renew, and show removals. Thread: serving
+ * loops. */
 #ifndef ENTREPOT_FLEET_ISSUE_H
 #define ENTREPOT_FLEET_ISSUE_H
 

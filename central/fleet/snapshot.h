@@ -1,6 +1,7 @@
 /* GET /fleet/v1/snapshot (docs/protocol.md "The change log"): the digests of all tiles; with ?tiles=N,N,… (64 at most)
- * those tiles, as many of them as fit into one answer; with &full=1 without short names of children. Tiles are read
- * and packed in the work pool, for a few requests at a time, and kept until they change. Thread: the request's loop; new and free on the control thread. */
+ * those tiles, as many of them as fit into one answer; with &full=1 without short names of children. Tiles are read and
+ * packed in the work pool, for a few requests at a time, and kept until they change. Thread: the request's loop; new
+ * and free on the control thread. */
 #ifndef ENTREPOT_FLEET_SNAPSHOT_H
 #define ENTREPOT_FLEET_SNAPSHOT_H
 

@@ -1,5 +1,5 @@
-/* One logical request to an upstream while it runs. Private to upstream_request.c, call.c, refusal.c, answer_body.c, sign_in.c and
- * answer_check.c. Thread: the fetch loop. */
+/* One logical request to an upstream while it runs. Private to upstream_request.c, call.c, refusal.c, answer_body.c,
+ * sign_in.c and answer_check.c. Thread: the fetch loop. */
 #ifndef ENTREPOT_UPSTREAM_REQUEST_H
 #define ENTREPOT_UPSTREAM_REQUEST_H
 

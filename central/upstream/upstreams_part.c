@@ -1,5 +1,5 @@
-/* Starts the upstreams, chooses the one of a name, and shows how they stand. Thread: as node_part.h and source/supply.h say
- * of each function. */
+/* Starts the upstreams, chooses the one of a name, and shows how they stand. Thread: as node_part.h and source/supply.h
+ * say of each function. */
 #include "central/upstream/upstreams_part.h"
 
 #include "central/names/names_part.h"

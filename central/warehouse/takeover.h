@@ -23,9 +23,10 @@ bool hosted_is_repo(const struct name_rules *rules, const char *name);
  * evicted until then; the failure is logged. */
 void hosted_take_over(const struct takeover *t);
 /* Call at each start: adds blobs that the index flags as hosted and the record does not have, as after an older record
- * was put back. Then the index's tags of hosted repositories that name such manifests, or that the record lacks and that
- * name what is hosted in their repository, are added, too, and a doubt is told (hosted_doubt): more may be lost. When the index was lost, a
- * doubt is also told if the catalogue has tags of hosted repositories that the record does not. */
+ * was put back. Then the index's tags of hosted repositories that name such manifests, or that the record lacks and
+ * that name what is hosted in their repository, are added, too, and a doubt is told (hosted_doubt): more may be lost.
+ * When the index was lost, a doubt is also told if the catalogue has tags of hosted repositories that the record does
+ * not. */
 void hosted_claim_flagged(const struct takeover *t);
 
 #endif

@@ -6,17 +6,17 @@
  * that a new caller is served at once. The clients of one node are a group: free places go round groups first, and in a
  * group round its clients. A client that already has a place leaves a quarter, for other clients of its node and for
  * other groups. Each kind of request (small ones, blobs) has a maximum, and kinds share by weight, so that neither
- * blocks the other. A full queue refuses only its own caller. The space of all queues together
- * is shared, too: a caller that has more waiting than there is space left may not add any. What goes on after it had a
- * place takes none of that space: however much of one caller's waits, it keeps no other caller out.
+ * blocks the other. A full queue refuses only its own caller. The space of all queues together is shared, too: a caller
+ * that has more waiting than there is space left may not add any. What goes on after it had a place takes none of that
+ * space: however much of one caller's waits, it keeps no other caller out.
  *
  * The body of a blob may take long. A caller that finds no place for a new request therefore takes the place of the
  * slowest body that has been coming for half a second (less if many requests are new). That body goes on later
  * (share_enter with begun): it waits its turn, after six seconds takes a place in the same way, and keeps that for at
- * least as long. Bodies that go on, and with several callers those that have had their first half second, leave a quarter
- * of the places to new requests, which therefore seldom wait for one.
- * So every body begins soon, a small one is complete before it could lose its place, and the large ones take turns.
- * Each new request takes at most one place, so each costs at most one more request.
+ * least as long. Bodies that go on, and with several callers those that have had their first half second, leave a
+ * quarter of the places to new requests, which therefore seldom wait for one. So every body begins soon, a small one is
+ * complete before it could lose its place, and the large ones take turns. Each new request takes at most one place, so
+ * each costs at most one more request.
  *
  * Thread: the owner's, or under its lock; share_stats: any. */
 #ifndef ENTREPOT_ACCESS_SHARE_H

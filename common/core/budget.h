@@ -1,7 +1,7 @@
 /* Named limits on the memory that the whole process keeps. Code that wants to keep something takes its size from the
  * budget first, and gives it back when the memory is freed. If the budget does not allow it, nothing is kept: the
- * request waits or is refused. What is only kept for convenience is dropped first (budget_set_drop). Thread: any (atomic,
- * and a lock when something is to be dropped); call budget_limit before other threads use the budget. */
+ * request waits or is refused. What is only kept for convenience is dropped first (budget_set_drop). Thread: any
+ * (atomic, and a lock when something is to be dropped); call budget_limit before other threads use the budget. */
 #ifndef ENTREPOT_CORE_BUDGET_H
 #define ENTREPOT_CORE_BUDGET_H
 
@@ -26,7 +26,8 @@ void budget_limit(enum budget b, int64_t limit);
 /* Takes n bytes, all or nothing; first drops what may be dropped until they fit. False: they do not fit, and a refusal
  * is counted. Do not hold a lock that the drop takes. */
 bool budget_take(enum budget b, int64_t n) must_check;
-/* The same without dropping anything and without counting a refusal, for a caller that tries again. It calls budget_refused once when it gives up. */
+/* The same without dropping anything and without counting a refusal, for a caller that tries again. It calls
+ * budget_refused once when it gives up. */
 bool budget_try(enum budget b, int64_t n) must_check;
 void budget_refused(enum budget b);
 /* Takes n bytes and waits until they fit, for a thread that may block and holds nothing of this budget. False, at once:

@@ -17,8 +17,8 @@ static inline int hex_any(char c) {
 
 /* Writes two small digits for each of the n bytes, and a NUL: out has 2 * n + 1 bytes. */
 void hex_write(const void *bytes, size_t n, char *out);
-/* Reads n bytes from 2 * n small digits; s may end earlier by a NUL. False: something else stands there, and out may have
- * changed. */
+/* Reads n bytes from 2 * n small digits; s may end earlier by a NUL. False: something else stands there, and out may
+ * have changed. */
 bool hex_read(const char *s, size_t n, uint8_t *out);
 
 #endif

@@ -1,5 +1,5 @@
-/* Work that may block, done for a loop: it runs in a work pool, and its end is told on the loop. Thread: as each function
- * says. */
+/* Work that may block, done for a loop: it runs in a work pool, and its end is told on the loop. Thread: as each
+ * function says. */
 #ifndef ENTREPOT_CORE_OFFLOAD_H
 #define ENTREPOT_CORE_OFFLOAD_H
 

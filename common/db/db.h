@@ -15,8 +15,8 @@ int db_open(sqlite3 **out, const char *path, int flags, struct error *err) must_
  * disk space, so it works on a full disk. Call it for every connection that may be the last to close. */
 void db_keep_log(sqlite3 *db);
 
-/* The statement of sql, which is prepared when *st is still NULL, and stays there until the caller finalizes it. NULL: it
- * could not be prepared, and db says why; the calls that bind and step then return SQLITE_MISUSE. */
+/* The statement of sql, which is prepared when *st is still NULL, and stays there until the caller finalizes it. NULL:
+ * it could not be prepared, and db says why; the calls that bind and step then return SQLITE_MISUSE. */
 sqlite3_stmt *db_prepared(sqlite3 *db, sqlite3_stmt **st, const char *sql);
 /* Makes a statement (may be NULL) ready for its next use. */
 void db_reset(sqlite3_stmt *st);

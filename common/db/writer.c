@@ -98,8 +98,8 @@ static bool may_pass(int code) {
     return code == ERR_NO_SPACE || code == -EROFS || code == -EACCES || disk_is_bad(code);
 }
 
-/* Puts a job that persists at the end of the queue when the disk does not take it, so that no other job waits behind it. Each
- * job writes what is true when it runs, so their order does not matter. */
+/* Puts a job that persists at the end of the queue when the disk does not take it, so that no other job waits behind
+ * it. Each job writes what is true when it runs, so their order does not matter. */
 static bool goes_again(struct writer *w, struct writer_job *job) {
     pthread_mutex_lock(&w->lock);
     bool again = job->persists && !w->stopping && (job->waits || w->n_waiting < WAITING_MAX);

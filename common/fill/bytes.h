@@ -45,7 +45,8 @@ void fill_bytes_discard(struct fill *f);
 void fill_bytes_leave_disk(struct fill *f, int code);
 /* Writes. ERR_BUSY: the disk is full and there is no budget for a window. */
 int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t len) must_check;
-/* Reads bytes that have been written; a failure of the disk may pass, so it is tried three times. Also from the hasher and the work pool. */
+/* Reads bytes that have been written; a failure of the disk may pass, so it is tried three times. Also from the hasher
+ * and the work pool. */
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) must_check;
 /* The same bytes where the page cache has them, until v is closed or this is called again; n of them within one piece.
  * NULL: they have to be read. Also from the hasher and the work pool. */

@@ -150,8 +150,8 @@ static uint8_t *proof_at(struct fill *f, int64_t end) {
     return f->check.run.proofs + (size_t)piece * digest_len(f->spec.digest.alg);
 }
 
-/* Work pool. Hashes all that has come, also what comes meanwhile, so that the loop, which may be busy receiving, need not
- * start it again. */
+/* Work pool. Hashes all that has come, also what comes meanwhile, so that the loop, which may be busy receiving, need
+ * not start it again. */
 static void hash_to_goal(struct work *w) {
     struct check_run *c = container_of(w, struct check_run, work);
     struct fill *f = container_of(c, struct fill, check.run);

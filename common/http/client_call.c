@@ -97,7 +97,8 @@ void call_arm(struct http_call *c) {
     if (at != INT64_MAX) timer_set(&c->timer, at - clock_mono_ms());
 }
 
-/* A part of the body does not set the timer, it only notes the time. So the timer may come too early, and is set again. */
+/* A part of the body does not set the timer, it only notes the time. So the timer may come too early, and is set
+ * again. */
 void call_on_timer(void *arg) {
     struct http_call *c = arg;
     if (c->end != CALL_RUNNING) return;

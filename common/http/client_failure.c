@@ -94,7 +94,8 @@ void call_describe(struct http_call *c, CURLcode r) {
     } else if (r == CURLE_GOT_NOTHING) {
         snprintf(msg, cap, "%.150s closed the connection without an answer", place);
     } else if ((r == CURLE_OUT_OF_MEMORY || (int)r == TOO_LARGE) && !c->head_done) {
-        /* libcurl reports a line over its limit (100 KiB) as a lack of memory. A real one would have ended this process. */
+        /* libcurl reports a line over its limit (100 KiB) as a lack of memory. A real one would have ended this
+         * process. */
         snprintf(msg, cap, "%.150s sent a head with a line that is too long", place);
     } else if (r == CURLE_PARTIAL_FILE) {
         snprintf(msg, cap, "%.150s cut its answer short after %lld bytes", place, (long long)c->body_bytes);

@@ -1,4 +1,5 @@
-/* Starts a call of the HTTP client: checks the request and turns it into libcurl's options. Thread: the client's loop. */
+/* Starts a call of the HTTP client: checks the request and turns it into libcurl's options. Thread: the client's
+ * loop. */
 #include "common/http/client_private.h"
 
 #include "common/core/alloc.h"
@@ -111,8 +112,8 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
     set_trust(c, spec);
 }
 
-/* The proxy, or that there is none, is always set. If libcurl read the environment itself, it would not be known to whose
- * address it connects. */
+/* The proxy, or that there is none, is always set. If libcurl read the environment itself, it would not be known to
+ * whose address it connects. */
 static int set_proxy(struct http_call *c, const struct http_call_spec *spec, const struct http_url *u,
                      struct error *err) {
     const char *variable, *value = spec->use_proxy_env && !spec->unix_socket ? http_proxy_for(u, &variable) : NULL;

@@ -177,8 +177,8 @@ static void add_input(struct http_conn *c, const char *data, size_t len) {
 static void peer_closed(struct http_conn *c) {
     c->peer_closed = true;
     conn_arm_in(c, false);
-    /* A client that has shut down only its sending side still gets an answer that has begun or is held. If the answer has
-     * still to be fetched, the client is taken to be gone. */
+    /* A client that has shut down only its sending side still gets an answer that has begun or is held. If the answer
+     * has still to be fetched, the client is taken to be gone. */
     bool waits = STAILQ_EMPTY(&c->out) && c->req && c->req->reply != REPLY_ENDED && !c->req->answer_is_held;
     if (c->state != CONN_BUSY || waits) conn_abort(c);
 }
@@ -334,8 +334,8 @@ void conn_request_done(struct http_conn *c) {
     const char *rest = spill ? spill + c->req->spill_pos : NULL;
     size_t rest_len = spill ? c->req->spill_len - c->req->spill_pos : 0;
     c->req->spill = NULL;
-    /* A client that asked to close sends nothing more, and all that it sent has been read, so closing causes no reset. If
-     * it sends something nevertheless, a small answer has already arrived by the time the reset does. */
+    /* A client that asked to close sends nothing more, and all that it sent has been read, so closing causes no reset.
+     * If it sends something nevertheless, a small answer has already arrived by the time the reset does. */
     bool is_complete = !c->ssl && !c->req->head.keep_alive && c->req->body_done && c->in_pos == c->in_len && !rest &&
                        c->in_len < c->in_cap && c->req->body_sent <= PLAIN_CLOSE_MAX;
     close_request(c, false);
@@ -527,8 +527,8 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr, const 
     c->sniffing = mode != HTTP_TLS_OFF;
     c->state = CONN_DEAD; /* so that set_state sees a change */
     conn_set_state(c, mode == HTTP_TLS_OFF ? CONN_IDLE : CONN_TLS);
-    /* The first request has usually arrived with the connection. If it is answered and the connection closed at once, the
-     * connection is never registered with the event loop. */
+    /* The first request has usually arrived with the connection. If it is answered and the connection closed at once,
+     * the connection is never registered with the event loop. */
     c->young = c->in_armed = true;
     on_readable(c);
     c->young = false;

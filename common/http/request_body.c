@@ -186,7 +186,8 @@ void body_read_more(struct http_conn *c) {
     }
 }
 
-/* Drops the rest of a body that the handler did not read, if it is short and already here; else the connection closes. */
+/* Drops the rest of a body that the handler did not read, if it is short and already here; else the connection
+ * closes. */
 bool body_skip(struct http_conn *c) {
     struct http_req *r = c->req;
     if (r->body_done) return true;

@@ -106,8 +106,8 @@ static int bind_error(struct error *err, const char *address) {
     return r;
 }
 
-/* With SO_REUSEPORT a second daemon of the same user could share the port unnoticed. A first bind without it fails if the
- * port is in use. *a: the address, with *port chosen if it was 0. */
+/* With SO_REUSEPORT a second daemon of the same user could share the port unnoticed. A first bind without it fails if
+ * the port is in use. *a: the address, with *port chosen if it was 0. */
 static int listen_probe(const char *address, struct sockaddr_storage *a, socklen_t *len, unsigned *port,
                         struct error *err) {
     int r = resolve_listen(address, a, len, err);

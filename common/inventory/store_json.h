@@ -1,5 +1,5 @@
-/* What a store holds and what was done to it, as JSON: the same from a daemon and from a command without one. Thread: any
- * that may block. */
+/* What a store holds and what was done to it, as JSON: the same from a daemon and from a command without one. Thread:
+ * any that may block. */
 #ifndef ENTREPOT_INVENTORY_STORE_JSON_H
 #define ENTREPOT_INVENTORY_STORE_JSON_H
 

@@ -1,5 +1,5 @@
-/* All parts of a node together: starts them in order, stops them in reverse, collects their answers. Thread: as node_part.h
- * says of each function. */
+/* All parts of a node together: starts them in order, stops them in reverse, collects their answers. Thread: as
+ * node_part.h says of each function. */
 #ifndef ENTREPOT_NODE_NODE_PARTS_H
 #define ENTREPOT_NODE_NODE_PARTS_H
 

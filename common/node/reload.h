@@ -13,8 +13,8 @@ struct reload;
 struct reload *reload_new(const struct node_config *node, struct loop *control);
 /* Watches a certificate from now on. tls is borrowed until reload_free; NULL: there is none. */
 void reload_watch(struct reload *r, struct tls_server *tls);
-/* fn is called when the configuration file has changed since it was taken last. It writes what it took from it, in words,
- * to the cap bytes at words, which are empty before. False: the file is not valid; fn has logged why. */
+/* fn is called when the configuration file has changed since it was taken last. It writes what it took from it, in
+ * words, to the cap bytes at words, which are empty before. False: the file is not valid; fn has logged why. */
 void reload_on_change(struct reload *r, bool (*fn)(char *words, size_t cap, void *arg), void *arg);
 /* Call on SIGHUP: logs what was read again, and what was not although it has changed. */
 void reload_now(struct reload *r);

@@ -34,7 +34,8 @@ static void on_change(const struct digest *d, bool held, void *arg) {
 }
 
 /* When root makes the folders above the data folder, all users may enter them: this machine's service, which is not
- * root, has its own data folder below them. Folders that a user makes stay private, as do the data folders themselves. */
+ * root, has its own data folder below them. Folders that a user makes stay private, as do the data folders
+ * themselves. */
 static int make_parents(const char *data, struct error *err) {
     char part[4096];
     size_t len = strlen(data);

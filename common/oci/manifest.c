@@ -160,10 +160,10 @@ static int read_document(struct manifest *m, const json_t *doc, struct error *er
     return r;
 }
 
-/* By the members that its specification requires: of an image `layers`, with `config` or an image's media type (image-spec
- * manifest.md and Docker's schema 2 require all, but there are images without a config), of an index `manifests`, of the
- * short-lived OCI artifact manifest its media type (its `blobs` are optional), of Docker's schema 1 `fsLayers`. A media
- * type or a schema version alone is also in what is no manifest. */
+/* By the members that its specification requires: of an image `layers`, with `config` or an image's media type
+ * (image-spec manifest.md and Docker's schema 2 require all, but there are images without a config), of an index
+ * `manifests`, of the short-lived OCI artifact manifest its media type (its `blobs` are optional), of Docker's schema 1
+ * `fsLayers`. A media type or a schema version alone is also in what is no manifest. */
 static bool says_what_it_is(const json_t *doc) {
     char type[MEDIA_TYPE_MAX + 1] = "";
     if (doc) take_media_type(doc, "mediaType", type);

@@ -40,8 +40,8 @@ void manifest_fini(struct manifest *m);
 #define MANIFEST_QUICK_BYTES (16 * 1024)
 /* manifest_parse and manifest_is_one in one pass over the document. */
 int manifest_judge(struct manifest *m, const void *data, size_t len, bool *is_one) must_check;
-/* True for a JSON object with the members that make an image, an index, an artifact manifest or one of Docker's schema 1.
- * False for web pages, error documents, truncated manifests, and what has a media type or schema version alone. */
+/* True for a JSON object with the members that make an image, an index, an artifact manifest or one of Docker's schema
+ * 1. False for web pages, error documents, truncated manifests, and what has a media type or schema version alone. */
 bool manifest_is_one(const void *data, size_t len);
 /* True for the four manifest media types (parameters ignored). */
 bool media_is_manifest(const char *media_type);

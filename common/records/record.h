@@ -25,8 +25,8 @@ enum record_kind { RECORD_TAG, RECORD_BLOB, RECORD_MANIFEST, RECORD_KINDS };
 #define EPOCH_BYTES 16
 #define RECORD_TIME_MAX 253402300799 /* seconds since 1970: the end of the year 9999 */
 
-/* Append a record. ERR_UNSUPPORTED: it has none, and nothing is appended. Of the tag warning, stale and age are left out;
- * they belong to one answer. */
+/* Append a record. ERR_UNSUPPORTED: it has none, and nothing is appended. Of the tag warning, stale and age are left
+ * out; they belong to one answer. */
 int record_of_blob(struct buf *out, const struct digest *d, int64_t size) must_check;
 int record_of_manifest(struct buf *out, const struct digest *d, int64_t size, const struct manifest *m) must_check;
 int record_of_tag(struct buf *out, const struct repo_name *repo, const char *tag, const struct tag_facts *t) must_check;

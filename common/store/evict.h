@@ -1,11 +1,11 @@
-/* Decides which blob is evicted next: S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023) over entry
- * numbers, by bytes. New ones queue in a small part (10 % of the bytes); what was used there, or comes back soon after
- * it went (ghosts), moves to the main part, where being used buys another round. A one-off scan passes through the
- * small part and leaves the main part alone.
- * Two things differ from the paper, both by measurement (tests/bench/eviction). What is tiny and would go is spared for
- * a while in a queue of its own that may hold 2 % of the bytes: it takes hardly any room and saves a round trip. And
- * ghosts live a quarter as long, for what comes back only after a night's scan is that scan again.
- * Pure data: no I/O, no clock. Thread: owned by its user; no locking (the store has one lock around it). */
+/* Decides which blob is evicted next: S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP
+ * 2023) over entry numbers, by bytes. New ones queue in a small part (10 % of the bytes); what was used there, or comes
+ * back soon after it went (ghosts), moves to the main part, where being used buys another round. A one-off scan passes
+ * through the small part and leaves the main part alone. Two things differ from the paper, both by measurement
+ * (tests/bench/eviction). What is tiny and would go is spared for a while in a queue of its own that may hold 2 % of
+ * the bytes: it takes hardly any room and saves a round trip. And ghosts live a quarter as long, for what comes back
+ * only after a night's scan is that scan again. Pure data: no I/O, no clock. Thread: owned by its user; no locking (the
+ * store has one lock around it). */
 #ifndef ENTREPOT_STORE_EVICT_H
 #define ENTREPOT_STORE_EVICT_H
 

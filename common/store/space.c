@@ -1,6 +1,6 @@
-/* Keeps the store within its limit: evicts in a thread of its own before a fill has to wait for space, and if that is too
- * late a little on the fill's thread. room.c says how much is too much. Thread: the evictor and, for store_prune, one of
- * its own, both at a low priority; space_reserve and quick evictions on fetch loops. */
+/* Keeps the store within its limit: evicts in a thread of its own before a fill has to wait for space, and if that is
+ * too late a little on the fill's thread. room.c says how much is too much. Thread: the evictor and, for store_prune,
+ * one of its own, both at a low priority; space_reserve and quick evictions on fetch loops. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

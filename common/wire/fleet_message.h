@@ -1,5 +1,5 @@
-/* What every edge knows of its fleet, and the signed removals in it (proto/fleet.proto), as plain values. Decoding checks
- * form and bounds, and no signature. Pure. Thread: any. */
+/* What every edge knows of its fleet, and the signed removals in it (proto/fleet.proto), as plain values. Decoding
+ * checks form and bounds, and no signature. Pure. Thread: any. */
 #ifndef ENTREPOT_WIRE_FLEET_MESSAGE_H
 #define ENTREPOT_WIRE_FLEET_MESSAGE_H
 
@@ -38,7 +38,8 @@ struct wire_removal_body {
 /* Encoders. *out is malloc'ed; the caller frees it. ERR_TOO_BIG. */
 int wire_fleet_state_encode(const struct wire_fleet_state *m, uint8_t **out, size_t *len) must_check;
 int wire_removal_body_encode(const struct wire_removal_body *m, uint8_t **out, size_t *len) must_check;
-/* Decoders. ERR_INVALID, ERR_TOO_BIG, ERR_UNSUPPORTED as in join_message.h. The caller calls wire_fleet_state_fini in any case. */
+/* Decoders. ERR_INVALID, ERR_TOO_BIG, ERR_UNSUPPORTED as in join_message.h. The caller calls wire_fleet_state_fini in
+ * any case. */
 int wire_fleet_state_decode(struct wire_fleet_state *m, const void *data, size_t len) must_check;
 void wire_fleet_state_fini(struct wire_fleet_state *m);
 int wire_removal_body_decode(struct wire_removal_body *m, const void *data, size_t len) must_check;

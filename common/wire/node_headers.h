@@ -13,8 +13,8 @@
 #define SETTINGS_HEADER "Entrepot-Settings"
 #define SETTINGS_REFUSED 409
 
-/* The client for which a node asks: a number of 8 hexadecimal digits that means nothing elsewhere. Central shares its places
- * among nodes, and a node's among these. */
+/* The client for which a node asks: a number of 8 hexadecimal digits that means nothing elsewhere. Central shares its
+ * places among nodes, and a node's among these. */
 #define CLIENT_HEADER "Entrepot-Client"
 /* What an edge says of itself with each request: a random number of its process, as 16 hexadecimal digits, and its
  * version. */

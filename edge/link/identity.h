@@ -1,7 +1,7 @@
 /* This edge's identity on disk: DATA/identity/edge.pem (0600) holds its key, its certificate with what leads to the
  * root, and every root of the fleet, in one file, so that they always fit each other. Beside it, while they are needed:
- * joining.pem, the key of a join whose answer has not come, and renewal, the id of such a renewal; fleet.pb, the state of
- * the fleet (fleet_sync.h), and central, where it was found last (roam.h). Thread: any that may block. */
+ * joining.pem, the key of a join whose answer has not come, and renewal, the id of such a renewal; fleet.pb, the state
+ * of the fleet (fleet_sync.h), and central, where it was found last (roam.h). Thread: any that may block. */
 #ifndef ENTREPOT_EDGE_LINK_IDENTITY_H
 #define ENTREPOT_EDGE_LINK_IDENTITY_H
 
@@ -27,8 +27,8 @@ int identity_of_answer(struct identity *out, EVP_PKEY *key, const struct wire_jo
 int identity_save(const struct identity *id, const char *data, struct error *err) must_check;
 /* The same, if what is on disk has this key; ERR_CANCELLED: it has another, for the edge has joined anew. */
 int identity_save_renewed(const struct identity *id, const char *data, struct error *err) must_check;
-/* Trusts these roots (DER) from now on. *out is what is then on disk. ERR_DENIED: they are not this fleet's, or the edge's
- * own certificate leads to none of them; nothing is changed then. */
+/* Trusts these roots (DER) from now on. *out is what is then on disk. ERR_DENIED: they are not this fleet's, or the
+ * edge's own certificate leads to none of them; nothing is changed then. */
 int identity_save_roots(struct identity *out, const char *data, const struct wire_bytes *roots, size_t n,
                         struct error *err) must_check;
 /* Its certificates and its key as PEM texts. The caller frees both. */

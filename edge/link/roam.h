@@ -1,7 +1,7 @@
 /* Finds central where it has moved. While central cannot be reached at its present address, the others that it has told
- * (fleet_sync.h) and the configured one are asked one after another, and the first at which a central with a pinned root
- * answers is used from then on. Where it was found is kept in DATA/identity/central, for the next start; it counts as long
- * as the configuration names the same central as then. Thread: the fetch loop, but for what is marked. */
+ * (fleet_sync.h) and the configured one are asked one after another, and the first at which a central with a pinned
+ * root answers is used from then on. Where it was found is kept in DATA/identity/central, for the next start; it counts
+ * as long as the configuration names the same central as then. Thread: the fetch loop, but for what is marked. */
 #ifndef ENTREPOT_EDGE_LINK_ROAM_H
 #define ENTREPOT_EDGE_LINK_ROAM_H
 

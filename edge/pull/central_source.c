@@ -1,7 +1,7 @@
 /* Fetching from central. Thread: the fetch loop.
  *
- * When central goes away (link/breaker.h), what waits for an answer and what comes then is kept until it is back, and sent
- * (again); once the breaker is open, all that fails at once. Questions for tags known here fail at once as soon as
+ * When central goes away (link/breaker.h), what waits for an answer and what comes then is kept until it is back, and
+ * sent (again); once the breaker is open, all that fails at once. Questions for tags known here fail at once as soon as
  * central is away or silent. So no request waits for a time-out of its own. */
 #include "edge/pull/central_source.h"
 

@@ -25,8 +25,8 @@ struct follow_config {
      * and follow_fetched. One of them is under way at a time. They may not call back at once. */
     void (*want_list)(void *arg);
     void (*want_tiles)(const unsigned *tiles, size_t n, bool full, void *arg); /* full: without short names */
-    /* The stream is of no use any more: end it, call follow_end and begin another, after a pause that grows while this is
-     * said again and again. Not called at once by the callee's answer. */
+    /* The stream is of no use any more: end it, call follow_end and begin another, after a pause that grows while this
+     * is said again and again. Not called at once by the callee's answer. */
     void (*restart)(void *arg);
     /* The version of the fleet's state, as often as central says it. May be NULL. */
     void (*fleet)(uint64_t version, void *arg);

@@ -63,7 +63,8 @@ static int compare_at(enum record_kind kind, const struct block *b, size_t at, c
     return record_key_compare(record, record_key_len(kind, record, len), key, key_len);
 }
 
-/* Narrows the search to where a digest should be. Digests are spread evenly, so most are within a few records of that. */
+/* Narrows the search to where a digest should be. Digests are spread evenly, so most are within a few records of
+ * that. */
 static void guess(enum record_kind kind, const struct block *b, const uint8_t *key, size_t key_len, size_t *low,
                   size_t *high) {
     enum { NEAR = 12 };

@@ -2,7 +2,8 @@
  * their keys, found by halving. A block never changes. A change makes a new one, puts it in the place of the old, and
  * frees that when no reader uses it any more.
  *
- * Threads: any for what is marked so, without a lock; one at a time for all others (edge/replica/follow.h sees to it). */
+ * Threads: any for what is marked so, without a lock; one at a time for all others (edge/replica/follow.h sees to
+ * it). */
 #ifndef ENTREPOT_EDGE_REPLICA_H
 #define ENTREPOT_EDGE_REPLICA_H
 
