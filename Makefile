@@ -15,11 +15,11 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,rele
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev libzstd-dev python3 ca-certificates
+DEB_PACKAGES := dpkg-dev debhelper fakeroot
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev libldns-dev bind9-dnsutils knot-dnsutils ldnsutils unbound docker-registry docker.io containerd podman \
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
 BENCH_PACKAGES := varnish dnsperf gdnsd
 LINT_PACKAGES := cppcheck clang-tidy
-DEB_PACKAGES := dpkg-dev debhelper fakeroot
 IMAGE_PACKAGES := umoci skopeo
 COVERAGE_PACKAGES := gcovr
 
@@ -35,8 +35,9 @@ CFLAGS_ALL = -std=gnu11 -O2 -g -D_FORTIFY_SOURCE=2 $(WARN) $(HARDEN) $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 else
 CFLAGS_ALL = -std=gnu11 -O1 $(TEST_DEBUG) -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all $(WARN) -fPIE $(CFLAGS)
-LDFLAGS_ALL = -pie -fsanitize=$(SAN) $(TEST_LINKER) $(LDFLAGS)
+LDFLAGS_ALL = $(if $(findstring thread,$(SAN)),-pie,-no-pie) -fsanitize=$(SAN) $(TEST_LINKER) $(LDFLAGS)
 endif
+# Tests start thousands of commands: AddressSanitizer's tables would be 100,000 relocations of each one at a place of its own (-pie).
 # What only tests need is made quickly: a sanitizer's report wants functions and lines (TEST_DEBUG=-g: a debugger wants types, too), which
 # takes three quarters of the time of -g; gold links a unit test in a third of the time of the usual linker, but warns of symbols in
 # clang's libraries.

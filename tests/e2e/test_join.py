@@ -34,7 +34,9 @@ def edge(fleet):
 
 
 def pulls(edge, image):
-    return raw.pull(edge.port, "library/app", "v1") is not None and edge.held(image.digest)
+    """All of it, and what was sent is kept: that follows the answer, so it is waited for."""
+    raw.pull(edge.port, "library/app", "v1")
+    return wait_until(lambda: edge.held(image.digest), "what was pulled is kept")
 
 
 def test_an_invited_edge_joins_and_pulls_over_tls(fleet, edge):

@@ -15,6 +15,8 @@ SANITIZERS = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=1",
 }
+# A command ends at once; looking for what it leaked would take longer than all it does.
+COMMANDS = {**SANITIZERS, "ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + ":detect_leaks=0"}
 _REPORT = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
 _PAIR = re.compile(r'([\w.]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$')
@@ -40,6 +42,7 @@ class Node:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.binary = (build or BUILD) / f"entrepot-{self.kind}"
+        self.asks = (build or RELEASE) / f"entrepot-{self.kind}"
         self.data = self.folder / "data"
         self.port, self.admin = free_port(), free_port()
         self.settings = {
@@ -149,10 +152,12 @@ class Node:
 
     def command(self, *words, check=True, timeout=60):
         """Runs a subcommand against this node."""
-        return run(self.binary, *words, *self.arguments(), check=check, timeout=timeout, env=SANITIZERS)
+        return run(self.binary, *words, *self.arguments(), check=check, timeout=timeout, env=COMMANDS)
 
     def json(self, *words):
-        return json.loads(self.command(*words, "--json").stdout)
+        """What a command tells of this node. Mostly asked again and again until something holds, so by the release build: a sanitizer's
+        takes four times as long to start."""
+        return json.loads(run(self.asks, *words, *self.arguments(), "--json", timeout=60).stdout)
 
     def blob_file(self, digest):
         algorithm, hexes = digest.split(":")

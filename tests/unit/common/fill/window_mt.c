@@ -40,10 +40,12 @@ static void begin_and_take_nothing(void *arg) {
     t->r = fill_attach(world.engine, &t->spec, takes_nothing, t);
 }
 
+/* It asks anew before it leaves: a fill that nobody reads may end at once, and the next one would be refused. */
 static void turn_away(void *arg) {
     struct taker *t = arg;
-    fill_detach(t->r);
+    struct fill_reader *idle = t->r;
     taker_begin(t);
+    fill_detach(idle);
 }
 
 /* A world in which each of many blobs has a source of its own. */
@@ -53,6 +55,19 @@ static void many_blobs(struct script s[MANY], struct digest d[MANY], unsigned ch
         script_init(&s[i], "big", data[i], SIZE + i);
     }
     world = (typeof(world)){.by_digest = s, .digests = d, .n_by_digest = MANY, .n_sources = 1, .advise_size = -1};
+}
+
+/* All of them have begun before the disk is full: a fill that begins later, while others have the memory, would be refused. */
+static void begin_together(struct taker *t, struct script *s, int n) {
+    for (int i = 0; i < n; i++)
+        atomic_store(&s[i].gate, 1);
+    for (int i = 0; i < n; i++)
+        loop_call(t[i].loop, begin_and_take_nothing, &t[i]);
+    for (int i = 0; i < n; i++)
+        while (atomic_load(&s[i].sent) < 1)
+            sched_yield();
+    for (int i = 0; i < n; i++)
+        atomic_store(&s[i].gate, INT64_MAX);
 }
 
 static void windows_stay_within_their_budget_and_all_readers_get_everything(void **state) {
@@ -65,10 +80,9 @@ static void windows_stay_within_their_budget_and_all_readers_get_everything(void
     budget_limit(BUDGET_PASS_THROUGH, 24 * MB);
     int64_t refused = pass_through().refused;
     world_start(MB);
-    for (int i = 0; i < MANY; i++) {
+    for (int i = 0; i < MANY; i++)
         taker_init(&t[i], i, &d[i], SIZE + i, "a", 0, 0);
-        loop_call(t[i].loop, begin_and_take_nothing, &t[i]);
-    }
+    begin_together(t, s, MANY);
     /* One has 16 MiB and another 8; the rest have come as far as the disk takes them. */
     while (pass_through().refused < refused + MANY - 2)
         sched_yield();
@@ -104,8 +118,7 @@ static void one_caller_leaves_memory_for_windows_of_others(void **state) {
         taker_init(&t[i], i, &d[i], SIZE + i, "a", 0, 0);
         t[i].spec.caller = (struct caller){.kind = CALLER_CLIENT, .who.bytes = {[15] = i < MANY - 1 ? 1 : 2}};
     }
-    for (int i = 0; i < MANY - 1; i++)
-        loop_call(t[i].loop, begin_and_take_nothing, &t[i]);
+    begin_together(t, s, MANY - 1);
     /* Two have a window each, half of all; the others wait. */
     while (pass_through().refused < refused + MANY - 1 - 2)
         sched_yield();
