@@ -16,14 +16,14 @@ MiB = 1 << 20
 def wait_until(condition, what, deadline_s=60.0, poll_s=0.02):
     """Polls until condition() is true and returns what it gave; fails with `what` (a string or a function) when time is up. The deadlines
     here and below only end what hangs: they leave room for a machine with many other things to do."""
-    end = time.monotonic() + deadline_s
+    end, often = time.monotonic() + deadline_s, time.monotonic() + 2
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
             raise AssertionError(f"after {deadline_s:g} s still not: {what() if callable(what) else what}")
-        time.sleep(poll_s)  # the poll of wait_until itself
+        time.sleep(poll_s if time.monotonic() < often else max(poll_s, 0.1))  # the poll of wait_until itself
 
 
 _given = set()
