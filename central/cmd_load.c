@@ -10,6 +10,7 @@
 #include "central/cmd_load.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 static int run_load(const struct command_context *ctx) {
@@ -29,10 +30,16 @@ static int run_load(const struct command_context *ctx) {
     }
     a = control_escape(layout);
     b = control_escape(ctx->argv[1]);
+    /* The service may not reach the folder (homes, /tmp of its own), so it gets it opened. */
+    _cleanup_(closep) int folder = open(layout, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) {
+        error_errno(&err, "opening %.300s", layout);
+        return print_failure(ctx, &err);
+    }
     path = xasprintf("/api/load?layout=%s&ref=%s", a, b);
     _cleanup_(control_closep) struct control *c = NULL;
     json_t *doc = NULL;
-    if (control_open(&c, ctx->node, &err) < 0 || control_json(c, "POST", path, &doc, &err) < 0)
+    if (control_open(&c, ctx->node, &err) < 0 || control_post_passing(c, path, folder, &doc, &err) < 0)
         return print_failure(ctx, &err);
     if (ctx->json) return print_json(doc);
     printf("%s loaded", ctx->argv[1]);
@@ -51,8 +58,8 @@ const struct command command_load = {
     .usage = "LAYOUT REPOSITORY:TAG",
     .summary = "bring an OCI layout into a hosted repository",
     .description = "A layout is a folder with index.json and blobs, as `skopeo copy ... oci:FOLDER:TAG` makes it. The "
-                   "daemon reads it,\n"
-                   "so its user must be able to.",
+                   "daemon reads it\n"
+                   "as its own user, who must be allowed to read the folder and what is in it.",
     .n_min = 2,
     .n_max = 2,
     .wanted = "give a folder and a name",

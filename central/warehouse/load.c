@@ -30,7 +30,8 @@ struct loaded {
 
 struct load {
     const struct load_target *target;
-    const char *layout;
+    const char *layout; /* its path, for errors */
+    int folder;         /* the layout, opened */
     struct repo_name repo;
     char repo_str[REPO_STR_MAX];
     uint32_t scope;
@@ -48,17 +49,17 @@ struct entry {
 };
 
 static int open_entry(const struct load *l, const struct digest *d, struct entry *e, struct error *err) {
-    char path[4096], hex[DIGEST_STR_MAX];
-    snprintf(path, sizeof(path), "%s/blobs/%s/%s", l->layout, digest_alg_name(d->alg), digest_hex(d, hex));
+    char name[DIGEST_STR_MAX + 16], hex[DIGEST_STR_MAX];
+    snprintf(name, sizeof(name), "blobs/%s/%s", digest_alg_name(d->alg), digest_hex(d, hex));
     struct stat st;
     e->len = 0;
-    e->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    e->fd = openat(l->folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (e->fd < 0 || fstat(e->fd, &st) < 0) {
-        int r = error_errno(err, "opening %s", path);
+        int r = error_errno(err, "opening %s/%s", l->layout, name);
         if (r == -EACCES) error_hint(err, UNREADABLE_HINT, l->layout);
         return r;
     }
-    if (!S_ISREG(st.st_mode)) return error_set(err, ERR_INVALID, "%s is not a file", path);
+    if (!S_ISREG(st.st_mode)) return error_set(err, ERR_INVALID, "%s/%s is not a file", l->layout, name);
     e->len = st.st_size;
     return 0;
 }
@@ -198,18 +199,15 @@ static void hint_tags(const json_t *list, struct error *err) {
 }
 
 /* The only image of the layout, or the one whose ref.name annotation is the tag. */
-static int find_root(const char *layout, const char *tag, struct digest *out, int64_t *size, struct error *err) {
+static int find_root(const struct load *l, const char *tag, struct digest *out, int64_t *size, struct error *err) {
     char path[4096];
-    snprintf(path, sizeof(path), "%s/index.json", layout);
+    snprintf(path, sizeof(path), "%s/index.json", l->layout);
     _cleanup_(freep) char *text = NULL;
     size_t len;
-    int r = file_read_all(path, INDEX_MAX, &text, &len, err);
+    int r = file_read_all_at(l->folder, "index.json", path, INDEX_MAX, &text, &len, err);
     if (r < 0) {
         if (r == -EACCES)
-            error_hint(err, UNREADABLE_HINT ", or put it where that user may read, not in a home folder", layout);
-        else if (r == -ENOENT && (strncmp(path, "/tmp/", 5) == 0 || strncmp(path, "/var/tmp/", 9) == 0))
-            error_hint(err, "a daemon that systemd runs has /tmp and /var/tmp of its own: put the folder elsewhere, as "
-                            "in /srv");
+            error_hint(err, UNREADABLE_HINT, l->layout);
         else
             error_hint(err, "give the folder of an OCI image layout, as `skopeo copy … oci:FOLDER` makes it");
         return r;
@@ -271,14 +269,26 @@ static int host(struct load *l, const char *tag, const struct digest *d, int64_t
     return content_host(l->target->content, &news, err);
 }
 
-int load_image(const struct load_target *t, const char *layout, const char *ref, json_t **result, struct error *err) {
-    struct load l = {.target = t, .layout = layout};
+/* Opens the layout's folder if who asks has not. *opened: what the caller closes; -1: nothing. */
+static int open_layout(struct load *l, int *opened, struct error *err) {
+    struct stat st;
+    *opened = -1;
+    if (l->folder < 0) *opened = l->folder = open(l->layout, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (l->folder < 0 || fstat(l->folder, &st) < 0) return error_errno(err, "opening %s", l->layout);
+    return S_ISDIR(st.st_mode) ? 0 : error_set(err, ERR_INVALID, "%s is not a folder", l->layout);
+}
+
+int load_image(const struct load_target *t, const char *layout, int folder, const char *ref, json_t **result,
+               struct error *err) {
+    struct load l = {.target = t, .layout = layout, .folder = folder};
+    _cleanup_(closep) int opened = -1;
     struct reference tag;
     struct digest root;
     int64_t size = -1;
     char media_type[MEDIA_TYPE_MAX + 1], digest[DIGEST_STR_MAX];
     int r = target_of(&l, ref, &tag, err);
-    if (r == 0) r = find_root(layout, tag.tag, &root, &size, err);
+    if (r == 0) r = open_layout(&l, &opened, err);
+    if (r == 0) r = find_root(&l, tag.tag, &root, &size, err);
     l.seen = map_new(NULL);
     if (r == 0) r = load_manifest(&l, &root, size, 0, media_type, &size, err);
     map_free(l.seen);

@@ -24,7 +24,7 @@ static void run_load(struct job *j) {
     struct warehouse *w = j->arg;
     struct error err = {0};
     json_t *result = NULL;
-    int r = load_image(&w->target, j->a, j->b, &result, &err);
+    int r = load_image(&w->target, j->a, j->passed, j->b, &result, &err);
     hosted_state_recount(&w->state);
     if (r == 0) {
         job_json(j, 200, result);
@@ -44,10 +44,12 @@ static void post_load(struct http_req *req, void *arg) {
         api_reply_error(req, 400, "layout (an absolute path) and ref (REPOSITORY:TAG) are needed", "");
         return;
     }
-    job_start(&(struct job_order){.pool = w->node->pool, .run = run_load, .arg = w, .a = layout, .b = ref}, req);
+    const struct job_order order = {
+        .pool = w->node->pool, .run = run_load, .arg = w, .a = layout, .b = ref, .takes_passed = true};
+    job_start(&order, req);
 }
 
-/* POST /api/load?layout=PATH&ref=REPO:TAG; the result is that of load_image (load.h). */
+/* POST /api/load?layout=PATH&ref=REPO:TAG, with the folder's descriptor if the command could open it; the result is that of load_image (load.h). */
 static const struct route routes[] = {{"/api/load", METHODS_POST, PORT_CONTROL, post_load}, {0}};
 
 static int restore(const char *repo, const struct digest *d, struct error *err, void *arg) {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { ERROR_BODY_MAX = 64 * 1024, JSON_BODY_MAX = 256 * 1024 * 1024 };
@@ -31,6 +32,7 @@ struct transfer {
     int64_t got;
     int code;
     CURL *easy;
+    curl_socket_t socket; /* where a descriptor is passed */
 };
 
 static void init_curl(void) {
@@ -211,6 +213,37 @@ static int refused(const struct transfer *t, struct error *err) {
     return code;
 }
 
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a) {
+    (void)purpose;
+    struct transfer *t = arg;
+    t->socket = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    return t->socket;
+}
+
+/* Connected, right before the request is sent: passes the descriptor with an empty line, which the server skips there
+ * (RFC 9112 section 2.2). */
+static int pass_descriptor(void *arg, char *ip, char *local_ip, int port, int local_port) {
+    (void)ip;
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    const struct transfer *t = arg;
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    char line[] = "\r\n";
+    struct iovec iov = {.iov_base = line, .iov_len = 2};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+    h->cmsg_level = SOL_SOCKET;
+    h->cmsg_type = SCM_RIGHTS;
+    h->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(h), t->rq->passed, sizeof(int));
+    return sendmsg(t->socket, &msg, MSG_NOSIGNAL) == 2 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 static void set_up(struct control *c, const struct control_request *rq, struct transfer *t,
                    char words[CURL_ERROR_SIZE]) {
     CURL *e = c->easy;
@@ -219,6 +252,13 @@ static void set_up(struct control *c, const struct control_request *rq, struct t
     curl_easy_reset(e);
     curl_easy_setopt(e, CURLOPT_URL, url);
     if (c->socket[0]) curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+    if (c->socket[0] && rq->passed) {
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
+        curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, pass_descriptor);
+        curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
+    }
     curl_easy_setopt(e, CURLOPT_PROXY, "");
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -275,11 +315,13 @@ static bool collect(const void *data, size_t len, void *arg) {
     return buf_add(arg, data, len) == 0;
 }
 
-int control_json(struct control *c, const char *method, const char *path, json_t **out, struct error *err) {
+/* Fills in where the answer goes. */
+static int ask_json(struct control *c, struct control_request rq, json_t **out, struct error *err) {
     struct buf body;
     buf_init(&body, JSON_BODY_MAX);
-    struct control_request rq = {
-        .method = method, .path = path, .max_body = JSON_BODY_MAX, .data = collect, .arg = &body};
+    rq.max_body = JSON_BODY_MAX;
+    rq.data = collect;
+    rq.arg = &body;
     int r = control_ask(c, &rq, NULL, err);
     if (r == 0) {
         *out = json_loadb(body.data ? body.data : "", body.len, 0, NULL);
@@ -291,4 +333,12 @@ int control_json(struct control *c, const char *method, const char *path, json_t
     }
     buf_fini(&body);
     return r;
+}
+
+int control_json(struct control *c, const char *method, const char *path, json_t **out, struct error *err) {
+    return ask_json(c, (struct control_request){.method = method, .path = path}, out, err);
+}
+
+int control_post_passing(struct control *c, const char *path, int passed, json_t **out, struct error *err) {
+    return ask_json(c, (struct control_request){.method = "POST", .path = path, .passed = &passed}, out, err);
 }

@@ -22,6 +22,7 @@ struct control_request {
     const char *method; /* "GET", "HEAD", "POST" */
     const char *path;   /* with query, already encoded */
     const char *accept; /* NULL: any */
+    const int *passed;  /* a descriptor that the daemon gets a copy of; NULL: none. Over the UNIX socket alone */
     int64_t max_body;   /* over: ERR_TOO_BIG; 0: no limit */
     int64_t timeout_ms; /* for the whole answer; 0: none */
     int64_t stall_s;    /* no byte for so long: ERR_TIMEOUT; 0: none */
@@ -54,6 +55,8 @@ int control_ask(struct control *c, const struct control_request *rq, struct cont
                 struct error *err) must_check;
 /* GET or POST whose answer is one JSON object. */
 int control_json(struct control *c, const char *method, const char *path, json_t **out, struct error *err) must_check;
+/* As control_json, by POST; the daemon gets a copy of the descriptor `passed`. */
+int control_post_passing(struct control *c, const char *path, int passed, json_t **out, struct error *err) must_check;
 /* Percent-encodes all but unreserved characters; the caller frees. */
 char *control_escape(const char *s);
 

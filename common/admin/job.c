@@ -15,6 +15,7 @@ static atomic_uint running;
 static void job_free(struct job *j) {
     atomic_fetch_sub(&running, 1);
     buf_fini(&j->out);
+    closep(&j->passed);
     free(j->a);
     free(j->b);
     free(j);
@@ -78,6 +79,7 @@ void job_start(const struct job_order *o, struct http_req *req) {
     j->a = xstrdup_or_null(o->a);
     j->b = xstrdup_or_null(o->b);
     j->number = o->number;
+    j->passed = o->takes_passed ? http_req_take_passed(req) : -1;
     j->type = "application/json";
     j->status = 500;
     j->offload = (struct offload){.run = job_work, .back = job_back};

@@ -13,6 +13,7 @@ struct job {
     void *arg;
     char *a, *b; /* parameters of the request, NULL where there are none */
     int64_t number;
+    int passed; /* a descriptor, closed with the job; -1: none */
     /* What run makes: */
     int status;       /* 500 unless run sets it */
     const char *type; /* application/json unless run sets it */
@@ -30,6 +31,7 @@ struct job_order {
     void *arg;
     const char *a, *b; /* copied */
     int64_t number;
+    bool takes_passed; /* the job gets the descriptor that came with the request (http_req_take_passed) */
 };
 /* Serving loop: req is answered when run has ended, which may be after its connection is gone. */
 void job_start(const struct job_order *o, struct http_req *req);

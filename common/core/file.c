@@ -17,7 +17,13 @@ bool file_is_special(const char *path) {
 }
 
 int file_read_all(const char *path, size_t limit, char **data, size_t *len, struct error *err) {
-    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a FIFO must not block */
+    return file_read_all_at(AT_FDCWD, path, path, limit, data, len, err);
+}
+
+int file_read_all_at(int folder, const char *name, const char *path, size_t limit, char **data, size_t *len,
+                     struct error *err) {
+    _cleanup_(closep) int fd =
+        openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* opening a FIFO must not block */
     if (fd < 0) return error_errno(err, "opening %s", path);
     struct stat st;
     if (fstat(fd, &st) < 0) return error_errno(err, "reading %s", path);

@@ -9,6 +9,9 @@ bool file_is_special(const char *path);
 /* Reads a whole file of at most `limit` bytes into memory, followed by a NUL. The caller frees *data. Longer files:
  * ERR_TOO_BIG. Never waits for a FIFO's writer. */
 int file_read_all(const char *path, size_t limit, char **data, size_t *len, struct error *err) must_check;
+/* As file_read_all, for `name` below the folder that is open as `folder`. path: what errors call it. */
+int file_read_all_at(int folder, const char *name, const char *path, size_t limit, char **data, size_t *len,
+                     struct error *err) must_check;
 /* Replaces the file at path: writes a temporary file beside it, syncs that and renames it over path. */
 int file_write_atomic(const char *path, mode_t mode, const void *data, size_t len, struct error *err) must_check;
 /* As mkdir -p: existing folders are fine. */

@@ -92,8 +92,9 @@ void conn_abort(struct http_conn *c) {
     c->peer = NULL;
     if (c->ssl) SSL_free(c->ssl);
     c->ssl = NULL;
+    closep(&c->passed);
     close(c->fd);
-    c->fd = -1;
+    c->passed = c->fd = -1;
     if (!c->share->frees_dead) loop_post_last(c->share->loop, &c->share->flush);
     share_conn_closed(c);
 }
@@ -125,6 +126,7 @@ static void linger(struct http_conn *c) {
 /* --- reading --- */
 
 ssize_t conn_recv(struct http_conn *c, void *buf, size_t len) {
+    if (c->is_unix) return conn_recv_unix(c, buf, len);
     if (!c->ssl) {
         ssize_t n = recv(c->fd, buf, len, 0);
         return n >= 0 ? n : errno == EINTR ? -EAGAIN : -errno;
@@ -516,6 +518,8 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr, const 
     struct http_conn *c = xcalloc(1, sizeof(*c));
     c->share = sh;
     c->fd = fd;
+    c->passed = -1;
+    c->is_unix = addr->sa_family == AF_UNIX;
     STAILQ_INIT(&c->out);
     name_remote(c, addr);
     c->counted = counted_as != NULL;

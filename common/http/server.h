@@ -132,6 +132,9 @@ bool http_req_peer(const struct http_req *r, struct ip *out);
 bool http_req_is_tls(const struct http_req *r);
 /* The certified other end of its connection; NULL: it has shown no certificate. Valid until on_close. */
 const struct http_peer *http_req_certified(const struct http_req *r);
+/* The descriptor that a process on this machine passed over the UNIX socket with this request or before it; -1: none.
+ * The caller closes it. */
+int http_req_take_passed(struct http_req *r) must_check;
 /* Sets the client for which a proxy sent this request. The access log then shows it. */
 void http_req_set_remote(struct http_req *r, const struct ip *client);
 /* For whom jobs of the pool that reads from the disk for this connection are, from now on (core/workpool.h). */

@@ -107,14 +107,16 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) all_link, idle_link;
     struct loop_share *share;
     int fd;
+    int passed; /* a descriptor that came with the bytes of a UNIX socket; -1: none */
     SSL *ssl;
     struct http_peer *peer; /* NULL: no certificate was shown */
     enum conn_state state;
     struct event ev_in, ev_out;
     bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;
     bool corked; /* only full segments leave until the queue is empty */
-    bool young;  /* in its first turn, right after it was accepted; not registered with the event loop yet */
-    bool more;   /* a pipelined request, or a part of one, is already here */
+    bool is_unix;
+    bool young; /* in its first turn, right after it was accepted; not registered with the event loop yet */
+    bool more;  /* a pipelined request, or a part of one, is already here */
     char *in;
     size_t in_len, in_cap, in_pos, scanned;
     struct http_req *req;
@@ -206,6 +208,10 @@ void conn_arm_in(struct http_conn *c, bool on);
 void conn_arm_out(struct http_conn *c, bool on);
 /* Reads into buf; > 0, 0 for end of stream, -EAGAIN, or another negative errno. */
 ssize_t conn_recv(struct http_conn *c, void *buf, size_t len);
+
+/* conn_passed.c */
+/* As conn_recv, for a UNIX socket: keeps a descriptor that is passed. */
+ssize_t conn_recv_unix(struct http_conn *c, void *buf, size_t len);
 
 /* request_body.c */
 bool body_too_slow(struct http_req *r, int64_t now_ms);

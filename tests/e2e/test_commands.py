@@ -398,6 +398,21 @@ def test_load_says_what_a_layout_holds(bench, tmp_path):
     assert done.returncode == 1 and "zzz" in done.stderr and "a, b" in done.stderr, done
 
 
+def test_load_reads_a_layout_where_the_daemon_has_another_folder(bench, tmp_path):
+    """As the shipped unit has a /tmp of its own."""
+    central = bench.central(("docker.io", "http://127.0.0.1:1"), start=False)
+    given, sandbox = central.binary, bench.place("sandbox")
+    sandbox.write_text(f'#!/bin/sh\nexec unshare --mount sh -c \'mount -t tmpfs none {tmp_path} && exec "$@"\' - {given} "$@"\n')
+    sandbox.chmod(0o755)
+    central.binary = sandbox
+    central.start()
+    central.binary = given
+    image = images.small("elsewhere")
+    images.write_layout(image, tmp_path / "one", "v1")
+    central.command("load", tmp_path / "one", "sample/app:v1")
+    assert set(raw.pull(central.port, "sample/app", "v1")) == set(image.blobs()) | set(image.manifests())
+
+
 def test_a_layout_that_is_truncated_while_it_is_loaded_is_only_an_error(bench, tmp_path):
     central = bench.central(("docker.io", "http://127.0.0.1:1"))
     blob = images.Sparse(1 << 30)

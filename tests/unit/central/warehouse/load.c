@@ -95,7 +95,7 @@ static void what_is_loaded_is_known_with_the_proofs_of_its_pieces(void **state) 
     struct error err = {0};
     struct tag_facts rec;
     json_t *result = NULL;
-    if (load_image(&target, layout, "acme/app:v1", &result, &err) < 0) fail_msg("%s", err.msg);
+    if (load_image(&target, layout, -1, "acme/app:v1", &result, &err) < 0) fail_msg("%s", err.msg);
     json_decref(result);
     assert_true(hosted_has_tag(record, "acme/app", "v1"));
     assert_true(store_tag_get(store, "acme/app", "v1", &rec) && digest_eq(&rec.digest, &manifest));
@@ -126,14 +126,14 @@ static void content_that_could_not_be_recorded_is_neither_hosted_nor_known(void 
     struct blob_info info;
     json_t *result = NULL;
     full = true;
-    assert_int_equal(load_image(&target, layout, "acme/app:v1", &result, &err), ERR_NO_SPACE);
+    assert_int_equal(load_image(&target, layout, -1, "acme/app:v1", &result, &err), ERR_NO_SPACE);
     assert_null(result);
     assert_false(hosted_has_tag(record, "acme/app", "v1"));
     assert_false(store_tag_get(store, "acme/app", "v1", &rec));
     assert_true(store_lookup(store, &layer, &info) && !(info.flags & BLOB_HOSTED)); /* and may be evicted again */
     assert_int_equal(look(&layer).code, ERR_NOT_FOUND);
     full = false;
-    assert_int_equal(load_image(&target, layout, "acme/app:v1", &result, &err), 0);
+    assert_int_equal(load_image(&target, layout, -1, "acme/app:v1", &result, &err), 0);
     json_decref(result);
     struct catalog_fact f = look(&layer);
     assert_true(f.code == 0 && f.proofs_len > 0);
@@ -145,7 +145,7 @@ static void a_load_ends_soon_when_the_process_is_about_to_stop(void **state) {
     struct error err = {0};
     json_t *result = NULL;
     store_stop_bulk(store);
-    assert_int_equal(load_image(&target, layout, "acme/app:v1", &result, &err), ERR_CANCELLED);
+    assert_int_equal(load_image(&target, layout, -1, "acme/app:v1", &result, &err), ERR_CANCELLED);
     assert_null(result);
     assert_false(hosted_has_tag(record, "acme/app", "v1"));
     assert_false(store_lookup(store, &layer, &(struct blob_info){0}));

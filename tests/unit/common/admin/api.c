@@ -5,6 +5,12 @@
 #include "common/admin/api_answer.h"
 #include "common/admin/job.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
 static void more_status(json_t *into, void *arg) {
     (void)arg;
     json_object_set_new(into, "default_upstream", json_string("docker.io"));
@@ -23,6 +29,12 @@ static void run_load(struct job *j) {
         job_json(j, 200, json_pack("{s:s}", "loaded", j->b));
         return;
     }
+    struct stat st;
+    if (strcmp(j->a, "/passed") == 0) {
+        bool reached = j->passed >= 0 && fstatat(j->passed, "control.sock", &st, 0) == 0;
+        job_json(j, 200, json_pack("{s:b}", "reached", reached));
+        return;
+    }
     error_set(&err, ERR_NOT_FOUND, "no layout at %s", j->a);
     job_error(j, &err);
 }
@@ -33,7 +45,8 @@ static void post_load(struct http_req *req, void *arg) {
     if (query_param(http_req_target(req), "layout", layout) != 1 || query_param(http_req_target(req), "ref", ref) != 1)
         api_reply_error(req, 400, "layout and ref are needed", "");
     else
-        job_start(&(struct job_order){.pool = fx.pool, .run = run_load, .a = layout, .b = ref}, req);
+        job_start(&(struct job_order){.pool = fx.pool, .run = run_load, .a = layout, .b = ref, .takes_passed = true},
+                  req);
 }
 
 static void never(struct http_req *req, void *arg) {
@@ -141,6 +154,86 @@ static void load_decodes_its_parameters_and_passes_errors_on(void **state) {
     }
 }
 
+static unsigned open_descriptors(void) {
+    unsigned n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* Descriptors of a connection are closed a moment after its client has gone. Returns how many are open at the end. */
+static unsigned descriptors_after_waiting(unsigned wanted) {
+    unsigned n = open_descriptors();
+    for (int i = 0; n != wanted && i < 5000; i++, n = open_descriptors())
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return n;
+}
+
+static bool reached(struct control *c, int folder) {
+    struct error err = {0};
+    json_t *doc = NULL;
+    static const char path[] = "/api/load?layout=/passed&ref=a:b";
+    int r = folder < 0 ? control_json(c, "POST", path, &doc, &err) : control_post_passing(c, path, folder, &doc, &err);
+    if (r < 0) fail_msg("%s", err.msg);
+    bool is = json_is_true(json_object_get(doc, "reached"));
+    json_decref(doc);
+    return is;
+}
+
+static void a_passed_descriptor_reaches_its_job_and_no_other(void **state) {
+    (void)state;
+    unsigned before = open_descriptors();
+    int folder = open(fx.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    assert_true(folder >= 0);
+    struct control *c;
+    struct error err = {0};
+    assert_int_equal(control_open(&c, &fx.node, &err), 0);
+    assert_false(reached(c, -1));
+    assert_true(reached(c, folder));
+    assert_false(reached(c, -1));
+    assert_true(reached(c, folder));
+    control_close(c);
+    close(folder);
+    assert_int_equal(descriptors_after_waiting(before), before);
+}
+
+/* As many as the kernel takes, twice, for a request that wants none. */
+static void passed_descriptors_that_nobody_takes_are_closed(void **state) {
+    (void)state;
+    enum { N = 253 };
+    static const char head[] = "GET /api/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(N * sizeof(int))];
+    } control = {0};
+    unsigned before = open_descriptors();
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof(a.sun_path), "%.90s/control.sock", fx.dir);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    for (size_t half = 0; half < 2; half++) {
+        size_t len = strlen(head) / 2, at = half * len;
+        struct iovec iov = {.iov_base = (void *)(uintptr_t)(head + at), .iov_len = half ? strlen(head) - at : len};
+        struct msghdr msg = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+        struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+        *h = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(N * sizeof(int))};
+        for (size_t i = 0; i < N; i++)
+            memcpy(CMSG_DATA(h) + i * sizeof(int), &fd, sizeof(int));
+        assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), iov.iov_len);
+    }
+    char answer[4096];
+    ssize_t n = read(fd, answer, sizeof(answer));
+    assert_true(n > 12 && memcmp(answer, "HTTP/1.1 200", 12) == 0);
+    while (n > 0)
+        n = read(fd, answer, sizeof(answer));
+    close(fd);
+    assert_int_equal(descriptors_after_waiting(before), before);
+}
+
 static void the_registry_api_is_on_the_socket(void **state) {
     (void)state;
     int status;
@@ -171,6 +264,8 @@ int main(void) {
         cmocka_unit_test(changes_go_through_the_socket_alone),
         cmocka_unit_test(status_has_the_nodes_own_words_laid_over),
         cmocka_unit_test(load_decodes_its_parameters_and_passes_errors_on),
+        cmocka_unit_test(a_passed_descriptor_reaches_its_job_and_no_other),
+        cmocka_unit_test(passed_descriptors_that_nobody_takes_are_closed),
         cmocka_unit_test(the_registry_api_is_on_the_socket),
         cmocka_unit_test(without_a_daemon_the_error_says_how_to_start_one),
     };
