@@ -75,6 +75,16 @@ bool serve_query_of_link(const char *link, char *out, size_t cap) {
     return true;
 }
 
+void serve_query_after(size_t max, const char *last, char *out, size_t cap) {
+    struct buf q;
+    buf_init(&q, 4096);
+    int r = buf_printf(&q, "n=%zu", max);
+    if (r == 0 && last) r = buf_add_str(&q, "&last=");
+    if (r == 0 && last) r = add_encoded(&q, last);
+    snprintf(out, cap, "%s", r == 0 && q.len < cap ? q.data : "");
+    buf_fini(&q);
+}
+
 void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last) {
     struct buf q;
     buf_init(&q, 4096);

@@ -124,6 +124,8 @@ void serve_ask(struct exchange *x, enum fetch_kind kind, void (*done)(const stru
 void serve_link_next(struct exchange *x, const char *what, const char *query);
 /* A Link header to what follows `last`, in pages of max; what: the end of the path after the repository. */
 void serve_link_after(struct exchange *x, const char *what, size_t max, const char *last);
+/* "n=MAX&last=LAST" into out; last: NULL for none. "" if it is too long. */
+void serve_query_after(size_t max, const char *last, char *out, size_t cap);
 /* The query inside a source's Link header: `</v2/…?QUERY>; rel="next"`. False if it is not such a link. */
 bool serve_query_of_link(const char *link, char *out, size_t cap);
 /* Answers 200 with the common headers and a list's text; an error if text is NULL; 503 if the budget LISTS does not

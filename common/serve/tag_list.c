@@ -3,7 +3,11 @@
  * A list is asked for page by page. Of a short one the answer is made when all is here: in order, with a length, and
  * with an error status when the source fails. One that takes longer than PATIENCE_MS is passed on as its pages come, so
  * that no client's or edge's time-out strikes; it is cut when a page cannot be had. Another node gets page by page,
- * each as its source has it: so every tier passes on what it has, and only the last one makes the list. */
+ * each as its source has it: so every tier passes on what it has, and only the last one makes the list.
+ *
+ * A page that a client asks for costs a page of the source, too: it is asked for with the client's own n and last, and
+ * its Link leads on as the source's does, with a mark (FOLLOWS). Only if the source heeds neither are its pages
+ * gathered, as for a whole list, and the page is cut out of that. */
 #include "common/serve/serve_private.h"
 
 #include "common/core/alloc.h"
@@ -19,9 +23,11 @@
 #include <string.h>
 
 #define PATIENCE_MS 3000
-#define IDLE_PAGES_MAX 3 /* in a row that bring nothing new, though the source says that there is more */
-#define HEAD_BYTES 512   /* of a list's text before and after its tags */
-#define STORE_BATCH 2000 /* tags of the store at a time: its lock is held meanwhile */
+#define IDLE_PAGES_MAX 3     /* in a row that bring nothing new, though the source says that there is more */
+#define HEAD_BYTES 512       /* of a list's text before and after its tags */
+#define SOURCE_PAGE_MAX 1000 /* entries asked of a source at a time: some refuse more */
+#define FOLLOWS "follows&"   /* begins the query of a Link of ours: the rest is that of the source's own Link */
+#define STORE_BATCH 2000     /* tags of the store at a time: its lock is held meanwhile */
 
 struct tag_list {
     struct registry *registry;
@@ -32,6 +38,9 @@ struct tag_list {
     int64_t began_ms;
     unsigned idle_pages;
     bool one_page; /* for another node, as the source has it */
+    bool paged;    /* one page of the source is asked for, for a client; false again if the list has to be gathered */
+    bool follows;  /* and it was named by the source's own Link */
+    bool stands;   /* what came is that page */
     struct fetch_end end;
     /* The page to be read. */
     struct ask_answer *page;
@@ -97,6 +106,37 @@ static void write_page(struct tag_list *l) {
     tag_set_fini(&l->set);
 }
 
+/* Is it a page in order that begins after the client's `last` ("": none)? A source may heed it or not, and only this
+ * tells. */
+static bool begins_after(const struct tag_set *s, const char *last) {
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->tags[i], last) <= 0) return false;
+        last = s->tags[i];
+    }
+    return true;
+}
+
+/* The source's page as the client's, if it is that. Without more pages and without a `last`, all is here to cut the
+ * client's page out of. Else the pages are gathered: on from here, or from the start if this one is of no use. */
+static void take_page(struct tag_list *l) {
+    const struct oci_request *asked = &l->x->asked;
+    bool fits = l->set.n <= serve_page_size(asked) && asked->n != 0 && (l->set.n > 0 || !l->has_next);
+    l->stands = l->follows || (fits && begins_after(&l->set, asked->has_last ? asked->last : ""));
+    l->paged = l->stands;
+    if (l->stands) {
+        int64_t len = tag_set_text_len(&l->set, 0, l->set.n) + HEAD_BYTES;
+        if (take_room(l, len)) write_text(l, 0, l->set.n, len);
+        tag_set_fini(&l->set);
+    } else if (asked->has_last) {
+        tag_set_fini(&l->set);
+        l->has_next = true;
+        l->query[0] = '\0';
+    } else if (!l->has_next || asked->n == 0) {
+        tag_set_sort(&l->set);
+        write_page(l);
+    }
+}
+
 /* What has come so far, as the next part of the answer. */
 static void write_part(struct tag_list *l) {
     int64_t len = tag_set_text_len(&l->set, 0, l->set.n);
@@ -130,7 +170,9 @@ static void read_page(struct tag_list *l) {
 static void run_page(struct turn *t) {
     struct tag_list *l = container_of(t, struct tag_list, turn);
     read_page(l);
-    if (l->end.code == 0 && (l->streams || !l->has_next)) {
+    if (l->end.code == 0 && l->paged) {
+        take_page(l);
+    } else if (l->end.code == 0 && (l->streams || !l->has_next)) {
         tag_set_sort(&l->set);
         if (l->streams)
             write_part(l);
@@ -184,12 +226,16 @@ static void submit(struct tag_list *l, void (*run)(struct turn *t)) {
 
 static void on_page(const struct ask_answer *a, void *arg);
 
-static void ask_page(struct tag_list *l, const char *query) {
+/* Asks for the page of l->query. */
+static void ask_page(struct tag_list *l) {
     struct exchange *x = l->x;
     ask_answer_unref(l->page); /* it has been read, and takes megabytes */
     l->page = NULL;
-    struct fetch_request rq = {
-        .kind = FETCH_TAGS, .repo = x->repo, .caller = x->caller, .settings = x->settings, .query = query};
+    struct fetch_request rq = {.kind = FETCH_TAGS,
+                               .repo = x->repo,
+                               .caller = x->caller,
+                               .settings = x->settings,
+                               .query = l->query[0] ? l->query : NULL};
     snprintf(rq.request_id, sizeof(rq.request_id), "%s", http_req_id(x->req));
     x->waiting = true;
     ask(x->registry->cfg.asker, &rq, NULL, on_page, l);
@@ -199,11 +245,19 @@ static void release(void *list) {
     list_free(list);
 }
 
+/* A Link of ours to the page that the source's Link names. */
+static void link_on(const struct tag_list *l) {
+    char query[sizeof(FOLLOWS) + sizeof(l->query)];
+    snprintf(query, sizeof(query), FOLLOWS "%s", l->query);
+    serve_link_next(l->x, "tags/list", query);
+}
+
 /* The list goes with its answer. */
 static void reply(struct tag_list *l) {
     struct exchange *x = l->x;
     serve_common_headers(x);
     if (l->page_max > 0 && l->last) serve_link_after(x, "tags/list", l->page_max, l->last);
+    if (l->stands && l->has_next) link_on(l);
     size_t len;
     const char *text = list_text_get(l->text, &len);
     http_reply_ref(x->req, 200, "application/json", text, len, release, l);
@@ -264,7 +318,7 @@ static void pass_on(struct tag_list *l) {
     }
     l->text = NULL;
     if (l->has_next) {
-        ask_page(l, l->query);
+        ask_page(l);
         return;
     }
     body_text(req, "]}");
@@ -281,9 +335,18 @@ static void break_off(struct tag_list *l) {
 }
 
 static void failed(struct tag_list *l) {
+    /* A source that refuses to make pages may still have the list. */
+    bool refused = l->end.code == ERR_UPSTREAM && l->end.status >= 400 && l->end.status != 429;
+    if (l->paged && !l->follows && refused) {
+        l->paged = false;
+        l->end = (struct fetch_end){0};
+        l->query[0] = '\0';
+        ask_page(l);
+        return;
+    }
     if (http_reply_started(l->x->req))
         break_off(l);
-    else if (l->one_page && l->query[0])
+    else if ((l->one_page && l->query[0]) || l->follows)
         fail_page(l);
     else
         fall_back(l);
@@ -299,10 +362,10 @@ static void on_worked(struct loop_task *task) {
         failed(l);
     } else if (l->streams) {
         pass_on(l);
-    } else if (l->has_next) {
-        ask_page(l, l->query);
     } else if (l->text) {
         reply(l);
+    } else if (l->has_next) {
+        ask_page(l);
     } else {
         serve_error(l->x->req, REGERR_UNKNOWN, NULL, NULL);
         list_free(l);
@@ -342,7 +405,15 @@ static void on_page(const struct ask_answer *a, void *arg) {
         return;
     }
     l->page = ask_answer_ref(a);
+    char asked_for[sizeof(l->query)];
+    memcpy(asked_for, l->query, sizeof(asked_for));
     l->has_next = serve_query_of_link(a->link, l->query, sizeof(l->query));
+    if (l->follows && l->has_next && strcmp(asked_for, l->query) == 0) {
+        fetch_end_set(&l->end, ERR_UPSTREAM, "%s repeats itself: a page of its list of tags is its own next",
+                      a->source);
+        failed(l);
+        return;
+    }
     bool whole = x->asked.n < 0 && !x->asked.has_last;
     if (whole && l->has_next && clock_mono_ms() - l->began_ms >= PATIENCE_MS) l->streams = true;
     submit(l, run_page);
@@ -353,6 +424,32 @@ static void query_of_node(const struct exchange *x, char *out, size_t cap) {
     const char *query = strchr(http_req_target(x->req), '?');
     size_t len = query ? strlen(query + 1) : 0;
     if (len > 0 && len < cap) memcpy(out, query + 1, len + 1);
+}
+
+/* The page that a client asks for by a Link of ours; "" if it is none. ns is for us alone, and stands at its end. */
+static void query_of_link(const struct exchange *x, char *out, size_t cap) {
+    const char *query = strchr(http_req_target(x->req), '?');
+    if (!query || strncmp(query + 1, FOLLOWS, strlen(FOLLOWS)) != 0) return;
+    query += 1 + strlen(FOLLOWS);
+    const char *ns = x->asked.has_ns ? strstr(query, "&ns=") : NULL;
+    size_t len = ns ? (size_t)(ns - query) : strlen(query);
+    if (len >= cap) return;
+    memcpy(out, query, len);
+    out[len] = '\0';
+}
+
+/* What the source is asked for, for a client. */
+static void ask_for_client(struct tag_list *l) {
+    const struct oci_request *asked = &l->x->asked;
+    query_of_link(l->x, l->query, sizeof(l->query));
+    l->follows = l->query[0] != '\0';
+    l->paged = l->follows || asked->n >= 0 || asked->has_last;
+    if (l->paged && !l->follows) {
+        size_t n = serve_page_size(asked);
+        if (n > SOURCE_PAGE_MAX) n = SOURCE_PAGE_MAX;
+        serve_query_after(n > 0 ? n : 1, asked->has_last ? asked->last : NULL, l->query, sizeof(l->query));
+    }
+    ask_page(l);
 }
 
 void serve_tags(struct exchange *x) {
@@ -372,8 +469,10 @@ void serve_tags(struct exchange *x) {
     if (l->from_store) {
         http_req_answer_is_held(x->req);
         submit(l, run_store);
+    } else if (l->one_page) {
+        query_of_node(x, l->query, sizeof(l->query));
+        ask_page(l);
     } else {
-        if (l->one_page) query_of_node(x, l->query, sizeof(l->query));
-        ask_page(l, l->query[0] ? l->query : NULL);
+        ask_for_client(l);
     }
 }

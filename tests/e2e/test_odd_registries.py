@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import re
 import socket
 import threading
 import time
@@ -482,6 +483,82 @@ def test_a_very_long_list_is_served_whole_and_in_pages(both):
     for node in (chain.edge, chain.central):
         assert tags_of(node) == tags
     assert tags_of(chain.edge, "?n=5&last=v020497") == tags[20498:]
+
+
+def by_page(tags, size=100):
+    return lister([tags[i : i + size] for i in range(0, len(tags), size)])
+
+
+def by_last(tags):
+    """Heeds n and last, as the specification says."""
+
+    def answer(r):
+        query = urllib.parse.parse_qs(r.query)
+        rest = [t for t in tags if t > query.get("last", [""])[0]]
+        page = rest[: int(query.get("n", ["100"])[0])]
+        more = {"Link": f'<{r.path}?n={len(page)}&last={page[-1]}>; rel="next"'} if len(page) < len(rest) else {}
+        return 200, {"Content-Type": "application/json", **more}, json.dumps({"name": "x", "tags": page}).encode()
+
+    return answer
+
+
+def without_pages(tags):
+    return lambda r: (400, {}, b"{}") if "n=" in r.query else lister([tags])(r)
+
+
+def walk(node, target, pages=1000):
+    """The pages that Link leads to."""
+    found = []
+    while target and len(found) < pages:
+        reply = raw.ask(node.port, target)
+        assert reply.status == 200, reply
+        found.append(reply.json()["tags"])
+        link = reply.headers.get("link")
+        target = re.match(r'^<([^>]+)>; rel="next"$', link)[1] if link else None
+    return found
+
+
+TAGS = names(0, 3000)
+MIXED = ["v000006", "v000005", "v000001", *names(7, 10)]
+LISTS = {"last": by_last(TAGS), "page": by_page(TAGS), "mixed": by_page(MIXED, 2), "late": by_page([*names(2, 6), "v000000"], 2), "refuses": without_pages(TAGS)}
+
+
+@pytest.fixture(scope="module")
+def lists(shared_bench):
+    up = shared_bench.add(Scripted(lambda r: LISTS[r.path.split("/")[3]](r) if "/tags/list" in r.path else (200, {}, b"{}")))
+    chain = shared_bench.chain(("docker.io", up.url))
+    chain.up = up
+    return chain
+
+
+def asked(up, repo):
+    return [r for r in up.seen if f"/{repo}/tags/list" in r.path]
+
+
+@pytest.mark.parametrize("source", ["last", "page"])
+@pytest.mark.parametrize("ns", ["", "&ns=docker.io"])
+def test_a_page_of_a_list_costs_a_page_of_the_source(lists, source, ns):
+    for node in (lists.edge, lists.central):
+        before = len(asked(lists.up, source))
+        found = walk(node, f"/v2/library/{source}/tags/list?n=100{ns}", 5)
+        assert found == [TAGS[i : i + 100] for i in range(0, 500, 100)]
+        assert len(asked(lists.up, source)) <= before + 5
+    assert sum(walk(lists.edge, f"/v2/library/{source}/tags/list?n=100{ns}"), []) == TAGS
+    reply = raw.ask(lists.edge.port, f"/v2/library/{source}/tags/list?n=7&last=v001000x{ns}")
+    assert reply.json()["tags"] == TAGS[1001:1008]
+
+
+def test_pages_of_a_list_that_has_another_order_are_whole(lists):
+    for node in (lists.edge, lists.central):
+        found = walk(node, "/v2/library/mixed/tags/list?n=2")
+        assert sum(found, []) == sorted(MIXED) and max(map(len, found)) == 2
+        assert sorted(sum(walk(node, "/v2/library/late/tags/list?n=2"), [])) == ["v000000", *names(2, 6)]  # no tag is lost
+
+
+def test_a_source_that_refuses_to_make_pages_has_them_made(lists):
+    for node in (lists.edge, lists.central):
+        assert walk(node, "/v2/library/refuses/tags/list?n=1000") == [TAGS[i : i + 1000] for i in range(0, 3000, 1000)]
+        assert raw.ask(node.port, "/v2/library/refuses/tags/list?n=0").json()["tags"] == []
 
 
 def test_a_hundred_thousand_tags_in_one_page(both):
