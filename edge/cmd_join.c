@@ -34,7 +34,18 @@ static int read_token(const char *argument, struct join_token *t, struct error *
     return r;
 }
 
-static int check_identity(const struct command_context *ctx, struct error *err) {
+/* The token and the identity have a root in common. */
+static bool same_central(const struct identity *id, const struct join_token *t) {
+    uint8_t hash[ROOT_HASH_BYTES];
+    for (int i = 0; i < sk_X509_num(id->roots); i++) {
+        cert_hash(sk_X509_value(id->roots, i), hash);
+        for (size_t k = 0; k < t->n_roots; k++)
+            if (memcmp(hash, t->roots[k], sizeof(hash)) == 0) return true;
+    }
+    return false;
+}
+
+static int check_identity(const struct command_context *ctx, const struct join_token *t, struct error *err) {
     struct identity id;
     struct error found = {0};
     int r = identity_load(&id, ctx->node->data, &found);
@@ -47,7 +58,8 @@ static int check_identity(const struct command_context *ctx, struct error *err) 
         error_hint(err, "with --replace this edge joins anew all the same");
         return r;
     }
-    error_set(err, ERR_INVALID, "this edge has joined already: it is %s of the site %s", id.who.name, id.who.site);
+    error_set(err, ERR_INVALID, "this edge has joined %s already: it is %s of the site %s",
+              same_central(&id, t) ? "this central" : "another central", id.who.name, id.who.site);
     error_hint(err, "with --replace it leaves that identity and joins anew; what it holds stays");
     identity_fini(&id);
     return ERR_INVALID;
@@ -125,7 +137,7 @@ static int run_join(const struct command_context *ctx) {
     struct join_result j = {0};
     int r = read_token(ctx->argv[0], &token, &err);
     explicit_bzero(ctx->argv[0], strlen(ctx->argv[0])); /* so that `ps` shows it no longer */
-    if (r == 0) r = check_identity(ctx, &err);
+    if (r == 0) r = check_identity(ctx, &token, &err);
     if (r == 0) r = edge_file_check(ctx->config_path, &err);
     if (r == 0) r = make_data(cfg->node.data, &err);
     const struct join_order o = {.token = &token,

@@ -88,6 +88,7 @@ def test_what_is_wrong_with_a_token_is_said(fleet, bench):
     other = central_of(bench, fleet.upstream, **{"fleet.addresses": json.dumps([f"{ADDRESS}:{central.fleet}"])})
     assert "it is not the central that made this token" in edge.refused(invite(other))
     edge.join(token)
+    assert "has joined another central already: it is shanghai-" in edge.join(invite(other), check=False).stderr
     again = branch(bench).refused(token)
     assert "was used already: shanghai-" in again and "edge invite --site shanghai" in again
     wait_until(lambda: time.time() > ends + 1, "the brief one has expired")
@@ -115,7 +116,7 @@ def test_a_token_for_another_site_than_the_configuration_names_is_not_used(fleet
     edge.config.write_text("# mine\nsite: shanghai # here\nlog: {level: debug}\n")
     edge.join(token)
     assert edge.config.read_text() == f"# mine\nsite: shanghai # here\nlog: {{level: debug}}\ncentral: https://{ADDRESS}:{fleet.central.fleet}\n"
-    assert "has joined already" in edge.join(invite(fleet.central), check=False).stderr
+    assert "has joined this central already" in edge.join(invite(fleet.central), check=False).stderr
 
 
 def test_a_running_edge_takes_its_identity_at_once(fleet, bench):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 
 import pytest
@@ -36,6 +37,7 @@ class MakeRun:
         self.home = home
         self.env = {**SANITIZERS, "HOME": str(home), "XDG_DATA_HOME": "", "XDG_STATE_HOME": ""}
         self.bin = sample.parent
+        self.data = {node: home / f".local/share/entrepot/{node}" for node in ("central", "edge")}
         self.script = [*NOBODY, self.bin / "run", self.bin, sample]
         self.process = Process(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "-", *self.script], home / "said", self.env, home)
 
@@ -44,6 +46,12 @@ class MakeRun:
         wait_until(lambda: "Ctrl-C stops both" in self.said() or not self.process.running(), self.said, 40)
         assert self.process.running(), self.said()
         return self
+
+    def again(self):
+        """What it says when it is started once more."""
+        self.stop()
+        self.process.log.unlink()
+        return self.start().said()
 
     def said(self):
         return self.process.text()
@@ -87,17 +95,43 @@ def test_make_run_pulls_cold_and_warm_and_ctrl_c_stops_both(started):
 
 
 def test_make_run_says_that_the_sample_is_held_when_all_of_it_is(started):
-    def again():
-        started.stop()
-        started.process.log.unlink()
-        return started.start().said()
-
     assert "holds it since" not in started.said()
-    assert "holds it since" in again()
+    assert "holds it since" in started.again()
     started.command("edge", "prune", "--all")
     assert "sample/hello" not in started.command("edge", "ls").stdout  # only its tag is still known
-    said = again()
+    said = started.again()
     assert "holds it since" not in said and "from central" in said
+
+
+JOINED = "joined: this edge is make-run-1 of the site make-run; central is https://127.0.0.1:5001"
+
+
+def test_make_run_joins_its_edge_once_and_again_where_one_side_s_folder_is_gone_or_damaged(started):
+    config, identity = started.data["edge"] / "make-run.yaml", started.data["edge"] / "identity/edge.pem"
+    assert JOINED in started.said() and "site: make-run" in config.read_text()
+    first = identity.read_text()
+    started.process.env["CENTRAL_ARGS"] = "--set fleet.listen=127.0.0.1:5011"  # another port than the last time
+    assert "joined" not in started.again() and identity.read_text() == first
+    assert '"reachable": true' in started.command("edge", "status", "--json").stdout
+    started.process.env["CENTRAL_ARGS"] = ""
+    started.stop()
+    shutil.rmtree(started.data["edge"])
+    assert JOINED in started.again()
+    started.stop()
+    shutil.rmtree(started.data["central"])
+    said = started.again()
+    assert "has joined another central already: it is make-run-1" in said and "so the edge joins anew" in said and JOINED in said, said
+
+
+def test_make_run_leaves_an_edge_alone_that_it_has_not_made_join(started):
+    started.stop()
+    (started.data["edge"] / "make-run.yaml").unlink()
+    before = (started.data["edge"] / "identity/edge.pem").read_text()
+    started.process.log.unlink()
+    started.process.spawn()
+    assert started.ended() == 1
+    assert "not by `make run`, which leaves it alone" in started.said() and "EDGE_ARGS='--config FILE'" in started.said()
+    assert (started.data["edge"] / "identity/edge.pem").read_text() == before
 
 
 def test_loading_from_where_the_daemon_may_not_read_says_so(started, sample, tmp_path):
@@ -126,7 +160,8 @@ def test_make_run_takes_options_and_its_hints_follow_them(bench, sample):
         env.update(CENTRAL_ARGS="--set registry.listen=:5010", EDGE_ARGS="--set registry.listen=:5055")
     said = bench.add(made).start().said()
     assert "docker pull 127.0.0.1:5055/sample/hello" in said and "5050" not in said
-    assert f"{sample.parent}/entrepot-edge --set registry.listen=:5055 pull docker.io/library/alpine" in said
+    config = f"--config {made.data['edge']}/make-run.yaml"
+    assert f"{sample.parent}/entrepot-edge --set registry.listen=:5055 {config} pull docker.io/library/alpine" in said
 
 
 def test_make_run_names_the_folders_it_was_given_and_offers_to_remove_its_own_alone(bench, sample):
@@ -148,7 +183,7 @@ def test_make_run_s_own_folders_can_be_removed_as_it_says(started):
     assert [str(started.home / p) for p in (".local/share/entrepot/central", ".local/share/entrepot/edge", ".local/state/entrepot")] == told
 
 
-@pytest.mark.parametrize("port,told", [(5001, "fleet.listen=127.0.0.1:5011' EDGE_ARGS='--set central=http://127.0.0.1:5011'"), (5002, "CENTRAL_ARGS='--set admin.listen="), (5052, "EDGE_ARGS='--set admin.listen="), (5050, "EDGE_ARGS='--set registry.listen=")])
+@pytest.mark.parametrize("port,told", [(5001, "CENTRAL_ARGS='--set fleet.listen=127.0.0.1:5011'`"), (5002, "CENTRAL_ARGS='--set admin.listen="), (5052, "EDGE_ARGS='--set admin.listen="), (5050, "EDGE_ARGS='--set registry.listen=")])
 def test_make_run_s_hint_for_a_taken_port_names_its_key(bench, sample, port, told):
     os.chmod(bench.folder, 0o755)
     made = MakeRun(bench.place("home"), sample)
@@ -168,9 +203,8 @@ def test_make_run_s_hint_names_all_taken_ports_at_once(bench, sample):
     made.process.argv[at:at] = ["/usr/bin/python3", "-c", take]
     made.process.spawn()
     assert made.ended() == 1
-    told = re.search(r"CENTRAL_ARGS='(.*?)' EDGE_ARGS='(.*?)'", made.said())
+    told = re.search(r"CENTRAL_ARGS='(.*?)'`", made.said())
     assert sorted(told[1].split("--set ")[1:]) == ["admin.listen=127.0.0.1:5012 ", "fleet.listen=127.0.0.1:5011 ", "registry.listen=:5010"], made.said()
-    assert told[2] == "--set central=http://127.0.0.1:5011"
 
 
 def test_make_run_ends_cleanly_when_a_node_is_told_to_stop(started):
