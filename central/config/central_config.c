@@ -109,6 +109,8 @@ static const struct config_key registry_keys[] = {
          "DNS names no edge that does not listen on it."},
     NODE_KEY_NAMES,
     NODE_KEY_TRUSTED_PROXIES,
+    NODE_KEY_TLS("It bears registry.names, address and the names of dns.zone. Edges with this key get certificates for "
+                 "registry.names, for their site's names in dns.zone, and for what is their own."),
     NODE_KEY_CERT_FILE,
     NODE_KEY_KEY_FILE,
 };

@@ -65,6 +65,7 @@ int ca_open(struct ca **out, const char *data, const char *key_file, struct erro
         r = ca_path_exists(root.text) || ca_path_exists(signer.text) ? ca_read_roots(ca, err) : make_roots(ca, err);
     if (r == 0)
         r = ca_path_exists(signer.text) ? ca_read_signer(ca, signer.text, err) : ca_make_signer(ca, signer.text, err);
+    if (r == 0) r = ca_read_cross(ca, err);
     if (r == 0 && ca_path_exists(old.text)) r = ca_read_pem(old.text, &ca->signers[KEPT_OLD_SIGNER], NULL, err);
     read_until(ca);
     if (r < 0) {
@@ -81,6 +82,7 @@ void ca_close(struct ca *ca) {
         X509_free(ca->roots[i]);
     for (unsigned i = 0; i < KEPT_SIGNERS; i++)
         X509_free(ca->signers[i]);
+    X509_free(ca->cross);
     EVP_PKEY_free(ca->signer_key);
     sk_X509_pop_free(ca->gone, X509_free);
     for (unsigned i = 0; i < ca->n_gone_keys; i++)
@@ -176,6 +178,44 @@ static X509 *sign(const struct ca *ca, const struct member *m, const char *name,
 X509 *ca_issue(const struct ca *ca, const struct member *m, EVP_PKEY *key) {
     X509 *signer;
     return sign(ca, m, m->name, key, &signer);
+}
+
+X509 *ca_issue_server(const struct ca *ca, const struct ca_server *s) {
+    EVP_PKEY *signer_key;
+    X509 *signer = signer_and_key(ca, &signer_key);
+    int64_t now = clock_wall_s();
+    const struct cert_order o = {.common_name = s->common_name,
+                                 .key = s->key,
+                                 .issuer = signer,
+                                 .issuer_key = signer_key,
+                                 .not_before = now - CERT_EARLY_S,
+                                 .not_after = now + s->lifetime_s,
+                                 .names = s->names,
+                                 .n_names = s->n_names};
+    return cert_make(&o);
+}
+
+STACK_OF(X509) * ca_server_chain(const struct ca *ca, X509 *cert) {
+    X509 *signer = ca_signer_of(ca, cert);
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    if (!chain || (signer && sk_X509_push(chain, signer) <= 0)) out_of_memory();
+    lock_for_reading(ca);
+    if (ca->cross && signer == ca->signers[KEPT_SIGNER] && sk_X509_push(chain, ca->cross) <= 0) out_of_memory();
+    unlock(ca);
+    return chain;
+}
+
+SSL_CTX *ca_server_context(const struct ca *ca, const struct ca_server *s) {
+    struct ca_server own = *s;
+    own.key = key_make();
+    X509 *cert = ca_issue_server(ca, &own);
+    STACK_OF(X509) *more = ca_server_chain(ca, cert);
+    SSL_CTX *ctx = tls_context_of(cert, more, own.key);
+    if (!ctx) out_of_memory();
+    sk_X509_free(more);
+    X509_free(cert);
+    EVP_PKEY_free(own.key);
+    return ctx;
 }
 
 X509 *ca_attest(const struct ca *ca, const void *data, size_t len, uint8_t **out, size_t *out_len) {

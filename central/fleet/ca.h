@@ -4,6 +4,7 @@
  *   root.pem, root.key.pem        the root and its key; the key may be elsewhere (fleet.ca_key_file) or taken away
  *   standby.pem, standby.key.pem  a second root that every edge trusts already; its key belongs into a safe
  *   signer.pem                    the signer's key and certificate
+ *   cross.pem                     after a change of the root: the root, signed by the one before it
  *
  * A new root takes the place of the root in three steps, each of which is on disk before it counts:
  *
@@ -46,6 +47,21 @@ X509 *ca_signer(const struct ca *ca);
 X509 *ca_signer_of(const struct ca *ca, X509 *cert);
 /* Signs a certificate for an edge. not_before and not_after of m count. The caller frees it. */
 X509 *ca_issue(const struct ca *ca, const struct member *m, EVP_PKEY *key);
+/* A certificate for a server, of no member of the fleet, that bears these hosts and addresses. */
+struct ca_server {
+    const char *common_name;
+    const char *const *names;
+    size_t n_names;
+    EVP_PKEY *key;
+    int64_t lifetime_s;
+};
+/* Signs it. The caller frees it. */
+X509 *ca_issue_server(const struct ca *ca, const struct ca_server *s);
+/* What leads from such a certificate to a root: its signer and, after a change of the root, the root as the one before
+ * it has signed it, since clients may know that one alone. The caller frees the stack alone. */
+STACK_OF(X509) * ca_server_chain(const struct ca *ca, X509 *cert);
+/* A context with such a certificate for a key that is made here; s->key does not count. The caller frees it. */
+SSL_CTX *ca_server_context(const struct ca *ca, const struct ca_server *s);
 /* Signs bytes (identity/attest.h). The caller frees *out. Returns the signer's certificate, borrowed. */
 X509 *ca_attest(const struct ca *ca, const void *data, size_t len, uint8_t **out, size_t *out_len);
 /* A context for the fleet port with a new certificate of central's own, good for lifetime_s seconds. It asks the other

@@ -94,6 +94,13 @@ int ca_read_roots(struct ca *ca, struct error *err) {
     return r;
 }
 
+int ca_read_cross(struct ca *ca, struct error *err) {
+    struct ca_path path = ca_path(ca, "cross.pem");
+    if (!ca_path_exists(path.text)) return 0;
+    int r = ca_read_pem(path.text, &ca->cross, NULL, err);
+    return r < 0 ? r : ca_check_fleet(ca, ca->cross, path.text, err);
+}
+
 int ca_read_signer(struct ca *ca, const char *path, struct error *err) {
     int r = ca_read_pem(path, &ca->signers[KEPT_SIGNER], &ca->signer_key, err);
     if (r == 0) r = ca_check_fleet(ca, ca->signers[KEPT_SIGNER], path, err);
@@ -138,7 +145,7 @@ X509 *ca_make_authority(const struct ca *ca, const char *what, EVP_PKEY *key, X5
                                  .issuer = issuer,
                                  .issuer_key = issuer_key,
                                  .is_authority = true,
-                                 .below = issuer ? 0 : 1,
+                                 .below = strcmp(what, "signer") == 0 ? 0 : 1,
                                  .not_before = now - CERT_EARLY_S,
                                  .not_after = now + lifetime_s};
     return cert_make(&o);

@@ -23,6 +23,7 @@ struct ca {
     pthread_rwlock_t lock; /* guards what follows; held only while pointers are copied */
     X509 *roots[CA_ROOTS];
     X509 *signers[KEPT_SIGNERS];
+    X509 *cross; /* the root, signed by the one before it; NULL: none */
     EVP_PKEY *signer_key;
     /* What has been replaced is kept, because others may still use it. */
     STACK_OF(X509) * gone;
@@ -54,13 +55,16 @@ int ca_read_pem(const char *path, X509 **cert, EVP_PKEY **key, struct error *err
  * named in the error. */
 int ca_check_fleet(struct ca *ca, const X509 *cert, const char *path, struct error *err) must_check;
 int ca_read_roots(struct ca *ca, struct error *err) must_check;
+/* 0 also if there is no cross.pem. */
+int ca_read_cross(struct ca *ca, struct error *err) must_check;
 int ca_read_signer(struct ca *ca, const char *path, struct error *err) must_check;
 
 /* Writes a key, a certificate or both (NULL: not) into a file, synced. */
 int ca_write_pem(const char *path, EVP_PKEY *key, X509 *cert, struct error *err) must_check;
 /* What was renamed or created in the folder of this file is there after a power cut, too. */
 int ca_sync_folder_of(const char *path, struct error *err) must_check;
-/* A certificate of a root (issuer NULL) or of a signer below it. The caller frees it. */
+/* A certificate of a root (issuer NULL, or the root before it) or of a signer below one; what: "signer" for that. The
+ * caller frees it. */
 X509 *ca_make_authority(const struct ca *ca, const char *what, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
                         int64_t lifetime_s);
 int ca_make_root(struct ca *ca, enum ca_root which, struct error *err) must_check;

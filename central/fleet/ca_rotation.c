@@ -8,6 +8,21 @@
 #include "common/core/alloc.h"
 #include "common/identity/cert.h"
 
+/* The one from an earlier change goes in any case: it is for another root. */
+static int move_cross(struct ca *ca, struct error *err) {
+    struct ca_path from = ca_path(ca, "next-cross.pem"), to = ca_path(ca, "cross.pem");
+    if (ca_path_exists(from.text))
+        return rename(from.text, to.text) == 0 ? 0 : error_errno(err, "renaming %s", from.text);
+    X509 *cross = NULL, *root = NULL;
+    struct error ignored = {0};
+    bool fits = ca_read_pem(to.text, &cross, NULL, &ignored) == 0 &&
+                ca_read_pem(ca_root_path(ca, CA_ROOT).text, &root, NULL, &ignored) == 0 &&
+                EVP_PKEY_eq(X509_get0_pubkey(cross), X509_get0_pubkey(root)) == 1;
+    X509_free(cross);
+    X509_free(root);
+    return fits ? 0 : ca_forget(ca, "cross.pem", err);
+}
+
 /* The old root's key is replaced, because nothing more is signed with it. */
 static int move_into_place(struct ca *ca, struct error *err) {
     struct ca_path next = ca_key_path(ca, CA_NEXT), key = ca_key_path(ca, CA_ROOT),
@@ -20,6 +35,7 @@ static int move_into_place(struct ca *ca, struct error *err) {
     if (r == 0) r = ca_write_pem(ca_root_path(ca, CA_ROOT).text, NULL, root, err);
     if (r == 0 && ca_path_exists(next.text) && rename(next.text, key.text) < 0)
         r = error_errno(err, "renaming %s", next.text);
+    if (r == 0) r = move_cross(ca, err);
     if (r == 0) r = ca_forget(ca, "next.pem", err);
     if (r == 0) r = ca_forget(ca, "next-signer.pem", err);
     X509_free(root);
@@ -39,6 +55,20 @@ static void hand_over(struct ca *ca, X509 **place, X509 *now) {
     *place = now;
 }
 
+/* Has the old root sign the new one, for engines that know the old one alone. Without the old root's key, which may be
+ * kept elsewhere, there is no such certificate. */
+static int write_cross(struct ca *ca, EVP_PKEY *key, struct error *err) {
+    EVP_PKEY *old = NULL;
+    struct error ignored = {0};
+    if (ca_read_pem(ca_key_path(ca, CA_ROOT).text, NULL, &old, &ignored) < 0)
+        return ca_forget(ca, "next-cross.pem", err);
+    X509 *cross = ca_make_authority(ca, "root", key, ca_root(ca, CA_ROOT), old, CA_ROOT_S);
+    int r = ca_write_pem(ca_path(ca, "next-cross.pem").text, NULL, cross, err);
+    X509_free(cross);
+    EVP_PKEY_free(old);
+    return r;
+}
+
 int ca_begin_rotation(struct ca *ca, struct error *err) {
     EVP_PKEY *key = key_make(), *signer_key = key_make();
     X509 *signer = NULL, *root = NULL;
@@ -52,6 +82,7 @@ int ca_begin_rotation(struct ca *ca, struct error *err) {
             error_hint(err, "make the folder of %s writable (mount it), and say `ca rotate` again", ca->key_file);
         }
     }
+    if (r == 0) r = write_cross(ca, key, err);
     if (r == 0) r = ca_write_pem(ca_path(ca, "next-signer.pem").text, signer_key, signer, err);
     if (r == 0) r = ca_write_pem(ca_root_path(ca, CA_NEXT).text, NULL, root, err);
     if (r == 0) {
@@ -74,8 +105,10 @@ static int take_over(struct ca *ca, struct error *err) {
     memcpy(now.fleet, ca->fleet, sizeof(now.fleet));
     int r = ca_read_roots(&now, err);
     if (r == 0) r = ca_read_signer(&now, ca_path(ca, "signer.pem").text, err);
+    if (r == 0) r = ca_read_cross(&now, err);
     if (r < 0) return r;
     pthread_rwlock_wrlock(&ca->lock);
+    hand_over(ca, &ca->cross, now.cross);
     for (unsigned i = 0; i < CA_ROOTS; i++)
         hand_over(ca, &ca->roots[i], now.roots[i]);
     hand_over(ca, &ca->signers[KEPT_OLD_SIGNER], ca->signers[KEPT_SIGNER]);

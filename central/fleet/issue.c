@@ -9,6 +9,8 @@
 #include "central/fleet/door.h"
 #include "common/access/caller.h"
 #include "common/core/alloc.h"
+#include "common/core/log.h"
+#include "common/core/printable.h"
 #include "common/http/http_status.h"
 #include "common/identity/attest.h"
 #include "common/identity/cert.h"
@@ -22,9 +24,11 @@ struct order {
     struct work work;
     struct loop_task back;
     bool submitted, done;
-    enum call { CALL_JOIN, CALL_RENEW, CALL_REMOVALS } call;
+    enum call { CALL_JOIN, CALL_RENEW, CALL_CERTIFICATE, CALL_REMOVALS } call;
     struct wire_join_request join;
     struct wire_renew_request renew;
+    struct wire_certificate_request certificate;
+    struct ip from;
     struct wire_fleet_state removals;
     struct edge *edge; /* who renews */
     struct member who;
@@ -36,6 +40,7 @@ struct order {
 
 static void order_free(struct order *o) {
     wire_join_request_fini(&o->join);
+    wire_certificate_request_fini(&o->certificate);
     wire_fleet_state_fini(&o->removals);
     EVP_PKEY_free(o->key);
     free(o->answer);
@@ -70,6 +75,59 @@ static void encode(struct order *o, const X509 *cert) {
     int r = wire_join_response_encode(&rs, &o->answer, &o->len);
     if (r < 0) error_set(&o->err, r, "the answer is too large");
     wire_join_response_fini(&rs);
+}
+
+/* Tells the names that were refused here, too: they may be those of an edge that was broken into. Mostly it is just the
+ * name of an edge's machine, which it asks for in case it is one of registry.names. */
+static void say_refused(const struct order *o, const struct wire_names *refused) {
+    char all[512] = "";
+    for (size_t i = 0; i < refused->n; i++) {
+        size_t len = strlen(all);
+        snprintf(all + len, sizeof(all) - len, "%s%.100s", i ? " " : "", refused->list[i]);
+    }
+    if (all[0])
+        log_info("certificate_names_refused", KV_S("edge", o->who.name), KV_S("names", text_make_printable(all)),
+                 KV_S("hint", "add those that clients use to registry.names here; addresses: to the site's networks"));
+}
+
+static void sign_names(struct order *o, EVP_PKEY *key, const struct cert_names_grant *g) {
+    struct wire_certificate_response rs = {.n_chain = 1, .refused = g->refused};
+    const char *names[CERT_NAMES_MAX];
+    for (size_t i = 0; i < g->n; i++)
+        names[i] = g->names[i];
+    X509 *cert = ca_issue_server(o->issue->ca, &(struct ca_server){.common_name = o->who.name,
+                                                                   .names = names,
+                                                                   .n_names = g->n,
+                                                                   .key = key,
+                                                                   .lifetime_s = o->issue->lifetime_s});
+    STACK_OF(X509) *more = ca_server_chain(o->issue->ca, cert);
+    put_cert(&rs.chain[0], cert);
+    for (int i = 0; i < sk_X509_num(more); i++)
+        put_cert(&rs.chain[rs.n_chain++], sk_X509_value(more, i));
+    sk_X509_free(more);
+    X509_free(cert);
+    int r = wire_certificate_response_encode(&rs, &o->answer, &o->len);
+    if (r < 0) error_set(&o->err, r, "the answer is too large");
+    wire_certificate_response_fini(&rs);
+}
+
+/* Nothing of it is kept: whoever loses the answer asks again. */
+static void run_server_certificate(struct order *o) {
+    EVP_PKEY *key = NULL;
+    struct cert_names_grant *g = xcalloc(1, sizeof(*g));
+    const struct cert_names_ask ask = {
+        .site = o->who.site, .edge = o->who.name, .from = &o->from, .names = &o->certificate.names};
+    cert_names_decide(o->issue->names, &ask, g);
+    say_refused(o, &g->refused);
+    int r = csr_key(&key, o->certificate.csr.data, o->certificate.csr.len, &o->err);
+    if (r == 0 && g->n == 0) {
+        error_set(&o->err, ERR_DENIED, "none of the names that the edge asks for is its own");
+        error_hint(&o->err, "on central, registry.names, or the networks of its site in sites");
+    } else if (r == 0) {
+        sign_names(o, key, g);
+    }
+    EVP_PKEY_free(key);
+    free(g);
 }
 
 static int run_join(struct order *o, X509 **cert) {
@@ -133,6 +191,8 @@ static void on_work(struct work *w) {
     struct order *o = container_of(w, struct order, work);
     if (o->call == CALL_REMOVALS)
         run_removals(o);
+    else if (o->call == CALL_CERTIFICATE)
+        run_server_certificate(o);
     else
         run_certificate(o);
     loop_post(o->loop, &o->back);
@@ -161,11 +221,23 @@ static void on_close(struct http_req *req, bool cut) {
     if (!o->submitted || o->done) order_free(o);
 }
 
+static int decode(struct order *o, const char *body, size_t len) {
+    switch (o->call) {
+    case CALL_JOIN:
+        return wire_join_request_decode(&o->join, body, len);
+    case CALL_RENEW:
+        return wire_renew_request_decode(&o->renew, body, len);
+    case CALL_CERTIFICATE:
+        return wire_certificate_request_decode(&o->certificate, body, len);
+    case CALL_REMOVALS:
+        break;
+    }
+    return wire_fleet_state_decode(&o->removals, body, len);
+}
+
 static void on_body(struct http_req *req, const char *body, size_t len) {
     struct order *o = http_req_user(req);
-    int r = o->call == CALL_RENEW  ? wire_renew_request_decode(&o->renew, body, len)
-            : o->call == CALL_JOIN ? wire_join_request_decode(&o->join, body, len)
-                                   : wire_fleet_state_decode(&o->removals, body, len);
+    int r = decode(o, body, len);
     if (r < 0) {
         error_set(&o->err, r, "the body is not the message that this call takes");
         say(req, status_of(r), &o->err);
@@ -180,6 +252,7 @@ static void begin(struct issue *i, struct http_req *req, enum call call) {
     *o = (struct order){.issue = i, .req = req, .loop = http_req_loop(req), .call = call};
     struct caller caller;
     caller_of_peer(&caller, CALLER_NODE, req);
+    if (!http_req_peer(req, &o->from)) o->from = (struct ip){0};
     o->work.fn = on_work;
     o->work.whose = caller_number(&caller); /* jobs take turns by caller */
     o->back.fn = on_back;
@@ -210,6 +283,10 @@ void issue_join(struct issue *i, struct http_req *req) {
 
 void issue_renew(struct issue *i, struct http_req *req) {
     begin(i, req, CALL_RENEW);
+}
+
+void issue_certificate(struct issue *i, struct http_req *req) {
+    begin(i, req, CALL_CERTIFICATE);
 }
 
 void issue_removals(struct issue *i, struct http_req *req) {

@@ -19,6 +19,8 @@ struct members {
     struct ca *ca;
     struct roster *roster;
     struct tls_server *tls;
+    struct cert_names *names;        /* of certificates for registry ports */
+    struct tls_server *registry_tls; /* of central's own, where registry.tls is fleet; else NULL */
     struct door door;
     struct issue issue;
     struct timer renew; /* of central's own certificate */

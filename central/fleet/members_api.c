@@ -92,6 +92,7 @@ static int own_address(const struct node_config *node, char out[TOKEN_ADDRESS_MA
     bool any = !parsed || !listen.host[0] || strcmp(listen.host, "0.0.0.0") == 0 || strcmp(listen.host, "::") == 0;
     as_fleet.registry_listen = node->node_listen;
     as_fleet.registry_cert_file = NULL;
+    as_fleet.registry_tls = REGISTRY_TLS_FILES;
     client_facts_find(&facts, &as_fleet);
     const char *address = any ? facts.host : node->node_listen;
     if (strlen(address) < TOKEN_ADDRESS_MAX) {
@@ -283,6 +284,27 @@ static void get_ca(struct http_req *req, void *arg) {
     begin(req, arg, run_ca, NULL);
 }
 
+/* GET /api/registry/ca: {"pem"}, the roots below which the registry port's certificate is. */
+static void run_registry_ca(struct job *j) {
+    struct members *m = j->arg;
+    STACK_OF(X509) *roots = ca_trusted(m->ca);
+    struct buf b;
+    buf_init(&b, 64 * KiB);
+    for (int i = 0; i < sk_X509_num(roots); i++)
+        pem_add_cert(&b, sk_X509_value(roots, i));
+    sk_X509_free(roots);
+    char *pem = buf_steal(&b, NULL);
+    job_json(j, 200, json_pack("{s:s}", "pem", pem));
+    free(pem);
+}
+
+static void get_registry_ca(struct http_req *req, void *arg) {
+    if (((struct members *)arg)->registry_tls)
+        begin(req, arg, run_registry_ca, NULL);
+    else
+        api_reply_error(req, 404, "registry.tls is not fleet", "");
+}
+
 static void post_rotate(struct http_req *req, void *arg) {
     begin(req, arg, run_rotate, NULL);
 }
@@ -303,15 +325,21 @@ static void post_renew(struct http_req *req, void *arg) {
     issue_renew(&((struct members *)arg)->issue, req);
 }
 
+static void post_certificate(struct http_req *req, void *arg) {
+    issue_certificate(&((struct members *)arg)->issue, req);
+}
+
 const struct route members_routes[] = {{"/api/edge/invite", METHODS_POST, PORT_CONTROL, post_invite},
                                        {"/api/edge/list", METHODS_READ, PORT_CONTROL, get_list},
                                        {"/api/edge/show", METHODS_READ, PORT_CONTROL, get_show},
                                        {"/api/edge/remove", METHODS_POST, PORT_CONTROL, post_remove},
                                        {"/api/edge/allow", METHODS_POST, PORT_CONTROL, post_allow},
                                        {"/api/ca", METHODS_READ, PORT_CONTROL, get_ca},
+                                       {"/api/registry/ca", METHODS_READ, PORT_CONTROL, get_registry_ca},
                                        {"/api/ca/rotate", METHODS_POST, PORT_CONTROL, post_rotate},
                                        {WIRE_STATE_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_state},
                                        {WIRE_REMOVALS_PATH, METHODS_POST, PORT_NODE, post_removals},
                                        {WIRE_JOIN_PATH, METHODS_POST, PORT_NODE, post_join},
                                        {WIRE_RENEW_PATH, METHODS_POST, PORT_NODE, post_renew},
+                                       {WIRE_CERTIFICATE_PATH, METHODS_POST, PORT_NODE, post_certificate},
                                        {0}};

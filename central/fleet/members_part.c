@@ -26,9 +26,23 @@
 /* Doctor waits so long for an address. */
 #define ADDRESS_MS 3000
 
+static SSL_CTX *registry_context(struct members *m) {
+    struct cert_names_grant *g = xcalloc(1, sizeof(*g));
+    const char *names[CERT_NAMES_MAX];
+    cert_names_of_central(m->names, g);
+    for (size_t i = 0; i < g->n; i++)
+        names[i] = g->names[i];
+    SSL_CTX *ctx = ca_server_context(
+        m->ca,
+        &(struct ca_server){.common_name = "central", .names = names, .n_names = g->n, .lifetime_s = OWN_LIFETIME_S});
+    free(g);
+    return ctx;
+}
+
 static void on_renew(void *arg) {
     struct members *m = arg;
     tls_server_replace(m->tls, ca_context(m->ca, OWN_LIFETIME_S));
+    if (m->registry_tls) tls_server_replace(m->registry_tls, registry_context(m));
     timer_set(&m->renew, OWN_EVERY_MS);
 }
 
@@ -194,6 +208,8 @@ static void close_all(struct members *m) {
     fleet_state_free(m->state);
     roster_close(m->roster);
     tls_server_free(m->tls);
+    tls_server_free(m->registry_tls);
+    cert_names_free(m->names);
     ca_close(m->ca);
     members_free_addresses(m->addresses, m->n_addresses);
     pthread_mutex_destroy(&m->lock);
@@ -213,10 +229,19 @@ static int start(struct node *n, void **self, struct error *err) {
         return r;
     }
     m->tls = tls_server_of(ca_context(m->ca, OWN_LIFETIME_S));
+    m->names = cert_names_new(m->cfg);
+    if (n->config->registry_tls == REGISTRY_TLS_FLEET)
+        n->registry_tls = m->registry_tls = tls_server_of(registry_context(m));
     m->door = (struct door){
         .roster = m->roster, .fleet = ca_fleet(m->ca), .rejoin_window_s = m->cfg->rejoin_window_ms / 1000};
     door_init(&m->door, m->tls);
-    m->issue = (struct issue){.ca = m->ca, .roster = m->roster, .pool = n->pool, .removed = on_removed, .arg = m};
+    m->issue = (struct issue){.ca = m->ca,
+                              .roster = m->roster,
+                              .pool = n->pool,
+                              .names = m->names,
+                              .lifetime_s = m->cfg->certificate_ms / 1000,
+                              .removed = on_removed,
+                              .arg = m};
     n->gate = &m->door.gate;
     timer_init(&m->renew, n->control, on_renew, m);
     timer_set(&m->renew, OWN_EVERY_MS);
@@ -237,6 +262,7 @@ static void stop(void *self) {
 static const char *reload(void *self, const struct node_config *fresh) {
     struct members *m = self;
     const struct central_config *cfg = (const struct central_config *)(const void *)fresh;
+    cert_names_replace(m->names, cfg);
     bool same = cfg->n_fleet_addresses == m->n_addresses;
     for (size_t i = 0; same && i < m->n_addresses; i++)
         same = strcmp(m->addresses[i], cfg->fleet_addresses[i]) == 0;
@@ -250,9 +276,23 @@ static const char *reload(void *self, const struct node_config *fresh) {
     return "took fleet.addresses and told the edges";
 }
 
+/* As an edge tells it (edge/link/registry_cert.h). */
+static json_t *registry_json(struct members *m) {
+    struct cert_names_grant *g = xcalloc(1, sizeof(*g));
+    json_t *names = json_array();
+    cert_names_of_central(m->names, g);
+    for (size_t i = 0; i < g->n; i++)
+        json_array_append_new(names, json_string(g->names[i]));
+    free(g);
+    return json_pack("{s:o, s:[], s:I, s:s}", "names", names, "refused", "not_after",
+                     (json_int_t)tls_server_not_after(m->registry_tls), "problem", "");
+}
+
 static void status(json_t *into, void *self) {
-    json_object_set_new(into, "fleet", members_ca_json(self));
-    json_object_set_new(into, "edges", members_edges_json(self));
+    struct members *m = self;
+    json_object_set_new(into, "fleet", members_ca_json(m));
+    json_object_set_new(into, "edges", members_edges_json(m));
+    if (m->registry_tls) json_object_set_new(into, "registry_certificate", registry_json(m));
 }
 
 static void metrics(struct metric_page *page, void *self) {

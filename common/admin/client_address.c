@@ -77,7 +77,7 @@ void client_facts_find(struct client_facts *f, const struct node_config *node) {
     char found[INET6_ADDRSTRLEN];
     const char *host;
     const struct host_port listen = listens(node);
-    f->tls = node->registry_cert_file != NULL;
+    f->tls = node_config_tls(node);
     if (node->address && *node->address) {
         host = node->address;
     } else if (f->tls && node->n_registry_names > 0) {

@@ -78,15 +78,27 @@ static bool is_default(const struct client_facts *f, const char *upstream) {
     return f->default_upstream && strcmp(f->default_upstream, upstream) == 0;
 }
 
-static void private_ca(struct client_files *out, const struct client_facts *f, const char *where) {
-    if (f->tls)
-        note_set(out, "If the certificate of %s is from your own CA, put the CA's certificate at %s", f->host, where);
+/* Where engines look for the authority of this node's certificate. */
+#define CA_PATH_MAX (CLIENT_HOST_MAX + 72)
+static void ca_path(const struct client_facts *f, const char *folder, char out[CA_PATH_MAX]) {
+    snprintf(out, CA_PATH_MAX, "%.60s/%.299s/ca.crt", folder, f->host);
+}
+
+/* The authority's certificates, if they are known. */
+static void ca_file(struct client_files *out, const struct client_facts *f, const char *path) {
+    struct buf b;
+    buf_init(&b, 0);
+    say(&b, "%s", f->ca);
+    file_add(out, CLIENT_FILE_OWN, path, &b, "", NULL);
 }
 
 static void private_ca_in(struct client_files *out, const struct client_facts *f, const char *folder) {
-    char where[CLIENT_HOST_MAX + 64];
-    snprintf(where, sizeof(where), "%s/%s/ca.crt", folder, f->host);
-    private_ca(out, f, where);
+    char where[CA_PATH_MAX];
+    ca_path(f, folder, where);
+    if (f->tls && f->ca)
+        ca_file(out, f, where);
+    else if (f->tls)
+        note_set(out, "If the certificate of %s is from your own CA, put the CA's certificate at %s", f->host, where);
 }
 
 /* Images that no mirror serves are pulled by this node's address. */
@@ -115,12 +127,21 @@ static void hosts_toml(const struct client_facts *f, const char *folder, const c
     buf_init(&b, 0);
     char path[2 * CLIENT_HOST_MAX];
     snprintf(path, sizeof(path), "%s/%s/hosts.toml", folder, host);
-    say(&b, "server = \"%s\"\n\n", server);
+    char ca[CA_PATH_MAX];
+    bool has_ca = f->tls && f->ca, own = strcmp(host, f->host) == 0;
+    ca_path(f, folder, ca);
+    say(&b, "server = \"%s\"\n", server);
+    if (has_ca && own) say(&b, "ca = \"%s\"\n", ca);
     /* containerd ends a table's name at the first ], within quotes, too, and then refuses the whole file. */
     if (is_ipv6_literal(f))
-        say(&b, "[host]\n  \"%s://%s\" = { capabilities = [\"pull\", \"resolve\"] }\n", scheme(f), f->host);
+        say(&b, "\n[host]\n  \"%s://%s\" = { capabilities = [\"pull\", \"resolve\"]", scheme(f), f->host);
     else
-        say(&b, "[host.\"%s://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", scheme(f), f->host);
+        say(&b, "\n[host.\"%s://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", scheme(f), f->host);
+    if (has_ca && is_ipv6_literal(f))
+        say(&b, ", ca = \"%s\"", ca);
+    else if (has_ca)
+        say(&b, "  ca = \"%s\"\n", ca);
+    if (is_ipv6_literal(f)) say(&b, " }\n");
     file_add(out, CLIENT_FILE_OWN, path, &b, "", NULL);
 }
 
@@ -136,7 +157,7 @@ static void hosts_files(const struct client_facts *f, const char *folder, struct
 }
 
 static void hosts_ca(const struct client_facts *f, struct client_files *out) {
-    if (f->tls)
+    if (f->tls && !f->ca)
         note_set(out,
                  "If the certificate of %s is from your own CA, add to each [host] table: ca = \"/path/of/ca.crt\"",
                  f->host);
@@ -187,6 +208,7 @@ static void containerd(const struct client_facts *f, struct client_files *out) {
              "[plugins.\"io.containerd.cri.v1.images\".registry]. The files below need no restart.",
              "systemctl restart containerd");
     hosts_files(f, "/etc/containerd/certs.d", out);
+    if (f->ca) private_ca_in(out, f, "/etc/containerd/certs.d");
     note_set(out,
              "ctr reads these files with --hosts-dir /etc/containerd/certs.d; nerdctl and Kubernetes by themselves.");
     hosts_ca(f, out);
@@ -223,6 +245,7 @@ static void crio(const struct client_facts *f, struct client_files *out) {
     note_set(out, "Then: systemctl reload crio");
 }
 
+#define K3S_CA "/etc/rancher/k3s/entrepot-ca.crt"
 static void k3s(const struct client_facts *f, struct client_files *out) {
     struct buf b;
     buf_init(&b, 0);
@@ -231,10 +254,13 @@ static void k3s(const struct client_facts *f, struct client_files *out) {
         const char *name = i < f->n_upstreams ? f->upstreams[i] : f->host;
         say(&b, "  \"%s\":\n    endpoint:\n      - \"%s://%s\"\n", name, scheme(f), f->host);
     }
+    if (f->tls && f->ca) say(&b, "configs:\n  \"%s\":\n    tls:\n      ca_file: " K3S_CA "\n", f->host);
     file_add(out, CLIENT_FILE_OWN, "/etc/rancher/k3s/registries.yaml", &b,
              "Merge into the file if it exists, on every node, then: systemctl restart k3s (or k3s-agent).",
              "systemctl restart k3s (or k3s-agent)");
-    if (f->tls)
+    if (f->tls && f->ca)
+        ca_file(out, f, K3S_CA);
+    else if (f->tls)
         note_set(out,
                  "If the certificate of %s is from your own CA, add:\nconfigs:\n  \"%s\":\n    tls:\n      ca_file: "
                  "/path/of/ca.crt",

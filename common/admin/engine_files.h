@@ -18,6 +18,7 @@ struct client_facts {
     const char *const *upstreams; /* names; borrowed */
     size_t n_upstreams;
     const char *default_upstream; /* what a bare name means; NULL: nothing */
+    const char *ca;               /* PEM of the authority that signs its certificate; borrowed; NULL: not known here */
 };
 
 /* host, tls and loopback of a node: its address; else, with TLS, its first registry name; else the host it listens on;

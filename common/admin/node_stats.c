@@ -22,7 +22,7 @@ static json_t *addresses_json(const struct node_facts *p) {
     if (p->registry_server) put(o, "registry_port", http_server_port(p->registry_server));
     put_s(o, "node", n->node_listen);
     put_s(o, "admin", n->admin_listen);
-    json_object_set_new(o, "tls", json_boolean(n->registry_cert_file != NULL));
+    json_object_set_new(o, "tls", json_boolean(node_config_tls(n)));
     return o;
 }
 

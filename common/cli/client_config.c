@@ -41,6 +41,25 @@ static json_t *ask_status(const struct node_config *node) {
     return doc;
 }
 
+/* The authority of the node's certificate, if that is the fleet's; the document must outlive it. NULL: it is not, or
+ * not known yet. */
+static const char *ask_ca(const struct node_config *node, json_t **doc) {
+    struct error ignored = {0};
+    _cleanup_(control_closep) struct control *c = NULL;
+    if (control_open(&c, node, &ignored) < 0 || control_json(c, "GET", "/api/registry/ca", doc, &ignored) < 0)
+        return NULL;
+    return json_text(*doc, "pem", NULL);
+}
+
+static int no_ca(const struct command_context *ctx) {
+    struct error err = {0};
+    error_set(&err, ERR_UNSUPPORTED, "the authority of this node's certificate (registry.tls: fleet) is not known");
+    error_hint(&err, "%s",
+               ctx->node->kind == NODE_EDGE ? "let this edge join (entrepot-edge join TOKEN), and start it"
+                                            : "start this node");
+    return print_failure(ctx, &err);
+}
+
 static void put(json_t *o, const char *key, const char *text) {
     json_object_set_new(o, key, json_string(text));
 }
@@ -154,9 +173,13 @@ static int run_client_config(const struct command_context *ctx) {
     facts.upstreams = upstreams.names;
     facts.n_upstreams = upstreams.n;
     facts.default_upstream = upstreams.default_upstream;
+    json_t *authority = NULL;
+    facts.ca = facts.tls ? ask_ca(ctx->node, &authority) : NULL;
     int exit_status = EXIT_DONE;
     int r = client_config_files(ctx->argv[0], &facts, &files, &err);
-    if (r < 0) {
+    if (r == 0 && facts.tls && !facts.ca && ctx->node->registry_tls == REGISTRY_TLS_FLEET) {
+        exit_status = no_ca(ctx);
+    } else if (r < 0) {
         print_failure(ctx, &err);
         exit_status = r == ERR_NOT_FOUND ? EXIT_USAGE : EXIT_FAILED;
     } else if (dir) {
@@ -167,6 +190,7 @@ static int run_client_config(const struct command_context *ctx) {
         print_files(&files);
     }
     client_files_fini(&files);
+    json_decref(authority);
     json_decref(status);
     return exit_status;
 }

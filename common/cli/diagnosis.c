@@ -342,10 +342,53 @@ static bool certificate_ends(struct doctor *d, struct doctor_check *c) {
     return true;
 }
 
+/* A list of texts as one, as far as it fits. */
+static const char *texts(const json_t *list, char *out, size_t cap) {
+    size_t i, len = 0;
+    const json_t *one;
+    out[0] = '\0';
+    json_array_foreach(list, i, one) {
+        const char *text = json_string_value(one);
+        if (text && len < cap) len += (size_t)snprintf(out + len, cap - len, "%s%s", i ? ", " : "", text);
+    }
+    return out;
+}
+
+/* A certificate of the fleet: what counts is whether it is there and bears what clients use, for this machine itself
+ * need not trust it. False: it is none. */
+static bool fleet_certificate(struct doctor *d, struct doctor_check *c) {
+    const json_t *cert = json_object_get(d->status, "registry_certificate");
+    const char *problem = json_text(cert, "problem", "");
+    int64_t end = json_int(cert, "not_after", 0);
+    char when[CLOCK_DATE_MAX], names[300];
+    if (!cert) return false;
+    d->insecure = true;
+    d->tls_ok = end > 0;
+    if (end <= clock_wall_s()) {
+        if (end > 0)
+            say(c, DOCTOR_FAIL, "the certificate ended on %s: clients refuse it; %s", clock_date(end, when), problem);
+        else
+            say(c, DOCTOR_FAIL, "the port has no certificate, so nobody can pull: %s", problem);
+        todo(c, "registry.tls is fleet: the edge must have joined, and reach central; see the line central");
+    } else if (*problem) {
+        say(c, DOCTOR_WARN, "the certificate is good until %s, but another could not be had: %s", clock_date(end, when),
+            problem);
+    } else if (json_array_size(json_object_get(cert, "refused")) > 0) {
+        say(c, DOCTOR_WARN, "central does not grant this edge the name %s, so clients that use it refuse the port",
+            texts(json_object_get(cert, "refused"), names, sizeof(names)));
+        todo(c, "on central, add a name to registry.names, an address to the networks of the edge's site in sites");
+    } else {
+        say(c, DOCTOR_OK, "the fleet's certificate for %s is valid until %s",
+            texts(json_object_get(cert, "names"), names, sizeof(names)), clock_date(end, when));
+    }
+    return true;
+}
+
 static void check_tls(struct doctor *d, struct doctor_check *c) {
     struct error err = {0}, without = {0};
     if (needs(c, d->connected, "the registry port was not reached")) return;
     d->tls_ok = true;
+    if (fleet_certificate(d, c)) return;
     if (!d->facts.tls) {
         say(c, DOCTOR_OK, "off: clients must be told that this registry speaks plain HTTP%s",
             d->facts.loopback ? " (not for loopback)" : "; client-config does so");

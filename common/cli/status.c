@@ -221,6 +221,18 @@ static void rows_fleet(struct table *t, const json_t *doc) {
     }
 }
 
+/* What is wrong with the fleet's certificate of the registry port. */
+static void row_registry_certificate(struct table *t, const json_t *cert) {
+    const char *problem = json_text(cert, "problem", "");
+    const json_t *refused = json_object_get(cert, "refused"), *name;
+    size_t i;
+    if (*problem) row(t, "", problem);
+    json_array_foreach(refused, i, name) {
+        table_cell(t, "");
+        table_cellf(t, "central does not grant the name %s to this edge", json_string_value(name));
+    }
+}
+
 static void print_status(const json_t *doc) {
     struct table t;
     char up[SIZE_TEXT_MAX];
@@ -239,6 +251,7 @@ static void print_status(const json_t *doc) {
         table_cell(&t, "certificate");
         table_cellf(&t, "%s %s", end > clock_wall_s() ? "good until" : "ended on", clock_date(end, until));
     }
+    row_registry_certificate(&t, json_object_get(doc, "registry_certificate"));
     row(&t, "admin", json_text(a, "admin", "?"));
     row(&t, "data", json_text(doc, "data", "?"));
     row(&t, "config", json_text(doc, "config_file", "defaults, no file"));

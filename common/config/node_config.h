@@ -6,16 +6,20 @@
 #include "common/core/budget.h"
 #include "common/core/log.h"
 
+/* Where the certificate of the registry port comes from: cert_file and key_file (without them there is no TLS), or the
+ * fleet's authority. */
+enum registry_tls { REGISTRY_TLS_FILES, REGISTRY_TLS_FLEET };
 enum node_kind { NODE_CENTRAL, NODE_EDGE };
 
 /* Embedded first in struct central_config and struct edge_config. Strings are owned by it. */
 struct node_config {
     enum node_kind kind;
-    const char *program;                          /* "entrepot-central" / "entrepot-edge" */
-    char *config_file;                            /* the file read, NULL if none was there */
-    size_t n_sets;                                /* --set arguments */
-    char *data;                                   /* data folder, absolute */
-    char *registry_listen;                        /* ":5000" / ":5050" */
+    const char *program;   /* "entrepot-central" / "entrepot-edge" */
+    char *config_file;     /* the file read, NULL if none was there */
+    size_t n_sets;         /* --set arguments */
+    char *data;            /* data folder, absolute */
+    char *registry_listen; /* ":5000" / ":5050" */
+    enum registry_tls registry_tls;
     char *registry_cert_file, *registry_key_file; /* both or none: TLS on the registry port */
     char **registry_names;                        /* the names clients know this service by */
     size_t n_registry_names;
@@ -49,5 +53,10 @@ struct node_config {
     size_t n_files;
     const char *note; /* a valid setting that the operator should know about; NULL: none */
 };
+
+/* Whether the registry port speaks TLS. */
+static inline bool node_config_tls(const struct node_config *n) {
+    return n->registry_tls == REGISTRY_TLS_FLEET || n->registry_cert_file;
+}
 
 #endif

@@ -145,12 +145,18 @@ static const struct config_key threads_keys[] = {
 };
 const struct config_schema node_threads_keys = CONFIG_SCHEMA(threads_keys);
 
+const char *const node_tls_words[] = {[REGISTRY_TLS_FILES] = "files", [REGISTRY_TLS_FLEET] = "fleet", NULL};
+
 int node_config_check(struct config_load *load, struct node_config *node, const char *name, struct error *err) {
     if (!node->registry_cert_file != !node->registry_key_file) {
         bool have_cert = node->registry_cert_file;
         return config_load_error(load, have_cert ? "registry.cert_file" : "registry.key_file", err, "needs %s as well",
                                  have_cert ? "registry.key_file" : "registry.cert_file");
     }
+    if (node->registry_tls == REGISTRY_TLS_FLEET && node->registry_cert_file)
+        return config_load_error(load, "registry.tls", err,
+                                 "\"fleet\" goes without registry.cert_file and registry.key_file: the certificate is "
+                                 "the fleet's, or that of the files");
     const struct {
         const char *key, *address;
     } listen[] = {{"registry.listen", node->registry_listen},

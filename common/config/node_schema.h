@@ -42,6 +42,15 @@ extern const struct config_schema node_store_keys, node_memory_keys, node_log_ke
                "X-Forwarded-For or Forwarded of requests from these networks only, and from neither header if a "     \
                "request has both."                                                                                    \
     }
+extern const char *const node_tls_words[];
+#define NODE_KEY_TLS(words_of_node)                                                                                    \
+    {                                                                                                                  \
+        .name = "tls", .type = CONFIG_WORD, .at = offsetof(struct node_config, registry_tls), .words = node_tls_words, \
+        .fallback = "files",                                                                                           \
+        .doc = "`files`: TLS with cert_file and key_file, or none without them. `fleet`: TLS with a "                  \
+               "certificate of the fleet's authority, which renews itself; client-config then says where engines "     \
+               "want the authority's certificate. " words_of_node                                                      \
+    }
 #define NODE_KEY_CERT_FILE                                                                                     \
     {                                                                                                          \
         .name = "cert_file", .type = CONFIG_FILE, .at = offsetof(struct node_config, registry_cert_file),      \

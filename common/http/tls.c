@@ -55,7 +55,8 @@ static int64_t seconds_of(const ASN1_TIME *time) {
 }
 
 static int64_t end_of(const SSL_CTX *ctx) {
-    return seconds_of(X509_get0_notAfter(SSL_CTX_get0_certificate(ctx)));
+    const X509 *cert = SSL_CTX_get0_certificate(ctx);
+    return cert ? seconds_of(X509_get0_notAfter(cert)) : 0;
 }
 
 static int64_t begin_of(const SSL_CTX *ctx) {
@@ -152,6 +153,17 @@ SSL_CTX *tls_context_new(void) {
     return ctx;
 }
 
+SSL_CTX *tls_context_of(X509 *cert, STACK_OF(X509) * more, EVP_PKEY *key) {
+    SSL_CTX *ctx = tls_context_new();
+    bool good = SSL_CTX_use_certificate(ctx, cert) == 1 && SSL_CTX_use_PrivateKey(ctx, key) == 1;
+    for (int i = 0; good && i < sk_X509_num(more); i++)
+        good = SSL_CTX_add1_chain_cert(ctx, sk_X509_value(more, i)) == 1;
+    ERR_clear_error();
+    if (good) return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
 static int load(const struct tls_server *t, SSL_CTX **out, struct error *err) {
     SSL_CTX *ctx = tls_context_new();
     ERR_clear_error();
@@ -204,6 +216,7 @@ static bool same(const struct stat *a, const struct stat *b) {
 
 int tls_server_reload(struct tls_server *t, struct error *err) {
     struct stat cert, key;
+    if (!t->cert_file) return 0;
     if (stat(t->cert_file, &cert) < 0) return error_errno(err, "certificate %s", t->cert_file);
     if (stat(t->key_file, &key) < 0) return error_errno(err, "key %s", t->key_file);
     if (t->ctx && same(&cert, &t->cert_seen) && same(&key, &t->key_seen)) return 0;

@@ -11,7 +11,10 @@ struct tls_server;
 
 /* A context with the options of every server of ours, and without a certificate. The caller frees it. */
 SSL_CTX *tls_context_new(void);
-/* A server's certificate that is made here and in no file; takes ctx. */
+/* The same with a certificate, those that lead to its root, and its key. NULL: they do not fit each other. */
+SSL_CTX *tls_context_of(X509 *cert, STACK_OF(X509) * more, EVP_PKEY *key);
+/* A server's certificate that is made here and in no file; takes ctx. One without a
+ * certificate refuses every handshake. */
 struct tls_server *tls_server_of(SSL_CTX *ctx);
 /* New connections use this context from now on; takes ctx. */
 void tls_server_replace(struct tls_server *t, SSL_CTX *ctx);
@@ -25,7 +28,7 @@ int tls_server_new(struct tls_server **out, const char *cert_file, const char *k
 int tls_server_reload(struct tls_server *t, struct error *err) must_check;
 /* Any thread: a counted reference to the current context (SSL_CTX_free it). */
 SSL_CTX *tls_server_ctx(struct tls_server *t);
-/* When the current certificate expires, in seconds since the epoch. */
+/* When the current certificate expires, in seconds since the epoch; 0: there is none. */
 int64_t tls_server_not_after(const struct tls_server *t);
 void tls_server_free(struct tls_server *t);
 

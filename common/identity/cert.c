@@ -108,7 +108,7 @@ static void add_name(GENERAL_NAMES *all, int type, const char *text) {
 static void add_names(X509 *cert, const struct cert_order *o) {
     GENERAL_NAMES *all = GENERAL_NAMES_new();
     must(all != NULL);
-    add_name(all, GEN_URI, o->uri);
+    if (o->uri) add_name(all, GEN_URI, o->uri);
     for (size_t i = 0; i < o->n_names; i++)
         add_name(all, GEN_DNS, o->names[i]);
     must(X509_add1_ext_i2d(cert, NID_subject_alt_name, all, 0, 0) == 1);
@@ -135,7 +135,8 @@ X509 *cert_make(const struct cert_order *o) {
     add_extension(cert, issuer, NID_basic_constraints, constraints);
     add_extension(cert, issuer, NID_key_usage,
                   o->is_authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
-    if (!o->is_authority) add_extension(cert, issuer, NID_ext_key_usage, "serverAuth,clientAuth");
+    if (!o->is_authority)
+        add_extension(cert, issuer, NID_ext_key_usage, o->uri ? "serverAuth,clientAuth" : "serverAuth");
     add_extension(cert, issuer, NID_subject_key_identifier, "hash");
     if (o->issuer) add_extension(cert, issuer, NID_authority_key_identifier, "keyid");
     add_names(cert, o);

@@ -21,7 +21,7 @@ int csr_key(EVP_PKEY **out, const void *der, size_t len, struct error *err) must
 
 struct cert_order {
     const char *common_name;
-    const char *uri; /* member_uri */
+    const char *uri; /* member_uri; NULL: of no member, and good for servers alone */
     EVP_PKEY *key;   /* the subject's; its public half is enough if there is an issuer */
     X509 *issuer;    /* NULL: signed by its own key */
     EVP_PKEY *issuer_key;

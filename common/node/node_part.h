@@ -86,6 +86,7 @@ struct node {
     const struct ledger *ledger;     /* NULL: nothing is known of a digest before it is fetched */
     const struct keeper *keeper;     /* NULL: all held content has another source */
     const struct gate *gate;         /* who may enter the fleet port over TLS; NULL: that port does not speak TLS */
+    struct tls_server *registry_tls; /* of the registry port, where registry.tls is fleet */
     const struct store_guard *guard; /* guard of the store; NULL: none. Set before all parts */
 
     /* The node's own. */

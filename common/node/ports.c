@@ -27,7 +27,7 @@ struct ports {
     struct proxies proxies;
     struct own_names own_names;
     struct api *api;
-    struct tls_server *tls;
+    struct tls_server *tls; /* of the registry port; NULL: it has none. Of files, unless a part has it */
     struct http_server *servers[SERVERS_MAX];
     unsigned n_servers, n_draining;
     unsigned n_public; /* the first so many are for clients and nodes; the others answer until those are drained */
@@ -147,12 +147,14 @@ static void on_v2(struct http_req *req, void *arg) {
 /* The fleet port is left out: central makes that certificate itself. */
 static void collect_certificate(struct metric_page *page, void *arg) {
     const struct ports *p = arg;
-    if (p->tls) metric_label_set(page, FAMILY_CERTIFICATE_END, "registry", NULL, (double)tls_server_not_after(p->tls));
+    int64_t end = p->tls ? tls_server_not_after(p->tls) : 0;
+    if (end) metric_label_set(page, FAMILY_CERTIFICATE_END, "registry", NULL, (double)end);
 }
 
 static void status(json_t *into, void *arg) {
     const struct ports *p = arg;
-    if (p->tls) json_object_set_new(into, "certificate_not_after", json_integer(tls_server_not_after(p->tls)));
+    int64_t end = p->tls ? tls_server_not_after(p->tls) : 0;
+    if (end) json_object_set_new(into, "certificate_not_after", json_integer(end));
     parts_status(p->node, into);
 }
 
@@ -228,7 +230,8 @@ static void make_api(struct ports *p) {
 
 static int make_tls(struct ports *p, struct error *err) {
     const struct node_config *node = p->node->config;
-    if (!node->registry_cert_file) return 0;
+    p->tls = p->node->registry_tls;
+    if (p->tls || !node->registry_cert_file) return 0;
     return tls_server_new(&p->tls, node->registry_cert_file, node->registry_key_file, err);
 }
 
@@ -298,7 +301,7 @@ static int open_all(struct ports *p, struct error *err) {
     int r = check_addresses(node, err);
     if (r == 0) r = make_tls(p, err);
     if (r < 0) return r;
-    enum http_tls_mode mode = node->registry_cert_file ? HTTP_TLS_ON : HTTP_TLS_OFF;
+    enum http_tls_mode mode = p->tls ? HTTP_TLS_ON : HTTP_TLS_OFF;
     r = add_server(p, node->registry_listen, mode, on_registry_request, p, true, err);
     if (r < 0) return not_listening("registry.listen", err);
     if (node->node_listen) {
@@ -393,7 +396,7 @@ void ports_free(struct ports *p) {
     metrics_uncollect(collect_certificate, p);
     ports_free_servers(p);
     if (p->api) api_free(p->api);
-    tls_server_free(p->tls);
+    if (p->tls != p->node->registry_tls) tls_server_free(p->tls);
     free(p->proxies.networks);
     own_names_fini(&p->own_names);
     free(p);

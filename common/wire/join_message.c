@@ -61,6 +61,38 @@ int wire_renew_request_encode(const struct wire_renew_request *m, uint8_t **out,
     return pack(&p.base, out, len);
 }
 
+static void put_names(char **to, const struct wire_names *from) {
+    for (size_t i = 0; i < from->n; i++)
+        to[i] = (char *)(uintptr_t)from->list[i];
+}
+
+int wire_certificate_request_encode(const struct wire_certificate_request *m, uint8_t **out, size_t *len) {
+    char *names[WIRE_NAMES_MAX];
+    Entrepot__V1__ServerCertificateRequest p;
+    entrepot__v1__server_certificate_request__init(&p);
+    p.version = WIRE_VERSION;
+    p.csr = (ProtobufCBinaryData){m->csr.len, m->csr.data};
+    put_names(names, &m->names);
+    p.names = names;
+    p.n_names = m->names.n;
+    return pack(&p.base, out, len);
+}
+
+int wire_certificate_response_encode(const struct wire_certificate_response *m, uint8_t **out, size_t *len) {
+    ProtobufCBinaryData chain[WIRE_CERTS_MAX];
+    char *refused[WIRE_NAMES_MAX];
+    Entrepot__V1__ServerCertificateResponse p;
+    entrepot__v1__server_certificate_response__init(&p);
+    p.version = WIRE_VERSION;
+    put_list(chain, m->chain, m->n_chain);
+    put_names(refused, &m->refused);
+    p.chain = chain;
+    p.n_chain = m->n_chain;
+    p.refused = refused;
+    p.n_refused = m->refused.n;
+    return pack(&p.base, out, len);
+}
+
 /* --- decoding --- */
 
 static void copy_bytes(struct wire_bytes *to, const ProtobufCBinaryData *from) {
@@ -138,4 +170,56 @@ int wire_renew_request_decode(struct wire_renew_request *m, const void *data, si
     }
     entrepot__v1__renew_request__free_unpacked(p, NULL);
     return r;
+}
+
+static int take_names(struct wire_names *to, char *const *from, size_t n) {
+    if (n > WIRE_NAMES_MAX) return ERR_INVALID;
+    for (size_t i = 0; i < n; i++) {
+        if (!from[i][0] || strlen(from[i]) >= WIRE_NAME_MAX) return ERR_INVALID;
+        snprintf(to->list[to->n++], WIRE_NAME_MAX, "%s", from[i]);
+    }
+    return 0;
+}
+
+int wire_certificate_request_decode(struct wire_certificate_request *m, const void *data, size_t len) {
+    *m = (struct wire_certificate_request){0};
+    if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
+    Entrepot__V1__ServerCertificateRequest *p = entrepot__v1__server_certificate_request__unpack(NULL, len, data);
+    if (!p) return ERR_INVALID;
+    int r = check_version(p->version);
+    if (r == 0 && (p->csr.len == 0 || p->n_names == 0)) r = ERR_INVALID;
+    if (r == 0) r = take_names(&m->names, p->names, p->n_names);
+    if (r == 0) {
+        m->version = p->version;
+        copy_bytes(&m->csr, &p->csr);
+    }
+    entrepot__v1__server_certificate_request__free_unpacked(p, NULL);
+    return r;
+}
+
+void wire_certificate_request_fini(struct wire_certificate_request *m) {
+    free(m->csr.data);
+    *m = (struct wire_certificate_request){0};
+}
+
+int wire_certificate_response_decode(struct wire_certificate_response *m, const void *data, size_t len) {
+    *m = (struct wire_certificate_response){0};
+    if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
+    Entrepot__V1__ServerCertificateResponse *p = entrepot__v1__server_certificate_response__unpack(NULL, len, data);
+    if (!p) return ERR_INVALID;
+    int r = check_version(p->version);
+    if (r == 0 && (p->n_chain == 0 || p->n_chain > WIRE_CERTS_MAX)) r = ERR_INVALID;
+    if (r == 0) r = take_names(&m->refused, p->refused, p->n_refused);
+    if (r == 0) {
+        m->version = p->version;
+        m->n_chain = take_list(m->chain, p->chain, p->n_chain);
+    }
+    entrepot__v1__server_certificate_response__free_unpacked(p, NULL);
+    return r;
+}
+
+void wire_certificate_response_fini(struct wire_certificate_response *m) {
+    for (size_t i = 0; i < m->n_chain; i++)
+        free(m->chain[i].data);
+    *m = (struct wire_certificate_response){0};
 }

@@ -13,6 +13,8 @@ static const struct config_key registry_keys[] = {
     NODE_KEY_LISTEN(":5050", "Address and port of the registry API."),
     NODE_KEY_NAMES,
     NODE_KEY_TRUSTED_PROXIES,
+    NODE_KEY_TLS("It bears registry.names, address, this machine's addresses and name, as far as central grants them; "
+                 "the edge must have joined."),
     NODE_KEY_CERT_FILE,
     NODE_KEY_KEY_FILE,
 };

@@ -95,6 +95,12 @@ static int read_file(const char *path, EVP_PKEY **key, STACK_OF(X509) * *certs, 
     return r;
 }
 
+int identity_read(const char *data, const char *file, EVP_PKEY **key, STACK_OF(X509) * *certs, struct error *err) {
+    char path[PATH_ROOM];
+    path_of(data, file, path);
+    return read_file(path, key, certs, err);
+}
+
 int identity_load(struct identity *out, const char *data, struct error *err) {
     char path[PATH_ROOM];
     STACK_OF(X509) *certs = NULL;
@@ -212,6 +218,13 @@ void identity_pem(const struct identity *id, char **chain, char **key) {
     buf_fini(&b);
 }
 
+char *identity_roots_pem(const struct identity *id) {
+    struct buf b;
+    buf_init(&b, PEM_MAX);
+    add_all(&b, id->roots);
+    return buf_steal(&b, NULL);
+}
+
 /* --- what is under way --- */
 
 int identity_joining_key(EVP_PKEY **out, const char *data, struct error *err) {
@@ -246,6 +259,7 @@ void identity_joined(const char *data) {
     forget(data, "joining.pem");
     forget(data, "renewal");
     forget(data, "central");
+    forget(data, "registry.pem");
 }
 
 int identity_renewal(uint8_t id[WIRE_RENEWAL_BYTES], const char *data, struct error *err) {
@@ -282,7 +296,8 @@ int identity_give_away(const char *data, struct error *err) {
     if (dir < 0 || fstat(dir, &owner) < 0) return error_errno(err, "opening %s", data);
     if (give(dir, "identity", &owner) < 0 || give(dir, "identity/edge.pem", &owner) < 0 ||
         give(dir, "identity/joining.pem", &owner) < 0 || give(dir, "identity/renewal", &owner) < 0 ||
-        give(dir, "identity/fleet.pb", &owner) < 0 || give(dir, "identity/central", &owner) < 0)
+        give(dir, "identity/fleet.pb", &owner) < 0 || give(dir, "identity/central", &owner) < 0 ||
+        give(dir, "identity/registry.pem", &owner) < 0)
         return error_errno(err, "giving %s/identity to the owner of that folder", data);
     return 0;
 }

@@ -1,7 +1,8 @@
 /* This edge's identity on disk: DATA/identity/edge.pem (0600) holds its key, its certificate with what leads to the
  * root, and every root of the fleet, in one file, so that they always fit each other. Beside it, while they are needed:
  * joining.pem, the key of a join whose answer has not come, and renewal, the id of such a renewal; fleet.pb, the state
- * of the fleet (fleet_sync.h), and central, where it was found last (roam.h). Thread: any that may block. */
+ * of the fleet (fleet_sync.h), central, where it was found last (roam.h), and registry.pem, key and certificate of the
+ * registry port (registry_cert.h). Thread: any that may block. */
 #ifndef ENTREPOT_EDGE_LINK_IDENTITY_H
 #define ENTREPOT_EDGE_LINK_IDENTITY_H
 
@@ -33,6 +34,8 @@ int identity_save_roots(struct identity *out, const char *data, const struct wir
                         struct error *err) must_check;
 /* Its certificates and its key as PEM texts. The caller frees both. */
 void identity_pem(const struct identity *id, char **chain, char **key);
+/* Its roots as a PEM text. The caller frees it. */
+char *identity_roots_pem(const struct identity *id);
 
 /* The key of a join that was begun, or a new one that is then on disk. The caller frees it. */
 int identity_joining_key(EVP_PKEY **out, const char *data, struct error *err) must_check;
@@ -42,6 +45,10 @@ void identity_joined(const char *data);
 int identity_renewal(uint8_t id[WIRE_RENEWAL_BYTES], const char *data, struct error *err) must_check;
 void identity_renewed(const char *data);
 
+/* A key and certificates of another file of DATA/identity. The caller frees both. ERR_NOT_FOUND: there is no such
+ * file. */
+int identity_read(const char *data, const char *file, EVP_PKEY **key, STACK_OF(X509) * *certs,
+                  struct error *err) must_check;
 /* Replaces another file of DATA/identity, synced. */
 int identity_write(const char *data, const char *file, const void *bytes, size_t len, struct error *err) must_check;
 

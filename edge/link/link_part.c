@@ -9,6 +9,7 @@
 #include "common/core/log.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/fleet_sync.h"
+#include "edge/link/registry_cert.h"
 #include "edge/link/renewal.h"
 #include "edge/link/roam.h"
 
@@ -23,20 +24,25 @@ struct link {
     struct renewal *renewal;
     struct fleet_sync *sync;
     struct roam *roam;
-    void (*changed)(void *arg); /* of another part; NULL: none */
+    struct registry_cert *registry_cert; /* NULL: registry.tls is not fleet */
+    void (*changed)(void *arg);          /* of another part; NULL: none */
     void *changed_arg;
     char problem[512];    /* why the identity on disk is not used; "": none */
-    pthread_mutex_t lock; /* guards shown and roots */
+    pthread_mutex_t lock; /* guards what follows */
     struct member shown;  /* of the identity in use; role MEMBER_NONE: none */
     int roots;            /* that it trusts */
+    char *roots_pem;      /* NULL: it has not joined */
 };
 
 /* --- a change, on the fetch loop or before it runs --- */
 
 static void show(struct link *l) {
     const struct identity *id = uplink_identity(l->uplink);
+    char *pem = id ? identity_roots_pem(id) : NULL;
     pthread_mutex_lock(&l->lock);
     if (id) l->shown = id->who;
+    free(l->roots_pem);
+    l->roots_pem = pem;
     l->roots = id ? sk_X509_num(id->roots) : 0;
     pthread_mutex_unlock(&l->lock);
 }
@@ -46,6 +52,7 @@ static void on_change(bool renewed, void *arg) {
     show(l);
     fleet_sync_doubt(l->sync);
     renewal_look(l->renewal);
+    if (l->registry_cert) registry_cert_ask(l->registry_cert);
     if (!renewed && l->changed) l->changed(l->changed_arg);
 }
 
@@ -91,7 +98,21 @@ static void post_identity(struct http_req *req, void *arg) {
     job_start(&(struct job_order){.pool = l->node->pool, .run = run_take, .arg = l, .a = url}, req);
 }
 
-static const struct route routes[] = {{"/api/identity", METHODS_POST, PORT_CONTROL, post_identity}, {0}};
+/* GET /api/registry/ca: {"pem"}, the roots below which the registry port's certificate is. */
+static void get_ca(struct http_req *req, void *arg) {
+    struct link *l = arg;
+    pthread_mutex_lock(&l->lock);
+    json_t *pem = l->registry_cert && l->roots_pem ? json_string(l->roots_pem) : NULL;
+    pthread_mutex_unlock(&l->lock);
+    if (pem)
+        api_reply_json(req, 200, json_pack("{s:o}", "pem", pem));
+    else
+        api_reply_error(req, 404, "registry.tls is not fleet, or this edge has not joined", "");
+}
+
+static const struct route routes[] = {{"/api/identity", METHODS_POST, PORT_CONTROL, post_identity},
+                                      {"/api/registry/ca", METHODS_READ, PORT_CONTROL, get_ca},
+                                      {0}};
 
 /* --- for people --- */
 
@@ -127,6 +148,7 @@ static void status(json_t *into, void *self) {
         id = json_pack("{s:s}", "problem", l->problem);
     json_object_set_new(into, "identity", id);
     json_object_set_new(into, "fleet", fleet_json(l));
+    if (l->registry_cert) json_object_set_new(into, "registry_certificate", registry_cert_json(l->registry_cert));
 }
 
 /* --- life --- */
@@ -193,23 +215,28 @@ static int start(struct node *n, void **self, struct error *err) {
                                              .loop = n->fetch,
                                              .client = n->client,
                                              .pool = n->pool});
+    if (n->config->registry_tls == REGISTRY_TLS_FLEET) l->registry_cert = registry_cert_new(n, l->uplink);
     uplink_on_change(l->uplink, on_change, l);
     *self = l;
     return 0;
 }
 
 static void running(void *self) {
-    renewal_look(((struct link *)self)->renewal);
+    struct link *l = self;
+    renewal_look(l->renewal);
+    if (l->registry_cert) registry_cert_ask(l->registry_cert);
 }
 
 static void stop(void *self) {
     struct link *l = self;
+    registry_cert_free(l->registry_cert);
     roam_free(l->roam);
     fleet_sync_free(l->sync);
     renewal_free(l->renewal);
     uplink_free(l->uplink);
     settings_free(l->settings);
     pthread_mutex_destroy(&l->lock);
+    free(l->roots_pem);
     free(l);
 }
 

@@ -38,6 +38,25 @@ static void try_response(const uint8_t *data, size_t size) {
     wire_join_response_fini(&m);
 }
 
+static void try_certificate(const uint8_t *data, size_t size) {
+    struct wire_certificate_request rq;
+    struct wire_certificate_response rs;
+    uint8_t *out;
+    size_t len;
+    if (wire_certificate_request_decode(&rq, data, size) == 0) {
+        assert(rq.csr.len > 0 && rq.names.n > 0 && rq.names.n <= WIRE_NAMES_MAX);
+        for (size_t i = 0; i < rq.names.n; i++)
+            assert(rq.names.list[i][0] && strnlen(rq.names.list[i], WIRE_NAME_MAX) < WIRE_NAME_MAX);
+        if (wire_certificate_request_encode(&rq, &out, &len) == 0) free(out);
+    }
+    wire_certificate_request_fini(&rq);
+    if (wire_certificate_response_decode(&rs, data, size) == 0) {
+        assert(rs.n_chain > 0 && rs.n_chain <= WIRE_CERTS_MAX && rs.refused.n <= WIRE_NAMES_MAX);
+        if (wire_certificate_response_encode(&rs, &out, &len) == 0) free(out);
+    }
+    wire_certificate_response_fini(&rs);
+}
+
 static void try_state(const uint8_t *data, size_t size) {
     struct wire_fleet_state m;
     struct wire_removal_body b;
@@ -69,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     assert(r == 0 || r == ERR_INVALID || r == ERR_TOO_BIG || r == ERR_UNSUPPORTED);
     try_request(data, size);
     try_response(data, size);
+    try_certificate(data, size);
     try_state(data, size);
     if (pem_read((const char *)data, size, &key, &certs, &err) == 0) {
         EVP_PKEY_free(key);

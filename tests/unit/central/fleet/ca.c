@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/x509v3.h>
+
+#include "common/identity/attest.h"
 #include "common/identity/trust.h"
 
 /* What central would show now: its own certificate, then the chain that its context sends. */
@@ -173,6 +176,36 @@ static void wrong_clock_is_borne_within_bounds(void **state) {
     sk_X509_free(roots);
 }
 
+/* It must not let anybody enter the fleet port, or pass for central. */
+static void certificate_of_a_registry_port_is_good_for_servers_alone(void **state) {
+    (void)state;
+    static const char *const names[] = {"registry.acme.example", "10.1.0.5"};
+    struct member m;
+    struct error err = {0};
+    EVP_PKEY *key = key_make();
+    X509 *cert = ca_issue_server(fleet.ca, &(struct ca_server){.common_name = "shanghai-1",
+                                                               .names = names,
+                                                               .n_names = ARRAY_LEN(names),
+                                                               .key = key,
+                                                               .lifetime_s = 30 * DAY});
+    STACK_OF(X509) *more = sk_X509_new_null(), *roots = ca_trusted(fleet.ca);
+    assert_true(sk_X509_push(more, ca_signer_of(fleet.ca, cert)) > 0);
+    assert_true(chain_is_good(cert, more, roots));
+    assert_int_equal(X509_check_purpose(cert, X509_PURPOSE_SSL_SERVER, 0), 1);
+    assert_int_equal(X509_check_purpose(cert, X509_PURPOSE_SSL_CLIENT, 0), 0);
+    assert_int_equal(X509_check_host(cert, "registry.acme.example", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_ip_asc(cert, "10.1.0.5", 0), 1);
+    assert_int_equal(X509_check_host(cert, "shanghai-1", 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL), 0);
+    assert_int_equal(member_of(&m, cert, &err), ERR_INVALID);
+    struct trust t = {.roots = roots};
+    assert_true(sk_X509_unshift(more, cert) > 0);
+    assert_int_equal(trust_check(&t, more), ERR_DENIED);
+    sk_X509_free(more);
+    sk_X509_free(roots);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+}
+
 int main(void) {
 #define IN_FLEET(t) cmocka_unit_test_setup_teardown(t, fleet_setup, fleet_teardown)
     const struct CMUnitTest tests[] = {
@@ -183,6 +216,7 @@ int main(void) {
         IN_FLEET(token_from_before_a_change_of_the_root_is_told_as_such),
         IN_FLEET(certificate_of_an_edge_is_not_centrals),
         IN_FLEET(wrong_clock_is_borne_within_bounds),
+        IN_FLEET(certificate_of_a_registry_port_is_good_for_servers_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,6 +79,60 @@ static void new_root_signs_after_the_switch_and_the_old_one_leaves_last(void **s
     EVP_PKEY_free(key);
 }
 
+static X509 *server_certificate(EVP_PKEY *key) {
+    static const char *const names[] = {"registry.acme.example"};
+    return ca_issue_server(
+        fleet.ca,
+        &(struct ca_server){.common_name = "a", .names = names, .n_names = 1, .key = key, .lifetime_s = 30 * DAY});
+}
+
+/* Whether an engine that knows this root alone takes a certificate that is made now. */
+static bool engine_takes_it(X509 *root) {
+    EVP_PKEY *key = key_make();
+    X509 *cert = server_certificate(key);
+    STACK_OF(X509) *chain = ca_server_chain(fleet.ca, cert), *roots = sk_X509_new_null();
+    sk_X509_push(roots, root);
+    bool good = chain_is_good(cert, chain, roots);
+    sk_X509_free(roots);
+    sk_X509_free(chain);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return good;
+}
+
+static void rotate_through(void) {
+    struct error err = {0};
+    must(ca_begin_rotation(fleet.ca, &err), &err);
+    must(ca_switch(fleet.ca, &err), &err);
+    must(ca_end_rotation(fleet.ca, &err), &err);
+}
+
+static void engines_that_know_the_root_before_take_certificates_of_registry_ports(void **state) {
+    (void)state;
+    char path[200];
+    X509 *first = ca_root(fleet.ca, CA_ROOT);
+    X509_up_ref(first);
+    assert_true(engine_takes_it(first));
+    rotate_through();
+    fleet_close();
+    fleet_open();
+    X509 *second = ca_root(fleet.ca, CA_ROOT);
+    X509_up_ref(second);
+    assert_true(X509_cmp(first, second) != 0 && engine_takes_it(first) && engine_takes_it(second));
+    rotate_through();
+    assert_true(engine_takes_it(second) && engine_takes_it(ca_root(fleet.ca, CA_ROOT)));
+    assert_false(engine_takes_it(first));
+    /* With the root's key elsewhere there is nobody who could say so; nor does what was said of another root stay. */
+    snprintf(path, sizeof(path), "%s/identity/root.key.pem", fleet.dir);
+    assert_int_equal(unlink(path), 0);
+    X509 *third = ca_root(fleet.ca, CA_ROOT);
+    rotate_through();
+    assert_false(engine_takes_it(second) || engine_takes_it(third));
+    assert_true(engine_takes_it(ca_root(fleet.ca, CA_ROOT)));
+    X509_free(first);
+    X509_free(second);
+}
+
 static void every_step_outlives_a_restart(void **state) {
     (void)state;
     struct error err = {0};
@@ -374,6 +428,7 @@ int main(void) {
 #define IN_FLEET(t) cmocka_unit_test_setup_teardown(t, fleet_setup, fleet_teardown)
     const struct CMUnitTest tests[] = {
         IN_FLEET(new_root_signs_after_the_switch_and_the_old_one_leaves_last),
+        IN_FLEET(engines_that_know_the_root_before_take_certificates_of_registry_ports),
         IN_FLEET(every_step_outlives_a_restart),
         IN_FLEET(switch_that_a_crash_has_cut_is_finished_at_the_start),
         IN_FLEET(lost_authority_is_made_anew_by_the_standby_roots_key),

@@ -135,6 +135,54 @@ static void k3s_gets_a_mirror_for_each_upstream(void **state) {
            "  \"10.1.0.5:5050\":\n    endpoint:\n      - \"http://10.1.0.5:5050\"\n");
 }
 
+static const char *content_at(const struct client_files *files, const char *path) {
+    for (size_t i = 0; i < files->n; i++)
+        if (strcmp(files->items[i].path, path) == 0) return files->items[i].content;
+    fail_msg("no file %s", path);
+    return NULL;
+}
+
+/* An authority that is known is put where the engine looks, and named where the engine wants its name. */
+static void a_known_authority_is_put_where_each_engine_wants_it(void **state) {
+    (void)state;
+    struct client_facts f = {.host = "10.1.0.5:5050",
+                             .tls = true,
+                             .ca = "-----BEGIN…\n",
+                             .upstreams = two,
+                             .n_upstreams = 2,
+                             .default_upstream = "docker.io"};
+    static const struct {
+        const char *kind, *ca, *other, *says;
+    } cases[] = {
+        {"docker", "/etc/docker/certs.d/10.1.0.5:5050/ca.crt", "/etc/docker/certs.d/ghcr.io/hosts.toml",
+         "server = \"https://ghcr.io\"\n\n[host.\"https://10.1.0.5:5050\"]\n  capabilities = [\"pull\", "
+         "\"resolve\"]\n  ca = \"/etc/docker/certs.d/10.1.0.5:5050/ca.crt\"\n"},
+        {"containerd", "/etc/containerd/certs.d/10.1.0.5:5050/ca.crt",
+         "/etc/containerd/certs.d/10.1.0.5:5050/hosts.toml",
+         "server = \"https://10.1.0.5:5050\"\nca = \"/etc/containerd/certs.d/10.1.0.5:5050/ca.crt\"\n"},
+        {"podman", "/etc/containers/certs.d/10.1.0.5:5050/ca.crt", "/etc/containers/registries.conf.d/50-entrepot.conf",
+         "location = \"10.1.0.5:5050/docker.io\"\n\n"},
+        {"cri-o", "/etc/containers/certs.d/10.1.0.5:5050/ca.crt", "/etc/containers/registries.conf.d/50-entrepot.conf",
+         "location = \"10.1.0.5:5050/ghcr.io\"\n\n"},
+        {"k3s", "/etc/rancher/k3s/entrepot-ca.crt", "/etc/rancher/k3s/registries.yaml",
+         "configs:\n  \"10.1.0.5:5050\":\n    tls:\n      ca_file: /etc/rancher/k3s/entrepot-ca.crt\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct client_files files;
+        struct error err = {0};
+        assert_int_equal(client_config_files(cases[i].kind, &f, &files, &err), 0);
+        assert_string_equal(content_at(&files, cases[i].ca), f.ca);
+        const char *other = content_at(&files, cases[i].other);
+        if (!strstr(other, cases[i].says)) fail_msg("%s:\n%s", cases[i].other, other);
+        assert_true(!files.note || !strstr(files.note, "your own CA"));
+        client_files_fini(&files);
+    }
+    strcpy(f.host, "[2001:db8::5]:5050");
+    expect("containerd", &f, 1, "/etc/containerd/certs.d/docker.io/hosts.toml",
+           "server = \"https://registry-1.docker.io\"\n\n[host]\n  \"https://[2001:db8::5]:5050\" = { capabilities = "
+           "[\"pull\", \"resolve\"], ca = \"/etc/containerd/certs.d/[2001:db8::5]:5050/ca.crt\" }\n");
+}
+
 static void unknown_kind_names_the_known(void **state) {
     (void)state;
     struct client_files files;
@@ -185,6 +233,7 @@ int main(void) {
         cmocka_unit_test(podman_and_crio_name_the_upstream_in_the_mirrors_path),
         cmocka_unit_test(podman_is_told_which_upstream_it_cannot_mirror),
         cmocka_unit_test(k3s_gets_a_mirror_for_each_upstream),
+        cmocka_unit_test(a_known_authority_is_put_where_each_engine_wants_it),
         cmocka_unit_test(unknown_kind_names_the_known),
         cmocka_unit_test(address_is_the_configured_one_else_what_is_listened_on),
         cmocka_unit_test(an_address_is_found_when_none_is_given),

@@ -67,12 +67,30 @@ static void central_only_keys_are_unknown(void **state) {
     assert_non_null(strstr(err.hint, "central"));
 }
 
+static void the_fleets_certificate_excludes_that_of_files(void **state) {
+    (void)state;
+    struct edge_config *c;
+    static const char *const fleet[] = {"registry.tls=fleet"};
+    static const char *const both[] = {"registry.tls=fleet", "registry.cert_file=/x.crt", "registry.key_file=/x.key"};
+    static const char *const word[] = {"registry.tls=on"};
+    assert_int_equal(load(fleet, 1, &c), 0);
+    assert_true(node_config_tls(&c->node));
+    edge_config_free(&c->node);
+    assert_int_equal(load(NULL, 0, &c), 0);
+    assert_false(node_config_tls(&c->node));
+    edge_config_free(&c->node);
+    assert_int_equal(load(both, 3, &c), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "goes without registry.cert_file"));
+    assert_int_equal(load(word, 1, &c), ERR_INVALID);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_find_central_on_loopback),
         cmocka_unit_test(central_is_a_url_without_its_last_slash),
         cmocka_unit_test(keys_not_built_yet_are_named),
         cmocka_unit_test(central_only_keys_are_unknown),
+        cmocka_unit_test(the_fleets_certificate_excludes_that_of_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
