@@ -69,14 +69,46 @@ static void cell_ago(struct table *t, int64_t at) {
         table_cell(t, "never");
 }
 
+/* "equal", or what it lacks. */
+static void cell_replica(struct table *t, const json_t *replica) {
+    char text[SIZE_TEXT_MAX];
+    int64_t lag_ms = json_int(replica, "lag_ms", -1);
+    if (json_is_true(json_object_get(replica, "equal")))
+        table_cell(t, "equal");
+    else if (lag_ms < 0)
+        table_cell(t, "none");
+    else
+        table_cellf(t, "%s old", time_text(lag_ms / 1000, text));
+}
+
+/* What the edge has reported last: load, disk, hits, bytes that did not cross its uplink, replica. */
+static void cells_report(struct table *t, const json_t *r) {
+    char held[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], saved[SIZE_TEXT_MAX];
+    const json_t *disk = json_object_get(r, "disk"), *ratio = json_object_get(r, "hit_ratio");
+    if (!json_is_object(r)) {
+        for (unsigned i = 0; i < 5; i++)
+            table_cell(t, "-");
+        return;
+    }
+    table_cellf(t, "%lld %%", (long long)json_int(r, "load", 0));
+    table_cellf(t, "%s of %s", size_text(json_int(disk, "held", 0), held),
+                size_text(json_int(disk, "limit", 0), limit));
+    if (json_is_number(ratio))
+        table_cellf(t, "%.1f %%", json_number_value(ratio) * 100);
+    else
+        table_cell(t, "-");
+    table_cell(t, size_text(json_int(r, "saved_bytes", 0), saved));
+    cell_replica(t, json_object_get(r, "replica"));
+}
+
 static void print_list(const json_t *list) {
-    static const char *const titles[] = {"NAME",    "SITE",   "STATE", "ADDRESS", "LAST SEEN", "CERTIFICATE UNTIL",
-                                         "RENEWED", "VERSION"};
+    static const char *const titles[] = {"NAME", "SITE",  "STATE",   "ADDRESS",           "LAST SEEN", "LOAD",   "DISK",
+                                         "HITS", "SAVED", "REPLICA", "CERTIFICATE UNTIL", "RENEWED",   "VERSION"};
     struct table t;
     char until[CLOCK_DATE_MAX];
     const json_t *e;
     size_t i;
-    table_init(&t, ARRAY_LEN(titles), 1u << 6);
+    table_init(&t, ARRAY_LEN(titles), 1u << 5 | 1u << 7 | 1u << 8 | 1u << 11);
     for (i = 0; i < ARRAY_LEN(titles); i++)
         table_cell(&t, titles[i]);
     json_array_foreach(list, i, e) {
@@ -85,6 +117,7 @@ static void print_list(const json_t *list) {
         table_cell(&t, json_text(e, "state", "?"));
         table_cell(&t, json_text(e, "address", "-"));
         cell_ago(&t, json_int(e, "seen_at", 0));
+        cells_report(&t, json_object_get(e, "report"));
         table_cell(&t, clock_date(json_int(e, "certificate_not_after", 0), until));
         table_cellf(&t, "%lld", (long long)json_int(e, "generation", 1) - 1);
         table_cell(&t, json_text(e, "version", "-"));
@@ -104,6 +137,44 @@ static int run_list(const struct command_context *ctx) {
 }
 
 /* --- one edge --- */
+
+static void print_pulls(struct table *t, const json_t *r) {
+    char saved[SIZE_TEXT_MAX], fetched[SIZE_TEXT_MAX];
+    const json_t *ratio = json_object_get(r, "hit_ratio");
+    table_cell(t, "requests");
+    if (json_is_number(ratio))
+        table_cellf(t, "%.1f %% from its store", json_number_value(ratio) * 100);
+    else
+        table_cell(t, "none since its start");
+    table_cell(t, "uplink");
+    table_cellf(t, "%s fetched, %s saved since its start%s", size_text(json_int(r, "fetched_bytes", 0), fetched),
+                size_text(json_int(r, "saved_bytes", 0), saved),
+                json_is_true(json_object_get(r, "uplink_full")) ? "; it is full now" : "");
+}
+
+static void print_report(struct table *t, const json_t *r) {
+    char text[SIZE_TEXT_MAX], limit[SIZE_TEXT_MAX], free_text[SIZE_TEXT_MAX], blobs[SIZE_TEXT_MAX];
+    const json_t *disk = json_object_get(r, "disk"), *address;
+    size_t i;
+    table_cell(t, "report");
+    if (!json_is_object(r)) {
+        table_cell(t, "none since central's start");
+        return;
+    }
+    table_cellf(t, "%s ago, load %lld %%", time_text(json_int(r, "age_ms", 0) / 1000, text),
+                (long long)json_int(r, "load", 0));
+    json_array_foreach(json_object_get(r, "registry"), i, address) {
+        table_cell(t, i == 0 ? "registry" : "");
+        table_cell(t, json_string_value(address));
+    }
+    table_cell(t, "disk");
+    table_cellf(t, "%s, %s of %s; %s free", count_text(json_int(disk, "blobs", 0), "blob", blobs),
+                size_text(json_int(disk, "held", 0), text), size_text(json_int(disk, "limit", 0), limit),
+                size_text(json_int(disk, "free", 0), free_text));
+    print_pulls(t, r);
+    table_cell(t, "replica");
+    cell_replica(t, json_object_get(r, "replica"));
+}
 
 static void print_edge(const json_t *e) {
     struct table t;
@@ -131,6 +202,7 @@ static void print_edge(const json_t *e) {
     table_cell(&t, "certificate");
     table_cellf(&t, "good until %s, generation %lld", clock_date(json_int(e, "certificate_not_after", 0), b),
                 (long long)json_int(e, "generation", 0));
+    print_report(&t, json_object_get(e, "report"));
     table_print(&t, stdout);
     table_fini(&t);
 }

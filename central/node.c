@@ -7,6 +7,7 @@
 #include "central/fleet/fleet_part.h"
 #include "central/fleet/members_part.h"
 #include "central/names/names_part.h"
+#include "central/reports/reports_part.h"
 #include "central/upstream/upstreams_part.h"
 #include "central/warehouse/hosted.h"
 #include "central/warehouse/warehouse_part.h"
@@ -22,6 +23,7 @@ static const struct node_part *const parts[] = {
     &part_upstreams, /* where the rest comes from */
     &part_members,   /* who belongs to the fleet */
     &part_fleet,     /* what edges ask */
+    &part_reports,   /* what edges say of themselves */
     &part_asker,     /* questions to sources */
     &part_fills,     /* downloads */
     &part_registry,  /* /v2/ */

@@ -161,6 +161,13 @@ static const struct config_key fleet_keys[] = {
      .doc =
          "How long after the end of its certificate an edge that was off-line can still renew it. After that it must "
          "join anew."},
+    {.name = "heartbeat",
+     .type = CONFIG_DURATION,
+     AT(heartbeat_ms),
+     .fallback = "1s",
+     .min = 200,
+     .max = 60000,
+     .doc = "How often each edge reports to central how it is. With dns.zone at most half of dns.silent_after."},
     {.name = "watch_queue",
      .type = CONFIG_SIZE,
      .at = offsetof(struct central_config, watch_queue),

@@ -37,6 +37,7 @@ struct central_config {
     size_t n_fleet_addresses;
     char *ca_key_file;        /* the key of the fleet's root; NULL: in the data folder */
     int64_t certificate_ms;   /* how long an edge's certificate lasts */
+    int64_t heartbeat_ms;     /* how often an edge reports */
     int64_t rejoin_window_ms; /* so long after its end it can still be renewed */
 };
 

@@ -428,10 +428,17 @@ static int central_address_check(struct config_load *load, const struct central_
     return 0;
 }
 
+/* One report that is lost must not take an edge out of the answers. */
+static int heartbeat_check(struct config_load *load, const struct central_config *c, struct error *err) {
+    if (2 * c->heartbeat_ms <= c->dns.silent_ms) return 0;
+    return config_load_error(load, "fleet.heartbeat", err, "is more than half of dns.silent_after");
+}
+
 int dns_config_check(struct config_load *load, const struct central_config *c, struct error *err) {
     int r = sites_check(load, c, err);
     if (r < 0 || !c->dns.zone) return r;
     r = central_address_check(load, c, err);
+    if (r == 0) r = heartbeat_check(load, c, err);
     if (r == 0) r = records_check(load, c, err);
     if (r == 0) r = families_check(load, c, err);
     return r;

@@ -35,6 +35,8 @@ struct members {
     size_t n_addresses;
     void (*changed)(void *arg); /* the state has another version; control loop. NULL: nobody is told */
     void *changed_arg;
+    void (*shown)(const char *name, json_t *edge, void *arg); /* members_on_edge_shown. NULL: nobody adds to it */
+    void *shown_arg;
 };
 
 /* Any thread. Call it when the state may have changed, or the next step of a rotation may be due. */

@@ -28,7 +28,7 @@
 
 /* --- edges --- */
 
-static json_t *edge_json(const struct edge_facts *f) {
+static json_t *edge_json(const struct members *m, const struct edge_facts *f) {
     json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "name", f->name, "site", f->site, "state",
                           edge_state_word(f->state), "generation", (json_int_t)f->generation, "joined_at",
                           (json_int_t)f->joined_at, "certificate_not_after", (json_int_t)f->not_after);
@@ -36,6 +36,7 @@ static json_t *edge_json(const struct edge_facts *f) {
     json_object_set_new(j, "address", f->address[0] ? json_string(f->address) : json_null());
     json_object_set_new(j, "version", f->version[0] ? json_string(f->version) : json_null());
     if (f->state == EDGE_QUARANTINED) json_object_set_new(j, "reason", json_string(f->reason));
+    if (m->shown) m->shown(f->name, j, m->shown_arg);
     return j;
 }
 
@@ -44,7 +45,7 @@ json_t *members_edges_json(struct members *m) {
     size_t n = roster_list(m->roster, &list);
     json_t *all = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(all, edge_json(&list[i]));
+        json_array_append_new(all, edge_json(m, &list[i]));
     free(list);
     return all;
 }
@@ -63,7 +64,7 @@ static void answer_edge(struct job *j, int code, struct error *err) {
     if (err->code < 0)
         job_error(j, err);
     else
-        job_json(j, 200, edge_json(&f));
+        job_json(j, 200, edge_json(m, &f));
 }
 
 static void run_show(struct job *j) {
@@ -204,7 +205,7 @@ static json_t *rotation_json(const struct members *m) {
     for (size_t i = 0; i < n; i++) {
         const char *lacks = rotation_lacks(state, &list[i], mark, signer);
         if (!lacks) continue;
-        json_t *e = edge_json(&list[i]);
+        json_t *e = edge_json(m, &list[i]);
         json_object_set_new(e, "lacks", json_string(lacks));
         json_array_append_new(missing, e);
     }

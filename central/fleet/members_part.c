@@ -372,3 +372,13 @@ void members_on_change(const struct node *n, void (*fn)(void *arg), void *arg) {
     m->changed = fn;
     m->changed_arg = arg;
 }
+
+void members_on_edge_shown(const struct node *n, void (*fn)(const char *name, json_t *edge, void *arg), void *arg) {
+    struct members *m = node_part(n, &part_members);
+    m->shown = fn;
+    m->shown_arg = arg;
+}
+
+struct roster *members_roster(const struct node *n) {
+    return ((struct members *)node_part(n, &part_members))->roster;
+}

@@ -8,7 +8,7 @@
 #include "common/core/error.h"
 #include "common/cli/command.h"
 
-#define TABLE_COLUMNS_MAX 8
+#define TABLE_COLUMNS_MAX 16
 
 struct table {
     unsigned columns, right; /* right: a bit for each column that is aligned right */

@@ -193,23 +193,39 @@ static void rows_sources(struct table *t, const json_t *doc) {
     }
 }
 
+/* An edge's, if it has begun to report, or cannot. */
+static void row_reports(struct table *t, const json_t *r) {
+    char age[SIZE_TEXT_MAX];
+    const char *problem = json_text(r, "problem", "");
+    int64_t taken = json_int(r, "taken_s_ago", -1);
+    if (!*problem && taken < 0) return;
+    table_cell(t, "reports");
+    if (taken < 0)
+        table_cellf(t, "none was taken by central: %s", problem);
+    else
+        table_cellf(t, "taken by central %s ago%s%s", time_text(taken, age), *problem ? "; since then: " : "", problem);
+}
+
 /* Who this edge is, or how many edges central has, and who of them is refused. */
 static void rows_fleet(struct table *t, const json_t *doc) {
     const json_t *id = json_object_get(doc, "identity"), *edges = json_object_get(doc, "edges"), *e;
     const char *rotation = json_text(json_object_get(json_object_get(doc, "fleet"), "rotation"), "state", "steady");
     char until[CLOCK_DATE_MAX];
-    size_t i, n = 0;
+    size_t i, n = 0, heard = 0;
     if (json_text(id, "name", NULL)) {
         table_cell(t, "identity");
         table_cellf(t, "%s of %s, certificate good until %s", json_text(id, "name", "?"), json_text(id, "site", "?"),
                     clock_date(json_int(id, "certificate_not_after", 0), until));
     }
+    row_reports(t, json_object_get(doc, "reports"));
     if (!edges) return;
     json_array_foreach(edges, i, e) {
-        n += strcmp(json_text(e, "state", ""), "active") == 0;
+        bool active = strcmp(json_text(e, "state", ""), "active") == 0;
+        n += active;
+        heard += active && json_is_true(json_object_get(json_object_get(e, "report"), "heard"));
     }
     table_cell(t, "fleet");
-    table_cellf(t, "%zu %s (`edge list`)%s", n, n == 1 ? "edge" : "edges",
+    table_cellf(t, "%zu %s, %zu of them report now (`edge list`)%s", n, n == 1 ? "edge" : "edges", heard,
                 strcmp(rotation, "steady") == 0 ? "" : "; its root changes (`ca status`)");
     json_array_foreach(edges, i, e) {
         if (strcmp(json_text(e, "state", ""), "quarantined") != 0) continue;

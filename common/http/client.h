@@ -67,6 +67,7 @@ struct http_answer {
     /* The i-th of that name, or NULL. */
     const char *(*header_at)(const struct http_answer *a, const char *name, unsigned i);
     const char *remote;    /* "ip:port"; behind a proxy, the proxy's */
+    const char *local;     /* "ip" of this end of the connection; "": not known */
     const char *proxy;     /* "host:port" of a proxy that may itself have made this answer (plain http); NULL: none */
     enum http_reach reach; /* what URLs in it may reach: by the server's address; behind a proxy by its host */
 };

@@ -158,6 +158,9 @@ static bool head_complete(struct http_call *c) {
     curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_IP, &ip);
     curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_PORT, &port);
     snprintf(c->remote, sizeof(c->remote), strchr(ip, ':') ? "[%s]:%ld" : "%s:%ld", ip, port);
+    const char *own = NULL;
+    curl_easy_getinfo(c->easy, CURLINFO_LOCAL_IP, &own);
+    snprintf(c->local, sizeof(c->local), "%.45s", own ? own : "");
     struct http_url u = {0};
     enum http_addr_class at = http_host_class(c->proxy && http_url_parse(c->url, &u) ? u.host : ip);
     c->answer = (struct http_answer){.status = (int)status,
@@ -165,6 +168,7 @@ static bool head_complete(struct http_call *c) {
                                      .header = find_header,
                                      .header_at = header_at,
                                      .remote = c->remote,
+                                     .local = c->local,
                                      .reach = http_reach_from(at)};
     bool plain = http_url_parse(c->url, &u) && strcmp(u.scheme, "http") == 0;
     if (c->proxy && plain) c->answer.proxy = c->proxy;

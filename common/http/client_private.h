@@ -5,6 +5,7 @@
 #define ENTREPOT_HTTP_CLIENT_PRIVATE_H
 
 #include "common/http/answer_head.h"
+#include "common/core/network.h"
 #include "common/http/client.h"
 #include "common/http/proxy_failure.h"
 
@@ -50,7 +51,7 @@ struct http_call {
     struct answer_head head;
     size_t head_total; /* bytes of all heads, 1xx and trailers too */
     struct http_answer answer;
-    char remote[80];
+    char remote[80], local[IP_TEXT_MAX];
     struct http_call *next, *prev, *next_fed;
 };
 

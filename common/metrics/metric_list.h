@@ -4,12 +4,17 @@
  *
  * METRIC(id, type, name, help)                 one number without labels
  * METRIC_FAMILY(id, type, name, a, b, help)    one number for each value of label a (and b, unless it is NULL)
+ * METRIC_ROWS(id, type, name, a, b, help)      as a family, but of things that come and go, or are many: each page has
+ *                                              those alone that are set for it (METRIC_ROWS_MAX)
  * METRIC_HISTOGRAM(id, name, help)             seconds, by endpoint */
 #ifndef METRIC
 #define METRIC(id, type, name, help)
 #endif
 #ifndef METRIC_FAMILY
 #define METRIC_FAMILY(id, type, name, a, b, help)
+#endif
+#ifndef METRIC_ROWS
+#define METRIC_ROWS(id, type, name, a, b, help)
 #endif
 #ifndef METRIC_HISTOGRAM
 #define METRIC_HISTOGRAM(id, name, help)
@@ -141,6 +146,21 @@ METRIC(REPLICA_BYTES, GAUGE, "entrepot_replica_bytes", "Memory that the replica 
 METRIC(REPLICA_ANSWERS, COUNTER, "entrepot_replica_answers_total",
        "Tags and digests answered from the replica, without asking central (edge).")
 METRIC_FAMILY(FLEET_EDGES, GAUGE, "entrepot_fleet_edges", "state", NULL, "Edges of the fleet by their state (central).")
+METRIC_ROWS(EDGE_HEARD, GAUGE, "entrepot_edge_heard_seconds", "edge", "site",
+            "Seconds since an edge reported last (central).")
+METRIC_ROWS(EDGE_LOAD, GAUGE, "entrepot_edge_load_percent", "edge", "site",
+            "Load of an edge, as it said last (central).")
+METRIC_ROWS(EDGE_DISK_HELD, GAUGE, "entrepot_edge_disk_held_bytes", "edge", "site",
+            "Bytes of the disk that an edge's store takes, as it said last (central).")
+METRIC_ROWS(EDGE_DISK_LIMIT, GAUGE, "entrepot_edge_disk_limit_bytes", "edge", "site",
+            "Bytes that an edge's store may take, as it said last (central).")
+METRIC_ROWS(EDGE_REPLICA_LAG, GAUGE, "entrepot_edge_replica_lag_seconds", "edge", "site",
+            "Seconds since an edge has heard changes of the catalogue, as it said last (central).")
+METRIC(EDGES_HEARD, GAUGE, "entrepot_edges_heard", "Edges whose last report is not older than three periods (central).")
+METRIC(REPORTS_REFUSED, COUNTER, "entrepot_reports_refused_total",
+       "Reports refused because an edge sent too many or an unreadable one (central).")
+METRIC(REPORTS_SENT, COUNTER, "entrepot_reports_sent_total", "Reports that central has taken from this edge (edge).")
+METRIC(REPORTS_FAILED, COUNTER, "entrepot_reports_failed_total", "Reports that did not reach central (edge).")
 METRIC(CA_STATE, GAUGE, "entrepot_ca_state",
        "Change of the fleet's root: 0 none, 1 the new one spreads, 2 the old one retires (central).")
 METRIC(CA_MISSING, GAUGE, "entrepot_ca_missing_edges", "Edges that a change of the root waits for (central).")
@@ -165,4 +185,5 @@ METRIC(PROCESS_MAX_FDS, GAUGE, "process_max_fds", "How many file descriptors may
 
 #undef METRIC
 #undef METRIC_FAMILY
+#undef METRIC_ROWS
 #undef METRIC_HISTOGRAM

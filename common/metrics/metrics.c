@@ -27,6 +27,11 @@ static const struct metric_def families[FAMILY_COUNT] = {
     [FAMILY_##id] = {.type = (t), .name = (n), .label_a = (a), .label_b = (b), .help = (h)},
 #include "common/metrics/metric_list.h"
 };
+static const struct metric_def rows[ROWS_COUNT] = {
+#define METRIC_ROWS(id, t, n, a, b, h) \
+    [ROWS_##id] = {.type = (t), .name = (n), .label_a = (a), .label_b = (b), .help = (h)},
+#include "common/metrics/metric_list.h"
+};
 static const struct metric_def histograms[HISTOGRAM_COUNT] = {
 #define METRIC_HISTOGRAM(id, n, h) [HISTOGRAM_##id] = {.name = (n), .help = (h)},
 #include "common/metrics/metric_list.h"
@@ -216,8 +221,10 @@ struct value {
     bool set;
 };
 struct metric_page {
-    struct buf *out;
+    struct buf *out; /* what is written now: the page, or rows of it */
     int code;
+    struct buf rows[ROWS_COUNT];
+    unsigned n_rows[ROWS_COUNT];
     struct value scalars[METRIC_COUNT];
     struct value families[FAMILY_COUNT][METRIC_LABELS_MAX];
 };
@@ -277,6 +284,33 @@ static void put_number(struct metric_page *p, double v) {
     }
 }
 
+/* {a="…",b="…"} VALUE */
+static void put_sample(struct metric_page *p, const struct metric_def *d, const char *a, const char *b, double v) {
+    PUT(p, "%s{", d->name);
+    put_label(p, d->label_a, a);
+    if (d->label_b) {
+        PUT(p, ",");
+        put_label(p, d->label_b, b);
+    }
+    PUT(p, "}");
+    put_number(p, v);
+}
+
+void metric_row(struct metric_page *p, enum metric_rows f, const char *a, const char *b, double value) {
+    struct buf *page = p->out;
+    if (p->n_rows[f]++ >= METRIC_ROWS_MAX) return;
+    p->out = &p->rows[f];
+    put_sample(p, &rows[f], a, b, value);
+    p->out = page;
+}
+
+static void render_rows(struct metric_page *p, enum metric_rows f) {
+    const struct metric_def *d = &rows[f];
+    if (p->rows[f].len == 0) return;
+    put_head(p, d->name, d->help, d->type == COUNTER ? "counter" : "gauge");
+    if (p->code == 0) p->code = buf_add(p->out, p->rows[f].data, p->rows[f].len);
+}
+
 static void render_scalar(struct metric_page *p, enum metric m) {
     const struct metric_def *d = &scalars[m];
     if (d->type == GAUGE && !p->scalars[m].set) return;
@@ -296,14 +330,7 @@ static void render_family(struct metric_page *p, enum metric_family f) {
         if (d->type == GAUGE && !p->families[f][i].set) continue;
         if (!head) put_head(p, d->name, d->help, d->type == COUNTER ? "counter" : "gauge");
         head = true;
-        PUT(p, "%s{", d->name);
-        put_label(p, d->label_a, labels[f][i].a);
-        if (d->label_b) {
-            PUT(p, ",");
-            put_label(p, d->label_b, labels[f][i].b);
-        }
-        PUT(p, "}");
-        put_number(p, (double)sum + p->families[f][i].v);
+        put_sample(p, d, labels[f][i].a, labels[f][i].b, (double)sum + p->families[f][i].v);
     }
 }
 
@@ -360,11 +387,17 @@ static void run_collectors(struct metric_page *p) {
 int metrics_render(struct buf *out) {
     _cleanup_(freep) struct metric_page *p = xcalloc(1, sizeof(*p));
     p->out = out;
+    for (unsigned f = 0; f < ROWS_COUNT; f++)
+        buf_init(&p->rows[f], 0);
     run_collectors(p);
     for (unsigned m = 0; m < METRIC_COUNT; m++)
         render_scalar(p, (enum metric)m);
     for (unsigned f = 0; f < FAMILY_COUNT; f++)
         render_family(p, (enum metric_family)f);
+    for (unsigned f = 0; f < ROWS_COUNT; f++) {
+        render_rows(p, (enum metric_rows)f);
+        buf_fini(&p->rows[f]);
+    }
     render_requests(p);
     for (unsigned h = 0; h < HISTOGRAM_COUNT; h++)
         render_histogram(p, (enum metric_histogram)h);

@@ -17,6 +17,11 @@ enum metric_family {
 #include "common/metrics/metric_list.h"
     FAMILY_COUNT
 };
+enum metric_rows {
+#define METRIC_ROWS(id, type, name, a, b, help) ROWS_##id,
+#include "common/metrics/metric_list.h"
+    ROWS_COUNT
+};
 enum metric_histogram {
 #define METRIC_HISTOGRAM(id, name, help) HISTOGRAM_##id,
 #include "common/metrics/metric_list.h"
@@ -43,6 +48,9 @@ enum metric_endpoint {
 /* How many values a label may have in one family; further values are counted as "other". */
 #define METRIC_LABELS_MAX 64
 
+/* How many rows a page shows of each METRIC_ROWS; the others are left out. */
+#define METRIC_ROWS_MAX 4096
+
 /* Counts in a family with one label. Finds the label by comparing strings; a new one is added. */
 void metric_label_add(enum metric_family f, const char *label, int64_t n);
 /* Counts one finished request: entrepot_http_requests_total and both histograms. No allocation. */
@@ -56,6 +64,8 @@ struct metric_page;
 void metric_set(struct metric_page *p, enum metric m, double value);
 /* b: NULL for families with one label. */
 void metric_label_set(struct metric_page *p, enum metric_family f, const char *a, const char *b, double value);
+/* Adds a row to the page. The same labels must not come twice. */
+void metric_row(struct metric_page *p, enum metric_rows rows, const char *a, const char *b, double value);
 /* Calls fn for each page, on the thread that makes it, until metrics_uncollect. */
 void metrics_collect(void (*fn)(struct metric_page *p, void *arg), void *arg);
 void metrics_uncollect(void (*fn)(struct metric_page *p, void *arg), void *arg);

@@ -23,8 +23,8 @@ static void kept_manifest(const struct digest *d, void *arg) {
 }
 
 static void received(const char *source, int64_t bytes, void *arg) {
-    (void)arg;
     metric_label_add(FAMILY_FETCHED_BYTES, source, bytes);
+    atomic_fetch_add_explicit(&((struct node *)arg)->fetched_bytes, bytes, memory_order_relaxed);
 }
 
 static int start(struct node *n, void **self, struct error *err) {

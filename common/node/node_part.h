@@ -89,6 +89,9 @@ struct node {
     struct tls_server *registry_tls; /* of the registry port, where registry.tls is fleet */
     const struct store_guard *guard; /* guard of the store; NULL: none. Set before all parts */
 
+    /* Bytes of content received from sources since the start; counted by part_fills. */
+    _Atomic int64_t fetched_bytes;
+
     /* The node's own. */
     atomic_uint holds;
     struct part_started {

@@ -2,6 +2,7 @@
 #include "common/node/ports.h"
 
 #include "common/wire/node_headers.h"
+#include "common/wire/edge_report.h"
 #include "common/wire/wire.h"
 #include "common/oci/request.h"
 #include "common/access/forwarded.h"
@@ -38,12 +39,16 @@ struct ports {
 
 /* --- requests --- */
 
+/* Every edge reports each second, and asks for its settings every few. */
+static bool is_usual(const struct http_access *a) {
+    return a->status == 200 && (strcmp(a->target, WIRE_SETTINGS_PATH) == 0 || strcmp(a->target, WIRE_REPORT_PATH) == 0);
+}
+
 static void on_access(const struct http_access *a, void *arg) {
     const struct ports *p = arg;
     metric_http(a->target, a->status, a->first_byte_us, a->duration_us);
     if (!p->node->config->access_log) return;
-    /* Every edge asks for its settings every few seconds. */
-    if (strcmp(a->target, WIRE_SETTINGS_PATH) == 0 && a->status == 200 && !log_enabled(LOG_LEVEL_DEBUG)) return;
+    if (is_usual(a) && !log_enabled(LOG_LEVEL_DEBUG)) return;
     log_info("access", KV_S("remote", a->remote), KV_S("method", a->method), KV_S("target", a->target),
              KV_I("status", a->status), KV_I("bytes", a->body_bytes_sent),
              KV_F("seconds", (double)a->duration_us / 1e6), KV_S("cache", a->note), KV_S("request_id", a->request_id),

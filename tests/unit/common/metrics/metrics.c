@@ -54,6 +54,31 @@ static void requests_are_counted_by_endpoint_and_class(void **state) {
     assert_true(value(text, "entrepot_http_request_seconds_sum{endpoint=\"blob\"}") == 700);
 }
 
+static void set_rows(struct metric_page *p, void *arg) {
+    const unsigned *n = arg;
+    for (unsigned i = 0; i < *n; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "edge-%u", i);
+        metric_row(p, ROWS_EDGE_LOAD, name, "a \"site\"", i);
+    }
+}
+
+static void rows_are_those_of_this_page_and_bounded(void **state) {
+    (void)state;
+    unsigned n = METRIC_ROWS_MAX + 5;
+    metrics_collect(set_rows, &n);
+    _cleanup_(freep) char *many = page();
+    assert_true(value(many, "entrepot_edge_load_percent{edge=\"edge-4095\",site=\"a \\\"site\\\"\"}") == 4095);
+    assert_null(strstr(many, "edge-4096"));
+    n = 1;
+    _cleanup_(freep) char *one = page();
+    assert_true(value(one, "entrepot_edge_load_percent{edge=\"edge-0\",site=\"a \\\"site\\\"\"}") == 0);
+    assert_null(strstr(one, "edge-1\""));
+    metrics_uncollect(set_rows, &n);
+    _cleanup_(freep) char *none = page();
+    assert_null(strstr(none, "entrepot_edge_load_percent"));
+}
+
 static void targets_tell_their_endpoint(void **state) {
     (void)state;
     static const struct {
@@ -202,6 +227,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counters_add_up),
         cmocka_unit_test(requests_are_counted_by_endpoint_and_class),
+        cmocka_unit_test(rows_are_those_of_this_page_and_bounded),
         cmocka_unit_test(targets_tell_their_endpoint),
         cmocka_unit_test(label_values_are_bounded_and_escaped),
         cmocka_unit_test(gauges_are_there_only_while_someone_sets_them),

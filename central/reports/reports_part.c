@@ -1,0 +1,178 @@
+/* Thread: as node_part.h says of each function. */
+#include "central/reports/reports_part.h"
+
+#include "central/config/central_config.h"
+#include "central/fleet/door.h"
+#include "central/fleet/members_part.h"
+#include "central/names/names_part.h"
+#include "central/reports/rows.h"
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/http/http_status.h"
+#include "common/wire/wire.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An edge of which no report came for so many periods was not heard. */
+#define MISSED_MAX 3
+
+struct reports {
+    struct node *node;
+    struct roster *roster;
+    struct report_rows *rows;
+    int64_t heartbeat_ms;
+    _Atomic int64_t refused;
+};
+
+/* --- taking a report, on a serving loop --- */
+
+static void refuse(struct reports *p, struct http_req *req, int status, const char *why) {
+    char text[200];
+    int len = snprintf(text, sizeof(text), "%s\n", why);
+    atomic_fetch_add_explicit(&p->refused, 1, memory_order_relaxed);
+    if (status == 503) http_reply_header(req, "Retry-After", "1");
+    http_reply(req, status, "text/plain; charset=utf-8", text, (size_t)len);
+}
+
+static void answer(const struct reports *p, struct http_req *req) {
+    const struct wire_report_response rs = {.heartbeat_ms = p->heartbeat_ms};
+    uint8_t *data;
+    size_t len;
+    if (wire_report_response_encode(&rs, &data, &len) < 0) abort(); /* it has two numbers */
+    http_reply(req, 200, WIRE_CONTENT_TYPE, data, len);
+    free(data);
+}
+
+static void on_body(struct http_req *req, const char *body, size_t len) {
+    struct reports *p = http_req_user(req);
+    struct wire_report m;
+    struct report_row row;
+    struct member who;
+    int r = wire_report_decode(&m, body, len);
+    if (r < 0 || !m.has_heartbeat)
+        refuse(p, req, r < 0 ? http_error_status(r) : 400, "the body is not the message that this call takes");
+    else if (!door_edge(req, &who) || report_rows_take(p->rows, &who, &m.heartbeat, &row) < 0)
+        refuse(p, req, 503, "this edge reports too often");
+    else
+        answer(p, req);
+}
+
+static void post_report(struct http_req *req, void *arg) {
+    struct member who;
+    if (!door_edge(req, &who)) {
+        refuse(arg, req, 403, "this call needs the certificate of an edge");
+        return;
+    }
+    http_req_set_user(req, arg);
+    http_req_collect_body(req, WIRE_MAX_REPORT, on_body);
+}
+
+static const struct route routes[] = {{WIRE_REPORT_PATH, METHODS_POST, PORT_NODE, post_report}, {0}};
+
+/* --- for people --- */
+
+static bool is_heard(const struct reports *p, const struct report_row *row) {
+    return clock_mono_ms() - row->heard_ms < MISSED_MAX * p->heartbeat_ms;
+}
+
+static double hit_ratio(const struct wire_heartbeat *b) {
+    return (double)b->hits / (double)(b->hits + b->misses);
+}
+
+/* "10.1.0.5:5000" of each address. */
+static json_t *registry_json(const struct wire_heartbeat *b) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < b->n_addresses; i++) {
+        char ip[IP_TEXT_MAX], text[IP_TEXT_MAX + 10];
+        bool four = ip_is_v4(&b->addresses[i]);
+        snprintf(text, sizeof(text), four ? "%s:%u" : "[%s]:%u", ip_text(&b->addresses[i], ip), b->registry_port);
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+static json_t *row_json(const struct reports *p, const struct report_row *row) {
+    const struct wire_heartbeat *b = &row->beat;
+    int64_t age = clock_mono_ms() - row->heard_ms, saved = b->sent_bytes - b->fetched_bytes;
+    json_t *j = json_pack("{s:b, s:I, s:I, s:o}", "heard", is_heard(p, row), "age_ms", (json_int_t)age, "load",
+                          (json_int_t)b->load, "registry", registry_json(b));
+    json_object_set_new(j, "uplink_full", json_boolean(b->uplink_full));
+    json_object_set_new(j, "disk",
+                        json_pack("{s:I, s:I, s:I, s:I}", "held", (json_int_t)b->disk_held, "limit",
+                                  (json_int_t)b->disk_limit, "free", (json_int_t)b->disk_free, "blobs",
+                                  (json_int_t)b->blobs));
+    json_t *lag = b->replica_heard_ms < 0 ? json_null() : json_integer(b->replica_heard_ms);
+    json_object_set_new(j, "replica",
+                        json_pack("{s:b, s:I, s:o}", "equal", b->replica_equal, "number", (json_int_t)b->replica_number,
+                                  "lag_ms", lag));
+    json_object_set_new(j, "hits", json_integer(b->hits));
+    json_object_set_new(j, "misses", json_integer(b->misses));
+    json_object_set_new(j, "hit_ratio", b->hits + b->misses > 0 ? json_real(hit_ratio(b)) : json_null());
+    json_object_set_new(j, "sent_bytes", json_integer(b->sent_bytes));
+    json_object_set_new(j, "fetched_bytes", json_integer(b->fetched_bytes));
+    json_object_set_new(j, "saved_bytes", json_integer(saved > 0 ? saved : 0));
+    return j;
+}
+
+/* Work pool: what is added to an edge wherever it is shown. */
+static void on_edge(const char *name, json_t *edge, void *arg) {
+    const struct reports *p = arg;
+    struct report_row row;
+    bool heard = report_rows_get(p->rows, name, &row);
+    json_object_set_new(edge, "report", heard ? row_json(p, &row) : json_null());
+}
+
+/* --- metrics --- */
+
+static void row_metrics(struct metric_page *page, const struct report_row *row) {
+    const struct wire_heartbeat *b = &row->beat;
+    int64_t age_ms = clock_mono_ms() - row->heard_ms;
+    metric_row(page, ROWS_EDGE_HEARD, row->name, row->site, (double)age_ms / 1000);
+    metric_row(page, ROWS_EDGE_LOAD, row->name, row->site, b->load);
+    metric_row(page, ROWS_EDGE_DISK_HELD, row->name, row->site, (double)b->disk_held);
+    metric_row(page, ROWS_EDGE_DISK_LIMIT, row->name, row->site, (double)b->disk_limit);
+    if (b->replica_heard_ms >= 0)
+        metric_row(page, ROWS_EDGE_REPLICA_LAG, row->name, row->site, (double)(b->replica_heard_ms + age_ms) / 1000);
+}
+
+/* Edges that were removed have no rows. */
+static void metrics(struct metric_page *page, void *self) {
+    struct reports *p = self;
+    struct edge_facts *list;
+    size_t n = roster_list(p->roster, &list), heard = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct report_row row;
+        if (list[i].state == EDGE_REMOVED || !report_rows_get(p->rows, list[i].name, &row)) continue;
+        row_metrics(page, &row);
+        heard += list[i].state == EDGE_ACTIVE && is_heard(p, &row);
+    }
+    free(list);
+    metric_set(page, METRIC_EDGES_HEARD, (double)heard);
+    metric_set(page, METRIC_REPORTS_REFUSED, (double)atomic_load(&p->refused));
+}
+
+/* --- life --- */
+
+static int start(struct node *n, void **self, struct error *err) {
+    (void)err;
+    struct reports *p = xcalloc(1, sizeof(*p));
+    p->node = n;
+    p->roster = members_roster(n);
+    p->rows = report_rows_new();
+    p->heartbeat_ms = central_config_of(n)->heartbeat_ms;
+    members_on_edge_shown(n, on_edge, p);
+    *self = p;
+    return 0;
+}
+
+static void stop(void *self) {
+    struct reports *p = self;
+    members_on_edge_shown(p->node, NULL, NULL);
+    report_rows_free(p->rows);
+    free(p);
+}
+
+const struct node_part part_reports = {
+    .name = "reports", .start = start, .stop = stop, .routes = routes, .metrics = metrics};

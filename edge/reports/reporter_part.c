@@ -1,0 +1,126 @@
+/* Thread: as node_part.h says of each function. */
+#include "edge/reports/reporter_part.h"
+
+#include "common/core/alloc.h"
+#include "common/core/clock.h"
+#include "common/core/host_port.h"
+#include "common/store/report.h"
+#include "edge/link/link_part.h"
+#include "edge/replica/replica_part.h"
+#include "edge/reports/cpu_load.h"
+#include "edge/reports/sender.h"
+
+#include <string.h>
+
+struct reports {
+    struct node *node;
+    struct report_sender *sender;
+    struct load_meter load; /* fetch loop */
+    struct ip address;      /* that is configured */
+    bool has_address;
+    unsigned registry_port;
+};
+
+/* --- what is said, on the fetch loop --- */
+
+static void fill_addresses(const struct reports *p, struct wire_heartbeat *h, const char *local) {
+    h->registry_port = p->registry_port;
+    if (p->has_address)
+        h->addresses[h->n_addresses++] = p->address;
+    else if (ip_parse(&h->addresses[0], local, strlen(local)))
+        h->n_addresses = 1;
+}
+
+static void fill_store(const struct node *n, struct wire_heartbeat *h) {
+    struct store_usage u;
+    store_usage(n->store, &u);
+    h->disk_held = u.used_on_disk;
+    h->disk_limit = u.limit;
+    h->disk_free = u.disk_free;
+    h->blobs = u.blobs;
+}
+
+static void fill_replica(const struct node *n, struct wire_heartbeat *h) {
+    struct follow_stats s;
+    follow_stats(follow_of(n), &s);
+    h->replica_equal = s.live && s.state == FOLLOW_EQUAL;
+    h->replica_number = s.place.number;
+    h->replica_heard_ms = s.heard_ms ? clock_mono_ms() - s.heard_ms : -1;
+}
+
+/* A report that was long in coming while bodies arrive has waited behind them. */
+static void fill_work(struct reports *p, struct wire_heartbeat *h, bool slow) {
+    struct fill_stats fills;
+    struct registry_stats served;
+    fill_engine_stats(p->node->fills, &fills);
+    registry_stats(p->node->registry, &served);
+    h->load = load_measure(&p->load, load_cpu_us(), clock_mono_us(), load_cpus());
+    h->uplink_full = slow && fills.running > 0;
+    h->hits = served.hits;
+    h->misses = served.misses;
+    h->sent_bytes = served.hit_bytes + served.fill_bytes;
+    h->fetched_bytes = atomic_load_explicit(&p->node->fetched_bytes, memory_order_relaxed);
+}
+
+static bool fill(struct wire_report *m, const char *local, bool slow, void *arg) {
+    struct reports *p = arg;
+    if (!uplink_identity(uplink_of(p->node))) return false; /* it has not joined */
+    m->has_heartbeat = true;
+    fill_addresses(p, &m->heartbeat, local);
+    fill_store(p->node, &m->heartbeat);
+    fill_replica(p->node, &m->heartbeat);
+    fill_work(p, &m->heartbeat, slow);
+    return true;
+}
+
+/* --- for people --- */
+
+static void status(json_t *into, void *self) {
+    struct report_sender_stats s;
+    report_sender_stats(((struct reports *)self)->sender, &s);
+    json_t *age = s.taken_ms ? json_integer((clock_mono_ms() - s.taken_ms) / 1000) : json_null();
+    json_object_set_new(into, "reports",
+                        json_pack("{s:I, s:I, s:o, s:s}", "sent", (json_int_t)s.sent, "failed", (json_int_t)s.failed,
+                                  "taken_s_ago", age, "problem", s.problem));
+}
+
+static void metrics(struct metric_page *page, void *self) {
+    struct report_sender_stats s;
+    report_sender_stats(((struct reports *)self)->sender, &s);
+    metric_set(page, METRIC_REPORTS_SENT, (double)s.sent);
+    metric_set(page, METRIC_REPORTS_FAILED, (double)s.failed);
+}
+
+/* --- life --- */
+
+static void find_address(struct reports *p, const struct node_config *c) {
+    struct host_port listen, own;
+    if (host_port_parse(&listen, c->registry_listen) && listen.port > 0) p->registry_port = (unsigned)listen.port;
+    if (!c->address || !host_port_parse(&own, c->address)) return;
+    p->has_address = ip_parse(&p->address, own.host, strlen(own.host));
+    if (p->has_address && own.port > 0) p->registry_port = (unsigned)own.port;
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    (void)err;
+    struct reports *p = xcalloc(1, sizeof(*p));
+    p->node = n;
+    find_address(p, n->config);
+    p->sender = report_sender_new(&(struct report_sender_config){
+        .uplink = uplink_of(n), .loop = n->fetch, .client = n->client, .fill = fill, .arg = p});
+    *self = p;
+    return 0;
+}
+
+static void running(void *self) {
+    report_sender_begin(((struct reports *)self)->sender);
+}
+
+static void stop(void *self) {
+    struct reports *p = self;
+    report_sender_free(p->sender);
+    free(p);
+}
+
+const struct node_part part_reporter = {
+    .name = "reporter", .start = start, .running = running, .stop = stop, .status = status, .metrics = metrics};
