@@ -83,8 +83,7 @@ static void write_text(struct tag_list *l, size_t first, size_t end, int64_t tak
     buf_init(&b, 2 * TAG_SET_BYTES_MAX);
     /* Neither a name nor a tag holds a character that JSON would escape. */
     int r = buf_printf(&b, "{\"name\":\"%s\",\"tags\":[", l->x->asked.path);
-    for (size_t i = first; i < end && r == 0; i++)
-        r = buf_printf(&b, "%s\"%s\"", i > first ? "," : "", s->tags[i]);
+    if (r == 0) tag_set_write(s, first, end - first, true, &b);
     if (r == 0) r = buf_add_str(&b, "]}");
     if (r < 0) out_of_memory(); /* the set is far smaller than the buffer may be */
     l->text = list_text_new(buf_steal(&b, NULL), taken);

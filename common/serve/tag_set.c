@@ -36,11 +36,25 @@ static bool take_room(struct tag_set *s) {
     return true;
 }
 
+/* Most lists come in order, and then the last tag tells whether the next is new: looking up 100,000 of them takes as
+ * long as reading them. From here on they are looked up. */
+static void remember_all(struct tag_set *s) {
+    if (s->seen) return;
+    s->seen = map_new(NULL);
+    for (size_t i = 0; i < s->n; i++)
+        map_set_s(s->seen, s->tags[i], s);
+}
+
+static bool is_there(struct tag_set *s, const char *tag, size_t len) {
+    if (!s->seen && (s->n == 0 || strcmp(tag, s->tags[s->n - 1]) > 0)) return false;
+    remember_all(s);
+    return map_get(s->seen, tag, len) != NULL;
+}
+
 int tag_set_add(struct tag_set *s, const char *tag, bool *added) {
     size_t len = strlen(tag);
     *added = false;
-    if (!s->seen) s->seen = map_new(NULL);
-    if (tag_check(tag, len) < 0 || map_get(s->seen, tag, len)) return 0;
+    if (tag_check(tag, len) < 0 || is_there(s, tag, len)) return 0;
     s->bytes += 2 * len + ENTRY_BYTES;
     if (s->bytes > TAG_SET_BYTES_MAX) return ERR_TOO_BIG;
     if (!take_room(s)) return ERR_BUSY;
@@ -49,7 +63,7 @@ int tag_set_add(struct tag_set *s, const char *tag, bool *added) {
         s->tags = xrealloc(s->tags, s->cap, sizeof(*s->tags));
     }
     s->tags[s->n++] = xstrdup(tag);
-    map_set(s->seen, tag, len, s);
+    if (s->seen) map_set(s->seen, tag, len, s);
     *added = true;
     return 0;
 }
@@ -79,7 +93,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 void tag_set_sort(struct tag_set *s) {
-    if (s->n > 0) qsort(s->tags, s->n, sizeof(*s->tags), by_name);
+    if (s->n > 0 && s->seen) qsort(s->tags, s->n, sizeof(*s->tags), by_name);
 }
 
 int64_t tag_set_text_len(const struct tag_set *s, size_t first, size_t n) {
@@ -89,13 +103,19 @@ int64_t tag_set_text_len(const struct tag_set *s, size_t first, size_t n) {
     return len;
 }
 
+void tag_set_write(const struct tag_set *s, size_t from, size_t n, bool first, struct buf *b) {
+    for (size_t i = from; i < from + n; i++) {
+        const char *before = first && i == from ? "\"" : ",\"";
+        /* A tag holds no character that JSON would escape. */
+        if (buf_add_str(b, before) < 0 || buf_add_str(b, s->tags[i]) < 0 || buf_add(b, "\"", 1) < 0) out_of_memory();
+    }
+}
+
 char *tag_set_take(struct tag_set *s, bool first) {
     struct buf b;
     buf_init(&b, 2 * TAG_SET_BYTES_MAX);
-    for (size_t i = 0; i < s->n; i++) {
-        /* A tag holds no character that JSON would escape. */
-        if (buf_printf(&b, "%s\"%s\"", i > 0 || !first ? "," : "", s->tags[i]) < 0) out_of_memory();
-    }
+    tag_set_write(s, 0, s->n, first, &b);
+    remember_all(s); /* for what follows */
     forget(s);
     if (b.len > 0) return buf_steal(&b, NULL);
     buf_fini(&b);

@@ -5,6 +5,7 @@
 #include "common/core/base.h"
 #include "common/core/error.h"
 
+struct buf;
 struct map;
 
 /* Bytes of one list, for its tags and for recognising duplicates. */
@@ -12,8 +13,8 @@ struct map;
 
 /* Zero-initialised is empty. */
 struct tag_set {
-    struct map *seen;
-    char **tags; /* tags that have not been taken yet */
+    struct map *seen; /* NULL while all have come in order */
+    char **tags;      /* tags that have not been taken yet */
     size_t n, cap;
     size_t bytes;
     int64_t charged; /* to the budget LISTS, in larger steps */
@@ -31,6 +32,8 @@ int tag_set_read(struct tag_set *s, const char *page, size_t len, size_t *added)
 void tag_set_sort(struct tag_set *s);
 /* How many bytes the text of the next n of them from `first` on takes, with quotes and commas. */
 int64_t tag_set_text_len(const struct tag_set *s, size_t first, size_t n);
+/* Appends n of them from `from` on as `"a","b"`, with a comma in front unless first. b must have room for them. */
+void tag_set_write(const struct tag_set *s, size_t from, size_t n, bool first, struct buf *b);
 /* Takes them out as `"a","b"`, with a comma in front unless first. The caller frees the text; NULL: there are none. */
 char *tag_set_take(struct tag_set *s, bool first);
 

@@ -2,6 +2,7 @@
 #include "common/serve/turn.h"
 
 #include "common/core/alloc.h"
+#include "common/core/thread.h"
 
 #include <pthread.h>
 
@@ -30,10 +31,18 @@ static void unlock(struct turns *ts) {
     }
 }
 
+/* A list of 100,000 tags keeps a processor busy for 50 ms, so these threads give way to those that pulls need. */
+static void give_way(void) {
+    static _Thread_local bool given;
+    if (!given) thread_lower_priority();
+    given = true;
+}
+
 /* Work pool. */
 static void run_turn(struct work *w) {
     struct turn *t = container_of(w, struct turn, work);
     struct turns *ts = t->turns;
+    give_way();
     if (!atomic_load_explicit(&t->unwanted, memory_order_relaxed)) t->run(t);
     pthread_mutex_lock(&ts->lock);
     share_leave(ts->share, &t->place);

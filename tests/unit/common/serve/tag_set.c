@@ -34,6 +34,24 @@ static void tag_set_has_each_tag_once_in_order(void **state) {
     tag_set_fini(&s);
 }
 
+/* Tags in order are not looked up; from the first on that is not, all are. */
+static void tag_set_knows_tags_in_order_when_they_come_again(void **state) {
+    (void)state;
+    struct tag_set s = {0};
+    assert_int_equal(read_text(&s, "{\"tags\":[\"b\",\"c\",\"d\"]}"), 3);
+    assert_null(s.seen);
+    assert_int_equal(read_text(&s, "{\"tags\":[\"d\",\"b\",\"a\",\"e\",\"a\",\"e\"]}"), 2);
+    tag_set_sort(&s);
+    char *text = tag_set_take(&s, true);
+    assert_string_equal(text, "\"a\",\"b\",\"c\",\"d\",\"e\"");
+    free(text);
+    tag_set_fini(&s);
+    assert_int_equal(read_text(&s, "{\"tags\":[\"a\",\"b\"]}"), 2);
+    free(tag_set_take(&s, true));
+    assert_int_equal(read_text(&s, "{\"tags\":[\"c\",\"b\",\"a\"]}"), 1);
+    tag_set_fini(&s);
+}
+
 static void tag_set_refuses_documents_that_are_no_list(void **state) {
     (void)state;
     static const char *const pages[] = {"",
@@ -72,6 +90,7 @@ static void tag_set_keeps_to_its_budget(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tag_set_has_each_tag_once_in_order),
+        cmocka_unit_test(tag_set_knows_tags_in_order_when_they_come_again),
         cmocka_unit_test(tag_set_refuses_documents_that_are_no_list),
         cmocka_unit_test(tag_set_keeps_to_its_budget),
     };
