@@ -4,6 +4,7 @@
 #include "common/http/client_private.h"
 
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -12,9 +13,21 @@
 
 /* --- calls within libcurl, and what waits for its end --- */
 
+/* The list has the newest call first. */
+static bool waits_for_turn(const struct http_call *c) {
+    const struct http_call *older = c->in_turn ? c->next : NULL;
+    while (older && !older->in_turn)
+        older = older->next;
+    return older != NULL;
+}
+
 void client_add(struct http_call *c) {
-    if (c->added) return;
+    if (c->added || waits_for_turn(c)) return;
     c->added = true;
+    if (c->in_turn) {
+        c->started_ms = clock_mono_ms();
+        call_arm(c);
+    }
     CURLMcode r = curl_multi_add_handle(c->client->multi, c->easy);
     if (r == CURLM_OUT_OF_MEMORY) out_of_memory();
     assert(r == CURLM_OK);

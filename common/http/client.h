@@ -51,6 +51,9 @@ struct http_call_spec {
     const char *username, *password; /* Basic; NULL: none */
     enum http_reach reach;
     bool use_proxy_env; /* http_proxy, https_proxy, no_proxy and upper-case forms */
+    /* Small things that nobody waits for: those of one client are sent one after the other, so that they share a
+     * connection. One that has waited for 2 s is sent all the same. Time-outs count from when it is sent. */
+    bool in_turn;
     int64_t connect_ms; /* default 5,000 */
     int64_t head_ms;    /* from start to the end of the answer's head; default 30,000 */
     int64_t stall_ms;   /* no body byte for so long: ERR_TIMEOUT; default 5,000; not counted while paused */

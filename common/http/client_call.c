@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define HEAD_BYTES_MAX (64 * 1024)
+/* A call that should wait for others does so no longer than this. */
+#define TURN_WAIT_MS 2000
 /* libcurl reads a socket that is never empty a hundred times in a row: after so many bytes the loop's other work has
  * its turn. */
 #define TURN_BYTES ((size_t)4 * 1024 * 1024)
@@ -25,6 +27,7 @@ void call_free(struct http_call *c) {
     else
         c->client->calls = c->next;
     if (c->next) c->next->prev = c->prev;
+    if (c->in_turn) client_catch_up_soon(c->client); /* the next may go */
     if (c->added) curl_multi_remove_handle(c->client->multi, c->easy);
     curl_easy_cleanup(c->easy);
     curl_slist_free_all(c->headers);
@@ -83,6 +86,7 @@ void http_call_cancel(struct http_call *c) {
 
 /* When the call times out next; INT64_MAX: never. */
 static int64_t deadline_of(const struct http_call *c) {
+    if (c->in_turn && !c->added) return c->started_ms + TURN_WAIT_MS;
     int64_t at = c->total_ms > 0 ? c->started_ms + c->total_ms : INT64_MAX;
     int64_t other = INT64_MAX;
     if (!c->head_done)
@@ -106,6 +110,13 @@ void call_on_timer(void *arg) {
     char msg[100];
     if (now < deadline_of(c)) {
         call_arm(c);
+        return;
+    }
+    if (!c->added && c->in_turn) {
+        c->in_turn = false;
+        c->started_ms = now;
+        call_arm(c);
+        client_catch_up_soon(c->client);
         return;
     }
     if (c->total_ms > 0 && now >= c->started_ms + c->total_ms) {

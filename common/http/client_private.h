@@ -45,9 +45,10 @@ struct http_call {
     int64_t started_ms, progress_ms;
     struct timer timer; /* of the next time-out */
     bool head_done, added, is_head;
-    bool paused; /* by its owner */
-    bool held;   /* libcurl keeps a part of the body until curl_easy_pause lets it continue */
-    bool fed;    /* in the client's list of that name */
+    bool in_turn; /* it waits while an older one of these is there */
+    bool paused;  /* by its owner */
+    bool held;    /* libcurl keeps a part of the body until curl_easy_pause lets it continue */
+    bool fed;     /* in the client's list of that name */
     struct answer_head head;
     size_t head_total; /* bytes of all heads, 1xx and trailers too */
     struct http_answer answer;
@@ -56,7 +57,7 @@ struct http_call {
 };
 
 /* client.c */
-/* Gives the call to libcurl, unless that is done. Not within libcurl. */
+/* Gives the call to libcurl, unless that is done, or it waits for its turn. Not within libcurl. */
 void client_add(struct http_call *c);
 /* Soon, outside of libcurl: starts calls that wait for it, resumes those that may go on, and ends those that are
  * marked. */

@@ -160,6 +160,7 @@ static struct http_call *call_new(struct http_client *client, const struct http_
     c->stall_ms = spec->stall_ms ? spec->stall_ms : 5000;
     c->total_ms = spec->total_ms;
     c->max_body = spec->max_body;
+    c->in_turn = spec->in_turn;
     c->started_ms = clock_mono_ms();
     c->next = client->calls;
     if (c->next) c->next->prev = c;

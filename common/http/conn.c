@@ -149,7 +149,7 @@ static bool grow_input(struct http_conn *c) {
     if (c->in_len < c->in_cap) return true;
     size_t limit = c->share->server->cfg.limits.head_bytes;
     if (c->req || c->in_cap >= limit) return false; /* a request holds pointers into it */
-    size_t cap = c->in_cap ? c->in_cap * 2 : IN_FIRST;
+    size_t cap = c->in_cap ? c->in_cap * 2 : c->peer ? IN_FIRST_PEER : IN_FIRST;
     if (cap > limit) cap = limit;
     char *in = xrealloc(c->in, cap + 1, 1);
     c->in = in;

@@ -15,6 +15,7 @@
 #include "common/http/tls.h"
 
 #define IN_FIRST 4096       /* input buffer of a connection with a request */
+#define IN_FIRST_PEER 1024  /* of a node of ours: its heads are short, and thousands of them stay connected */
 #define SCRATCH (64 * 1024) /* of a loop, for received bodies and TLS output; bytes */
 /* A loop's pass stays short, so that a small request never waits for many large answers: once it has taken PASS_US,
  * connections that could send go to the end of the queue of those whose turn comes in later passes. */

@@ -20,6 +20,8 @@
 #include <string.h>
 
 #define SERVERS_MAX 4
+/* Edges keep one connection busy by their reports. What a pull needed beside it costs memory for each of thousands. */
+#define EDGE_IDLE_MS 30000
 
 struct ports {
     struct node *node;
@@ -202,6 +204,7 @@ static int add_server(struct ports *p, const char *address, enum http_tls_mode m
         .arg = arg,
     };
     set_limits(p, &cfg.limits);
+    if (gate && cfg.limits.idle_ms > EDGE_IDLE_MS) cfg.limits.idle_ms = EDGE_IDLE_MS;
     if (handler == on_registry_request) {
         cfg.limits.not_counted = p->proxies.networks;
         cfg.limits.n_not_counted = p->proxies.n;

@@ -134,6 +134,7 @@ static void post_send(struct central_post *p) {
                                   .headers = headers,
                                   .body = p->message.body,
                                   .body_len = p->message.len,
+                                  .in_turn = p->message.in_turn,
                                   .connect_ms = CENTRAL_CONNECT_MS,
                                   .head_ms = CENTRAL_HEAD_MS,
                                   .total_ms = TOTAL_MS,

@@ -19,6 +19,7 @@ struct central_message {
     const void *body; /* protobuf; copied */
     size_t len;
     bool patient;           /* waits for central while it may only restart, rather than fail at once */
+    bool in_turn;           /* as in struct http_call_spec */
     uint64_t settings;      /* version of the settings that it goes by */
     uint32_t client;        /* for which it asks (wire/node_headers.h); 0: none, or several */
     const char *request_id; /* copied; NULL: none */

@@ -244,6 +244,7 @@ void fleet_sync_told(struct fleet_sync *s, uint64_t version) {
     buf_clear(&s->answer);
     snprintf(url, sizeof(url), "%s" WIRE_STATE_PATH, uplink_url(s->cfg.uplink));
     struct http_call_spec spec = {.method = "GET",
+                                  .in_turn = true,
                                   .url = url,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = TOTAL_MS,

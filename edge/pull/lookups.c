@@ -172,6 +172,7 @@ static void send_batch(struct lookups *k, bool settings_alone) {
                                     .body = data,
                                     .len = len,
                                     .patient = n > 0,
+                                    .in_turn = n == 0,
                                     .settings = settings_version(k->settings)};
         central_post(k->central, &m, on_answer, b);
     }

@@ -633,6 +633,45 @@ static void client_refuses_addresses_the_other_side_may_not_name(void **state) {
     assert_int_equal(atomic_load(&server.requests), 1);
 }
 
+static void calls_in_turn_share_a_connection_in_their_order(void **state) {
+    (void)state;
+    struct probe p[3] = {0};
+    script_start(&server, echo, NULL);
+    for (int i = 0; i < 3; i++) {
+        snprintf(url, sizeof(url), "http://127.0.0.1:%u/%d", server.port, i);
+        p[i].call = http_call_start(client, &(struct http_call_spec){.method = "GET", .url = url, .in_turn = true},
+                                    &events, &p[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        loop_run(loop);
+        for (int k = 0; k < 3; k++)
+            assert_int_equal(p[k].dones, k <= i);
+    }
+    assert_non_null(strstr(p[2].body, "GET /2 HTTP/1.1"));
+    script_stop(&server);
+    assert_int_equal(atomic_load(&server.connections), 1);
+}
+
+static bool never(struct script_server *s, int fd, const char *head) {
+    (void)s, (void)head;
+    script_wait_closed(fd);
+    return false;
+}
+
+static void call_whose_turn_does_not_come_is_sent_all_the_same(void **state) {
+    (void)state;
+    struct probe first = {0}, second = {0};
+    script_start(&server, never, NULL);
+    start(&first, (struct http_call_spec){.in_turn = true});
+    start(&second, (struct http_call_spec){.in_turn = true, .head_ms = 100});
+    loop_run(loop);
+    assert_int_equal(first.dones, 0);
+    assert_int_equal(second.result.code, ERR_TIMEOUT);
+    http_call_cancel(first.call);
+    script_stop(&server);
+    assert_int_equal(atomic_load(&server.requests), 2);
+}
+
 static void client_goes_through_the_proxy_of_the_environment(void **state) {
     (void)state;
     script_start(&server, echo, NULL);
@@ -677,6 +716,8 @@ int main(void) {
         T(client_sends_what_it_was_asked_to),
         T(client_speaks_over_a_unix_socket),
         T(client_refuses_addresses_the_other_side_may_not_name),
+        T(calls_in_turn_share_a_connection_in_their_order),
+        T(call_whose_turn_does_not_come_is_sent_all_the_same),
         T(client_goes_through_the_proxy_of_the_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
