@@ -26,6 +26,7 @@ struct link {
     struct roam *roam;
     struct registry_cert *registry_cert; /* NULL: registry.tls is not fleet */
     void (*changed)(void *arg);          /* of another part; NULL: none */
+    unsigned pulls;                      /* as link_pulls says */
     void *changed_arg;
     char problem[512];    /* why the identity on disk is not used; "": none */
     pthread_mutex_t lock; /* guards what follows */
@@ -264,6 +265,10 @@ void link_on_change(const struct node *n, void (*changed)(void *arg), void *arg)
     struct link *l = link_of(n);
     l->changed = changed;
     l->changed_arg = arg;
+}
+
+unsigned *link_pulls(const struct node *n) {
+    return &link_of(n)->pulls;
 }
 
 void link_fleet_told(const struct node *n, uint64_t version) {

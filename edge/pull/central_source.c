@@ -37,6 +37,7 @@ struct central_source {
     struct timer refuse;
     bool (*knows)(const struct repo_name *repo, const char *tag, void *arg);
     void *knows_arg;
+    unsigned *pulls;
     struct share *places;
     struct central_fetch *fetches;
     struct central_posts *posts;
@@ -84,6 +85,7 @@ static void fetch_free(struct central_fetch *f) {
         break;
     }
     if (f->waiting) breaker_await_over(f->c->central.breaker, false);
+    if (f->c->pulls) --*f->c->pulls;
     timer_fini(&f->start);
     registry_refusal_fini(&f->refusal);
     if (f->post) central_post_leave(f->post);
@@ -396,6 +398,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
                                 .body = {.length = rq->length, .total = -1},
                                 .next = c->fetches};
     c->fetches = f;
+    if (c->pulls) ++*c->pulls;
     f->rq.query = xstrdup_or_null(rq->query);
     registry_refusal_init(&f->refusal);
     timer_init(&f->start, c->central.loop, on_refuse, f);
@@ -448,6 +451,7 @@ struct central_source *central_source_new(const struct central_source_config *cf
     c->central.settings = cfg->settings;
     c->central.loop = l;
     c->central.client = client;
+    c->pulls = cfg->pulls;
     c->central.breaker = breaker_new(&(struct breaker_config){.uplink = cfg->uplink,
                                                               .loop = l,
                                                               .client = client,

@@ -18,6 +18,7 @@ struct central_source_config {
     const struct settings *settings;
     struct loop *loop;
     struct http_client *client;
+    unsigned *pulls;              /* fetches under way are counted here; NULL: nobody wants to know */
     unsigned requests;            /* under way at a time, shared among callers; further ones wait */
     unsigned queue_of_one, queue; /* that may wait, of a caller and of all */
 };

@@ -279,6 +279,7 @@ static int start(struct node *n, void **self, struct error *err) {
                                                                     .settings = e->settings,
                                                                     .loop = n->fetch,
                                                                     .client = n->client,
+                                                                    .pulls = link_pulls(n),
                                                                     .requests = cfg->central_requests,
                                                                     .queue_of_one = n->config->waiting_per_addr,
                                                                     .queue = n->config->waiting});

@@ -2,6 +2,7 @@
 #include "edge/replica/fetch.h"
 
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/wire/wire.h"
 
@@ -16,6 +17,13 @@
 /* Bytes that have come and are not a whole tile yet. */
 #define BUFFERED_MAX (2 * TILE_MESSAGE_MAX)
 #define AGAIN_MS 2000
+#define MANY_FIRST 4 /* tiles */
+/* An answer should take between a half and the double of this, so that a pull that begins does not wait long for it. */
+#define ANSWER_MS 300
+/* While clients pull, and so long after, tiles wait; but after the second time one is fetched in any case. */
+#define AFTER_PULL_MS 150
+#define PULL_LOOK_MS 25
+#define WAITED_MAX_MS 10000
 
 struct tile_fetch {
     struct tile_fetch_config cfg;
@@ -25,12 +33,20 @@ struct tile_fetch {
     bool wrong; /* the answer does not come from central */
     struct buf in;
     struct timer again;
+    /* Tiles that wait for pulls to end. */
+    struct timer look;
+    unsigned wanted[FOLLOW_TILES_MAX];
+    size_t n_wanted; /* 0: none wait */
+    bool full;
+    size_t many; /* tiles to ask for at once */
+    int64_t head_ms, done_ms, pulled_ms;
 };
 
 static bool on_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct tile_fetch *t = arg;
     t->wrong = a->status != 200;
+    t->head_ms = clock_mono_ms();
     return true;
 }
 
@@ -57,11 +73,22 @@ static bool on_data(struct http_call *call, const void *data, size_t len, void *
     return true;
 }
 
+/* The next request asks for more tiles or fewer, by how long this one took. */
+static void adapt(struct tile_fetch *t) {
+    int64_t took = t->done_ms - t->head_ms;
+    if (took < ANSWER_MS / 2 && t->many < FOLLOW_TILES_MAX)
+        t->many *= 2;
+    else if (took > 2 * ANSWER_MS && t->many > 1)
+        t->many /= 2;
+}
+
 static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
     struct tile_fetch *t = arg;
     bool good = r->code == 0 && !t->wrong && (t->list || t->in.len == 0);
     t->call = NULL;
+    t->done_ms = clock_mono_ms();
+    if (!t->list && good) adapt(t);
     if (!good)
         log_info("tiles_not_fetched", KV_S("why", r->code ? r->msg : "central's answer is not one"),
                  KV_I("status", r->status));
@@ -79,6 +106,7 @@ static void ask(struct tile_fetch *t, const char *query) {
     snprintf(url, sizeof(url), "%s" WIRE_SNAPSHOT_PATH "%s", uplink_url(t->cfg.uplink), query);
     struct http_call_spec spec = {.method = "GET",
                                   .url = url,
+                                  .in_turn = true,
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = HEAD_MS,
                                   .stall_ms = STALL_MS,
@@ -95,20 +123,41 @@ void tile_fetch_list(void *arg) {
     ask(t, "");
 }
 
+/* Asks for the first so many of those that are wanted; the others will be wanted again. */
+static void ask_tiles(struct tile_fetch *t, size_t n) {
+    char query[32 + 6 * FOLLOW_TILES_MAX];
+    size_t len = (size_t)snprintf(query, sizeof(query), "?tiles=%u", t->wanted[0]);
+    for (size_t i = 1; i < n && i < t->n_wanted; i++)
+        len += (size_t)snprintf(query + len, sizeof(query) - len, ",%u", t->wanted[i]);
+    if (t->full) snprintf(query + len, sizeof(query) - len, "&full=1");
+    t->list = false;
+    t->n_wanted = 0;
+    ask(t, query);
+}
+
+static void on_look(void *arg) {
+    struct tile_fetch *t = arg;
+    int64_t now = clock_mono_ms();
+    if (t->cfg.pulls && *t->cfg.pulls > 0) t->pulled_ms = now;
+    if (now - t->pulled_ms >= AFTER_PULL_MS)
+        ask_tiles(t, t->many);
+    else if (now - t->done_ms >= WAITED_MAX_MS)
+        ask_tiles(t, 1);
+    else
+        timer_set(&t->look, PULL_LOOK_MS);
+}
+
 void tile_fetch_tiles(const unsigned *tiles, size_t n, bool full, void *arg) {
     struct tile_fetch *t = arg;
-    char query[32 + 6 * FOLLOW_TILES_MAX];
-    size_t len = (size_t)snprintf(query, sizeof(query), "?tiles=%u", tiles[0]);
-    for (size_t i = 1; i < n && i < FOLLOW_TILES_MAX; i++)
-        len += (size_t)snprintf(query + len, sizeof(query) - len, ",%u", tiles[i]);
-    if (full) snprintf(query + len, sizeof(query) - len, "&full=1");
-    t->list = false;
-    ask(t, query);
+    t->n_wanted = n < FOLLOW_TILES_MAX ? n : FOLLOW_TILES_MAX;
+    memcpy(t->wanted, tiles, t->n_wanted * sizeof(*tiles));
+    t->full = full;
+    on_look(t);
 }
 
 static void on_again(void *arg) {
     struct tile_fetch *t = arg;
-    if (!t->call) follow_again(t->follow);
+    if (!t->call && t->n_wanted == 0) follow_again(t->follow);
 }
 
 struct tile_fetch *tile_fetch_new(const struct tile_fetch_config *cfg) {
@@ -116,6 +165,10 @@ struct tile_fetch *tile_fetch_new(const struct tile_fetch_config *cfg) {
     t->cfg = *cfg;
     buf_init(&t->in, BUFFERED_MAX);
     timer_init(&t->again, cfg->loop, on_again, t);
+    timer_init(&t->look, cfg->loop, on_look, t);
+    t->many = MANY_FIRST;
+    t->done_ms = clock_mono_ms();
+    t->pulled_ms = t->done_ms - AFTER_PULL_MS;
     return t;
 }
 
@@ -127,6 +180,7 @@ void tile_fetch_free(struct tile_fetch *t) {
     if (!t) return;
     if (t->call) http_call_cancel(t->call);
     timer_fini(&t->again);
+    timer_fini(&t->look);
     buf_fini(&t->in);
     free(t);
 }

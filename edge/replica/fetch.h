@@ -1,4 +1,5 @@
-/* Fetches the list of tiles and tiles from central's fleet port, one request at a time, and tries again what failed.
+/* Fetches the list of tiles and tiles from central's fleet port, one request at a time, and tries again what failed. On a
+ * thin link a request asks for as many tiles as come in a third of a second, and clients' pulls go first.
  * Thread: the fetch loop. */
 #ifndef ENTREPOT_EDGE_REPLICA_FETCH_H
 #define ENTREPOT_EDGE_REPLICA_FETCH_H
@@ -13,6 +14,9 @@ struct tile_fetch_config {
     const struct uplink *uplink; /* borrowed */
     struct loop *loop;
     struct http_client *client;
+    /* Clients' requests for bytes that are under way by the same link. While there are some, hardly any tile is fetched.
+     * NULL: that is not known. */
+    const unsigned *pulls;
 };
 /* follow is set before anything is wanted. */
 struct tile_fetch *tile_fetch_new(const struct tile_fetch_config *cfg);

@@ -98,8 +98,8 @@ static int start(struct node *n, void **self, struct error *err) {
     struct replica_node *e = xcalloc(1, sizeof(*e));
     const struct edge_config *cfg = (const struct edge_config *)(const void *)n->config;
     e->replica = replica_new(cfg->replica_limit);
-    e->fetch =
-        tile_fetch_new(&(struct tile_fetch_config){.uplink = uplink_of(n), .loop = n->fetch, .client = n->client});
+    e->fetch = tile_fetch_new(&(struct tile_fetch_config){
+        .uplink = uplink_of(n), .loop = n->fetch, .client = n->client, .pulls = link_pulls(n)});
     e->follow = follow_new(&(struct follow_config){.replica = e->replica,
                                                    .want_list = want_list,
                                                    .want_tiles = want_tiles,
