@@ -21,6 +21,8 @@
 #define LOW_WATER (64 * KiB)
 #define PART_CHANGES 1000
 #define PART_BYTES (256 * KiB)
+/* Bytes that the kernel holds for an edge that does not read, beside what its window has and fleet.watch_queue. */
+#define UNSENT_MAX (64 * 1024)
 
 struct watch {
     struct watches *all;
@@ -276,6 +278,7 @@ void watch_handle(struct watches *ws, struct http_req *r) {
     http_req_on_close(r, on_close);
     http_reply_header(r, SETTINGS_HEADER, settings_header_format(ws->cfg.settings, ours));
     http_reply_begin(r, 200, WIRE_CONTENT_TYPE, -1);
+    http_body_limit_unsent(r, UNSENT_MAX);
     if (follows)
         follow(w);
     else

@@ -501,6 +501,10 @@ int64_t http_body_withdraw(struct http_req *r) {
     return take_back(r);
 }
 
+void http_body_limit_unsent(struct http_req *r, int bytes) {
+    setsockopt(r->conn->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
 int64_t http_body_pending(const struct http_req *r) {
     return r->conn->out_bytes;
 }

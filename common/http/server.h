@@ -214,6 +214,9 @@ void http_body_on_unreadable(struct http_req *r, void (*fn)(struct http_req *r, 
  * Returns their number: append them again, from elsewhere, now or later, and end the answer again. -1: that cannot be
  * done, because other bytes wait to be sent before them; nothing has changed. */
 int64_t http_body_withdraw(struct http_req *r) must_check;
+/* For an answer without an end: of what the kernel has got no more than about so many bytes wait to be put on their way.
+ * Else a client that does not read costs as much memory there as a fast one's window, often megabytes. */
+void http_body_limit_unsent(struct http_req *r, int bytes);
 /* Bytes that were appended and not yet given to the kernel. */
 int64_t http_body_pending(const struct http_req *r);
 /* Calls fn once, from the loop, when http_body_pending is below low_water bytes; soon, if it already is. */
