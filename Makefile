@@ -55,7 +55,8 @@ UNIT_C := $(wildcard tests/unit/*/*.c tests/unit/*/*/*.c)
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 EVICTION_C := $(wildcard tests/bench/eviction/*.c)
 CATALOGUE_C := tests/bench/catalogue.c
-ALL_C := $(COMMON_C) $(CENTRAL_C) $(EDGE_C) $(UNIT_C) $(FUZZ_C) $(EVICTION_C) $(CATALOGUE_C)
+SIM_C := $(wildcard tests/sim/*.c)
+ALL_C := $(COMMON_C) $(CENTRAL_C) $(EDGE_C) $(UNIT_C) $(FUZZ_C) $(EVICTION_C) $(CATALOGUE_C) $(SIM_C)
 o = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 COMMON_O := $(call o,$(COMMON_C)) $(GEN_C:.c=.o)
@@ -107,7 +108,7 @@ coverage: coverage-deps
 	@tests/coverage $(T)
 ## bench        measure beside the peers (QUICK=1: under three minutes)
 bench: bench-deps
-	@+$(NOW) all $(B)/bench-catalogue
+	@+$(NOW) all sim $(B)/bench-catalogue
 	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
 ## bench-eviction  hit ratios of eviction policies on traces of a modelled registry cache (tests/bench/eviction/README.md)
 bench-eviction: $(B)/bench-eviction
@@ -152,7 +153,12 @@ $(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(c
 $(B)/bench-catalogue: $(call o,tests/bench/catalogue.c) $(B)/libunit.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS)
-# The simulator is tested like the rest.
+# Edges of a fleet, for tests and the bench (tests/sim/sim.c).
+sim: $(B)/entrepot-sim
+$(B)/entrepot-sim: $(call o,$(SIM_C)) $(B)/libunit.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(call o,$(SIM_C)) -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS)
+# The simulator of eviction is tested like the rest.
 $(B)/libunit.a: $(EVICTION_O)
 
 # A unit test is one file with its own main; it can use everything but the programs' mains.
@@ -250,6 +256,6 @@ tidy: $(GEN_H) $(B)/gen/version_made.h
 	@printf '%s\n' $(TIDY) | xargs -r -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check test coverage bench bench-eviction fuzz fuzz-grow deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit fuzzers install deb image docs \
+.PHONY: all help run demo check test coverage bench bench-eviction fuzz fuzz-grow deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit sim fuzzers install deb image docs \
 	clean format lint lint-only cppcheck tidy FORCE
 .SECONDARY:

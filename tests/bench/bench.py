@@ -14,6 +14,7 @@ import catalogue  # noqa: E402
 import cold  # noqa: E402
 import dns  # noqa: E402
 import fair  # noqa: E402
+import fleet  # noqa: E402
 import report  # noqa: E402
 import resident  # noqa: E402
 import servers as those  # noqa: E402
@@ -139,6 +140,8 @@ def main():
             dns.beside(stage)
         if "catalogue" in wanted:
             catalogue.scale(stage)
+            if not stage.quick or given.only:
+                fleet.rows(stage)
         if set(wanted) - {"dns", "catalogue"}:
             measure(stage, wanted, facts)
     finally:

@@ -1,0 +1,143 @@
+"""A fleet at one central: what an idle edge costs it, how soon a change is everywhere, edges that do not read, and all coming back after a
+restart. The edges are simulated in one process (tests/sim); no peer does the same. Both share the machine's processors."""
+
+import servers as those
+from lab import images
+from lab.base import HOST
+from lab.sim import Sim
+from resident import status_kib
+
+FULL, QUICK = {"idle": 2000, "see": 200, "deaf": 500, "back": 500}, {"idle": 300, "see": 100, "deaf": 50, "back": 100}
+REF = "acme/app:v1"
+ROUNDS = 20
+
+
+def rows(stage):
+    n = QUICK if stage.quick else FULL
+    idle_and_changes(stage, n)
+    deaf_and_back(stage, n)
+
+
+class Fleet:
+    """A central without upstreams to ask, and a simulator with n identities."""
+
+    def __init__(self, stage, name, n):
+        self.folder = stage.folder / name
+        self.central = those.central(self.folder / "central", stage.build, f"{HOST}:9", {"hosted": '["acme/**"]'})
+        self.sim = Sim(self.folder / "sim", stage.build)
+        self.sim.join(self.central, n)
+        self.layouts = 0
+
+    def layout(self, image):
+        self.layouts += 1
+        folder = self.folder / f"layout-{self.layouts}"
+        images.write_layout(image, folder, "v1")
+        return folder, image.digest
+
+    def change(self, rounds=ROUNDS):
+        pair = [self.layout(images.small(f"{self.layouts} {word}")) for word in ("one", "other")]
+        return self.sim.change(self.central, REF, *(pair[i % 2] for i in range(rounds)))
+
+    def cpu(self):
+        with open(f"/proc/{self.central.process.pid}/stat") as f:
+            fields = f.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / those.TICK
+
+    def resident(self):
+        return status_kib(self.central.process.pid, "VmRSS")
+
+    def stop(self):
+        self.sim.stop()
+        self.central.stop()
+
+
+def seen(row, told):
+    row.add("entrepot", told["seen"]["p99"])
+    row.note = (
+        f"from the request to load until each edge would answer by it: p50 {told['seen']['p50']:.1f} ms, most {told['seen']['max']:.1f} ms; "
+        f"the load itself (with its syncs) {told['loaded']['p50']:.1f} ms"
+    )
+
+
+def idle_and_changes(stage, n):
+    sight = stage.row(f"a change at central is seen by {n['see']} edges: p99", "ms", "less", ("<=", 100))
+    each = stage.row(f"{n['idle']} idle edges with a heartbeat each: memory of central for an edge", "KiB", "less", ("<=", 64))
+    busy = stage.row(f"{n['idle']} idle edges, a heartbeat a second each: of a processor at central", "%", "less", ("<=", 10))
+    stage.say(f"fleet of {n['idle']}")
+    fleet = Fleet(stage, "fleet", n["idle"])
+    try:
+        before = fleet.resident()
+        fleet.sim.ask("connect", n["see"])
+        seen(sight, fleet.change())
+        stage.say("  a change is measured")
+        took = fleet.sim.ask("connect", n["idle"] - n["see"])["took_ms"]
+        fleet.sim.ask("rest", 2000)
+        quiet_before = fleet.cpu()
+        quiet = fleet.sim.ask("rest", 5000)
+        quiet_cpu = fleet.cpu() - quiet_before
+        watching = (fleet.resident() - before) / n["idle"]
+        fleet.sim.ask("beat", 1000)
+        fleet.sim.ask("rest", 2000)
+        began = fleet.cpu()
+        told = fleet.sim.ask("rest", 5000 if stage.quick else 20000)
+        assert told["lost"] == quiet["lost"] == told["beats_failed"] == 0, told
+        busy.add("entrepot", 100 * (fleet.cpu() - began) / (told["took_ms"] / 1000))
+        busy.note = f"{told['beats'] / told['took_ms'] * 1000:.0f} heartbeats/s; without any {100 * quiet_cpu / (quiet['took_ms'] / 1000):.1f} %"
+        each.add("entrepot", (fleet.resident() - before) / n["idle"])
+        each.note = f"two connections each; {watching:.1f} KiB before the first heartbeat; the last {n['idle'] - n['see']} became equal in {took / 1000:.1f} s"
+    finally:
+        fleet.stop()
+
+
+def deaf_and_back(stage, n):
+    beside = stage.row(f"a change beside {n['deaf']} edges that stopped reading: p99", "ms", "less", ("<=", 100))
+    queue = stage.row(f"{n['deaf']} edges that stopped reading: memory of central for each, at most", "KiB", "less", ("<=", 1024))
+    late = stage.row(f"{n['back']} edges come back after a restart: p99 of lookups meanwhile", "ms", "less", None)
+    cost = stage.row(f"{n['back']} edges come back after a restart: processor time of central", "s", "less", None)
+    stage.say(f"fleet with {n['deaf']} that do not read")
+    fleet = Fleet(stage, "deaf", n["back"] + n["deaf"])
+    try:
+        fleet.sim.ask("connect", n["back"] // 10)
+        fleet.change(2)
+        fleet.sim.ask("deaf", n["deaf"])
+        before = most = fleet.resident()
+        sights = []
+        for i in range(400):
+            if fleet.central.metric("entrepot_watches_cut_total") == n["deaf"]:
+                break
+            told = fleet.sim.change(fleet.central, f"acme/long:v{i}", fleet.layout(long_image(i)))
+            assert told["lost"] == 0, told
+            sights.append(told["seen"]["p99"])
+            most = max(most, fleet.resident())
+        beside.add("entrepot", max(sights))
+        beside.note = f"the slowest of {len(sights)} changes of 70 KB each, until all that do not read were cut"
+        queue.add("entrepot", (most - before) / n["deaf"])
+        heard = fleet.sim.ask("hear")
+        queue.note = f"then they read on: {heard['gone']} of {heard['heard']} were told `gone`, after {heard['bytes']['p50'] / 1024:.0f} KiB"
+        come_back(stage, fleet, n["back"], late, cost)
+    finally:
+        fleet.stop()
+
+
+def long_image(n):
+    """Its record in the catalogue has about 70 KB."""
+    layer = images.Bytes(b"elsewhere", "application/vnd.oci.image.layer.nondistributable.v1.tar")
+    return images.Image([layer] * 1900, env=[f"N={n}"])
+
+
+def come_back(stage, fleet, n, late, cost):
+    stage.say(f"{n} edges come back")
+    fleet.sim.ask("connect", n - n // 10)
+    fleet.sim.ask("lookups", 200)
+    usual = fleet.sim.ask("rest", 5000)["lookups"]
+    fleet.sim.tell("back")
+    fleet.central.restart()
+    told = fleet.sim.answer()
+    back, busiest = told["back_at"], max(told["back_by_100ms"])
+    late.add("entrepot", told["lookups"]["p99"])
+    late.note = f"at rest {usual['p99']:.1f} ms; {told['lookups_failed']} of {told['lookups']['n'] + told['lookups_failed']} failed"
+    cost.add("entrepot", fleet.cpu())
+    cost.note = (
+        f"its start included; equal again {(back['p50'] - back['min']) / 1000:.2f} s (half), {(back['max'] - back['min']) / 1000:.2f} s (all) after the "
+        f"first; at most {busiest} in 100 ms"
+    )

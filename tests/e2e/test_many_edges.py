@@ -1,0 +1,62 @@
+"""Fifty simulated edges at one central: all that central learns reaches all, however some behave, and whatever becomes of central."""
+
+import pytest
+
+from lab import images
+from lab.fleet import central_of, on_address
+from lab.sim import Sim
+
+EDGES, DEAF = 45, 5
+REF = "acme/app:v1"
+
+
+@pytest.fixture(scope="module")
+def address():
+    yield from on_address()
+
+
+@pytest.fixture
+def central(bench, address):
+    settings = {"hosted": '["acme/**"]', "fleet.watch_queue": "64KiB", "limits.connections_per_address": 0}
+    return central_of(bench, bench.faulty(), **settings)
+
+
+@pytest.fixture
+def sim(bench, central):
+    sim = bench.add(Sim(bench.place("sim")))
+    sim.join(central, EDGES + DEAF)
+    assert sim.ask("connect", EDGES)["equal"] == EDGES
+    return sim
+
+
+def layout(bench, image):
+    folder = bench.place("layout")
+    images.write_layout(image, folder, "v1")
+    return folder, image.digest
+
+
+def long_image(n):
+    """Its record in the catalogue has about 70 KB."""
+    layer = images.Bytes(b"elsewhere", "application/vnd.oci.image.layer.nondistributable.v1.tar")
+    return images.Image([layer] * 1900, env=[f"N={n}"])
+
+
+def test_all_see_what_changes_whoever_does_not_read_and_after_central_was_away(bench, central, sim):
+    first, second = (layout(bench, images.small(word)) for word in ("first", "second"))
+    sim.ask("beat", 500)
+    sim.ask("lookups", 50)
+    assert sim.change(central, REF, first, second, first)["seen"]["n"] == 3 * EDGES
+    # Who does not read is cut once his queue is full, and the others neither wait nor notice.
+    assert sim.ask("deaf", DEAF)["deaf"] == DEAF
+    for n in range(200):
+        if central.metric("entrepot_watches_cut_total") == DEAF:
+            break
+        assert sim.change(central, f"acme/app:long-{n}", layout(bench, long_image(n)))["lost"] == 0
+    seen = sim.change(central, REF, second)
+    assert (seen["seen"]["n"], seen["lost"], seen["beats_failed"], seen["lookups_failed"]) == (EDGES, 0, 0, 0)
+    assert sim.ask("hear")["gone"] == DEAF
+    # All come back by themselves, and are equal again.
+    sim.tell("back")
+    central.restart()
+    back = sim.answer()
+    assert back["equal"] == EDGES and sim.change(central, REF, first)["seen"]["n"] == EDGES
