@@ -26,8 +26,8 @@ static const struct node_part *const parts[] = {
     &part_reports,   /* what edges say of themselves */
     &part_asker,     /* questions to sources */
     &part_fills,     /* downloads */
-    &part_registry,  /* /v2/ */
     &part_dns,       /* which edge a client is sent to */
+    &part_registry,  /* /v2/ */
     NULL,
 };
 

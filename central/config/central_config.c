@@ -206,6 +206,8 @@ static const struct config_schema mirror_schema = CONFIG_SCHEMA(mirror_keys);
 
 static const char *const deleted_words[] = {[DELETED_SERVE] = "serve", [DELETED_HIDE] = "hide", NULL};
 
+static const char *const redirect_words[] = {[REDIRECT_EDGES] = "edges", [REDIRECT_OFF] = "off", NULL};
+
 static const struct config_key catalog_keys[] = {
     {.name = "limit",
      .type = CONFIG_SIZE,
@@ -289,6 +291,16 @@ static const struct config_key central_keys[] = {
      .item_name = "name",
      .example = "[{name: shanghai, networks: [10.1.0.0/16], edges: [{name: sh-1, address: 10.1.0.5}]}]",
      .doc = "The branch offices, for the DNS. Read again on SIGHUP."},
+    {.name = "redirect",
+     .type = CONFIG_WORD,
+     AT(redirect),
+     .words = redirect_words,
+     .fallback = "edges",
+     .doc =
+         "What happens when a client of a site comes to central by registry.ZONE, because its resolver does not tell "
+         "the DNS the client's subnet: its GETs of blobs are redirected (307) to the edge that the DNS names for its "
+         "own address, or central serves it itself. off is for clients that cannot follow, or that do not reach the "
+         "edges by EDGE.SITE.ZONE."},
     NODE_KEY_GROUP("dns", dns_schema, "The DNS that sends clients to their nearest edge (see operating.md)."),
 };
 const struct config_schema central_config_schema = CONFIG_SCHEMA(central_keys);

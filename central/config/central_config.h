@@ -17,6 +17,7 @@ struct upstream_config {
 };
 
 enum deleted_tags { DELETED_SERVE, DELETED_HIDE };
+enum redirect_rule { REDIRECT_EDGES, REDIRECT_OFF };
 
 struct central_config {
     struct node_config node; /* first */
@@ -30,6 +31,7 @@ struct central_config {
     unsigned catalog_log_entries; /* that its change log keeps */
     int64_t watch_queue;          /* bytes that may wait for one edge */
     unsigned registry_port;
+    enum redirect_rule redirect;
     struct site_config *sites;
     size_t n_sites;
     struct dns_config dns;

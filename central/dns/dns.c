@@ -3,6 +3,7 @@
 #include "central/dns/dns.h"
 
 #include "central/dns/cookie.h"
+#include "central/dns/direct.h"
 #include "central/dns/dns_probe.h"
 #include "central/dns/saved.h"
 #include "central/dns/dns_server.h"
@@ -14,7 +15,9 @@
 #include "common/core/map.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { DECIDE_EVERY_MS = 200 };
 
@@ -45,6 +48,7 @@ struct dns {
     /* Readers outside the server share a seat. */
     unsigned seat;
     pthread_mutex_t reading;
+    pthread_mutex_t directing; /* serving loops, for a moment each, with a seat of their own */
 };
 
 /* --- saving (the loop, and the work pool) --- */
@@ -244,10 +248,10 @@ int dns_new(struct dns **out, const struct dns_setup *setup, struct error *err) 
     d->loop = loop_new("dns-health");
     d->slots = map_new(NULL);
     d->seat = c->threads + 1;
-    d->views = dns_views_new(c->threads + 3); /* the server's, other readers', and the loop's own */
+    d->views = dns_views_new(c->threads + 4); /* the server's, other readers', the loop's own, serving loops' */
     d->written.fn = on_written;
     timer_init(&d->decide, d->loop, on_decide, d);
-    if (pthread_mutex_init(&d->reading, NULL) != 0) abort();
+    if (pthread_mutex_init(&d->reading, NULL) != 0 || pthread_mutex_init(&d->directing, NULL) != 0) abort();
     int r = dns_cookies_load(&d->cookies, c->cookie_file, err);
     if (r == 0) r = zone_make(d, setup->config, err);
     if (r == 0) r = server_make(d, c, err);
@@ -291,6 +295,7 @@ void dns_free(struct dns *d) {
     dns_views_free(d->views);
     map_free(d->slots);
     pthread_mutex_destroy(&d->reading);
+    pthread_mutex_destroy(&d->directing);
     free(d->text);
     free(d->listen);
     free(d->saved_path);
@@ -305,6 +310,19 @@ const struct dns_view *dns_view_now(struct dns *d) {
 void dns_view_done(struct dns *d) {
     dns_views_leave(d->views, d->seat);
     pthread_mutex_unlock(&d->reading);
+}
+
+bool dns_elsewhere(struct dns *d, const struct ip *client, const char *host, char *out, size_t cap) {
+    if (strncasecmp(host, "registry.", 9) != 0) return false;
+    char name[DNS_NAME_TEXT_MAX];
+    pthread_mutex_lock(&d->directing);
+    const struct dns_view *v = dns_views_enter(d->views, d->seat + 2);
+    bool found = dns_direct_is_asked(v->zone, host) && dns_direct(v, client, name, sizeof(name));
+    dns_views_leave(d->views, d->seat + 2);
+    pthread_mutex_unlock(&d->directing);
+    if (!found) return false;
+    int n = snprintf(out, cap, "%s:%u", name, d->registry_port);
+    return n > 0 && (size_t)n < cap;
 }
 
 const struct dns_server *dns_server_of(const struct dns *d) {

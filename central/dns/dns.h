@@ -32,6 +32,10 @@ void dns_report(struct dns *d, const char *site, const char *edge, const struct 
 /* Any thread that may wait for a lock: the present view, valid until dns_view_done. */
 const struct dns_view *dns_view_now(struct dns *d);
 void dns_view_done(struct dns *d);
+/* Any thread; it waits for a lock that is held for less than a microsecond. HOST:PORT of the edge that a client at this
+ * address should fetch blobs from, in out (cap bytes), as direct.h says. False: from central. host: the Host header by
+ * which it has come here. */
+bool dns_elsewhere(struct dns *d, const struct ip *client, const char *host, char *out, size_t cap);
 /* Any thread. */
 struct dns_server;
 const struct dns_server *dns_server_of(const struct dns *d);

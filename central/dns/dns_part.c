@@ -19,7 +19,13 @@
 struct dns_part {
     struct node *node;
     struct dns *dns; /* NULL: no zone is configured */
+    struct director director;
 };
+
+static bool elsewhere(const struct ip *client, const char *host, char out[DIRECTED_MAX], void *arg) {
+    struct dns_part *p = arg;
+    return dns_elsewhere(p->dns, client, host, out, DIRECTED_MAX);
+}
 
 /* --- explain --- */
 
@@ -105,6 +111,8 @@ static int start(struct node *n, void **self, struct error *err) {
     int r = dns_new(&p->dns, &setup, err);
     if (r == 0) {
         warn_of_name(c);
+        p->director = (struct director){elsewhere, p};
+        if (c->redirect == REDIRECT_EDGES) n->director = &p->director;
         return 0;
     }
     free(p);

@@ -27,6 +27,8 @@ METRIC(STALE_TAGS, COUNTER, "entrepot_stale_tags_served_total",
        "Tags served although they were stale, because their source could not be asked or has deleted them.")
 METRIC(NEGATIVE_ANSWERS, COUNTER, "entrepot_negative_answers_total",
        "Requests answered with a remembered \"not found\".")
+METRIC(REDIRECTED_BLOBS, COUNTER, "entrepot_redirected_blobs_total",
+       "GETs of blobs that were redirected to the client's edge.")
 METRIC_FAMILY(CLIENT_BYTES, COUNTER, "entrepot_client_bytes_total", "source", NULL,
               "Bytes of content sent to clients, from the store (disk) or behind a running fill (fill).")
 METRIC(CONNECTIONS, GAUGE, "entrepot_connections", "Open connections to the registry port.")

@@ -19,6 +19,7 @@
 #include "common/http/client.h"
 #include "common/metrics/metrics.h"
 #include "common/config/node_config.h"
+#include "common/serve/director.h"
 #include "common/serve/policy.h"
 #include "common/serve/registry.h"
 
@@ -85,6 +86,7 @@ struct node {
     const struct supply *supply;
     const struct ledger *ledger;     /* NULL: nothing is known of a digest before it is fetched */
     const struct keeper *keeper;     /* NULL: all held content has another source */
+    const struct director *director; /* NULL: every client is served here */
     const struct gate *gate;         /* who may enter the fleet port over TLS; NULL: that port does not speak TLS */
     struct tls_server *registry_tls; /* of the registry port, where registry.tls is fleet */
     const struct store_guard *guard; /* guard of the store; NULL: none. Set before all parts */

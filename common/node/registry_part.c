@@ -21,6 +21,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .policy = n->policy,
         .content = n->content,
         .keeper = n->keeper,
+        .director = n->director,
     };
     n->registry = registry_new(&rc);
     *self = n;
@@ -41,10 +42,11 @@ static void status(json_t *into, void *self) {
     int64_t all = s.hits + s.misses;
     json_t *ratio = all ? json_real((double)s.hits / (double)all) : json_null();
     json_object_set_new(into, "pulls",
-                        json_pack("{s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I}", "hits", (json_int_t)s.hits, "misses",
+                        json_pack("{s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "hits", (json_int_t)s.hits, "misses",
                                   (json_int_t)s.misses, "hit_ratio", ratio, "joined", (json_int_t)s.joined, "hit_bytes",
                                   (json_int_t)s.hit_bytes, "fill_bytes", (json_int_t)s.fill_bytes, "stale",
-                                  (json_int_t)s.stale, "negative", (json_int_t)s.negative));
+                                  (json_int_t)s.stale, "negative", (json_int_t)s.negative, "redirected",
+                                  (json_int_t)s.redirected));
 }
 
 static void pulls_metrics(struct metric_page *page, const struct registry *g) {
@@ -55,6 +57,7 @@ static void pulls_metrics(struct metric_page *page, const struct registry *g) {
     metric_set(page, METRIC_COALESCED_READERS, (double)s.joined);
     metric_set(page, METRIC_STALE_TAGS, (double)s.stale);
     metric_set(page, METRIC_NEGATIVE_ANSWERS, (double)s.negative);
+    metric_set(page, METRIC_REDIRECTED_BLOBS, (double)s.redirected);
     metric_label_set(page, FAMILY_CLIENT_BYTES, "disk", NULL, (double)s.hit_bytes);
     metric_label_set(page, FAMILY_CLIENT_BYTES, "fill", NULL, (double)s.fill_bytes);
 }

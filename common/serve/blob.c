@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *media_of(const struct exchange *x, const struct blob_info *info) {
     return x->is_manifest && info->media_type ? info->media_type : "application/octet-stream";
@@ -116,7 +117,49 @@ static void ask_size(struct exchange *x) {
     ask(g->cfg.asker, &rq, &deadline, on_blob_head, x);
 }
 
+enum { REDIRECTED_TARGET_MAX = 2048 };
+
+/* The client's own address: the whole of it if the connection is its own, else what a trusted proxy has told, which is
+ * then true. */
+static bool is_proxied(const struct exchange *x, struct ip *client) {
+    struct caller other_end;
+    *client = x->caller.who;
+    struct ip ip;
+    if (!http_req_peer(x->req, &ip)) return true;
+    caller_set(&other_end, CALLER_CLIENT, &ip);
+    if (memcmp(&other_end.who, client, sizeof(*client)) != 0) return true;
+    *client = ip;
+    return false;
+}
+
+/* The scheme that the client has used. */
+static const char *scheme_of(const struct exchange *x, bool proxied) {
+    const char *told = proxied ? http_req_header(x->req, "X-Forwarded-Proto") : NULL;
+    if (told) return strcasecmp(told, "https") == 0 ? "https" : "http";
+    return http_req_is_tls(x->req) ? "https" : "http";
+}
+
+/* Redirects the client to a node that serves it better. The target stays: every node means the same by it. */
+static bool send_elsewhere(struct exchange *x) {
+    struct registry *g = x->registry;
+    const struct director *d = g->cfg.director;
+    const char *host = http_req_header(x->req, "Host");
+    const char *target = http_req_target(x->req);
+    char where[DIRECTED_MAX];
+    struct ip client;
+    if (!d || !host || x->is_head || x->caller.kind != CALLER_CLIENT || strlen(target) > REDIRECTED_TARGET_MAX)
+        return false;
+    bool proxied = is_proxied(x, &client);
+    if (!d->elsewhere(&client, host, where, d->arg)) return false;
+    atomic_fetch_add_explicit(&g->redirected, 1, memory_order_relaxed);
+    serve_common_headers(x);
+    http_reply_headerf(x->req, "Location", "%s://%s%s", scheme_of(x, proxied), where, target);
+    http_reply(x->req, 307, NULL, NULL, 0);
+    return true;
+}
+
 void serve_blob(struct exchange *x) {
+    if (send_elsewhere(x)) return;
     if (!x->is_head)
         serve_content(x);
     else if (!send_held(x))

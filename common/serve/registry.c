@@ -362,5 +362,6 @@ void registry_stats(const struct registry *g, struct registry_stats *out) {
         .fill_bytes = atomic_load_explicit(&g->fill_bytes, memory_order_relaxed),
         .stale = atomic_load_explicit(&g->stale, memory_order_relaxed),
         .negative = atomic_load_explicit(&g->negative, memory_order_relaxed),
+        .redirected = atomic_load_explicit(&g->redirected, memory_order_relaxed),
     };
 }

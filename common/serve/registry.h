@@ -8,6 +8,7 @@
 #include "common/content/content.h"
 #include "common/fill/fill.h"
 #include "common/http/server.h"
+#include "common/serve/director.h"
 #include "common/serve/keeper.h"
 #include "common/serve/policy.h"
 #include "common/store/store.h"
@@ -30,8 +31,9 @@ struct registry_config {
     int64_t stale_for_s;          /* how long a tag is served after its last check if its source cannot be asked */
     /* Borrowed; they outlive the registry. */
     const struct policy *policy;
-    struct content *content;     /* is told where tags point */
-    const struct keeper *keeper; /* NULL: all held content has another source */
+    struct content *content;         /* is told where tags point */
+    const struct keeper *keeper;     /* NULL: all held content has another source */
+    const struct director *director; /* NULL: every client is served here */
 };
 
 struct registry *registry_new(const struct registry_config *cfg);
@@ -66,7 +68,7 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
                           void (*done)(const struct tag_answer *answer, void *arg), void *arg);
 
 struct registry_stats {
-    int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
+    int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative, redirected;
 };
 /* Any thread. How callers share the threads for lists, and the lists of tags that are being sent. */
 void registry_lists(const struct registry *g, struct share_stats *made, struct share_stats *tag_lists);

@@ -24,7 +24,7 @@ struct registry {
     char hit_line[128]; /* the Cache-Status of what is held */
     size_t hit_line_len;
     char boundary[33]; /* of multipart answers */
-    _Atomic int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative;
+    _Atomic int64_t hits, misses, joined, hit_bytes, fill_bytes, stale, negative, redirected;
 };
 
 /* One request under way: what was asked, resolved. Freed when the request closes. */
