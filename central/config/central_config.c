@@ -409,6 +409,12 @@ void central_config_free(struct node_config *node) {
     free(node);
 }
 
+struct central_config *central_config_copy(const struct central_config *c) {
+    struct central_config *copy = xcalloc(1, sizeof *copy);
+    config_copy(&central_config_schema, &copy->node, &c->node, sizeof *copy);
+    return copy;
+}
+
 long central_upstream_index(const struct central_config *cfg, const char *name) {
     for (size_t i = 0; i < cfg->n_upstreams; i++) {
         if (strcmp(cfg->upstreams[i].name, name) == 0) return (long)i;

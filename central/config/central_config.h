@@ -55,5 +55,7 @@ extern const struct config_schema central_config_schema;
 /* Loads src, whose default_file is set here, into a new struct central_config. *out points to its first member. */
 int central_config_load(const struct config_source *src, struct node_config **out, struct error *err) must_check;
 void central_config_free(struct node_config *node);
+/* A copy that is freed likewise. */
+struct central_config *central_config_copy(const struct central_config *c);
 
 #endif

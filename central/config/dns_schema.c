@@ -120,7 +120,8 @@ static const struct config_key site_keys[] = {
      .item_size = sizeof(struct site_edge_config),
      .item_name = "name",
      .example = "[{name: sh-1, address: 10.1.0.5}]",
-     .doc = "Its edges. Each is asked every second for /v2/ on registry.port."},
+     .doc = "Its edges, beside those that have joined and say themselves where they are. One that does not report is "
+            "asked every second for /v2/ on registry.port."},
 };
 const struct config_schema site_schema = CONFIG_SCHEMA(site_keys);
 

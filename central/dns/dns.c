@@ -19,7 +19,9 @@
 #include <string.h>
 #include <strings.h>
 
-enum { DECIDE_EVERY_MS = 200 };
+/* Edges that come within REBUILD_MS of each other get their places in the zone together. It is made anew at most every
+ * REBUILD_EVERY_MS, whatever edges say. */
+enum { DECIDE_EVERY_MS = 200, REBUILD_MS = 50, REBUILD_EVERY_MS = 1000 };
 
 struct dns {
     struct dns_cookies cookies;
@@ -33,9 +35,16 @@ struct dns {
     struct loop *loop;
     bool started;
     /* The loop's. */
+    struct central_config *config; /* what the zone is made from */
+    struct dns_fleet fleet;
+    uint64_t fleet_version; /* up to which it is known who is barred */
+    struct dns_joined_list joined;
+    struct map *places; /* "SITE EDGE" to the edge's index in the zone + 1 */
     struct dns_health *health;
     struct dns_probes *probes;
-    struct timer decide;
+    struct timer decide, rebuild;
+    bool to_rebuild;
+    int64_t rebuilt_ms;
     uint32_t serial;
     struct map *slots; /* lower-case name of a site to its slot + 1 */
     uint32_t n_slots;
@@ -123,8 +132,40 @@ static void decide(struct dns *d) {
     save(d);
 }
 
+static enum dns_member member_of(const struct dns *d, const char *site, const char *name) {
+    return d->fleet.member ? d->fleet.member(site, name, d->fleet.arg) : DNS_MEMBER_NONE;
+}
+
+static bool is_in_fleet(const struct dns_joined *j, void *arg) {
+    enum dns_member m = member_of(arg, j->site, j->name);
+    return m == DNS_MEMBER_GOOD || m == DNS_MEMBER_BARRED;
+}
+
+static void rebuild_soon(struct dns *d) {
+    int64_t wait = d->rebuilt_ms + REBUILD_EVERY_MS - clock_mono_ms();
+    if (d->to_rebuild) return;
+    d->to_rebuild = true;
+    timer_set(&d->rebuild, wait > REBUILD_MS ? wait : REBUILD_MS);
+}
+
+/* Who was removed or is in quarantine is not named. */
+static void bar(struct dns *d, const struct dns_zone *z) {
+    d->fleet_version = d->fleet.version ? d->fleet.version(d->fleet.arg) : 0;
+    for (size_t i = 0; i < z->n_edges; i++) {
+        enum dns_member m = member_of(d, z->edges[i].site, z->edges[i].name);
+        dns_health_bar(d->health, i, m == DNS_MEMBER_BARRED || m == DNS_MEMBER_REMOVED);
+    }
+}
+
+static void look_at_fleet(struct dns *d) {
+    if (!d->fleet.version || d->fleet.version(d->fleet.arg) == d->fleet_version) return;
+    bar(d, dns_views_zone(d->views));
+    if (dns_joined_keep(&d->joined, is_in_fleet, d)) rebuild_soon(d);
+}
+
 static void on_decide(void *arg) {
     struct dns *d = arg;
+    look_at_fleet(d);
     decide(d);
     dns_views_tidy(d->views);
     timer_set(&d->decide, DECIDE_EVERY_MS);
@@ -136,30 +177,58 @@ static void on_probe(size_t edge, const struct dns_report *r, void *arg) {
     decide(d);
 }
 
-/* A report on its way to the loop. */
+/* --- what edges say of themselves (the loop) --- */
+
+/* The edge's index in the zone; -1: it has no place there. */
+static long place_of(const struct dns *d, const char *site, const char *name) {
+    char key[160];
+    int len = snprintf(key, sizeof(key), "%.63s %.63s", site, name);
+    return (long)(uintptr_t)map_get(d->places, key, (size_t)len) - 1;
+}
+
+/* Such a report changes nothing but when the edge was heard: the next look in DECIDE_EVERY_MS is soon enough. */
+static bool is_usual(const struct dns *d, size_t edge, const struct dns_report *r) {
+    return dns_health_state(d->health, edge) == DNS_EDGE_GOOD && r->port_open && r->load <= d->health_config.load_max;
+}
+
+/* A word on its way to the loop. */
 struct told {
     struct dns *dns;
-    char site[64], edge[64];
-    struct dns_report report;
+    char site[64], name[64];
+    struct dns_word word;
 };
+
+static void hear(struct dns *d, const struct dns_word *w) {
+    struct dns_joined *j;
+    const struct dns_report r = {.voice = DNS_VOICE_EDGE,
+                                 .heard_ms = w->heard_ms,
+                                 .load = w->load,
+                                 .port_open = w->port == d->registry_port,
+                                 .uplink_full = w->uplink_full};
+    long at = place_of(d, w->site, w->name);
+    if (dns_joined_put(&d->joined, w->site, w->name, w->ip, &j)) rebuild_soon(d);
+    j->last = r;
+    if (at < 0) return;
+    bool usual = is_usual(d, (size_t)at, &r);
+    dns_probes_leave(d->probes, (size_t)at);
+    dns_health_report(d->health, (size_t)at, &r);
+    if (!usual) decide(d);
+}
 
 static void on_told(void *arg) {
     struct told *t = arg;
-    const struct dns_zone *z = dns_views_zone(t->dns->views);
-    for (size_t i = 0; i < z->n_edges; i++) {
-        if (strcmp(z->edges[i].name, t->edge) != 0 || strcmp(z->edges[i].site, t->site) != 0) continue;
-        on_probe(i, &t->report, t->dns);
-        break;
-    }
+    t->word.site = t->site;
+    t->word.name = t->name;
+    if (member_of(t->dns, t->site, t->name) == DNS_MEMBER_GOOD) hear(t->dns, &t->word);
     free(t);
 }
 
-void dns_report(struct dns *d, const char *site, const char *edge, const struct dns_report *r) {
+void dns_word(struct dns *d, const struct dns_word *w) {
     struct told *t = xcalloc(1, sizeof(*t));
     t->dns = d;
-    t->report = *r;
-    snprintf(t->site, sizeof(t->site), "%s", site);
-    snprintf(t->edge, sizeof(t->edge), "%s", edge);
+    t->word = *w;
+    snprintf(t->site, sizeof(t->site), "%.63s", w->site);
+    snprintf(t->name, sizeof(t->name), "%.63s", w->name);
     loop_call(d->loop, on_told, t);
 }
 
@@ -177,37 +246,99 @@ static void slots_give(struct dns *d, struct dns_zone *z) {
     }
 }
 
-/* A zone on its way to the loop. */
-struct fresh {
-    struct dns *dns;
-    struct dns_zone *zone;
-};
+/* From the configuration and the edges that have joined. */
+static int zone_make(struct dns *d, const struct central_config *c, struct dns_zone **out, struct error *err) {
+    struct dns_zone_parts parts = {.config = c};
+    struct dns_joined **joined = dns_joined_sorted(&d->joined, &parts.n_joined);
+    memcpy(parts.central, d->central, sizeof(parts.central));
+    parts.joined = joined;
+    int r = dns_zone_new(out, &parts, err);
+    free(joined);
+    return r;
+}
 
-static void on_zone(void *arg) {
-    struct fresh *f = arg;
-    struct dns *d = f->dns;
+static void places_make(struct dns *d, const struct dns_zone *z) {
+    map_free(d->places);
+    d->places = map_new(NULL);
+    for (size_t i = 0; i < z->n_edges; i++) {
+        char key[160];
+        int len = snprintf(key, sizeof(key), "%.63s %.63s", z->edges[i].site, z->edges[i].name);
+        map_set(d->places, key, (size_t)len, (void *)(uintptr_t)(i + 1));
+    }
+}
+
+/* What edges that had no place until now have said. */
+static void hear_waiting(struct dns *d, const struct dns_zone *z) {
+    for (size_t i = 0; i < z->n_edges; i++) {
+        const struct dns_joined *j = dns_joined_find(&d->joined, z->edges[i].site, z->edges[i].name);
+        if (j && j->last.heard_ms) dns_health_report(d->health, i, &j->last);
+        if (dns_health_speaks(d->health, i)) dns_probes_leave(d->probes, i);
+    }
+}
+
+/* The zone is used from now on. */
+static void zone_use(struct dns *d, struct dns_zone *z) {
     struct dns_health *before = d->health;
-    slots_give(d, f->zone);
-    d->health = dns_health_new(f->zone, &d->health_config);
-    dns_health_take(d->health, before);
+    slots_give(d, z);
+    places_make(d, z);
+    d->health = dns_health_new(z, &d->health_config);
+    if (before) dns_health_take(d->health, before);
     dns_health_free(before);
     dns_probes_free(d->probes);
-    d->probes = dns_probes_new(d->loop, f->zone, d->registry_port, on_probe, d);
+    d->probes = dns_probes_new(d->loop, z, d->registry_port, on_probe, d);
+}
+
+/* A new zone in place of the one that is used; the loop. */
+static void zone_renew(struct dns *d, const char *why) {
+    struct dns_zone *z;
+    struct error err = {0};
+    if (zone_make(d, d->config, &z, &err) < 0) { /* what is configured was tried before */
+        log_error("dns_zone_not_made", KV_S("why", err.msg));
+        return;
+    }
+    zone_use(d, z);
+    hear_waiting(d, z);
+    bar(d, z);
     dns_probes_start(d->probes);
-    publish(d, f->zone);
+    publish(d, z);
+    decide(d);
     save(d);
-    log_info("dns_zone", KV_S("state", "read anew"), KV_I("sites", f->zone->n_sites), KV_I("edges", f->zone->n_edges));
+    log_info("dns_zone", KV_S("state", why), KV_I("sites", z->n_sites), KV_I("edges", z->n_edges),
+             KV_I("left_out", z->n_left_out));
+}
+
+static void on_rebuild(void *arg) {
+    struct dns *d = arg;
+    d->to_rebuild = false;
+    d->rebuilt_ms = clock_mono_ms();
+    zone_renew(d, "edges have joined, moved or left");
+}
+
+/* A configuration on its way to the loop. */
+struct fresh {
+    struct dns *dns;
+    struct central_config *config;
+};
+
+static void on_config(void *arg) {
+    struct fresh *f = arg;
+    central_config_free(&f->dns->config->node);
+    f->dns->config = f->config;
+    zone_renew(f->dns, "read anew");
     free(f);
 }
 
 int dns_reload(struct dns *d, const struct central_config *config, struct error *err) {
     struct dns_zone *z;
+    struct dns_zone_parts parts = {.config = config};
     if (!config->dns.zone) return error_set(err, ERR_INVALID, "dns.zone is gone; the DNS ends with a restart only");
-    int r = dns_zone_new(&z, config, d->central, err);
+    memcpy(parts.central, d->central, sizeof(parts.central));
+    int r = dns_zone_new(&z, &parts, err);
     if (r < 0) return r;
+    dns_zone_free(z);
     struct fresh *f = xcalloc(1, sizeof(*f));
-    *f = (struct fresh){d, z};
-    loop_call(d->loop, on_zone, f);
+    *f = (struct fresh){d, central_config_copy(config)};
+    loop_call(d->loop, on_config, f);
     return 0;
 }
 
@@ -223,16 +354,21 @@ static int server_make(struct dns *d, const struct dns_config *c, struct error *
     return dns_server_new(&d->server, &setup, err);
 }
 
+static bool may_be_restored(const char *site, const char *edge, void *arg) {
+    return member_of(arg, site, edge) == DNS_MEMBER_GOOD;
+}
+
 /* The first view: what was saved counts until the edges are heard. */
-static int zone_make(struct dns *d, const struct central_config *c, struct error *err) {
+static int zone_begin(struct dns *d, struct error *err) {
     struct dns_zone *z;
-    int r = dns_zone_new(&z, c, d->central, err);
+    dns_saved_joined(d->saved_path, &d->joined, may_be_restored, d);
+    int r = zone_make(d, d->config, &z, err);
     if (r < 0) return r;
-    slots_give(d, z);
-    d->health = dns_health_new(z, &d->health_config);
+    zone_use(d, z);
     dns_saved_read(d->saved_path, z, d->health, clock_mono_ms());
+    bar(d, z);
+    (void)dns_health_decide(d->health, clock_mono_ms());
     publish(d, z);
-    d->probes = dns_probes_new(d->loop, z, d->registry_port, on_probe, d);
     return 0;
 }
 
@@ -246,14 +382,19 @@ int dns_new(struct dns **out, const struct dns_setup *setup, struct error *err) 
     d->health_config = (struct dns_health_config){c->silent_ms, c->load_max};
     d->pool = setup->pool;
     d->loop = loop_new("dns-health");
+    d->rebuilt_ms = -REBUILD_EVERY_MS;
+    d->config = central_config_copy(setup->config);
+    d->fleet = setup->fleet;
+    dns_joined_init(&d->joined);
     d->slots = map_new(NULL);
     d->seat = c->threads + 1;
     d->views = dns_views_new(c->threads + 4); /* the server's, other readers', the loop's own, serving loops' */
     d->written.fn = on_written;
     timer_init(&d->decide, d->loop, on_decide, d);
+    timer_init(&d->rebuild, d->loop, on_rebuild, d);
     if (pthread_mutex_init(&d->reading, NULL) != 0 || pthread_mutex_init(&d->directing, NULL) != 0) abort();
     int r = dns_cookies_load(&d->cookies, c->cookie_file, err);
-    if (r == 0) r = zone_make(d, setup->config, err);
+    if (r == 0) r = zone_begin(d, err);
     if (r == 0) r = server_make(d, c, err);
     if (r < 0) {
         dns_free(d);
@@ -290,10 +431,14 @@ void dns_free(struct dns *d) {
     }
     dns_probes_free(d->probes);
     timer_fini(&d->decide);
+    timer_fini(&d->rebuild);
     dns_health_free(d->health);
     loop_free(d->loop);
     dns_views_free(d->views);
     map_free(d->slots);
+    map_free(d->places);
+    dns_joined_fini(&d->joined);
+    central_config_free(&d->config->node);
     pthread_mutex_destroy(&d->reading);
     pthread_mutex_destroy(&d->directing);
     free(d->text);

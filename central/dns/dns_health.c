@@ -26,6 +26,7 @@ struct edge {
     int64_t left_ms;       /* when it last ceased to be named for silence or a closed port */
     unsigned departures;
     bool known; /* was heard, or restored */
+    bool speaks, barred;
     bool named_when_silent;
     enum dns_state state;
 };
@@ -41,7 +42,7 @@ struct dns_health {
 };
 
 const char *dns_state_word(enum dns_state s) {
-    static const char *const words[] = {"unknown", "good", "kept", "silent", "closed", "busy", "settling"};
+    static const char *const words[] = {"unknown", "good", "kept", "silent", "closed", "busy", "settling", "barred"};
     return words[s];
 }
 
@@ -102,9 +103,19 @@ void dns_health_restore(struct dns_health *h, size_t edge, int64_t now_ms) {
 void dns_health_report(struct dns_health *h, size_t edge, const struct dns_report *r) {
     struct edge *e = &h->edges[edge];
     int64_t before = e->last.heard_ms;
+    if (e->speaks && r->voice != DNS_VOICE_EDGE) return;
+    e->speaks = r->voice == DNS_VOICE_EDGE;
     e->last = *r;
     if (e->known && r->heard_ms < before) e->last.heard_ms = before;
     e->known = true;
+}
+
+bool dns_health_speaks(const struct dns_health *h, size_t edge) {
+    return h->edges[edge].speaks;
+}
+
+void dns_health_bar(struct dns_health *h, size_t edge, bool barred) {
+    h->edges[edge].barred = barred;
 }
 
 /* --- deciding --- */
@@ -121,7 +132,7 @@ static int64_t silent_since(const struct dns_health *h, size_t site, int64_t now
     int64_t last = NEVER;
     for (uint32_t i = h->first[site]; i < h->first[site + 1]; i++) {
         const struct edge *e = &h->edges[i];
-        if (!e->known) continue;
+        if (!e->known || e->barred) continue;
         *known = true;
         if (!is_silent(h, e, now_ms)) return NEVER;
         if (e->last.heard_ms > last) last = e->last.heard_ms;
@@ -182,6 +193,11 @@ static enum dns_state decide_silent(const struct dns_health *h, struct edge *e, 
 }
 
 static enum dns_state decide_edge(const struct dns_health *h, struct edge *e, int64_t now_ms) {
+    if (e->barred) {
+        left(e, now_ms);
+        e->well_since_ms = NEVER;
+        return DNS_EDGE_BARRED;
+    }
     if (!e->known) return DNS_EDGE_UNKNOWN;
     if (is_silent(h, e, now_ms)) return decide_silent(h, e, now_ms);
     if (!e->last.port_open) {

@@ -3,7 +3,11 @@
 
 #include "central/dns/explain.h"
 #include "central/dns/dns_server.h"
+#include "central/fleet/members_part.h"
+#include "central/fleet/roster.h"
 #include "central/names/names_part.h"
+#include "central/reports/reports_part.h"
+#include "central/reports/rows.h"
 #include "common/access/query.h"
 #include "common/admin/api_answer.h"
 #include "common/admin/engine_files.h"
@@ -18,6 +22,7 @@
 
 struct dns_part {
     struct node *node;
+    struct roster *roster;
     struct dns *dns; /* NULL: no zone is configured */
     struct director director;
 };
@@ -98,6 +103,36 @@ static void warn_of_name(const struct central_config *c) {
              KV_S("note", "add it to registry.names, so that clients that send it as ns mean this registry by it"));
 }
 
+/* --- the fleet's edges, and what they say --- */
+
+static enum dns_member member(const char *site, const char *edge, void *arg) {
+    static const enum dns_member by_state[] = {
+        [EDGE_ACTIVE] = DNS_MEMBER_GOOD, [EDGE_QUARANTINED] = DNS_MEMBER_BARRED, [EDGE_REMOVED] = DNS_MEMBER_REMOVED};
+    struct edge_facts f;
+    if (!roster_get(((const struct dns_part *)arg)->roster, edge, &f) || strcmp(f.site, site) != 0)
+        return DNS_MEMBER_NONE;
+    return by_state[f.state];
+}
+
+static uint64_t fleet_version(void *arg) {
+    return roster_changes(((const struct dns_part *)arg)->roster);
+}
+
+/* Serving loop. Its first address of each family counts. */
+static void on_heard(const struct report_row *row, void *arg) {
+    const struct dns_part *p = arg;
+    const struct wire_heartbeat *b = &row->beat;
+    struct dns_word w = {.site = row->site,
+                         .name = row->name,
+                         .port = b->registry_port,
+                         .load = b->load,
+                         .uplink_full = b->uplink_full,
+                         .heard_ms = row->heard_ms};
+    for (size_t i = b->n_addresses; i-- > 0;)
+        w.ip[ip_is_v4(&b->addresses[i]) ? 0 : 1] = b->addresses[i];
+    dns_word(p->dns, &w);
+}
+
 static int start(struct node *n, void **self, struct error *err) {
     const struct central_config *c = central_config_of(n);
     struct dns_part *p = xcalloc(1, sizeof(*p));
@@ -106,13 +141,15 @@ static int start(struct node *n, void **self, struct error *err) {
     if (!c->dns.zone) return 0;
     char path[4096];
     snprintf(path, sizeof(path), "%s/dns.state", n->config->data);
-    struct dns_setup setup = {.config = c, .saved_path = path, .pool = n->pool};
+    p->roster = members_roster(n);
+    struct dns_setup setup = {.config = c, .saved_path = path, .pool = n->pool, .fleet = {member, fleet_version, p}};
     own_address(n->config, setup.central);
     int r = dns_new(&p->dns, &setup, err);
     if (r == 0) {
         warn_of_name(c);
         p->director = (struct director){elsewhere, p};
         if (c->redirect == REDIRECT_EDGES) n->director = &p->director;
+        reports_on_heard(n, on_heard, p);
         return 0;
     }
     free(p);
@@ -130,7 +167,10 @@ static void running(void *self) {
 
 static void stop(void *self) {
     struct dns_part *p = self;
-    if (p->dns) dns_free(p->dns);
+    if (p->dns) {
+        reports_on_heard(p->node, NULL, NULL);
+        dns_free(p->dns);
+    }
     free(p);
 }
 
@@ -189,7 +229,3 @@ const struct node_part part_dns = {.name = "dns",
                                    .status = status,
                                    .doctor = status,
                                    .metrics = metrics};
-
-struct dns *dns_of(const struct node *n) {
-    return ((struct dns_part *)node_part(n, &part_dns))->dns;
-}

@@ -25,6 +25,7 @@ struct probe {
     struct event *event;
     int fd; /* -1: WAITING */
     bool asked;
+    bool left; /* it is not asked any more */
 };
 
 struct dns_probes {
@@ -145,6 +146,7 @@ struct dns_probes *dns_probes_new(struct loop *loop, const struct dns_zone *zone
         p->all = all;
         p->edge = i;
         p->fd = -1;
+        p->left = t->joined; /* central may not be able to reach it */
         snprintf(p->name, sizeof(p->name), "%.63s.%.63s", t->name, t->site);
         p->address = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
         memcpy(&p->address.sin6_addr, t->ip[zone->has[0] ? 0 : 1].bytes, 16);
@@ -155,7 +157,15 @@ struct dns_probes *dns_probes_new(struct loop *loop, const struct dns_zone *zone
 
 void dns_probes_start(struct dns_probes *all) {
     for (size_t i = 0; i < all->n; i++)
-        timer_set(&all->list[i].timer, (int64_t)(i * FIRST_WITHIN_MS / all->n));
+        if (!all->list[i].left) timer_set(&all->list[i].timer, (int64_t)(i * FIRST_WITHIN_MS / all->n));
+}
+
+void dns_probes_leave(struct dns_probes *all, size_t edge) {
+    struct probe *p = &all->list[edge];
+    if (p->left) return;
+    p->left = true;
+    end(p);
+    timer_clear(&p->timer);
 }
 
 void dns_probes_free(struct dns_probes *all) {

@@ -1,4 +1,4 @@
-/* Asks every edge each second whether its registry answers, until edges report to central by themselves. Thread: its
+/* Asks every edge of the configuration each second whether its registry answers, until it reports by itself. Thread: its
  * loop; dns_probes_new and dns_probes_free also while the loop does not run. */
 #ifndef ENTREPOT_CENTRAL_DNS_DNS_PROBE_H
 #define ENTREPOT_CENTRAL_DNS_DNS_PROBE_H
@@ -11,6 +11,8 @@ struct dns_probes;
  * when its port is closed; not when it is silent. */
 struct dns_probes *dns_probes_new(struct loop *loop, const struct dns_zone *zone, unsigned port,
                                   void (*report)(size_t edge, const struct dns_report *r, void *arg), void *arg);
+/* The edge speaks itself: it is not asked any more. Also while the loop does not run. */
+void dns_probes_leave(struct dns_probes *p, size_t edge);
 void dns_probes_start(struct dns_probes *p);
 void dns_probes_free(struct dns_probes *p);
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { ASKERS_SHOWN = 10, NOT_NAMED_SHOWN = 100 };
 
@@ -51,6 +52,29 @@ static void explain_network(json_t *steps, const struct dns_view *v, const struc
          v->zone->sites[p->site].name);
 }
 
+/* ", so it is not named", with what can be done about it. */
+static const char *why_not(enum dns_state s) {
+    switch (s) {
+    case DNS_EDGE_GOOD:
+    case DNS_EDGE_KEPT:
+        return "";
+    case DNS_EDGE_CLOSED:
+        return ": its registry does not listen on registry.port, so it is not named";
+    case DNS_EDGE_BARRED:
+        return ": it is in quarantine or was removed (`edge show`), so it is not named";
+    default:
+        return ", so it is not named";
+    }
+}
+
+static void explain_left_out(json_t *steps, const struct dns_zone *z, const char *site) {
+    for (size_t i = 0; i < z->n_left_out; i++) {
+        const struct dns_left_out *l = &z->left_out[i];
+        if (strcasecmp(l->site, site) == 0)
+            step(steps, "edge %s of site %s has joined, but cannot be named: %s", l->name, l->site, l->why);
+    }
+}
+
 static void explain_site(json_t *steps, const struct dns_view *v, uint32_t site) {
     const struct dns_site *s = &v->zone->sites[site];
     if (s->n_edges == 0) step(steps, "site %s has no edges", s->name);
@@ -59,8 +83,9 @@ static void explain_site(json_t *steps, const struct dns_view *v, uint32_t site)
         const struct dns_target *t = &v->zone->edges[e];
         enum dns_state state = v->states[e];
         step(steps, "edge %s of site %s, %s: %s%s", t->name, s->name, target_text(t, v->zone, text),
-             dns_state_word(state), dns_state_named(state) ? "" : ", so it is not named");
+             dns_state_word(state), why_not(state));
     }
+    explain_left_out(steps, v->zone, s->name);
 }
 
 static void explain_choice(json_t *steps, const struct dns_view *v, const struct dns_chosen *c) {
@@ -152,6 +177,14 @@ static json_t *site_json(const struct dns_view *v, const struct dns_site *s, con
     return o;
 }
 
+static void left_out_json(const struct dns_zone *z, json_t *list) {
+    for (size_t i = 0; i < z->n_left_out && json_array_size(list) < NOT_NAMED_SHOWN; i++) {
+        const struct dns_left_out *l = &z->left_out[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "name", l->name, "site", l->site, "state",
+                                              "left out", "why", l->why));
+    }
+}
+
 static json_t *not_named_json(const struct dns_view *v) {
     json_t *list = json_array();
     for (size_t i = 0; i < v->zone->n_edges && json_array_size(list) < NOT_NAMED_SHOWN; i++) {
@@ -163,6 +196,7 @@ static json_t *not_named_json(const struct dns_view *v) {
         json_object_set_new(o, "state", json_string(dns_state_word(v->states[i])));
         json_array_append_new(list, o);
     }
+    left_out_json(v->zone, list);
     return list;
 }
 

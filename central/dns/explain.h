@@ -9,7 +9,7 @@
 /* {"name","ttl_s","scope","answers":[address],"steps":[sentence]} for registry.ZONE. scope only for a client subnet. */
 json_t *dns_explain(const struct dns_view *v, const struct dns_client *client);
 /* {"zone","name","listen","port","connections","kept","counts":{},"sites":[{"name","edges","named","queries",
- * "neighbour","central"}],"elsewhere","edges_not_named":[{"name","site","state"}],
+ * "neighbour","central"}],"elsewhere","edges_not_named":[{"name","site","state"[,"why"]}],
  * "without_subnet":[{"address","queries"}]} */
 json_t *dns_status(struct dns *d);
 

@@ -1,4 +1,5 @@
-/* The file has a line "SITE EDGE" for each edge. Thread: as saved.h says. */
+/* The file has a line "SITE EDGE" for each edge, and "SITE EDGE IPV4 IPV6" for one that has joined, "-" for an address
+ * that it has not. Thread: as saved.h says. */
 #include "central/dns/saved.h"
 
 #include "common/core/file.h"
@@ -15,27 +16,68 @@ static int key_of(char out[160], const char *site, const char *edge) {
     return snprintf(out, 160, "%.63s %.63s", site, edge);
 }
 
+/* The length of "SITE EDGE". */
+static size_t key_part(const char *line) {
+    size_t n = strcspn(line, " ");
+    return line[n] ? n + 1 + strcspn(line + n + 1, " ") : n;
+}
+
+static void addresses_text(const struct dns_target *t, char *out, size_t cap) {
+    size_t len = 0;
+    for (size_t f = 0; f < DNS_FAMILIES; f++) {
+        char ip[IP_TEXT_MAX];
+        len += (size_t)snprintf(out + len, cap - len, " %s", t->record[f].len ? ip_text(&t->ip[f], ip) : "-");
+    }
+}
+
 void dns_saved_write(const struct dns_zone *zone, const struct dns_health *health, struct buf *out) {
     for (size_t i = 0; i < zone->n_edges; i++) {
         char key[160];
         if (!dns_state_named(dns_health_state(health, i))) continue;
+        char addresses[2 * IP_TEXT_MAX + 4] = "";
         key_of(key, zone->edges[i].site, zone->edges[i].name);
-        if (buf_printf(out, "%s\n", key) < 0) return; /* over 64 MiB: no configuration is that large */
+        if (zone->edges[i].joined) addresses_text(&zone->edges[i], addresses, sizeof(addresses));
+        if (buf_printf(out, "%s%s\n", key, addresses) < 0) return; /* over 64 MiB: no configuration is that large */
     }
 }
 
-void dns_saved_read(const char *path, const struct dns_zone *zone, struct dns_health *health, int64_t now_ms) {
-    _cleanup_(freep) char *text = NULL;
+/* NULL: there is none that can be read. The caller frees it. */
+static char *read_file(const char *path) {
+    char *text = NULL;
     size_t len;
     struct error err = {0};
     int r = file_read_all(path, SAVED_MAX, &text, &len, &err);
-    if (r < 0) {
-        if (r != -ENOENT) log_warn("dns_state_unreadable", KV_S("why", err.msg));
-        return;
+    if (r < 0 && r != -ENOENT) log_warn("dns_state_unreadable", KV_S("why", err.msg));
+    return r < 0 ? NULL : text;
+}
+
+static void read_joined(char *line, struct dns_joined_list *into,
+                        bool (*may)(const char *site, const char *edge, void *arg), void *arg) {
+    struct ip ip[DNS_FAMILIES] = {0};
+    struct dns_joined *j;
+    const char *site = strsep(&line, " "), *edge = line ? strsep(&line, " ") : NULL;
+    if (!line || !may(site, edge, arg)) return;
+    for (size_t f = 0; f < DNS_FAMILIES && line; f++) {
+        const char *text = strsep(&line, " ");
+        if (ip_parse(&ip[f], text, strlen(text)) && ip_is_v4(&ip[f]) == (f == 0)) continue;
+        ip[f] = (struct ip){0};
     }
+    (void)dns_joined_put(into, site, edge, ip, &j);
+}
+
+void dns_saved_joined(const char *path, struct dns_joined_list *into,
+                      bool (*may)(const char *site, const char *edge, void *arg), void *arg) {
+    _cleanup_(freep) char *text = read_file(path);
+    for (char *line, *rest = text; (line = strsep(&rest, "\n"));)
+        read_joined(line, into, may, arg);
+}
+
+void dns_saved_read(const char *path, const struct dns_zone *zone, struct dns_health *health, int64_t now_ms) {
+    _cleanup_(freep) char *text = read_file(path);
+    if (!text) return;
     struct map *named = map_new(NULL);
     for (char *line, *rest = text; (line = strsep(&rest, "\n"));)
-        map_set_s(named, line, zone->edges);
+        map_set(named, line, key_part(line), zone->edges);
     for (size_t i = 0; i < zone->n_edges; i++) {
         char key[160];
         int n = key_of(key, zone->edges[i].site, zone->edges[i].name);

@@ -3,11 +3,14 @@
 #ifndef ENTREPOT_CENTRAL_DNS_SAVED_H
 #define ENTREPOT_CENTRAL_DNS_SAVED_H
 
-#include "central/dns/dns_health.h"
+#include "central/dns/joined.h"
 #include "common/core/buf.h"
 
 /* Appends the named edges, a line for each. Any thread. */
 void dns_saved_write(const struct dns_zone *zone, const struct dns_health *health, struct buf *out);
+/* Adds the edges that had joined, with their addresses, if may says so, before a zone is made. */
+void dns_saved_joined(const char *path, struct dns_joined_list *into,
+                      bool (*may)(const char *site, const char *edge, void *arg), void *arg);
 /* Restores into health what the file at path says, if there is one that can be read. */
 void dns_saved_read(const char *path, const struct dns_zone *zone, struct dns_health *health, int64_t now_ms);
 

@@ -27,7 +27,7 @@ void dns_address_render(struct dns_address *out, const struct ip *ip, uint32_t t
 
 /* --- targets --- */
 
-static void target_address(struct dns_target *t, const struct ip *ip, uint32_t ttl) {
+void dns_target_address(struct dns_target *t, const struct ip *ip, uint32_t ttl) {
     static const struct ip none;
     if (memcmp(ip, &none, sizeof(none)) == 0) return;
     unsigned family = ip_is_v4(ip) ? 0 : 1;
@@ -35,44 +35,18 @@ static void target_address(struct dns_target *t, const struct ip *ip, uint32_t t
     dns_address_render(&t->record[family], ip, ttl);
 }
 
-static void target_text(struct dns_target *t, const char *text, uint32_t ttl) {
+void dns_target_text(struct dns_target *t, const char *text, uint32_t ttl) {
     struct ip ip;
-    if (text && ip_parse(&ip, text, strlen(text))) target_address(t, &ip, ttl);
+    if (text && ip_parse(&ip, text, strlen(text))) dns_target_address(t, &ip, ttl);
 }
 
 static void central_target(struct dns_zone *z, const struct central_config *c, const struct ip found[DNS_FAMILIES]) {
     z->central.name = xstrdup("central");
     z->central.weight = 1;
     for (size_t i = 0; i < c->dns.n_central; i++)
-        target_text(&z->central, c->dns.central[i], z->ttl);
+        dns_target_text(&z->central, c->dns.central[i], z->ttl);
     for (size_t i = 0; i < DNS_FAMILIES && c->dns.n_central == 0; i++)
-        target_address(&z->central, &found[i], z->ttl);
-}
-
-static uint64_t seed_of(const char *site, const char *edge) {
-    return dns_mix(dns_name_hash((const uint8_t *)site, strlen(site)) ^
-                   3 * dns_name_hash((const uint8_t *)edge, strlen(edge)));
-}
-
-static void edges_make(struct dns_zone *z, const struct central_config *c) {
-    size_t n = 0;
-    for (size_t i = 0; i < c->n_sites; i++)
-        n += c->sites[i].n_edges;
-    z->edges = xcalloc(n + 1, sizeof(*z->edges));
-    for (size_t i = 0; i < c->n_sites; i++) {
-        const struct site_config *s = &c->sites[i];
-        z->sites[i].first = (uint32_t)z->n_edges;
-        z->sites[i].n_edges = (uint32_t)s->n_edges;
-        for (size_t j = 0; j < s->n_edges; j++) {
-            struct dns_target *t = &z->edges[z->n_edges++];
-            t->name = xstrdup(s->edges[j].name);
-            t->site = z->sites[i].name;
-            t->weight = s->edges[j].weight;
-            t->seed = seed_of(s->name, t->name);
-            target_text(t, s->edges[j].address, z->ttl);
-            target_text(t, s->edges[j].address6, z->ttl);
-        }
-    }
+        dns_target_address(&z->central, &found[i], z->ttl);
 }
 
 /* --- sites --- */
@@ -121,8 +95,8 @@ static int families_decide(struct dns_zone *z, struct error *err) {
     return ERR_INVALID;
 }
 
-int dns_zone_new(struct dns_zone **out, const struct central_config *c, const struct ip central[DNS_FAMILIES],
-                 struct error *err) {
+int dns_zone_new(struct dns_zone **out, const struct dns_zone_parts *parts, struct error *err) {
+    const struct central_config *c = parts->config;
     struct dns_zone *z = xcalloc(1, sizeof(*z));
     if (!dns_name_parse(&z->name, c->dns.zone)) {
         free(z);
@@ -134,8 +108,8 @@ int dns_zone_new(struct dns_zone **out, const struct central_config *c, const st
     z->sites = xcalloc(c->n_sites + 1, sizeof(*z->sites));
     for (size_t i = 0; i < c->n_sites; i++)
         z->sites[i].name = xstrdup(c->sites[i].name);
-    central_target(z, c, central);
-    edges_make(z, c);
+    central_target(z, c, parts->central);
+    dns_zone_edges(z, parts);
     for (size_t i = 0; i < c->n_sites; i++)
         neighbours_make(z, c, i);
     prefixes_make(z, c);
@@ -158,6 +132,11 @@ void dns_zone_free(struct dns_zone *z) {
     }
     for (size_t i = 0; i < z->n_edges; i++)
         free(z->edges[i].name);
+    for (size_t i = 0; i < z->n_left_out; i++) {
+        free(z->left_out[i].name);
+        free(z->left_out[i].site);
+    }
+    free(z->left_out);
     free(z->central.name);
     free(z->sites);
     free(z->edges);

@@ -23,6 +23,13 @@ struct dns_target {
     uint64_t seed; /* from its name, the same in every process */
     struct ip ip[DNS_FAMILIES];
     char *name, *site; /* central: "central", and NULL */
+    bool joined;       /* it is not configured: it has joined, and says itself where it is */
+};
+
+/* An edge that has joined and cannot be named. */
+struct dns_left_out {
+    char *name, *site;
+    const char *why; /* static */
 };
 
 struct dns_site {
@@ -72,6 +79,8 @@ struct dns_zone {
     size_t n_sites;
     struct dns_target *edges;
     size_t n_edges;
+    struct dns_left_out *left_out;
+    size_t n_left_out;
     struct dns_target central;
     struct dns_prefixes *prefixes;
     struct dns_soa soa;
@@ -79,10 +88,17 @@ struct dns_zone {
     struct dns_node **slots; /* a hash table, a power of two, at most half full */
 };
 
-/* central: central's addresses, IPv4 and IPv6, all zero where there is none; taken if the configuration names none.
- * ERR_INVALID: two things want one name, or central and the edges share no family of addresses. */
-int dns_zone_new(struct dns_zone **out, const struct central_config *c, const struct ip central[DNS_FAMILIES],
-                 struct error *err) must_check;
+struct dns_joined; /* central/dns/joined.h */
+/* What a zone is made of. All is borrowed for the call. */
+struct dns_zone_parts {
+    const struct central_config *config;
+    struct ip central[DNS_FAMILIES];  /* central's addresses, all zero where there is none; for where config has none */
+    struct dns_joined *const *joined; /* edges that have joined; why of each is set */
+    size_t n_joined;
+};
+/* Sites have the edges of the configuration, and of those that have joined the others that can be named. ERR_INVALID: two
+ * things of the configuration want one name, or central and its edges share no family of addresses. */
+int dns_zone_new(struct dns_zone **out, const struct dns_zone_parts *parts, struct error *err) must_check;
 void dns_zone_free(struct dns_zone *z);
 /* The node of the name below the zone, or NULL. */
 const struct dns_node *dns_zone_find(const struct dns_zone *z, const uint8_t *below, size_t len);

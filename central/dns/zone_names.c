@@ -120,8 +120,7 @@ static int special_add(struct dns_zone *z, const struct dns_name *name, enum dns
     return 0;
 }
 
-/* LABEL[.SITE].ZONE. The configuration has checked the labels, and that all of it is short enough. */
-static bool name_make(struct dns_name *out, const char *label, const char *site, const struct dns_name *zone) {
+bool dns_zone_name(struct dns_name *out, const char *label, const char *site, const struct dns_name *zone) {
     char text[2 * DNS_LABEL_MAX + 3];
     snprintf(text, sizeof(text), "%.63s%s%.63s", label, site ? "." : "", site ? site : "");
     return dns_name_parse_in(out, text, zone);
@@ -129,16 +128,16 @@ static bool name_make(struct dns_name *out, const char *label, const char *site,
 
 static int own_names(struct dns_zone *z, struct error *err) {
     struct dns_name name;
-    if (!name_make(&name, "registry", NULL, &z->name)) return ERR_INVALID;
+    if (!dns_zone_name(&name, "registry", NULL, &z->name)) return ERR_INVALID;
     int r = special_add(z, &name, DNS_NODE_REGISTRY, 0, err);
-    if (r == 0 && !name_make(&name, "central", NULL, &z->name)) r = ERR_INVALID;
+    if (r == 0 && !dns_zone_name(&name, "central", NULL, &z->name)) r = ERR_INVALID;
     if (r == 0) r = target_add(z, &z->central, &name, err);
     for (size_t i = 0; i < z->n_sites && r == 0; i++) {
         const struct dns_site *s = &z->sites[i];
-        if (!name_make(&name, s->name, NULL, &z->name)) return ERR_INVALID;
+        if (!dns_zone_name(&name, s->name, NULL, &z->name)) return ERR_INVALID;
         r = special_add(z, &name, DNS_NODE_SITE, i, err);
         for (uint32_t e = s->first; e < s->first + s->n_edges && r == 0; e++) {
-            if (!name_make(&name, z->edges[e].name, s->name, &z->name))
+            if (!dns_zone_name(&name, z->edges[e].name, s->name, &z->name))
                 return error_set(err, ERR_INVALID, "dns: %s.%s is too long a name in this zone", z->edges[e].name,
                                  s->name);
             r = target_add(z, &z->edges[e], &name, err);
@@ -231,7 +230,7 @@ static int servers_make(struct dns_zone *z, const struct dns_config *c, struct e
         if (!server_read(&list[i], &c->servers[i], &z->name))
             r = error_set(err, ERR_INVALID, "dns.servers: \"%.100s\" is not a domain name", c->servers[i].name);
     if (c->n_servers == 0) {
-        if (!name_make(&list[0].name, "ns1", NULL, &z->name)) r = ERR_INVALID;
+        if (!dns_zone_name(&list[0].name, "ns1", NULL, &z->name)) r = ERR_INVALID;
         for (size_t f = 0; f < DNS_FAMILIES; f++)
             if (z->central.record[f].len) list[0].ips[list[0].n_ips++] = z->central.ip[f];
     }
@@ -250,7 +249,7 @@ static int servers_make(struct dns_zone *z, const struct dns_config *c, struct e
     if (dns_name_below(&list[0].name, &z->name) >= 0) soa->at[soa->n_at++] = at + pointer;
     at += len;
     free(list);
-    if (!name_make(&mail, "hostmaster", NULL, &z->name)) return ERR_INVALID;
+    if (!dns_zone_name(&mail, "hostmaster", NULL, &z->name)) return ERR_INVALID;
     len = name_in_zone(z, &mail, w + at, &pointer);
     soa->at[soa->n_at++] = at + pointer;
     at += len;

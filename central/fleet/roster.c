@@ -48,6 +48,7 @@ static void save_soon(struct edge *e) {
 void roster_quarantine(struct edge *e, const char *reason) {
     if (e->facts.state != EDGE_ACTIVE) return;
     e->facts.state = EDGE_QUARANTINED;
+    e->roster->changes++;
     snprintf(e->facts.reason, sizeof(e->facts.reason), "%s", reason);
     log_error("edge_quarantined", KV_S("edge", e->facts.name), KV_S("site", e->facts.site), KV_S("why", reason),
               KV_S("hint", "stop the copy and `edge allow` it; or `edge remove` it; or give the right machine a new "
@@ -123,6 +124,10 @@ size_t roster_list(struct roster *r, struct edge_facts **list) {
     qsort(l.list, l.n, sizeof(*l.list), by_name);
     *list = l.list;
     return l.n;
+}
+
+uint64_t roster_changes(const struct roster *r) {
+    return r->changes;
 }
 
 /* --- admission --- */
@@ -248,6 +253,7 @@ static int set_state(struct roster *r, struct edge *e, enum edge_state state, st
     if (code < 0) return code;
     pthread_mutex_lock(&r->lock);
     e->facts.state = state;
+    r->changes++;
     e->facts.reason[0] = '\0';
     e->confirmed = false;
     e->instance = 0;

@@ -3,6 +3,7 @@
 #define ENTREPOT_FLEET_ROSTER_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "central/fleet/roster_db.h"
 #include "common/core/map.h"
@@ -25,8 +26,9 @@ struct roster {
     struct roster_config cfg;
     pthread_mutex_t write; /* guards db; taken before lock */
     sqlite3 *db;
-    pthread_mutex_t lock; /* guards edges and what is in them; held for a few instructions */
-    struct map *edges;    /* name -> struct edge */
+    pthread_mutex_t lock;     /* guards edges and what is in them; held for a few instructions */
+    struct map *edges;        /* name -> struct edge */
+    _Atomic uint64_t changes; /* counted under lock, after each change of an edge's state */
 };
 
 /* Under write, with the edge's rows in one transaction: keeps the signed removal. */

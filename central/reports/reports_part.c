@@ -24,6 +24,8 @@ struct reports {
     struct report_rows *rows;
     int64_t heartbeat_ms;
     _Atomic int64_t refused;
+    void (*heard)(const struct report_row *row, void *arg); /* NULL: nobody is told */
+    void *heard_arg;
 };
 
 /* --- taking a report, on a serving loop --- */
@@ -45,6 +47,11 @@ static void answer(const struct reports *p, struct http_req *req) {
     free(data);
 }
 
+static void taken(const struct reports *p, struct http_req *req, const struct report_row *row) {
+    if (p->heard) p->heard(row, p->heard_arg);
+    answer(p, req);
+}
+
 static void on_body(struct http_req *req, const char *body, size_t len) {
     struct reports *p = http_req_user(req);
     struct wire_report m;
@@ -56,7 +63,7 @@ static void on_body(struct http_req *req, const char *body, size_t len) {
     else if (!door_edge(req, &who) || report_rows_take(p->rows, &who, &m.heartbeat, &row) < 0)
         refuse(p, req, 503, "this edge reports too often");
     else
-        answer(p, req);
+        taken(p, req, &row);
 }
 
 static void post_report(struct http_req *req, void *arg) {
@@ -176,3 +183,9 @@ static void stop(void *self) {
 
 const struct node_part part_reports = {
     .name = "reports", .start = start, .stop = stop, .routes = routes, .metrics = metrics};
+
+void reports_on_heard(const struct node *n, void (*fn)(const struct report_row *row, void *arg), void *arg) {
+    struct reports *p = node_part(n, &part_reports);
+    p->heard = fn;
+    p->heard_arg = arg;
+}

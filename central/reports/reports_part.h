@@ -6,4 +6,9 @@
 
 extern const struct node_part part_reports;
 
+struct report_row; /* central/reports/rows.h */
+/* In start and stop: fn is told of each report that is taken, with the edge's row, on a serving loop; it must not block.
+ * One is enough; NULL: none. */
+void reports_on_heard(const struct node *n, void (*fn)(const struct report_row *row, void *arg), void *arg);
+
 #endif

@@ -86,7 +86,7 @@ void doctor_dns(const json_t *dns, struct doctor_check *c) {
                  text);
         say(c, DOCTOR_WARN,
             "see that each edge runs, and that its registry listens on registry.port (the edge's "
-            "registry.listen); `status` shows where its clients are sent");
+            "registry.listen); `status` shows where its clients are sent, `status --json` why an edge is left out");
         return;
     }
     snprintf(text, sizeof(text), "central.%.250s", zone);

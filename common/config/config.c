@@ -375,6 +375,45 @@ int config_load_error(const struct config_load *load, const char *path, struct e
     return ERR_INVALID;
 }
 
+static char *text_copy(const char *text) {
+    return text ? xstrdup(text) : NULL;
+}
+
+/* base is a copy byte for byte: what its pointers lead to is copied, too. */
+static void keys_copy(const struct config_schema *schema, void *base) {
+    for (size_t i = 0; i < schema->n; i++) {
+        const struct config_key *k = &schema->keys[i];
+        if (k->no_effect) continue;
+        if (k->type == CONFIG_GROUP) keys_copy(k->inner, base);
+        if (k->type == CONFIG_STRING || k->type == CONFIG_PATH || k->type == CONFIG_FILE) {
+            char **text = field(base, k->at);
+            *text = text_copy(*text);
+        } else if (k->type == CONFIG_STRINGS || k->type == CONFIG_ITEMS) {
+            char **list = field(base, k->at);
+            size_t n = *(size_t *)field(base, k->count_at);
+            size_t size = k->type == CONFIG_STRINGS ? sizeof(char *) : k->item_size;
+            char *copy = xcalloc(n + 1, size);
+            if (n) memcpy(copy, *list, n * size);
+            for (size_t j = 0; j < n; j++) {
+                if (k->type == CONFIG_STRINGS) ((char **)(void *)copy)[j] = text_copy(((char **)(void *)copy)[j]);
+                if (k->type == CONFIG_ITEMS) keys_copy(k->inner, copy + j * size);
+            }
+            *list = copy;
+        }
+    }
+}
+
+void config_copy(const struct config_schema *schema, struct node_config *to, const struct node_config *from,
+                 size_t size) {
+    memcpy(to, from, size);
+    keys_copy(schema, to);
+    to->config_file = NULL;
+    to->no_effect = NULL;
+    to->n_no_effect = 0;
+    to->files = NULL;
+    to->n_files = 0;
+}
+
 static void keys_free(const struct config_schema *schema, void *base) {
     for (size_t i = 0; i < schema->n; i++) {
         const struct config_key *k = &schema->keys[i];

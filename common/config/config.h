@@ -75,6 +75,10 @@ int config_load_wrong(struct config_load *load, struct error *err) must_check;
  * given. Returns ERR_INVALID. */
 int config_load_error(const struct config_load *load, const char *path, struct error *err, const char *fmt, ...)
     printf_like(4, 5);
+/* Copies every field of the schema from *from to *to, both of size bytes, which start with the node's own part. What
+ * config_load found out beside the schema is not copied. config_free frees the copy. */
+void config_copy(const struct config_schema *schema, struct node_config *to, const struct node_config *from,
+                 size_t size);
 /* Frees every field of the schema, and what config_load put into node. */
 void config_free(const struct config_schema *schema, struct node_config *target);
 

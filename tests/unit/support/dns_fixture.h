@@ -21,11 +21,11 @@ static inline struct dns_zone *dns_fixture_zone(const char *const *sets, struct 
     struct config_source src = {.sets = sets, .default_file = "/nonexistent"};
     struct node_config *node;
     struct dns_zone *z = NULL;
-    static const struct ip none[DNS_FAMILIES];
     while (sets[src.n_sets])
         src.n_sets++;
     if (central_config_load(&src, &node, err) < 0) return NULL;
-    if (dns_zone_new(&z, (const struct central_config *)(const void *)node, none, err) < 0) z = NULL;
+    const struct dns_zone_parts parts = {.config = (const struct central_config *)(const void *)node};
+    if (dns_zone_new(&z, &parts, err) < 0) z = NULL;
     central_config_free(node);
     return z;
 }

@@ -367,6 +367,36 @@ static void a_missing_file_is_an_error_only_when_asked_for(void **state) {
     central_config_free(node);
 }
 
+static void a_copy_has_everything_of_its_own(void **state) {
+    (void)state;
+    static const char *const sets[] = {
+        "dns.zone=z.example", "dns.central=[10.0.0.1]", "hosted=[a/**, b/**]",
+        "sites=[{name: s, networks: [10.1.0.0/16], edges: [{name: e, address: 10.1.0.1}]}]"};
+    struct config_source src = {.sets = sets, .n_sets = ARRAY_LEN(sets), .default_file = "/nonexistent"};
+    struct node_config *node;
+    assert_int_equal(central_config_load(&src, &node, &err), 0);
+    struct central_config *copy = central_config_copy((const struct central_config *)(const void *)node);
+    central_config_free(node);
+    assert_string_equal(copy->dns.zone, "z.example");
+    assert_string_equal(copy->hosted[1], "b/**");
+    assert_int_equal(copy->n_sites, 1);
+    assert_string_equal(copy->sites[0].networks[0], "10.1.0.0/16");
+    assert_string_equal(copy->sites[0].edges[0].address, "10.1.0.1");
+    assert_null(copy->sites[0].edges[0].address6);
+    assert_string_equal(copy->upstreams[0].name, "docker.io");
+    assert_null(copy->node.config_file);
+    central_config_free(&copy->node);
+}
+
+static void reports_come_often_enough_for_the_dns(void **state) {
+    (void)state;
+    static const char *const sets[] = {"dns.zone=z.example", "dns.central=[10.0.0.1]", "fleet.heartbeat=2s"};
+    struct config_source src = {.sets = sets, .n_sets = ARRAY_LEN(sets), .default_file = "/nonexistent"};
+    struct node_config *node;
+    assert_int_equal(central_config_load(&src, &node, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "more than half of dns.silent_after"));
+}
+
 static int setup(void **state) {
     (void)state;
     const char *tmp = getenv("TMPDIR");
@@ -400,6 +430,8 @@ int main(void) {
         cmocka_unit_test(default_upstream_must_be_configured),
         cmocka_unit_test(fleet_addresses_have_a_port),
         cmocka_unit_test(hosted_patterns_are_patterns),
+        cmocka_unit_test(a_copy_has_everything_of_its_own),
+        cmocka_unit_test(reports_come_often_enough_for_the_dns),
         cmocka_unit_test(a_missing_file_is_an_error_only_when_asked_for),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -210,6 +210,41 @@ static void a_new_zone_takes_over_what_is_known_of_edges_by_their_names(void **s
     expect(1, DNS_EDGE_GOOD);
 }
 
+static void speak(size_t edge, unsigned load, bool open) {
+    const struct dns_report r = {.voice = DNS_VOICE_EDGE, .heard_ms = now, .load = load, .port_open = open};
+    dns_health_report(h, edge, &r);
+    (void)dns_health_decide(h, now);
+}
+
+static void what_an_edge_says_itself_counts_more_than_probes(void **state) {
+    (void)state;
+    pass(1000, 0, 1);
+    speak(0, 95, true);
+    expect(0, DNS_EDGE_BUSY);
+    hear(0, 0, false); /* a probe that a firewall refuses */
+    (void)dns_health_decide(h, now);
+    expect(0, DNS_EDGE_BUSY);
+    assert_true(dns_health_speaks(h, 0) && !dns_health_speaks(h, 1));
+    pass(3000, 0, 1); /* probes alone do not keep it */
+    expect(0, DNS_EDGE_SILENT);
+}
+
+static void an_edge_that_is_barred_is_not_named_until_it_is_allowed(void **state) {
+    (void)state;
+    pass(1000, 0, 2);
+    dns_health_bar(h, 0, true);
+    assert_true(dns_health_decide(h, now));
+    expect(0, DNS_EDGE_BARRED);
+    pass(5000, 0, 2);
+    expect(0, DNS_EDGE_BARRED);
+    expect(1, DNS_EDGE_GOOD);
+    dns_health_bar(h, 0, false);
+    pass(2000, 0, 2);
+    expect(0, DNS_EDGE_SETTLING);
+    pass(2000, 0, 2);
+    expect(0, DNS_EDGE_GOOD);
+}
+
 #define EACH_ANEW(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -223,6 +258,8 @@ int main(void) {
         EACH_ANEW(half_of_the_sites_or_sites_lost_over_minutes_are_their_own_fault),
         EACH_ANEW(a_closed_connection_is_no_silence),
         EACH_ANEW(what_was_saved_counts_for_two_heartbeats),
+        EACH_ANEW(what_an_edge_says_itself_counts_more_than_probes),
+        EACH_ANEW(an_edge_that_is_barred_is_not_named_until_it_is_allowed),
         EACH_ANEW(a_new_zone_takes_over_what_is_known_of_edges_by_their_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
