@@ -177,18 +177,6 @@ int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) {
     return 0;
 }
 
-/* A whole piece is mapped, because each mapping costs the process's other threads an interruption. */
-const char *fill_bytes_view(const struct fill *f, struct file_view *v, int64_t offset, size_t n) {
-    bool in_window = atomic_load_explicit(&f->bytes.window, memory_order_acquire) &&
-                     offset + (int64_t)n > atomic_load_explicit(&f->bytes.window_from, memory_order_acquire);
-    const char *bytes = in_window ? NULL : file_view_at(v, offset, n);
-    if (bytes) return bytes;
-    file_view_close(v);
-    bool is_open = !in_window && f->bytes.disk &&
-                   file_view_open(v, open_file_fd(f->bytes.disk), piece_start(offset), (size_t)PIECE_SIZE);
-    return is_open ? file_view_at(v, offset, n) : NULL;
-}
-
 #define PAGE 4096
 
 /* Where the pages end that neither a reader nor the hasher needs any more. All of a manifest is needed until it is

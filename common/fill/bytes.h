@@ -5,7 +5,6 @@
 
 #include <stdatomic.h>
 
-#include "common/core/file_view.h"
 #include "common/core/open_file.h"
 #include "common/fill/fill.h"
 #include "common/store/part.h"
@@ -48,9 +47,6 @@ int fill_bytes_write(struct fill *f, int64_t offset, const void *data, size_t le
 /* Reads bytes that have been written; a failure of the disk may pass, so it is tried three times. Also from the hasher
  * and the work pool. */
 int fill_bytes_read(struct fill *f, int64_t offset, void *data, size_t len) must_check;
-/* The same bytes where the page cache has them, until v is closed or this is called again; n of them within one piece.
- * NULL: they have to be read. Also from the hasher and the work pool. */
-const char *fill_bytes_view(const struct fill *f, struct file_view *v, int64_t offset, size_t n);
 void fill_bytes_drop_consumed(struct fill *f);
 void fill_bytes_truncate(struct fill *f, int64_t len);
 /* True if the disk is full and bytes go to the window. */

@@ -1,6 +1,7 @@
 /* The running hash of a fill and the proof of each piece. What is written is hashed, in order, by a thread beside the
- * fetch loop, so that the next bytes are received and written meanwhile. It finds them in the page cache: copying them
- * out of it first takes a tenth more time. (Handing it the memory they came in costs more: it would come back from
+ * fetch loop, so that the next bytes are received and written meanwhile. It copies them out of the page cache,
+ * which takes a tenth of its time. (Mapping them saves that on some machines, but faults cost more than the hash itself
+ * where a hypervisor keeps the page tables. Handing it the memory they came in costs more, too: it would come back from
  * another core's cache, and there had to be a bound for it.) Thread: fetch loop, but for `hash_to_goal`.
  *
  * The hasher has a copy of the running hash and follows what is written until there is no more, or for CHECK_PIECES
@@ -13,7 +14,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* At a time: stays in the second-level cache if it has to be read. */
+/* At a time: stays in the second-level cache. */
 #define READ_BYTES (64 * KiB)
 /* Bytes that are worth waking the hasher: 0.7 ms of hashing, while waking each other takes some 20 us. */
 #define STRETCH_MIN (1 * MiB)
@@ -113,32 +114,15 @@ static enum fill_step check_in_place(struct fill *f, const void *data, size_t le
 
 /* --- at the hasher --- */
 
-/* False: they have to be read, which also tells what is wrong with them. */
-static bool hash_in_place(struct fill *f, struct file_view *v, int64_t at, size_t n) {
-    struct check_run *c = &f->check.run;
-    const char *bytes = c->in_place ? fill_bytes_view(f, v, at, n) : NULL;
-    if (!bytes) return false;
-    struct hasher before = c->hasher;
-    hasher_update(&c->hasher, bytes, n);
-    if (!file_view_is_broken(v)) return true;
-    c->hasher = before;
-    file_view_close(v);
-    return false;
-}
-
-static void hash_copied(struct fill *f, int64_t at, size_t n) {
+/* Hashes from `at` on what is there. Returns the new `at`. */
+static int64_t hash_some(struct fill *f, int64_t at, int64_t to) {
     static _Thread_local char chunk[READ_BYTES];
     struct check_run *c = &f->check.run;
-    c->code = fill_bytes_read(f, at, chunk, n);
-    if (c->code == 0) hasher_update(&c->hasher, chunk, n);
-}
-
-/* Hashes from `at` on what is there, to the end of the piece at most. Returns the new `at`. */
-static int64_t hash_some(struct fill *f, struct file_view *v, int64_t at, int64_t to) {
-    while (at < to && f->check.run.code == 0) {
+    while (at < to) {
         size_t n = to - at < READ_BYTES ? (size_t)(to - at) : READ_BYTES;
-        if (!hash_in_place(f, v, at, n)) hash_copied(f, at, n);
-        if (f->check.run.code < 0) break;
+        c->code = fill_bytes_read(f, at, chunk, n);
+        if (c->code < 0) break;
+        hasher_update(&c->hasher, chunk, n);
         at += (int64_t)n;
     }
     return at;
@@ -155,17 +139,15 @@ static uint8_t *proof_at(struct fill *f, int64_t end) {
 static void hash_to_goal(struct work *w) {
     struct check_run *c = container_of(w, struct check_run, work);
     struct fill *f = container_of(c, struct fill, check.run);
-    struct file_view view = {0};
     int64_t at = c->from, last = piece_start(c->from) + CHECK_PIECES * PIECE_SIZE;
     while (at < last) {
         int64_t end = piece_end(at), goal = atomic_load_explicit(&c->goal, memory_order_acquire);
         if (at == goal) break;
-        at = hash_some(f, &view, at, goal < end ? goal : end);
+        at = hash_some(f, at, goal < end ? goal : end);
         if (at == end) hasher_proof(&c->hasher, proof_at(f, end));
         atomic_store_explicit(&c->reached, at, memory_order_release);
         if (c->code < 0) break;
     }
-    file_view_close(&view);
     loop_post(f->loop, &c->done);
 }
 
@@ -260,7 +242,6 @@ static void start(struct fill *f) {
     c->running = true;
     c->generation = f->check.generation;
     c->code = 0;
-    c->in_place = !f->check.reopened; /* reading is faster where the page cache does not have the bytes */
     c->hasher = f->check.hasher;
     c->from = f->check.hashed;
     atomic_store_explicit(&c->reached, c->from, memory_order_relaxed);

@@ -16,7 +16,6 @@
  * below that. */
 struct check_run {
     bool running;            /* the loop's */
-    bool in_place;           /* the loop's; no copy is made of what is hashed */
     unsigned generation;     /* the loop's; of the fill when it began: the result of an older one is dropped */
     int64_t from;            /* the loop's; where it began */
     _Atomic int64_t goal;    /* the loop raises it as more is written */

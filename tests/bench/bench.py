@@ -49,11 +49,11 @@ def group_first():
         group.write_text("-15")
 
 
-def build_load():
+def build(name):
     OUT.mkdir(parents=True, exist_ok=True)
-    source, binary = HERE / "load.c", OUT / "load"
+    source, binary = HERE / f"{name}.c", OUT / name
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        run("gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-o", binary, source, "-lssl", "-lcrypto")
+        run("gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-o", binary, source, "-lssl", "-lcrypto", "-pthread")
     return binary
 
 
@@ -100,7 +100,9 @@ def measure(stage, wanted, facts):
         if "cold" in wanted:
             single = those.EntrepotCentral(stage.folder / "single", stage.build, where)
             started.append(single)
-            cold.misses(stage, content, [single, entrepot, cache, registry, varnish], up, one["sha256"])
+            floors = [those.Floor(stage.folder / how, build("floor"), where, how) for how in ("copied", "splice")]
+            started += floors
+            cold.misses(stage, content, [single, entrepot, *floors, cache, registry, varnish], up, one["sha256"])
         if "mixed" in wanted:
             cold.mixed(stage, content, [entrepot, cache], manifest, big.path)
     finally:
@@ -131,7 +133,7 @@ def main():
     except PermissionError:
         print("not root: other work on this machine will show in the numbers", file=sys.stderr)
     folder = Path(tempfile.mkdtemp(prefix="entrepot-bench-"))
-    stage = Stage(folder, given.build.resolve(), build_load(), given.quick)
+    stage = Stage(folder, given.build.resolve(), build("load"), given.quick)
     facts = {"quick": given.quick, "rounds": stage.rounds, "seconds": stage.seconds, "processors": os.cpu_count(), "workers": those.WORKERS}
     try:
         usual = [p for p in PARTS if not given.quick or p not in TOO_LONG_FOR_QUICK]

@@ -504,6 +504,20 @@ static int limits(void) {
     return 0;
 }
 
+/* Seconds of processor time for a GB, once. */
+static int sha256(void) {
+    limits_buffer = malloc(LIMITS_BYTES);
+    if (!limits_buffer) die("memory");
+    memset(limits_buffer, 1, LIMITS_BYTES);
+    struct timespec began, ended;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &began);
+    hash_all();
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ended);
+    int64_t took = (ended.tv_sec - began.tv_sec) * SECOND + ended.tv_nsec - began.tv_nsec;
+    printf("%.4f\n", (double)took / (double)LIMITS_BYTES);
+    return 0;
+}
+
 /* Virtual machines give free memory back to their host and pay for every page they take anew: what is freed here a
  * moment before a measurement is still there. */
 static int touch(size_t mib) {
@@ -522,6 +536,7 @@ static int usage(void) {
                     "     [-s: TLS] [-w: hold the answers] PORT PATH\n"
                     "load serve PORT FILE\n"
                     "load limits\n"
+                    "load sha256\n"
                     "load touch MIB\n");
     return 2;
 }
@@ -536,6 +551,7 @@ int main(int argc, char **argv) {
     struct sigaction stop = {.sa_handler = on_interrupt}; /* no SA_RESTART: the wait ends */
     sigaction(SIGINT, &stop, NULL);
     if (argc == 2 && !strcmp(argv[1], "limits")) return limits();
+    if (argc == 2 && !strcmp(argv[1], "sha256")) return sha256();
     if (argc == 3 && !strcmp(argv[1], "touch")) return touch((size_t)atoi(argv[2]));
     if (argc == 4 && !strcmp(argv[1], "serve")) serve(atoi(argv[2]), argv[3]);
     for (int o; (o = getopt(argc, argv, "c:n:d:m:r:h:xsw")) != -1;) {

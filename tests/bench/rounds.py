@@ -63,6 +63,10 @@ class Stage:
         """The next so many MiB that anyone takes are backed by the host already, whoever's turn it is."""
         subprocess.run([str(self.load), "touch", str(mib)], check=True)
 
+    def sha256(self):
+        """Seconds that SHA-256 of a GB takes now."""
+        return float(subprocess.run([str(self.load), "sha256"], capture_output=True, text=True, check=True).stdout)
+
     def warm(self, server, path, *args, tls=False, seconds=None):
         """For some seconds against a pinned server. Returns the report with server_cpu."""
         server.pin(SERVE)

@@ -168,6 +168,18 @@ class DockerRegistry(Server):
         wait_until(lambda: listening(self.port), lambda: f"docker-registry listening\n{self.processes[0].tail()}")
 
 
+class Floor(Server):
+    """What a cold pull costs at least: floor.c."""
+
+    def __init__(self, folder, binary, upstream, how):
+        folder = Path(folder)
+        folder.mkdir(parents=True)
+        self.name = f"floor, {how}"
+        self.port = free_port()
+        self.processes = [Process([binary, str(self.port), upstream.rpartition(":")[2], folder, how], folder / "log").spawn()]
+        wait_until(lambda: listening(self.port), lambda: f"floor listening\n{self.processes[0].tail()}")
+
+
 class Varnish(Server):
     name = "varnish"
 
