@@ -78,7 +78,7 @@ static const struct config_key edge_keys[] = {
      .type = CONFIG_STRING,
      EDGE(address6),
      .check = address6_check,
-     .example = "\"2001:db8:1::5\"",
+     .example = "2001:db8:1::5",
      .doc = "Its IPv6 address, if address is IPv4."},
     {.name = "weight",
      .type = CONFIG_INT,
@@ -194,7 +194,7 @@ static const struct config_key dns_keys[] = {
      .min = 1000,
      .max = TTL_MAX_MS,
      .doc =
-         "How long resolvers may keep answers, in whole seconds: after an edge has failed, they name it for so long. "
+         "How long resolvers may keep answers, in whole seconds, and so how long they go on naming an edge that has failed. "
          "10s to 30s suit most."},
     {.name = "answers",
      .type = CONFIG_INT,
@@ -266,7 +266,7 @@ static const struct config_key dns_keys[] = {
      .fallback = "3s",
      .min = 2000,
      .max = 60000,
-     .doc = "An edge that was not heard for so long is not named in answers."},
+     .doc = "How long an edge may be silent before it is no longer named in answers."},
     {.name = "load_max",
      .type = CONFIG_INT,
      DNS(load_max),

@@ -69,7 +69,7 @@ static bool is_disproved(struct fill *f, size_t piece, const uint8_t *proof) {
     f->check.disproved = (int64_t)piece;
     memcpy(f->check.disproof, proof, len);
     if (!again) return true;
-    log_warn("catalogue_disbelieved", KV_I("piece", (int64_t)piece), KV_S("request_id", f->spec.request_id));
+    log_warn("catalog_proofs_ignored", KV_I("piece", (int64_t)piece), KV_S("request_id", f->spec.request_id));
     f->check.n_advised = 0;
     return false;
 }

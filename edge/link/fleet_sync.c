@@ -141,9 +141,9 @@ static void on_shown(struct http_call *call, const struct http_result *result, v
     struct fleet_sync *s = arg;
     s->call = NULL;
     if (result->code == 0 && result->status == 200)
-        log_info("removals_shown", KV_S("why", "central had forgotten them: its records were restored from a backup"));
+        log_info("removals_sent", KV_S("why", "central had forgotten them: its records were restored from a backup"));
     else
-        log_warn("removals_not_shown", KV_I("status", result->status), KV_S("why", result->msg));
+        log_warn("removals_not_sent", KV_I("status", result->status), KV_S("why", result->msg));
     if (result->status != 200) s->version = 0; /* asked for again, and then shown again */
     rest(s);
 }

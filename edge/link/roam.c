@@ -39,7 +39,7 @@ static void save(struct offload *o) {
     struct roam *r = container_of(o, struct roam, work);
     struct error err = {0};
     if (identity_write(r->cfg.data, "central", r->note, strlen(r->note), &err) < 0)
-        log_warn("central_not_noted", KV_S("why", err.msg));
+        log_warn("central_address_not_saved", KV_S("why", err.msg));
 }
 
 static void on_saved(struct offload *o) {
