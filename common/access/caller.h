@@ -1,5 +1,5 @@
-/* Who sends a request. It is set in one place (node/ports.c), by the port and address that the request came from;
- * nothing else decides it. Scarce resources are shared among callers (share.h). A plain value without padding, so that
+/* Who sends a request. The port that the request came to decides the kind: node/ports.c sets it for the registry API,
+ * and the handlers of the fleet port's own calls, which only nodes make, set it by caller_of_node or caller_of_peer. Scarce resources are shared among callers (share.h). A plain value without padding, so that
  * callers can be compared by their bytes. Thread: any. */
 #ifndef ENTREPOT_ACCESS_CALLER_H
 #define ENTREPOT_ACCESS_CALLER_H
