@@ -19,8 +19,9 @@ struct load_target {
 
 /* Loads an image. layout: the absolute path of a folder with oci-layout, index.json and blobs/. folder: that folder,
  * opened by who asks, who may reach it where this process may not; -1: it is opened here. ref: "repo:tag"; the
- * repository must be hosted. Every blob's digest and size are checked. Nothing is hosted or tagged unless everything is in the store; then
- * it is safe from a power cut. *result: {"repository","tag","digest","blobs","bytes"}, a new reference. */
+ * repository must be hosted. Every blob's digest and size are checked. Nothing is hosted or tagged unless everything is
+ * in the store; then it is safe from a power cut. *result: {"repository","tag","digest","blobs","bytes"}, a new
+ * reference. */
 int load_image(const struct load_target *t, const char *layout, int folder, const char *ref, json_t **result,
                struct error *err) must_check;
 

@@ -49,7 +49,8 @@ static void post_load(struct http_req *req, void *arg) {
     job_start(&order, req);
 }
 
-/* POST /api/load?layout=PATH&ref=REPO:TAG, with the folder's descriptor if the command could open it; the result is that of load_image (load.h). */
+/* POST /api/load?layout=PATH&ref=REPO:TAG, with the folder's descriptor if the command could open it; the result is
+ * that of load_image (load.h). */
 static const struct route routes[] = {{"/api/load", METHODS_POST, PORT_CONTROL, post_load}, {0}};
 
 static int restore(const char *repo, const struct digest *d, struct error *err, void *arg) {

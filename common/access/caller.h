@@ -1,6 +1,7 @@
 /* Who sends a request. The port that the request came to decides the kind: node/ports.c sets it for the registry API,
- * and the handlers of the fleet port's own calls, which only nodes make, set it by caller_of_node or caller_of_peer. Scarce resources are shared among callers (share.h). A plain value without padding, so that
- * callers can be compared by their bytes. Thread: any. */
+ * and the handlers of the fleet port's own calls, which only nodes make, set it by caller_of_node or caller_of_peer.
+ * Scarce resources are shared among callers (share.h). A plain value without padding, so that callers can be compared
+ * by their bytes. Thread: any. */
 #ifndef ENTREPOT_ACCESS_CALLER_H
 #define ENTREPOT_ACCESS_CALLER_H
 

@@ -40,7 +40,7 @@ struct tag_list {
     bool one_page; /* for another node, as the source has it */
     bool paged;    /* one page of the source is asked for, for a client; false again if the list has to be gathered */
     bool follows;  /* and it was named by the source's own Link */
-    bool stands;   /* what came is that page */
+    bool stands;   /* what came is that page, and is passed on as it is */
     struct fetch_end end;
     /* The page to be read. */
     struct ask_answer *page;
@@ -105,8 +105,8 @@ static void write_page(struct tag_list *l) {
     tag_set_fini(&l->set);
 }
 
-/* Is it a page in order that begins after the client's `last` ("": none)? A source may heed it or not, and only this
- * tells. */
+/* True if the tags are in order and begin after the client's `last` ("": none). A source may ignore `last`, and nothing
+ * else shows that. */
 static bool begins_after(const struct tag_set *s, const char *last) {
     for (size_t i = 0; i < s->n; i++) {
         if (strcmp(s->tags[i], last) <= 0) return false;
@@ -115,8 +115,9 @@ static bool begins_after(const struct tag_set *s, const char *last) {
     return true;
 }
 
-/* The source's page as the client's, if it is that. Without more pages and without a `last`, all is here to cut the
- * client's page out of. Else the pages are gathered: on from here, or from the start if this one is of no use. */
+/* Passes on the source's page as the client's, if it is one. If the source has no more pages and the client named no
+ * `last`, the client's page is cut out of what is here. Else the pages are gathered: on from here, or from the start if
+ * this page is of no use. */
 static void take_page(struct tag_list *l) {
     const struct oci_request *asked = &l->x->asked;
     bool fits = l->set.n <= serve_page_size(asked) && asked->n != 0 && (l->set.n > 0 || !l->has_next);
@@ -425,7 +426,8 @@ static void query_of_node(const struct exchange *x, char *out, size_t cap) {
     if (len > 0 && len < cap) memcpy(out, query + 1, len + 1);
 }
 
-/* The page that a client asks for by a Link of ours; "" if it is none. ns is for us alone, and stands at its end. */
+/* The source's query in a request that follows a Link of ours; "" if it is no such request. Our own ns stands at its end
+ * and is left out. */
 static void query_of_link(const struct exchange *x, char *out, size_t cap) {
     const char *query = strchr(http_req_target(x->req), '?');
     if (!query || strncmp(query + 1, FOLLOWS, strlen(FOLLOWS)) != 0) return;
