@@ -193,9 +193,9 @@ static const struct config_key dns_keys[] = {
      .fallback = "15s",
      .min = 1000,
      .max = TTL_MAX_MS,
-     .doc =
-         "How long resolvers may keep answers, in whole seconds, and so how long they go on naming an edge that has failed. "
-         "10s to 30s suit most."},
+     .doc = "How long resolvers may keep answers, in whole seconds, and so how long they go on naming an edge that has "
+            "failed. "
+            "10s to 30s suit most."},
     {.name = "answers",
      .type = CONFIG_INT,
      DNS(answers),
