@@ -55,7 +55,7 @@ int ca_read_pem(const char *path, X509 **cert, EVP_PKEY **key, struct error *err
  * named in the error. */
 int ca_check_fleet(struct ca *ca, const X509 *cert, const char *path, struct error *err) must_check;
 int ca_read_roots(struct ca *ca, struct error *err) must_check;
-/* 0 also if there is no cross.pem. */
+/* Reads cross.pem. 0 also if there is none. */
 int ca_read_cross(struct ca *ca, struct error *err) must_check;
 int ca_read_signer(struct ca *ca, const char *path, struct error *err) must_check;
 

@@ -1,4 +1,5 @@
-/* Thread: any; a copy of the configuration is replaced under a lock. */
+/* Keeps a copy of what the configuration says of names, and decides by it. Thread: any; the copy is replaced under a
+ * lock. */
 #include "central/fleet/cert_names.h"
 
 #include <ctype.h>

@@ -8,20 +8,20 @@
 #include "common/core/network.h"
 #include "common/wire/join_message.h"
 
-/* A certificate bears at most so many. */
+/* How many names a certificate may have. */
 #define CERT_NAMES_MAX 256
 
 struct cert_names;
 
-/* Copies what it needs. */
+/* Copies what it needs of the configuration. */
 struct cert_names *cert_names_new(const struct central_config *cfg);
-/* The configuration was read again. */
+/* Takes the configuration that was read again. */
 void cert_names_replace(struct cert_names *c, const struct central_config *cfg);
 void cert_names_free(struct cert_names *c);
 
 struct cert_names_ask {
     const char *site, *edge;
-    const struct ip *from; /* that the request came from; NULL: not known */
+    const struct ip *from; /* the address that the request came from; NULL: not known */
     const struct wire_names *names;
 };
 struct cert_names_grant {

@@ -3,6 +3,7 @@
 #include "common/wire/wire.h"
 
 #include "common/core/alloc.h"
+#include "common/wire/pack.h"
 #include "proto/catalog.pb-c.h"
 
 #include <string.h>
@@ -168,11 +169,11 @@ static Entrepot__V1__Settings *put_settings(struct arena *a, const struct wire_s
 
 static int pack(const ProtobufCMessage *m, size_t limit, const char *what, uint8_t **out, size_t *len,
                 struct error *err) {
-    size_t n = protobuf_c_message_get_packed_size(m);
-    if (n > limit) return error_set(err, ERR_TOO_BIG, "the %s takes %zu bytes; the limit is %zu", what, n, limit);
-    *out = xmalloc(n + 1);
-    *len = protobuf_c_message_pack(m, *out);
-    return 0;
+    int r = wire_pack(m, limit, out, len);
+    if (r == 0) return 0;
+    error_set(err, r, "the %s takes %zu bytes; the limit is %zu", what, *len, limit);
+    *len = 0;
+    return r;
 }
 
 int wire_request_encode(const struct wire_request *rq, uint8_t **out, size_t *len, struct error *err) {

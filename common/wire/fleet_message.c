@@ -2,6 +2,7 @@
 #include "common/wire/fleet_message.h"
 
 #include "common/core/alloc.h"
+#include "common/wire/pack.h"
 #include "common/wire/wire.h"
 #include "proto/fleet.pb-c.h"
 
@@ -12,15 +13,6 @@
 #define SIGNATURE_MAX 512
 
 /* --- encoding --- */
-
-static int pack(const ProtobufCMessage *p, size_t max, uint8_t **out, size_t *len) {
-    *len = protobuf_c_message_get_packed_size(p);
-    *out = NULL;
-    if (*len > max) return ERR_TOO_BIG;
-    *out = xmalloc(*len + 1);
-    protobuf_c_message_pack(p, *out);
-    return 0;
-}
 
 static size_t put_list(ProtobufCBinaryData *to, const struct wire_bytes *from, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -67,7 +59,7 @@ int wire_fleet_state_encode(const struct wire_fleet_state *m, uint8_t **out, siz
     p.n_addresses = m->n_addresses;
     p.signer = hash_of(m->signer);
     put_removals(&p, m);
-    int r = pack(&p.base, WIRE_MAX_STATE, out, len);
+    int r = wire_pack(&p.base, WIRE_MAX_STATE, out, len);
     free(p.removals[0]);
     free(p.removals);
     return r;
@@ -83,7 +75,7 @@ int wire_removal_body_encode(const struct wire_removal_body *m, uint8_t **out, s
     p.generation = m->generation;
     p.removed_at = m->removed_at;
     p.until = m->until;
-    return pack(&p.base, BODY_MAX, out, len);
+    return wire_pack(&p.base, BODY_MAX, out, len);
 }
 
 /* --- building --- */

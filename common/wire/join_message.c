@@ -2,6 +2,7 @@
 #include "common/wire/join_message.h"
 
 #include "common/core/alloc.h"
+#include "common/wire/pack.h"
 #include "common/wire/wire.h"
 #include "proto/fleet.pb-c.h"
 
@@ -14,16 +15,6 @@ static int check_version(uint32_t version) {
 
 /* --- encoding --- */
 
-/* Packs p, a message of protobuf-c. */
-static int pack(const ProtobufCMessage *p, uint8_t **out, size_t *len) {
-    *len = protobuf_c_message_get_packed_size(p);
-    *out = NULL;
-    if (*len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
-    *out = xmalloc(*len + 1);
-    protobuf_c_message_pack(p, *out);
-    return 0;
-}
-
 int wire_join_request_encode(const struct wire_join_request *m, uint8_t **out, size_t *len) {
     Entrepot__V1__JoinRequest p;
     entrepot__v1__join_request__init(&p);
@@ -31,7 +22,7 @@ int wire_join_request_encode(const struct wire_join_request *m, uint8_t **out, s
     p.secret = (ProtobufCBinaryData){m->secret_len, (uint8_t *)(uintptr_t)m->secret};
     p.csr = (ProtobufCBinaryData){m->csr.len, m->csr.data};
     p.site = (char *)(uintptr_t)m->site;
-    return pack(&p.base, out, len);
+    return wire_pack(&p.base, WIRE_MAX_JOIN, out, len);
 }
 
 static void put_list(ProtobufCBinaryData *to, const struct wire_bytes *from, size_t n) {
@@ -50,7 +41,7 @@ int wire_join_response_encode(const struct wire_join_response *m, uint8_t **out,
     p.n_chain = m->n_chain;
     p.roots = roots;
     p.n_roots = m->n_roots;
-    return pack(&p.base, out, len);
+    return wire_pack(&p.base, WIRE_MAX_JOIN, out, len);
 }
 
 int wire_renew_request_encode(const struct wire_renew_request *m, uint8_t **out, size_t *len) {
@@ -58,7 +49,7 @@ int wire_renew_request_encode(const struct wire_renew_request *m, uint8_t **out,
     entrepot__v1__renew_request__init(&p);
     p.version = WIRE_VERSION;
     p.id = (ProtobufCBinaryData){sizeof(m->id), (uint8_t *)(uintptr_t)m->id};
-    return pack(&p.base, out, len);
+    return wire_pack(&p.base, WIRE_MAX_JOIN, out, len);
 }
 
 static void put_names(char **to, const struct wire_names *from) {
@@ -75,7 +66,7 @@ int wire_certificate_request_encode(const struct wire_certificate_request *m, ui
     put_names(names, &m->names);
     p.names = names;
     p.n_names = m->names.n;
-    return pack(&p.base, out, len);
+    return wire_pack(&p.base, WIRE_MAX_JOIN, out, len);
 }
 
 int wire_certificate_response_encode(const struct wire_certificate_response *m, uint8_t **out, size_t *len) {
@@ -90,7 +81,7 @@ int wire_certificate_response_encode(const struct wire_certificate_response *m, 
     p.n_chain = m->n_chain;
     p.refused = refused;
     p.n_refused = m->refused.n;
-    return pack(&p.base, out, len);
+    return wire_pack(&p.base, WIRE_MAX_JOIN, out, len);
 }
 
 /* --- decoding --- */

@@ -2,6 +2,7 @@
 #include "common/wire/upstreams.h"
 
 #include "common/core/alloc.h"
+#include "common/wire/pack.h"
 #include "common/wire/wire.h"
 #include "proto/catalog.pb-c.h"
 
@@ -28,10 +29,7 @@ int wire_upstreams_encode(const struct wire_upstream_state *states, size_t n, ui
     all.version = WIRE_VERSION;
     all.upstreams = list;
     all.n_upstreams = n;
-    *len = entrepot__v1__upstream_states__get_packed_size(&all);
-    int r = *len > WIRE_MAX_UPSTREAMS ? ERR_TOO_BIG : 0;
-    *out = r == 0 ? xmalloc(*len + 1) : NULL;
-    if (r == 0) entrepot__v1__upstream_states__pack(&all, *out);
+    int r = wire_pack(&all.base, WIRE_MAX_UPSTREAMS, out, len);
     free(rows);
     free(list);
     return r;

@@ -1,7 +1,7 @@
 /*   resting ── due, or asked ──▶ making a key (work pool) ──▶ asking ── answered ──▶ saving (work pool) ──▶ resting
  *                                  └── failed ──▶ resting, to try again later ◀── failed ──┘
  *
- * Thread: the fetch loop, but for what is marked. */
+ * Asks central for the certificate, checks it, and keeps it. Thread: the fetch loop, but for what is marked. */
 #include "edge/link/registry_cert.h"
 
 #include <openssl/x509v3.h>
@@ -202,7 +202,7 @@ static void rest(struct registry_cert *c, int64_t ms) {
 }
 
 static void failed(struct registry_cert *c) {
-    log_warn("registry_certificate_not_had", KV_S("why", c->err.msg), KV_S("hint", c->err.hint));
+    log_warn("registry_certificate_not_renewed", KV_S("why", c->err.msg), KV_S("hint", c->err.hint));
     say_problem(c, c->err.msg);
     if (tls_server_not_after(c->tls) == 0) node_condition(c->node, CONDITION, c->err.msg);
     c->wanted = true;

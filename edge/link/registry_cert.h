@@ -17,7 +17,7 @@ struct registry_cert;
 /* Control thread, before loops run. Reads what is on disk, and makes it the node's registry_tls. While there is none,
  * the node is not ready, and the port refuses handshakes. */
 struct registry_cert *registry_cert_new(struct node *node, struct uplink *uplink);
-/* Another certificate is to be asked for: all runs, or the identity has changed. */
+/* Asks for another certificate: call it when everything runs, and when the identity has changed. */
 void registry_cert_ask(struct registry_cert *c);
 /* When no loop runs and the pool is at rest. */
 void registry_cert_free(struct registry_cert *c);
