@@ -1,4 +1,4 @@
-/* Thread: as node_part.h says of each function. */
+/* Takes reports from edges, and shows them to operators. Thread: as node_part.h says of each function. */
 #include "central/reports/reports_part.h"
 
 #include "central/config/central_config.h"
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* An edge of which no report came for so many periods was not heard. */
+/* After how many periods without a report an edge counts as not heard. */
 #define MISSED_MAX 3
 
 struct reports {

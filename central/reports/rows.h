@@ -17,11 +17,11 @@ struct report_rows;
 struct report_rows *report_rows_new(void);
 void report_rows_free(struct report_rows *r);
 
-/* Reports that one edge may send at once, and how many in each second in the long run. */
+/* How many reports one edge may send at once, and how many in a second in the long run. */
 #define REPORTS_AT_ONCE 20
 #define REPORTS_PER_S 10
-/* Counts a report of this edge, which must be of the roster: so there are no more rows than the roster has edges. *out is
- * its row then. ERR_BUSY: it sends too many; nothing is taken. */
+/* Counts a report of this edge, which must be of the roster: so there are no more rows than the roster has edges. *out
+ * is its row then. ERR_BUSY: it sends too many; nothing is taken. */
 int report_rows_take(struct report_rows *r, const struct member *who, const struct wire_heartbeat *beat,
                      struct report_row *out) must_check;
 /* False: it has not reported since the start. */

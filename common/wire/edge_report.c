@@ -1,7 +1,7 @@
 /* Encodes and decodes reports. Thread: any. */
 #include "common/wire/edge_report.h"
 
-#include "common/core/alloc.h"
+#include "common/wire/pack.h"
 #include "common/wire/wire.h"
 #include "proto/report.pb-c.h"
 
@@ -15,12 +15,7 @@ static int check_version(uint32_t version) {
 }
 
 static int pack(const ProtobufCMessage *p, uint8_t **out, size_t *len) {
-    *len = protobuf_c_message_get_packed_size(p);
-    *out = NULL;
-    if (*len > WIRE_MAX_REPORT) return ERR_TOO_BIG;
-    *out = xmalloc(*len + 1);
-    protobuf_c_message_pack(p, *out);
-    return 0;
+    return wire_pack(p, WIRE_MAX_REPORT, out, len);
 }
 
 /* --- the heartbeat --- */

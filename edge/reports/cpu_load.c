@@ -1,11 +1,11 @@
-/* Thread: as cpu_load.h says. */
+/* Measures processor time, and smooths it. Thread: as cpu_load.h says. */
 #include "edge/reports/cpu_load.h"
 
 #include <math.h>
 #include <sched.h>
 #include <sys/resource.h>
 
-/* After so long, what was measured before counts for a third. */
+/* After this time, what was measured before counts for a third. */
 #define SMOOTH_US 3e6
 
 unsigned load_measure(struct load_meter *m, int64_t cpu_us, int64_t now_us, unsigned cpus) {

@@ -11,8 +11,8 @@ struct load_meter {
     int64_t cpu_us, at_us; /* as of the last call */
     double percent;
 };
-/* cpu_us: processor time that the process has taken so far; now_us: monotonic; cpus: that it may run on. Returns the load
- * in percent, at most 100. */
+/* cpu_us: processor time that the process has taken so far; now_us: monotonic; cpus: that it may run on. Returns the
+ * load in percent, at most 100. */
 unsigned load_measure(struct load_meter *m, int64_t cpu_us, int64_t now_us, unsigned cpus);
 /* The processor time of this process. */
 int64_t load_cpu_us(void);

@@ -1,4 +1,4 @@
-/* Thread: as node_part.h says of each function. */
+/* Gathers what a report says, and shows how reporting goes. Thread: as node_part.h says of each function. */
 #include "edge/reports/reporter_part.h"
 
 #include "common/core/alloc.h"

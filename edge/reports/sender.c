@@ -1,4 +1,4 @@
-/* Thread: as sender.h says. */
+/* Sends a report, and decides when the next is due. Thread: as sender.h says. */
 #include "edge/reports/sender.h"
 
 #include "common/core/alloc.h"

@@ -19,8 +19,8 @@ struct report_sender_config {
     const struct uplink *uplink; /* borrowed */
     struct loop *loop;
     struct http_client *client;
-    /* Fills a report that is about to be sent; false: there is nothing to say now. local: this end of the last connection
-     * to central; "": not known. slow: the last answer was long in coming. */
+    /* Fills a report that is about to be sent; false: there is nothing to say now. local: this end of the last
+     * connection to central; "": not known. slow: the last answer was long in coming. */
     bool (*fill)(struct wire_report *m, const char *local, bool slow, void *arg);
     void *arg;
 };
