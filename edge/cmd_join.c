@@ -133,7 +133,7 @@ static int take(const struct command_context *ctx, const struct join_result *j, 
 static int run_join(const struct command_context *ctx) {
     const struct edge_config *cfg = (const struct edge_config *)(const void *)ctx->node;
     struct error err = {0};
-    struct join_token token;
+    struct join_token token = {0};
     struct join_result j = {0};
     int r = read_token(ctx->argv[0], &token, &err);
     explicit_bzero(ctx->argv[0], strlen(ctx->argv[0])); /* so that `ps` shows it no longer */

@@ -189,6 +189,7 @@ static void save(struct offload *o) {
     if (r < 0) error_set(&c->err, r, "central's answer is not a certificate");
     if (r == 0) r = read_chain(c, &rs);
     if (r == 0) r = write_pair(c);
+    (void)r; /* err has it */
     c->refused = rs.refused;
     wire_certificate_response_fini(&rs);
 }
