@@ -130,7 +130,7 @@ static void place_joined(struct dns_zone *z, const struct central_config *c, siz
 
 static size_t lower(char out[64], const char *name) {
     size_t n = 0;
-    for (; name[n] && n < 63; n++)
+    for (; n < 63 && name[n]; n++)
         out[n] = (char)(name[n] >= 'A' && name[n] <= 'Z' ? name[n] + 32 : name[n]);
     return n;
 }

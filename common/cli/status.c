@@ -206,6 +206,25 @@ static void row_reports(struct table *t, const json_t *r) {
         table_cellf(t, "taken by central %s ago%s%s", time_text(taken, age), *problem ? "; since then: " : "", problem);
 }
 
+/* What central's edges have saved together, as they said last. */
+static void row_saved(struct table *t, const json_t *edges) {
+    char saved[SIZE_TEXT_MAX];
+    int64_t hits = 0, all = 0, bytes = 0;
+    const json_t *e;
+    size_t i;
+    json_array_foreach(edges, i, e) {
+        const json_t *r = json_object_get(e, "report");
+        if (strcmp(json_text(e, "state", ""), "active") != 0) continue;
+        hits += json_int(r, "hits", 0);
+        all += json_int(r, "hits", 0) + json_int(r, "misses", 0);
+        bytes += json_int(r, "saved_bytes", 0);
+    }
+    if (all == 0) return;
+    table_cell(t, "");
+    table_cellf(t, "%.1f %% of their requests were answered from their stores, %s did not cross their uplinks",
+                100.0 * (double)hits / (double)all, size_text(bytes, saved));
+}
+
 /* Who this edge is, or how many edges central has, and who of them is refused. */
 static void rows_fleet(struct table *t, const json_t *doc) {
     const json_t *id = json_object_get(doc, "identity"), *edges = json_object_get(doc, "edges"), *e;
@@ -227,6 +246,7 @@ static void rows_fleet(struct table *t, const json_t *doc) {
     table_cell(t, "fleet");
     table_cellf(t, "%zu %s, %zu of them report now (`edge list`)%s", n, n == 1 ? "edge" : "edges", heard,
                 strcmp(rotation, "steady") == 0 ? "" : "; its root changes (`ca status`)");
+    row_saved(t, edges);
     json_array_foreach(edges, i, e) {
         if (strcmp(json_text(e, "state", ""), "quarantined") != 0) continue;
         table_cell(t, "");

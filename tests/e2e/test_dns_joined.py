@@ -1,12 +1,13 @@
 """Edges that have joined get a place in central's DNS by themselves, and lose it when they are not well."""
 
+import http.client
 import json
 from types import SimpleNamespace
 
 import pytest
 
 from lab.base import free_port, run, wait_until
-from lab.fleet import ADDRESS, branch, central_of, edge_row, invite, on_address
+from lab.fleet import ADDRESS, branch, central_of, edge_row, invite, nobody, on_address
 
 ZONE = "img.acme.example"
 EDGES = {"shanghai": "10.77.2.1", "suzhou": "10.77.3.1"}
@@ -96,6 +97,26 @@ def test_reasons_are_told_why_an_edge_is_not_named(world):
     wait_until(lambda: name not in explained(world, "10.2.0.7"), "a removed edge has no place any more")
     other_port.stop()
     elsewhere.stop()
+
+
+def knock_as(world, edge, instance):
+    """A request of another process with the edge's identity, as of a copy of its data folder."""
+    context = nobody()
+    context.load_cert_chain(edge.data / "identity/edge.pem")
+    c = http.client.HTTPSConnection(ADDRESS, world.central.fleet, timeout=10, context=context)
+    c.request("GET", "/fleet/v1/state", headers={"Entrepot-Instance": instance})
+    return c.getresponse().status
+
+
+def test_an_edge_in_quarantine_is_out_until_it_is_allowed(world):
+    name = world.suzhou.identity()["name"]
+    wait_until(lambda: answer(world, "10.2.9.0/24") == EDGES["suzhou"], "it is named")
+    wait_until(lambda: knock_as(world, world.suzhou, f"{0xabc:016x}") == 403, "the copy is noticed", poll_s=0.3)
+    assert edge_row(world.central, name)["state"] == "quarantined"
+    wait_until(lambda: answer(world, "10.2.9.0/24") == ADDRESS, "central answers for its site")
+    assert "in quarantine or was removed" in explained(world, "10.2.0.7")
+    world.central.command("edge", "allow", name)
+    wait_until(lambda: answer(world, "10.2.9.0/24") == EDGES["suzhou"], "it is named again")
 
 
 def test_an_edge_that_is_removed_is_out_and_back_when_it_has_joined_anew(world):

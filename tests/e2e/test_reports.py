@@ -47,7 +47,8 @@ def test_central_shows_what_an_edge_says_of_itself(fleet):
     assert f"127.0.0.1:{fleet.edge.port}" in shown and "% from its store" in shown, shown
     listed = fleet.central.command("edge", "list").stdout
     assert "LOAD" in listed and "equal" in listed, listed
-    assert "1 edge, 1 of them report now" in fleet.central.command("status").stdout
+    status = fleet.central.command("status").stdout
+    assert "1 edge, 1 of them report now" in status and "% of their requests were answered from their stores" in status, status
     assert "taken by central" in fleet.edge.command("status").stdout
 
 
