@@ -40,7 +40,8 @@ void dns_free(struct dns *d);
  * On failure the old ones stay. */
 int dns_reload(struct dns *d, const struct central_config *config, struct error *err) must_check;
 
-/* Any thread: tells what a member of the fleet says of itself. It gets a place in the zone if it has none (joined.h). */
+/* Any thread: passes on what a member of the fleet has reported of itself. The edge gets a place in the zone if it has
+ * none (joined.h). */
 void dns_word(struct dns *d, const struct dns_word *w);
 
 /* Any thread that may wait for a lock: the present view, valid until dns_view_done. */

@@ -21,8 +21,8 @@ static inline bool dns_state_named(enum dns_state s) {
     return s == DNS_EDGE_GOOD || s == DNS_EDGE_KEPT;
 }
 
-/* What someone knows of an edge. Once an edge has spoken itself, what probes say of it is ignored: they may be kept out by
- * what stands between, and an edge knows its load. */
+/* What someone knows of an edge. Once an edge has spoken itself, what probes say of it is ignored: they may be kept out
+ * by what stands between, and an edge knows its load. */
 enum dns_voice { DNS_VOICE_PROBE, DNS_VOICE_EDGE };
 struct dns_report {
     enum dns_voice voice;

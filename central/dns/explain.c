@@ -52,7 +52,7 @@ static void explain_network(json_t *steps, const struct dns_view *v, const struc
          v->zone->sites[p->site].name);
 }
 
-/* ", so it is not named", with what can be done about it. */
+/* Writes ", so it is not named", with what can be done about it. */
 static const char *why_not(enum dns_state s) {
     switch (s) {
     case DNS_EDGE_GOOD:

@@ -1,4 +1,4 @@
-/* Thread: the owner's. */
+/* Keeps the list in a map by site and name. Thread: the owner's. */
 #include "central/dns/joined.h"
 
 #include "common/core/alloc.h"

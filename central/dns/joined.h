@@ -1,5 +1,6 @@
-/* Edges that have joined and say themselves where clients reach them, beside those of the configuration. A plain list that
- * grows; whether one of them gets a place in the zone is decided when the zone is made (zone.h). Thread: its owner's. */
+/* Edges that have joined and say themselves where clients reach them, beside those of the configuration. A plain list
+ * that grows; whether one of them gets a place in the zone is decided when the zone is made (zone.h). Thread: its
+ * owner's. */
 #ifndef ENTREPOT_CENTRAL_DNS_JOINED_H
 #define ENTREPOT_CENTRAL_DNS_JOINED_H
 
@@ -20,7 +21,7 @@ struct dns_joined {
     char site[64], name[64];
     struct ip ip[DNS_FAMILIES];
     struct dns_report last; /* heard_ms 0: restored, nothing was heard yet */
-    const char *why;        /* it has no place in the zone: why, static; NULL: it has, or is configured there */
+    const char *why;        /* why it has no place in the zone, static; NULL: it has one, or is configured there */
 };
 
 struct dns_joined_list {

@@ -96,8 +96,8 @@ struct dns_zone_parts {
     struct dns_joined *const *joined; /* edges that have joined; why of each is set */
     size_t n_joined;
 };
-/* Sites have the edges of the configuration, and of those that have joined the others that can be named. ERR_INVALID: two
- * things of the configuration want one name, or central and its edges share no family of addresses. */
+/* Sites have the edges of the configuration, and of those that have joined the others that can be named. ERR_INVALID:
+ * two things of the configuration want one name, or central and its edges share no family of addresses. */
 int dns_zone_new(struct dns_zone **out, const struct dns_zone_parts *parts, struct error *err) must_check;
 void dns_zone_free(struct dns_zone *z);
 /* The node of the name below the zone, or NULL. */

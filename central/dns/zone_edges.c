@@ -39,7 +39,7 @@ static bool has_address(const struct ip *ip) {
     return memcmp(ip, &no_address, sizeof(no_address)) != 0;
 }
 
-/* Addresses that lead no client to one machine: loopback, link-local, multicast, and those that are none. */
+/* True for addresses that lead no client to one machine: loopback, link-local, multicast, unspecified. */
 static bool leads_nowhere(const struct ip *ip) {
     const unsigned char *b = ip->bytes;
     if (ip_is_loopback(ip)) return true;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define HEAD_BYTES_MAX (64 * 1024)
-/* A call that should wait for others does so no longer than this. */
+/* How long a call may wait for older ones of its client. */
 #define TURN_WAIT_MS 2000
 /* libcurl reads a socket that is never empty a hundred times in a row: after so many bytes the loop's other work has
  * its turn. */

@@ -16,8 +16,8 @@ const struct uplink *uplink_of(const struct node *n);
  * central's or another identity. */
 void link_on_change(const struct node *n, void (*changed)(void *arg), void *arg);
 
-/* Fetch loop: how many requests for bytes are under way at central. Whoever makes them counts them; what nobody waits for
- * leaves the link to them. */
+/* Fetch loop: how many requests for bytes are under way at central. Whoever makes them counts them; what nobody waits
+ * for leaves the link to them. */
 unsigned *link_pulls(const struct node *n);
 
 /* Fetch loop: what central's watch says of the state of the fleet (fleet_sync.h), and that central could not be reached

@@ -1,6 +1,6 @@
-/* Fetches the list of tiles and tiles from central's fleet port, one request at a time, and tries again what failed. On a
- * thin link a request asks for as many tiles as come in a third of a second, and clients' pulls go first.
- * Thread: the fetch loop. */
+/* Fetches the list of tiles and tiles from central's fleet port, one request at a time, and tries again what failed. On
+ * a thin link a request asks for as many tiles as come in a third of a second, and clients' pulls go first. Thread: the
+ * fetch loop. */
 #ifndef ENTREPOT_EDGE_REPLICA_FETCH_H
 #define ENTREPOT_EDGE_REPLICA_FETCH_H
 

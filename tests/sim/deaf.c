@@ -1,4 +1,4 @@
-/* Thread: the simulator's loop. */
+/* Opens a watch and pauses it. Thread: the simulator's loop. */
 #include "tests/sim/deaf.h"
 
 #include "common/core/alloc.h"

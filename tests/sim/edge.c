@@ -1,4 +1,4 @@
-/* Thread: the simulator's loop. */
+/* Connects the modules of one edge, and counts what it sees. Thread: the simulator's loop. */
 #include "tests/sim/edge.h"
 
 #include "common/core/alloc.h"

@@ -1,4 +1,4 @@
-/* Thread: the simulator's loop. */
+/* Sends a request, and collects its answer. Thread: the simulator's loop. */
 #include "tests/sim/post.h"
 
 #include "common/core/clock.h"

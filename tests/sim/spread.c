@@ -1,4 +1,4 @@
-/* Thread: owned by its user. */
+/* Sorts the numbers when they are told. Thread: owned by its user. */
 #include "tests/sim/spread.h"
 
 #include "common/core/alloc.h"
