@@ -6,6 +6,7 @@
 #include "central/dns/dns_part.h"
 #include "central/fleet/fleet_part.h"
 #include "central/fleet/members_part.h"
+#include "central/freshness/freshness_part.h"
 #include "central/names/names_part.h"
 #include "central/reports/reports_part.h"
 #include "central/upstream/upstreams_part.h"
@@ -24,6 +25,7 @@ static const struct node_part *const parts[] = {
     &part_members,   /* who belongs to the fleet */
     &part_fleet,     /* what edges ask */
     &part_reports,   /* what edges say of themselves */
+    &part_freshness, /* which tags are checked without a request */
     &part_asker,     /* questions to sources */
     &part_fills,     /* downloads */
     &part_dns,       /* which edge a client is sent to */

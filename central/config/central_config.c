@@ -93,6 +93,15 @@ static const struct config_key upstream_keys[] = {
      .min = 1,
      .max = 1024,
      .doc = "How many requests to this upstream may run at the same time."},
+    {.name = "revalidate",
+     .type = CONFIG_FREQUENCY,
+     UP(revalidate),
+     .fallback = "2/s",
+     .max = 1000,
+     .doc =
+         "How often central may check a tag of this upstream by itself when fresh_for is over, so that edges need not "
+         "ask. Tags that were asked for most are checked first; one that nobody asked for during ten times fresh_for "
+         "is left alone. 0: never."},
 };
 static const struct config_schema upstream_schema = CONFIG_SCHEMA(upstream_keys);
 

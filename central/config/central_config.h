@@ -14,6 +14,7 @@ struct upstream_config {
     char *ca_file;                  /* NULL: the system's */
     int64_t fresh_for_ms;
     unsigned max_parallel;
+    unsigned revalidate; /* tags a second that are checked without a request */
 };
 
 enum deleted_tags { DELETED_SERVE, DELETED_HIDE };

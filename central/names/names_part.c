@@ -11,6 +11,8 @@ struct names {
     const struct central_config *cfg;
     struct name_rules rules;
     struct policy policy;
+    void (*asked)(const struct repo_name *repo, const char *tag, const struct tag_facts *facts, void *arg);
+    void *asked_arg;
 };
 
 static const struct name_rules *rules(void *arg) {
@@ -28,6 +30,11 @@ static int64_t fresh_for_ms(const struct repo_name *repo, void *arg) {
     const struct names *s = arg;
     long i = repo->upstream[0] ? central_upstream_index(s->cfg, repo->upstream) : -1;
     return i < 0 ? INT64_MAX : s->cfg->upstreams[i].fresh_for_ms;
+}
+
+static void tag_asked(const struct repo_name *repo, const char *tag, const struct tag_facts *facts, void *arg) {
+    const struct names *s = arg;
+    if (s->asked) s->asked(repo, tag, facts, s->asked_arg);
 }
 
 static void make_rules(struct names *s, const struct node *n) {
@@ -60,6 +67,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .rules = rules,
         .scope = scope,
         .fresh_for_ms = fresh_for_ms,
+        .tag_asked = tag_asked,
         .arg = s,
     };
     n->policy = &s->policy;
@@ -81,6 +89,14 @@ const struct name_rules *names_rules(const struct node *n) {
 
 void names_set_version(const struct node *n, uint64_t version) {
     ((struct names *)node_part(n, &part_names))->rules.version = version;
+}
+
+void names_on_asked(const struct node *n,
+                    void (*fn)(const struct repo_name *repo, const char *tag, const struct tag_facts *facts, void *arg),
+                    void *arg) {
+    struct names *s = node_part(n, &part_names);
+    s->asked_arg = arg;
+    s->asked = fn;
 }
 
 const struct central_config *central_config_of(const struct node *n) {

@@ -49,9 +49,19 @@ static void *field(void *base, size_t at) {
 }
 
 static const char *type_name(enum config_type t) {
-    static const char *const names[] = {"a string",       "a path", "a path",    "a list of strings",
-                                        "a size",         "a time", "a rate",    "true or false",
-                                        "a whole number", "a word", "a mapping", "a list of mappings"};
+    static const char *const names[] = {"a string",
+                                        "a path",
+                                        "a path",
+                                        "a list of strings",
+                                        "a size",
+                                        "a time",
+                                        "a rate",
+                                        "a number of times a second",
+                                        "true or false",
+                                        "a whole number",
+                                        "a word",
+                                        "a mapping",
+                                        "a list of mappings"};
     return names[t];
 }
 
@@ -154,7 +164,9 @@ static int scalar_bind(const struct config_key *key, const char *text, void *bas
         if (r == 0 && base) memcpy(field(base, key->at), &v.word, sizeof v.word);
         return r;
     case CONFIG_INT:
-        r = int_parse(text, key->min, key->max, &v.number, err);
+    case CONFIG_FREQUENCY:
+        r = key->type == CONFIG_INT ? int_parse(text, key->min, key->max, &v.number, err)
+                                    : frequency_parse(text, key->min, key->max, &v.number, err);
         if (r == 0 && base) *(unsigned *)field(base, key->at) = (unsigned)v.number;
         return r;
     default:

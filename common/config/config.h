@@ -9,18 +9,19 @@
 #include "common/config/node_config.h"
 
 enum config_type {
-    CONFIG_STRING,   /* char *; NULL when absent without default */
-    CONFIG_PATH,     /* char *: an absolute path */
-    CONFIG_FILE,     /* char *: an absolute path of a file that `serve --check` expects to be readable */
-    CONFIG_STRINGS,  /* char **, with its size_t at count_at */
-    CONFIG_SIZE,     /* int64_t bytes */
-    CONFIG_DURATION, /* int64_t milliseconds */
-    CONFIG_RATE,     /* int64_t bytes per second */
-    CONFIG_BOOL,     /* bool */
-    CONFIG_INT,      /* unsigned, within min..max */
-    CONFIG_WORD,     /* enum: the index in words */
-    CONFIG_GROUP,    /* a mapping whose keys' offsets count from the same struct */
-    CONFIG_ITEMS,    /* a list of mappings: an array of structs, with its size_t at count_at */
+    CONFIG_STRING,    /* char *; NULL when absent without default */
+    CONFIG_PATH,      /* char *: an absolute path */
+    CONFIG_FILE,      /* char *: an absolute path of a file that `serve --check` expects to be readable */
+    CONFIG_STRINGS,   /* char **, with its size_t at count_at */
+    CONFIG_SIZE,      /* int64_t bytes */
+    CONFIG_DURATION,  /* int64_t milliseconds */
+    CONFIG_RATE,      /* int64_t bytes per second */
+    CONFIG_FREQUENCY, /* unsigned per second, within min..max */
+    CONFIG_BOOL,      /* bool */
+    CONFIG_INT,       /* unsigned, within min..max */
+    CONFIG_WORD,      /* enum: the index in words */
+    CONFIG_GROUP,     /* a mapping whose keys' offsets count from the same struct */
+    CONFIG_ITEMS,     /* a list of mappings: an array of structs, with its size_t at count_at */
 };
 
 struct config_schema {

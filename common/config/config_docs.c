@@ -9,11 +9,17 @@
 /* --- small parts --- */
 
 static const char *type_words(const struct config_key *k, char out[160]) {
-    static const char *const names[] = {[CONFIG_STRING] = "string", [CONFIG_PATH] = "path",
-                                        [CONFIG_FILE] = "path",     [CONFIG_STRINGS] = "list of strings",
-                                        [CONFIG_SIZE] = "size",     [CONFIG_DURATION] = "time",
-                                        [CONFIG_RATE] = "rate",     [CONFIG_BOOL] = "true or false",
-                                        [CONFIG_GROUP] = "mapping", [CONFIG_ITEMS] = "list of mappings"};
+    static const char *const names[] = {[CONFIG_STRING] = "string",
+                                        [CONFIG_PATH] = "path",
+                                        [CONFIG_FILE] = "path",
+                                        [CONFIG_STRINGS] = "list of strings",
+                                        [CONFIG_SIZE] = "size",
+                                        [CONFIG_DURATION] = "time",
+                                        [CONFIG_RATE] = "rate",
+                                        [CONFIG_FREQUENCY] = "times a second",
+                                        [CONFIG_BOOL] = "true or false",
+                                        [CONFIG_GROUP] = "mapping",
+                                        [CONFIG_ITEMS] = "list of mappings"};
     if (k->type == CONFIG_INT) {
         snprintf(out, 160, "number %lld to %lld", (long long)k->min, (long long)k->max);
     } else if (k->type == CONFIG_WORD) {

@@ -126,6 +126,20 @@ int rate_parse(const char *s, int64_t *bytes_per_s, struct error *err) {
     return ERR_INVALID;
 }
 
+int frequency_parse(const char *s, int64_t min, int64_t max, int64_t *per_s, struct error *err) {
+    char number[24];
+    size_t len = strspn(s, "0123456789");
+    bool whole = len > 0 && len < sizeof(number) && (!strcmp(s + len, "/s") || !strcmp(s, "0"));
+    if (!whole) {
+        error_set(err, ERR_INVALID, "\"%.64s\" is not a number of times a second", s);
+        error_hint(err, "write it as 2/s, or 0");
+        return ERR_INVALID;
+    }
+    memcpy(number, s, len);
+    number[len] = '\0';
+    return int_parse(number, min, max, per_s, err);
+}
+
 int bool_parse(const char *s, bool *value, struct error *err) {
     static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {"false", "no", "off"};
     for (size_t i = 0; i < ARRAY_LEN(yes); i++) {

@@ -12,6 +12,8 @@ int duration_parse(const char *s, int64_t *ms, struct error *err) must_check;
 /* "20Mbit/s", "2.5MiB/s" -> bytes per second. Bits by thousands (kbit/s Mbit/s Gbit/s), bytes by 1024 (KiB/s MiB/s
  * GiB/s). */
 int rate_parse(const char *s, int64_t *bytes_per_s, struct error *err) must_check;
+/* "2/s" -> 2 a second, within [min, max]. A number alone is refused unless it is 0. */
+int frequency_parse(const char *s, int64_t min, int64_t max, int64_t *per_s, struct error *err) must_check;
 /* true, yes, on; false, no, off. */
 int bool_parse(const char *s, bool *value, struct error *err) must_check;
 /* A whole decimal number within [min, max]. */

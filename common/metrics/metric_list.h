@@ -135,6 +135,11 @@ METRIC(DNS_CONNECTIONS, GAUGE, "entrepot_dns_connections", "Open TCP connections
 METRIC(DNS_KEPT, GAUGE, "entrepot_dns_answers_kept",
        "1 while the DNS keeps its last answers because most sites fell silent at once, else 0 (central).")
 
+METRIC(REVALIDATED, COUNTER, "entrepot_revalidated_total",
+       "Tags that were checked at their upstream without a request, before edges had to ask (central).")
+METRIC(REVALIDATED_MOVED, COUNTER, "entrepot_revalidated_moved_total",
+       "Of these, those that had moved and whose new manifest was fetched (central).")
+METRIC(REVALIDATED_TAGS, GAUGE, "entrepot_revalidated_tags", "Tags that are checked so now (central).")
 METRIC(WATCHES, GAUGE, "entrepot_watches", "Edges that follow the changes of the catalogue now (central).")
 METRIC(WATCHES_CUT, COUNTER, "entrepot_watches_cut_total",
        "Edges cut off because they did not read the changes (central).")

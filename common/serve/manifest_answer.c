@@ -74,6 +74,8 @@ void serve_manifest(struct exchange *x) {
     bool known = store_tag_get(g->cfg.store, x->repo_str, x->ref.tag, &rec);
     bool told = tag_is_told(g, &x->repo, x->settings, x->ref.tag, &said);
     if (known && (told ? !tag_is_news(&rec, &said) : tag_is_fresh(&rec, fresh_ms))) {
+        const struct policy *p = g->cfg.policy;
+        if (p->tag_asked) p->tag_asked(&x->repo, x->ref.tag, &rec, p->arg);
         serve_tagged(x, &rec, true);
         return;
     }

@@ -47,6 +47,9 @@ static void tell(struct tag_check *c) {
     assert(!c->told);
     c->told = true;
     timer_clear(&c->timer);
+    const struct policy *p = c->registry->cfg.policy;
+    if (p->tag_asked && c->answer.code == 0 && c->caller.kind != CALLER_SELF)
+        p->tag_asked(&c->repo, c->tag, &c->answer.facts, p->arg);
     c->done(&c->answer, c->arg);
     if (!c->asking) check_free(c);
 }
@@ -160,6 +163,12 @@ bool tag_is_news(const struct tag_facts *known, const struct tag_facts *said) {
            said->checked_at < known->checked_at;
 }
 
+/* How much newer a check must be to be recorded although the tag is as it was: it counts as fresh by its record alone. */
+static int64_t renewed_after_s(int64_t fresh_ms) {
+    if (fresh_ms <= 0 || fresh_ms >= 2 * RENEW_S * 1000) return RENEW_S;
+    return fresh_ms < 2000 ? 1 : fresh_ms / 2000;
+}
+
 /* The source has confirmed or moved the tag. */
 static void answer_said(struct tag_check *c, struct tag_facts said) {
     struct registry *g = c->registry;
@@ -176,7 +185,9 @@ static void answer_said(struct tag_check *c, struct tag_facts said) {
     }
     c->answer.code = 0;
     c->answer.facts = said;
-    if (!c->known || tag_is_news(&last, &said)) take_over(g, &c->repo, c->tag, &said);
+    bool renewed =
+        said.checked_at - last.checked_at >= renewed_after_s(g->cfg.policy->fresh_for_ms(&c->repo, g->cfg.policy->arg));
+    if (!c->known || renewed || tag_is_news(&last, &said)) take_over(g, &c->repo, c->tag, &said);
 }
 
 /* True for a type that some registries give to any document, so that only its bytes say whether it is a manifest. */

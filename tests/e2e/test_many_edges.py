@@ -43,7 +43,7 @@ def long_image(n):
 
 def test_all_see_what_changes_whoever_does_not_read_and_after_central_was_away(bench, central, sim):
     first, second = (layout(bench, images.small(word)) for word in ("first", "second"))
-    sim.ask("beat", 500)
+    sim.ask("beat", 1000)
     sim.ask("lookups", 50)
     assert sim.change(central, REF, first, second, first)["seen"]["n"] == 3 * EDGES
     # Who does not read is cut once his queue is full, and the others neither wait nor notice.

@@ -3,6 +3,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/wire/edge_report.h"
 #include "common/wire/fleet_message.h"
 #include "common/wire/wire.h"
 #include "edge/pull/confirm.h"
@@ -89,11 +90,29 @@ static void on_lookup(struct post *p, bool good) {
 
 /* --- heartbeats --- */
 
+/* What an edge says that holds nothing and serves nobody. */
+static void send_report(struct sim_edge *e) {
+    struct follow_stats s;
+    uint8_t *data;
+    size_t len;
+    follow_stats(e->follow, &s);
+    const struct wire_report m = {.version = WIRE_VERSION,
+                                  .has_heartbeat = true,
+                                  .heartbeat = {.disk_limit = GiB,
+                                                .disk_free = GiB,
+                                                .replica_equal = e->up,
+                                                .replica_number = s.place.number,
+                                                .replica_heard_ms = clock_mono_ms() - s.heard_ms,
+                                                .registry_port = 5000}};
+    if (wire_report_encode(&m, &data, &len) < 0) abort();
+    ask(e, &e->beat, "POST", WIRE_REPORT_PATH, data, len);
+    free(data);
+}
+
 static void on_beat_due(void *arg) {
     struct sim_edge *e = arg;
     if (e->all->beat_ms) timer_set(&e->beat_due, e->all->beat_ms);
-    if (e->all->beat_ms && e->up && !e->beat.call)
-        send_lookup(e, &e->beat, WIRE_SETTINGS_PATH, settings_version(e->all->settings), NULL, 0);
+    if (e->all->beat_ms && e->up && !e->beat.call) send_report(e);
 }
 
 static void on_beat(struct post *p, bool good) {

@@ -3,7 +3,7 @@
  *
  *   join TOKEN N                                   makes N identities
  *   connect N                                      so many of them watch: until all are equal to central
- *   beat MS                                        each edge sends a message so often; 0: none
+ *   beat MS                                        each edge reports to central so often; 0: none
  *   lookups N                                      so many lookups a second in all, by edges in turn; 0: none
  *   rest MS                                        nothing but that, for so long
  *   change SOCKET REPO TAG (LAYOUT DIGEST)...      loads each layout at central: until every edge knows the tag's digest

@@ -23,12 +23,13 @@ _SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$')
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 
 
-def upstreams(*pairs, fresh_for="1s", **more):
-    """The value of `upstreams`: pairs of a name and a URL (or several)."""
+def upstreams(*pairs, fresh_for="1s", revalidate="0", **more):
+    """The value of `upstreams`: pairs of a name and a URL (or several). Central asks them nothing by itself unless told, for tests count what
+    it asks."""
     items = []
     for name, urls in pairs:
         urls = [urls] if isinstance(urls, str) else urls
-        items.append({"name": name, "endpoints": list(urls), "fresh_for": fresh_for, **more})
+        items.append({"name": name, "endpoints": list(urls), "fresh_for": fresh_for, "revalidate": revalidate, **more})
     return json.dumps(items)  # JSON is YAML
 
 

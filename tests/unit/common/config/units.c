@@ -127,11 +127,25 @@ static void nearest_word_forgives_slips_but_does_not_guess(void **state) {
     assert_int_equal(nearest_word("a", words, 0), -1);
 }
 
+static void frequencies_are_whole_times_a_second(void **state) {
+    (void)state;
+    int64_t v;
+    assert_int_equal(frequency_parse("2/s", 0, 1000, &v, NULL), 0);
+    assert_int_equal(v, 2);
+    assert_int_equal(frequency_parse("0", 0, 1000, &v, NULL), 0);
+    assert_int_equal(v, 0);
+    static const char *const bad[] = {
+        "", "2", "/s", "2/m", "1.5/s", "-1/s", "2/s ", "1001/s", "99999999999999999999999/s"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(frequency_parse(bad[i], 0, 1000, &v, NULL), ERR_INVALID);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_powers_of_1024),
         cmocka_unit_test(times_need_units_and_add_up),
         cmocka_unit_test(rates_are_bits_by_thousands_or_bytes_by_1024),
+        cmocka_unit_test(frequencies_are_whole_times_a_second),
         cmocka_unit_test(booleans_are_one_of_six_words),
         cmocka_unit_test(whole_numbers_keep_their_range),
         cmocka_unit_test(nearest_word_forgives_slips_but_does_not_guess),

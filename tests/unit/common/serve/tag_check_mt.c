@@ -115,6 +115,23 @@ static void stale_tag_that_still_points_there_costs_one_head(void **state) {
     assert_int_equal(atomic_load(&source.starts), 0);
 }
 
+static void tag_that_was_just_confirmed_is_fresh_again(void **state) {
+    (void)state;
+    script(old_text, &old);
+    served.fresh_for_ms = 20 * 1000;
+    served_start(0);
+    struct tag_facts facts;
+    assert_true(store_tag_get(world.store, "up/a", "v1", &facts));
+    facts.checked_at -= 25;
+    store_tag_set(world.store, "up/a", "v1", &facts);
+    for (int i = 0; i < 2; i++) {
+        struct visit v = get_tag();
+        is_manifest(&v, old_text, &old);
+        visit_clear(&v);
+    }
+    assert_int_equal(atomic_load(&source.heads), 1);
+}
+
 static void stale_tag_that_has_moved_is_followed(void **state) {
     (void)state;
     served_start(0);
@@ -213,6 +230,7 @@ int main(void) {
         T(held_manifest_is_sent_by_digest_without_its_source),
         T(fresh_tag_is_answered_without_its_source),
         T(stale_tag_that_still_points_there_costs_one_head),
+        T(tag_that_was_just_confirmed_is_fresh_again),
         T(stale_tag_that_has_moved_is_followed),
         T(stale_tag_is_sent_with_a_warning_when_its_source_cannot_be_asked),
         T(tag_that_is_too_old_is_not_sent),
