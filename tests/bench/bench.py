@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
+import branch  # noqa: E402
 import catalogue  # noqa: E402
 import cold  # noqa: E402
 import dns  # noqa: E402
@@ -25,8 +26,8 @@ from lab.pki import self_signed  # noqa: E402
 from rounds import MiB, Stage  # noqa: E402
 
 OUT = REPO / "build/bench"
-PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair", "dns", "catalogue")
-TOO_LONG_FOR_QUICK = {"fair", "dns"}  # each takes more than a minute; by --only
+PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair", "dns", "catalogue", "branch")
+TOO_LONG_FOR_QUICK = {"fair", "dns", "branch"}  # each takes more than a minute; by --only
 
 
 def come_first():
@@ -144,7 +145,9 @@ def main():
             catalogue.scale(stage)
             if not stage.quick or given.only:
                 fleet.rows(stage)
-        if set(wanted) - {"dns", "catalogue"}:
+        if "branch" in wanted:
+            branch.first_pull(stage)
+        if set(wanted) - {"dns", "catalogue", "branch"}:
             measure(stage, wanted, facts)
     finally:
         facts["generator_busy_most"] = max(stage.generator_busy, default=None)
