@@ -8,6 +8,8 @@
 #include "common/core/json.h"
 
 #define ROOT_SOON_S (180 * 86400LL)
+/* Edges ask or report every second: one that was not heard for so long is off, or its link is down. */
+#define SILENT_S 60
 
 /* The names of those with this value at key, as far as they fit. */
 static size_t names_of(const json_t *list, const char *key, const char *value, char *out, size_t cap) {
@@ -21,6 +23,26 @@ static size_t names_of(const json_t *list, const char *key, const char *value, c
     }
     if (n > 5 && len < cap) snprintf(out + len, cap - len, " and %zu more", n - 5);
     return n;
+}
+
+static bool silent(const json_t *edges, struct doctor_check *c) {
+    json_t *list = json_array(), *e;
+    char names[200];
+    size_t i;
+    json_array_foreach(edges, i, e) {
+        int64_t seen = json_int(e, "seen_at", 0);
+        bool active = strcmp(json_text(e, "state", ""), "active") == 0;
+        if (active && seen > 0 && clock_wall_s() - seen > SILENT_S) json_array_append(list, e);
+    }
+    size_t n = names_of(list, NULL, NULL, names, sizeof(names));
+    json_decref(list);
+    if (n == 0) return false;
+    c->verdict = DOCTOR_WARN;
+    snprintf(c->message, sizeof(c->message), "not heard for more than a minute: %s", names);
+    snprintf(c->todo, sizeof(c->todo),
+             "see that each runs and reaches central (`entrepot-edge doctor` there); one that is gone for good: "
+             "`edge remove NAME`");
+    return true;
 }
 
 static bool unreachable(const json_t *fleet, struct doctor_check *c) {
@@ -64,12 +86,24 @@ void doctor_fleet(const json_t *facts, struct doctor_check *c) {
     } else if (root_end - clock_wall_s() < ROOT_SOON_S) {
         snprintf(c->message, sizeof(c->message), "the fleet's root ends on %s", clock_date(root_end, until));
         snprintf(c->todo, sizeof(c->todo), "`entrepot-central ca rotate`");
-    } else if (!unreachable(fleet, c)) {
+    } else if (!unreachable(fleet, c) && !silent(edges, c)) {
         c->verdict = DOCTOR_OK;
         n = names_of(edges, "state", "active", names, sizeof(names));
         snprintf(c->message, sizeof(c->message), "%zu %s; tokens name %s, which answers", n, n == 1 ? "edge" : "edges",
                  json_text(json_array_get(json_object_get(fleet, "addresses"), 0), "address", "?"));
     }
+}
+
+/* Central answers, but does not take what this edge reports. */
+static bool not_taken(const json_t *status, struct doctor_check *c) {
+    const char *why = json_text(json_object_get(status, "reports"), "problem", "");
+    if (!*why || !json_is_true(json_object_get(json_object_get(status, "central"), "reachable"))) return false;
+    c->verdict = DOCTOR_WARN;
+    snprintf(c->message, sizeof(c->message), "central does not take this edge's reports: %.300s", why);
+    snprintf(c->todo, sizeof(c->todo),
+             "central's DNS does not name an edge that does not report; see central's log, and that central's version "
+             "is no older than this one's");
+    return true;
 }
 
 void doctor_identity(const json_t *status, struct doctor_check *c) {
@@ -101,7 +135,7 @@ void doctor_identity(const json_t *status, struct doctor_check *c) {
                  "it is renewed when central answers, within fleet.rejoin_window; after that: on central `edge invite "
                  "--replace %s`, and here `join --replace TOKEN`",
                  json_text(id, "name", "NAME"));
-    } else {
+    } else if (!not_taken(status, c)) {
         c->verdict = DOCTOR_OK;
         snprintf(c->message, sizeof(c->message), "%s of %s, certificate good until %s (generation %lld)",
                  json_text(id, "name", "?"), site, clock_date(end, when), (long long)json_int(id, "generation", 0));
