@@ -78,6 +78,11 @@ static void on_silent(void *arg) {
 
 /* --- fetches --- */
 
+/* Clients wait for its bytes, which need the link. Where a tag points is a small question. */
+static bool is_pull(const struct central_fetch *f) {
+    return f->c->pulls && (f->rq.kind == FETCH_BLOB || f->rq.kind == FETCH_MANIFEST);
+}
+
 static void fetch_free(struct central_fetch *f) {
     for (struct central_fetch **link = &f->c->fetches; *link; link = &(*link)->next) {
         if (*link != f) continue;
@@ -85,7 +90,7 @@ static void fetch_free(struct central_fetch *f) {
         break;
     }
     if (f->waiting) breaker_await_over(f->c->central.breaker, false);
-    if (f->c->pulls) --*f->c->pulls;
+    if (is_pull(f)) --*f->c->pulls;
     timer_fini(&f->start);
     registry_refusal_fini(&f->refusal);
     if (f->post) central_post_leave(f->post);
@@ -398,7 +403,7 @@ static struct fetch *start(struct source *s, const struct fetch_request *rq, con
                                 .body = {.length = rq->length, .total = -1},
                                 .next = c->fetches};
     c->fetches = f;
-    if (c->pulls) ++*c->pulls;
+    if (is_pull(f)) ++*c->pulls;
     f->rq.query = xstrdup_or_null(rq->query);
     registry_refusal_init(&f->refusal);
     timer_init(&f->start, c->central.loop, on_refuse, f);

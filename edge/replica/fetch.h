@@ -14,7 +14,7 @@ struct tile_fetch_config {
     const struct uplink *uplink; /* borrowed */
     struct loop *loop;
     struct http_client *client;
-    /* Clients' requests for bytes that are under way by the same link. While there are some, hardly any tile is fetched.
+    /* Clients' requests for bytes that are under way by the same link. While there are some, few tiles are fetched.
      * NULL: that is not known. */
     const unsigned *pulls;
 };

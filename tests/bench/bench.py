@@ -19,6 +19,7 @@ import fleet  # noqa: E402
 import report  # noqa: E402
 import resident  # noqa: E402
 import servers as those  # noqa: E402
+import snapshot  # noqa: E402
 import warm  # noqa: E402
 from content import Content  # noqa: E402
 from lab.base import HOST, REPO, Process, run  # noqa: E402
@@ -142,8 +143,9 @@ def main():
         if "dns" in wanted:
             dns.beside(stage)
         if "catalogue" in wanted:
-            catalogue.scale(stage)
+            size = catalogue.scale(stage)
             if not stage.quick or given.only:
+                snapshot.rows(stage, size)
                 fleet.rows(stage)
         if "branch" in wanted:
             branch.first_pull(stage)

@@ -1,6 +1,7 @@
 /* What the catalogue costs at scale, in one process: `catalogue FOLDER BLOBS MANIFESTS TAGS CHILDREN` fills catalog.db,
  * then reads and packs all tiles as central does, unpacks and applies them as an edge does, looks records up, stores the
- * replica and loads it. Prints one line of JSON. */
+ * replica and loads it. Prints one line of JSON.
+ * `catalogue fill FOLDER …` fills it with blobs that are not held, and that is all. */
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static void step(sqlite3_stmt *st, sqlite3 *db) {
 
 /* The rows themselves: learning a million facts one by one is measured nowhere here. The digests are counted when the
  * catalogue is opened next. */
-static void fill(const char *path, int64_t blobs, int64_t manifests, int64_t tags, int64_t children) {
+static void fill_all(const char *path, bool held, int64_t blobs, int64_t manifests, int64_t tags, int64_t children) {
     struct catalog *c;
     sqlite3 *db;
     sqlite3_stmt *b, *m, *k, *t;
@@ -66,7 +67,7 @@ static void fill(const char *path, int64_t blobs, int64_t manifests, int64_t tag
     catalog_close(c);
     if (db_open(&db, path, SQLITE_OPEN_READWRITE, NULL) < 0) exit(1);
     must(sqlite3_exec(db, "BEGIN; DELETE FROM place", NULL, NULL, NULL), db);
-    must(sqlite3_prepare_v2(db, "INSERT OR IGNORE INTO blobs VALUES(?, ?, 1, ?)", -1, &b, NULL), db);
+    must(sqlite3_prepare_v2(db, "INSERT OR IGNORE INTO blobs VALUES(?, ?, ?, ?)", -1, &b, NULL), db);
     must(sqlite3_prepare_v2(db, "INSERT INTO manifests VALUES(?, ?, ?)", -1, &m, NULL), db);
     must(sqlite3_prepare_v2(db, "INSERT INTO children VALUES(?, ?, ?, ?, ?, 0, '', '', '')", -1, &k, NULL), db);
     must(sqlite3_prepare_v2(db, "INSERT INTO tags VALUES(?, ?, ?, ?, ?, 1700000000, 0, 0)", -1, &t, NULL), db);
@@ -75,7 +76,8 @@ static void fill(const char *path, int64_t blobs, int64_t manifests, int64_t tag
         struct digest d = blob(i);
         db_bind_digest(b, 1, &d);
         sqlite3_bind_int64(b, 2, i < manifests ? 500 + i % 3000 : size_of(i));
-        sqlite3_bind_int64(b, 3, i);
+        sqlite3_bind_int(b, 3, held);
+        sqlite3_bind_int64(b, 4, i);
         step(b, db);
     }
     for (int64_t i = 0; i < manifests; i++) {
@@ -150,7 +152,7 @@ static bool take(unsigned tile, const struct place *of, const struct tile_record
 }
 
 static void fetch_all(struct catalog *c, struct snapshot *s) {
-    const struct tile_reader reader = {wants, take, s};
+    const struct tile_reader reader = {.wants = wants, .tile = take, .arg = s};
     for (unsigned i = 0; i < TILES; i += CATALOG_TILES_MAX) {
         unsigned some[CATALOG_TILES_MAX], n = 0;
         for (; n < CATALOG_TILES_MAX && i + n < TILES; n++)
@@ -174,7 +176,9 @@ static double lookup_ns(const struct replica *r, int64_t blobs) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return 2;
+    bool alone = argc == 7 && strcmp(argv[1], "fill") == 0;
+    if (argc != 6 && !alone) return 2;
+    if (alone) argv++;
     char path[512], file[512];
     int64_t blobs = atoll(argv[2]), manifests = atoll(argv[3]), tags = atoll(argv[4]), children = atoll(argv[5]);
     struct catalog *c;
@@ -182,7 +186,8 @@ int main(int argc, char **argv) {
     log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "catalogue");
     snprintf(path, sizeof(path), "%s/catalog.db", argv[1]);
     snprintf(file, sizeof(file), "%s/replica", argv[1]);
-    fill(path, blobs, manifests, tags, children);
+    fill_all(path, !alone, blobs, manifests, tags, children);
+    if (alone) return 0;
     int64_t began = cpu_us();
     if (catalog_open(&c, path, 1, NULL) < 0 || catalog_place(c, &p) < 0) return 1;
     int64_t counted_us = cpu_us() - began;
