@@ -144,6 +144,7 @@ static int run_join(const struct command_context *ctx) {
                                  .data = cfg->node.data,
                                  .site = cfg->site,
                                  .central = cfg->central,
+                                 .proxy = cfg->central_proxy,
                                  .central_is_default = strcmp(cfg->central, EDGE_CENTRAL_DEFAULT) == 0};
     if (r == 0) r = join_run(&o, &j, &err);
     explicit_bzero(&token, sizeof(token));

@@ -37,6 +37,8 @@ struct http_tls {
     void *arg;
 };
 
+#define HTTP_PROXY_OFF "off"
+
 /* A request. All strings are copied by http_call_start. */
 struct http_call_spec {
     const char *method;         /* "GET", "HEAD", "POST" */
@@ -51,6 +53,7 @@ struct http_call_spec {
     const char *username, *password; /* Basic; NULL: none */
     enum http_reach reach;
     bool use_proxy_env; /* http_proxy, https_proxy, no_proxy and upper-case forms */
+    const char *proxy;  /* a proxy's URL, or HTTP_PROXY_OFF, whatever the environment says; NULL: as use_proxy_env */
     /* Small things that nobody waits for: those of one client are sent one after the other, so that they share a
      * connection. One that has waited for 2 s is sent all the same. Time-outs count from when it is sent. */
     bool in_turn;
@@ -143,9 +146,9 @@ struct http_proxy {
     char place[280];       /* "proxy:3128", for people */
     char *user, *password; /* decoded; NULL: none */
 };
-/* Parses a proxy's URL. variable: where it came from, for messages, which never show the value. ERR_INVALID: not a
+/* Parses a proxy's URL. what: where it came from, for messages, which never show the value. ERR_INVALID: not a
  * valid URL. */
-int http_proxy_read(const char *variable, const char *value, struct http_proxy *out, struct error *err) must_check;
+int http_proxy_read(const char *what, const char *value, struct http_proxy *out, struct error *err) must_check;
 void http_proxy_fini(struct http_proxy *p);
 /* Checks that all proxies in the environment can be parsed. ERR_INVALID. */
 int http_proxies_check(struct error *err) must_check;

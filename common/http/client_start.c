@@ -116,7 +116,13 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
  * whose address it connects. */
 static int set_proxy(struct http_call *c, const struct http_call_spec *spec, const struct http_url *u,
                      struct error *err) {
-    const char *variable, *value = spec->use_proxy_env && !spec->unix_socket ? http_proxy_for(u, &variable) : NULL;
+    const char *variable = "the proxy", *value = NULL;
+    if (spec->unix_socket)
+        value = NULL;
+    else if (spec->proxy)
+        value = strcmp(spec->proxy, HTTP_PROXY_OFF) == 0 ? NULL : spec->proxy;
+    else if (spec->use_proxy_env)
+        value = http_proxy_for(u, &variable);
     struct http_proxy proxy = {0};
     int r = value ? http_proxy_read(variable, value, &proxy, err) : 0;
     set(curl_easy_setopt(c->easy, CURLOPT_NOPROXY, ""));

@@ -146,12 +146,12 @@ static const char *take_apart(struct http_proxy *out, const char *value) {
                                                                                     : "has no usable host and port";
 }
 
-int http_proxy_read(const char *variable, const char *value, struct http_proxy *out, struct error *err) {
+int http_proxy_read(const char *what, const char *value, struct http_proxy *out, struct error *err) {
     *out = (struct http_proxy){0};
     const char *wrong = take_apart(out, value);
     if (!wrong) return 0;
     http_proxy_fini(out);
-    error_set(err, ERR_INVALID, "%s in the environment is no proxy's URL: it %s", variable, wrong);
+    error_set(err, ERR_INVALID, "%s is no proxy's URL: it %s", what, wrong);
     error_hint(
         err,
         "write it as http://HOST:3128, with USER:PASSWORD@ before HOST if it wants them; in a password # is %%23, / is "
@@ -174,7 +174,9 @@ int http_proxies_check(struct error *err) {
         const char *value = getenv(names[i]);
         struct http_proxy proxy;
         if (!value || !*value) continue;
-        int r = http_proxy_read(names[i], value, &proxy, err);
+        char what[40];
+        snprintf(what, sizeof(what), "%s in the environment", names[i]);
+        int r = http_proxy_read(what, value, &proxy, err);
         if (r < 0) return r;
         http_proxy_fini(&proxy);
     }

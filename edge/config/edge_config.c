@@ -55,6 +55,14 @@ static const struct config_key prefetch_keys[] = {
 };
 static const struct config_schema prefetch_schema = CONFIG_SCHEMA(prefetch_keys);
 
+static int proxy_check(const char *value, struct error *err) {
+    struct http_proxy proxy;
+    if (strcmp(value, HTTP_PROXY_OFF) == 0) return 0;
+    int r = http_proxy_read("this", value, &proxy, err);
+    if (r == 0) http_proxy_fini(&proxy);
+    return r;
+}
+
 static const struct config_key edge_keys[] = {
     {.name = "central",
      .type = CONFIG_STRING,
@@ -64,6 +72,15 @@ static const struct config_key edge_keys[] = {
      .doc =
          "URL of central's fleet port; `join` writes it. With https, an edge that has joined trusts the roots of its "
          "fleet alone."},
+    {.name = "central_proxy",
+     .type = CONFIG_STRING,
+     .at = offsetof(struct edge_config, central_proxy),
+     .check = proxy_check,
+     .shown = "https_proxy, all_proxy and no_proxy of the environment",
+     .example = "http://proxy.branch.example:3128",
+     .doc = "The HTTP proxy through which an edge that has joined, and `join` itself, reach central (by CONNECT; TLS "
+            "stays between edge and central). `off`: none, whatever the environment says. USER:PASSWORD@ may stand "
+            "before the host."},
     {.name = "central_requests",
      .type = CONFIG_INT,
      .at = offsetof(struct edge_config, central_requests),

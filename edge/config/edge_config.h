@@ -9,6 +9,7 @@ struct edge_config {
     unsigned central_requests; /* how many requests to central may run at a time */
     int64_t replica_limit;     /* bytes; 0: no limit */
     char *central;             /* URL of central's fleet port, no '/' at the end */
+    char *central_proxy;       /* a proxy's URL, or HTTP_PROXY_OFF; NULL: by the environment */
     char *site;                /* NULL: not said */
 };
 

@@ -2,6 +2,8 @@
  * the last word. Thread: main of a command. */
 #include "edge/link/join.h"
 
+#include "edge/link/central.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -82,6 +84,8 @@ static void ask(struct attempt *t, const struct join_order *o, const char *base,
                                         .body = body,
                                         .body_len = len,
                                         .tls = &t->tls,
+                                        .proxy = central_is_loopback(base) ? NULL : o->proxy,
+                                        .use_proxy_env = !central_is_loopback(base),
                                         .connect_ms = CONNECT_MS,
                                         .head_ms = TOTAL_MS,
                                         .total_ms = TOTAL_MS,

@@ -13,6 +13,7 @@ struct join_order {
     const char *data;
     const char *site;        /* that the configuration names; NULL: none */
     const char *central;     /* URL that the configuration names: tried before the token's addresses */
+    const char *proxy;       /* as in struct http_call_spec */
     bool central_is_default; /* central is the built-in default: no error if nothing answers there */
 };
 struct join_result {

@@ -198,7 +198,7 @@ static int start(struct node *n, void **self, struct error *err) {
     pthread_mutex_init(&l->lock, NULL);
     l->settings = settings_new(n->config->data, &own);
     char *url = roam_last(n->config->data, cfg->central);
-    l->uplink = uplink_new(url);
+    l->uplink = uplink_new(url, cfg->central_proxy);
     free(url);
     load(l);
     l->renewal = renewal_new(&(struct renewal_config){

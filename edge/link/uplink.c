@@ -35,6 +35,7 @@ struct uplink {
     _Atomic(struct address *) address;
     _Atomic(struct papers *) papers; /* NULL: this edge has not joined */
     char instance[64], version[96];
+    const char *proxy;
     void (*changed)(bool renewed, void *arg); /* NULL: nobody is told */
     void *changed_arg;
 };
@@ -46,8 +47,9 @@ static void set_address(struct uplink *u, const char *url) {
     atomic_store(&u->address, a);
 }
 
-struct uplink *uplink_new(const char *url) {
+struct uplink *uplink_new(const char *url, const char *proxy) {
     struct uplink *u = xcalloc(1, sizeof(*u));
+    u->proxy = proxy;
     uint64_t instance = 0;
     if (RAND_bytes((unsigned char *)&instance, sizeof(instance)) != 1) abort();
     snprintf(u->instance, sizeof(u->instance), INSTANCE_HEADER ": %016" PRIx64, instance | 1);
@@ -138,5 +140,9 @@ void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), voi
 
 void uplink_secure(const struct uplink *u, struct http_call_spec *spec) {
     spec->tls = uplink_tls(u);
-    spec->insecure_tls = !spec->tls && central_is_loopback(uplink_url(u));
+    bool here = central_is_loopback(uplink_url(u));
+    spec->insecure_tls = !spec->tls && here;
+    bool far = spec->tls && !here; /* the end of a tunnel on this machine is no address for a proxy */
+    spec->proxy = far ? u->proxy : NULL;
+    spec->use_proxy_env = far;
 }

@@ -10,8 +10,9 @@
 
 struct uplink;
 
-/* Control thread. url: "http(s)://HOST:PORT", no '/' at its end; copied. There is no identity yet. */
-struct uplink *uplink_new(const char *url);
+/* Control thread. url: "http(s)://HOST:PORT", no '/' at its end; copied. There is no identity yet. proxy: as in
+ * struct http_call_spec, for the identity's calls; borrowed. */
+struct uplink *uplink_new(const char *url, const char *proxy);
 /* Control thread, when no call runs any more. */
 void uplink_free(struct uplink *u);
 
@@ -30,7 +31,8 @@ void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), voi
 const struct identity *uplink_identity(const struct uplink *u);
 /* Any thread. How calls to central are secured; NULL: this edge has not joined. Valid until uplink_free. */
 const struct http_tls *uplink_tls(const struct uplink *u);
-/* Fetch loop. Sets how the call to central is secured. */
+/* Fetch loop. Sets how the call to central is secured, and the proxy on its way: only TLS with the fleet goes through
+ * one. */
 void uplink_secure(const struct uplink *u, struct http_call_spec *spec);
 
 #endif

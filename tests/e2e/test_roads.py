@@ -1,0 +1,125 @@
+"""Ways from an edge to central other than a plain one: through an HTTP proxy."""
+
+import base64
+import socket
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from lab import images, raw
+from lab.base import HOST, wait_until
+from lab.fleet import ADDRESS, branch, central_of, edge_row, invite, on_address
+
+FAR = "central.far.invalid"  # a name that only the proxy can resolve
+WORD = "pr0xyS3cret"
+
+
+class ConnectProxy:
+    """An HTTP proxy that wants a password and knows CONNECT alone. Every name leads to central."""
+
+    def __init__(self):
+        self.listener = socket.create_server((HOST, 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.asked, self.refused = [], 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def url(self, word=WORD):
+        return f"http://joe:{word}@{HOST}:{self.port}"
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        try:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                more = client.recv(4096)
+                if not more:
+                    return
+                head += more
+            first, *lines = head.decode().split("\r\n")
+            method, place, _ = first.split(" ")
+            wanted = "proxy-authorization: basic " + base64.b64encode(f"joe:{WORD}".encode()).decode().lower()
+            if method != "CONNECT" or wanted not in [line.lower() for line in lines]:
+                self.refused += 1
+                client.sendall(b'HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+                return
+            self.asked.append(place)
+            with socket.create_connection((ADDRESS, int(place.rsplit(":", 1)[1]))) as server:
+                client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=self.pump, args=(server, client), daemon=True)
+                back.start()
+                self.pump(client, server)
+                back.join()
+        except OSError:
+            pass
+        finally:
+            client.close()
+
+    @staticmethod
+    def pump(a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def address():
+    yield from on_address()
+
+
+@pytest.fixture(scope="module")
+def far(shared_bench):
+    upstream = shared_bench.faulty()
+    image = images.small("far")
+    upstream.put("library/app", image, "v1")
+    central = central_of(shared_bench, upstream)
+    central.stop()
+    central.settings["fleet.addresses"] = f'["{FAR}:{central.fleet}"]'
+    central.start()
+    return SimpleNamespace(central=central, image=image, proxy=shared_bench.add(ConnectProxy()))
+
+
+def environment(url):
+    names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    return {**{n: "" for n in (*names, *(n.upper() for n in names))}, "https_proxy": url}
+
+
+@pytest.mark.parametrize("how", ["key", "environment"])
+def test_an_edge_joins_and_pulls_through_a_proxy(bench, far, how):
+    if how == "key":
+        edge = branch(bench, {"central_proxy": far.proxy.url()}, env=environment(""))
+    else:
+        edge = branch(bench, env=environment(far.proxy.url()))
+    edge.join(invite(far.central))
+    edge.start()
+    before = len(far.proxy.asked)
+    raw.pull(edge.port, "library/app", "v1")
+    wait_until(lambda: edge.json("status")["replica"]["equal"], "the stream of changes comes through the proxy")
+    wait_until(lambda: edge_row(far.central, edge.identity()["name"])["state"] == "active", "central knows it")
+    assert before and set(far.proxy.asked) == {f"{FAR}:{far.central.fleet}"}
+    said = edge.command("status").stdout + edge.command("doctor", check=False).stdout + edge.process.text()
+    assert WORD not in said and "joe" not in said
+
+
+def test_a_proxy_that_refuses_is_named_and_no_password_told(bench, far):
+    edge = branch(bench, {"central_proxy": far.proxy.url("wr0ngS3cret")}, env=environment(""))
+    said = edge.refused(invite(far.central))
+    assert f"proxy {HOST}:{far.proxy.port} does not accept the user and password" in said and far.proxy.refused
+    assert "wr0ng" not in said
+    edge.settings["central_proxy"] = "ftp://joe:wr0ngS3cret@proxy"
+    said = edge.refused(invite(far.central))
+    assert "is no proxy's URL" in said and "wr0ng" not in said
