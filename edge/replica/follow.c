@@ -142,8 +142,12 @@ static void want(struct follow *f, unsigned tile) {
     f->tiles[tile].wanted = true;
 }
 
+/* Tags come first, so that they are answered long before the rest is here. Where no blob is known their short names would
+ * mean nothing, and they would have to be fetched again at the end. */
 static void compare_tiles(struct follow *f, const struct tile_list *list) {
+    struct replica_stats held;
     size_t at = 0;
+    replica_stats(f->cfg.replica, &held);
     f->next = 0;
     for (unsigned i = 0; i < TILES; i++) {
         struct set_digest theirs = {0}, ours;
@@ -153,6 +157,7 @@ static void compare_tiles(struct follow *f, const struct tile_list *list) {
             set_right(f, i, list->place.number);
         else
             want(f, i);
+        f->tiles[i].full = held.records[RECORD_BLOB] == 0 && tile_kind(i) == RECORD_TAG;
     }
 }
 

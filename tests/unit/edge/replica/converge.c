@@ -515,6 +515,23 @@ static void a_stream_that_cannot_be_read_is_left_at_once(void **state) {
     }
 }
 
+static void tags_come_first_and_with_whole_names_where_no_blob_is_known(void **state) {
+    (void)state;
+    begin(3);
+    for (int i = 0; i < 50; i++)
+        learn_something();
+    catalog_flush(lab.catalog);
+    new_edge();
+    connect_edge();
+    arrive(SIZE_MAX);
+    assert_true(lab.wants_list);
+    answer(true);
+    assert_true(lab.wants_tiles && lab.full);
+    assert_int_equal(tile_kind(lab.tiles[0]), RECORD_TAG);
+    settle();
+    end();
+}
+
 /* One life of both sides, of many rounds. */
 static void both_sides_end_equal_whatever_happens_to_the_link_and_to_them(void **state) {
     (void)state;
@@ -581,6 +598,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stored_replica_comes_back_and_a_damaged_one_does_not),
         cmocka_unit_test(a_stream_that_cannot_be_read_is_left_at_once),
+        cmocka_unit_test(tags_come_first_and_with_whole_names_where_no_blob_is_known),
         cmocka_unit_test(both_sides_end_equal_whatever_happens_to_the_link_and_to_them),
         cmocka_unit_test(a_dropped_change_is_noticed),
         cmocka_unit_test(a_reused_number_is_noticed),
