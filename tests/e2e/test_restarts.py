@@ -40,7 +40,7 @@ class Crowd:
 
     def join(self):
         self.end()
-        assert not self.wrong, self.wrong
+        assert not self.wrong, "\n".join(f"{job} {args[1]}: {why}" for job, args, why in self.wrong)
 
 
 def in_time(one_round):
