@@ -138,7 +138,7 @@ def test_the_port_works_from_disk_while_central_is_away(fleet):
 
 
 def test_a_certificate_is_renewed_under_a_running_download(bench, fleet):
-    central = central_of(bench, fleet.upstream, **{"fleet.certificate": "3s"})
+    central = central_of(bench, fleet.upstream, **{"fleet.certificate": "6s"})
     edge = tls_edge(bench)
     edge.join(invite(central))
     edge.start()
