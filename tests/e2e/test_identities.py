@@ -292,7 +292,7 @@ def test_doctor_and_metrics_tell_of_the_fleet(fleet, bench):
     assert abs(end - time.time() - 30 * DAY) < DAY and edge.metric("entrepot_identity_generation") == 1
     assert edge.metric("entrepot_identity_roots") == 2 and central.metric("entrepot_fleet_edges", state="active") == 1
     assert central.metric("entrepot_certificate_not_after_seconds", port="fleet root") > time.time() + 19 * 365 * DAY
-    assert "shanghai-1 of shanghai" in edge.command("status").stdout and "1 edge " in central.command("status").stdout
+    assert "shanghai-1 of shanghai" in edge.command("status").stdout and "1 edge, " in central.command("status").stdout
     central.settings["fleet.addresses"] = f'["{ADDRESS}:{free_port()}"]'
     central.restart()
     line = next(line for line in central.command("doctor", check=False).stdout.splitlines() if "fleet" in line)
