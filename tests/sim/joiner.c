@@ -31,7 +31,7 @@ static int join(struct one *o, size_t i) {
     int code = join_run(&(struct join_order){.token = &o->all->token, .data = o->folder}, &r, &o->err);
     if (code < 0) return code;
     identity_joined(o->folder); /* the next has a key of its own */
-    o->all->out[i] = uplink_new(r.url);
+    o->all->out[i] = uplink_new(r.url, NULL);
     uplink_use(o->all->out[i], &r.id, NULL);
     return 0;
 }

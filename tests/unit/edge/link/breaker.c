@@ -56,7 +56,7 @@ static void stage(bool (*handle)(struct script_server *s, int fd, const char *he
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
     loop = loop_new("test");
     client = http_client_new(loop);
-    uplink = uplink_new(url);
+    uplink = uplink_new(url, NULL);
     breaker = breaker_new(&(struct breaker_config){.uplink = uplink,
                                                    .loop = loop,
                                                    .client = client,

@@ -92,7 +92,7 @@ static int setup(void **state) {
     loop = loop_new("test");
     client = http_client_new(loop);
     settings = settings_new(dir, &(struct settings_own){0});
-    uplink = uplink_new(url);
+    uplink = uplink_new(url, NULL);
     central = central_source_new(&(struct central_source_config){.uplink = uplink,
                                                                  .settings = settings,
                                                                  .loop = loop,

@@ -55,7 +55,7 @@ static int start(void **state) {
     loop = loop_new("test");
     script_start(&server, answer, NULL);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
-    uplink = uplink_new(url);
+    uplink = uplink_new(url, NULL);
     client = http_client_new(loop);
     replica = replica_new(0);
     fetch =

@@ -59,7 +59,7 @@ static int set_up(void **state) {
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
     loop = loop_new("test");
     client = http_client_new(loop);
-    uplink = uplink_new(url);
+    uplink = uplink_new(url, NULL);
     sender = report_sender_new(
         &(struct report_sender_config){.uplink = uplink, .loop = loop, .client = client, .fill = fill});
     filled = wanted = silences = 0;
