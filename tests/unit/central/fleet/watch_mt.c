@@ -74,6 +74,10 @@ int64_t http_body_pending(const struct http_req *r) {
 void http_body_on_drain(struct http_req *r, int64_t low_water, void (*fn)(struct http_req *r)) {
     (void)r, (void)low_water, (void)fn;
 }
+void http_body_limit_unsent(struct http_req *r, int bytes) {
+    (void)r;
+    (void)bytes;
+}
 void http_reply_end(struct http_req *r) {
     r->ended = true;
 }
