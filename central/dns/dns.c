@@ -181,9 +181,8 @@ static void on_probe(size_t edge, const struct dns_report *r, void *arg) {
 
 /* The edge's index in the zone; -1: it has no place there. */
 static long place_of(const struct dns *d, const char *site, const char *name) {
-    char key[160];
-    int len = snprintf(key, sizeof(key), "%.63s %.63s", site, name);
-    return (long)(uintptr_t)map_get(d->places, key, (size_t)len) - 1;
+    char key[DNS_EDGE_KEY_MAX];
+    return (long)(uintptr_t)map_get(d->places, key, dns_edge_key(key, site, name)) - 1;
 }
 
 /* Such a report changes nothing but when the edge was heard: the next look in DECIDE_EVERY_MS is soon enough. */
@@ -261,9 +260,9 @@ static void places_make(struct dns *d, const struct dns_zone *z) {
     map_free(d->places);
     d->places = map_new(NULL);
     for (size_t i = 0; i < z->n_edges; i++) {
-        char key[160];
-        int len = snprintf(key, sizeof(key), "%.63s %.63s", z->edges[i].site, z->edges[i].name);
-        map_set(d->places, key, (size_t)len, (void *)(uintptr_t)(i + 1));
+        char key[DNS_EDGE_KEY_MAX];
+        size_t len = dns_edge_key(key, z->edges[i].site, z->edges[i].name);
+        map_set(d->places, key, len, (void *)(uintptr_t)(i + 1));
     }
 }
 

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEY_MAX 160
+size_t dns_edge_key(char out[DNS_EDGE_KEY_MAX], const char *site, const char *name) {
+    return (size_t)snprintf(out, DNS_EDGE_KEY_MAX, "%.63s %.63s", site, name);
+}
 
 void dns_joined_init(struct dns_joined_list *l) {
     l->map = map_new(free);
@@ -16,19 +18,15 @@ void dns_joined_fini(struct dns_joined_list *l) {
     map_free(l->map);
 }
 
-static size_t key_of(char out[KEY_MAX], const char *site, const char *name) {
-    return (size_t)snprintf(out, KEY_MAX, "%.63s %.63s", site, name);
-}
-
 struct dns_joined *dns_joined_find(const struct dns_joined_list *l, const char *site, const char *name) {
-    char key[KEY_MAX];
-    return map_get(l->map, key, key_of(key, site, name));
+    char key[DNS_EDGE_KEY_MAX];
+    return map_get(l->map, key, dns_edge_key(key, site, name));
 }
 
 bool dns_joined_put(struct dns_joined_list *l, const char *site, const char *name, const struct ip ip[DNS_FAMILIES],
                     struct dns_joined **out) {
-    char key[KEY_MAX];
-    size_t len = key_of(key, site, name), size = DNS_FAMILIES * sizeof(*ip);
+    char key[DNS_EDGE_KEY_MAX];
+    size_t len = dns_edge_key(key, site, name), size = DNS_FAMILIES * sizeof(*ip);
     struct dns_joined *j = map_get(l->map, key, len);
     *out = j;
     if (j && memcmp(j->ip, ip, size) == 0) return false;
@@ -73,8 +71,8 @@ bool dns_joined_keep(struct dns_joined_list *l, bool (*keep)(const struct dns_jo
     size_t n, before = map_len(l->map);
     struct dns_joined **all = dns_joined_sorted(l, &n);
     for (size_t i = 0; i < n; i++) {
-        char key[KEY_MAX];
-        if (!keep(all[i], arg)) map_del(l->map, key, key_of(key, all[i]->site, all[i]->name));
+        char key[DNS_EDGE_KEY_MAX];
+        if (!keep(all[i], arg)) map_del(l->map, key, dns_edge_key(key, all[i]->site, all[i]->name));
     }
     free(all);
     return map_len(l->map) != before;

@@ -7,6 +7,10 @@
 #include "central/dns/dns_health.h"
 #include "common/core/map.h"
 
+enum { DNS_EDGE_KEY_MAX = 160 };
+/* "SITE NAME", by which maps and the saved state know an edge. Returns its length. */
+size_t dns_edge_key(char out[DNS_EDGE_KEY_MAX], const char *site, const char *name);
+
 /* What an edge says of itself. */
 struct dns_word {
     const char *site, *name;    /* of its certificate; borrowed for the call */

@@ -12,10 +12,6 @@
 
 #define SAVED_MAX ((size_t)(4 << 20))
 
-static int key_of(char out[160], const char *site, const char *edge) {
-    return snprintf(out, 160, "%.63s %.63s", site, edge);
-}
-
 /* The length of "SITE EDGE". */
 static size_t key_part(const char *line) {
     size_t n = strcspn(line, " ");
@@ -32,10 +28,10 @@ static void addresses_text(const struct dns_target *t, char *out, size_t cap) {
 
 void dns_saved_write(const struct dns_zone *zone, const struct dns_health *health, struct buf *out) {
     for (size_t i = 0; i < zone->n_edges; i++) {
-        char key[160];
+        char key[DNS_EDGE_KEY_MAX];
         if (!dns_state_named(dns_health_state(health, i))) continue;
         char addresses[2 * IP_TEXT_MAX + 4] = "";
-        key_of(key, zone->edges[i].site, zone->edges[i].name);
+        dns_edge_key(key, zone->edges[i].site, zone->edges[i].name);
         if (zone->edges[i].joined) addresses_text(&zone->edges[i], addresses, sizeof(addresses));
         if (buf_printf(out, "%s%s\n", key, addresses) < 0) return; /* over 64 MiB: no configuration is that large */
     }
@@ -79,9 +75,9 @@ void dns_saved_read(const char *path, const struct dns_zone *zone, struct dns_he
     for (char *line, *rest = text; (line = strsep(&rest, "\n"));)
         map_set(named, line, key_part(line), zone->edges);
     for (size_t i = 0; i < zone->n_edges; i++) {
-        char key[160];
-        int n = key_of(key, zone->edges[i].site, zone->edges[i].name);
-        if (map_get(named, key, (size_t)n)) dns_health_restore(health, i, now_ms);
+        char key[DNS_EDGE_KEY_MAX];
+        size_t n = dns_edge_key(key, zone->edges[i].site, zone->edges[i].name);
+        if (map_get(named, key, n)) dns_health_restore(health, i, now_ms);
     }
     map_free(named);
 }

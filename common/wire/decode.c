@@ -84,7 +84,7 @@ static void get_request_id(char out[65], const char *s) {
 }
 
 static int get_request(struct wire_request *rq, const Entrepot__V1__LookupRequest *p, struct error *err) {
-    if (p->version == 0 || p->version > WIRE_VERSION)
+    if (wire_check_version(p->version) < 0)
         return error_set(err, ERR_UNSUPPORTED, "lookup version %u is not known here, %d is", p->version, WIRE_VERSION);
     if (p->n_queries > WIRE_MAX_QUERIES)
         return error_set(err, ERR_TOO_BIG, "a lookup has at most %d queries, this one %zu", WIRE_MAX_QUERIES,

@@ -10,10 +10,6 @@
 #define LOAD_MAX 100
 #define PORT_MAX 65535
 
-static int check_version(uint32_t version) {
-    return version == 0 || version > WIRE_VERSION ? ERR_UNSUPPORTED : 0;
-}
-
 static int pack(const ProtobufCMessage *p, uint8_t **out, size_t *len) {
     return wire_pack(p, WIRE_MAX_REPORT, out, len);
 }
@@ -92,7 +88,7 @@ int wire_report_decode(struct wire_report *m, const void *data, size_t len) {
     if (len > WIRE_MAX_REPORT) return ERR_TOO_BIG;
     Entrepot__V1__Report *p = entrepot__v1__report__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
-    int r = check_version(p->version);
+    int r = wire_check_version(p->version);
     if (r == 0 && p->heartbeat) r = get_heartbeat(&m->heartbeat, p->heartbeat);
     m->version = p->version;
     m->has_heartbeat = p->heartbeat != NULL;
@@ -113,7 +109,7 @@ int wire_report_response_decode(struct wire_report_response *m, const void *data
     if (len > WIRE_MAX_REPORT) return ERR_TOO_BIG;
     Entrepot__V1__ReportResponse *p = entrepot__v1__report_response__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
-    int r = check_version(p->version);
+    int r = wire_check_version(p->version);
     *m = (struct wire_report_response){.version = p->version, .heartbeat_ms = p->heartbeat_ms};
     entrepot__v1__report_response__free_unpacked(p, NULL);
     return r;

@@ -140,7 +140,8 @@ static int take_removals(struct wire_fleet_state *m, const Entrepot__V1__FleetSt
 }
 
 static int take_state(struct wire_fleet_state *m, const Entrepot__V1__FleetState *p) {
-    if (p->version == 0 || p->version > WIRE_VERSION) return ERR_UNSUPPORTED;
+    int known = wire_check_version(p->version);
+    if (known < 0) return known;
     m->version = p->version;
     if (p->signer.len && !take_hash(m->signer, &p->signer)) return ERR_INVALID;
     int r = take_certs(m->roots, &m->n_roots, p->roots, p->n_roots);

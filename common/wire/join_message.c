@@ -9,10 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int check_version(uint32_t version) {
-    return version == 0 || version > WIRE_VERSION ? ERR_UNSUPPORTED : 0;
-}
-
 /* --- encoding --- */
 
 int wire_join_request_encode(const struct wire_join_request *m, uint8_t **out, size_t *len) {
@@ -97,7 +93,7 @@ int wire_join_request_decode(struct wire_join_request *m, const void *data, size
     if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
     Entrepot__V1__JoinRequest *p = entrepot__v1__join_request__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
-    int r = check_version(p->version);
+    int r = wire_check_version(p->version);
     if (r == 0 && (p->secret.len == 0 || p->secret.len > sizeof(m->secret) || p->csr.len == 0 ||
                    strlen(p->site) >= sizeof(m->site)))
         r = ERR_INVALID;
@@ -128,7 +124,7 @@ int wire_join_response_decode(struct wire_join_response *m, const void *data, si
     if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
     Entrepot__V1__JoinResponse *p = entrepot__v1__join_response__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
-    int r = check_version(p->version);
+    int r = wire_check_version(p->version);
     if (r == 0 && (p->n_chain == 0 || p->n_chain > WIRE_CERTS_MAX || p->n_roots == 0 || p->n_roots > WIRE_CERTS_MAX))
         r = ERR_INVALID;
     if (r == 0) {
@@ -153,7 +149,7 @@ int wire_renew_request_decode(struct wire_renew_request *m, const void *data, si
     if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
     Entrepot__V1__RenewRequest *p = entrepot__v1__renew_request__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
-    int r = check_version(p->version);
+    int r = wire_check_version(p->version);
     if (r == 0 && p->id.len != sizeof(m->id)) r = ERR_INVALID;
     if (r == 0) {
         m->version = p->version;
@@ -177,7 +173,7 @@ int wire_certificate_request_decode(struct wire_certificate_request *m, const vo
     if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
     Entrepot__V1__ServerCertificateRequest *p = entrepot__v1__server_certificate_request__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
-    int r = check_version(p->version);
+    int r = wire_check_version(p->version);
     if (r == 0 && (p->csr.len == 0 || p->n_names == 0)) r = ERR_INVALID;
     if (r == 0) r = take_names(&m->names, p->names, p->n_names);
     if (r == 0) {
@@ -198,7 +194,7 @@ int wire_certificate_response_decode(struct wire_certificate_response *m, const 
     if (len > WIRE_MAX_JOIN) return ERR_TOO_BIG;
     Entrepot__V1__ServerCertificateResponse *p = entrepot__v1__server_certificate_response__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
-    int r = check_version(p->version);
+    int r = wire_check_version(p->version);
     if (r == 0 && (p->n_chain == 0 || p->n_chain > WIRE_CERTS_MAX)) r = ERR_INVALID;
     if (r == 0) r = take_names(&m->refused, p->refused, p->n_refused);
     if (r == 0) {

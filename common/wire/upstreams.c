@@ -51,9 +51,8 @@ int wire_upstreams_decode(const void *data, size_t len, struct wire_upstream_sta
     if (len > WIRE_MAX_UPSTREAMS) return ERR_TOO_BIG;
     Entrepot__V1__UpstreamStates *all = entrepot__v1__upstream_states__unpack(NULL, len, data);
     if (!all) return ERR_INVALID;
-    int r = all->version == 0 || all->version > WIRE_VERSION ? ERR_UNSUPPORTED
-            : all->n_upstreams > UPSTREAMS_MAX               ? ERR_TOO_BIG
-                                                             : 0;
+    int r = wire_check_version(all->version);
+    if (r == 0 && all->n_upstreams > UPSTREAMS_MAX) r = ERR_TOO_BIG;
     if (r == 0) {
         *states = xcalloc(all->n_upstreams + 1, sizeof(**states));
         *n = all->n_upstreams;

@@ -8,6 +8,10 @@
 #include "common/oci/tag_facts.h"
 
 #define WIRE_VERSION 1
+/* 0, or ERR_UNSUPPORTED: a message of that version cannot be read here. */
+static inline int wire_check_version(uint32_t version) {
+    return version == 0 || version > WIRE_VERSION ? ERR_UNSUPPORTED : 0;
+}
 #define WIRE_CONTENT_TYPE "application/x-protobuf"
 /* Path of a lookup on the fleet port, and of one that asks for settings only. */
 #define WIRE_LOOKUP_PATH "/fleet/v1/lookup"
