@@ -151,20 +151,13 @@ static void on_shown(struct http_call *call, const struct http_result *result, v
 static const struct http_call_events shown_events = {.done = on_shown};
 
 static void show_lost(struct fleet_sync *s) {
-    static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
-    char url[1024];
-    snprintf(url, sizeof(url), "%s" WIRE_REMOVALS_PATH, uplink_url(s->cfg.uplink));
-    struct http_call_spec spec = {.method = "POST",
-                                  .url = url,
-                                  .headers = headers,
-                                  .body = s->lost,
-                                  .body_len = s->lost_len,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = TOTAL_MS,
-                                  .total_ms = TOTAL_MS,
-                                  .max_body = (int64_t)WIRE_MAX_JOIN};
-    uplink_secure(s->cfg.uplink, &spec);
-    s->call = http_call_start(s->cfg.client, &spec, &shown_events, s);
+    const struct uplink_message m = {.path = WIRE_REMOVALS_PATH,
+                                     .body = s->lost,
+                                     .len = s->lost_len,
+                                     .connect_ms = CONNECT_MS,
+                                     .total_ms = TOTAL_MS,
+                                     .max_answer = WIRE_MAX_JOIN};
+    s->call = uplink_post(s->cfg.uplink, s->cfg.client, &m, &shown_events, s);
     free(s->lost);
     s->lost = NULL;
 }

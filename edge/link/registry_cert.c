@@ -278,26 +278,19 @@ static void make_key(struct offload *o) {
 
 static void on_key(struct offload *o) {
     struct registry_cert *c = container_of(o, struct registry_cert, work);
-    static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
-    char url[1024];
     if (c->err.code < 0) {
         failed(c);
         return;
     }
-    snprintf(url, sizeof(url), "%s" WIRE_CERTIFICATE_PATH, uplink_url(c->uplink));
-    struct http_call_spec spec = {.method = "POST",
-                                  .url = url,
-                                  .headers = headers,
-                                  .body = c->body,
-                                  .body_len = c->body_len,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = TOTAL_MS,
-                                  .total_ms = TOTAL_MS,
-                                  .max_body = (int64_t)WIRE_MAX_JOIN};
-    uplink_secure(c->uplink, &spec);
+    const struct uplink_message m = {.path = WIRE_CERTIFICATE_PATH,
+                                     .body = c->body,
+                                     .len = c->body_len,
+                                     .connect_ms = CONNECT_MS,
+                                     .total_ms = TOTAL_MS,
+                                     .max_answer = WIRE_MAX_JOIN};
     buf_clear(&c->answer);
     c->why[0] = '\0';
-    c->call = http_call_start(c->node->client, &spec, &events, c);
+    c->call = uplink_post(c->uplink, c->node->client, &m, &events, c);
     free(c->body);
     c->body = NULL;
 }

@@ -143,24 +143,17 @@ static void ask(struct renewal *r) {
     struct wire_renew_request rq;
     uint8_t *body;
     size_t len;
-    char url[1024];
-    static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
     memcpy(rq.id, r->id, sizeof(rq.id));
     if (wire_renew_request_encode(&rq, &body, &len) < 0) abort();
-    snprintf(url, sizeof(url), "%s" WIRE_RENEW_PATH, uplink_url(r->cfg.uplink));
-    struct http_call_spec spec = {.method = "POST",
-                                  .url = url,
-                                  .headers = headers,
-                                  .body = body,
-                                  .body_len = len,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = TOTAL_MS,
-                                  .total_ms = TOTAL_MS,
-                                  .max_body = (int64_t)WIRE_MAX_JOIN};
-    uplink_secure(r->cfg.uplink, &spec);
+    const struct uplink_message m = {.path = WIRE_RENEW_PATH,
+                                     .body = body,
+                                     .len = len,
+                                     .connect_ms = CONNECT_MS,
+                                     .total_ms = TOTAL_MS,
+                                     .max_answer = WIRE_MAX_JOIN};
     buf_clear(&r->answer);
     r->why[0] = '\0';
-    r->call = http_call_start(r->cfg.client, &spec, &events, r);
+    r->call = uplink_post(r->cfg.uplink, r->cfg.client, &m, &events, r);
     free(body);
 }
 

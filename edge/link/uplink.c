@@ -13,6 +13,7 @@
 #include "common/identity/attest.h"
 #include "common/identity/trust.h"
 #include "common/wire/node_headers.h"
+#include "common/wire/wire.h"
 #include "edge/link/central.h"
 
 /* What this edge shows on connections to central, and what it trusts there. */
@@ -145,4 +146,22 @@ void uplink_secure(const struct uplink *u, struct http_call_spec *spec) {
     bool far = spec->tls && !here; /* the end of a tunnel on this machine is no address for a proxy */
     spec->proxy = far ? u->proxy : NULL;
     spec->use_proxy_env = far;
+}
+
+struct http_call *uplink_post(const struct uplink *u, struct http_client *client, const struct uplink_message *m,
+                              const struct http_call_events *ev, void *arg) {
+    static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
+    char url[1024];
+    snprintf(url, sizeof(url), "%s%s", uplink_url(u), m->path);
+    struct http_call_spec spec = {.method = "POST",
+                                  .url = url,
+                                  .headers = headers,
+                                  .body = m->body,
+                                  .body_len = m->len,
+                                  .connect_ms = m->connect_ms,
+                                  .head_ms = m->total_ms,
+                                  .total_ms = m->total_ms,
+                                  .max_body = (int64_t)m->max_answer};
+    uplink_secure(u, &spec);
+    return http_call_start(client, &spec, ev, arg);
 }

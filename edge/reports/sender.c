@@ -118,22 +118,15 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
 static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static void post(struct report_sender *s, const void *body, size_t len) {
-    static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
-    char url[1024];
-    snprintf(url, sizeof(url), "%s" WIRE_REPORT_PATH, uplink_url(s->cfg.uplink));
-    struct http_call_spec spec = {.method = "POST",
-                                  .url = url,
-                                  .headers = headers,
-                                  .body = body,
-                                  .body_len = len,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = ANSWER_MS,
-                                  .total_ms = ANSWER_MS,
-                                  .max_body = (int64_t)WIRE_MAX_REPORT};
-    uplink_secure(s->cfg.uplink, &spec);
+    const struct uplink_message m = {.path = WIRE_REPORT_PATH,
+                                     .body = body,
+                                     .len = len,
+                                     .connect_ms = CONNECT_MS,
+                                     .total_ms = ANSWER_MS,
+                                     .max_answer = WIRE_MAX_REPORT};
     buf_clear(&s->answer);
     s->began_ms = clock_mono_ms();
-    s->call = http_call_start(s->cfg.client, &spec, &events, s);
+    s->call = uplink_post(s->cfg.uplink, s->cfg.client, &m, &events, s);
 }
 
 static void on_due(void *arg) {
