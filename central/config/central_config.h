@@ -3,19 +3,7 @@
 #define ENTREPOT_CENTRAL_CONFIG_CENTRAL_CONFIG_H
 
 #include "central/config/dns_config.h"
-
-#define UPSTREAM_ENDPOINTS_MAX 16
-
-struct upstream_config {
-    char *name;       /* "docker.io", "localhost:5000"; aliases of docker.io are already "docker.io" */
-    char **endpoints; /* http(s)://HOST[:PORT][/PATH], no '/' at the end; 1 to 16 */
-    size_t n_endpoints;
-    char *username, *password_file; /* both or neither */
-    char *ca_file;                  /* NULL: the system's */
-    int64_t fresh_for_ms;
-    unsigned max_parallel;
-    unsigned revalidate; /* tags a second that are checked without a request */
-};
+#include "common/upstream/upstream_config.h"
 
 enum deleted_tags { DELETED_SERVE, DELETED_HIDE };
 enum redirect_rule { REDIRECT_EDGES, REDIRECT_OFF };

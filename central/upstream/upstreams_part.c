@@ -3,10 +3,10 @@
 #include "central/upstream/upstreams_part.h"
 
 #include "central/names/names_part.h"
-#include "central/upstream/upstream.h"
+#include "common/upstream/upstream.h"
 #include "common/core/alloc.h"
 #include "common/node/probe.h"
-#include "common/node/share_metrics.h"
+#include "common/node/upstream_metrics.h"
 #include "common/store/tag.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
@@ -41,11 +41,7 @@ static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES
 /* struct upstream_held.another */
 static bool another_is_held(const struct repo_name *repo, const char *tag, const struct digest *manifest, void *arg) {
     const struct upstreams *c = arg;
-    char name[REPO_STR_MAX];
-    struct tag_facts last;
-    struct blob_info info;
-    return store_tag_get(c->node->store, repo_name_str(repo, name), tag, &last) && !digest_eq(&last.digest, manifest) &&
-           store_lookup(c->node->store, &last.digest, &info);
+    return store_tag_holds_another(c->node->store, repo, tag, manifest);
 }
 
 /* How an upstream stands, as far as is known: by its last request, or by doctor's probe if that came later. */
@@ -157,28 +153,10 @@ static void doctor(json_t *into, void *self) {
     json_object_set_new(into, "upstreams", list);
 }
 
-static void collect_upstream(struct upstream *u, struct metric_page *page) {
-    struct upstream_stats s;
-    upstream_stats(u, &s);
-    const char *name = upstream_config(u)->name;
-    metric_label_set(page, FAMILY_UPSTREAM_REQUESTS, name, "ok", (double)(s.requests - s.failures));
-    metric_label_set(page, FAMILY_UPSTREAM_REQUESTS, name, "failed", (double)s.failures);
-    metric_label_set(page, FAMILY_TOKEN_FETCHES, name, NULL, (double)s.tokens);
-    metric_label_set(page, FAMILY_BREAKER_OPEN, name, NULL, s.reachable ? 0 : 1);
-    metric_label_set(page, FAMILY_PULLS_KEPT, name, NULL, (double)s.pulls_kept);
-    struct share_stats places;
-    upstream_places(u, &places);
-    share_metrics(page, name, &places);
-    metric_label_set(page, FAMILY_UPSTREAM_WAIT, name, NULL, (double)s.wait_s);
-    if (s.limit < 0) return;
-    metric_label_set(page, FAMILY_RATE_LIMIT, name, NULL, (double)s.limit);
-    metric_label_set(page, FAMILY_RATE_REMAINING, name, NULL, (double)s.remaining);
-}
-
 static void metrics(struct metric_page *page, void *self) {
     struct upstreams *c = self;
     for (size_t i = 0; i < c->cfg->n_upstreams; i++)
-        collect_upstream(c->upstreams[i], page);
+        upstream_metrics(c->upstreams[i], page);
 }
 
 /* --- life --- */

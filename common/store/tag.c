@@ -43,6 +43,15 @@ bool store_tag_get(const struct store *s, const char *repo, const char *tag, str
     return tags_get(s->tags, repo, tag, out);
 }
 
+bool store_tag_holds_another(const struct store *s, const struct repo_name *repo, const char *tag,
+                             const struct digest *manifest) {
+    char name[REPO_STR_MAX];
+    struct tag_facts last;
+    struct blob_info info;
+    return store_tag_get(s, repo_name_str(repo, name), tag, &last) && !digest_eq(&last.digest, manifest) &&
+           store_lookup(s, &last.digest, &info);
+}
+
 /* --- no more than there may be --- */
 
 #define TAGS_MAX 200000

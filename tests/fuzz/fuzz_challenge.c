@@ -1,5 +1,5 @@
 /* WWW-Authenticate from a hostile registry: no crash, and what is taken is bounded printable text. */
-#include "central/upstream/challenge.h"
+#include "common/upstream/challenge.h"
 
 #include <string.h>
 
