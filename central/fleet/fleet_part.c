@@ -97,6 +97,8 @@ static void make_settings(struct wire_settings *s, const struct central_config *
         snprintf(s->upstreams[i].name, sizeof(s->upstreams[i].name), "%s", u->name);
         s->upstreams[i].fresh_for_ms = u->fresh_for_ms;
         s->upstreams[i].per_repository = upstream_is_per_repository(u);
+        s->upstreams[i].endpoints = u->endpoints;
+        s->upstreams[i].n_endpoints = u->n_endpoints;
     }
     s->version = version_of(s);
 }

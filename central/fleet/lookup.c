@@ -55,8 +55,11 @@ struct batch {
 static size_t settings_bound(const struct wire_settings *s) {
     if (!s) return 0;
     size_t n = 64 + (s->default_upstream ? strlen(s->default_upstream) : 0);
-    for (size_t i = 0; i < s->n_upstreams; i++)
+    for (size_t i = 0; i < s->n_upstreams; i++) {
         n += 32 + strlen(s->upstreams[i].name);
+        for (size_t k = 0; k < s->upstreams[i].n_endpoints; k++)
+            n += 8 + strlen(s->upstreams[i].endpoints[k]);
+    }
     for (size_t i = 0; i < s->n_hosted; i++)
         n += 8 + strlen(s->hosted[i]);
     for (size_t i = 0; i < s->n_own_names; i++)

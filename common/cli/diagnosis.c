@@ -467,7 +467,9 @@ static void check_central(struct doctor *d, struct doctor_check *c) {
         return;
     }
     say(c, DOCTOR_FAIL, "%s: %s", json_text(central, "url", "?"), json_text(central, "message", "not reachable"));
-    todo(c, "what is held is still served. Check that central runs, the key central, and the link to it");
+    bool direct = json_is_true(json_object_get(json_object_get(d->doctor, "fallback"), "active"));
+    todo(c, "what is held is still served%s. Check that central runs, the key central, and the link to it",
+         direct ? ", and public images come from the upstreams directly (fallback)" : "");
 }
 
 /* Whether this edge's copy of the catalogue is the same as central's, and kept so. */

@@ -152,6 +152,17 @@ static void row_replica(struct table *t, const json_t *r) {
                 size_text(json_int(r, "bytes", 0), bytes));
 }
 
+/* An edge's, if it may ask upstreams itself. */
+static void row_fallback(struct table *t, const json_t *f) {
+    if (strcmp(json_text(f, "rule", "off"), "off") == 0) return;
+    long long requests = (long long)json_int(f, "requests", 0), failures = (long long)json_int(f, "failures", 0);
+    table_cell(t, "fallback");
+    table_cellf(t, "%s; %lld requests to upstreams since the start, %lld failed",
+                json_is_true(json_object_get(f, "active")) ? "in use: upstreams are asked directly"
+                                                           : "ready, for when central cannot be reached",
+                requests, failures);
+}
+
 static void rows_sources(struct table *t, const json_t *doc) {
     const json_t *central = json_object_get(doc, "central"), *u;
     if (json_is_object(central)) {
@@ -166,6 +177,7 @@ static void rows_sources(struct table *t, const json_t *doc) {
                         why);
         }
     }
+    row_fallback(t, json_object_get(doc, "fallback"));
     const json_t *list = json_object_get(doc, "upstreams");
     size_t i;
     if (!json_object_get(json_array_get(list, 0), "result")) { /* an edge knows only their names */

@@ -74,6 +74,11 @@ const char *fill_reader_source(const struct fill_reader *r) {
     return f ? shared_source_name(&f->shared) : "";
 }
 
+bool fill_reader_source_stands_in(const struct fill_reader *r) {
+    struct fill *f = fill_of(r);
+    return f && shared_source_stands_in(&f->shared);
+}
+
 bool fill_reader_joined(const struct fill_reader *r) {
     return fill_of(r) && r->joined;
 }

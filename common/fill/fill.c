@@ -87,7 +87,8 @@ struct fill *fill_of_held(struct fill_shard *sh, const struct fill_spec *spec, s
     struct fill *f = fill_new(sh, spec);
     fill_bytes_init_held(f, file);
     intake_goes_on_from(f, info->size);
-    shared_flows(&f->shared, "disk");
+    static const struct source disk = {.name = "disk"};
+    shared_flows(&f->shared, &disk);
     if (info->media_type) shared_set_media_type(&f->shared, info->media_type);
     shared_set_manifest(&f->shared, spec->manifest && info->media_type);
     shared_proved(&f->shared, info->size);

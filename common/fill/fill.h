@@ -88,7 +88,8 @@ const char *fill_reader_media_type(const struct fill_reader *r); /* of a manifes
 /* At FILL_PROVED: true if it was fetched as a manifest and is one. */
 bool fill_reader_is_manifest(const struct fill_reader *r);
 const char *fill_reader_source(const struct fill_reader *r); /* name of the source that sends; "" before FILL_FLOWING */
-bool fill_reader_joined(const struct fill_reader *r);        /* the fill was already running */
+bool fill_reader_source_stands_in(const struct fill_reader *r);
+bool fill_reader_joined(const struct fill_reader *r); /* the fill was already running */
 /* What a reader wants, once that is decided. */
 struct fill_want {
     int64_t start, end; /* its lowest byte, and the end of its highest; it asks for bytes in rising order */

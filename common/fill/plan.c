@@ -165,7 +165,7 @@ static void claim_refuted(struct fill *f, int64_t size) {
     fill_notify_readers(f);
 }
 
-enum fill_step plan_take_head(struct fill *f, const struct fetch_head *h) {
+enum fill_step plan_take_head(struct fill *f, const struct source *by, const struct fetch_head *h) {
     f->plan.gone_since_ms = 0;
     f->plan.origin = h->origin;
     int64_t known = shared_size(&f->shared);
@@ -178,8 +178,8 @@ enum fill_step plan_take_head(struct fill *f, const struct fetch_head *h) {
     }
     if (f->spec.manifest && h->total > MANIFEST_MAX_BYTES) {
         struct fetch_end end;
-        fetch_end_set(&end, ERR_TOO_BIG, "%s has a manifest of %lld bytes; at most %d are accepted",
-                      f->plan.sources[f->plan.source]->name, (long long)h->total, MANIFEST_MAX_BYTES);
+        fetch_end_set(&end, ERR_TOO_BIG, "%s has a manifest of %lld bytes; at most %d are accepted", by->name,
+                      (long long)h->total, MANIFEST_MAX_BYTES);
         return fill_fail(f, &end);
     }
     if (h->total >= 0 && shared_size_word(&f->shared) < SIZE_SENT) shared_set_size(&f->shared, h->total, SIZE_SENT);
@@ -189,7 +189,7 @@ enum fill_step plan_take_head(struct fill *f, const struct fetch_head *h) {
     if (h->total >= 0) fill_bytes_expect(f, intake_written(f), h->total);
     if (f->spec.manifest) shared_set_media_type(&f->shared, h->media_type);
     f->plan.has_flowed = true;
-    shared_flows(&f->shared, f->plan.sources[f->plan.source]->name);
+    shared_flows(&f->shared, by);
     fill_publish(f);
     fill_notify_readers(f);
     return STEP_STAY;

@@ -54,8 +54,8 @@ void plan_hold_back(struct fill *f);
 /* The request for a stretch, on behalf of by, with what is known against its source. Returns whom to send it to. */
 struct source *plan_request(struct fill *f, const struct stretch *st, const struct fill_spec *by,
                             struct fetch_request *out) must_check;
-/* Of the stretch whose turn it is: its head, some of it, nothing more for now, its end. Return the step that follows. */
-enum fill_step plan_take_head(struct fill *f, const struct fetch_head *h) must_check;
+/* Of the stretch whose turn it is: its head (by: who answers), some of it, nothing more for now, its end. Return the step that follows. */
+enum fill_step plan_take_head(struct fill *f, const struct source *by, const struct fetch_head *h) must_check;
 enum fill_step plan_take_data(struct fill *f, const char *p, size_t len) must_check;
 enum fill_step plan_take_lull(struct fill *f) must_check;
 enum fill_step plan_take_end(struct fill *f, const struct fetch_end *e) must_check;

@@ -10,7 +10,7 @@ void shared_init(struct shared *s) {
     atomic_init(&s->size, -1);
     atomic_init(&s->settled_size, -1);
     atomic_init(&s->rewind_floor, INT64_MAX);
-    atomic_init(&s->source_name, "");
+    atomic_init(&s->source, NULL);
 }
 
 void shared_fini(struct shared *s) {
@@ -38,7 +38,13 @@ int64_t shared_proven(const struct shared *s) {
 }
 
 const char *shared_source_name(const struct shared *s) {
-    return atomic_load_explicit(&s->source_name, memory_order_relaxed);
+    const struct source *source = atomic_load_explicit(&s->source, memory_order_acquire);
+    return source ? source->name : "";
+}
+
+bool shared_source_stands_in(const struct shared *s) {
+    const struct source *source = atomic_load_explicit(&s->source, memory_order_acquire);
+    return source && source->stands_in;
 }
 
 unsigned shared_rewinds(const struct shared *s) {
@@ -79,8 +85,8 @@ void shared_set_size(struct shared *s, int64_t size, enum size_word word) {
     atomic_store_explicit(&s->settled_size, word == SIZE_CLAIMED ? -1 : size, memory_order_release);
 }
 
-void shared_flows(struct shared *s, const char *source_name) {
-    atomic_store_explicit(&s->source_name, source_name, memory_order_relaxed);
+void shared_flows(struct shared *s, const struct source *source) {
+    atomic_store_explicit(&s->source, source, memory_order_release);
     atomic_store_explicit(&s->state, FILL_FLOWING, memory_order_release);
 }
 

@@ -17,18 +17,18 @@ enum size_word {
 
 struct shared {
     _Atomic int state;
-    _Atomic int64_t size;         /* -1 unknown */
-    _Atomic int64_t settled_size; /* as fill_reader_settled_size */
-    _Atomic int64_t visible;      /* bytes from the start any reader may have */
-    _Atomic int64_t proven;       /* bytes from the start that are proved piece by piece */
-    _Atomic(const char *) source_name;
-    atomic_uint rewinds;                 /* times that bytes were hidden again; grows before `visible` falls */
-    _Atomic int64_t rewind_floor;        /* the lowest byte ever taken back */
-    char media_type[MEDIA_TYPE_MAX + 1]; /* manifests: settled before state becomes FILL_PROVED */
-    bool is_manifest;                    /* settled before state becomes FILL_PROVED */
-    struct fetch_end end;                /* set once, before state becomes FILL_FAILED */
-    _Atomic(struct fetch_end *) trouble; /* set once: the first failure of a source */
-    enum size_word size_word;            /* fetch loop */
+    _Atomic int64_t size;                  /* -1 unknown */
+    _Atomic int64_t settled_size;          /* as fill_reader_settled_size */
+    _Atomic int64_t visible;               /* bytes from the start any reader may have */
+    _Atomic int64_t proven;                /* bytes from the start that are proved piece by piece */
+    _Atomic(const struct source *) source; /* NULL: none has agreed to send yet */
+    atomic_uint rewinds;                   /* times that bytes were hidden again; grows before `visible` falls */
+    _Atomic int64_t rewind_floor;          /* the lowest byte ever taken back */
+    char media_type[MEDIA_TYPE_MAX + 1];   /* manifests: settled before state becomes FILL_PROVED */
+    bool is_manifest;                      /* settled before state becomes FILL_PROVED */
+    struct fetch_end end;                  /* set once, before state becomes FILL_FAILED */
+    _Atomic(struct fetch_end *) trouble;   /* set once: the first failure of a source */
+    enum size_word size_word;              /* fetch loop */
 };
 
 void shared_init(struct shared *s);
@@ -39,7 +39,9 @@ int64_t shared_size(const struct shared *s);
 int64_t shared_settled_size(const struct shared *s);
 int64_t shared_visible(const struct shared *s);
 int64_t shared_proven(const struct shared *s);
+/* "" before a source has agreed to send. */
 const char *shared_source_name(const struct shared *s);
+bool shared_source_stands_in(const struct shared *s);
 /* How often bytes were hidden again, and the lowest of them. A reader that was handed bytes from there on may have got
  * wrong ones. */
 unsigned shared_rewinds(const struct shared *s);
@@ -58,8 +60,8 @@ const struct fetch_end *shared_end(const struct shared *s);
 bool shared_size_is_claimed(const struct shared *s);
 enum size_word shared_size_word(const struct shared *s);
 void shared_set_size(struct shared *s, int64_t size, enum size_word word);
-/* A source has agreed to send. name: as long-lived as the process. */
-void shared_flows(struct shared *s, const char *source_name);
+/* A source has agreed to send; it is as long-lived as the process. */
+void shared_flows(struct shared *s, const struct source *source);
 /* It has failed, and readers that have not begun wait for the next one's word. */
 void shared_waits(struct shared *s);
 void shared_show(struct shared *s, int64_t visible);

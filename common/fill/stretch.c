@@ -51,12 +51,11 @@ static void drop_ahead(struct fill *f) {
 /* --- what a source sends; each fill_go may free u --- */
 
 static void on_head(struct fetch *fetch, const struct fetch_head *h, void *arg) {
-    (void)fetch;
     struct under_way *u = arg;
     struct fill *f = u->fill;
     u->origin = h->origin;
     if (!u->stretch.ahead)
-        fill_go(f, plan_take_head(f, h));
+        fill_go(f, plan_take_head(f, fetch->source, h));
     else if (h->total >= 0 && h->total != shared_size(&f->shared))
         drop_failed(u);
 }

@@ -144,7 +144,7 @@ const char *http_req_id(const struct http_req *r);
 /* When the first byte of its head arrived, in milliseconds of the monotonic clock. */
 int64_t http_req_began_ms(const struct http_req *r);
 struct loop *http_req_loop(const struct http_req *r);
-/* A short note for the access log ("hit", "miss"); borrowed static string. */
+/* A short note for the access log ("hit", "miss", "direct"); borrowed static string. */
 void http_req_note(struct http_req *r, const char *note);
 /* What the request is about, for the access log; borrowed until on_close. */
 void http_req_about(struct http_req *r, const char *about);

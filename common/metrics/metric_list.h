@@ -114,6 +114,10 @@ METRIC_FAMILY(UPSTREAM_WAIT, GAUGE, "entrepot_upstream_wait_seconds", "upstream"
 METRIC_FAMILY(BREAKER_OPEN, GAUGE, "entrepot_source_breaker_open", "source", NULL,
               "1 while a source is not asked because it failed, 0.5 while it is probed, else 0.")
 METRIC(CENTRAL_REACHABLE, GAUGE, "entrepot_central_reachable", "1 if central answered last, else 0.")
+METRIC(FALLBACK_ACTIVE, GAUGE, "entrepot_fallback_active",
+       "1 while an edge asks upstreams itself, because central cannot be reached (fallback: upstream).")
+METRIC(FALLBACK_REQUESTS, COUNTER, "entrepot_fallback_requests_total",
+       "Requests that an edge sent to upstreams itself.")
 METRIC(CATALOGUE_SEQUENCE, GAUGE, "entrepot_catalogue_sequence", "Last sequence number of the catalogue known here.")
 METRIC(CATALOGUE_BYTES, GAUGE, "entrepot_catalogue_bytes",
        "Bytes of catalog.db, without its write-ahead log (central).")

@@ -192,7 +192,7 @@ static bool answer(struct body *b) {
     struct etag etag;
     content_etag(x, &etag);
     bool joined = fill_reader_joined(b->reader);
-    http_req_note(x->req, joined ? "join" : "miss");
+    http_req_note(x->req, joined ? "join" : fill_reader_source_stands_in(b->reader) ? "direct" : "miss");
     if (joined) body_count(&x->registry->joined, 1);
     if (begin(b, &etag)) return true;
     b->ended = true;

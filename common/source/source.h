@@ -104,10 +104,11 @@ struct source_ops {
 struct source {
     const struct source_ops *ops;
     char name[HOST_MAX + 1]; /* "docker.io", "central", a peer's name: in logs, metrics, Cache-Status */
+    bool stands_in;          /* it answers in the place of another, which is away */
 };
 /* Every source's own struct begins with this, so that its operations can be found. */
 struct fetch {
-    struct source *source;
+    struct source *source; /* who answers; a source that passes a request on to another may change it before the head */
 };
 
 static inline struct fetch *fetch_start(struct source *s, const struct fetch_request *rq, const struct fetch_events *ev,

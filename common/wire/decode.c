@@ -12,6 +12,8 @@
 #define RESPONSE_MEMORY (192 * MiB)
 /* Limit on the number of upstreams, hosted patterns or own names. */
 #define SETTINGS_MAX 10000
+#define ENDPOINTS_MAX 16 /* of one upstream */
+#define ENDPOINT_TEXT_MAX 1024
 
 static void *budget_alloc(void *data, size_t size) {
     int64_t *left = data;
@@ -202,6 +204,22 @@ static int get_strings(char ***out, size_t *n_out, char *const *in, size_t n) {
     return 0;
 }
 
+static bool is_url(const char *text) {
+    bool has_scheme = strncmp(text, "https://", 8) == 0 || strncmp(text, "http://", 7) == 0;
+    size_t len = strnlen(text, ENDPOINT_TEXT_MAX + 1);
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] > '~') return false;
+    return has_scheme && len <= ENDPOINT_TEXT_MAX;
+}
+
+/* Without them an edge goes by the settings all the same. */
+static int get_endpoints(struct wire_upstream *u, const Entrepot__V1__Upstream *p) {
+    if (p->n_endpoints > ENDPOINTS_MAX) return 0;
+    for (size_t i = 0; i < p->n_endpoints; i++)
+        if (!is_url(p->endpoints[i])) return 0;
+    return get_strings(&u->endpoints, &u->n_endpoints, p->endpoints, p->n_endpoints);
+}
+
 static int get_settings(struct wire_settings *s, const Entrepot__V1__Settings *p) {
     if (p->n_upstreams > SETTINGS_MAX) return ERR_INVALID;
     s->version = p->version;
@@ -213,6 +231,7 @@ static int get_settings(struct wire_settings *s, const Entrepot__V1__Settings *p
         s->upstreams[i].fresh_for_ms = u->fresh_for_ms < 0 ? 0 : u->fresh_for_ms;
         s->upstreams[i].per_repository = u->per_repository;
         s->n_upstreams++;
+        if (get_endpoints(&s->upstreams[i], u) < 0) return ERR_INVALID;
     }
     if (p->default_upstream[0]) {
         if (host_check(p->default_upstream, strlen(p->default_upstream)) < 0) return ERR_INVALID;
@@ -272,6 +291,11 @@ void wire_settings_fini(struct wire_settings *s) {
         free(s->hosted[i]);
     for (size_t i = 0; i < s->n_own_names; i++)
         free(s->own_names[i]);
+    for (size_t i = 0; i < s->n_upstreams; i++) {
+        for (size_t k = 0; k < s->upstreams[i].n_endpoints; k++)
+            free(s->upstreams[i].endpoints[k]);
+        free(s->upstreams[i].endpoints);
+    }
     free(s->hosted);
     free(s->own_names);
     free(s->upstreams);

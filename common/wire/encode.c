@@ -158,6 +158,8 @@ static Entrepot__V1__Settings *put_settings(struct arena *a, const struct wire_s
         u->name = text(s->upstreams[i].name);
         u->fresh_for_ms = s->upstreams[i].fresh_for_ms;
         u->per_repository = s->upstreams[i].per_repository;
+        u->n_endpoints = s->upstreams[i].n_endpoints;
+        u->endpoints = s->upstreams[i].endpoints;
     }
     if (s->default_upstream) p->default_upstream = s->default_upstream;
     p->n_hosted = s->n_hosted;

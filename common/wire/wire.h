@@ -93,6 +93,8 @@ struct wire_upstream {
     char name[HOST_MAX + 1];
     int64_t fresh_for_ms;
     bool per_repository;
+    char **endpoints; /* URLs: http(s)://HOST[:PORT][/PATH] */
+    size_t n_endpoints;
 };
 /* Strings and arrays are owned. */
 struct wire_settings {

@@ -55,6 +55,8 @@ static const struct config_key prefetch_keys[] = {
 };
 static const struct config_schema prefetch_schema = CONFIG_SCHEMA(prefetch_keys);
 
+static const char *const fallback_words[] = {[FALLBACK_OFF] = "off", [FALLBACK_UPSTREAM] = "upstream", NULL};
+
 static int proxy_check(const char *value, struct error *err) {
     struct http_proxy proxy;
     if (strcmp(value, HTTP_PROXY_OFF) == 0) return 0;
@@ -89,6 +91,15 @@ static const struct config_key edge_keys[] = {
      .max = 10000,
      .doc = "How many requests to central may run at the same time, shared fairly among clients. Further ones wait "
             "(see limits.waiting). Central refuses more connections than its own limits.connections_per_address."},
+    {.name = "fallback",
+     .type = CONFIG_WORD,
+     .at = offsetof(struct edge_config, fallback),
+     .words = fallback_words,
+     .fallback = "off",
+     .doc =
+         "What this edge does for content that it does not hold while central cannot be reached. `upstream`: it asks "
+         "the upstreams that central last told it, without central's accounts, so only for what is public, and never "
+         "for what central hosts. `off`: such requests fail."},
     NODE_KEY_ADDRESS,
     NODE_KEY_GROUP("registry", registry_schema, "The registry API, for the branch's container engines."),
     NODE_KEY_GROUP("admin", admin_schema, "Health and metrics."),

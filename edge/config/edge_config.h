@@ -4,13 +4,17 @@
 
 #include "common/config/config.h"
 
+/* What is fetched while central cannot be reached. */
+enum fallback_rule { FALLBACK_OFF, FALLBACK_UPSTREAM };
+
 struct edge_config {
     struct node_config node;   /* first */
     unsigned central_requests; /* how many requests to central may run at a time */
     int64_t replica_limit;     /* bytes; 0: no limit */
     char *central;             /* URL of central's fleet port, no '/' at the end */
     char *central_proxy;       /* a proxy's URL, or HTTP_PROXY_OFF; NULL: by the environment */
-    char *site;                /* NULL: not said */
+    enum fallback_rule fallback;
+    char *site; /* NULL: not said */
 };
 
 extern const struct config_schema edge_config_schema;

@@ -35,6 +35,7 @@ struct breaker {
     void *found_arg;
     unsigned awaiting; /* requests whose answer has not begun */
     struct http_call *call;
+    bool refuses;         /* the probe's answer is a refusal of this edge */
     const char *stranger; /* how the probe's answer shows that this is not central (text in why); NULL: it does not */
     char why[CENTRAL_WHY_MAX];
     int64_t probe_ms, probed_ms,
@@ -82,19 +83,24 @@ void breaker_wanted(struct breaker *b) {
     if (!b->call && now + wait < b->probe_due_ms) probe_in(b, wait);
 }
 
-static void set(struct breaker *b, bool reachable, const char *why, bool may_return) {
+enum away { AWAY_MAY_RETURN, AWAY_SILENT, AWAY_REFUSES };
+
+/* how: if it is not reachable. */
+static void set(struct breaker *b, bool reachable, const char *why, enum away how) {
     if (reachable) breaker_heard(b);
     pthread_mutex_lock(&b->lock);
     bool changed = b->state.reachable != reachable;
+    bool may_return = changed ? !reachable && how == AWAY_MAY_RETURN : b->may_return;
     b->state.reachable = reachable;
     if (changed) b->state.since_s = clock_wall_s();
     if (!reachable) {
         b->state.failures++;
         snprintf(b->state.last_error, sizeof(b->state.last_error), "%s", why);
     }
+    b->state.gone = !reachable && !may_return && how != AWAY_REFUSES;
     pthread_mutex_unlock(&b->lock);
     if (!changed) return;
-    b->may_return = !reachable && may_return;
+    b->may_return = may_return;
     timer_clear(&b->patience);
     timer_set(&b->changed, 0);
     if (reachable) {
@@ -109,11 +115,11 @@ static void set(struct breaker *b, bool reachable, const char *why, bool may_ret
 }
 
 void breaker_set(struct breaker *b, bool reachable, const char *why) {
-    set(b, reachable, why, true);
+    set(b, reachable, why, AWAY_MAY_RETURN);
 }
 
 void breaker_refused(struct breaker *b, const char *why) {
-    set(b, false, why, false);
+    set(b, false, why, AWAY_REFUSES);
 }
 
 static void on_changed(void *arg) {
@@ -127,6 +133,9 @@ static void on_changed(void *arg) {
 static void on_patience(void *arg) {
     struct breaker *b = arg;
     b->may_return = false;
+    pthread_mutex_lock(&b->lock);
+    b->state.gone = !b->state.reachable;
+    pthread_mutex_unlock(&b->lock);
     b->cfg.gave_up(b->cfg.arg);
 }
 
@@ -192,6 +201,7 @@ static bool probe_head(struct http_call *call, const struct http_answer *a, void
     (void)call;
     struct breaker *b = arg;
     b->stranger = breaker_judge(a, b->why);
+    b->refuses = a->status == 403 && a->header(a, REFUSED_HEADER);
     return true;
 }
 
@@ -204,7 +214,10 @@ static void probe_done(struct http_call *call, const struct http_result *r, void
         if (b->awaiting > 0) timer_set(&b->suspect, SUSPECT_MS);
         return;
     }
-    set(b, false, r->status > 0 ? b->stranger : r->msg, r->code != ERR_TIMEOUT);
+    set(b, false, r->status > 0 ? b->stranger : r->msg,
+        b->refuses               ? AWAY_REFUSES
+        : r->code == ERR_TIMEOUT ? AWAY_SILENT
+                                 : AWAY_MAY_RETURN);
     int64_t most = b->may_return ? PROBE_WANTED_MS : PROBE_MAX_MS;
     b->probe_ms = b->probe_ms * 2 < most ? b->probe_ms * 2 : most;
     probe_in(b, b->probe_ms);
@@ -215,6 +228,7 @@ static const struct http_call_events probe_events = {.head = probe_head, .done =
 static void send_probe(struct breaker *b) {
     if (b->call) return;
     b->probed_ms = clock_mono_ms();
+    b->refuses = false;
     char url[1024];
     snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, uplink_url(b->cfg.uplink));
     struct http_call_spec spec = {.method = "GET",

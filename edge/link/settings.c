@@ -153,13 +153,23 @@ const struct name_rules *settings_rules(const struct settings *s) {
     return &current(s)->rules;
 }
 
-bool settings_upstream(const struct settings *s, const char *name, int64_t *fresh_for_ms, bool *per_repository) {
+static const struct wire_upstream *find_upstream(const struct settings *s, const char *name) {
     const struct version *v = current(s);
-    for (size_t i = 0; i < v->ws.n_upstreams; i++) {
-        if (strcmp(v->ws.upstreams[i].name, name) != 0) continue;
-        *fresh_for_ms = v->ws.upstreams[i].fresh_for_ms;
-        *per_repository = v->ws.upstreams[i].per_repository;
-        return true;
-    }
-    return false;
+    for (size_t i = 0; i < v->ws.n_upstreams; i++)
+        if (strcmp(v->ws.upstreams[i].name, name) == 0) return &v->ws.upstreams[i];
+    return NULL;
+}
+
+bool settings_upstream(const struct settings *s, const char *name, int64_t *fresh_for_ms, bool *per_repository) {
+    const struct wire_upstream *u = find_upstream(s, name);
+    if (!u) return false;
+    *fresh_for_ms = u->fresh_for_ms;
+    *per_repository = u->per_repository;
+    return true;
+}
+
+size_t settings_endpoints(const struct settings *s, const char *name, char ***urls) {
+    const struct wire_upstream *u = find_upstream(s, name);
+    *urls = u ? u->endpoints : NULL;
+    return u ? u->n_endpoints : 0;
 }

@@ -28,5 +28,8 @@ const struct name_rules *settings_rules(const struct settings *s);
 /* For an upstream: how long its tags are fresh (ms), and whether its content is served only in the repositories that
  * refer to it. False: central has no such upstream. */
 bool settings_upstream(const struct settings *s, const char *name, int64_t *fresh_for_ms, bool *per_repository);
+/* Where central reaches this upstream; valid until settings_free. Returns their number; 0: central has no such upstream,
+ * or is of a version that does not tell. */
+size_t settings_endpoints(const struct settings *s, const char *name, char ***urls);
 
 #endif

@@ -6,11 +6,14 @@
 #include "common/node/probe.h"
 #include "common/source/ask.h"
 #include "common/node/share_metrics.h"
+#include "common/node/upstream_metrics.h"
+#include "common/records/record.h"
 #include "common/wire/upstreams.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
 #include "edge/pull/central_source.h"
 #include "edge/pull/confirm.h"
+#include "edge/pull/fallback.h"
 #include "edge/pull/lookups.h"
 #include "edge/replica/replica_part.h"
 #include "common/core/clock.h"
@@ -22,12 +25,14 @@
 #define NEGATIVE_MS 2000
 #define ANSWER_WITHIN_MS 8000
 #define PROBE_MS 5000
+#define LIBRARY_PREFIX "library/" /* put before a single component (common/oci/resolve.c) */
 
 struct pull {
     struct node *node;
     const struct uplink *uplink;
     struct settings *settings;
     struct central_source *central;
+    struct fallback *fallback; /* NULL: off */
     struct lookups *lookups;
     struct confirm *confirm;
     struct replica *replica;
@@ -63,9 +68,9 @@ static const char *scope(const struct repo_name *repo, char out[REPO_STR_MAX], v
 static int64_t fresh_for_ms(const struct repo_name *repo, void *arg) {
     int64_t fresh = 0;
     bool per_repository;
-    if (repo->upstream[0] && settings_upstream(((struct pull *)arg)->settings, repo->upstream, &fresh, &per_repository))
-        return fresh;
-    return 0;
+    const struct pull *e = arg;
+    if (!repo->upstream[0] || !settings_upstream(e->settings, repo->upstream, &fresh, &per_repository)) return 0;
+    return e->fallback ? fallback_fresh_ms(e->fallback, fresh) : fresh;
 }
 
 /* With the stream of changes alive, the replica knows a tag as well as central does: of what is hosted at any time, of
@@ -88,7 +93,8 @@ static bool tag_told(const struct repo_name *repo, const char *tag, uint64_t set
 
 static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
     (void)repo;
-    out[0] = central_source(((struct pull *)arg)->central);
+    const struct pull *e = arg;
+    out[0] = e->fallback ? fallback_source(e->fallback) : central_source(e->central);
     return 1;
 }
 
@@ -105,8 +111,27 @@ static json_t *central_json(const struct pull *e) {
                      (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "message", s.last_error);
 }
 
+static void add_upstream(struct upstream *u, void *arg) {
+    struct upstream_stats s;
+    upstream_stats(u, &s);
+    json_array_append_new(arg, json_pack("{s:s, s:b, s:I, s:I}", "name", upstream_config(u)->name, "ok", s.answers,
+                                         "requests", (json_int_t)s.requests, "failures", (json_int_t)s.failures));
+}
+
+/* The upstreams are those that were asked. */
+static json_t *fallback_json(const struct fallback *f) {
+    struct fallback_state s = {0};
+    json_t *list = json_array();
+    if (f) fallback_state(f, &s);
+    if (f) fallback_each(f, add_upstream, list);
+    return json_pack("{s:s, s:b, s:I, s:I, s:o}", "rule", f ? "upstream" : "off", "active", s.active, "requests",
+                     (json_int_t)s.requests, "failures", (json_int_t)s.failures, "upstreams", list);
+}
+
 static void status(json_t *into, void *self) {
-    json_object_set_new(into, "central", central_json(self));
+    const struct pull *e = self;
+    json_object_set_new(into, "central", central_json(e));
+    json_object_set_new(into, "fallback", fallback_json(e->fallback));
 }
 
 /* How central stands with its upstreams, from its own words; NULL if it said none. */
@@ -153,9 +178,14 @@ static void doctor(json_t *into, void *self) {
                                          : p.message);
     if (p.has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p.skew_s));
     json_object_set_new(into, "central", j);
+    json_object_set_new(into, "fallback", fallback_json(e->fallback));
     json_t *list = good ? upstream_states_json(&said) : NULL;
     if (list) json_object_set_new(into, "upstreams", list);
     buf_fini(&said);
+}
+
+static void upstream_rows(struct upstream *u, void *page) {
+    upstream_metrics(u, page);
 }
 
 static void metrics(struct metric_page *page, void *self) {
@@ -167,6 +197,12 @@ static void metrics(struct metric_page *page, void *self) {
     central_source_places(e->central, &places);
     share_metrics(page, "central", &places);
     metric_label_set(page, FAMILY_BREAKER_OPEN, "central", NULL, s.reachable ? 0 : 1);
+    if (!e->fallback) return;
+    struct fallback_state f;
+    fallback_state(e->fallback, &f);
+    metric_set(page, METRIC_FALLBACK_ACTIVE, f.active);
+    metric_set(page, METRIC_FALLBACK_REQUESTS, (double)f.requests);
+    fallback_each(e->fallback, upstream_rows, page);
 }
 
 /* --- life --- */
@@ -178,9 +214,50 @@ static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) 
     return store_tag_get(e->node->store, repo_name_str(repo, name), tag, &rec) && !rec.deleted;
 }
 
+static bool central_is_gone(void *arg) {
+    struct central_state s;
+    central_source_state(((struct pull *)arg)->central, &s);
+    return s.gone;
+}
+
+/* A tag of a hosted repository that would have this name, had central not said since that it is hosted. */
+static bool is_hosted(const struct repo_name *repo, const char *tag, void *arg) {
+    const struct pull *e = arg;
+    struct repo_name hosted = {.upstream = ""};
+    uint8_t key[RECORD_TAG_KEY_MAX];
+    struct tag_facts facts;
+    bool bare = strncmp(repo->path, LIBRARY_PREFIX, strlen(LIBRARY_PREFIX)) == 0;
+    for (int i = 0; i <= bare; i++) { /* with library/, and without */
+        snprintf(hosted.path, sizeof(hosted.path), "%s", repo->path + (i ? strlen(LIBRARY_PREFIX) : 0));
+        size_t len = record_tag_key(&hosted, tag, key);
+        if (len > 0 && replica_tag(e->replica, key, len, &facts)) return true;
+    }
+    return false;
+}
+
+static bool another_is_held(const struct repo_name *repo, const char *tag, const struct digest *manifest, void *arg) {
+    return store_tag_holds_another(((struct pull *)arg)->node->store, repo, tag, manifest);
+}
+
+static struct fallback *make_fallback(struct pull *e) {
+    const struct node *n = e->node;
+    return fallback_new(&(struct fallback_config){.central = central_source(e->central),
+                                                  .settings = e->settings,
+                                                  .loop = n->fetch,
+                                                  .client = n->client,
+                                                  .queue_of_one = n->config->waiting_per_addr,
+                                                  .queue = n->config->waiting,
+                                                  .held = {another_is_held, e},
+                                                  .gone = central_is_gone,
+                                                  .knows = knows_tag,
+                                                  .hosted = is_hosted,
+                                                  .arg = e});
+}
+
 /* Fetch loop: what failed may be asked again at once. */
 static void central_is_back(void *arg) {
     struct pull *e = arg;
+    if (e->fallback) fallback_over(e->fallback);
     asker_forget(e->node->asker);
     confirm_doubt(e->confirm);
 }
@@ -285,6 +362,7 @@ static int start(struct node *n, void **self, struct error *err) {
                                                                     .queue = n->config->waiting});
     central_source_fallback(e->central, knows_tag, e);
     central_source_on_found(e->central, central_is_back, e);
+    if (cfg->fallback == FALLBACK_UPSTREAM) e->fallback = make_fallback(e);
     e->lookups = lookups_new(n->fetch, central_source_posts(e->central), e->settings);
     make_confirm(e);
     e->policy = (struct policy){
@@ -323,6 +401,7 @@ static void stop(void *self) {
     struct pull *e = self;
     confirm_free(e->confirm);
     lookups_free(e->lookups);
+    fallback_free(e->fallback);
     central_source_free(e->central);
     free(e);
 }

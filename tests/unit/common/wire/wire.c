@@ -68,7 +68,10 @@ static void a_response_comes_back_as_it_was(void **state) {
     struct wire_answer answers[2] = {
         {.status = WIRE_KNOWN, .blob = &blob, .manifest = &manifest, .tag = &tag, .proofs = proofs, .proofs_len = 64},
         {.status = WIRE_RATE_LIMITED, .message = "wait", .retry_after_s = 30}};
-    struct wire_upstream up = {.name = "docker.io", .fresh_for_ms = 60000, .per_repository = true};
+    char endpoint[] = "https://mirror.example/v2/hub";
+    char *endpoints[] = {endpoint};
+    struct wire_upstream up = {
+        .name = "docker.io", .fresh_for_ms = 60000, .per_repository = true, .endpoints = endpoints, .n_endpoints = 1};
     char hosted[] = "acme/**", own[] = "me.example", def[] = "docker.io";
     char *hosted_list[] = {hosted}, *own_list[] = {own};
     struct wire_settings settings = {5, &up, 1, def, hosted_list, 1, own_list, 1};
@@ -93,6 +96,8 @@ static void a_response_comes_back_as_it_was(void **state) {
     assert_int_equal(got.answers[1].retry_after_s, 30);
     assert_string_equal(got.settings->upstreams[0].name, "docker.io");
     assert_true(got.settings->upstreams[0].per_repository);
+    assert_int_equal(got.settings->upstreams[0].n_endpoints, 1);
+    assert_string_equal(got.settings->upstreams[0].endpoints[0], "https://mirror.example/v2/hub");
     assert_string_equal(got.settings->default_upstream, "docker.io");
     assert_string_equal(got.settings->hosted[0], "acme/**");
     assert_string_equal(got.settings->own_names[0], "me.example");

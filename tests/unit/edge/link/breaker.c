@@ -154,20 +154,31 @@ static void what_has_just_gone_may_return_for_a_moment(void **state) {
     stage(central);
     atomic_store(&strangers, 1000);
     breaker_set(breaker, false, "connection refused");
-    assert_true(breaker_may_return(breaker));
+    assert_true(breaker_may_return(breaker) && !now().gone);
     loop_run(loop);
-    assert_true(breaker_may_return(breaker));
+    assert_true(breaker_may_return(breaker) && !now().gone);
     loop_run(loop);
     assert_int_equal(gave_up, 1);
-    assert_true(breaker_is_open(breaker) && !breaker_may_return(breaker));
+    assert_true(breaker_is_open(breaker) && !breaker_may_return(breaker) && now().gone);
     breaker_set(breaker, false, "connection refused"); /* it is the same absence */
     assert_false(breaker_may_return(breaker));
     atomic_store(&strangers, 0);
     loop_run(loop);
     assert_int_equal(found, 1);
-    assert_false(breaker_is_open(breaker) || breaker_may_return(breaker));
+    assert_false(breaker_is_open(breaker) || breaker_may_return(breaker) || now().gone);
     breaker_set(breaker, false, "connection refused");
     assert_true(breaker_may_return(breaker));
+}
+
+static void a_central_that_refuses_this_edge_is_not_gone(void **state) {
+    (void)state;
+    stage(central);
+    breaker_refused(breaker, "it was removed");
+    assert_true(breaker_is_open(breaker) && !breaker_may_return(breaker) && !now().gone);
+    breaker_set(breaker, false, "connection refused"); /* now it is */
+    assert_true(now().gone);
+    breaker_refused(breaker, "it was removed");
+    assert_false(now().gone);
 }
 
 static bool says_nothing(struct script_server *s, int fd, const char *head) {
@@ -215,6 +226,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(known_facts_are_not_reported_again, setup, teardown),
         cmocka_unit_test_setup_teardown(another_program_on_its_port_is_not_central, setup, teardown),
         cmocka_unit_test_setup_teardown(what_has_just_gone_may_return_for_a_moment, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_central_that_refuses_this_edge_is_not_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_begins_when_a_probe_is_not_answered_either, setup, teardown),
         cmocka_unit_test(a_call_to_the_fleet_port_shows_whether_it_is_central),
     };
