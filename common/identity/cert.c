@@ -76,6 +76,13 @@ int csr_key(EVP_PKEY **out, const void *der, size_t len, struct error *err) {
 
 /* --- certificates --- */
 
+/* libcrypto reads them at their first use; here, while no other thread has the certificate. What is wrong with them, it
+ * says at that use. */
+static void read_extensions(X509 *cert) {
+    (void)X509_check_purpose(cert, -1, 0);
+    ERR_clear_error();
+}
+
 static void set_serial(X509 *cert) {
     BIGNUM *serial = BN_new();
     must(serial && BN_rand(serial, SERIAL_BITS, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) &&
@@ -142,6 +149,7 @@ X509 *cert_make(const struct cert_order *o) {
     add_names(cert, o);
     EVP_PKEY *signer = o->issuer ? o->issuer_key : o->key;
     must(X509_sign(cert, signer, digest_for(signer)) > 0);
+    read_extensions(cert);
     return cert;
 }
 
@@ -160,6 +168,7 @@ int cert_from_der(X509 **out, const void *der, size_t len, struct error *err) {
     X509 *cert = len <= INT32_MAX ? d2i_X509(NULL, &p, (long)len) : NULL;
     ERR_clear_error();
     if (cert && p == (const unsigned char *)der + len) {
+        read_extensions(cert);
         *out = cert;
         return 0;
     }
@@ -194,8 +203,10 @@ static bool take_object(const char *name, const unsigned char *data, long len, E
     const unsigned char *p = data;
     if (strcmp(name, PEM_STRING_X509) == 0) {
         X509 *cert = d2i_X509(NULL, &p, len);
-        if (cert) must(sk_X509_push(certs, cert) > 0);
-        return cert != NULL;
+        if (!cert) return false;
+        read_extensions(cert);
+        must(sk_X509_push(certs, cert) > 0);
+        return true;
     }
     if (strcmp(name, PEM_STRING_PKCS8INF) != 0 || *key) return false;
     *key = d2i_AutoPrivateKey(NULL, &p, len);
