@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from lab import clients, isolation  # noqa: E402
 from lab.base import wait_until  # noqa: E402
 from lab.faulty import Faulty  # noqa: E402
-from lab.nodes import BUILD, Central, Edge, upstreams  # noqa: E402
+from lab.nodes import Build, Central, Edge, upstreams  # noqa: E402
 from lab.registry import Registry  # noqa: E402
 from lab.tap import Tap  # noqa: E402
 
@@ -22,6 +22,7 @@ ISOLATED = pytest.StashKey()
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "lab: proves the lab itself; needs no daemon of ours")
+    config.addinivalue_line("markers", "sanitized: the daemons are those built with AddressSanitizer and UBSan")
     if config.option.collectonly:
         return
     if why := isolation.allowed():
@@ -50,12 +51,11 @@ def pytest_collection_modifyitems(items):
 
 def skip_without_binaries(items):
     """Without binaries there is nothing to test: say so once for each test instead of failing in a fixture."""
-    missing = [b for b in (BUILD / "entrepot-central", BUILD / "entrepot-edge") if not b.exists()]
-    if missing:
-        skip = pytest.mark.skip(reason=f"{missing[0]} is not built")
-        for item in items:
-            if not item.get_closest_marker("lab"):
-                item.add_marker(skip)
+    for item in items:
+        Build.choose(item.get_closest_marker("sanitized"))
+        missing = [b for b in (Build.tested / "entrepot-central", Build.tested / "entrepot-edge") if not b.exists()]
+        if missing and not item.get_closest_marker("lab"):
+            item.add_marker(pytest.mark.skip(reason=f"{missing[0]} is not built"))
 
 
 class Bench:
@@ -145,6 +145,18 @@ def bench():
     b = Bench()
     yield b
     b.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files_of_etc(tmp_path_factory):
+    """What the tests of a file put into /etc, those of the next do not find."""
+    with isolation.etc_left_as_it_is(tmp_path_factory.mktemp("etc")):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def build_of_file(request):
+    Build.choose(request.node.get_closest_marker("sanitized"))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from lab import images, raw
 from lab.base import MiB, wait_until
 from lab.clients import file_digest
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "library/rotten"
 DOUBT = {"Entrepot-Doubt": "mismatch"}
 

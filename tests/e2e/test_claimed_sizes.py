@@ -9,6 +9,8 @@ from lab.base import MiB, wait_until
 from lab.faulty import Fault
 from lab.images import Bytes, Image, Index
 
+pytestmark = pytest.mark.sanitized
+
 VICTIM = "library/victim"
 EVIL = "ghcr.io/mallory/evil"
 

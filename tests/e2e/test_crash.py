@@ -13,6 +13,8 @@ from lab.base import MiB, wait_until
 from lab.clients import file_digest
 from lab.faulty import Fault
 
+pytestmark = pytest.mark.sanitized
+
 SIZE = 12 * MiB
 ROUNDS = 20
 RATE = 40 * MiB  # a pull takes about 0.3 s, so that most kills fall into one

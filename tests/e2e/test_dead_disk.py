@@ -11,6 +11,8 @@ from lab.base import MiB, wait_until
 from lab.faulty import Fault
 from lab.nodes import RELEASE
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "library/app"
 
 

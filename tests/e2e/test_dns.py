@@ -13,6 +13,8 @@ import yaml
 from lab.base import HOST, Process, free_port, run, wait_until
 from lab.nodes import Central, Edge
 
+pytestmark = pytest.mark.sanitized
+
 ZONE = "img.acme.example"
 NAME = f"registry.{ZONE}"
 # What the tools say when they do not like an answer.

@@ -10,6 +10,8 @@ from lab import images, raw
 from lab.base import MiB, wait_until
 from lab.faulty import Fault
 
+pytestmark = pytest.mark.sanitized
+
 SIZE = 10 * MiB  # three pieces
 PATIENCE = 45  # no request may take longer, whatever happens
 

@@ -5,6 +5,8 @@ import pytest
 from lab import images, raw
 from lab.base import MiB, wait_until
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "library/app"
 
 

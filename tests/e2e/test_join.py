@@ -14,6 +14,8 @@ from lab import images, raw
 from lab.base import wait_until
 from lab.fleet import ADDRESS, PREFIX, branch, central_of, edge_row, fleet_request, invite, joined, nobody, on_address
 
+pytestmark = pytest.mark.sanitized
+
 
 @pytest.fixture(scope="module", autouse=True)
 def address():

@@ -1,10 +1,11 @@
 """Tests of the lab itself, against Debian's docker-registry: the other tests rely on what is proved here."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from lab import clients, images, raw
+from lab import clients, images, isolation, raw
 from lab.base import MiB, wait_until
 from lab.faulty import Fault
 from lab.nodes import parse_line, parse_metrics
@@ -197,3 +198,12 @@ def test_log_lines_and_metrics_are_read():
     for bad in ("a 1\n", "# TYPE a counter\na b c\n", "# TYPE a counter\na 1\na 1\n", "# TYPE a counter\na 1"):
         with pytest.raises(AssertionError):
             parse_metrics(bad)
+
+
+def test_what_a_file_s_tests_put_into_etc_is_gone_for_the_next(tmp_path):
+    mine, left = Path("/etc/entrepot-lab"), Path("/etc/passwd").read_text()
+    with isolation.etc_left_as_it_is(tmp_path):
+        assert Path("/etc/passwd").read_text() == left
+        mine.write_text("x")
+        Path("/etc/passwd").write_text("")
+    assert not mine.exists() and Path("/etc/passwd").read_text() == left

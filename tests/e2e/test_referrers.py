@@ -8,6 +8,8 @@ import pytest
 from lab import images, raw
 from lab.faulty import Fault
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "sample/app"
 SBOM, SIGNATURE = "application/spdx+json", "application/vnd.lab.signature"
 

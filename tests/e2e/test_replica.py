@@ -10,6 +10,8 @@ from lab import images, raw
 from lab.base import wait_until
 from lab.scripted import Scripted
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "library/app"
 FIRST, SECOND, THIRD, HOSTED, MOVED = (images.small(word) for word in ("first", "second", "third", "hosted", "moved"))
 

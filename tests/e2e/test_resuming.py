@@ -6,6 +6,8 @@ from lab import raw
 from lab.base import MiB, wait_until
 from lab.scripted import Scripted, Shelf
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "library/app"
 DATA = b"".join(i.to_bytes(4, "big") * 1024 for i in range(3000))  # 11.7 MiB; no page is like another
 CUT_AT = 5 * MiB

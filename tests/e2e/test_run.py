@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from lab.base import REPO, Process, run, wait_until
-from lab.nodes import BUILD, SANITIZERS
+from lab.nodes import SANITIZERS, Build
 
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
@@ -17,7 +17,7 @@ NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 def built(shared_bench):
     """Script, programs and sample where a plain user may read them: the tree may stand in root's home."""
     folder = shared_bench.place("built")
-    run("install", "-D", "-t", folder, REPO / "deploy/local/run", BUILD / "entrepot-central", BUILD / "entrepot-edge")
+    run("install", "-D", "-t", folder, REPO / "deploy/local/run", Build.tested / "entrepot-central", Build.tested / "entrepot-edge")
     run(REPO / "tests/sample/make-sample", folder / "sample")
     os.chmod(shared_bench.folder, 0o755)
     return folder
@@ -140,10 +140,10 @@ def test_loading_from_where_the_daemon_may_not_read_says_so(started, sample, tmp
     run("cp", "-r", sample, hidden)
     run("chmod", "-R", "go=", hidden)
     data = started.home / ".local/share/entrepot/central"  # asked by root, who may read it
-    failed = run(BUILD / "entrepot-central", "load", hidden, "sample/other:v1", "--set", f"data={data}", env=SANITIZERS, check=False)
+    failed = run(Build.tested / "entrepot-central", "load", hidden, "sample/other:v1", "--set", f"data={data}", env=SANITIZERS, check=False)
     assert failed.returncode == 1 and "Permission denied" in failed.stderr and f"chmod -R a+rX {hidden}" in failed.stderr, failed.stderr
     run("chmod", "-R", "a+rX", hidden)  # the folder above stays closed to the daemon
-    run(BUILD / "entrepot-central", "load", hidden, "sample/other:v1", "--set", f"data={data}", env=SANITIZERS)
+    run(Build.tested / "entrepot-central", "load", hidden, "sample/other:v1", "--set", f"data={data}", env=SANITIZERS)
 
 
 def test_a_second_make_run_says_that_one_runs(started):

@@ -9,6 +9,8 @@ import pytest
 from lab import images, pki, raw
 from lab.base import MiB, listening, wait_until
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "library/app"
 
 

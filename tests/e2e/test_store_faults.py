@@ -13,6 +13,8 @@ from lab import images, raw
 from lab.base import MiB, run, wait_until
 from lab.faulty import Fault
 
+pytestmark = pytest.mark.sanitized
+
 NAME = "library/app"
 
 

@@ -2,6 +2,7 @@
 its own /etc, /run and /dev/shm, a home without settings. What the machine has configured for engines, proxies or Entrepot itself is not seen,
 other runs beside this one are not met, and mounts that a killed run leaves end with it."""
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -83,6 +84,16 @@ def _own_etc(folder):
     (mine / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     run("mount", "--bind", mine, "/etc")
     run("umount", mine)
+
+
+@contextlib.contextmanager
+def etc_left_as_it_is(folder):
+    """What is written to /etc meanwhile is gone afterwards."""
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
+    run("cp", "-a", "/etc/.", folder)
+    run("mount", "--move", folder, "/etc")
+    yield
+    run("umount", "--lazy", "/etc")
 
 
 def _own_environment(folder):

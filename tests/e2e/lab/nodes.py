@@ -8,8 +8,9 @@ from pathlib import Path
 from .base import HOST, REPO, Process, free_port, run, wait_until
 from .raw import ask
 
-BUILD = REPO / os.environ.get("ENTREPOT_BUILD", "build/address-undefined")
 RELEASE = REPO / os.environ.get("ENTREPOT_RELEASE", "build/release")
+SANITIZED = REPO / "build/address-undefined"
+GIVEN = os.environ.get("ENTREPOT_BUILD")  # for all tests
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=0:allocator_may_return_null=1:quarantine_size_mb=64",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -33,6 +34,18 @@ def upstreams(*pairs, fresh_for="1s", revalidate="0", **more):
     return json.dumps(items)  # JSON is YAML
 
 
+class Build:
+    """Which build is tested. A sanitizer's costs twice the time, so a file has it (pytestmark = pytest.mark.sanitized) for what is hostile to the
+    daemons: odd input, faults and races."""
+
+    tested = REPO / GIVEN if GIVEN else RELEASE
+
+    @classmethod
+    def choose(cls, sanitized):
+        if not GIVEN:
+            cls.tested = SANITIZED if sanitized else RELEASE
+
+
 class Node:
     """settings: {"key.path": value}; they override what the lab sets itself."""
 
@@ -42,7 +55,7 @@ class Node:
         self.env = {**SANITIZERS, **(env or {})}
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.binary = (build or BUILD) / f"entrepot-{self.kind}"
+        self.binary = (build or Build.tested) / f"entrepot-{self.kind}"
         self.asks = (build or RELEASE) / f"entrepot-{self.kind}"
         self.data = self.folder / "data"
         self.port, self.admin = free_port(), free_port()
