@@ -236,7 +236,7 @@ static bool was_granted(const struct cert_names_grant *g, const char *name) {
     return false;
 }
 
-/* The names that the edge gets unasked. */
+/* The names that the edge gets without having asked for them. */
 static void grant_given(const struct facts *f, const struct cert_names_ask *ask, const struct site *site,
                         struct cert_names_grant *g) {
     grant(g, ask->edge);

@@ -31,7 +31,7 @@ struct cert_names_grant {
 };
 /* Decides. A name is granted if it is
  *   - the edge's name in the fleet, one of central's registry.names, registry.ZONE, SITE.ZONE or EDGE.SITE.ZONE of the
- *     edge's site, or SITE.ZONE of a site that has this one as neighbour; these it gets unasked;
+ *     edge's site, or SITE.ZONE of a site that has this one as neighbour; these it gets without asking;
  *   - localhost;
  *   - an address on loopback, that of the request, one that `sites` has for the site's edges or within the site's
  *     networks; if the site has no networks: a private address, unless it is another site's or central's own. */

@@ -1,4 +1,4 @@
-/* Thread: any; all is under one lock. */
+/* Mirrored tags whose next check is due. Thread: any; all is under one lock. */
 #include "central/freshness/due.h"
 
 #include "common/core/alloc.h"

@@ -1,13 +1,8 @@
 /* How commands talk to the running daemon: HTTP over the UNIX socket in the data folder, with libcurl. Thread: main; a
  * session may also be used by one other thread at a time.
  *
- * What /api/status and /api/doctor add through the hooks of a node (all keys may be missing):
- *   status: {"upstreams":[{"name","default":bool,"result":"ok"|words,"checked_at","rate_limit","rate_remaining"}],
- *            "default_upstream": NAME, "central":{"url","reachable":bool,"message","checked_at","sequence"},
- *            "catalogue":{"sequence","bytes","limit"}}   of central; limit 0: none
- *   doctor: {"upstreams":[{"name","ok":bool,"message","rate_limit","rate_remaining","clock_skew_s"}],
- *            "central":{"url","reachable":bool,"message","clock_skew_s"},
- *            "test_image":"sample/hello:latest"}  test_image null: no test pull */
+ * What a node's parts add to /api/status and /api/doctor is made by the functions `status` and `doctor` of each part
+ * (NAME_part.c); any of those keys may be missing. */
 #ifndef ENTREPOT_ADMIN_CONTROL_CLIENT_H
 #define ENTREPOT_ADMIN_CONTROL_CLIENT_H
 

@@ -74,7 +74,7 @@ static bool bears(const char *name) {
     return false;
 }
 
-static void an_edge_gets_the_registrys_names_and_those_of_its_site_unasked(void **state) {
+static void an_edge_need_not_ask_for_the_registrys_names_and_its_sites(void **state) {
     (void)state;
     assert_true(granted("10.1.0.5"));
     static const char *const due[] = {"shanghai-1",
@@ -193,8 +193,7 @@ static void central_s_own_names_cover_its_zone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_edge_gets_the_registrys_names_and_those_of_its_site_unasked, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(an_edge_need_not_ask_for_the_registrys_names_and_its_sites, setup, teardown),
         cmocka_unit_test_setup_teardown(a_neighbours_names_are_not_given_the_other_way_round, setup, teardown),
         cmocka_unit_test_setup_teardown(an_edge_gets_what_is_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(an_edge_is_refused_what_is_another_s, setup, teardown),
