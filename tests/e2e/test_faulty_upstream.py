@@ -337,7 +337,7 @@ def pair(bench):
     """One upstream with two endpoints: the first is preferred, because the other takes longer to answer."""
     made = bench.chain(("docker.io", [(first := bench.faulty()).url, (second := bench.faulty()).url]))
     made.name, made.first, made.second = "library/pair", first, second
-    second.always("", Fault(head_after=0.1))
+    second.always("", Fault(head_after=0.5))  # more than a busy machine lets the first take
     made.blob = images.noise_blob(SIZE, "pair")
     made.blob_path = f"/blobs/{made.blob.digest}"
     usual = [images.noise_blob(2 * MiB, f"usual {i}") for i in range(8)]
