@@ -92,10 +92,10 @@ static int admit(struct http_req *req, struct error *err, void *arg) {
                          "join first (entrepot-edge join TOKEN)");
     if (!v->edge) return error_set(err, ERR_DENIED, "%s", v->why);
     int r = check_time(d, req, &v->who, err);
-    struct edge_facts f;
-    if (r < 0 && roster_get(d->roster, v->who.name, &f) && f.state == EDGE_REMOVED) /* a renewal would not help */
-        return error_set(err, ERR_DENIED, "the edge %s was removed from the fleet", v->who.name);
-    if (r < 0) return r;
+    if (r < 0) { /* an edge whose state refuses it would not be helped by a renewal, and is told that */
+        int state = roster_check_state(d->roster, v->edge, err);
+        return state < 0 ? state : r;
+    }
     const char *said = http_req_header(req, VERSION_HEADER);
     snprintf(version, sizeof(version), "%.40s", said ? said : "");
     text_make_printable(version);

@@ -188,7 +188,8 @@ static void see(struct edge *e, const struct edge_sight *s) {
     save_soon(e);
 }
 
-static int refuse_state(const struct edge_facts *f, struct error *err) {
+static int check_state(const struct edge_facts *f, struct error *err) {
+    if (f->state == EDGE_ACTIVE) return 0;
     if (f->state == EDGE_REMOVED) return error_set(err, ERR_DENIED, "the edge %s was removed from the fleet", f->name);
     return error_set(err, ERR_DENIED, "the edge %s is in quarantine until an operator says `edge allow`: %s", f->name,
                      f->reason);
@@ -217,8 +218,15 @@ int roster_admit(struct roster *r, struct edge *e, const struct edge_sight *s, s
         if (e->facts.state == EDGE_ACTIVE) see_generation(e, s);
         if (e->facts.state == EDGE_ACTIVE) see_instance(e, s->instance);
         see(e, s);
-        if (e->facts.state != EDGE_ACTIVE) code = refuse_state(&e->facts, err);
+        code = check_state(&e->facts, err);
     }
+    pthread_mutex_unlock(&r->lock);
+    return code;
+}
+
+int roster_check_state(struct roster *r, const struct edge *e, struct error *err) {
+    pthread_mutex_lock(&r->lock);
+    int code = check_state(&e->facts, err);
     pthread_mutex_unlock(&r->lock);
     return code;
 }

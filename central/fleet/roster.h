@@ -101,6 +101,8 @@ struct edge_sight {
 };
 /* Whether the edge's request may be answered. ERR_DENIED: err says why. Notices two processes that use one identity. */
 int roster_admit(struct roster *r, struct edge *e, const struct edge_sight *s, struct error *err) must_check;
+/* ERR_DENIED if the edge was removed or is in quarantine, and err says so. */
+int roster_check_state(struct roster *r, const struct edge *e, struct error *err) must_check;
 /* Whether a connection of the edge that was opened with this key may stay. */
 bool roster_may_stay(struct roster *r, const struct edge *e, const uint8_t key[MEMBER_KEY_BYTES]);
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 
 import pytest
 
@@ -60,8 +61,10 @@ def test_a_lost_central_is_restored_and_its_edges_go_on(bench, central):
     central.command("edge", "remove", gone)
     wait_until(lambda: edge.json("status")["fleet"]["removed"] == 1, "the other edge knows the removal")
     fleet_id = central.json("ca", "status")["id"]
+    ends = since.identity()["certificate_not_after"]
     central.kill()
     shutil.rmtree(central.data)
+    wait_until(lambda: time.time() > ends, "the certificate of the one that joined since has ended: it is told of its quarantine all the same")
     said = central.command("restore", str(folder)).stdout
     assert "1 hosted blob" not in said and "edge allow" in said
     central.start()
@@ -71,7 +74,7 @@ def test_a_lost_central_is_restored_and_its_edges_go_on(bench, central):
     wait_until(edge.reachable, "its newer certificate is taken")
     assert edge_row(central, name)["state"] == "active"
     wait_until(lambda: edge_row(central, gone)["state"] == "removed", "the removal has come back")
-    wait_until(lambda: "in quarantine" in since.why(), "one that joined since waits")
+    wait_until(lambda: "in quarantine" in since.why(), lambda: f"one that joined since waits: {since.json('status')}")
     assert "records do not know it" in since.why()
     central.command("edge", "allow", since.identity()["name"])
     wait_until(since.reachable, "allowed")
