@@ -3,7 +3,8 @@
  *   asking ── its place is looked up ──▶ catching up ── all of the log is sent ──▶ live ── it does not read ──▶ gone
  *
  * Catching up it gets the log in parts, each when the one before has been sent; live it gets what the feed has in
- * memory. Thread: the request's loop; the log is read in the work pool. */
+ * memory. A poll ends when it is live and has sent something, or after its time. Thread: the request's loop; the log is
+ * read in the work pool. */
 #include "central/fleet/watch.h"
 
 #include "central/fleet/feed.h"
@@ -23,6 +24,7 @@
 #define PART_BYTES (256 * KiB)
 /* Bytes that the kernel holds for an edge that does not read, beside what its window has and fleet.watch_queue. */
 #define UNSENT_MAX (64 * 1024)
+#define POLL_MAX_S 60
 
 struct watch {
     struct watches *all;
@@ -31,6 +33,8 @@ struct watch {
     unsigned loop_number;
     struct timer alive;
     bool follows; /* it has asked for changes */
+    bool polls;   /* with an end */
+    bool is_due;  /* of a poll: it ends when all is sent */
     bool ended;
     bool busy;                  /* a job runs */
     bool greeted;               /* the first message is sent */
@@ -85,9 +89,20 @@ static bool end_if_it_does_not_read(struct watch *w) {
     return true;
 }
 
+/* The time of a poll is over. */
+static void on_poll_over(struct watch *w) {
+    w->is_due = true;
+    timer_set(&w->alive, ALIVE_MS); /* it may not have been greeted yet */
+    go_on(w);
+}
+
 static void on_alive(void *arg) {
     struct watch *w = arg;
     static const char empty_message[1] = {0};
+    if (w->polls) {
+        on_poll_over(w);
+        return;
+    }
     timer_set(&w->alive, ALIVE_MS);
     /* The server cuts a client that reads nothing; until then nothing more is queued. */
     if (http_body_pending(w->req) != 0) return;
@@ -136,6 +151,7 @@ static void greet(struct watch *w) {
                               .upto = w->now.number,
                               .fleet = fleet_version(w->all)};
     w->greeted = true;
+    w->is_due = w->is_due || m.gone;
     w->sent = m.place.number;
     send_message(w, &m);
 }
@@ -161,6 +177,7 @@ static void on_read(struct loop_task *task) {
     } else {
         http_body_mem(w->req, w->part.data, w->part.len);
         w->sent = w->now.number;
+        w->is_due = w->is_due || w->part.len > 0;
         go_on(w);
     }
 }
@@ -176,6 +193,15 @@ static void send_block(struct watch *w, struct feed_block *b) {
     w->sent = b->place.number;
 }
 
+/* All is sent. While changes cannot be told a poll does not end: an edge must not take what it has for current. */
+static void end_poll_if_due(struct watch *w) {
+    if (!w->polls || !w->is_due) return;
+    if (feed_is_behind(w->all->feed))
+        timer_set(&w->alive, ALIVE_MS);
+    else
+        end_watch(w);
+}
+
 /* Sends the changes after the last one sent. */
 static void go_on(struct watch *w) {
     struct feed_block *blocks[FEED_BLOCKS];
@@ -184,6 +210,8 @@ static void go_on(struct watch *w) {
     if (feed_after(w->all->feed, w->sent, blocks, &n)) {
         for (unsigned i = 0; i < n; i++)
             send_block(w, blocks[i]);
+        w->is_due = w->is_due || n > 0;
+        end_poll_if_due(w);
     } else if (http_body_pending(w->req) < LOW_WATER) {
         submit(w);
     } else {
@@ -206,13 +234,18 @@ struct telling {
     unsigned loop;
 };
 
+static void tell_fleet(struct watch *w) {
+    send_message(w, &(struct watch_message){.now_s = clock_wall_s(), .fleet = fleet_version(w->all)});
+    w->is_due = true;
+    if (w->polls) go_on(w);
+}
+
 /* On each loop. The queue of an edge is bounded; an edge that does not read is told later. */
 static void on_fleet(void *arg) {
     struct telling *t = arg;
     for (struct watch *w = t->all->by_loop[t->loop], *next; w; w = next) {
         next = w->next;
-        if (w->req && w->greeted && !w->ended && http_body_pending(w->req) <= w->all->cfg.queue)
-            send_message(w, &(struct watch_message){.now_s = clock_wall_s(), .fleet = fleet_version(t->all)});
+        if (w->req && w->greeted && !w->ended && http_body_pending(w->req) <= w->all->cfg.queue) tell_fleet(w);
     }
     free(t);
 }
@@ -263,8 +296,18 @@ static void follow(struct watch *w) {
     submit(w);
 }
 
+/* Of a poll, how long it may take, ms; -1: it is none. */
+static int64_t poll_ms(const char *target) {
+    char text[QUERY_PARAM_MAX], *end;
+    if (query_param(target, "wait", text) <= 0) return -1;
+    unsigned long s = strtoul(text, &end, 10);
+    if (end == text || *end) return -1;
+    return (int64_t)(s < POLL_MAX_S ? s : POLL_MAX_S) * 1000;
+}
+
 void watch_handle(struct watches *ws, struct http_req *r) {
     char ours[17], from[QUERY_PARAM_MAX];
+    int64_t poll = poll_ms(http_req_target(r));
     struct watch *w = xcalloc(1, sizeof(*w));
     *w = (struct watch){
         .all = ws, .req = r, .loop = http_req_loop(r), .work = {.fn = read_log}, .back = {.fn = on_read}};
@@ -273,6 +316,8 @@ void watch_handle(struct watches *ws, struct http_req *r) {
     int asked = query_param(http_req_target(r), "from", from);
     bool follows = asked != 0 && w->loop_number < ws->cfg.n_loops;
     w->has_from = asked > 0 && place_parse(from, &w->from) == 0;
+    w->polls = follows && poll >= 0;
+    w->is_due = poll == 0;
     timer_init(&w->alive, w->loop, on_alive, w);
     http_req_set_user(r, w);
     http_req_on_close(r, on_close);
@@ -283,7 +328,7 @@ void watch_handle(struct watches *ws, struct http_req *r) {
         follow(w);
     else
         on_alive(w);
-    timer_set(&w->alive, ALIVE_MS);
+    timer_set(&w->alive, w->polls ? poll : ALIVE_MS);
     http_req_on_stop(r, on_stop);
 }
 

@@ -3,6 +3,9 @@
  * is sent at once. With ?from=PLACE the changes after that place follow, or a message that they cannot be told (`gone`)
  * and the changes from now on. A message comes at least every few seconds until central stops or dies.
  *
+ * With &wait=SECONDS it is a poll, for an edge whose connection holds answers back until they are complete: it ends
+ * after the changes that are there, or else after the next ones, or after that time.
+ *
  * What waits to be sent to one edge is bounded: one that does not read is told `gone` and its answer ended. Thread: as
  * each function says. */
 #ifndef ENTREPOT_FLEET_WATCH_H

@@ -462,7 +462,12 @@ static void check_central(struct doctor *d, struct doctor_check *c) {
     if (needs(c, d->status != NULL, "no daemon runs")) return;
     if (needs(c, central != NULL, "the daemon has not said how it stands with central")) return;
     if (json_is_true(json_object_get(central, "reachable"))) {
-        say(c, DOCTOR_OK, "%s answers", json_text(central, "url", "?"));
+        bool polls = json_is_true(json_object_get(central, "polls"));
+        say(c, polls ? DOCTOR_WARN : DOCTOR_OK, "%s answers%s", json_text(central, "url", "?"),
+            polls ? ", but something on the way holds answers back until they are complete, so changes come by polls"
+                  : "");
+        if (polls)
+            todo(c, "a proxy or firewall between this edge and central buffers: let it pass on what comes at once");
         d->central_ok = true;
         return;
     }

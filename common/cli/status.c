@@ -169,7 +169,10 @@ static void rows_sources(struct table *t, const json_t *doc) {
         const char *url = json_text(central, "url", "?"), *why = json_text(central, "message", "");
         table_cell(t, "central");
         if (json_is_true(json_object_get(central, "reachable"))) { /* the last failure is over: see the log */
-            table_cellf(t, "%s: reachable", url);
+            table_cellf(t, "%s: reachable%s", url,
+                        json_is_true(json_object_get(central, "polls"))
+                            ? "; changes come by polls, because something on the way holds answers back"
+                            : "");
         } else {
             char age[SIZE_TEXT_MAX];
             int64_t since = clock_wall_s() - json_int(central, "since", 0);

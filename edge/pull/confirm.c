@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
@@ -14,6 +15,13 @@
 #define HEAD_MS 5000
 /* Central sends something every 4 s. */
 #define SILENT_MS 12000
+/* How long a poll may wait for changes; it is late after so much more. */
+#define POLL_S 10
+#define POLL_LATE_MS 5000
+/* The least time between the starts of two polls, so that many changes do not make many polls. */
+#define POLL_GAP_MS 100
+/* An answer whose body begins so long before its end is not held back. */
+#define FLOWS_MS 1000
 /* Names wait for a try if the last one failed within this time. */
 #define SOON_MS 250
 /* Time between the starts of two tries while names wait. */
@@ -44,6 +52,11 @@ struct confirm {
     bool restarts; /* the timer is set */
     bool streams;  /* stream_began was called */
     struct names_wait *waiting;
+    /* Polls. */
+    atomic_bool polls;
+    bool answered;    /* the head of the present call has come, and it is central's */
+    int64_t data_ms;  /* when the first of its body came; 0: it has not */
+    int64_t heard_ms; /* when central has answered another call */
 };
 
 /* --- who waits --- */
@@ -117,17 +130,52 @@ static void failed(struct confirm *c) {
     timer_set(&c->again, clock_jitter_ms(c->again_ms));
 }
 
-/* How long to wait before the next stream. */
-static int64_t next_pause_ms(struct confirm *c) {
-    int64_t pause = clock_mono_ms() - c->try_ms >= CALM_MS ? 0 : c->pause_ms;
-    c->pause_ms = pause == 0 ? AGAIN_FIRST_MS : 2 * pause < PAUSE_MAX_MS ? 2 * pause : PAUSE_MAX_MS;
-    return clock_jitter_ms(pause);
-}
+/* --- polls --- */
 
 static void end_stream(struct confirm *c) {
     if (!c->streams) return;
     c->streams = false;
     c->cfg.stream_ended(c->cfg.arg);
+}
+
+/* Nothing has come for so long that the call was ended, and yet central answers. */
+static bool is_held_back(const struct confirm *c, const struct http_result *r) {
+    return r->code == ERR_TIMEOUT && !atomic_load(&c->polls) && c->heard_ms > c->try_ms;
+}
+
+static void become_polls(struct confirm *c) {
+    atomic_store(&c->polls, true);
+    c->version = 0; /* the first poll does not wait */
+    log_warn("watch_held_back", KV_S("url", uplink_url(c->cfg.uplink)),
+             KV_S("why", "central answers, but nothing comes of the stream of changes: something on the way holds "
+                         "answers back until they are complete"),
+             KV_S("then", "changes are asked for by polls"));
+    consider(c);
+    watch(c);
+}
+
+/* A poll has ended as it should. */
+static void next_poll(struct confirm *c) {
+    int64_t now = clock_mono_ms(), left = c->try_ms + POLL_GAP_MS - now;
+    if (c->streams && c->cfg.stream_paused)
+        c->cfg.stream_paused(c->cfg.arg);
+    else
+        end_stream(c);
+    if (c->data_ms && now - c->data_ms >= FLOWS_MS) {
+        atomic_store(&c->polls, false);
+        log_info("watch_flows", KV_S("then", "changes come as a stream again"));
+    }
+    if (left <= 0 || c->waiting)
+        watch(c);
+    else
+        timer_set(&c->again, left);
+}
+
+/* How long to wait before the next stream. */
+static int64_t next_pause_ms(struct confirm *c) {
+    int64_t pause = clock_mono_ms() - c->try_ms >= CALM_MS ? 0 : c->pause_ms;
+    c->pause_ms = pause == 0 ? AGAIN_FIRST_MS : 2 * pause < PAUSE_MAX_MS ? 2 * pause : PAUSE_MAX_MS;
+    return clock_jitter_ms(pause);
 }
 
 static void cancel(struct confirm *c) {
@@ -139,6 +187,7 @@ static void cancel(struct confirm *c) {
 static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
     (void)call;
     struct confirm *c = arg;
+    if (!c->data_ms) c->data_ms = clock_mono_ms();
     if (c->streams) c->cfg.stream_data(data, len, c->cfg.arg);
     return true;
 }
@@ -158,6 +207,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
                              "leads to another port)"));
     c->old = a->status == 404;
     c->version = is_central ? version : 0;
+    c->answered = c->version != 0;
     if (is_central && version) {
         c->streams = c->cfg.stream_began != NULL;
         if (c->streams) c->cfg.stream_began(version, c->cfg.arg);
@@ -174,11 +224,18 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
 
 static void on_done(struct http_call *call, const struct http_result *r, void *arg) {
     (void)call;
-    (void)r;
     struct confirm *c = arg;
-    bool was = c->version != 0;
+    bool was = c->answered;
     c->call = NULL;
+    if (was && r->code == 0 && atomic_load(&c->polls)) {
+        next_poll(c);
+        return;
+    }
     end_stream(c);
+    if (is_held_back(c, r)) {
+        become_polls(c);
+        return;
+    }
     if (!was) {
         failed(c);
         return;
@@ -212,6 +269,14 @@ static void watch(struct confirm *c) {
                                   .connect_ms = CONNECT_MS,
                                   .head_ms = HEAD_MS,
                                   .stall_ms = SILENT_MS};
+    if (atomic_load(&c->polls)) {
+        int wait_s = c->version ? POLL_S : 0;
+        size_t used = strlen(url);
+        snprintf(url + used, sizeof(url) - used, "%swait=%d", strchr(url, '?') ? "&" : "?", wait_s);
+        spec.head_ms = spec.stall_ms = wait_s * 1000 + POLL_LATE_MS;
+    }
+    c->answered = false;
+    c->data_ms = 0;
     uplink_secure(c->cfg.uplink, &spec);
     timer_clear(&c->again);
     c->tries++;
@@ -247,6 +312,7 @@ void confirm_restart(struct confirm *c) {
 
 void confirm_told(struct confirm *c, bool good) {
     c->told = c->told || good;
+    if (good) c->heard_ms = clock_mono_ms();
     consider(c);
     if (!is_outdated(c)) return;
     if (good)
@@ -258,6 +324,10 @@ void confirm_told(struct confirm *c, bool good) {
 bool confirm_is_settled(const struct confirm *c) {
     return atomic_load_explicit(&c->settled, memory_order_acquire) ||
            atomic_load_explicit(&c->hopeless, memory_order_acquire);
+}
+
+bool confirm_polls(const struct confirm *c) {
+    return atomic_load(&((struct confirm *)(uintptr_t)c)->polls);
 }
 
 /* Fetch loop. */

@@ -12,6 +12,10 @@
  * began after the name was asked for. A central without this route is older: it is asked for its settings every few
  * seconds instead.
  *
+ * Something on the way may hold an answer back until it is complete; then nothing comes of one without an end. If
+ * nothing does although central answers other calls, the watch becomes polls: each ends after the next changes, or
+ * after a few seconds. Their bodies begin before they end where nothing holds them back, and then it is a stream again.
+ *
  * Thread: the fetch loop, but for what is marked. */
 #ifndef ENTREPOT_EDGE_PULL_CONFIRM_H
 #define ENTREPOT_EDGE_PULL_CONFIRM_H
@@ -36,6 +40,9 @@ struct confirm_config {
     void (*stream_began)(uint64_t settings, void *arg); /* central's version of the settings */
     void (*stream_data)(const void *data, size_t len, void *arg);
     void (*stream_ended)(void *arg); /* after stream_began alone */
+    void (*stream_paused)(
+        void *arg); /* instead, if it was a poll and the next one goes on: stream_began or stream_ended
+                                         follows. May be NULL: ended is called */
     /* Central has answered a call under /fleet. */
     void (*found)(void *arg);
     /* Central has refused this edge. */
@@ -57,6 +64,8 @@ void confirm_restart(struct confirm *c);
 void confirm_told(struct confirm *c, bool good);
 /* Any thread. */
 bool confirm_is_settled(const struct confirm *c);
+/* Any thread. The watch is made of polls. */
+bool confirm_polls(const struct confirm *c);
 /* Serving loop, as in struct policy. */
 void confirm_await(struct confirm *c, struct names_wait *w);
 

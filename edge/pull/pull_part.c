@@ -107,8 +107,9 @@ static void ask_catalogue(struct fill *f, const struct fill_spec *spec, void *ar
 static json_t *central_json(const struct pull *e) {
     struct central_state s;
     central_source_state(e->central, &s);
-    return json_pack("{s:s, s:b, s:I, s:I, s:s}", "url", uplink_url(e->uplink), "reachable", s.reachable, "since",
-                     (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "message", s.last_error);
+    return json_pack("{s:s, s:b, s:I, s:I, s:s, s:b}", "url", uplink_url(e->uplink), "reachable", s.reachable, "since",
+                     (json_int_t)s.since_s, "failures", (json_int_t)s.failures, "message", s.last_error, "polls",
+                     confirm_polls(e->confirm));
 }
 
 static void add_upstream(struct upstream *u, void *arg) {
@@ -172,10 +173,11 @@ static void doctor(json_t *into, void *self) {
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
     /* Show one consistent state: if central answers now, do not report it as unreachable too. */
     if (good) loop_call(l, central_source_found, e->central);
-    json_t *j = json_pack("{s:s, s:b, s:s}", "url", url, "reachable", good, "message",
-                          good           ? ""
-                          : p.status > 0 ? why
-                                         : p.message);
+    json_t *j =
+        json_pack("{s:s, s:b, s:b, s:s}", "url", url, "reachable", good, "polls", confirm_polls(e->confirm), "message",
+                  good           ? ""
+                  : p.status > 0 ? why
+                                 : p.message);
     if (p.has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p.skew_s));
     json_object_set_new(into, "central", j);
     json_object_set_new(into, "fallback", fallback_json(e->fallback));
@@ -304,6 +306,10 @@ static void stream_ended(void *arg) {
     follow_end(((struct pull *)arg)->follow);
 }
 
+static void stream_paused(void *arg) {
+    follow_pause(((struct pull *)arg)->follow);
+}
+
 static void restart_stream(void *arg) {
     confirm_restart(((struct pull *)arg)->confirm);
 }
@@ -329,6 +335,7 @@ static void make_confirm(struct pull *e) {
                                  .stream_began = stream_began,
                                  .stream_data = stream_data,
                                  .stream_ended = stream_ended,
+                                 .stream_paused = stream_paused,
                                  .found = central_answers,
                                  .refused = central_refuses,
                                  .failed = watch_failed,

@@ -25,6 +25,8 @@ struct follow {
     struct follow_config cfg;
     struct buf in;
     bool streams, greeted, asking; /* there is a stream; its first message has come; something is being fetched */
+    bool paused;                   /* a poll has ended, and the next has not sent its first message */
+    struct place said;             /* central's own words of the place at `number` */
     bool has_place;                /* the replica was equal to central's at `number` of this epoch */
     bool compared;                 /* the list of tiles has been asked for and read since all was doubted */
     bool part;                     /* not all of it is kept */
@@ -280,12 +282,17 @@ static void greet(struct follow *f, const struct watch_message *m) {
         return;
     }
     f->greeted = true;
+    bool goes_on = f->paused && !m->gone && place_same_epoch(&m->place, &f->said) && m->place.number == f->number;
+    if (f->paused && !goes_on) f->stream++; /* what is being fetched was asked for before */
+    f->paused = false;
+    f->said = m->place;
     bool other = memcmp(f->epoch, m->place.epoch, EPOCH_BYTES) != 0;
     replica_set_epoch(f->cfg.replica, m->place.epoch);
     memcpy(f->epoch, m->place.epoch, EPOCH_BYTES);
     f->number = m->place.number;
     f->upto = m->upto;
     live_if_it_is(f);
+    if (goes_on && !f->has_place) return;
     if (!m->gone && f->has_place) {
         verify(f, &m->place);
         if (f->has_place) note(f, f->part ? FOLLOW_PART : FOLLOW_EQUAL);
@@ -301,7 +308,7 @@ static void greet(struct follow *f, const struct watch_message *m) {
 static void on_message(struct follow *f, const struct watch_message *m) {
     if (m->now_s > 0) atomic_store(&f->clock_ahead_s, clock_wall_s() - m->now_s);
     if (m->fleet && f->cfg.fleet) f->cfg.fleet(m->fleet, f->cfg.arg);
-    if (!f->greeted) {
+    if (!f->greeted || f->paused) {
         greet(f, m);
         return;
     }
@@ -309,6 +316,7 @@ static void on_message(struct follow *f, const struct watch_message *m) {
     for (size_t i = 0; i < m->n_changes; i++)
         apply(f, &m->changes[i]);
     f->number = m->place.number;
+    f->said = m->place;
     live_if_it_is(f);
     verify(f, &m->place);
     if (f->has_place) note(f, f->part ? FOLLOW_PART : FOLLOW_EQUAL);
@@ -374,20 +382,31 @@ void follow_resume(struct follow *f, const struct place *p) {
 void follow_from(const struct follow *f, char out[PLACE_TEXT_MAX]) {
     struct place p;
     memcpy(out, "none", 5);
-    if (follow_place(f, &p)) place_text(&p, out);
+    if (f->paused)
+        place_text(&f->said, out);
+    else if (follow_place(f, &p))
+        place_text(&p, out);
+}
+
+void follow_pause(struct follow *f) {
+    if (!f->streams || !f->greeted) return;
+    f->paused = true;
+    buf_clear(&f->in);
 }
 
 void follow_begin(struct follow *f, uint64_t settings) {
+    if (!f->paused) {
+        f->stream++;
+        f->greeted = false;
+    }
     f->streams = true;
-    f->stream++;
-    f->greeted = false;
     f->settings = settings;
     buf_clear(&f->in);
 }
 
 void follow_end(struct follow *f) {
     atomic_store(&f->live, 0);
-    f->streams = f->greeted = false;
+    f->streams = f->greeted = f->paused = false;
     buf_clear(&f->in);
     note(f, FOLLOW_OFF);
 }

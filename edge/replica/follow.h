@@ -43,6 +43,9 @@ void follow_resume(struct follow *f, const struct place *p);
 bool follow_place(const struct follow *f, struct place *p);
 /* What the next stream should ask for: ?from=… */
 void follow_from(const struct follow *f, char out[PLACE_TEXT_MAX]);
+/* A poll has ended as it should, and another follows: follow_begin, or follow_end if that cannot be had. Until then
+ * all counts as current. */
+void follow_pause(struct follow *f);
 /* A stream has begun, of a central with settings of that version. */
 void follow_begin(struct follow *f, uint64_t settings);
 void follow_data(struct follow *f, const void *data, size_t len);

@@ -1,4 +1,4 @@
-"""Ways from an edge to central other than a plain one: through an HTTP proxy."""
+"""Ways from an edge to central other than a plain one: through an HTTP proxy, or past something that holds answers back."""
 
 import base64
 import socket
@@ -10,6 +10,7 @@ import pytest
 from lab import images, raw
 from lab.base import HOST, wait_until
 from lab.fleet import ADDRESS, branch, central_of, edge_row, invite, on_address
+from lab.holder import Holder
 
 FAR = "central.far.invalid"  # a name that only the proxy can resolve
 WORD = "pr0xyS3cret"
@@ -123,3 +124,38 @@ def test_a_proxy_that_refuses_is_named_and_no_password_told(bench, far):
     edge.settings["central_proxy"] = "ftp://joe:wr0ngS3cret@proxy"
     said = edge.refused(invite(far.central))
     assert "is no proxy's URL" in said and "wr0ng" not in said
+
+
+def test_where_answers_are_held_back_changes_come_by_polls_and_as_a_stream_again_later(bench):
+    up = bench.registry()
+    for name in ("one", "two"):
+        up.put(f"library/{name}", images.small(name), "v1")
+    central = bench.central(("docker.io", up.url), fresh_for="1h")
+    road = bench.add(Holder(central.fleet)).start()
+    edge = bench.edge(road.port)
+    said = lambda: edge.json("status")
+    number = lambda: said()["replica"]["number"]
+    wait_until(lambda: said()["central"]["polls"], "the edge has noticed", 60)
+    wait_until(lambda: said()["replica"]["equal"], "the replica is equal to the catalogue", 60)
+    assert "changes come by polls" in edge.command("status").stdout
+    assert "holds answers back" in edge.command("doctor", check=False).stdout
+    # A change comes at once, not at the end of a poll's time; the replica is current all the while.
+    for name in ("one", "two"):
+        before = number()
+        raw.pull(central.port, f"library/{name}", "v1")
+        wait_until(lambda: number() > before, "the change has come", 8, 0.05)
+    for _ in range(20):
+        assert said()["replica"]["live"]
+    answers = said()["replica"]["answers"]
+    raw.pull(edge.port, "library/one", "v1")
+    assert said()["replica"]["answers"] > answers
+    polls = len([t for t in road.asked if "wait=10" in t])
+    wait_until(lambda: len([t for t in road.asked if "wait=10" in t]) >= polls + 2, "one poll follows the other", 40)
+    assert said()["replica"]["equal"] and edge.ready()
+
+    road.holding = False
+    wait_until(lambda: not said()["central"]["polls"], "it is a stream again", 60)
+    wait_until(lambda: said()["replica"]["equal"], "the replica is equal to the catalogue", 30)
+    assert "watch_flows" in edge.process.text() and "changes come by polls" not in edge.command("status").stdout
+    road.holding = True
+    wait_until(lambda: said()["central"]["polls"], "the edge has noticed again", 60)

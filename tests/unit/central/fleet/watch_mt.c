@@ -262,6 +262,44 @@ static void a_known_place_is_followed_from_there_and_another_is_not(void **state
     leave(r);
 }
 
+static void await_end(struct http_req *r) {
+    while (!told_by(r).ended)
+        usleep(1000);
+}
+
+/* From where the catalogue is now. */
+static struct http_req *poll_now(int wait_s) {
+    struct place p;
+    char from[PLACE_TEXT_MAX + 20];
+    assert_int_equal(catalog_place(catalog, &p), 0);
+    size_t len = strlen(place_text(&p, from));
+    snprintf(from + len, sizeof(from) - len, "&wait=%d", wait_s);
+    return watch(from, true);
+}
+
+static void a_poll_ends_with_what_is_there_or_comes_next(void **state) {
+    (void)state;
+    learn(0, 10);
+    struct http_req *r = poll_now(0);
+    await_end(r);
+    assert_true(told_by(r).greeted && !told_by(r).gone_at_first && told_by(r).changes == 0);
+    leave(r);
+    r = poll_now(60);
+    await_greeting(r);
+    uint64_t now = learn(10, 1);
+    await_end(r);
+    assert_int_equal(told_by(r).last.number, now);
+    leave(r);
+    r = poll_now(1); /* nothing comes: it ends by its time */
+    await_end(r);
+    assert_int_equal(told_by(r).last.number, now);
+    leave(r);
+    r = watch("none&wait=60", true); /* that is to be known at once */
+    await_end(r);
+    assert_true(told_by(r).gone_at_first);
+    leave(r);
+}
+
 static void sql(const char *text) {
     sqlite3 *db;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -297,6 +335,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_does_not_read_is_told_gone_and_delays_nobody, begin, end),
         cmocka_unit_test_setup_teardown(what_could_not_be_read_is_told_when_it_can_be, begin, end),
+        cmocka_unit_test_setup_teardown(a_poll_ends_with_what_is_there_or_comes_next, begin, end),
         cmocka_unit_test_setup_teardown(a_known_place_is_followed_from_there_and_another_is_not, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

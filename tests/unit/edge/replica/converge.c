@@ -135,11 +135,11 @@ static void cut(void) {
     buf_clear(&lab.wire);
 }
 
-static void connect_edge(void) {
+/* A stream, or a poll, begins. */
+static void ask_for_changes(void) {
     char from[PLACE_TEXT_MAX];
     struct place p, now;
     bool knows = false;
-    cut();
     follow_from(lab.follow, from);
     follow_begin(lab.follow, 77);
     if (place_parse(from, &p) == 0)
@@ -155,6 +155,11 @@ static void connect_edge(void) {
     assert_int_equal(watch_message_add(&lab.wire, &hello), 0);
     lab.sent = hello.place.number;
     lab.streams = true;
+}
+
+static void connect_edge(void) {
+    cut();
+    ask_for_changes();
 }
 
 static bool plant(enum fault fault) {
@@ -205,6 +210,14 @@ static void arrive(size_t len) {
     if (!lab.streams || !len) return;
     memmove(lab.wire.data, lab.wire.data + len, lab.wire.len - len);
     lab.wire.len -= len;
+}
+
+/* The poll has ended as it should. */
+static void next_poll(void) {
+    arrive(SIZE_MAX);
+    if (!lab.streams || lab.restart) return;
+    follow_pause(lab.follow);
+    ask_for_changes();
 }
 
 static void want_list(void *arg) {
@@ -337,8 +350,10 @@ static void step(void) {
         restart_central(true);
         break;
     case 4:
-    case 5:
         connect_edge();
+        break;
+    case 5:
+        next_poll();
         break;
     case 6:
         answer(false);
