@@ -100,6 +100,16 @@ def test_what_is_hosted_is_never_asked_of_an_upstream(bench, up):
     raw.pull(chain.edge.port, "docker.io/acme/app", "v1")  # so named it is the upstream's
 
 
+def test_a_first_start_without_central_knows_no_upstream_to_ask(bench, up):
+    central = bench.central(("docker.io", up.url), start=False)
+    edge = bench.edge(central.fleet, settings=DIRECT, start=False).start_not_ready()
+    wait_until(lambda: edge.metric("entrepot_central_reachable") == 0, "the edge knows that central is away", 30, 0.1)
+    reply = raw.manifest(edge.port, "library/cold", "v1")
+    assert reply.status == 503 and "has not yet told" in reply.message and not up.accesses(), reply
+    central.start()
+    wait_until(lambda: raw.manifest(edge.port, "library/cold", "v1").status == 200, "the name is known", 60, 0.1)
+
+
 def test_an_upstream_that_lies_is_refused(bench):
     up = bench.faulty()
     blob = images.noise_blob(6 * MiB, "lie")

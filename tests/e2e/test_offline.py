@@ -207,6 +207,9 @@ def test_a_first_start_without_central_says_why_and_recovers_later(bench):
     edge = bench.edge(central.fleet, start=False).spawn()
     wait_until(lambda: "ready" in [e.get("event") for e in edge.log()], "the edge serves")
     assert "no settings from central yet" in raw.ask(edge.admin, "/readyz").body.decode() and not edge.ready()
+    status, doctor = edge.command("status").stdout, edge.command("doctor", check=False)
+    assert "no settings from central yet" in status and re.search(r"^central .*: not reachable", status, re.M), status
+    assert doctor.returncode == 1 and "no settings from central yet" in doctor.stdout, doctor.stdout
     layer = images.small("first").layers[0].digest
     asked = [raw.manifest(edge.port, name, "v1") for name in ("registry.example/team/app", "docker.io/team/app", "team/app")]
     asked += [raw.manifest(edge.port, "team/app", "v1", query=f"?ns={ns}") for ns in ("registry.example", "docker.io", HOST)]
