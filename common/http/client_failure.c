@@ -87,7 +87,7 @@ void call_describe(struct http_call *c, CURLcode r) {
         snprintf(msg, cap, "connect to %.150s: timed out", place);
     } else if ((r == CURLE_SSL_CONNECT_ERROR || r == CURLE_PEER_FAILED_VERIFICATION) && c->tls &&
                c->tls->why(c->tls->arg)[0]) {
-        snprintf(msg, cap, "%.100s: %.150s", place, c->tls->why(c->tls->arg));
+        snprintf(msg, cap, "%.80s: %.170s", place, c->tls->why(c->tls->arg));
     } else if (speaks_no_tls(c, r)) {
         snprintf(msg, cap, "%.150s does not answer in TLS; if it serves plain HTTP, its URL begins with http://",
                  place);

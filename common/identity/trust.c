@@ -58,23 +58,28 @@ static int check_leaf(struct trust *t, const X509 *leaf) {
     return check_time(t, &m);
 }
 
-/* The name that a certificate bears, for people. */
-static const char *name_of(const X509 *cert, char out[64]) {
-    if (X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, out, 64) < 0)
+/* A name in a certificate, for people: who it is, else of which organization. */
+static const char *name_text(X509_NAME *name, char out[64]) {
+    if (X509_NAME_get_text_by_NID(name, NID_commonName, out, 64) < 0 &&
+        X509_NAME_get_text_by_NID(name, NID_organizationName, out, 64) < 0)
         snprintf(out, 64, "no name");
     return text_make_printable(out);
 }
 
-/* A middlebox that intercepts TLS shows a certificate of no fleet at all. */
+/* A middlebox that intercepts TLS shows a certificate of no fleet at all. It often bears the name that was asked for;
+ * whose it is says its issuer. */
 static int refuse_stranger(struct trust *t, const X509 *leaf) {
     struct member m;
     struct error ignored = {0};
-    char name[64];
+    char name[64], by[64], issued[80] = "";
     if (member_of(&m, leaf, &ignored) == 0) return 0;
+    name_text(X509_get_subject_name(leaf), name);
+    name_text(X509_get_issuer_name(leaf), by);
+    if (strcmp(name, by) != 0) snprintf(issued, sizeof(issued), ", issued by \"%.60s\"", by);
     snprintf(
         t->why, sizeof(t->why),
-        "it shows a certificate of no fleet (\"%.60s\"): another program is there, or something on the way opens TLS",
-        name_of(leaf, name));
+        "it shows a certificate of no fleet (\"%.60s\"%s): another program is there, or something on the way opens TLS",
+        name, issued);
     return ERR_DENIED;
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/core/printable.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -145,6 +146,9 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     snprintf(p->proxy, sizeof(p->proxy), "%s", a->proxy ? a->proxy : "");
     const char *type = a->header(a, "content-type");
     if (type) snprintf(p->content_type, sizeof(p->content_type), "%s", type);
+    const char *location = a->status / 100 == 3 ? a->header(a, "location") : NULL;
+    snprintf(p->location, sizeof(p->location), "%s", location ? location : "");
+    text_make_printable(p->location);
     take_date(p, a);
     return true;
 }
@@ -221,6 +225,7 @@ static void send_probe(struct probe_call *c) {
                                   .insecure_tls = p->insecure_tls || c->dates_only,
                                   .tls = p->tls,
                                   .use_proxy_env = p->use_proxy_env,
+                                  .proxy = p->by_proxy,
                                   .connect_ms = run->timeout_ms,
                                   .head_ms = run->timeout_ms,
                                   .total_ms = run->timeout_ms,

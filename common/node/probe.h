@@ -12,6 +12,7 @@ struct probe {
     const char *url;     /* base, without /v2/; borrowed */
     const char *ca_file; /* NULL: the system's */
     bool insecure_tls, use_proxy_env;
+    const char *by_proxy;       /* as proxy of struct http_call_spec; borrowed */
     const struct http_tls *tls; /* instead of the two above; NULL: none; borrowed */
     const char *path;           /* NULL: /v2/; borrowed */
     struct buf *body;           /* where the body of a 200 is written, as far as it fits; may be NULL */
@@ -20,6 +21,7 @@ struct probe {
     int status;      /* 0: none */
     char proxy[160]; /* a proxy that may have answered itself; "": none */
     char content_type[64];
+    char location[256]; /* where it redirects to, as far as it fits; "": nowhere */
     char message[256];
     bool certificate_time; /* its certificate looks expired or not yet valid, by our clock */
     bool has_skew;

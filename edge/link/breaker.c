@@ -4,6 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/core/printable.h"
 #include "common/wire/node_headers.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
@@ -169,6 +170,14 @@ const char *breaker_not_central(int status, const char *content_type, char why[C
 
 const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]) {
     const char *refused = a->status == 403 ? a->header(a, REFUSED_HEADER) : NULL;
+    const char *location = a->status / 100 == 3 ? a->header(a, "location") : NULL;
+    if (location) {
+        snprintf(
+            why, CENTRAL_WHY_MAX,
+            "something answers in central's place: it redirects (%d) to %.120s; a captive portal, or another program",
+            a->status, location);
+        return text_make_printable(why);
+    }
     if (!refused) return breaker_not_central(a->status, a->header(a, "content-type"), why);
     snprintf(why, CENTRAL_WHY_MAX, "central refuses this edge: %.220s", refused);
     return why;

@@ -31,7 +31,7 @@ void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), voi
 const struct identity *uplink_identity(const struct uplink *u);
 /* Any thread. How calls to central are secured; NULL: this edge has not joined. Valid until uplink_free. */
 const struct http_tls *uplink_tls(const struct uplink *u);
-/* Fetch loop. Sets how the call to central is secured, and the proxy on its way: only TLS with the fleet goes through
+/* Any thread. Sets how the call to central is secured, and the proxy on its way: only TLS with the fleet goes through
  * one. */
 void uplink_secure(const struct uplink *u, struct http_call_spec *spec);
 

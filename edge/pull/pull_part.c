@@ -15,6 +15,7 @@
 #include "edge/pull/confirm.h"
 #include "edge/pull/fallback.h"
 #include "edge/pull/lookups.h"
+#include "edge/pull/road.h"
 #include "edge/replica/replica_part.h"
 #include "common/core/clock.h"
 #include "common/store/tag.h"
@@ -163,14 +164,20 @@ static void doctor(json_t *into, void *self) {
     struct buf said;
     buf_init(&said, WIRE_MAX_UPSTREAMS);
     struct loop *l = e->node->fetch;
+    struct http_call_spec how = {0};
+    uplink_secure(e->uplink, &how);
     struct probe p = {.url = url,
-                      .tls = uplink_tls(e->uplink),
+                      .tls = how.tls,
                       .insecure_tls = central_is_loopback(url),
+                      .by_proxy = how.proxy,
+                      .use_proxy_env = how.use_proxy_env,
                       .path = WIRE_UPSTREAMS_PATH,
                       .body = &said};
     probes_ask(e->node->probes, &p, 1, PROBE_MS);
     char why[CENTRAL_WHY_MAX];
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
+    if (p.status == 0 && !how.proxy && road_has_portal(e->node->probes, url, why, sizeof(why)))
+        memcpy(p.message, why, sizeof(p.message));
     /* Show one consistent state: if central answers now, do not report it as unreachable too. */
     if (good) loop_call(l, central_source_found, e->central);
     json_t *j =

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab import images, raw
-from lab.base import HOST, wait_until
-from lab.fleet import ADDRESS, branch, central_of, edge_row, invite, on_address
+from lab import images, pki, raw
+from lab.base import HOST, free_port, wait_until
+from lab.fleet import ADDRESS, branch, central_of, edge_row, invite, joined, on_address
 from lab.holder import Holder
+from lab.scripted import Scripted
 
 FAR = "central.far.invalid"  # a name that only the proxy can resolve
 WORD = "pr0xyS3cret"
@@ -94,6 +95,13 @@ def far(shared_bench):
     return SimpleNamespace(central=central, image=image, proxy=shared_bench.add(ConnectProxy()))
 
 
+@pytest.fixture(scope="module")
+def plain(shared_bench):
+    upstream = shared_bench.faulty()
+    upstream.put("library/app", images.small("plain"), "v1")
+    return central_of(shared_bench, upstream)
+
+
 def environment(url):
     names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     return {**{n: "" for n in (*names, *(n.upper() for n in names))}, "https_proxy": url}
@@ -110,6 +118,7 @@ def test_an_edge_joins_and_pulls_through_a_proxy(bench, far, how):
     before = len(far.proxy.asked)
     raw.pull(edge.port, "library/app", "v1")
     wait_until(lambda: edge.json("status")["replica"]["equal"], "the stream of changes comes through the proxy")
+    assert f"{FAR}:{far.central.fleet} answers" in edge.command("doctor", check=False).stdout
     wait_until(lambda: edge_row(far.central, edge.identity()["name"])["state"] == "active", "central knows it")
     assert before and set(far.proxy.asked) == {f"{FAR}:{far.central.fleet}"}
     said = edge.command("status").stdout + edge.command("doctor", check=False).stdout + edge.process.text()
@@ -159,3 +168,32 @@ def test_where_answers_are_held_back_changes_come_by_polls_and_as_a_stream_again
     assert "watch_flows" in edge.process.text() and "changes come by polls" not in edge.command("status").stdout
     road.holding = True
     wait_until(lambda: said()["central"]["polls"], "the edge has noticed again", 60)
+
+
+LOGIN = "http://portal.example/login"
+
+
+def test_doctor_names_who_signs_for_a_middlebox_that_opens_tls(bench, plain):
+    """It shows a certificate for the name that was asked for."""
+    edge = joined(bench, plain)
+    edge.stop()
+    cert, key = pki.issued(bench.place("pki"), "central.acme.example", "Acme Inspection CA")
+    box = bench.add(Scripted(lambda r: (200, {}, b"welcome"), tls=pki.serving(cert, key)))
+    edge.settings["central"] = box.url
+    edge.start()
+    said = '"central.acme.example", issued by "Acme Inspection CA"'
+    wait_until(lambda: said in edge.command("doctor", check=False).stdout, "the issuer is named")
+
+
+@pytest.mark.parametrize("at", ["the fleet port", "port 80"])
+def test_doctor_finds_a_captive_portal(bench, plain, at):
+    edge = joined(bench, plain)
+    assert "portal" not in edge.command("doctor", check=False).stdout
+    edge.stop()
+    portal = bench.add(Scripted(lambda r: (302, {"Location": LOGIN}, b""), host=ADDRESS, port=0 if at == "the fleet port" else 80))
+    port = portal.port if at == "the fleet port" else free_port()
+    edge.settings["central"] = f"https://{ADDRESS}:{port}"
+    edge.start()
+    wait_until(lambda: not edge.reachable(), "central does not answer")
+    line = next(line for line in edge.command("doctor", check=False).stdout.splitlines() if "captive portal" in line)
+    assert LOGIN in line and ADDRESS in line, line

@@ -18,6 +18,17 @@ def self_signed(folder, name):
     return cert, key
 
 
+def issued(folder, name, issuer):
+    """The same for a name, signed by an authority of another name."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    ca, ca_key = self_signed(folder, issuer)
+    cert, key, csr = folder / f"{name}.crt", folder / f"{name}.key", folder / f"{name}.csr"
+    run(*"openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj".split(), f"/CN={name}", "-keyout", key, "-out", csr)
+    run(*"openssl x509 -req -days 2 -CAcreateserial -in".split(), csr, "-CA", ca, "-CAkey", ca_key, "-out", cert)
+    return cert, key
+
+
 def trusting(*certs):
     """A client's TLS context that trusts only these."""
     context = ssl.create_default_context()

@@ -29,9 +29,9 @@ class Scripted:
     """answer(request) gives (status, headers, body), raw bytes after which the connection is closed, or None: closed without an answer.
     headers: a dict (a list of values: several lines; None: none, not even a Content-Length)."""
 
-    def __init__(self, answer, host=HOST, tls=None):
+    def __init__(self, answer, host=HOST, tls=None, port=0):
         self.answer, self.seen, self.tls = answer, [], tls
-        self.socket = socket.create_server((host, 0))
+        self.socket = socket.create_server((host, port))
         self.host, self.port = self.socket.getsockname()[:2]
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
