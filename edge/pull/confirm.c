@@ -15,6 +15,8 @@
 #define HEAD_MS 5000
 /* Central sends something every 4 s. */
 #define SILENT_MS 12000
+/* After so much silence on a stream, what central answers elsewhere shows that it is not central that is silent. */
+#define OVERDUE_MS 5000
 /* How long a poll may wait for changes; it is late after so much more. */
 #define POLL_S 10
 #define POLL_LATE_MS 5000
@@ -54,9 +56,9 @@ struct confirm {
     struct names_wait *waiting;
     /* Polls. */
     atomic_bool polls;
-    bool answered;    /* the head of the present call has come, and it is central's */
-    int64_t data_ms;  /* when the first of its body came; 0: it has not */
-    int64_t heard_ms; /* when central has answered another call */
+    bool answered;            /* the head of the present call has come, and it is central's */
+    int64_t data_ms, last_ms; /* when the first and the last of its body came; 0: none has */
+    int64_t heard_ms;         /* when central has answered another call */
 };
 
 /* --- who waits --- */
@@ -140,7 +142,8 @@ static void end_stream(struct confirm *c) {
 
 /* Nothing has come for so long that the call was ended, and yet central answers. */
 static bool is_held_back(const struct confirm *c, const struct http_result *r) {
-    return r->code == ERR_TIMEOUT && !atomic_load(&c->polls) && c->heard_ms > c->try_ms;
+    int64_t due = c->last_ms ? c->last_ms + OVERDUE_MS : c->try_ms;
+    return r->code == ERR_TIMEOUT && !atomic_load(&c->polls) && c->heard_ms > due;
 }
 
 static void become_polls(struct confirm *c) {
@@ -187,7 +190,8 @@ static void cancel(struct confirm *c) {
 static bool on_data(struct http_call *call, const void *data, size_t len, void *arg) {
     (void)call;
     struct confirm *c = arg;
-    if (!c->data_ms) c->data_ms = clock_mono_ms();
+    c->last_ms = clock_mono_ms();
+    if (!c->data_ms) c->data_ms = c->last_ms;
     if (c->streams) c->cfg.stream_data(data, len, c->cfg.arg);
     return true;
 }
@@ -276,7 +280,7 @@ static void watch(struct confirm *c) {
         spec.head_ms = spec.stall_ms = wait_s * 1000 + POLL_LATE_MS;
     }
     c->answered = false;
-    c->data_ms = 0;
+    c->data_ms = c->last_ms = 0;
     uplink_secure(c->cfg.uplink, &spec);
     timer_clear(&c->again);
     c->tries++;
