@@ -47,6 +47,9 @@ struct policy {
      * arrive). settings: that repo was decided under. NULL: never. */
     bool (*tag_told)(const struct repo_name *repo, const char *tag, uint64_t settings, struct tag_facts *out,
                      void *arg);
+    /* Where a tag pointed when its source was last heard, for when it cannot be asked; checked_at: that time. NULL: that
+     * is known of no tag but those in the store. */
+    bool (*tag_last)(const struct repo_name *repo, const char *tag, struct tag_facts *out, void *arg);
     /* Somebody, not this node itself, was told where a tag points. NULL: nobody wants to know. */
     void (*tag_asked)(const struct repo_name *repo, const char *tag, const struct tag_facts *facts, void *arg);
     void *arg;

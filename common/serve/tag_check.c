@@ -28,7 +28,9 @@ struct tag_check {
     char repo_str[REPO_STR_MAX];
     char tag[TAG_MAX + 1];
     char request_id[65];
-    bool known; /* there is a record */
+    bool known;      /* there is a record */
+    bool remembered; /* there is none, but `last` is where its source said that it points, and that is held */
+    struct tag_facts last;
     struct tag_answer answer;
     void (*done)(const struct tag_answer *answer, void *arg);
     void *arg;
@@ -57,6 +59,8 @@ static void tell(struct tag_check *c) {
 /* The source could not be asked: answers with what is known, if that is not too old. */
 static bool answer_stale(struct tag_check *c, const char *why) {
     struct registry *g = c->registry;
+    if (c->remembered) c->answer.facts = c->last;
+    c->known = c->known || c->remembered;
     int64_t age = clock_wall_s() - c->answer.facts.checked_at;
     if (!c->known || age > g->cfg.stale_for_s) return false;
     if (age < 0) age = 0;
@@ -320,6 +324,14 @@ static bool answer_told(struct tag_check *c, int64_t fresh_ms) {
     return true;
 }
 
+/* For when the source cannot be asked. */
+static void remember_last(struct tag_check *c) {
+    const struct registry *g = c->registry;
+    const struct policy *p = g->cfg.policy;
+    c->remembered = !c->known && p->tag_last && p->tag_last(&c->repo, c->tag, &c->last, p->arg) && !c->last.deleted &&
+                    tag_is_held(g, &c->last.digest, &c->repo);
+}
+
 void registry_resolve_tag(struct registry *g, const struct caller *caller, const struct repo_name *repo,
                           uint64_t settings, const char *tag, const char *request_id, const struct deadline *deadline,
                           void (*done)(const struct tag_answer *answer, void *arg), void *arg) {
@@ -346,6 +358,7 @@ void registry_resolve_tag(struct registry *g, const struct caller *caller, const
         return;
     }
     snprintf(c->request_id, sizeof(c->request_id), "%s", request_id);
-    if (c->known) timer_set(&c->timer, SERVE_PATIENCE_MS);
+    remember_last(c);
+    if (c->known || c->remembered) timer_set(&c->timer, SERVE_PATIENCE_MS);
     ask_source(c, false);
 }

@@ -92,6 +92,10 @@ static bool tag_told(const struct repo_name *repo, const char *tag, uint64_t set
     return true;
 }
 
+static bool tag_last(const struct repo_name *repo, const char *tag, struct tag_facts *out, void *arg) {
+    return replica_last_tag(((struct pull *)arg)->node, repo, tag, out);
+}
+
 static unsigned sources(const struct repo_name *repo, struct source *out[SOURCES_MAX], void *arg) {
     (void)repo;
     const struct pull *e = arg;
@@ -220,7 +224,10 @@ static bool knows_tag(const struct repo_name *repo, const char *tag, void *arg) 
     const struct pull *e = arg;
     char name[REPO_STR_MAX];
     struct tag_facts rec;
-    return store_tag_get(e->node->store, repo_name_str(repo, name), tag, &rec) && !rec.deleted;
+    struct blob_info info;
+    if (store_tag_get(e->node->store, repo_name_str(repo, name), tag, &rec)) return !rec.deleted;
+    return replica_last_tag(e->node, repo, tag, &rec) && !rec.deleted &&
+           store_lookup(e->node->store, &rec.digest, &info);
 }
 
 static bool central_is_gone(void *arg) {
@@ -389,6 +396,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .scope = scope,
         .fresh_for_ms = fresh_for_ms,
         .tag_told = tag_told,
+        .tag_last = tag_last,
         .arg = e,
     };
     e->supply = (struct supply){.sources = sources, .arg = e};

@@ -5,6 +5,7 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/core/offload.h"
+#include "common/records/record.h"
 #include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
 #include "edge/replica/fetch.h"
@@ -12,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* How often it is stored, if it has changed; at the end and when all of it was fetched it is stored at once. */
 #define SAVE_LOOK_MS 10000
@@ -28,6 +30,7 @@ struct replica_node {
     bool saving, saved_once;
     struct place saved;
     int64_t saved_ms;
+    int64_t stored_s; /* when an earlier life stored it; 0: it has not */
     struct replica_view *view;
     struct place view_place;
     struct offload work;
@@ -111,6 +114,8 @@ static int start(struct node *n, void **self, struct error *err) {
     snprintf(e->path, sizeof(e->path), "%s/replica", n->config->data);
     e->saved_once = replica_load(e->replica, e->path, &e->saved);
     if (e->saved_once) follow_resume(e->follow, &e->saved);
+    struct stat st;
+    if (e->saved_once && stat(e->path, &st) == 0) e->stored_s = st.st_mtime;
     e->saved_ms = clock_mono_ms();
     e->work = (struct offload){.run = save_view, .back = on_saved};
     timer_init(&e->save_due, n->fetch, on_save_due, e);
@@ -199,4 +204,20 @@ void replica_on_restart(const struct node *n, void (*restart_fn)(void *arg), voi
 
 void replica_answered(const struct node *n) {
     atomic_fetch_add_explicit(&((struct replica_node *)node_part(n, &part_replica))->answers, 1, memory_order_relaxed);
+}
+
+/* By the wall clock; 0: never. */
+static int64_t heard_at_s(const struct replica_node *e) {
+    struct follow_stats s;
+    follow_stats(e->follow, &s);
+    return s.heard_ms ? clock_wall_s() - heard_s_ago(&s) : e->stored_s;
+}
+
+bool replica_last_tag(const struct node *n, const struct repo_name *repo, const char *tag, struct tag_facts *t) {
+    const struct replica_node *e = node_part(n, &part_replica);
+    uint8_t key[RECORD_TAG_KEY_MAX];
+    size_t len = record_tag_key(repo, tag, key);
+    if (len == 0 || !replica_tag(e->replica, key, len, t)) return false;
+    if (!repo->upstream[0]) t->checked_at = heard_at_s(e);
+    return true;
 }

@@ -16,4 +16,9 @@ void replica_on_restart(const struct node *n, void (*restart)(void *arg), void *
 /* Any thread: counts an answer that the replica gave without asking central. */
 void replica_answered(const struct node *n);
 
+/* Any thread. Where a tag pointed when the stream of changes was last heard, in this life or an earlier one; checked_at:
+ * when central last checked it, but for what is hosted, which central knows at any time, when it was heard. False: it
+ * is not known. */
+bool replica_last_tag(const struct node *n, const struct repo_name *repo, const char *tag, struct tag_facts *t);
+
 #endif

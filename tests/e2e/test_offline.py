@@ -185,6 +185,29 @@ def test_an_edge_that_starts_without_central_serves_what_it_holds(chain):
     assert says_why(cold(chain))
 
 
+def test_a_tag_that_the_edge_knows_by_its_replica_alone_is_served_without_central(bench):
+    """It was never asked for here; what it points to is held."""
+    up = bench.registry()
+    image = up.put("library/app", images.small("app"), "v1", "v2")
+    central = bench.central(("docker.io", up.url), settings={"hosted": '["acme/**"]'})
+    for tag in ("v1", "v2"):
+        layout = bench.place("layout")
+        images.write_layout(image, layout, tag)
+        central.command("load", layout, f"acme/app:{tag}")
+    edge = bench.edge(central.fleet)
+    for name in ("acme/app", "library/app"):
+        raw.pull(edge.port, name, "v1")
+        raw.pull(central.port, name, "v2")
+    wait_until(lambda: edge.json("status")["replica"]["tags"] == 4, "the edge has heard of all tags")
+    central.stop()
+    for start in (lambda: None, edge.restart):
+        start()
+        for name in ("acme/app", "library/app"):
+            reply = raw.manifest(edge.port, name, "v2")
+            assert reply.status == 200 and reply.headers["docker-content-digest"] == image.digest and "stale" in reply.headers["warning"], reply
+            assert says_why(raw.manifest(edge.port, name, "v3"))
+
+
 def test_a_first_start_refuses_no_name_as_unknown_before_it_has_settings(bench):
     up = bench.registry()
     up.put("team/app", images.small("first"), "v1")
