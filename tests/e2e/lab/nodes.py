@@ -169,8 +169,12 @@ class Node:
         return run(self.binary, *words, *self.arguments(), check=check, timeout=timeout, env=COMMANDS)
 
     def json(self, *words):
-        """What a command tells of this node. Mostly asked again and again until something holds, so by the release build: a sanitizer's
-        takes four times as long to start."""
+        """What a command tells of this node. Mostly asked again and again until something holds: the status from the port that the command asks,
+        the rest by the release build, which starts in a quarter of the time."""
+        if words == ("status",):
+            reply = ask(self.admin, "/api/status")
+            assert reply.status == 200, reply
+            return reply.json()
         return json.loads(run(self.asks, *words, *self.arguments(), "--json", timeout=60).stdout)
 
     def blob_file(self, digest):

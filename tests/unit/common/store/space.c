@@ -58,7 +58,7 @@ static int64_t untold(void) {
 
 static void what_is_counted_is_what_the_disk_gives(void **state) {
     (void)state;
-    enum { BLOBS = 3000, SIZE = 5000, LIMIT = 20 << 20 };
+    enum { BLOBS = 1000, SIZE = 5000, LIMIT = 7 << 20 };
     struct store_usage u;
     struct error err = {0};
     struct verify_report rep;
