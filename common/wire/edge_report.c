@@ -1,6 +1,7 @@
 /* Encodes and decodes reports. Thread: any. */
 #include "common/wire/edge_report.h"
 
+#include "common/core/alloc.h"
 #include "common/wire/pack.h"
 #include "common/wire/wire.h"
 #include "proto/report.pb-c.h"
@@ -67,11 +68,84 @@ static int get_heartbeat(struct wire_heartbeat *h, const Entrepot__V1__Heartbeat
     return 0;
 }
 
+/* --- what is held --- */
+
+static ProtobufCBinaryData put_digests(const struct wire_digests *d) {
+    return (ProtobufCBinaryData){d->n * WIRE_HELD_DIGEST, d->bytes};
+}
+
+/* The message with its tiles that are told whole; the caller frees p->whole. */
+static void put_holdings(Entrepot__V1__Holdings *p, const struct wire_holdings *h) {
+    p->digest = (ProtobufCBinaryData){sizeof(h->digest), (uint8_t *)(uintptr_t)h->digest};
+    p->gained = put_digests(&h->gained);
+    p->lost = put_digests(&h->lost);
+    p->tiles = h->tiles;
+    p->n_tiles = h->tiles ? WIRE_HELD_TILES : 0;
+    /* The list of pointers, and behind it what they point to. */
+    const size_t each = sizeof(Entrepot__V1__HeldTile *) + sizeof(Entrepot__V1__HeldTile);
+    p->whole = xcalloc(h->n_whole + 1, each);
+    p->n_whole = h->n_whole;
+    Entrepot__V1__HeldTile *tiles = (Entrepot__V1__HeldTile *)(void *)(p->whole + h->n_whole);
+    for (size_t i = 0; i < h->n_whole; i++) {
+        entrepot__v1__held_tile__init(&tiles[i]);
+        tiles[i].tile = h->whole[i].tile;
+        tiles[i].held = put_digests(&h->whole[i].held);
+        p->whole[i] = &tiles[i];
+    }
+}
+
+static int get_digests(struct wire_digests *to, const ProtobufCBinaryData *from) {
+    if (from->len % WIRE_HELD_DIGEST) return ERR_INVALID;
+    to->n = from->len / WIRE_HELD_DIGEST;
+    to->bytes = xmalloc(from->len + 1);
+    if (from->len) memcpy(to->bytes, from->data, from->len);
+    return 0;
+}
+
+static int get_whole(struct wire_holdings *h, const Entrepot__V1__Holdings *p) {
+    if (p->n_whole > WIRE_HELD_TILES) return ERR_INVALID;
+    h->whole = xcalloc(p->n_whole + 1, sizeof(*h->whole));
+    for (; h->n_whole < p->n_whole; h->n_whole++) {
+        const Entrepot__V1__HeldTile *t = p->whole[h->n_whole];
+        if (t->tile >= WIRE_HELD_TILES) return ERR_INVALID;
+        h->whole[h->n_whole].tile = t->tile;
+        int r = get_digests(&h->whole[h->n_whole].held, &t->held);
+        if (r < 0) return r;
+    }
+    return 0;
+}
+
+static int get_holdings(struct wire_holdings *h, const Entrepot__V1__Holdings *p) {
+    if (p->digest.len != sizeof(h->digest) || (p->n_tiles && p->n_tiles != WIRE_HELD_TILES)) return ERR_INVALID;
+    memcpy(h->digest, p->digest.data, sizeof(h->digest));
+    if (p->n_tiles) {
+        h->tiles = xcalloc(WIRE_HELD_TILES, sizeof(*h->tiles));
+        memcpy(h->tiles, p->tiles, WIRE_HELD_TILES * sizeof(*h->tiles));
+    }
+    int r = get_digests(&h->gained, &p->gained);
+    if (r == 0) r = get_digests(&h->lost, &p->lost);
+    return r < 0 ? r : get_whole(h, p);
+}
+
+void wire_report_fini(struct wire_report *m) {
+    struct wire_holdings *h = m->holdings;
+    m->holdings = NULL;
+    if (!h) return;
+    for (size_t i = 0; i < h->n_whole; i++)
+        free(h->whole[i].held.bytes);
+    free(h->whole);
+    free(h->tiles);
+    free(h->gained.bytes);
+    free(h->lost.bytes);
+    free(h);
+}
+
 /* --- messages --- */
 
 int wire_report_encode(const struct wire_report *m, uint8_t **out, size_t *len) {
     Entrepot__V1__Report p;
     Entrepot__V1__Heartbeat h;
+    Entrepot__V1__Holdings held;
     ProtobufCBinaryData addresses[WIRE_EDGE_ADDRESSES];
     entrepot__v1__report__init(&p);
     entrepot__v1__heartbeat__init(&h);
@@ -80,7 +154,14 @@ int wire_report_encode(const struct wire_report *m, uint8_t **out, size_t *len) 
         put_heartbeat(&h, &m->heartbeat, addresses);
         p.heartbeat = &h;
     }
-    return pack(&p.base, out, len);
+    entrepot__v1__holdings__init(&held);
+    if (m->holdings) {
+        put_holdings(&held, m->holdings);
+        p.holdings = &held;
+    }
+    int r = pack(&p.base, out, len);
+    free(held.whole);
+    return r;
 }
 
 int wire_report_decode(struct wire_report *m, const void *data, size_t len) {
@@ -92,16 +173,42 @@ int wire_report_decode(struct wire_report *m, const void *data, size_t len) {
     if (r == 0 && p->heartbeat) r = get_heartbeat(&m->heartbeat, p->heartbeat);
     m->version = p->version;
     m->has_heartbeat = p->heartbeat != NULL;
+    if (r == 0 && p->holdings) {
+        m->holdings = xcalloc(1, sizeof(*m->holdings));
+        r = get_holdings(m->holdings, p->holdings);
+    }
     entrepot__v1__report__free_unpacked(p, NULL);
     return r;
 }
 
 int wire_report_response_encode(const struct wire_report_response *m, uint8_t **out, size_t *len) {
     Entrepot__V1__ReportResponse p;
+    uint32_t wanted[WIRE_HELD_TILES];
     entrepot__v1__report_response__init(&p);
     p.version = WIRE_VERSION;
     p.heartbeat_ms = (uint32_t)m->heartbeat_ms;
+    p.holdings = (Entrepot__V1__HoldingsState)m->holdings;
+    for (size_t i = 0; i < m->n_wanted; i++)
+        wanted[i] = m->wanted[i];
+    p.wanted = wanted;
+    p.n_wanted = m->n_wanted;
     return pack(&p.base, out, len);
+}
+
+static int get_wanted(struct wire_report_response *m, const Entrepot__V1__ReportResponse *p) {
+    if (p->n_wanted > WIRE_HELD_TILES) return ERR_INVALID;
+    for (; m->n_wanted < p->n_wanted; m->n_wanted++) {
+        if (p->wanted[m->n_wanted] >= WIRE_HELD_TILES) return ERR_INVALID;
+        m->wanted[m->n_wanted] = (uint16_t)p->wanted[m->n_wanted];
+    }
+    return 0;
+}
+
+/* A state of a newer version means that nothing of what this one knows was taken. */
+static enum wire_holdings_state get_state(Entrepot__V1__HoldingsState s) {
+    return s == ENTREPOT__V1__HOLDINGS_STATE__HOLDINGS_EQUAL    ? WIRE_HOLDINGS_EQUAL
+           : s == ENTREPOT__V1__HOLDINGS_STATE__HOLDINGS_DIFFER ? WIRE_HOLDINGS_DIFFER
+                                                                : WIRE_HOLDINGS_NOT_TAKEN;
 }
 
 int wire_report_response_decode(struct wire_report_response *m, const void *data, size_t len) {
@@ -110,7 +217,10 @@ int wire_report_response_decode(struct wire_report_response *m, const void *data
     Entrepot__V1__ReportResponse *p = entrepot__v1__report_response__unpack(NULL, len, data);
     if (!p) return ERR_INVALID;
     int r = wire_check_version(p->version);
-    *m = (struct wire_report_response){.version = p->version, .heartbeat_ms = p->heartbeat_ms};
+    m->version = p->version;
+    m->heartbeat_ms = p->heartbeat_ms;
+    m->holdings = get_state(p->holdings);
+    if (r == 0) r = get_wanted(m, p);
     entrepot__v1__report_response__free_unpacked(p, NULL);
     return r;
 }

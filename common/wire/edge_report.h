@@ -23,20 +23,51 @@ struct wire_heartbeat {
     int64_t hits, misses;              /* since its start */
     int64_t sent_bytes, fetched_bytes; /* since its start, of content: to clients, and from its sources */
 };
+
+/* What an edge holds, of blobs named by sha256 (common/records/holding_tiles.h). */
+#define WIRE_HELD_DIGEST 32 /* bytes of a digest */
+#define WIRE_HELD_SUM 16
+#define WIRE_HELD_TILES 1024u
+struct wire_digests {
+    uint8_t *bytes; /* of n digests */
+    size_t n;
+};
+struct wire_held_tile {
+    unsigned tile;
+    struct wire_digests held; /* all of that tile */
+};
+struct wire_holdings {
+    uint8_t digest[WIRE_HELD_SUM]; /* of all that is held once the rest is taken */
+    struct wire_digests gained, lost;
+    uint64_t *tiles; /* NULL, or the lower half of the digest of each of WIRE_HELD_TILES */
+    struct wire_held_tile *whole;
+    size_t n_whole;
+};
+
+/* The decoder makes holdings, and wire_report_fini frees them. */
 struct wire_report {
     uint32_t version;
     bool has_heartbeat;
     struct wire_heartbeat heartbeat;
+    struct wire_holdings *holdings; /* NULL: not told */
 };
+
+/* NOT_TAKEN: what was told of holdings was left alone. DIFFER: what central knows now has another digest. */
+enum wire_holdings_state { WIRE_HOLDINGS_NOT_TAKEN, WIRE_HOLDINGS_EQUAL, WIRE_HOLDINGS_DIFFER };
 struct wire_report_response {
     uint32_t version;
     int64_t heartbeat_ms; /* until the next report; 0: not said */
+    enum wire_holdings_state holdings;
+    uint16_t wanted[WIRE_HELD_TILES]; /* tiles that differ */
+    size_t n_wanted;
 };
 
+void wire_report_fini(struct wire_report *m);
 /* Encoders. *out is malloc'ed; the caller frees it. ERR_TOO_BIG. */
 int wire_report_encode(const struct wire_report *m, uint8_t **out, size_t *len) must_check;
 int wire_report_response_encode(const struct wire_report_response *m, uint8_t **out, size_t *len) must_check;
-/* Decoders. ERR_INVALID: not this message, or out of bounds. ERR_TOO_BIG. ERR_UNSUPPORTED: unknown version. */
+/* Decoders. ERR_INVALID: not this message, or out of bounds. ERR_TOO_BIG. ERR_UNSUPPORTED: unknown version. The caller
+ * calls wire_report_fini in any case. */
 int wire_report_decode(struct wire_report *m, const void *data, size_t len) must_check;
 int wire_report_response_decode(struct wire_report_response *m, const void *data, size_t len) must_check;
 

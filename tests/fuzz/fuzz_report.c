@@ -2,6 +2,8 @@
 #include "common/wire/edge_report.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -12,16 +14,38 @@ static void check(const struct wire_heartbeat *h) {
     assert(h->replica_heard_ms >= -1);
 }
 
+static void same_digests(const struct wire_digests *a, const struct wire_digests *b) {
+    assert(a->n == b->n && (a->n == 0 || memcmp(a->bytes, b->bytes, a->n * WIRE_HELD_DIGEST) == 0));
+}
+
+static void same_holdings(const struct wire_holdings *a, const struct wire_holdings *b) {
+    assert(!a == !b);
+    if (!a) return;
+    same_digests(&a->gained, &b->gained);
+    same_digests(&a->lost, &b->lost);
+    assert(!a->tiles == !b->tiles && a->n_whole == b->n_whole);
+    for (size_t i = 0; i < a->n_whole; i++) {
+        assert(a->whole[i].tile == b->whole[i].tile && a->whole[i].tile < WIRE_HELD_TILES);
+        same_digests(&a->whole[i].held, &b->whole[i].held);
+    }
+}
+
 static void try_report(const uint8_t *data, size_t size) {
     struct wire_report m, again;
     uint8_t *out;
     size_t len;
-    if (wire_report_decode(&m, data, size) < 0) return;
+    if (wire_report_decode(&m, data, size) < 0) {
+        wire_report_fini(&m);
+        return;
+    }
     if (m.has_heartbeat) check(&m.heartbeat);
     assert(wire_report_encode(&m, &out, &len) == 0);
     assert(wire_report_decode(&again, out, len) == 0 && again.has_heartbeat == m.has_heartbeat);
     assert(again.heartbeat.n_addresses == m.heartbeat.n_addresses && again.heartbeat.blobs == m.heartbeat.blobs &&
            again.heartbeat.replica_heard_ms == m.heartbeat.replica_heard_ms);
+    same_holdings(m.holdings, again.holdings);
+    wire_report_fini(&m);
+    wire_report_fini(&again);
     free(out);
 }
 
@@ -31,7 +55,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t len;
     try_report(data, size);
     if (wire_report_response_decode(&rs, data, size) < 0) return 0;
-    assert(rs.heartbeat_ms >= 0 && wire_report_response_encode(&rs, &out, &len) == 0);
+    for (size_t i = 0; i < rs.n_wanted; i++)
+        assert(rs.wanted[i] < WIRE_HELD_TILES);
+    assert(rs.heartbeat_ms >= 0 && rs.n_wanted <= WIRE_HELD_TILES && wire_report_response_encode(&rs, &out, &len) == 0);
     free(out);
     return 0;
 }
