@@ -14,7 +14,7 @@ comma := ,
 B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,release))$(if $(findstring clang,$(CC)),-clang)
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
-	protobuf-c-compiler libjansson-dev libyaml-dev libzstd-dev python3 ca-certificates
+	protobuf-c-compiler libjansson-dev libyaml-dev libzstd-dev libroaring-dev python3 ca-certificates
 DEB_PACKAGES := dpkg-dev debhelper fakeroot
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev libldns-dev bind9-dnsutils knot-dnsutils ldnsutils unbound docker-registry docker.io containerd podman \
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
@@ -49,6 +49,8 @@ endif
 TEST_DEBUG := -g1
 TEST_LINKER := $(if $(findstring clang,$(CC)),,$(if $(GOLD),-fuse-ld=gold))
 LIBS = $(PKG_LIBS) -pthread -lm
+# What central alone uses has no place in an edge's dependencies; Debian's CRoaring has no file for pkg-config.
+CENTRAL_LIBS = $(LIBS) -lroaring
 
 PROTOS := $(wildcard proto/*.proto)
 GEN_C := $(PROTOS:proto/%.proto=$(B)/gen/proto/%.pb-c.c)
@@ -59,7 +61,7 @@ EDGE_C := $(wildcard edge/*.c edge/*/*.c)
 UNIT_C := $(wildcard tests/unit/*/*.c tests/unit/*/*/*.c)
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 EVICTION_C := $(wildcard tests/bench/eviction/*.c)
-CATALOGUE_C := tests/bench/catalogue.c
+CATALOGUE_C := tests/bench/catalogue.c tests/bench/holdings.c
 SIM_C := $(wildcard tests/sim/*.c)
 ALL_C := $(COMMON_C) $(CENTRAL_C) $(EDGE_C) $(UNIT_C) $(FUZZ_C) $(EVICTION_C) $(CATALOGUE_C) $(SIM_C)
 o = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -113,7 +115,7 @@ coverage: coverage-deps
 	@tests/coverage $(T)
 ## bench        measure beside the peers (QUICK=1: under three minutes)
 bench: bench-deps
-	@+$(NOW) all sim $(B)/bench-catalogue
+	@+$(NOW) all sim $(B)/bench-catalogue $(B)/bench-holdings
 	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
 ## bench-eviction  hit ratios of eviction policies on traces of a modelled registry cache (tests/bench/eviction/README.md)
 bench-eviction: $(B)/bench-eviction
@@ -146,7 +148,7 @@ build/sample/index.json: $(wildcard tests/sample/*)
 
 $(B)/entrepot-central: $(call o,central/main.c) $(CENTRAL_LIB_O) $(COMMON_O)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CENTRAL_LIBS)
 $(B)/entrepot-edge: $(call o,edge/main.c) $(EDGE_LIB_O) $(COMMON_O)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
@@ -155,21 +157,21 @@ $(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(c
 	$(call say,LD,$@)
 	@mkdir -p build/bench
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm
-$(B)/bench-catalogue: $(call o,tests/bench/catalogue.c) $(B)/libunit.a
+$(B)/bench-catalogue $(B)/bench-holdings: $(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/libunit.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(CENTRAL_LIBS)
 # Edges of a fleet, for tests and the bench (tests/sim/sim.c).
 sim: $(B)/entrepot-sim
 $(B)/entrepot-sim: $(call o,$(SIM_C)) $(B)/libunit.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(call o,$(SIM_C)) -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(call o,$(SIM_C)) -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(CENTRAL_LIBS)
 # The simulator of eviction is tested like the rest.
 $(B)/libunit.a: $(EVICTION_O)
 
 # A unit test is one file with its own main; it can use everything but the programs' mains.
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libunit.a | $(B)/folders
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(CENTRAL_LIBS) -lcmocka
 $(B)/libunit.a: $(COMMON_O) $(CENTRAL_LIB_O) $(EDGE_LIB_O)
 	@rm -f $@; mkdir -p $(@D)
 	$(Q)ar rcs $@ $^
@@ -207,7 +209,7 @@ fuzzers: $(FUZZ_BIN)
 build/fuzz/%: tests/fuzz/%.c build/fuzz/lib/libunit.a
 	$(call say,FUZZ,$@)
 	$(Q)clang $(filter-out -I$(B)/gen,$(CPPFLAGS_ALL)) -Ibuild/fuzz/lib/gen -std=gnu11 -O1 $(TEST_DEBUG) -fsanitize=fuzzer,address,undefined -o $@ $< \
-		build/fuzz/lib/libunit.a $(LIBS) -lhttp_parser -lldns
+		build/fuzz/lib/libunit.a $(CENTRAL_LIBS) -lhttp_parser -lldns
 build/fuzz/lib/libunit.a: FORCE
 	$(Q)$(MAKE) --no-print-directory CC=clang B=build/fuzz/lib SAN=fuzzer-no-link,address,undefined lib
 endif

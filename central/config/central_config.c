@@ -177,6 +177,16 @@ static const struct config_key fleet_keys[] = {
      .min = 200,
      .max = 60000,
      .doc = "How often each edge reports to central how it is. With dns.zone at most half of dns.silent_after."},
+    {.name = "holdings",
+     .type = CONFIG_INT,
+     AT(holdings_blobs),
+     .fallback = "4000000",
+     .min = 1000,
+     .max = 60000000,
+     .doc =
+         "How many different blobs central remembers of all that edges hold, half of them of one edge. A million take "
+         "about 45 MiB of memory, and 125 KiB for each edge that holds a tenth of them. What is beyond that is not "
+         "known to be held."},
     {.name = "watch_queue",
      .type = CONFIG_SIZE,
      .at = offsetof(struct central_config, watch_queue),

@@ -5,7 +5,9 @@
 #include "central/fleet/door.h"
 #include "central/fleet/members_part.h"
 #include "central/names/names_part.h"
+#include "central/reports/book.h"
 #include "central/reports/rows.h"
+#include "central/reports/where.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/http/http_status.h"
@@ -22,6 +24,9 @@ struct reports {
     struct node *node;
     struct roster *roster;
     struct report_rows *rows;
+    struct holdings *holdings;
+    struct report_book *book;
+    struct where where;
     int64_t heartbeat_ms;
     _Atomic int64_t refused;
     void (*heard)(const struct report_row *row, void *arg); /* NULL: nobody is told */
@@ -38,18 +43,51 @@ static void refuse(struct reports *p, struct http_req *req, int status, const ch
     http_reply(req, status, "text/plain; charset=utf-8", text, (size_t)len);
 }
 
-static void answer(const struct reports *p, struct http_req *req) {
-    const struct wire_report_response rs = {.heartbeat_ms = p->heartbeat_ms};
+/* A report whose answer waits for the book. It outlives the request if the connection is cut meanwhile. */
+struct asked {
+    struct reports *all;
+    struct http_req *req; /* NULL once closed */
+    bool waits;           /* for the book */
+    struct book_entry entry;
+};
+
+static void answer(const struct reports *p, struct http_req *req, struct wire_report_response *rs) {
     uint8_t *data;
     size_t len;
-    if (wire_report_response_encode(&rs, &data, &len) < 0) abort(); /* it has two numbers */
+    rs->heartbeat_ms = p->heartbeat_ms;
+    if (wire_report_response_encode(rs, &data, &len) < 0) abort(); /* it has some numbers */
     http_reply(req, 200, WIRE_CONTENT_TYPE, data, len);
     free(data);
 }
 
-static void taken(const struct reports *p, struct http_req *req, const struct report_row *row) {
-    if (p->heard) p->heard(row, p->heard_arg);
-    answer(p, req);
+static void on_close(struct http_req *req, bool cut) {
+    (void)cut;
+    struct asked *a = http_req_user(req);
+    a->req = NULL;
+    if (!a->waits) free(a);
+}
+
+static void on_taken(struct book_entry *e) {
+    struct asked *a = e->arg;
+    a->waits = false;
+    if (!a->req)
+        free(a);
+    else if (e->code < 0)
+        refuse(a->all, a->req, 503, "the report could not be written");
+    else
+        answer(a->all, a->req, &e->answer);
+}
+
+static void enter(struct reports *p, struct http_req *req, const struct member *who, struct wire_report *m) {
+    struct asked *a = xcalloc(1, sizeof(*a));
+    *a = (struct asked){.all = p, .req = req, .entry = {.report = *m, .loop = http_req_loop(req), .done = on_taken}};
+    a->entry.arg = a;
+    snprintf(a->entry.edge, sizeof(a->entry.edge), "%s", who->name);
+    snprintf(a->entry.site, sizeof(a->entry.site), "%s", who->site);
+    http_req_set_user(req, a);
+    http_req_on_close(req, on_close);
+    a->waits = !report_book_take(p->book, &a->entry);
+    if (!a->waits) answer(p, req, &a->entry.answer);
 }
 
 static void on_body(struct http_req *req, const char *body, size_t len) {
@@ -58,12 +96,16 @@ static void on_body(struct http_req *req, const char *body, size_t len) {
     struct report_row row;
     struct member who;
     int r = wire_report_decode(&m, body, len);
-    if (r < 0 || !m.has_heartbeat)
+    if (r < 0 || !m.has_heartbeat) {
         refuse(p, req, r < 0 ? http_error_status(r) : 400, "the body is not the message that this call takes");
-    else if (!door_edge(req, &who) || report_rows_take(p->rows, &who, &m.heartbeat, &row) < 0)
+    } else if (!door_edge(req, &who) || report_rows_take(p->rows, &who, &m.heartbeat, &row) < 0) {
         refuse(p, req, 503, "this edge reports too often");
-    else
-        taken(p, req, &row);
+    } else {
+        if (p->heard) p->heard(&row, p->heard_arg);
+        enter(p, req, &who, &m); /* takes m */
+        return;
+    }
+    wire_report_fini(&m);
 }
 
 static void post_report(struct http_req *req, void *arg) {
@@ -76,7 +118,13 @@ static void post_report(struct http_req *req, void *arg) {
     http_req_collect_body(req, WIRE_MAX_REPORT, on_body);
 }
 
-static const struct route routes[] = {{WIRE_REPORT_PATH, METHODS_POST, PORT_NODE, post_report}, {0}};
+static void get_where(struct http_req *req, void *arg) {
+    where_handle(&((struct reports *)arg)->where, req);
+}
+
+static const struct route routes[] = {{WIRE_REPORT_PATH, METHODS_POST, PORT_NODE, post_report},
+                                      {"/api/where", METHODS_READ, PORT_ADMIN | PORT_CONTROL, get_where},
+                                      {0}};
 
 /* --- for people --- */
 
@@ -129,6 +177,8 @@ static void on_edge(const char *name, json_t *edge, void *arg) {
     struct report_row row;
     bool heard = report_rows_get(p->rows, name, &row);
     json_object_set_new(edge, "report", heard ? row_json(p, &row) : json_null());
+    const struct holder *e = holdings_find(p->holdings, name);
+    json_object_set_new(edge, "holdings", json_integer(e ? holdings_count(p->holdings, e) : 0));
 }
 
 /* --- metrics --- */
@@ -153,32 +203,52 @@ static void metrics(struct metric_page *page, void *self) {
         struct report_row row;
         if (list[i].state == EDGE_REMOVED || !report_rows_get(p->rows, list[i].name, &row)) continue;
         row_metrics(page, &row);
+        const struct holder *e = holdings_find(p->holdings, row.name);
+        metric_row(page, ROWS_EDGE_HOLDINGS, row.name, row.site, e ? (double)holdings_count(p->holdings, e) : 0);
         heard += list[i].state == EDGE_ACTIVE && is_heard(p, &row);
     }
     free(list);
     metric_set(page, METRIC_EDGES_HEARD, (double)heard);
+    struct holdings_stats h;
+    holdings_stats(p->holdings, &h);
+    metric_set(page, METRIC_HOLDINGS_BLOBS, (double)h.blobs);
+    metric_set(page, METRIC_HOLDINGS_BYTES, (double)h.bytes);
     metric_set(page, METRIC_REPORTS_REFUSED, (double)atomic_load(&p->refused));
 }
 
 /* --- life --- */
 
-static int start(struct node *n, void **self, struct error *err) {
-    (void)err;
-    struct reports *p = xcalloc(1, sizeof(*p));
-    p->node = n;
-    p->roster = members_roster(n);
-    p->rows = report_rows_new();
-    p->heartbeat_ms = central_config_of(n)->heartbeat_ms;
-    members_on_edge_shown(n, on_edge, p);
-    *self = p;
-    return 0;
+static bool is_gone(const char *edge, void *arg) {
+    struct edge_facts f;
+    return !roster_get(((struct reports *)arg)->roster, edge, &f) || f.state == EDGE_REMOVED;
 }
 
 static void stop(void *self) {
     struct reports *p = self;
     members_on_edge_shown(p->node, NULL, NULL);
+    report_book_close(p->book);
+    node_settle(p->node); /* what the book took last is told */
+    holdings_free(p->holdings);
     report_rows_free(p->rows);
     free(p);
+}
+
+static int start(struct node *n, void **self, struct error *err) {
+    struct reports *p = xcalloc(1, sizeof(*p));
+    p->node = n;
+    p->roster = members_roster(n);
+    p->rows = report_rows_new();
+    p->heartbeat_ms = central_config_of(n)->heartbeat_ms;
+    p->holdings = holdings_new(central_config_of(n)->holdings_blobs);
+    p->where = (struct where){n, p->holdings, p->roster};
+    members_on_edge_shown(n, on_edge, p);
+    _cleanup_(freep) char *path = xasprintf("%s/reports.db", n->config->data);
+    int r = report_book_open(&p->book, path, p->holdings, is_gone, p, err);
+    if (r < 0)
+        stop(p);
+    else
+        *self = p;
+    return r;
 }
 
 const struct node_part part_reports = {

@@ -6,6 +6,7 @@
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/inventory/store_alone.h"
+#include "common/cli/ls_where.h"
 #include "common/cli/print.h"
 
 #include <string.h>
@@ -113,8 +114,9 @@ static int not_held(const struct command_context *ctx, const char *repo, json_t 
 
 static int run_ls(const struct command_context *ctx) {
     struct error err = {0};
-    const char *repo = ctx->argc ? ctx->argv[0] : NULL;
+    const char *repo = ctx->argc ? ctx->argv[0] : NULL, *image = command_option_value(ctx, "--where");
     json_t *doc = NULL;
+    if (image) return ls_where(ctx, image);
     if (store_list(ctx->node, repo, &doc, &err) < 0) return print_failure(ctx, &err);
     const json_t *tags = json_object_get(doc, "tags");
     if (repo && json_array_size(tags) == 0) return not_held(ctx, repo, doc);
@@ -131,20 +133,31 @@ static int run_ls(const struct command_context *ctx) {
     return EXIT_DONE;
 }
 
+static const struct command_option options[] = {
+    {"--where", "IMAGE",
+     "the sites and edges that hold an image (REPO:TAG or a digest), whole or in part; central only"},
+};
+
 static const struct command_example examples[] = {
     {"ls", "all repositories"},
     {"ls docker.io/library/nginx", "the tags of one"},
+    {"ls --where docker.io/library/nginx:1.27", "at central: the edges that hold that image"},
 };
 
 const struct command command_ls = {
     .name = "ls",
-    .usage = "[REPO]",
+    .usage = "[REPO | --where IMAGE]",
     .summary = "the repositories held, or the tags of one",
     .description = "SIZE is what is held, each blob once; \"10.0 MiB of 30.0 MiB\": some of it is missing. PLATFORMS "
                    "are those whose\n"
                    "manifests are held. USED is when any of it was last used, CHECKED when its source was last asked "
                    "for the tag.\n"
-                   "What was pruned or evicted is not listed.",
+                   "What was pruned or evicted is not listed.\n"
+                   "With --where, an edge holds an image of several platforms whole if it has all of one of them. What "
+                   "edges hold\n"
+                   "is as they said last; one that is off-line may have lost it since.",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
     .n_max = 1,
     .wanted = "takes at most one repository",
     .examples = examples,

@@ -172,6 +172,14 @@ METRIC(REPORTS_REFUSED, COUNTER, "entrepot_reports_refused_total",
        "Reports refused because an edge sent too many or an unreadable one (central).")
 METRIC(REPORTS_SENT, COUNTER, "entrepot_reports_sent_total", "Reports that central has taken from this edge (edge).")
 METRIC(REPORTS_FAILED, COUNTER, "entrepot_reports_failed_total", "Reports that did not reach central (edge).")
+METRIC(HOLDINGS_WAITING, GAUGE, "entrepot_holdings_waiting",
+       "Blobs gained and lost that central has not taken from this edge's reports yet (edge).")
+METRIC(HOLDINGS_REPAIRS, COUNTER, "entrepot_holdings_repaired_tiles_total",
+       "Parts of what this edge holds (1,024) that were told whole, because central knew otherwise (edge).")
+METRIC(HOLDINGS_BLOBS, GAUGE, "entrepot_holdings_blobs", "Different blobs that edges hold (central).")
+METRIC(HOLDINGS_BYTES, GAUGE, "entrepot_holdings_bytes", "Memory for what each edge holds (central).")
+METRIC_ROWS(EDGE_HOLDINGS, GAUGE, "entrepot_edge_holdings_blobs", "edge", "site",
+            "Blobs that an edge holds, as far as central was told (central).")
 METRIC(CA_STATE, GAUGE, "entrepot_ca_state",
        "Change of the fleet's root: 0 none, 1 the new one spreads, 2 the old one retires (central).")
 METRIC(CA_MISSING, GAUGE, "entrepot_ca_missing_edges", "Edges that a change of the root waits for (central).")

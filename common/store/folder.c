@@ -187,8 +187,9 @@ static int check_blob_dirs(const struct store *s, const char *alg, struct error 
 static int check_writable(const struct store *s, struct error *err) {
     static const char *const names[] = {"lock",           "index.db",       "index.db-wal",  "index.db-shm",
                                         "hosted.db",      "hosted.db-wal",  "hosted.db-shm", "catalog.db",
-                                        "catalog.db-wal", "catalog.db-shm", "settings.pb",   "fills",
-                                        "quarantine",     "blobs",          "blobs/sha256",  "blobs/sha512"};
+                                        "catalog.db-wal", "catalog.db-shm", "reports.db",    "reports.db-wal",
+                                        "reports.db-shm", "settings.pb",    "fills",         "quarantine",
+                                        "blobs",          "blobs/sha256",   "blobs/sha512"};
     if (faccessat(s->dir_fd, ".", W_OK | X_OK, AT_EACCESS) < 0) return refuse_entry(s, NULL, -errno, err);
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(names) && r == 0; i++)

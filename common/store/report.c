@@ -36,6 +36,13 @@ void store_each_scope(struct store *s, const struct digest *d, void (*fn)(const 
     buf_fini(&n.names);
 }
 
+void store_each(const struct store *s, void (*fn)(const struct digest *d, void *arg), void *arg) {
+    for (uint32_t id = 1, end = table_end(s->table); id < end; id++) {
+        struct digest d;
+        if (table_get(s->table, id, &d, NULL)) fn(&d, arg);
+    }
+}
+
 /* --- lists --- */
 
 static int open_query(struct store *s, const char *query, sqlite3 **db, sqlite3_stmt **st, struct error *err) {

@@ -22,6 +22,8 @@ struct store_usage {
 };
 /* Any thread, cheap. */
 void store_usage(const struct store *s, struct store_usage *out);
+/* fn for every held blob, in no order. One that comes or goes meanwhile may be left out. Any thread. */
+void store_each(const struct store *s, void (*fn)(const struct digest *d, void *arg), void *arg);
 /* Counts what is in quarantine now, because people take files out of it. Any thread that may block. */
 void store_quarantine_look(struct store *s);
 /* All repositories in ASCII order, with the number of their tags and manifests and the bytes of the manifests. */

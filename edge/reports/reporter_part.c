@@ -4,10 +4,12 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/host_port.h"
+#include "common/core/offload.h"
 #include "common/store/report.h"
 #include "edge/link/link_part.h"
 #include "edge/replica/replica_part.h"
 #include "edge/reports/cpu_load.h"
+#include "edge/reports/held_set.h"
 #include "edge/reports/sender.h"
 
 #include <string.h>
@@ -15,8 +17,12 @@
 struct reports {
     struct node *node;
     struct report_sender *sender;
-    struct load_meter load; /* fetch loop */
-    struct ip address;      /* that is configured */
+    struct held_set *held;
+    struct wire_holdings holdings; /* fetch loop: in the report that is being made */
+    struct offload look;           /* compares all that is held */
+    bool looking;                  /* fetch loop */
+    struct load_meter load;        /* fetch loop */
+    struct ip address;             /* that is configured */
     bool has_address;
     unsigned registry_port;
 };
@@ -62,6 +68,50 @@ static void fill_work(struct reports *p, struct wire_heartbeat *h, bool slow) {
     h->fetched_bytes = atomic_load_explicit(&p->node->fetched_bytes, memory_order_relaxed);
 }
 
+/* --- what is held --- */
+
+static bool holds(const struct digest *d, void *arg) {
+    struct blob_info info;
+    return store_lookup(((struct node *)arg)->store, d, &info);
+}
+
+/* Index writer. */
+static void on_held(const struct digest *d, bool held, void *arg) {
+    (void)held;
+    held_set_touch(((struct reports *)arg)->held, d);
+}
+
+static void see(const struct digest *d, void *arg) {
+    held_set_see(arg, d);
+}
+
+static void each_held(struct held_set *s, void *arg) {
+    store_each(((struct reports *)arg)->node->store, see, s);
+}
+
+static void look(struct offload *o) {
+    struct reports *p = container_of(o, struct reports, look);
+    held_set_look(p->held, each_held, p);
+}
+
+static void looked(struct offload *o) {
+    container_of(o, struct reports, look)->looking = false;
+}
+
+static void begin_look(struct reports *p) {
+    if (p->looking) return;
+    p->looking = true;
+    offload_start(&p->look, p->node->pool, p->node->fetch);
+}
+
+static bool answered(const struct wire_report_response *rs, void *arg) {
+    struct reports *p = arg;
+    if (held_set_wants_look(p->held)) begin_look(p);
+    return held_set_answered(p->held, rs);
+}
+
+/* --- a report --- */
+
 static bool fill(struct wire_report *m, const char *local, bool slow, void *arg) {
     struct reports *p = arg;
     if (!uplink_identity(uplink_of(p->node))) return false; /* it has not joined */
@@ -70,6 +120,7 @@ static bool fill(struct wire_report *m, const char *local, bool slow, void *arg)
     fill_store(p->node, &m->heartbeat);
     fill_replica(p->node, &m->heartbeat);
     fill_work(p, &m->heartbeat, slow);
+    if (held_set_tell(p->held, &p->holdings)) m->holdings = &p->holdings;
     return true;
 }
 
@@ -82,6 +133,11 @@ static void status(json_t *into, void *self) {
     json_object_set_new(into, "reports",
                         json_pack("{s:I, s:I, s:o, s:s}", "sent", (json_int_t)s.sent, "failed", (json_int_t)s.failed,
                                   "taken_s_ago", age, "problem", s.problem));
+    struct held_set_stats h;
+    held_set_stats(((struct reports *)self)->held, &h);
+    json_object_set_new(into, "holdings",
+                        json_pack("{s:I, s:I, s:I, s:b}", "held", (json_int_t)h.held, "waiting", (json_int_t)h.waiting,
+                                  "repairs", (json_int_t)h.repairs, "known", h.known));
 }
 
 static void metrics(struct metric_page *page, void *self) {
@@ -89,6 +145,10 @@ static void metrics(struct metric_page *page, void *self) {
     report_sender_stats(((struct reports *)self)->sender, &s);
     metric_set(page, METRIC_REPORTS_SENT, (double)s.sent);
     metric_set(page, METRIC_REPORTS_FAILED, (double)s.failed);
+    struct held_set_stats h;
+    held_set_stats(((struct reports *)self)->held, &h);
+    metric_set(page, METRIC_HOLDINGS_WAITING, (double)h.waiting);
+    metric_set(page, METRIC_HOLDINGS_REPAIRS, (double)h.repairs);
 }
 
 /* --- life --- */
@@ -107,18 +167,26 @@ static int start(struct node *n, void **self, struct error *err) {
     p->node = n;
     find_address(p, n->config);
     p->sender = report_sender_new(&(struct report_sender_config){
-        .uplink = uplink_of(n), .loop = n->fetch, .client = n->client, .fill = fill, .arg = p});
+        .uplink = uplink_of(n), .loop = n->fetch, .client = n->client, .fill = fill, .answered = answered, .arg = p});
+    p->held = held_set_new(holds, n);
+    p->look = (struct offload){.run = look, .back = looked};
+    const struct content_listener l = {.held = on_held, .arg = p};
+    content_listen(n->content, &l);
     *self = p;
     return 0;
 }
 
 static void running(void *self) {
-    report_sender_begin(((struct reports *)self)->sender);
+    struct reports *p = self;
+    begin_look(p);
+    report_sender_begin(p->sender);
 }
 
 static void stop(void *self) {
     struct reports *p = self;
+    content_leave(p->node->content, p);
     report_sender_free(p->sender);
+    held_set_free(p->held);
     free(p);
 }
 

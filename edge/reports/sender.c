@@ -19,6 +19,8 @@
 #define OLD_CENTRAL_MS 60000
 #define CONNECT_MS 2000
 #define ANSWER_MS 6000
+/* Until the next report where there is more to say than fits into one: central takes ten a second. */
+#define SOON_MS 150
 /* An answer that takes so long has waited behind other bytes. */
 #define SLOW_MS 500
 
@@ -56,7 +58,9 @@ static void taken(struct report_sender *s, const struct wire_report_response *m)
     if (was_wrong) log_info("reports_taken", KV_S("url", uplink_url(s->cfg.uplink)));
     if (m->heartbeat_ms >= HEARTBEAT_MIN_MS && m->heartbeat_ms <= HEARTBEAT_MAX_MS) s->heartbeat_ms = m->heartbeat_ms;
     s->again_ms = s->heartbeat_ms;
-    rest(s, is_first ? 0 : s->heartbeat_ms); /* the first could not say which address leads to central */
+    bool more = s->cfg.answered && s->cfg.answered(m, s->cfg.arg);
+    /* The first could not say which address leads to central. */
+    rest(s, is_first ? 0 : more && s->heartbeat_ms > SOON_MS ? SOON_MS : s->heartbeat_ms);
 }
 
 /* The first of several is logged. */
@@ -67,6 +71,7 @@ static void failed(struct report_sender *s, const char *why, int64_t again_ms) {
     snprintf(s->stats.problem, sizeof(s->stats.problem), "%.255s", why);
     pthread_mutex_unlock(&s->lock);
     if (is_first) log_warn("report_not_taken", KV_S("url", uplink_url(s->cfg.uplink)), KV_S("why", why));
+    if (s->cfg.answered) s->cfg.answered(NULL, s->cfg.arg);
     rest(s, again_ms);
 }
 

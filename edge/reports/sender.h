@@ -22,6 +22,9 @@ struct report_sender_config {
     /* Fills a report that is about to be sent; false: there is nothing to say now. local: this end of the last
      * connection to central; "": not known. slow: the last answer was long in coming. */
     bool (*fill)(struct wire_report *m, const char *local, bool slow, void *arg);
+    /* After each report that was sent; rs NULL: it was not taken. True: there is more to say at once. NULL: nobody is
+     * told. */
+    bool (*answered)(const struct wire_report_response *rs, void *arg);
     void *arg;
 };
 struct report_sender *report_sender_new(const struct report_sender_config *cfg);

@@ -1,0 +1,38 @@
+/* What edges' reports say that must outlive this process, in DATA/reports.db: which blobs each holds. A report is taken
+ * in one transaction, by the book's own thread (`reports-writer`). It outlives the process, not a power cut; what is lost
+ * by that is told again. Thread: as each function says. */
+#ifndef ENTREPOT_CENTRAL_REPORTS_BOOK_H
+#define ENTREPOT_CENTRAL_REPORTS_BOOK_H
+
+#include "central/reports/holdings.h"
+#include "common/core/loop.h"
+#include "common/db/writer.h"
+
+struct report_book;
+
+/* Control thread. Reads what is known into h, which is borrowed. is_gone: whether an edge was removed; what is known of
+ * it is dropped. A damaged file is put aside, and the edges tell what they hold again. */
+int report_book_open(struct report_book **out, const char *path, struct holdings *h,
+                     bool (*is_gone)(const char *edge, void *arg), void *arg, struct error *err) must_check;
+/* Control thread, when nothing is taken any more. */
+void report_book_close(struct report_book *b);
+
+/* A report on its way into the book. */
+struct book_entry {
+    char edge[MEMBER_NAME_MAX], site[MEMBER_NAME_MAX]; /* who reports */
+    struct wire_report report;                         /* owned; freed before done */
+    struct loop *loop;
+    void (*done)(struct book_entry *e); /* on the loop; may free the entry */
+    void *arg;
+    /* What comes of it: */
+    int code;                           /* 0: what is told below is in the file; negative: nothing is, for certain */
+    struct wire_report_response answer; /* holdings and wanted */
+    /* book.c's own: */
+    struct report_book *book;
+    struct writer_job job;
+    struct loop_task task;
+};
+/* Any thread. True: the entry is answered already, as there is nothing to write. False: done is called later. */
+bool report_book_take(struct report_book *b, struct book_entry *e);
+
+#endif
