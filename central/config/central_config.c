@@ -187,6 +187,14 @@ static const struct config_key fleet_keys[] = {
          "How many different blobs central remembers of all that edges hold, half of them of one edge. A million take "
          "about 45 MiB of memory, and 125 KiB for each edge that holds a tenth of them. What is beyond that is not "
          "known to be held."},
+    {.name = "pull_counts",
+     .type = CONFIG_INT,
+     AT(pull_names),
+     .fallback = "100000",
+     .min = 100,
+     .max = 10000000,
+     .doc = "For how many tags pulls are counted apart, as edges report them. Beyond that the least pulled are counted "
+            "together."},
     {.name = "watch_queue",
      .type = CONFIG_SIZE,
      .at = offsetof(struct central_config, watch_queue),

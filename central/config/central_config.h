@@ -29,6 +29,7 @@ struct central_config {
     char *ca_key_file;        /* the key of the fleet's root; NULL: in the data folder */
     int64_t certificate_ms;   /* how long an edge's certificate lasts */
     int64_t heartbeat_ms;     /* how often an edge reports */
+    unsigned pull_names;      /* tags whose pulls are counted apart */
     unsigned holdings_blobs;  /* different blobs that edges are known to hold */
     int64_t rejoin_window_ms; /* so long after its end it can still be renewed */
 };

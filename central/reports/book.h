@@ -1,18 +1,20 @@
-/* What edges' reports say that must outlive this process, in DATA/reports.db: which blobs each holds. A report is taken
- * in one transaction, by the book's own thread (`reports-writer`). It outlives the process, not a power cut; what is lost
+/* What edges' reports say that must outlive this process, in DATA/reports.db: which blobs each holds, and how often each
+ * tag was pulled. A report is taken in one transaction, by the book's own thread (`reports-writer`). It outlives the process, not a power cut; what is lost
  * by that is told again. Thread: as each function says. */
 #ifndef ENTREPOT_CENTRAL_REPORTS_BOOK_H
 #define ENTREPOT_CENTRAL_REPORTS_BOOK_H
 
 #include "central/reports/holdings.h"
+#include "central/reports/pulls.h"
 #include "common/core/loop.h"
 #include "common/db/writer.h"
 
 struct report_book;
 
 /* Control thread. Reads what is known into h, which is borrowed. is_gone: whether an edge was removed; what is known of
- * it is dropped. A damaged file is put aside, and the edges tell what they hold again. */
-int report_book_open(struct report_book **out, const char *path, struct holdings *h,
+ * it is dropped. pull_names: whose pulls are counted apart. A damaged file is put aside: the edges tell again what they
+ * hold, and pulls are counted anew. */
+int report_book_open(struct report_book **out, const char *path, struct holdings *h, unsigned pull_names,
                      bool (*is_gone)(const char *edge, void *arg), void *arg, struct error *err) must_check;
 /* Control thread, when nothing is taken any more. */
 void report_book_close(struct report_book *b);
@@ -26,13 +28,19 @@ struct book_entry {
     void *arg;
     /* What comes of it: */
     int code;                           /* 0: what is told below is in the file; negative: nothing is, for certain */
-    struct wire_report_response answer; /* holdings and wanted */
+    struct wire_report_response answer; /* holdings, wanted and pulls_taken */
     /* book.c's own: */
     struct report_book *book;
     struct writer_job job;
     struct loop_task task;
+    int64_t added; /* pulls */
 };
 /* Any thread. True: the entry is answered already, as there is nothing to write. False: done is called later. */
 bool report_book_take(struct report_book *b, struct book_entry *e);
+
+/* Any thread. Pulls that are counted, of all names. */
+int64_t report_book_pulls(const struct report_book *b);
+/* Any thread that may block: as pulls_json. */
+int report_book_pulls_json(struct report_book *b, const char *repo, int max, json_t **out) must_check;
 
 #endif

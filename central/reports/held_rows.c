@@ -149,7 +149,7 @@ int held_rows_write(struct held_rows *r, sqlite3 *db, const struct holder *e, co
     return code_of(db, rc);
 }
 
-int held_rows_forget(struct held_rows *r, sqlite3 *db) {
+int held_rows_forget(struct held_rows *r, sqlite3 *db, int (*also)(int64_t edge, sqlite3 *db, void *arg), void *arg) {
     int rc = SQLITE_OK;
     for (size_t i = 0; i < r->n_gone && rc == SQLITE_OK; i++) {
         static const enum statement steps[] = {FORGET_HELD, FORGET_EDGE};
@@ -158,6 +158,7 @@ int held_rows_forget(struct held_rows *r, sqlite3 *db) {
             sqlite3_bind_int64(st, 1, r->gone[i]);
             rc = db_run(st);
         }
+        if (rc == SQLITE_OK) rc = also(r->gone[i], db, arg);
     }
     r->n_gone = 0;
     return code_of(db, rc);

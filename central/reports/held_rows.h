@@ -21,7 +21,9 @@ int held_rows_read(struct held_rows *r, sqlite3 *db, bool (*is_gone)(const char 
 /* Writes what has changed; e: whose parts, NULL: nobody's. */
 int held_rows_write(struct held_rows *r, sqlite3 *db, const struct holder *e,
                     const struct holdings_dirty *dirty) must_check;
-int held_rows_forget(struct held_rows *r, sqlite3 *db) must_check;
+/* also: what else is to be dropped with the row of that number; returns an SQLite result code. */
+int held_rows_forget(struct held_rows *r, sqlite3 *db, int (*also)(int64_t edge, sqlite3 *db, void *arg),
+                     void *arg) must_check;
 /* The number of an edge's row, which is made if there is none; 0: it could not be. */
 int64_t held_rows_edge(struct held_rows *r, sqlite3 *db, const char *name, const char *site);
 

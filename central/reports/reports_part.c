@@ -8,8 +8,12 @@
 #include "central/reports/book.h"
 #include "central/reports/rows.h"
 #include "central/reports/where.h"
+#include "common/access/query.h"
+#include "common/admin/api_answer.h"
+#include "common/admin/job.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/core/log.h"
 #include "common/http/http_status.h"
 #include "common/wire/wire.h"
 
@@ -19,6 +23,9 @@
 
 /* After how many periods without a report an edge counts as not heard. */
 #define MISSED_MAX 3
+/* Names of tags that the list of pulls has at most. */
+#define PULLS_SHOWN_MAX 10000
+#define PULLS_IN_STATUS 5
 
 struct reports {
     struct node *node;
@@ -86,7 +93,8 @@ static void enter(struct reports *p, struct http_req *req, const struct member *
     snprintf(a->entry.site, sizeof(a->entry.site), "%s", who->site);
     http_req_set_user(req, a);
     http_req_on_close(req, on_close);
-    a->waits = !report_book_take(p->book, &a->entry);
+    if (!p->book) wire_report_fini(&a->entry.report);
+    a->waits = p->book && !report_book_take(p->book, &a->entry);
     if (!a->waits) answer(p, req, &a->entry.answer);
 }
 
@@ -122,8 +130,41 @@ static void get_where(struct http_req *req, void *arg) {
     where_handle(&((struct reports *)arg)->where, req);
 }
 
+/* What `status` and `ls` show of pulls. */
+static void run_pulls(struct job *j) {
+    const struct reports *p = j->arg;
+    struct error err = {0};
+    json_t *doc = NULL;
+    if (p->book && report_book_pulls_json(p->book, j->a, PULLS_SHOWN_MAX, &doc) == 0) {
+        job_json(j, 200, doc);
+        return;
+    }
+    error_set(&err, ERR_INTERNAL, "what was pulled cannot be read");
+    job_error(j, &err);
+}
+
+static void get_pulls(struct http_req *req, void *arg) {
+    struct reports *p = arg;
+    char repo[QUERY_PARAM_MAX];
+    int has = query_param(http_req_target(req), "repo", repo);
+    if (has < 0)
+        api_reply_error(req, 400, "the parameter repo is malformed", "");
+    else
+        job_start(
+            &(struct job_order){.pool = p->node->pool, .run = run_pulls, .arg = p, .a = has && repo[0] ? repo : NULL},
+            req);
+}
+
+static void status(json_t *into, void *self) {
+    const struct reports *p = self;
+    json_t *doc = NULL;
+    if (p->book && report_book_pulls_json(p->book, NULL, PULLS_IN_STATUS, &doc) == 0)
+        json_object_set_new(into, "pull_counts", doc);
+}
+
 static const struct route routes[] = {{WIRE_REPORT_PATH, METHODS_POST, PORT_NODE, post_report},
                                       {"/api/where", METHODS_READ, PORT_ADMIN | PORT_CONTROL, get_where},
+                                      {"/api/pulls", METHODS_READ, PORT_ADMIN | PORT_CONTROL, get_pulls},
                                       {0}};
 
 /* --- for people --- */
@@ -211,6 +252,7 @@ static void metrics(struct metric_page *page, void *self) {
     metric_set(page, METRIC_EDGES_HEARD, (double)heard);
     struct holdings_stats h;
     holdings_stats(p->holdings, &h);
+    if (p->book) metric_set(page, METRIC_PULLS, (double)report_book_pulls(p->book));
     metric_set(page, METRIC_HOLDINGS_BLOBS, (double)h.blobs);
     metric_set(page, METRIC_HOLDINGS_BYTES, (double)h.bytes);
     metric_set(page, METRIC_REPORTS_REFUSED, (double)atomic_load(&p->refused));
@@ -243,16 +285,16 @@ static int start(struct node *n, void **self, struct error *err) {
     p->where = (struct where){n, p->holdings, p->roster};
     members_on_edge_shown(n, on_edge, p);
     _cleanup_(freep) char *path = xasprintf("%s/reports.db", n->config->data);
-    int r = report_book_open(&p->book, path, p->holdings, is_gone, p, err);
-    if (r < 0)
-        stop(p);
-    else
-        *self = p;
-    return r;
+    /* Central serves all the same: edges go on telling what was not taken. */
+    if (report_book_open(&p->book, path, p->holdings, central_config_of(n)->pull_names, is_gone, p, err) < 0)
+        log_error("reports_not_kept", KV_S("why", err->msg),
+                  KV_S("then", "what edges hold, and pulls, are not known until the next start"));
+    *self = p;
+    return 0;
 }
 
 const struct node_part part_reports = {
-    .name = "reports", .start = start, .stop = stop, .routes = routes, .metrics = metrics};
+    .name = "reports", .start = start, .stop = stop, .routes = routes, .status = status, .metrics = metrics};
 
 void reports_on_heard(const struct node *n, void (*fn)(const struct report_row *row, void *arg), void *arg) {
     struct reports *p = node_part(n, &part_reports);

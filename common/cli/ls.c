@@ -6,6 +6,7 @@
 #include "common/core/json.h"
 #include "common/admin/control_client.h"
 #include "common/inventory/store_alone.h"
+#include "common/cli/ls_pulls.h"
 #include "common/cli/ls_where.h"
 #include "common/cli/print.h"
 
@@ -79,10 +80,12 @@ static void cell_ago(struct table *t, int64_t at, int64_t now) {
 }
 
 static void print_tags(const json_t *list) {
-    static const char *const titles[] = {"TAG", "DIGEST", "SIZE", "PLATFORMS", "USED", "CHECKED", "COMPLETE"};
+    static const char *const titles[] = {"TAG", "DIGEST", "SIZE", "PLATFORMS", "USED", "CHECKED", "COMPLETE", "PULLS"};
     struct table t;
-    table_init(&t, ARRAY_LEN(titles), 1u << 2);
-    for (size_t i = 0; i < ARRAY_LEN(titles); i++)
+    bool counted = json_object_get(json_array_get(list, 0), "pulls") != NULL;
+    unsigned columns = ARRAY_LEN(titles) - !counted;
+    table_init(&t, columns, 1u << 2 | 1u << 7);
+    for (size_t i = 0; i < columns; i++)
         table_cell(&t, titles[i]);
     size_t i;
     const json_t *r;
@@ -96,6 +99,7 @@ static void print_tags(const json_t *list) {
         cell_ago(&t, json_int(r, "checked_at", 0), now);
         table_cellf(&t, "%s%s", json_is_true(json_object_get(r, "complete")) ? "yes" : "no",
                     json_is_true(json_object_get(r, "deleted")) ? ", deleted at its source" : "");
+        if (counted) table_cellf(&t, "%lld", (long long)json_int(r, "pulls", 0));
     }
     table_print(&t, stdout);
     table_fini(&t);
@@ -119,6 +123,7 @@ static int run_ls(const struct command_context *ctx) {
     if (image) return ls_where(ctx, image);
     if (store_list(ctx->node, repo, &doc, &err) < 0) return print_failure(ctx, &err);
     const json_t *tags = json_object_get(doc, "tags");
+    if (repo) ls_add_pulls(ctx, doc);
     if (repo && json_array_size(tags) == 0) return not_held(ctx, repo, doc);
     if (ctx->json) return print_json(doc);
     const json_t *repositories = json_object_get(doc, "repositories");
@@ -148,14 +153,16 @@ const struct command command_ls = {
     .name = "ls",
     .usage = "[REPO | --where IMAGE]",
     .summary = "the repositories held, or the tags of one",
-    .description = "SIZE is what is held, each blob once; \"10.0 MiB of 30.0 MiB\": some of it is missing. PLATFORMS "
-                   "are those whose\n"
-                   "manifests are held. USED is when any of it was last used, CHECKED when its source was last asked "
-                   "for the tag.\n"
-                   "What was pruned or evicted is not listed.\n"
-                   "With --where, an edge holds an image of several platforms whole if it has all of one of them. What "
-                   "edges hold\n"
-                   "is as they said last; one that is off-line may have lost it since.",
+    .description =
+        "SIZE is what is held, each blob once; \"10.0 MiB of 30.0 MiB\": some of it is missing. PLATFORMS "
+        "are those whose\n"
+        "manifests are held. USED is when any of it was last used, CHECKED when its source was last asked "
+        "for the tag.\n"
+        "What was pruned or evicted is not listed. PULLS (central) is how often clients of edges were told that "
+        "tag.\n"
+        "With --where, an edge holds an image of several platforms whole if it has all of one of them. What "
+        "edges hold\n"
+        "is as they said last; one that is off-line may have lost it since.",
     .options = options,
     .n_options = ARRAY_LEN(options),
     .n_max = 1,

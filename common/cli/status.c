@@ -6,6 +6,7 @@
 #include "common/admin/control_client.h"
 #include "common/cli/print.h"
 #include "common/cli/status_dns.h"
+#include "common/cli/status_pulls.h"
 
 #include <string.h>
 
@@ -321,6 +322,7 @@ static void print_status(const json_t *doc) {
         table_cellf(&t, "%lld open", (long long)json_int(part, "open", 0));
     }
     rows_fleet(&t, doc);
+    row_pull_counts(&t, json_object_get(doc, "pull_counts"));
     rows_sources(&t, doc);
     if ((part = json_object_get(doc, "catalogue"))) row_catalogue(&t, part);
     if ((part = json_object_get(doc, "replica"))) row_replica(&t, part);

@@ -172,6 +172,10 @@ METRIC(REPORTS_REFUSED, COUNTER, "entrepot_reports_refused_total",
        "Reports refused because an edge sent too many or an unreadable one (central).")
 METRIC(REPORTS_SENT, COUNTER, "entrepot_reports_sent_total", "Reports that central has taken from this edge (edge).")
 METRIC(REPORTS_FAILED, COUNTER, "entrepot_reports_failed_total", "Reports that did not reach central (edge).")
+METRIC(PULLS, COUNTER, "entrepot_pulls_by_tag_total",
+       "Requests for a tag that were answered: at an edge since its start, at central all that edges have reported.")
+METRIC(PULLS_QUEUED, GAUGE, "entrepot_pulls_queued",
+       "Pulls on this edge's disk that central has not counted yet (edge).")
 METRIC(HOLDINGS_WAITING, GAUGE, "entrepot_holdings_waiting",
        "Blobs gained and lost that central has not taken from this edge's reports yet (edge).")
 METRIC(HOLDINGS_REPAIRS, COUNTER, "entrepot_holdings_repaired_tiles_total",

@@ -6,6 +6,7 @@
 #include "common/wire/wire.h"
 #include "proto/report.pb-c.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LOAD_MAX 100
@@ -127,8 +128,62 @@ static int get_holdings(struct wire_holdings *h, const Entrepot__V1__Holdings *p
     return r < 0 ? r : get_whole(h, p);
 }
 
+/* --- pulls --- */
+
+/* The caller frees p->counts. */
+static void put_pulls(Entrepot__V1__PullCounts *p, const struct wire_pulls *w) {
+    p->epoch = (ProtobufCBinaryData){sizeof(w->epoch), (uint8_t *)(uintptr_t)w->epoch};
+    p->sequence = w->sequence;
+    p->other = w->other;
+    /* The list of pointers, and behind it what they point to. */
+    p->counts = xcalloc(w->n + 1, sizeof(Entrepot__V1__PullCount *) + sizeof(Entrepot__V1__PullCount));
+    p->n_counts = w->n;
+    Entrepot__V1__PullCount *counts = (Entrepot__V1__PullCount *)(void *)(p->counts + w->n);
+    for (size_t i = 0; i < w->n; i++) {
+        entrepot__v1__pull_count__init(&counts[i]);
+        counts[i].repository = w->counts[i].repository;
+        counts[i].tag = w->counts[i].tag;
+        counts[i].count = w->counts[i].count;
+        p->counts[i] = &counts[i];
+    }
+}
+
+static bool is_repository(const char *s) {
+    size_t len = strlen(s), host = path_host_len(s, len);
+    if (host == 0) return len < REPO_STR_MAX && repo_path_check(s, len) == 0;
+    return len < REPO_STR_MAX && host_check(s, host) == 0 && s[host] == '/' &&
+           repo_path_check(s + host + 1, len - host - 1) == 0;
+}
+
+/* A batch with names that mean nothing here is taken all the same, or the edge would tell it for ever. */
+static int get_pulls(struct wire_pulls *w, const Entrepot__V1__PullCounts *p) {
+    bool good = p->epoch.len == sizeof(w->epoch) && p->sequence > 0 && p->sequence < 1ULL << 62 &&
+                p->n_counts <= WIRE_PULL_NAMES && p->other <= WIRE_PULLS_MAX;
+    if (!good) return ERR_INVALID;
+    memcpy(w->epoch, p->epoch.data, sizeof(w->epoch));
+    w->sequence = p->sequence;
+    w->other = p->other;
+    w->counts = xcalloc(p->n_counts + 1, sizeof(*w->counts));
+    for (size_t i = 0; i < p->n_counts; i++) {
+        const Entrepot__V1__PullCount *c = p->counts[i];
+        if (c->count == 0 || c->count > WIRE_PULLS_MAX) return ERR_INVALID;
+        if (!is_repository(c->repository) || tag_check(c->tag, strlen(c->tag)) < 0) {
+            w->other = w->other + c->count < WIRE_PULLS_MAX ? w->other + c->count : WIRE_PULLS_MAX;
+            continue;
+        }
+        struct wire_pull *to = &w->counts[w->n++];
+        snprintf(to->repository, sizeof(to->repository), "%s", c->repository);
+        snprintf(to->tag, sizeof(to->tag), "%s", c->tag);
+        to->count = c->count;
+    }
+    return 0;
+}
+
 void wire_report_fini(struct wire_report *m) {
     struct wire_holdings *h = m->holdings;
+    if (m->pulls) free(m->pulls->counts);
+    free(m->pulls);
+    m->pulls = NULL;
     m->holdings = NULL;
     if (!h) return;
     for (size_t i = 0; i < h->n_whole; i++)
@@ -146,6 +201,7 @@ int wire_report_encode(const struct wire_report *m, uint8_t **out, size_t *len) 
     Entrepot__V1__Report p;
     Entrepot__V1__Heartbeat h;
     Entrepot__V1__Holdings held;
+    Entrepot__V1__PullCounts pulls;
     ProtobufCBinaryData addresses[WIRE_EDGE_ADDRESSES];
     entrepot__v1__report__init(&p);
     entrepot__v1__heartbeat__init(&h);
@@ -159,8 +215,14 @@ int wire_report_encode(const struct wire_report *m, uint8_t **out, size_t *len) 
         put_holdings(&held, m->holdings);
         p.holdings = &held;
     }
+    entrepot__v1__pull_counts__init(&pulls);
+    if (m->pulls) {
+        put_pulls(&pulls, m->pulls);
+        p.pulls = &pulls;
+    }
     int r = pack(&p.base, out, len);
     free(held.whole);
+    free(pulls.counts);
     return r;
 }
 
@@ -177,6 +239,10 @@ int wire_report_decode(struct wire_report *m, const void *data, size_t len) {
         m->holdings = xcalloc(1, sizeof(*m->holdings));
         r = get_holdings(m->holdings, p->holdings);
     }
+    if (r == 0 && p->pulls) {
+        m->pulls = xcalloc(1, sizeof(*m->pulls));
+        r = get_pulls(m->pulls, p->pulls);
+    }
     entrepot__v1__report__free_unpacked(p, NULL);
     return r;
 }
@@ -192,6 +258,7 @@ int wire_report_response_encode(const struct wire_report_response *m, uint8_t **
         wanted[i] = m->wanted[i];
     p.wanted = wanted;
     p.n_wanted = m->n_wanted;
+    p.pulls_taken = m->pulls_taken;
     return pack(&p.base, out, len);
 }
 
@@ -220,6 +287,7 @@ int wire_report_response_decode(struct wire_report_response *m, const void *data
     m->version = p->version;
     m->heartbeat_ms = p->heartbeat_ms;
     m->holdings = get_state(p->holdings);
+    m->pulls_taken = p->pulls_taken;
     if (r == 0) r = get_wanted(m, p);
     entrepot__v1__report_response__free_unpacked(p, NULL);
     return r;

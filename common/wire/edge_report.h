@@ -4,6 +4,7 @@
 
 #include "common/core/error.h"
 #include "common/core/network.h"
+#include "common/oci/name.h"
 
 #define WIRE_REPORT_PATH "/fleet/v1/report"
 #define WIRE_MAX_REPORT ((size_t)(64 * KiB))
@@ -44,12 +45,30 @@ struct wire_holdings {
     size_t n_whole;
 };
 
-/* The decoder makes holdings, and wire_report_fini frees them. */
+/* A batch of pulls by repository and tag. */
+#define WIRE_PULL_NAMES 1000 /* in one batch */
+#define WIRE_PULLS_MAX (1LL << 48)
+#define WIRE_PULLS_EPOCH 16
+struct wire_pull {
+    char repository[REPO_STR_MAX]; /* canonical */
+    char tag[TAG_MAX + 1];
+    uint64_t count; /* from 1 to WIRE_PULLS_MAX */
+};
+struct wire_pulls {
+    uint8_t epoch[WIRE_PULLS_EPOCH];
+    uint64_t sequence; /* from 1; below 2^62 */
+    struct wire_pull *counts;
+    size_t n;
+    uint64_t other; /* of names that are not told apart; the decoder adds what names nothing */
+};
+
+/* The decoder makes holdings and pulls, and wire_report_fini frees them. */
 struct wire_report {
     uint32_t version;
     bool has_heartbeat;
     struct wire_heartbeat heartbeat;
     struct wire_holdings *holdings; /* NULL: not told */
+    struct wire_pulls *pulls;       /* NULL: none */
 };
 
 /* NOT_TAKEN: what was told of holdings was left alone. DIFFER: what central knows now has another digest. */
@@ -60,6 +79,7 @@ struct wire_report_response {
     enum wire_holdings_state holdings;
     uint16_t wanted[WIRE_HELD_TILES]; /* tiles that differ */
     size_t n_wanted;
+    uint64_t pulls_taken; /* the last batch of the report's epoch that is counted; 0: none */
 };
 
 void wire_report_fini(struct wire_report *m);

@@ -11,6 +11,7 @@ struct edge_config {
     struct node_config node;   /* first */
     unsigned central_requests; /* how many requests to central may run at a time */
     int64_t replica_limit;     /* bytes; 0: no limit */
+    unsigned pull_names;       /* tags whose pulls are kept apart on the disk */
     char *central;             /* URL of central's fleet port, no '/' at the end */
     char *central_proxy;       /* a proxy's URL, or HTTP_PROXY_OFF; NULL: by the environment */
     enum fallback_rule fallback;

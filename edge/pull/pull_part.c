@@ -41,6 +41,8 @@ struct pull {
     struct policy policy;
     struct supply supply;
     struct ledger ledger;
+    void (*asked)(const struct repo_name *repo, const char *tag, void *arg); /* NULL: nobody is told */
+    void *asked_arg;
 };
 
 static const struct name_rules *rules(void *arg) {
@@ -364,6 +366,12 @@ static void make_confirm(struct pull *e) {
         node_condition(e->node, "settings", "this edge has no settings from central yet, so it cannot decide names");
 }
 
+static void tag_asked(const struct repo_name *repo, const char *tag, const struct tag_facts *facts, void *arg) {
+    const struct pull *e = arg;
+    (void)facts;
+    if (e->asked) e->asked(repo, tag, e->asked_arg);
+}
+
 static int start(struct node *n, void **self, struct error *err) {
     (void)err;
     struct pull *e = xcalloc(1, sizeof(*e));
@@ -397,6 +405,7 @@ static int start(struct node *n, void **self, struct error *err) {
         .fresh_for_ms = fresh_for_ms,
         .tag_told = tag_told,
         .tag_last = tag_last,
+        .tag_asked = tag_asked,
         .arg = e,
     };
     e->supply = (struct supply){.sources = sources, .arg = e};
@@ -437,3 +446,10 @@ const struct node_part part_pull = {
     .doctor = doctor,
     .metrics = metrics,
 };
+
+void pull_on_asked(const struct node *n, void (*fn)(const struct repo_name *repo, const char *tag, void *arg),
+                   void *arg) {
+    struct pull *e = node_part(n, &part_pull);
+    e->asked = fn;
+    e->asked_arg = arg;
+}

@@ -7,4 +7,9 @@
 
 extern const struct node_part part_pull;
 
+struct repo_name;
+/* In start and stop: fn is told, on any thread, of each tag that somebody was told. One is enough; NULL: none. */
+void pull_on_asked(const struct node *n, void (*fn)(const struct repo_name *repo, const char *tag, void *arg),
+                   void *arg);
+
 #endif

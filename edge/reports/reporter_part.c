@@ -4,12 +4,16 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/host_port.h"
+#include "common/core/log.h"
 #include "common/core/offload.h"
 #include "common/store/report.h"
+#include "edge/config/edge_config.h"
 #include "edge/link/link_part.h"
+#include "edge/pull/pull_part.h"
 #include "edge/replica/replica_part.h"
 #include "edge/reports/cpu_load.h"
 #include "edge/reports/held_set.h"
+#include "edge/reports/pull_queue.h"
 #include "edge/reports/sender.h"
 
 #include <string.h>
@@ -18,6 +22,8 @@ struct reports {
     struct node *node;
     struct report_sender *sender;
     struct held_set *held;
+    struct pull_queue *pulls;      /* NULL: its file cannot be used */
+    bool told_pulls;               /* fetch loop: they are in the last report */
     struct wire_holdings holdings; /* fetch loop: in the report that is being made */
     struct offload look;           /* compares all that is held */
     bool looking;                  /* fetch loop */
@@ -107,6 +113,7 @@ static void begin_look(struct reports *p) {
 static bool answered(const struct wire_report_response *rs, void *arg) {
     struct reports *p = arg;
     if (held_set_wants_look(p->held)) begin_look(p);
+    if (rs && p->told_pulls) pull_queue_answered(p->pulls, rs->pulls_taken, clock_mono_ms());
     return held_set_answered(p->held, rs);
 }
 
@@ -121,6 +128,9 @@ static bool fill(struct wire_report *m, const char *local, bool slow, void *arg)
     fill_replica(p->node, &m->heartbeat);
     fill_work(p, &m->heartbeat, slow);
     if (held_set_tell(p->held, &p->holdings)) m->holdings = &p->holdings;
+    bool has_room = p->holdings.n_whole == 0;
+    m->pulls = p->pulls && has_room ? pull_queue_tell(p->pulls, clock_mono_ms()) : NULL;
+    p->told_pulls = m->pulls != NULL;
     return true;
 }
 
@@ -133,8 +143,15 @@ static void status(json_t *into, void *self) {
     json_object_set_new(into, "reports",
                         json_pack("{s:I, s:I, s:o, s:s}", "sent", (json_int_t)s.sent, "failed", (json_int_t)s.failed,
                                   "taken_s_ago", age, "problem", s.problem));
+    struct reports *p = self;
     struct held_set_stats h;
-    held_set_stats(((struct reports *)self)->held, &h);
+    struct pull_queue_stats q = {0};
+    held_set_stats(p->held, &h);
+    if (p->pulls) pull_queue_stats(p->pulls, &q);
+    json_object_set_new(into, "pull_counts",
+                        json_pack("{s:I, s:I, s:I, s:I}", "counted", (json_int_t)q.counted, "unwritten",
+                                  (json_int_t)q.unwritten, "queued", (json_int_t)q.queued, "delivered",
+                                  (json_int_t)q.delivered));
     json_object_set_new(into, "holdings",
                         json_pack("{s:I, s:I, s:I, s:b}", "held", (json_int_t)h.held, "waiting", (json_int_t)h.waiting,
                                   "repairs", (json_int_t)h.repairs, "known", h.known));
@@ -145,8 +162,13 @@ static void metrics(struct metric_page *page, void *self) {
     report_sender_stats(((struct reports *)self)->sender, &s);
     metric_set(page, METRIC_REPORTS_SENT, (double)s.sent);
     metric_set(page, METRIC_REPORTS_FAILED, (double)s.failed);
+    struct reports *p = self;
     struct held_set_stats h;
-    held_set_stats(((struct reports *)self)->held, &h);
+    struct pull_queue_stats q = {0};
+    if (p->pulls) pull_queue_stats(p->pulls, &q);
+    metric_set(page, METRIC_PULLS, (double)q.counted);
+    metric_set(page, METRIC_PULLS_QUEUED, (double)q.queued);
+    held_set_stats(p->held, &h);
     metric_set(page, METRIC_HOLDINGS_WAITING, (double)h.waiting);
     metric_set(page, METRIC_HOLDINGS_REPAIRS, (double)h.repairs);
 }
@@ -161,8 +183,21 @@ static void find_address(struct reports *p, const struct node_config *c) {
     if (p->has_address && own.port > 0) p->registry_port = (unsigned)own.port;
 }
 
+static void on_asked(const struct repo_name *repo, const char *tag, void *arg) {
+    pull_queue_count(((struct reports *)arg)->pulls, repo, tag);
+}
+
+/* Without its file pulls are not counted, but all else goes on. */
+static void open_pulls(struct reports *p, struct error *err) {
+    const struct edge_config *cfg = (const struct edge_config *)(const void *)p->node->config;
+    _cleanup_(freep) char *path = xasprintf("%s/reports.db", p->node->config->data);
+    if (pull_queue_open(&p->pulls, path, p->node->fetch, cfg->pull_names, err) < 0)
+        log_error("pulls_not_counted", KV_S("path", path), KV_S("why", err->msg));
+    else
+        pull_on_asked(p->node, on_asked, p);
+}
+
 static int start(struct node *n, void **self, struct error *err) {
-    (void)err;
     struct reports *p = xcalloc(1, sizeof(*p));
     p->node = n;
     find_address(p, n->config);
@@ -172,6 +207,7 @@ static int start(struct node *n, void **self, struct error *err) {
     p->look = (struct offload){.run = look, .back = looked};
     const struct content_listener l = {.held = on_held, .arg = p};
     content_listen(n->content, &l);
+    open_pulls(p, err);
     *self = p;
     return 0;
 }
@@ -185,6 +221,8 @@ static void running(void *self) {
 static void stop(void *self) {
     struct reports *p = self;
     content_leave(p->node->content, p);
+    pull_on_asked(p->node, NULL, NULL);
+    pull_queue_close(p->pulls);
     report_sender_free(p->sender);
     held_set_free(p->held);
     free(p);

@@ -107,7 +107,7 @@ int main(int argc, char **argv) {
     }
     struct loop *l = loop_new("bench");
     struct holdings *h = holdings_new(2 * (size_t)blobs);
-    if (report_book_open(&b, path, h, is_gone, NULL, &err) < 0) return 1;
+    if (report_book_open(&b, path, h, 1000, is_gone, NULL, &err) < 0) return 1;
     int64_t began = cpu_us();
     for (unsigned i = 0; i < edges; i++)
         report_all(b, l, i, all, held, blobs);
@@ -120,7 +120,7 @@ int main(int argc, char **argv) {
     size_t before = memory();
     h = holdings_new(2 * (size_t)blobs);
     began = cpu_us();
-    if (report_book_open(&b, path, h, is_gone, NULL, &err) < 0) return 1;
+    if (report_book_open(&b, path, h, 1000, is_gone, NULL, &err) < 0) return 1;
     double load_s = (double)(cpu_us() - began) / 1e6;
     report_book_close(b);
     double mib = (double)(memory() - before) / (double)MiB;

@@ -30,6 +30,17 @@ static void same_holdings(const struct wire_holdings *a, const struct wire_holdi
     }
 }
 
+static void same_pulls(const struct wire_pulls *a, const struct wire_pulls *b) {
+    assert(!a == !b);
+    if (!a) return;
+    assert(a->n == b->n && a->n <= WIRE_PULL_NAMES && a->other == b->other && a->sequence == b->sequence);
+    for (size_t i = 0; i < a->n; i++) {
+        assert(strcmp(a->counts[i].repository, b->counts[i].repository) == 0 && a->counts[i].repository[0]);
+        assert(strcmp(a->counts[i].tag, b->counts[i].tag) == 0 && a->counts[i].tag[0]);
+        assert(a->counts[i].count == b->counts[i].count && a->counts[i].count <= WIRE_PULLS_MAX);
+    }
+}
+
 static void try_report(const uint8_t *data, size_t size) {
     struct wire_report m, again;
     uint8_t *out;
@@ -44,6 +55,7 @@ static void try_report(const uint8_t *data, size_t size) {
     assert(again.heartbeat.n_addresses == m.heartbeat.n_addresses && again.heartbeat.blobs == m.heartbeat.blobs &&
            again.heartbeat.replica_heard_ms == m.heartbeat.replica_heard_ms);
     same_holdings(m.holdings, again.holdings);
+    same_pulls(m.pulls, again.pulls);
     wire_report_fini(&m);
     wire_report_fini(&again);
     free(out);

@@ -77,7 +77,7 @@ static void central_starts(void) {
     char path[512];
     snprintf(path, sizeof(path), "%s/reports.db", dir);
     central = holdings_new(100000);
-    assert_int_equal(report_book_open(&book, path, central, is_gone, NULL, &err), 0);
+    assert_int_equal(report_book_open(&book, path, central, 1000, is_gone, NULL, &err), 0);
 }
 
 static void central_stops(void) {
