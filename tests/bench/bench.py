@@ -144,6 +144,7 @@ def main():
             dns.beside(stage)
         if "catalogue" in wanted:
             size = catalogue.scale(stage)
+            catalogue.holdings(stage)
             if not stage.quick or given.only:
                 snapshot.rows(stage, size)
                 fleet.rows(stage)

@@ -1,5 +1,6 @@
 """The catalogue at scale: what a snapshot of a million blobs takes on the wire, in time and in an edge's memory, how long a lookup in the
-replica takes, and how long a restart. All in one process (catalogue.c), in processor time; no peer does the same."""
+replica takes, and how long a restart; and what it costs central to know which blobs each edge holds. All in one process each (catalogue.c,
+holdings.c), in processor time; no peer does the same."""
 
 import json
 import shutil
@@ -17,6 +18,27 @@ ROWS = (
     ("lookup_ns", "a lookup in the replica, ns", "ns", 1000),
     ("load_s", "loading the stored replica, s", "s", 1.0),
 )
+# Edges, blobs that each holds, of so many.
+HOLDERS, HOLDERS_QUICK = (2000, 100_000, 1_000_000), (50, 100_000, 1_000_000)
+HOLDINGS = (
+    ("memory_mib", "memory, MiB", "MiB", 300),
+    ("disk_mib", "reports.db, MiB", "MiB", None),
+    ("ask_us", "which of 50 edges hold a blob, us", "us", 20),
+    ("told_us", "taking a blob that an edge reports, us of processor time", "us", None),
+    ("load_s", "reading it all at central's start, s of processor time", "s", None),
+)
+
+
+def holdings(stage):
+    edges, held, blobs = size = HOLDERS_QUICK if stage.quick else HOLDERS
+    folder = stage.folder / "holdings"
+    folder.mkdir()
+    stage.say(f"holdings: {edges:,} edges that hold {held:,} of {blobs:,} blobs")
+    got = json.loads(run(stage.build / "bench-holdings", folder, *size, timeout=3600).stdout)
+    for key, label, unit, most in HOLDINGS:
+        row = stage.row(f"what {edges:,} edges hold: {label}", unit, "less", ("<=", most) if most else None)
+        row.add("entrepot", got[key])
+    shutil.rmtree(folder)
 
 
 def scale(stage):
