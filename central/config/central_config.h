@@ -2,7 +2,8 @@
 #ifndef ENTREPOT_CENTRAL_CONFIG_CENTRAL_CONFIG_H
 #define ENTREPOT_CENTRAL_CONFIG_CENTRAL_CONFIG_H
 
-#include "central/config/dns_config.h"
+#include "common/config/config.h"
+#include "common/dns/dns_config.h"
 #include "common/upstream/upstream_config.h"
 
 enum deleted_tags { DELETED_SERVE, DELETED_HIDE };
@@ -40,7 +41,9 @@ long central_upstream_index(const struct central_config *cfg, const char *name);
  * credentials, whose repositories may be private. */
 bool upstream_is_per_repository(const struct upstream_config *u);
 
-extern const struct config_schema central_config_schema;
+extern const struct config_schema central_config_schema, site_schema, dns_schema;
+/* Rules about several keys of sites and dns. */
+int dns_config_check(struct config_load *load, const struct central_config *c, struct error *err) must_check;
 #define CENTRAL_CONFIG_FILE "/etc/entrepot/central.yaml"
 
 /* Loads src, whose default_file is set here, into a new struct central_config. *out points to its first member. */

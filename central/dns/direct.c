@@ -1,7 +1,7 @@
 /* Chooses by the client's own address as the DNS chooses by the resolver's. Thread: any. */
 #include "central/dns/direct.h"
 
-#include "central/dns/answer.h"
+#include "common/dns/answer.h"
 #include "common/core/host_port.h"
 
 #include <stdio.h>

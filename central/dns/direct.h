@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_CENTRAL_DNS_DIRECT_H
 #define ENTREPOT_CENTRAL_DNS_DIRECT_H
 
-#include "central/dns/view.h"
+#include "common/dns/view.h"
 
 /* True if host, a Host header, is registry.ZONE, the name that the DNS answers by the client's site. Whoever asks for
  * central or for an edge by another name wants just that one. */

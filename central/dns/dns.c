@@ -2,12 +2,12 @@
  * Thread: as dns.h says; what is marked so, the loop's. */
 #include "central/dns/dns.h"
 
-#include "central/dns/cookie.h"
+#include "common/dns/cookie.h"
 #include "central/dns/direct.h"
-#include "central/dns/dns_probe.h"
+#include "common/dns/dns_probe.h"
 #include "central/dns/saved.h"
-#include "central/dns/dns_server.h"
-#include "central/dns/views.h"
+#include "common/dns/dns_server.h"
+#include "common/dns/views.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/file.h"
@@ -119,7 +119,8 @@ static void log_changes(const struct dns_view *v, const struct dns_health *h) {
 static void publish(struct dns *d, const struct dns_zone *zone) {
     uint32_t now_s = (uint32_t)clock_wall_s();
     d->serial = (int32_t)(now_s - d->serial) > 0 ? now_s : d->serial + 1;
-    dns_views_publish(d->views, dns_view_new(zone, d->health, d->serial));
+    _cleanup_(freep) uint8_t *states = dns_health_states(d->health);
+    dns_views_publish(d->views, dns_view_new(zone, states, dns_health_kept_since(d->health), d->serial));
 }
 
 static void decide(struct dns *d) {
@@ -245,11 +246,17 @@ static void slots_give(struct dns *d, struct dns_zone *z) {
     }
 }
 
+/* Without edges that have joined. */
+static struct dns_zone_parts parts_of(const struct dns *d, const struct central_config *c) {
+    struct dns_zone_parts parts = {.dns = &c->dns, .sites = c->sites, .n_sites = c->n_sites, .cookies = &d->cookies};
+    memcpy(parts.central, d->central, sizeof(parts.central));
+    return parts;
+}
+
 /* From the configuration and the edges that have joined. */
 static int zone_make(struct dns *d, const struct central_config *c, struct dns_zone **out, struct error *err) {
-    struct dns_zone_parts parts = {.config = c};
+    struct dns_zone_parts parts = parts_of(d, c);
     struct dns_joined **joined = dns_joined_sorted(&d->joined, &parts.n_joined);
-    memcpy(parts.central, d->central, sizeof(parts.central));
     parts.joined = joined;
     int r = dns_zone_new(out, &parts, err);
     free(joined);
@@ -284,7 +291,7 @@ static void zone_use(struct dns *d, struct dns_zone *z) {
     if (before) dns_health_take(d->health, before);
     dns_health_free(before);
     dns_probes_free(d->probes);
-    d->probes = dns_probes_new(d->loop, z, d->registry_port, on_probe, d);
+    d->probes = dns_probes_new(d->loop, z, NULL, d->registry_port, on_probe, d);
 }
 
 /* A new zone in place of the one that is used; the loop. */
@@ -329,9 +336,8 @@ static void on_config(void *arg) {
 
 int dns_reload(struct dns *d, const struct central_config *config, struct error *err) {
     struct dns_zone *z;
-    struct dns_zone_parts parts = {.config = config};
     if (!config->dns.zone) return error_set(err, ERR_INVALID, "dns.zone is gone; the DNS ends with a restart only");
-    memcpy(parts.central, d->central, sizeof(parts.central));
+    const struct dns_zone_parts parts = parts_of(d, config);
     int r = dns_zone_new(&z, &parts, err);
     if (r < 0) return r;
     dns_zone_free(z);
@@ -348,7 +354,6 @@ static int server_make(struct dns *d, const struct dns_config *c, struct error *
                                            .threads = c->threads,
                                            .rate_per_s = c->rate_per_s,
                                            .connections = c->connections,
-                                           .cookies = &d->cookies,
                                            .views = d->views};
     return dns_server_new(&d->server, &setup, err);
 }

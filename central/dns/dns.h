@@ -6,8 +6,8 @@
 #include <jansson.h>
 
 #include "central/config/central_config.h"
-#include "central/dns/joined.h"
-#include "central/dns/tally.h"
+#include "common/dns/joined.h"
+#include "common/dns/tally.h"
 #include "common/core/workpool.h"
 
 struct dns;

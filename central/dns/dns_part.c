@@ -1,8 +1,10 @@
 /* Starts the DNS, and shows it to operators. Thread: as node_part.h says of each function. */
 #include "central/dns/dns_part.h"
 
-#include "central/dns/explain.h"
-#include "central/dns/dns_server.h"
+#include "central/dns/dns.h"
+#include "common/dns/explain.h"
+#include "common/dns/dns_metrics.h"
+#include "common/dns/dns_server.h"
 #include "central/fleet/members_part.h"
 #include "central/fleet/roster.h"
 #include "central/names/names_part.h"
@@ -184,39 +186,22 @@ static const char *reload(void *self, const struct node_config *fresh) {
     return "the DNS keeps its old sites";
 }
 
-static void status(json_t *into, void *self) {
-    struct dns_part *p = self;
-    if (p->dns) json_object_set_new(into, "dns", dns_status(p->dns));
+static json_t *shown(const struct dns_part *p) {
+    json_t *doc = dns_status(dns_view_now(p->dns), dns_server_of(p->dns), dns_listen_text(p->dns));
+    dns_view_done(p->dns);
+    return doc;
 }
 
-/* --- metrics --- */
-
-static void site_metrics(struct metric_page *page, const json_t *sites) {
-    const json_t *s;
-    size_t i;
-    json_array_foreach(sites, i, s) {
-        const char *name = json_string_value(json_object_get(s, "name"));
-        double near = (double)json_integer_value(json_object_get(s, "neighbour")),
-               central = (double)json_integer_value(json_object_get(s, "central"));
-        metric_label_set(page, FAMILY_DNS_EDGES, name, NULL, (double)json_integer_value(json_object_get(s, "edges")));
-        metric_label_set(page, FAMILY_DNS_NAMED, name, NULL, (double)json_integer_value(json_object_get(s, "named")));
-        metric_label_set(page, FAMILY_DNS_SITE_QUERIES, name, NULL,
-                         (double)json_integer_value(json_object_get(s, "queries")));
-        metric_label_set(page, FAMILY_DNS_SPILLED, name, NULL, near + central);
-    }
+static void status(json_t *into, void *self) {
+    const struct dns_part *p = self;
+    if (p->dns) json_object_set_new(into, "dns", shown(p));
 }
 
 static void metrics(struct metric_page *page, void *self) {
     struct dns_part *p = self;
     if (!p->dns) return;
-    json_t *doc = dns_status(p->dns), *n;
-    const char *word;
-    json_object_foreach(json_object_get(doc, "counts"), word, n) {
-        metric_label_set(page, FAMILY_DNS_MESSAGES, word, NULL, (double)json_integer_value(n));
-    }
-    site_metrics(page, json_object_get(doc, "sites"));
-    metric_set(page, METRIC_DNS_CONNECTIONS, (double)json_integer_value(json_object_get(doc, "connections")));
-    metric_set(page, METRIC_DNS_KEPT, json_is_true(json_object_get(doc, "kept")));
+    json_t *doc = shown(p);
+    dns_metrics(page, doc);
     json_decref(doc);
 }
 

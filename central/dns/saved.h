@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_CENTRAL_DNS_SAVED_H
 #define ENTREPOT_CENTRAL_DNS_SAVED_H
 
-#include "central/dns/joined.h"
+#include "common/dns/joined.h"
 #include "common/core/buf.h"
 
 /* Appends the named edges, a line for each. Any thread. */

@@ -2,7 +2,7 @@
  * from which address), the rest is the message. What we take for a query libldns reads as the same query; what it cannot
  * read we answer with FORMERR at most; and every answer is one that it can read, fits its query, and is no longer than a
  * stranger's due. */
-#include "central/dns/answer.h"
+#include "common/dns/answer.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -13,7 +13,6 @@
 
 static struct dns_zone *zone;
 static struct dns_view *view;
-static struct dns_cookies cookies;
 static struct dns_tally tally;
 static struct dns_context context;
 
@@ -21,10 +20,10 @@ static void prepare(void) {
     struct error err = {0};
     if (view) return;
     zone = dns_fixture_usual();
-    assert(zone && dns_cookies_load(&cookies, NULL, &err) == 0);
+    assert(zone && dns_cookies_load(&zone->cookies, NULL, &err) == 0);
     view = dns_fixture_view(zone, 0);
     context = (struct dns_context){
-        .cookies = &cookies, .rate = dns_rate_new(0), .tally = &tally, .now_ms = 1000, .now_s = 1000000};
+        .rate = dns_rate_new(0), .tally = &tally, .now_ms = 1000, .now_s = 1000000};
 }
 
 /* Whether two names in wire form are the same but for the letters' case. */

@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-#include "central/dns/view.h"
+#include "central/config/central_config.h"
+#include "common/dns/view.h"
 #include "common/core/log.h"
 
 #define DNS_FIXTURE_SITES                                                                                         \
@@ -24,7 +25,8 @@ static inline struct dns_zone *dns_fixture_zone(const char *const *sets, struct 
     while (sets[src.n_sets])
         src.n_sets++;
     if (central_config_load(&src, &node, err) < 0) return NULL;
-    const struct dns_zone_parts parts = {.config = (const struct central_config *)(const void *)node};
+    const struct central_config *c = (const struct central_config *)(const void *)node;
+    const struct dns_zone_parts parts = {.dns = &c->dns, .sites = c->sites, .n_sites = c->n_sites};
     if (dns_zone_new(&z, &parts, err) < 0) z = NULL;
     central_config_free(node);
     return z;
@@ -48,7 +50,9 @@ static inline struct dns_view *dns_fixture_view(const struct dns_zone *z, unsign
     for (size_t i = 0; i < z->n_edges; i++)
         if (i >= 32 || !(silent & 1u << i)) dns_health_report(h, i, &r);
     (void)dns_health_decide(h, 1000);
-    struct dns_view *v = dns_view_new(z, h, 7);
+    uint8_t *states = dns_health_states(h);
+    struct dns_view *v = dns_view_new(z, states, dns_health_kept_since(h), 7);
+    free(states);
     dns_health_free(h);
     return v;
 }

@@ -1,0 +1,79 @@
+/* Keeps the list in a map by site and name. Thread: the owner's. */
+#include "common/dns/joined.h"
+
+#include "common/core/alloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+size_t dns_edge_key(char out[DNS_EDGE_KEY_MAX], const char *site, const char *name) {
+    return (size_t)snprintf(out, DNS_EDGE_KEY_MAX, "%.63s %.63s", site, name);
+}
+
+void dns_joined_init(struct dns_joined_list *l) {
+    l->map = map_new(free);
+}
+
+void dns_joined_fini(struct dns_joined_list *l) {
+    map_free(l->map);
+}
+
+struct dns_joined *dns_joined_find(const struct dns_joined_list *l, const char *site, const char *name) {
+    char key[DNS_EDGE_KEY_MAX];
+    return map_get(l->map, key, dns_edge_key(key, site, name));
+}
+
+bool dns_joined_put(struct dns_joined_list *l, const char *site, const char *name, const struct ip ip[DNS_FAMILIES],
+                    struct dns_joined **out) {
+    char key[DNS_EDGE_KEY_MAX];
+    size_t len = dns_edge_key(key, site, name), size = DNS_FAMILIES * sizeof(*ip);
+    struct dns_joined *j = map_get(l->map, key, len);
+    *out = j;
+    if (j && memcmp(j->ip, ip, size) == 0) return false;
+    if (!j) {
+        *out = j = xcalloc(1, sizeof(*j));
+        snprintf(j->site, sizeof(j->site), "%.63s", site);
+        snprintf(j->name, sizeof(j->name), "%.63s", name);
+        map_set(l->map, key, len, j);
+    }
+    memcpy(j->ip, ip, size);
+    return true;
+}
+
+struct gathering {
+    struct dns_joined **list;
+    size_t n;
+};
+
+static bool gather(const void *key, size_t key_len, void *value, void *arg) {
+    (void)key;
+    (void)key_len;
+    struct gathering *g = arg;
+    g->list[g->n++] = value;
+    return true;
+}
+
+static int by_name(const void *a, const void *b) {
+    const struct dns_joined *x = *(struct dns_joined *const *)a, *y = *(struct dns_joined *const *)b;
+    int r = strcmp(x->site, y->site);
+    return r ? r : strcmp(x->name, y->name);
+}
+
+struct dns_joined **dns_joined_sorted(const struct dns_joined_list *l, size_t *n) {
+    struct gathering g = {.list = xcalloc(map_len(l->map) + 1, sizeof(struct dns_joined *))};
+    map_each(l->map, gather, &g);
+    qsort(g.list, g.n, sizeof(struct dns_joined *), by_name);
+    *n = g.n;
+    return g.list;
+}
+
+bool dns_joined_keep(struct dns_joined_list *l, bool (*keep)(const struct dns_joined *j, void *arg), void *arg) {
+    size_t n, before = map_len(l->map);
+    struct dns_joined **all = dns_joined_sorted(l, &n);
+    for (size_t i = 0; i < n; i++) {
+        char key[DNS_EDGE_KEY_MAX];
+        if (!keep(all[i], arg)) map_del(l->map, key, dns_edge_key(key, all[i]->site, all[i]->name));
+    }
+    free(all);
+    return map_len(l->map) != before;
+}
