@@ -173,6 +173,7 @@ static const struct config_key record_keys[] = {
 static const struct config_schema record_schema = CONFIG_SCHEMA(record_keys);
 
 #define DNS(f) .at = offsetof(struct central_config, dns.f)
+#define PORT_KEY(f) offsetof(struct central_config, dns.f)
 #define DNS_N(f) .count_at = offsetof(struct central_config, dns.f)
 static const struct config_key dns_keys[] = {
     {.name = "zone",
@@ -231,28 +232,7 @@ static const struct config_key dns_keys[] = {
      .item_name = "name",
      .example = "[{name: www, type: A, value: 10.0.0.2}]",
      .doc = "Further records of the zone, which are always the same."},
-    {.name = "threads",
-     .type = CONFIG_INT,
-     DNS(threads),
-     .fallback = "2",
-     .min = 1,
-     .max = DNS_THREADS_MAX,
-     .doc = "Threads that answer by UDP. They do nothing else, so pulls and queries do not wait for each other."},
-    {.name = "rate",
-     .type = CONFIG_INT,
-     DNS(rate_per_s),
-     .fallback = "1000",
-     .max = 1000000,
-     .doc = "UDP answers in a second to one network of clients (IPv4 /24, IPv6 /56) that have not shown a cookie. Over "
-            "it, every second query is answered \"truncated\", which a real client repeats by TCP, and the others are "
-            "dropped. 0: no limit."},
-    {.name = "connections",
-     .type = CONFIG_INT,
-     DNS(connections),
-     .fallback = "256",
-     .min = 8,
-     .max = 10000,
-     .doc = "TCP connections that may be open at a time. Over it, the one that was idle longest is closed."},
+    DNS_KEYS_OF_PORT(PORT_KEY),
     {.name = "cookie_file",
      .type = CONFIG_FILE,
      DNS(cookie_file),

@@ -6,6 +6,7 @@
 #include "central/dns/direct.h"
 #include "common/dns/dns_probe.h"
 #include "central/dns/saved.h"
+#include "central/dns/told.h"
 #include "common/dns/dns_server.h"
 #include "common/dns/views.h"
 #include "common/core/alloc.h"
@@ -37,6 +38,9 @@ struct dns {
     /* The loop's. */
     struct central_config *config; /* what the zone is made from */
     struct dns_fleet fleet;
+    struct dns_told *told;
+    void (*published)(void *arg);
+    void *arg;
     uint64_t fleet_version; /* up to which it is known who is barred */
     struct dns_joined_list joined;
     struct map *places; /* "SITE EDGE" to the edge's index in the zone + 1 */
@@ -120,7 +124,10 @@ static void publish(struct dns *d, const struct dns_zone *zone) {
     uint32_t now_s = (uint32_t)clock_wall_s();
     d->serial = (int32_t)(now_s - d->serial) > 0 ? now_s : d->serial + 1;
     _cleanup_(freep) uint8_t *states = dns_health_states(d->health);
-    dns_views_publish(d->views, dns_view_new(zone, states, dns_health_kept_since(d->health), d->serial));
+    struct dns_view *v = dns_view_new(zone, states, dns_health_kept_since(d->health), d->serial);
+    dns_told_view(d->told, v);
+    dns_views_publish(d->views, v);
+    d->published(d->arg);
 }
 
 static void decide(struct dns *d) {
@@ -259,6 +266,8 @@ static int zone_make(struct dns *d, const struct central_config *c, struct dns_z
     struct dns_joined **joined = dns_joined_sorted(&d->joined, &parts.n_joined);
     parts.joined = joined;
     int r = dns_zone_new(out, &parts, err);
+    if (r == 0 && dns_told_zone(d->told, *out, &parts, d->registry_port, d->health_config.silent_ms) < 0)
+        log_error("dns_zone_not_told", KV_S("why", "it has no room in a message to the edges that answer DNS"));
     free(joined);
     return r;
 }
@@ -389,6 +398,9 @@ int dns_new(struct dns **out, const struct dns_setup *setup, struct error *err) 
     d->rebuilt_ms = -REBUILD_EVERY_MS;
     d->config = central_config_copy(setup->config);
     d->fleet = setup->fleet;
+    d->told = setup->told;
+    d->published = setup->published;
+    d->arg = setup->arg;
     dns_joined_init(&d->joined);
     d->slots = map_new(NULL);
     d->seat = c->threads + 1;

@@ -24,6 +24,7 @@ struct dns_fleet {
     uint64_t (*version)(void *arg); /* another number when an answer of member may have changed */
     void *arg;
 };
+struct dns_told; /* central/dns/told.h */
 /* What it is made from. */
 struct dns_setup {
     const struct central_config *config; /* borrowed for the call */
@@ -31,6 +32,9 @@ struct dns_setup {
     const char *saved_path;              /* copied */
     struct workpool *pool;               /* for writing the file; must outlive it */
     struct dns_fleet fleet;
+    struct dns_told *told;        /* borrowed; what edges that answer are told */
+    void (*published)(void *arg); /* any thread: that has changed */
+    void *arg;
 };
 /* Binds its ports and decides the first answers. */
 int dns_new(struct dns **out, const struct dns_setup *setup, struct error *err) must_check;

@@ -5,6 +5,10 @@
 #include "common/dns/explain.h"
 #include "common/dns/dns_metrics.h"
 #include "common/dns/dns_server.h"
+#include "common/dns/zone_message.h"
+#include "central/dns/told.h"
+#include "central/fleet/door.h"
+#include "central/fleet/fleet_part.h"
 #include "central/fleet/members_part.h"
 #include "central/fleet/roster.h"
 #include "central/names/names_part.h"
@@ -26,6 +30,7 @@ struct dns_part {
     struct node *node;
     struct roster *roster;
     struct dns *dns; /* NULL: no zone is configured */
+    struct dns_told *told;
     struct director director;
 };
 
@@ -77,8 +82,20 @@ static void get_explain(struct http_req *req, void *arg) {
 }
 
 /* GET /api/dns/explain?client=ADDRESS or ?resolver=ADDRESS (one that tells no client subnet): dns_explain. */
+/* GET /fleet/v1/dns. It has the secret of the cookies, so only edges get it. */
+static void get_zone(struct http_req *req, void *arg) {
+    struct dns_part *p = arg;
+    struct member who;
+    if (!door_edge(req, &who))
+        api_reply_error(req, 403, "this call needs the certificate of an edge", "");
+    else
+        dns_told_answer(p->told, req);
+}
+
 static const struct route routes[] = {
-    {"/api/dns/explain", METHOD_SET(HTTP_GET), PORT_ADMIN | PORT_CONTROL, get_explain}, {0}};
+    {DNS_ZONE_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_zone},
+    {"/api/dns/explain", METHOD_SET(HTTP_GET), PORT_ADMIN | PORT_CONTROL, get_explain},
+    {0}};
 
 /* --- life --- */
 
@@ -120,6 +137,18 @@ static uint64_t fleet_version(void *arg) {
     return roster_changes(((const struct dns_part *)arg)->roster);
 }
 
+static void published(void *arg) {
+    fleet_tell_dns(arg);
+}
+
+static uint64_t told_version(void *arg) {
+    return dns_told_version(arg);
+}
+
+static uint64_t told_add(struct buf *out, void *arg) {
+    return dns_told_add(arg, out);
+}
+
 /* Serving loop. Its first address of each family counts. */
 static void on_heard(const struct report_row *row, void *arg) {
     const struct dns_part *p = arg;
@@ -139,12 +168,19 @@ static int start(struct node *n, void **self, struct error *err) {
     const struct central_config *c = central_config_of(n);
     struct dns_part *p = xcalloc(1, sizeof(*p));
     p->node = n;
+    p->told = dns_told_new();
     *self = p;
     if (!c->dns.zone) return 0;
     char path[4096];
     snprintf(path, sizeof(path), "%s/dns.state", n->config->data);
     p->roster = members_roster(n);
-    struct dns_setup setup = {.config = c, .saved_path = path, .pool = n->pool, .fleet = {member, fleet_version, p}};
+    struct dns_setup setup = {.config = c,
+                              .saved_path = path,
+                              .pool = n->pool,
+                              .fleet = {member, fleet_version, p},
+                              .told = p->told,
+                              .published = published,
+                              .arg = n};
     own_address(n->config, setup.central);
     int r = dns_new(&p->dns, &setup, err);
     if (r == 0) {
@@ -152,8 +188,10 @@ static int start(struct node *n, void **self, struct error *err) {
         p->director = (struct director){elsewhere, p};
         if (c->redirect == REDIRECT_EDGES) n->director = &p->director;
         reports_on_heard(n, on_heard, p);
+        fleet_set_dns(n, &(struct watch_aside){told_version, told_add, p->told});
         return 0;
     }
+    dns_told_free(p->told);
     free(p);
     *self = NULL;
     return r;
@@ -173,6 +211,7 @@ static void stop(void *self) {
         reports_on_heard(p->node, NULL, NULL);
         dns_free(p->dns);
     }
+    dns_told_free(p->told);
     free(p);
 }
 

@@ -147,6 +147,14 @@ static void stop(void *self) {
     free(f);
 }
 
+void fleet_set_dns(const struct node *n, const struct watch_aside *dns) {
+    watches_set_dns(((struct fleet *)node_part(n, &part_fleet))->watches, dns);
+}
+
+void fleet_tell_dns(const struct node *n) {
+    watches_tell_dns(((struct fleet *)node_part(n, &part_fleet))->watches);
+}
+
 static void status(json_t *into, void *self) {
     struct watches_stats s;
     watches_stats(((struct fleet *)self)->watches, &s);

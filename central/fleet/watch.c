@@ -36,9 +36,11 @@ struct watch {
     bool polls;   /* with an end */
     bool is_due;  /* of a poll: it ends when all is sent */
     bool ended;
-    bool busy;                  /* a job runs */
-    bool greeted;               /* the first message is sent */
-    uint64_t sent;              /* the number of the last change that was sent */
+    bool busy;     /* a job runs */
+    bool greeted;  /* the first message is sent */
+    uint64_t sent; /* the number of the last change that was sent */
+    bool wants_dns;
+    uint64_t dns_sent;          /* its version */
     struct watch **link, *next; /* among those of its loop that follow */
     /* The job's. */
     struct work work;
@@ -50,8 +52,16 @@ struct watch {
     struct buf part;
 };
 
+struct dns_task {
+    struct watches *all;
+    unsigned loop;
+    struct loop_task task;
+};
+
 struct watches {
     struct watches_config cfg;
+    struct watch_aside dns;     /* version NULL: there is none */
+    struct dns_task *dns_tasks; /* of each loop */
     struct feed *feed;
     struct watch **by_loop; /* the first of each loop; only that loop uses it */
     _Atomic int64_t watching, cut;
@@ -69,6 +79,22 @@ static void send_message(struct watch *w, const struct watch_message *m) {
     struct buf out;
     buf_init(&out, WATCH_MESSAGE_MAX);
     if (watch_message_add(&out, m) == 0) http_body_mem(w->req, out.data, out.len);
+    buf_fini(&out);
+}
+
+/* What waits for one edge is bounded: one that does not read is told the newest later. */
+static void send_dns(struct watch *w) {
+    const struct watch_aside *a = &w->all->dns;
+    if (!w->wants_dns || !a->version || !w->greeted || w->ended || a->version(a->arg) == w->dns_sent ||
+        http_body_pending(w->req) > w->all->cfg.queue)
+        return;
+    struct buf out;
+    buf_init(&out, WATCH_MESSAGE_MAX + 8);
+    uint64_t version = a->add(&out, a->arg);
+    if (version && out.len) {
+        http_body_mem(w->req, out.data, out.len);
+        w->dns_sent = version;
+    }
     buf_fini(&out);
 }
 
@@ -110,6 +136,7 @@ static void on_alive(void *arg) {
         http_body_mem(w->req, empty_message, sizeof(empty_message));
         return;
     }
+    send_dns(w);
     /* An edge that hears nothing stops trusting what it has, which is right while changes cannot be told. */
     if (w->follows && feed_is_behind(w->all->feed)) return;
     struct watch_message m = {.now_s = clock_wall_s(), .fleet = fleet_version(w->all)};
@@ -154,6 +181,7 @@ static void greet(struct watch *w) {
     w->is_due = w->is_due || m.gone;
     w->sent = m.place.number;
     send_message(w, &m);
+    send_dns(w);
 }
 
 static void watch_free(struct watch *w) {
@@ -258,6 +286,23 @@ void watches_tell_fleet(struct watches *ws) {
     }
 }
 
+/* --- the DNS --- */
+
+void watches_set_dns(struct watches *ws, const struct watch_aside *dns) {
+    ws->dns = *dns;
+}
+
+static void on_dns(struct loop_task *task) {
+    struct dns_task *t = container_of(task, struct dns_task, task);
+    for (struct watch *w = t->all->by_loop[t->loop]; w; w = w->next)
+        if (w->req) send_dns(w);
+}
+
+void watches_tell_dns(struct watches *ws) {
+    for (unsigned i = 0; i < ws->cfg.n_loops; i++)
+        loop_post_once(ws->cfg.loops[i], &ws->dns_tasks[i].task);
+}
+
 /* --- the request --- */
 
 static void on_close(struct http_req *r, bool cut) {
@@ -306,7 +351,7 @@ static int64_t poll_ms(const char *target) {
 }
 
 void watch_handle(struct watches *ws, struct http_req *r) {
-    char ours[17], from[QUERY_PARAM_MAX];
+    char ours[17], from[QUERY_PARAM_MAX], dns[QUERY_PARAM_MAX];
     int64_t poll = poll_ms(http_req_target(r));
     struct watch *w = xcalloc(1, sizeof(*w));
     *w = (struct watch){
@@ -315,6 +360,7 @@ void watch_handle(struct watches *ws, struct http_req *r) {
     buf_init(&w->part, 8 * MiB);
     int asked = query_param(http_req_target(r), "from", from);
     bool follows = asked != 0 && w->loop_number < ws->cfg.n_loops;
+    w->wants_dns = query_param(http_req_target(r), "dns", dns) == 1;
     w->has_from = asked > 0 && place_parse(from, &w->from) == 0;
     w->polls = follows && poll >= 0;
     w->is_due = poll == 0;
@@ -338,6 +384,9 @@ struct watches *watches_new(const struct watches_config *cfg) {
     struct watches *ws = xcalloc(1, sizeof(*ws));
     ws->cfg = *cfg;
     ws->by_loop = xcalloc(cfg->n_loops, sizeof(struct watch *));
+    ws->dns_tasks = xcalloc(cfg->n_loops, sizeof(*ws->dns_tasks));
+    for (unsigned i = 0; i < cfg->n_loops; i++)
+        ws->dns_tasks[i] = (struct dns_task){.all = ws, .loop = i, .task = {.fn = on_dns}};
     ws->feed = feed_new(&(struct feed_config){.catalog = cfg->catalog,
                                               .pool = cfg->pool,
                                               .loops = cfg->loops,
@@ -355,6 +404,7 @@ void watches_free(struct watches *ws) {
     if (!ws) return;
     feed_free(ws->feed);
     free(ws->by_loop);
+    free(ws->dns_tasks);
     free(ws);
 }
 

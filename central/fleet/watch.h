@@ -12,10 +12,19 @@
 #define ENTREPOT_FLEET_WATCH_H
 
 #include "central/catalog/catalog.h"
+#include "common/core/buf.h"
 #include "common/core/workpool.h"
 #include "common/http/server.h"
 
 struct watches;
+
+/* What is sent beside changes to edges that ask for it. */
+struct watch_aside {
+    uint64_t (*version)(void *arg); /* another number when there is something new; 0: nothing yet. Any thread */
+    /* Any thread: appends the newest, as a message with its length in front. Returns its version; 0: there is none. */
+    uint64_t (*add)(struct buf *out, void *arg);
+    void *arg;
+};
 
 struct watches_config {
     struct catalog *catalog;
@@ -33,6 +42,10 @@ struct watches *watches_new(const struct watches_config *cfg);
 void watches_stop(struct watches *ws);
 /* Control loop: the fleet's state has another version. */
 void watches_tell_fleet(struct watches *ws);
+/* In start: what edges get that ask for the DNS. */
+void watches_set_dns(struct watches *ws, const struct watch_aside *dns);
+/* Any thread: there is something new of it. */
+void watches_tell_dns(struct watches *ws);
 /* Control thread, when no loop or job runs any more. */
 void watches_free(struct watches *ws);
 

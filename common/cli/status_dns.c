@@ -3,6 +3,8 @@
 
 #include "common/core/json.h"
 
+#include <stdio.h>
+
 enum { SITES_SHOWN = 20 };
 
 static void row_of_site(struct table *t, const json_t *s) {
@@ -25,6 +27,23 @@ static void rows_of_askers(struct table *t, const json_t *list) {
     }
 }
 
+/* On an edge: by whose word it answers. False: by none. */
+static bool row_of_source(struct table *t, const json_t *source) {
+    const char *problem = json_text(source, "problem", "");
+    char ago[80] = "";
+    if (!source) return true;
+    if (json_is_integer(json_object_get(source, "heard_s_ago")))
+        snprintf(ago, sizeof(ago), ", which was heard %lld s ago", (long long)json_int(source, "heard_s_ago", 0));
+    table_cell(t, "");
+    if (*problem)
+        table_cellf(t, "  queries are answered SERVFAIL: %s", problem);
+    else if (json_is_true(json_object_get(source, "live")))
+        table_cell(t, "  as central says");
+    else
+        table_cellf(t, "  by the last word of central%s; this site's edges are asked from here", ago);
+    return !*problem;
+}
+
 void rows_dns(struct table *t, const json_t *dns) {
     const json_t *counts = json_object_get(dns, "counts"), *sites = json_object_get(dns, "sites"), *s;
     size_t i;
@@ -32,9 +51,10 @@ void rows_dns(struct table *t, const json_t *dns) {
     table_cell(t, "dns");
     table_cellf(
         t, "%s (listens on %s): %lld queries by UDP, %lld by TCP; %lld answered by site, %lld of these with a subnet",
-        json_text(dns, "name", "?"), json_text(dns, "listen", "?"), (long long)json_int(counts, "udp", 0),
+        json_text(dns, "name", "no zone"), json_text(dns, "listen", "?"), (long long)json_int(counts, "udp", 0),
         (long long)json_int(counts, "tcp", 0), (long long)json_int(counts, "chosen", 0),
         (long long)json_int(counts, "subnets", 0));
+    if (!row_of_source(t, json_object_get(dns, "source"))) return;
     if (json_is_true(json_object_get(dns, "kept"))) {
         table_cell(t, "");
         table_cell(t, "  most sites fell silent at once: the last answers are kept, for 5 minutes at most");

@@ -59,4 +59,27 @@ struct dns_config {
     unsigned load_max; /* percent */
 };
 
+/* The keys of the port, which both tiers have. place: where a field of struct dns_config is. */
+#define DNS_KEYS_OF_PORT(place)                                                                                       \
+    {.name = "threads",                                                                                               \
+     .type = CONFIG_INT,                                                                                              \
+     .at = place(threads),                                                                                            \
+     .fallback = "2",                                                                                                 \
+     .min = 1,                                                                                                        \
+     .max = DNS_THREADS_MAX,                                                                                          \
+     .doc = "Threads that answer by UDP. They do nothing else, so pulls and queries do not wait for each other."},    \
+        {.name = "rate",                                                                                              \
+         .type = CONFIG_INT,                                                                                          \
+         .at = place(rate_per_s),                                                                                     \
+         .fallback = "1000",                                                                                          \
+         .max = 1000000,                                                                                              \
+         .doc = "UDP answers in a second to one network of clients (IPv4 /24, IPv6 /56) that have not shown a "       \
+                "cookie. Over it, every second query is answered \"truncated\", which a real client repeats by TCP, " \
+                "and the others are dropped. 0: no limit."},                                                          \
+    {                                                                                                                 \
+        .name = "connections", .type = CONFIG_INT, .at = place(connections), .fallback = "256", .min = 8,             \
+        .max = 10000,                                                                                                 \
+        .doc = "TCP connections that may be open at a time. Over it, the one that was idle longest is closed."        \
+    }
+
 #endif

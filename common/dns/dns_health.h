@@ -15,6 +15,10 @@ enum dns_state {
     DNS_EDGE_SETTLING, /* heard again; named once it has been well for a while */
     DNS_EDGE_BARRED,   /* it is in quarantine, or was removed from the fleet */
 };
+/* Whether a byte that someone else has sent is one of these. */
+static inline bool dns_state_is_known(uint8_t s) {
+    return s <= DNS_EDGE_BARRED;
+}
 /* "good", "silent", ... */
 const char *dns_state_word(enum dns_state s);
 static inline bool dns_state_named(enum dns_state s) {

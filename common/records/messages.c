@@ -65,6 +65,14 @@ int message_next(const void *data, size_t len, size_t max, size_t *at, size_t *m
 
 /* --- the watch --- */
 
+static Entrepot__V1__DnsHealth *put_dns(Entrepot__V1__DnsHealth *out, const struct watch_dns *d) {
+    out->zone = d->zone;
+    out->serial = d->serial;
+    out->kept = d->kept;
+    out->states = (ProtobufCBinaryData){d->n_states, (uint8_t *)(uintptr_t)d->states};
+    return out;
+}
+
 int watch_message_add(struct buf *out, const struct watch_message *m) {
     Entrepot__V1__WatchMessage p = ENTREPOT__V1__WATCH_MESSAGE__INIT;
     struct packed_place place;
@@ -76,6 +84,8 @@ int watch_message_add(struct buf *out, const struct watch_message *m) {
     p.now_s = m->now_s;
     p.upto = m->upto;
     p.fleet = m->fleet;
+    Entrepot__V1__DnsHealth dns = ENTREPOT__V1__DNS_HEALTH__INIT;
+    if (m->has_dns) p.dns = put_dns(&dns, &m->dns);
     for (size_t i = 0; i < m->n_changes; i++) {
         const struct watch_change *c = &m->changes[i];
         entrepot__v1__change__init(list[i] = &rows[i]);
@@ -106,6 +116,14 @@ static int get_change(struct watch_message *m, const Entrepot__V1__Change *p) {
     return 0;
 }
 
+static bool get_dns(struct watch_message *m, const Entrepot__V1__DnsHealth *p) {
+    m->has_dns = p != NULL;
+    if (!p) return true;
+    m->dns = (struct watch_dns){
+        .zone = p->zone, .serial = p->serial, .kept = p->kept, .states = p->states.data, .n_states = p->states.len};
+    return m->dns.zone != 0;
+}
+
 static int get_message(struct watch_message *m, const Entrepot__V1__WatchMessage *p) {
     m->version = p->version;
     m->gone = p->gone;
@@ -116,6 +134,7 @@ static int get_message(struct watch_message *m, const Entrepot__V1__WatchMessage
     if (p->version > WATCH_VERSION) return ERR_UNSUPPORTED;
     if (p->now_s < 0 || p->now_s > RECORD_TIME_MAX) return ERR_INVALID;
     if (m->has_place && !get_place(&m->place, p->place)) return ERR_INVALID;
+    if (!get_dns(m, p->dns)) return ERR_INVALID;
     if (p->n_changes > WATCH_CHANGES_MAX || (p->n_changes && !m->has_place)) return ERR_INVALID;
     m->changes = xcalloc(p->n_changes + 1, sizeof(*m->changes));
     for (size_t i = 0; i < p->n_changes; i++) {

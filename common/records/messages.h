@@ -17,6 +17,14 @@ struct watch_change {
     const uint8_t *record;
     size_t len;
 };
+/* Which edges the DNS may name (proto/catalog.proto). */
+struct watch_dns {
+    uint64_t zone; /* its version; never 0 */
+    uint32_t serial;
+    bool kept;
+    const uint8_t *states; /* of each edge, a byte */
+    size_t n_states;
+};
 struct watch_message {
     uint32_t version; /* 0: not the first message */
     bool has_place;
@@ -25,6 +33,8 @@ struct watch_message {
     int64_t now_s;  /* the sender's clock, to RECORD_TIME_MAX; 0: not said */
     uint64_t upto;  /* in the first message: changes up to here were made before */
     uint64_t fleet; /* the version of the fleet's state; 0: not said */
+    bool has_dns;
+    struct watch_dns dns;
     struct watch_change *changes;
     size_t n_changes;
     void *unpacked; /* owns what changes point to, once decoded */

@@ -33,6 +33,19 @@ static const struct config_key peers_keys[] = {
 };
 static const struct config_schema peers_schema = CONFIG_SCHEMA(peers_keys);
 
+#define PORT_KEY(f) offsetof(struct edge_config, dns.f)
+static const struct config_key dns_keys[] = {
+    {.name = "listen",
+     .type = CONFIG_STRING,
+     .at = PORT_KEY(listen),
+     .check = config_check_listen,
+     .example = ":53",
+     .doc =
+         "Address and port, UDP and TCP, by which this edge answers for central's dns.zone, too. Absent: it does not."},
+    DNS_KEYS_OF_PORT(PORT_KEY),
+};
+static const struct config_schema dns_schema_of_edge = CONFIG_SCHEMA(dns_keys);
+
 static const struct config_key replica_keys[] = {
     {.name = "limit",
      .type = CONFIG_SIZE,
@@ -108,7 +121,10 @@ static const struct config_key edge_keys[] = {
     NODE_KEY_GROUP("memory", node_memory_keys, "Limits on what is kept in memory."),
     NODE_KEY_GROUP("replica", replica_schema,
                    "The copy of central's catalogue, from which tags and sizes are answered."),
-    NODE_KEY_STALE_FOR("How long a tag is served, marked as stale, while central cannot be reached."),
+    NODE_KEY_GROUP("dns", dns_schema_of_edge,
+                   "A DNS server beside central's, so that names are found in the branch while central is away."),
+    NODE_KEY_STALE_FOR("How long a tag is served, marked as stale, while central cannot be reached; and how long the "
+                       "DNS here answers by what central said last."),
     {.name = "pull_counts",
      .type = CONFIG_INT,
      .at = offsetof(struct edge_config, pull_names),

@@ -3,6 +3,7 @@
 #define ENTREPOT_EDGE_CONFIG_EDGE_CONFIG_H
 
 #include "common/config/config.h"
+#include "common/dns/dns_config.h"
 
 /* What is fetched while central cannot be reached. */
 enum fallback_rule { FALLBACK_OFF, FALLBACK_UPSTREAM };
@@ -15,7 +16,8 @@ struct edge_config {
     char *central;             /* URL of central's fleet port, no '/' at the end */
     char *central_proxy;       /* a proxy's URL, or HTTP_PROXY_OFF; NULL: by the environment */
     enum fallback_rule fallback;
-    char *site; /* NULL: not said */
+    char *site;            /* NULL: not said */
+    struct dns_config dns; /* listen (NULL: no DNS), threads, rate_per_s and connections; the rest is central's */
 };
 
 extern const struct config_schema edge_config_schema;

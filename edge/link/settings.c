@@ -3,18 +3,16 @@
 #include "edge/link/settings.h"
 
 #include "common/core/alloc.h"
-#include "common/core/digest.h"
-#include "common/core/file.h"
 #include "common/core/log.h"
+#include "common/core/sealed.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The file is the SHA-256 of a message as central sends it, then the message. Without the checksum, one flipped bit in
- * a name would make the edge refuse content that it holds. */
-#define SUM_BYTES 32
+/* The file is a message as central sends it, sealed: one flipped bit in a name would make the edge refuse content that it
+ * holds. */
 
 struct version {
     struct wire_settings ws;
@@ -63,23 +61,15 @@ static void adopt(struct settings *s, struct wire_settings *ws) {
     atomic_store_explicit(&s->current, v, memory_order_release);
 }
 
-static int unseal(struct wire_response *rs, const char *data, size_t len, struct error *err) {
-    struct digest sum;
-    if (len < SUM_BYTES) return error_set(err, ERR_INVALID, "it is cut short");
-    digest_of(&sum, DIGEST_SHA256, data + SUM_BYTES, len - SUM_BYTES);
-    if (memcmp(sum.bytes, data, SUM_BYTES) != 0) return error_set(err, ERR_INVALID, "its checksum does not match");
-    return wire_response_decode(rs, data + SUM_BYTES, len - SUM_BYTES, err);
-}
-
 static bool load(struct settings *s) {
     char *data;
     size_t len;
     struct error err = {0};
     struct wire_response rs = {0};
-    int r = file_read_all(s->path, SUM_BYTES + WIRE_MAX_RESPONSE, &data, &len, &err);
+    int r = sealed_read(s->path, WIRE_MAX_RESPONSE, &data, &len, &err);
     if (r == -ENOENT) return false;
     if (r == 0) {
-        r = unseal(&rs, data, len, &err);
+        r = wire_response_decode(&rs, data, len, &err);
         free(data);
     }
     bool good = r == 0 && rs.settings && rs.settings->version != 0;
@@ -116,18 +106,10 @@ void settings_free(struct settings *s) {
 static void save(const struct settings *s, struct wire_settings *ws) {
     struct wire_response rs = {.version = WIRE_VERSION, .settings = ws};
     _cleanup_(freep) uint8_t *message = NULL;
-    _cleanup_(freep) uint8_t *data = NULL;
     size_t len;
-    struct digest sum;
     struct error err = {0};
     int r = wire_response_encode(&rs, &message, &len, &err);
-    if (r == 0) {
-        data = xcalloc(SUM_BYTES + len, 1);
-        digest_of(&sum, DIGEST_SHA256, message, len);
-        memcpy(data, sum.bytes, SUM_BYTES);
-        memcpy(data + SUM_BYTES, message, len);
-        r = file_write_atomic(s->path, 0600, data, SUM_BYTES + len, &err);
-    }
+    if (r == 0) r = sealed_write(s->path, message, len, &err);
     if (r < 0) log_warn("settings_not_saved", KV_S("why", err.msg));
 }
 

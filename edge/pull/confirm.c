@@ -262,7 +262,7 @@ static void watch(struct confirm *c) {
     int len = snprintf(url, sizeof(url), "%s" WIRE_WATCH_PATH, uplink_url(c->cfg.uplink));
     if (c->cfg.from && len > 0 && (size_t)len < sizeof(url)) {
         c->cfg.from(from, c->cfg.arg);
-        snprintf(url + len, sizeof(url) - (size_t)len, "?from=%s", from);
+        snprintf(url + len, sizeof(url) - (size_t)len, "?from=%s%s", from, c->cfg.with_dns ? "&dns=1" : "");
     }
     snprintf(header, sizeof(header), SETTINGS_HEADER ": %s",
              settings_header_format(settings_version(c->cfg.settings), ours));

@@ -37,6 +37,7 @@ struct confirm_config {
     void (*ask)(void *arg);
     /* Who follows the changes that come by the same stream. All may be NULL together. */
     void (*from)(char out[PLACE_TEXT_MAX], void *arg);  /* what to ask for */
+    bool with_dns;                                      /* and for what the DNS may answer */
     void (*stream_began)(uint64_t settings, void *arg); /* central's version of the settings */
     void (*stream_data)(const void *data, size_t len, void *arg);
     void (*stream_ended)(void *arg); /* after stream_began alone */

@@ -348,6 +348,8 @@ static void make_confirm(struct pull *e) {
                                  .settings = e->settings,
                                  .ask = ask_for_settings,
                                  .from = stream_from,
+                                 .with_dns =
+                                     ((const struct edge_config *)(const void *)e->node->config)->dns.listen != NULL,
                                  .stream_began = stream_began,
                                  .stream_data = stream_data,
                                  .stream_ended = stream_ended,

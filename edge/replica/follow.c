@@ -308,6 +308,7 @@ static void greet(struct follow *f, const struct watch_message *m) {
 static void on_message(struct follow *f, const struct watch_message *m) {
     if (m->now_s > 0) atomic_store(&f->clock_ahead_s, clock_wall_s() - m->now_s);
     if (m->fleet && f->cfg.fleet) f->cfg.fleet(m->fleet, f->cfg.arg);
+    if (m->has_dns && f->cfg.dns) f->cfg.dns(&m->dns, f->cfg.arg);
     if (!f->greeted || f->paused) {
         greet(f, m);
         return;
@@ -408,6 +409,7 @@ void follow_end(struct follow *f) {
     atomic_store(&f->live, 0);
     f->streams = f->greeted = f->paused = false;
     buf_clear(&f->in);
+    if (f->cfg.dns) f->cfg.dns(NULL, f->cfg.arg);
     note(f, FOLLOW_OFF);
 }
 

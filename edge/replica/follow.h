@@ -30,6 +30,8 @@ struct follow_config {
     void (*restart)(void *arg);
     /* The version of the fleet's state, as often as central says it. May be NULL. */
     void (*fleet)(uint64_t version, void *arg);
+    /* Which edges the DNS may name, as often as central says it; NULL: the stream has ended. May be NULL. */
+    void (*dns)(const struct watch_dns *dns, void *arg);
     void *arg;
 };
 #define FOLLOW_TILES_MAX 64 /* wanted at once */

@@ -36,6 +36,8 @@ struct replica_node {
     struct offload work;
     void (*restart)(void *arg);
     void *restart_arg;
+    void (*dns)(const struct watch_dns *told, void *arg);
+    void *dns_arg;
     _Atomic int64_t answers;
 };
 
@@ -92,6 +94,11 @@ static void fleet_told(uint64_t version, void *arg) {
     link_fleet_told(((struct replica_node *)arg)->node, version);
 }
 
+static void dns_told(const struct watch_dns *told, void *arg) {
+    const struct replica_node *e = arg;
+    if (e->dns) e->dns(told, e->dns_arg);
+}
+
 static void running(void *self) {
     timer_set(&((struct replica_node *)self)->save_due, SAVE_LOOK_MS);
 }
@@ -108,6 +115,7 @@ static int start(struct node *n, void **self, struct error *err) {
                                                    .want_tiles = want_tiles,
                                                    .restart = restart,
                                                    .fleet = fleet_told,
+                                                   .dns = dns_told,
                                                    .arg = e});
     tile_fetch_for(e->fetch, e->follow);
     e->node = n;
@@ -200,6 +208,12 @@ void replica_on_restart(const struct node *n, void (*restart_fn)(void *arg), voi
     struct replica_node *e = node_part(n, &part_replica);
     e->restart = restart_fn;
     e->restart_arg = arg;
+}
+
+void replica_on_dns(const struct node *n, void (*dns)(const struct watch_dns *told, void *arg), void *arg) {
+    struct replica_node *e = node_part(n, &part_replica);
+    e->dns = dns;
+    e->dns_arg = arg;
 }
 
 void replica_answered(const struct node *n) {

@@ -13,6 +13,8 @@ struct replica *replica_of(const struct node *n);
 struct follow *follow_of(const struct node *n);
 /* In start: restart(arg) ends the watch and begins another. */
 void replica_on_restart(const struct node *n, void (*restart)(void *arg), void *arg);
+/* In start and stop: dns(what, arg) is called on the fetch loop as in struct follow_config. One is enough; NULL: none. */
+void replica_on_dns(const struct node *n, void (*dns)(const struct watch_dns *told, void *arg), void *arg);
 /* Any thread: counts an answer that the replica gave without asking central. */
 void replica_answered(const struct node *n);
 
