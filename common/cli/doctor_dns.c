@@ -74,10 +74,16 @@ void doctor_dns(const json_t *dns, struct doctor_check *c) {
                *listen = json_text(dns, "listen", "");
     const json_t *edges = json_object_get(dns, "edges_not_named");
     char text[400] = "";
+    const char *problem = json_text(json_object_get(dns, "source"), "problem", "");
     const char *silent = silent_transport(listen, (int)json_int(dns, "port", 0));
     if (silent) {
         snprintf(c->message, sizeof(c->message), "no answer by %s on %s", silent, listen);
         say(c, DOCTOR_FAIL, "let both UDP and TCP to that port through");
+        return;
+    }
+    if (*problem) {
+        snprintf(c->message, sizeof(c->message), "queries are answered SERVFAIL: %.200s", problem);
+        say(c, DOCTOR_WARN, "see that this edge has joined and reaches central, and that central has dns.zone");
         return;
     }
     if (json_array_size(edges) > 0) {

@@ -127,17 +127,17 @@ METRIC(CATALOGUE_PRUNED, COUNTER, "entrepot_catalogue_pruned_total",
 /* The DNS of central. */
 METRIC_FAMILY(DNS_MESSAGES, COUNTER, "entrepot_dns_messages_total", "kind", NULL,
               "Messages to the DNS: by transport (udp, tcp), by what became of them, and of queries answered by site "
-              "those with a client subnet (subnets) (central).")
+              "those with a client subnet (subnets).")
 METRIC_FAMILY(DNS_SITE_QUERIES, COUNTER, "entrepot_dns_site_queries_total", "site", NULL,
-              "Queries answered for clients of a site (central).")
+              "Queries answered for clients of a site.")
 METRIC_FAMILY(DNS_SPILLED, COUNTER, "entrepot_dns_spilled_total", "site", NULL,
-              "Of these, those answered with another site's edges or with central (central).")
-METRIC_FAMILY(DNS_EDGES, GAUGE, "entrepot_dns_edges", "site", NULL, "Edges of a site that the DNS knows (central).")
+              "Of these, those answered with another site's edges or with central.")
+METRIC_FAMILY(DNS_EDGES, GAUGE, "entrepot_dns_edges", "site", NULL, "Edges of a site that the DNS knows.")
 METRIC_FAMILY(DNS_NAMED, GAUGE, "entrepot_dns_edges_named", "site", NULL,
-              "Edges of a site that may be named in answers (central).")
-METRIC(DNS_CONNECTIONS, GAUGE, "entrepot_dns_connections", "Open TCP connections to the DNS (central).")
+              "Edges of a site that may be named in answers.")
+METRIC(DNS_CONNECTIONS, GAUGE, "entrepot_dns_connections", "Open TCP connections to the DNS.")
 METRIC(DNS_KEPT, GAUGE, "entrepot_dns_answers_kept",
-       "1 while the DNS keeps its last answers because most sites fell silent at once, else 0 (central).")
+       "1 while the DNS keeps its last answers because most sites fell silent at once, else 0.")
 
 METRIC(REVALIDATED, COUNTER, "entrepot_revalidated_total",
        "Tags that were checked at their upstream without a request, before edges had to ask (central).")
