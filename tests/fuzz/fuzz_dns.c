@@ -22,8 +22,7 @@ static void prepare(void) {
     zone = dns_fixture_usual();
     assert(zone && dns_cookies_load(&zone->cookies, NULL, &err) == 0);
     view = dns_fixture_view(zone, 0);
-    context = (struct dns_context){
-        .rate = dns_rate_new(0), .tally = &tally, .now_ms = 1000, .now_s = 1000000};
+    context = (struct dns_context){.rate = dns_rate_new(0), .tally = &tally, .now_ms = 1000, .now_s = 1000000};
 }
 
 /* Whether two names in wire form are the same but for the letters' case. */
