@@ -16,7 +16,7 @@ B := build/$(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(COVERAGE),coverage,rele
 BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libprotobuf-c-dev \
 	protobuf-c-compiler libjansson-dev libyaml-dev libzstd-dev libroaring-dev python3 ca-certificates
 DEB_PACKAGES := dpkg-dev debhelper fakeroot
-TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev libldns-dev bind9-dnsutils knot-dnsutils ldnsutils unbound docker-registry docker.io containerd podman \
+TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev libldns-dev bind9-dnsutils knot-dnsutils ldnsutils unbound dnsmasq-base bind9 pdns-recursor knot-resolver docker-registry docker.io containerd podman \
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
 BENCH_PACKAGES := varnish dnsperf gdnsd
 LINT_PACKAGES := cppcheck clang-tidy
@@ -48,7 +48,7 @@ endif
 # clang's libraries.
 TEST_DEBUG := -g1
 TEST_LINKER := $(if $(findstring clang,$(CC)),,$(if $(GOLD),-fuse-ld=gold))
-LIBS = $(PKG_LIBS) -pthread -lm
+LIBS = $(PKG_LIBS) -pthread -lm -lresolv
 # What central alone uses has no place in an edge's dependencies; Debian's CRoaring has no file for pkg-config.
 CENTRAL_LIBS = $(LIBS) -lroaring
 

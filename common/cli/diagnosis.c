@@ -11,6 +11,7 @@
 #include "common/cli/doctor_dns.h"
 #include "common/cli/doctor_fleet.h"
 #include "common/cli/doctor_net.h"
+#include "common/cli/doctor_resolver.h"
 #include "common/cli/puller.h"
 #include "common/cli/print.h"
 #include "common/http/server.h"
@@ -607,7 +608,14 @@ static void check_fleet(struct doctor *d, struct doctor_check *c) {
 /* Left out where there is no DNS. */
 static void check_dns(struct doctor *d, struct doctor_check *c) {
     const json_t *dns = json_object_get(d->doctor, "dns");
-    if (dns) doctor_dns(dns, c);
+    if (dns) doctor_dns(dns, d->node->kind, c);
+    text_make_printable(c->message);
+}
+
+/* Left out where no zone is known. */
+static void check_resolver(struct doctor *d, struct doctor_check *c) {
+    const json_t *zone = json_object_get(d->doctor, "zone");
+    if (zone) doctor_resolver(zone, d->resolver, c);
     text_make_printable(c->message);
 }
 
@@ -615,17 +623,20 @@ static const struct {
     const char *name;
     void (*fn)(struct doctor *d, struct doctor_check *c);
 } checks[] = {
-    {"config", check_config},  {"daemon", check_daemon},   {"data folder", check_data},    {"hosted", check_hosted},
-    {"rot", check_rot},        {"clock", check_clock},     {"names", check_names},         {"TCP", check_tcp},
-    {"TLS", check_tls},        {"/v2/", check_v2},         {"auth", check_auth},           {"central", check_central},
-    {"fleet", check_fleet},    {"replica", check_replica}, {"upstreams", check_upstreams}, {"DNS", check_dns},
-    {"test pull", check_pull},
+    {"config", check_config}, {"daemon", check_daemon},     {"data folder", check_data},
+    {"hosted", check_hosted}, {"rot", check_rot},           {"clock", check_clock},
+    {"names", check_names},   {"TCP", check_tcp},           {"TLS", check_tls},
+    {"/v2/", check_v2},       {"auth", check_auth},         {"central", check_central},
+    {"fleet", check_fleet},   {"replica", check_replica},   {"upstreams", check_upstreams},
+    {"DNS", check_dns},       {"resolver", check_resolver}, {"test pull", check_pull},
 };
 _Static_assert(ARRAY_LEN(checks) <= ARRAY_LEN(((struct doctor *)0)->checks), "every check has room");
 
-void doctor_run(struct doctor *d, const struct node_config *node, void (*each)(const struct doctor_check *c)) {
+void doctor_run(struct doctor *d, const struct node_config *node, const char *resolver,
+                void (*each)(const struct doctor_check *c)) {
     memset(d, 0, sizeof(*d));
     d->node = node;
+    d->resolver = resolver;
     client_facts_find(&d->facts, node);
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
         struct doctor_check *c = &d->checks[d->n];

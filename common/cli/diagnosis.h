@@ -18,6 +18,7 @@ struct doctor_check {
 };
 struct doctor {
     const struct node_config *node;
+    const char *resolver; /* ADDRESS[:PORT] to ask instead of this machine's; NULL: none */
     struct client_facts facts;
     json_t *status, *doctor; /* the daemon's answers, NULL without one; gone after doctor_run */
     bool resolved, connected, tls_ok, v2_ok, central_ok, insecure;
@@ -25,7 +26,8 @@ struct doctor {
     size_t n;
 };
 
-/* Runs all; each (may be NULL) is called after each check. */
-void doctor_run(struct doctor *d, const struct node_config *node, void (*each)(const struct doctor_check *c));
+/* Runs all; each (may be NULL) is called after each check. resolver: as in struct doctor. */
+void doctor_run(struct doctor *d, const struct node_config *node, const char *resolver,
+                void (*each)(const struct doctor_check *c));
 
 #endif

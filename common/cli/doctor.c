@@ -29,7 +29,7 @@ static void print_check(const struct doctor_check *c) {
 
 static int run_doctor(const struct command_context *ctx) {
     struct doctor d;
-    doctor_run(&d, ctx->node, ctx->json ? NULL : print_check);
+    doctor_run(&d, ctx->node, command_option_value(ctx, "--resolver"), ctx->json ? NULL : print_check);
     size_t failed = 0, warned = 0, skipped = 0;
     for (size_t i = 0; i < d.n; i++) {
         failed += d.checks[i].verdict == DOCTOR_FAIL;
@@ -52,13 +52,20 @@ static int run_doctor(const struct command_context *ctx) {
     return status;
 }
 
+static const struct command_option options[] = {
+    {"--resolver", "ADDRESS", "on an edge: the resolver to ask about the zone, with :PORT if that is not 53"},
+};
+
 static const struct command_example examples[] = {
     {"doctor", "check this node and what it depends on"},
+    {"doctor --resolver 10.1.3.53", "the same, with the resolver that the branch's clients ask"},
 };
 
 const struct command command_doctor = {
     .name = "doctor",
-    .usage = "",
+    .usage = "[--resolver ADDRESS]",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
     .summary = "check everything a pull depends on, in order, and say what to do",
     .description =
         "Each check says ok, warn, FAIL or skip; a failed one says what to do. The exit status is 1 if one failed.",

@@ -7,6 +7,6 @@
 #include "common/cli/diagnosis.h"
 
 /* dns: "dns" of /api/doctor. Fills verdict, message and todo. */
-void doctor_dns(const json_t *dns, struct doctor_check *c);
+void doctor_dns(const json_t *dns, enum node_kind kind, struct doctor_check *c);
 
 #endif

@@ -1,6 +1,7 @@
 /* Turns a query into an answer, by copying rendered records. Thread: any. */
 #include "common/dns/answer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { OPT_HEAD = 11, COOKIE_RENEW_S = 1800 };
@@ -139,6 +140,50 @@ static bool answer_records(const struct dns_view *v, const struct dns_query *q, 
     return true;
 }
 
+/* Whether the name is below _whoami.ZONE. below: the length of its part before the zone. */
+static bool is_whoami(const struct dns_name *name, size_t below, bool *itself) {
+    static const uint8_t label[] = {7, '_', 'w', 'h', 'o', 'a', 'm', 'i'};
+    for (size_t at = 0; at + sizeof(label) <= below; at += 1u + name->wire[at]) {
+        if (below - at != sizeof(label)) continue;
+        *itself = at == 0;
+        return memcmp(name->wire + at, label, sizeof(label)) == 0;
+    }
+    return false;
+}
+
+/* One string of a TXT record. */
+static size_t text_write(uint8_t *out, const char *text) {
+    size_t len = strlen(text);
+    out[0] = (uint8_t)len;
+    memcpy(out + 1, text, len);
+    return len + 1;
+}
+
+/* Who asks, as it is seen from here. */
+static void put_whoami(struct writer *w, const struct dns_query *q, const struct ip *from) {
+    uint8_t record[12 + 2 * 80] = {0xc0, 0x0c, 0, DNS_TXT, 0, DNS_CLASS_IN, 0, 0, 0, DNS_WHOAMI_TTL_S};
+    char text[80], ip[IP_TEXT_MAX];
+    size_t at = 12;
+    snprintf(text, sizeof(text), "resolver=%s", ip_text(from, ip));
+    at += text_write(record + at, text);
+    if (q->ecs.given && q->ecs.source > 0) {
+        snprintf(text, sizeof(text), "subnet=%s/%u", ip_text(&q->ecs.ip, ip), q->ecs.source);
+        at += text_write(record + at, text);
+    }
+    dns_put16(record + 10, (unsigned)(at - 12));
+    put(w, record, at);
+    w->answers++;
+}
+
+/* An address of 198.18.0.0/15, which is nobody's (RFC 2544), by the time: resolvers that keep no TXT keep addresses. */
+static void put_whoami_address(struct writer *w, const struct dns_context *c) {
+    uint8_t record[] = {0xc0, 0x0c, 0, DNS_A, 0, DNS_CLASS_IN, 0, 0, 0, DNS_WHOAMI_TTL_S, 0, 4, 198, 18, 0, 0};
+    record[13] |= (c->now_ms >> 16) & 1;
+    dns_put16(record + 14, c->now_ms & 0xffff);
+    put(w, record, sizeof(record));
+    w->answers++;
+}
+
 static struct reply refuse(enum dns_rcode rcode, enum dns_count count) {
     return (struct reply){.rcode = rcode, .count = count};
 }
@@ -151,8 +196,18 @@ static struct reply answer_in_zone(struct dns_context *c, const struct dns_view 
     const struct dns_node *node = dns_zone_find(v->zone, q->name.wire, (size_t)below);
     if (node && node->kind != DNS_NODE_PLAIN && answer_chosen(c, v, q, from, node, w, &r)) return r;
     if (node && answer_records(v, q, node, w)) return r;
-    r.count = node ? DNS_COUNT_NO_DATA : DNS_COUNT_NO_NAME;
-    r.rcode = node ? DNS_NOERROR : DNS_NXDOMAIN;
+    bool itself = false, whoami = !node && is_whoami(&q->name, (size_t)below, &itself);
+    if (whoami && !itself && (q->type == DNS_TXT || q->type == DNS_A)) {
+        if (q->type == DNS_TXT)
+            put_whoami(w, q, from);
+        else
+            put_whoami_address(w, c);
+        r.scope = q->ecs.source;
+        return r;
+    }
+    bool exists = node || whoami;
+    r.count = exists ? DNS_COUNT_NO_DATA : DNS_COUNT_NO_NAME;
+    r.rcode = exists ? DNS_NOERROR : DNS_NXDOMAIN;
     put_soa(w, v, (size_t)below);
     w->authority++;
     return r;

@@ -14,6 +14,11 @@ enum { DNS_UDP_MAX = 1232, DNS_TCP_MAX = 8192 };
  * own. A longer answer is sent as "truncated". */
 enum { DNS_AMPLIFY_MAX = 3 };
 
+/* TXT of any name below _whoami.ZONE says who asks: "resolver=ADDRESS", and "subnet=ADDRESS/BITS" if it told one. A is
+ * an address of 198.18.0.0/15, another one in each new answer. For doctor, which so sees who stands between. */
+#define DNS_WHOAMI "_whoami"
+enum { DNS_WHOAMI_TTL_S = 1 };
+
 struct dns_context {
     struct dns_rate *rate;
     struct dns_tally *tally;

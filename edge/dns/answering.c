@@ -18,6 +18,7 @@
 #include "common/dns/views.h"
 #include "common/dns/zone_message.h"
 #include "edge/dns/kept.h"
+#include "edge/dns/zone_facts.h"
 
 enum {
     DECIDE_EVERY_MS = 200,
@@ -464,6 +465,15 @@ json_t *answering_json(struct answering *a) {
     pthread_mutex_unlock(&a->reading);
     json_object_set_new(doc, "source", source_json(a));
     return doc;
+}
+
+json_t *answering_facts(struct answering *a, const char *site) {
+    pthread_mutex_lock(&a->reading);
+    const struct dns_view *v = dns_views_enter(a->views, a->seat);
+    json_t *facts = v ? zone_facts(v->zone, site) : NULL;
+    dns_views_leave(a->views, a->seat);
+    pthread_mutex_unlock(&a->reading);
+    return facts;
 }
 
 unsigned answering_port(const struct answering *a) {

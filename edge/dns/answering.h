@@ -46,6 +46,8 @@ void answering_told(struct answering *a, const struct answering_news *news);
 /* Any thread that may wait for a lock: as dns_status, with "source": {"live", "heard_s_ago" (null: never), "problem"}. The
  * caller owns it. */
 json_t *answering_json(struct answering *a);
+/* Any thread that may wait for a lock: zone_facts of the zone in use; NULL: there is none. */
+json_t *answering_facts(struct answering *a, const char *site);
 /* Any thread. */
 unsigned answering_port(const struct answering *a);
 

@@ -5,6 +5,7 @@
 #include "common/core/log.h"
 #include "common/dns/dns_metrics.h"
 #include "edge/config/edge_config.h"
+#include "edge/dns/zone_facts.h"
 #include "edge/dns/zone_sync.h"
 #include "edge/link/link_part.h"
 #include "edge/replica/replica_part.h"
@@ -79,6 +80,17 @@ static void status(json_t *into, void *self) {
     if (e->answering) json_object_set_new(into, "dns", answering_json(e->answering));
 }
 
+/* The zone by which doctor judges what resolvers say, also where this edge does not answer for it. */
+static void doctor(json_t *into, void *self) {
+    const struct edge_dns *e = self;
+    struct member who;
+    status(into, self);
+    if (!link_member(e->node, &who)) return;
+    json_t *facts = e->answering ? answering_facts(e->answering, who.site) : NULL;
+    if (!facts) facts = zone_facts_of_central(e->node, who.site);
+    if (facts) json_object_set_new(into, "zone", facts);
+}
+
 static void metrics(struct metric_page *page, void *self) {
     const struct edge_dns *e = self;
     if (!e->answering) return;
@@ -92,5 +104,5 @@ const struct node_part part_edge_dns = {.name = "dns",
                                         .running = running,
                                         .stop = stop,
                                         .status = status,
-                                        .doctor = status,
+                                        .doctor = doctor,
                                         .metrics = metrics};

@@ -261,6 +261,14 @@ const struct uplink *uplink_of(const struct node *n) {
     return link_of(n)->uplink;
 }
 
+bool link_member(const struct node *n, struct member *out) {
+    struct link *l = link_of(n);
+    pthread_mutex_lock(&l->lock);
+    *out = l->shown;
+    pthread_mutex_unlock(&l->lock);
+    return out->role == MEMBER_EDGE;
+}
+
 void link_on_change(const struct node *n, void (*changed)(void *arg), void *arg) {
     struct link *l = link_of(n);
     l->changed = changed;

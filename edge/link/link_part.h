@@ -12,6 +12,8 @@ extern const struct node_part part_link;
 struct settings *settings_of(const struct node *n);
 /* The way to central. Valid once the part has started. */
 const struct uplink *uplink_of(const struct node *n);
+/* Who this edge is by its certificate. False: it has not joined. */
+bool link_member(const struct node *n, struct member *out);
 /* Control thread, in a part's start. changed(arg) is called on the fetch loop when this edge has got another address of
  * central's or another identity. */
 void link_on_change(const struct node *n, void (*changed)(void *arg), void *arg);

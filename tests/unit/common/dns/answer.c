@@ -548,6 +548,45 @@ static void strangers_get_no_more_than_three_times_what_they_send(void **state) 
     assert_string_equal(said(), "TXT");
 }
 
+/* Whether the answer holds these bytes. */
+static bool holds(const char *text) {
+    return memmem(out, out_len, text, strlen(text)) != NULL;
+}
+
+static void a_name_below_whoami_says_who_asks(void **state) {
+    (void)state;
+    size_t len;
+    question("0123456789abcdef.b._whoami.img.acme.example", DNS_TXT);
+    send_from("10.1.3.53");
+    assert_string_equal(said(), "TXT");
+    assert_true(authoritative() && holds("\22resolver=10.1.3.53"));
+    context.now_ms = 0x12345;
+    question("a._whoami.img.acme.example", DNS_A);
+    send();
+    assert_string_equal(said(), "A 198.19.35.69");
+    question("0123456789abcdef._whoami.img.acme.example", DNS_TXT);
+    opt(1232, 0, false);
+    option(DNS_OPTION_ECS, "\0\1\20\0\12\1", 6);
+    send_from("2001:db8::53");
+    assert_string_equal(said(), "TXT, OPT");
+    assert_true(holds("resolver=2001:db8::53") && holds("\22subnet=10.1.0.0/16"));
+    assert_memory_equal(reply_option(DNS_OPTION_ECS, &len), "\0\1\20\20\12\1", 6); /* for that subnet alone */
+    static const struct {
+        const char *name;
+        unsigned type, rcode;
+    } others[] = {{"a._whoami.img.acme.example", DNS_AAAA, DNS_NOERROR},
+                  {"_whoami.img.acme.example", DNS_TXT, DNS_NOERROR},
+                  {"a_whoami.img.acme.example", DNS_TXT, DNS_NXDOMAIN},
+                  {"_whoami.a.img.acme.example", DNS_TXT, DNS_NXDOMAIN},
+                  {"whoami.img.acme.example", DNS_TXT, DNS_NXDOMAIN}};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        question(others[i].name, others[i].type);
+        send();
+        assert_int_equal(rcode(), others[i].rcode);
+        assert_string_equal(said(), "SOA");
+    }
+}
+
 static void what_has_no_room_is_left_out_or_truncated(void **state) {
     (void)state;
     take_long_zone();
@@ -648,6 +687,7 @@ int main(void) {
         EACH_ANEW(cookies_are_given_and_known_again),
         EACH_ANEW(a_message_without_question_may_ask_for_a_cookie),
         EACH_ANEW(strangers_get_no_more_than_three_times_what_they_send),
+        EACH_ANEW(a_name_below_whoami_says_who_asks),
         EACH_ANEW(what_has_no_room_is_left_out_or_truncated),
         EACH_ANEW(no_message_of_any_kind_breaks_it_or_gets_more_than_its_due),
         EACH_ANEW(over_the_rate_every_second_query_is_told_to_use_tcp),

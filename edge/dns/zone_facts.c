@@ -1,0 +1,53 @@
+/* Thread: as the header says. */
+#include "edge/dns/zone_facts.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+#include "common/dns/zone_message.h"
+#include "common/node/probe.h"
+#include "edge/link/central.h"
+#include "edge/link/link_part.h"
+
+enum { WITHIN_MS = 5000 };
+
+static void add_addresses(json_t *list, const struct dns_target *t) {
+    for (size_t f = 0; f < DNS_FAMILIES; f++) {
+        char text[IP_TEXT_MAX];
+        if (t->record[f].len) json_array_append_new(list, json_string(ip_text(&t->ip[f], text)));
+    }
+}
+
+json_t *zone_facts(const struct dns_zone *z, const char *site) {
+    char zone[DNS_NAME_TEXT_MAX], name[DNS_NAME_TEXT_MAX + 16];
+    json_t *addresses = json_array(), *central = json_array();
+    for (size_t i = 0; i < z->n_edges; i++)
+        if (strcasecmp(z->edges[i].site, site) == 0) add_addresses(addresses, &z->edges[i]);
+    add_addresses(central, &z->central);
+    snprintf(name, sizeof(name), "registry.%s", dns_name_text(&z->name, zone));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", name, "zone", zone, "site", site, "addresses", addresses,
+                     "central", central);
+}
+
+json_t *zone_facts_of_central(const struct node *n, const char *site) {
+    const char *url = uplink_url(uplink_of(n));
+    struct buf said;
+    struct dns_zone_message m = {0};
+    struct dns_zone *z = NULL;
+    struct error ignored = {0};
+    json_t *facts = NULL;
+    buf_init(&said, DNS_ZONE_MESSAGE_MAX);
+    struct probe p = {.url = url,
+                      .tls = uplink_tls(uplink_of(n)),
+                      .insecure_tls = central_is_loopback(url),
+                      .path = DNS_ZONE_PATH,
+                      .body = &said};
+    probes_ask(n->probes, &p, 1, WITHIN_MS);
+    if (p.status == 200 && dns_zone_message_decode(&m, said.data, said.len) == 0 &&
+        dns_zone_message_build(&m, &z, &ignored) == 0)
+        facts = zone_facts(z, site);
+    dns_zone_free(z);
+    dns_zone_message_fini(&m);
+    buf_fini(&said);
+    return facts;
+}
