@@ -25,7 +25,10 @@ def fleet(shared_bench):
     central = central_of(shared_bench, upstream, **{"fleet.heartbeat": "200ms"})
     edges = [joined(shared_bench, central) for _ in range(2)]
     names = [e.identity()["name"] for e in edges]
-    return SimpleNamespace(app=app, other=other, central=central, edges=edges, names=names)
+    fleet = SimpleNamespace(app=app, other=other, central=central, edges=edges, names=names)
+    raw.pull(edges[0].port, "library/app", "v1")
+    wait_until(lambda: agrees(fleet, 0) and where(fleet, "app:v1"), "central knows what the first edge holds")
+    return fleet
 
 
 def where(fleet, image):
@@ -39,8 +42,6 @@ def agrees(fleet, i):
 
 
 def test_central_names_the_edges_that_hold_an_image(fleet):
-    raw.pull(fleet.edges[0].port, "library/app", "v1")
-    wait_until(lambda: agrees(fleet, 0) and where(fleet, "app:v1"), "central knows what the first edge holds")
     held = where(fleet, "app:v1")
     assert list(held) == [fleet.names[0]]
     row = held[fleet.names[0]]
@@ -61,6 +62,8 @@ def test_an_edge_that_holds_a_layer_alone_holds_the_image_in_part(fleet):
 
 
 def test_what_is_evicted_is_told(fleet):
+    raw.pull(fleet.edges[1].port, "library/app", "v1")
+    wait_until(lambda: fleet.names[1] in where(fleet, "app:v1"), "central knows that it is there")
     fleet.edges[1].command("prune", "--all")
     wait_until(lambda: fleet.names[1] not in where(fleet, "app:v1") and agrees(fleet, 1), "central knows that it is gone")
 
