@@ -74,7 +74,8 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_C))
 
 # V=1 shows the commands.
 Q := $(if $(V),,@)
-say = $(if $(V),,$(info $()  $(1)$(if $(filter FUZZ,$(1)),  ,    )$(2)))
+empty :=
+say = $(if $(V),,$(info $(empty)  $(1)$(if $(filter FUZZ,$(1)),  ,    )$(2)))
 
 # Builds on all cores, once the packages are installed.
 NOW = $(MAKE) $(if $(V),,-s) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))

@@ -138,7 +138,7 @@ int held_rows_write(struct held_rows *r, sqlite3 *db, const struct holder *e, co
     int rc = SQLITE_OK;
     for (size_t i = 0; i < dirty->n_numbers && rc == SQLITE_OK; i++)
         rc = write_number(r, db, dirty->numbers[i]);
-    if (rc != SQLITE_OK || dirty->n_parts == 0) return code_of(db, rc);
+    if (rc != SQLITE_OK || !e || dirty->n_parts == 0) return code_of(db, rc);
     int64_t id = held_rows_edge(r, db, holder_name(e), holder_site(e));
     if (!id) return code_of(db, SQLITE_ERROR);
     qsort(dirty->parts, dirty->n_parts, sizeof(*dirty->parts), by_value);

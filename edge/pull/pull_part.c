@@ -244,8 +244,8 @@ static bool is_hosted(const struct repo_name *repo, const char *tag, void *arg) 
     struct repo_name hosted = {.upstream = ""};
     uint8_t key[RECORD_TAG_KEY_MAX];
     struct tag_facts facts;
-    bool bare = strncmp(repo->path, LIBRARY_PREFIX, strlen(LIBRARY_PREFIX)) == 0;
-    for (int i = 0; i <= bare; i++) { /* with library/, and without */
+    int forms = strncmp(repo->path, LIBRARY_PREFIX, strlen(LIBRARY_PREFIX)) == 0 ? 2 : 1;
+    for (int i = 0; i < forms; i++) { /* with library/, and without */
         snprintf(hosted.path, sizeof(hosted.path), "%s", repo->path + (i ? strlen(LIBRARY_PREFIX) : 0));
         size_t len = record_tag_key(&hosted, tag, key);
         if (len > 0 && replica_tag(e->replica, key, len, &facts)) return true;
