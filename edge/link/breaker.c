@@ -28,10 +28,13 @@
 #define SUSPECT_MS 2000
 #define SILENT_MS 800
 
+enum away { AWAY_MAY_RETURN, AWAY_SILENT, AWAY_REFUSES };
+
 struct breaker {
     struct breaker_config cfg;
     struct timer probe, suspect, silence, changed, patience;
     bool silent, may_return;
+    enum away how;            /* it is away; guarded by lock */
     void (*found)(void *arg); /* may be NULL */
     void *found_arg;
     unsigned awaiting; /* requests whose answer has not begun */
@@ -84,8 +87,6 @@ void breaker_wanted(struct breaker *b) {
     if (!b->call && now + wait < b->probe_due_ms) probe_in(b, wait);
 }
 
-enum away { AWAY_MAY_RETURN, AWAY_SILENT, AWAY_REFUSES };
-
 /* how: if it is not reachable. */
 static void set(struct breaker *b, bool reachable, const char *why, enum away how) {
     if (reachable) breaker_heard(b);
@@ -98,6 +99,7 @@ static void set(struct breaker *b, bool reachable, const char *why, enum away ho
         b->state.failures++;
         snprintf(b->state.last_error, sizeof(b->state.last_error), "%s", why);
     }
+    b->how = how;
     b->state.gone = !reachable && !may_return && how != AWAY_REFUSES;
     pthread_mutex_unlock(&b->lock);
     if (!changed) return;
@@ -135,7 +137,7 @@ static void on_patience(void *arg) {
     struct breaker *b = arg;
     b->may_return = false;
     pthread_mutex_lock(&b->lock);
-    b->state.gone = !b->state.reachable;
+    b->state.gone = !b->state.reachable && b->how != AWAY_REFUSES;
     pthread_mutex_unlock(&b->lock);
     b->cfg.gave_up(b->cfg.arg);
 }
@@ -168,8 +170,16 @@ const char *breaker_not_central(int status, const char *content_type, char why[C
     return why;
 }
 
+static const char *refusal(const struct http_answer *a) {
+    return a->status == 403 ? a->header(a, REFUSED_HEADER) : NULL;
+}
+
+bool breaker_is_refusal(const struct http_answer *a) {
+    return refusal(a) != NULL;
+}
+
 const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]) {
-    const char *refused = a->status == 403 ? a->header(a, REFUSED_HEADER) : NULL;
+    const char *refused = refusal(a);
     const char *location = a->status / 100 == 3 ? a->header(a, "location") : NULL;
     if (location) {
         snprintf(
@@ -181,6 +191,12 @@ const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]
     if (!refused) return breaker_not_central(a->status, a->header(a, "content-type"), why);
     snprintf(why, CENTRAL_WHY_MAX, "central refuses this edge: %.220s", refused);
     return why;
+}
+
+const char *breaker_take(struct breaker *b, const struct http_answer *a, char why[CENTRAL_WHY_MAX]) {
+    const char *wrong = breaker_judge(a, why);
+    set(b, !wrong, wrong, breaker_is_refusal(a) ? AWAY_REFUSES : AWAY_MAY_RETURN);
+    return wrong;
 }
 
 /* --- silence --- */
@@ -210,7 +226,7 @@ static bool probe_head(struct http_call *call, const struct http_answer *a, void
     (void)call;
     struct breaker *b = arg;
     b->stranger = breaker_judge(a, b->why);
-    b->refuses = a->status == 403 && a->header(a, REFUSED_HEADER);
+    b->refuses = breaker_is_refusal(a);
     return true;
 }
 

@@ -80,5 +80,9 @@ void breaker_state(struct breaker *b, struct central_state *out);
 const char *breaker_not_central(int status, const char *content_type, char why[CENTRAL_WHY_MAX]);
 /* The same for the head of an answer. If central refuses this edge, its own words say why. */
 const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]);
+/* Judges it and takes it for what central says: call it for each answer to a call under /fleet. */
+const char *breaker_take(struct breaker *b, const struct http_answer *a, char why[CENTRAL_WHY_MAX]);
+/* Whether central refuses this edge by it. */
+bool breaker_is_refusal(const struct http_answer *a);
 
 #endif

@@ -54,8 +54,7 @@ static void post_free(struct central_post *p) {
 static bool post_head(struct http_call *call, const struct http_answer *a, void *arg) {
     (void)call;
     struct central_post *p = arg;
-    const char *wrong = breaker_judge(a, p->why);
-    breaker_set(p->all->central->breaker, !wrong, wrong);
+    (void)breaker_take(p->all->central->breaker, a, p->why);
     p->waiting = false;
     p->retry_after_s = answer_retry_after_s(a);
     breaker_await_over(p->all->central->breaker, true);

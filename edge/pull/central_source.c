@@ -117,7 +117,7 @@ static bool survives(struct central_fetch *f, bool goes_on) {
 static bool is_refused(struct central_fetch *f, const struct http_answer *a) {
     char why[CENTRAL_WHY_MAX];
     struct fetch_end e;
-    if (a->status != 403 || !a->header(a, REFUSED_HEADER)) return false;
+    if (!breaker_is_refusal(a)) return false;
     breaker_refused(f->c->central.breaker, breaker_judge(a, why));
     central_end_unreachable(&f->c->central, &e);
     end(f, &e);

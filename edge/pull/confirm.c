@@ -203,7 +203,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     const char *type = a->header(a, "content-type");
     uint64_t version = settings_header_parse(a->header(a, SETTINGS_HEADER));
     bool is_central = a->status == 200 && !breaker_not_central(a->status, type, why);
-    if (a->status == 403 && a->header(a, REFUSED_HEADER)) c->cfg.refused(breaker_judge(a, why), c->cfg.arg);
+    if (breaker_is_refusal(a)) c->cfg.refused(breaker_judge(a, why), c->cfg.arg);
     /* A 404 may come from central or from another program; the other calls decide which. */
     if (a->status == 404 && !c->old)
         log_warn("central_is_older", KV_S("url", uplink_url(c->cfg.uplink)),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/core/log.h"
+#include "common/wire/node_headers.h"
 #include "common/wire/upstreams.h"
 #include "common/wire/wire.h"
 #include "tests/unit/support/scripted_server.h"
@@ -181,6 +182,38 @@ static void a_central_that_refuses_this_edge_is_not_gone(void **state) {
     assert_false(now().gone);
 }
 
+static bool refuses(struct script_server *s, int fd, const char *head) {
+    (void)s, (void)head;
+    script_say(fd, "HTTP/1.1 403 Forbidden\r\n" REFUSED_HEADER ": it was removed\r\nContent-Length: 0\r\n\r\n");
+    return true;
+}
+
+static void a_central_that_is_back_and_refuses_is_not_gone_when_patience_ends(void **state) {
+    (void)state;
+    return_ms = 1000; /* the first probe is over long before */
+    stage(refuses);
+    breaker_set(breaker, false, "connection refused");
+    loop_run(loop);
+    loop_run(loop);
+    assert_int_equal(gave_up, 1);
+    assert_non_null(strstr(now().last_error, "central refuses this edge: it was removed"));
+    assert_true(breaker_is_open(breaker) && !now().gone);
+}
+
+static const char *removed(const struct http_answer *a, const char *name) {
+    (void)a;
+    return strcasecmp(name, REFUSED_HEADER) == 0 ? "it was removed" : NULL;
+}
+
+static void any_answer_that_refuses_counts_as_a_refusal(void **state) {
+    (void)state;
+    char why[CENTRAL_WHY_MAX];
+    struct http_answer a = {.status = 403, .header = removed};
+    stage(central);
+    assert_string_equal(breaker_take(breaker, &a, why), "central refuses this edge: it was removed");
+    assert_true(breaker_is_open(breaker) && !breaker_may_return(breaker) && !now().gone);
+}
+
 static bool says_nothing(struct script_server *s, int fd, const char *head) {
     (void)s, (void)head;
     script_wait_closed(fd);
@@ -227,6 +260,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(another_program_on_its_port_is_not_central, setup, teardown),
         cmocka_unit_test_setup_teardown(what_has_just_gone_may_return_for_a_moment, setup, teardown),
         cmocka_unit_test_setup_teardown(a_central_that_refuses_this_edge_is_not_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_central_that_is_back_and_refuses_is_not_gone_when_patience_ends, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(any_answer_that_refuses_counts_as_a_refusal, setup, teardown),
         cmocka_unit_test_setup_teardown(silence_begins_when_a_probe_is_not_answered_either, setup, teardown),
         cmocka_unit_test(a_call_to_the_fleet_port_shows_whether_it_is_central),
     };
