@@ -218,8 +218,9 @@ def later(bench, fleet, days, change=None):
 def test_an_edge_that_was_off_for_sixty_days_renews_by_its_old_key(fleet, bench):
     central, edge = later(bench, fleet, 60)
     edge.start()
-    wait_until(edge.reachable, lambda: f"it is taken: {edge.why()}")
-    assert edge.identity()["generation"] == 2 and edge_row(central, edge.identity()["name"])["state"] == "active"
+    wait_until(lambda: edge.identity()["generation"] == 2, lambda: f"it is taken: {edge.why()}")  # before, it assumes that central is there
+    wait_until(edge.reachable, lambda: edge.why())
+    assert edge_row(central, edge.identity()["name"])["state"] == "active"
     assert pulls(edge)
     assert any(e["event"] == "edge_renewed_late" and int(e["days"]) == 30 for e in central.log())
 
