@@ -68,10 +68,6 @@ static int text_of(sqlite3 *db, const char *sql, char *out, size_t cap) {
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : rc;
 }
 
-static bool is_damage(int rc) {
-    return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
-}
-
 /* Why the file cannot be used, or "". A whole check only when the last run left its mark: it reads everything. */
 static void examine(const char *path, bool suspect, char why[256]) {
     sqlite3 *db = NULL;
@@ -85,7 +81,7 @@ static void examine(const char *path, bool suspect, char why[256]) {
     if (rc == SQLITE_OK) rc = text_of(db, "SELECT count(*) FROM sqlite_schema", got, sizeof(got));
     if (rc == SQLITE_OK && suspect) rc = text_of(db, "PRAGMA quick_check(1)", got, sizeof(got));
     if (rc == SQLITE_OK && suspect && strcmp(got, "ok") != 0) snprintf(why, 256, "%.200s", got);
-    if (is_damage(rc)) snprintf(why, 256, "%s", sqlite3_errstr(rc));
+    if (db_is_damage(rc)) snprintf(why, 256, "%s", sqlite3_errstr(rc));
     sqlite3_close(db);
 }
 
@@ -103,7 +99,7 @@ static int check_file(const char *path, struct error *err) {
 }
 
 void catalog_suspect(struct catalog *c, int sqlite_code) {
-    if (!is_damage(sqlite_code) || atomic_exchange(&c->damage_seen, true)) return;
+    if (!db_is_damage(sqlite_code) || atomic_exchange(&c->damage_seen, true)) return;
     log_error("catalog_damaged", KV_S("path", c->path), KV_S("why", sqlite3_errstr(sqlite_code)),
               KV_S("then", "it is checked, and begun anew if need be, at the next start"));
     char mark[4096];
@@ -116,7 +112,7 @@ static int load_sequence(struct catalog *c, struct error *err) {
     char seq[64];
     int rc = text_of(c->readers[0].db, "SELECT seq FROM sqlite_sequence WHERE name = 'log'", seq, sizeof(seq));
     if (rc)
-        return error_set(err, is_damage(rc) ? ERR_CORRUPT : ERR_INTERNAL, "reading %s: %s", c->path,
+        return error_set(err, db_is_damage(rc) ? ERR_CORRUPT : ERR_INTERNAL, "reading %s: %s", c->path,
                          sqlite3_errstr(rc));
     atomic_store(&c->sequence, strtoull(seq, NULL, 10));
     return 0;
@@ -156,9 +152,9 @@ static int open_changes(struct catalog *c, struct error *err) {
     writer_flush(c->writer);
     if (b.rc == SQLITE_OK && b.code == 0) return 0;
     return error_set(err,
-                     is_damage(b.rc) ? ERR_CORRUPT
-                     : b.code < 0    ? b.code
-                                     : ERR_INTERNAL,
+                     db_is_damage(b.rc) ? ERR_CORRUPT
+                     : b.code < 0       ? b.code
+                                        : ERR_INTERNAL,
                      "reading the change log of %s: %s", c->path, sqlite3_errstr(b.rc));
 }
 

@@ -32,7 +32,7 @@ int reader_open(struct catalog *c, struct reader *r, struct error *err) {
     for (int i = 0; i < READ_COUNT; i++) {
         int rc = sqlite3_prepare_v3(r->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &r->st[i], NULL);
         if (rc == SQLITE_OK) continue;
-        bool damaged = (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB || (rc & 0xff) == SQLITE_ERROR;
+        bool damaged = db_is_damage(rc) || (rc & 0xff) == SQLITE_ERROR;
         return error_set(err, damaged ? ERR_CORRUPT : ERR_INTERNAL, "%s", sqlite3_errmsg(r->db));
     }
     return 0;

@@ -183,8 +183,7 @@ static int each_row(sqlite3 *db, const char *sql, bool (*fn)(sqlite3_stmt *st, s
         rc = fn(st, in) ? SQLITE_OK : SQLITE_CORRUPT;
     sqlite3_finalize(st);
     if (rc == SQLITE_DONE) return 0;
-    return error_set(err, rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB ? ERR_CORRUPT : code_of(db, rc), "%s",
-                     sqlite3_errstr(rc));
+    return error_set(err, db_is_damage(rc) ? ERR_CORRUPT : code_of(db, rc), "%s", sqlite3_errstr(rc));
 }
 
 /* One that does not fit is left out: who holds it tells so again, because its digest differs then. */

@@ -124,8 +124,7 @@ int pulls_read(struct pulls *p, sqlite3 *db, struct error *err) {
     int64_t total;
     int rc = read_number(db, "SELECT total(n) FROM pulls", NULL, &total);
     if (rc != SQLITE_OK) {
-        bool damaged = (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
-        return error_set(err, damaged ? ERR_CORRUPT : ERR_INTERNAL, "%s", sqlite3_errstr(rc));
+        return error_set(err, db_is_damage(rc) ? ERR_CORRUPT : ERR_INTERNAL, "%s", sqlite3_errstr(rc));
     }
     atomic_store(&p->total, total);
     return 0;

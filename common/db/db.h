@@ -34,6 +34,10 @@ int db_bind_digest(sqlite3_stmt *st, int at, const struct digest *d);
 /* False if the column does not contain a digest. */
 bool db_column_digest(sqlite3_stmt *st, int column, struct digest *d);
 
+/* Whether an SQLite result code, extended or not, says that the file is damaged. */
+static inline bool db_is_damage(int rc) {
+    return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
+}
 /* The connection's last failure as an enum err; 0 if there is none. */
 int db_error_code(sqlite3 *db);
 /* The same, and fills err: "DOING: SQLite's message", with a hint for common causes. */

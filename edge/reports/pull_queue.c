@@ -409,8 +409,8 @@ static int read_all(struct pull_queue *q, struct error *err) {
         free(r.batch.counts);
     }
     if (r.rc == SQLITE_OK) return 0;
-    bool damaged = (r.rc & 0xff) == SQLITE_CORRUPT || (r.rc & 0xff) == SQLITE_NOTADB;
-    return error_set(err, damaged ? ERR_CORRUPT : ERR_INTERNAL, "reading %s: %s", q->path, sqlite3_errstr(r.rc));
+    return error_set(err, db_is_damage(r.rc) ? ERR_CORRUPT : ERR_INTERNAL, "reading %s: %s", q->path,
+                     sqlite3_errstr(r.rc));
 }
 
 static int open_writer(struct pull_queue *q, struct error *err) {
