@@ -31,6 +31,7 @@ enum read_stmt {
     READ_TILES,
     READ_TILE,
     READ_LOG,
+    READ_LOG_FIRST,
     READ_LOG_AT,
     READ_BLOBS_FROM,
     READ_MANIFESTS_FROM,
@@ -54,7 +55,8 @@ struct catalog {
     int64_t log_entries;         /* that the log keeps at most; fixed before anything is learned */
     pthread_mutex_t follow_lock; /* guards the follower, and is held while it is called */
     struct catalog_follower follower;
-    int64_t limit; /* of the file; fixed before anything is learned */
+    uint64_t trimmed_at; /* the change log's number when it was last cut; the writer thread only */
+    int64_t limit;       /* of the file; fixed before anything is learned */
     _Atomic int64_t bytes, pruned;
     atomic_bool closing;          /* tells a pass of pruning to end */
     _Atomic uint64_t sequence;    /* of what is durable */
@@ -94,6 +96,9 @@ void prune_look(struct prune *p, sqlite3 *db);
 void catalog_changed(struct catalog *c, uint64_t number);
 /* How many entries the change log keeps. */
 int64_t catalog_log_keep(const struct catalog *c);
+/* The writer thread, within a transaction, once the log has come to this number: removes what it does not keep, if it
+ * has grown enough since the last time. An SQLite result code. */
+int catalog_trim_log(struct catalog *c, sqlite3 *db, uint64_t sequence);
 /* Leaves a mark beside the file, so that the next start checks all of it. Any thread. */
 void catalog_suspect(struct catalog *c, int sqlite_code);
 

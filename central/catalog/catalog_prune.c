@@ -238,6 +238,8 @@ static void prune_some(struct writer_job *job, sqlite3 *db) {
     bool dropping = (s.pages - s.unused) * s.page > target && !(p->blobs_end && p->tags_end);
     if (dropping && !p->blobs_end) prune_blobs(p, db);
     if (dropping && !p->tags_end && !p->failed) prune_tags(p, db);
+    int rc = p->failed ? SQLITE_OK : catalog_trim_log(p->catalog, db, p->sequence); /* removals are entries, too */
+    if (rc != SQLITE_OK) note_failure(p, rc);
     s = measure(p, db);
     int64_t over = s.page ? (s.pages * s.page - target) / s.page + 1 : 0;
     bool giving = over > 0 && s.unused > 0;

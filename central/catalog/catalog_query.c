@@ -22,6 +22,7 @@ int reader_open(struct catalog *c, struct reader *r, struct error *err) {
         [READ_TILES] = "SELECT tile, digest FROM tiles ORDER BY tile",
         [READ_TILE] = "SELECT digest FROM tiles WHERE tile = ?",
         [READ_LOG] = "SELECT seq, payload FROM log WHERE seq > ? AND kind NOT IN (4, 5) ORDER BY seq LIMIT ?",
+        [READ_LOG_FIRST] = "SELECT min(seq) FROM log",
         [READ_LOG_AT] = "SELECT payload FROM log WHERE seq = ?",
         [READ_BLOBS_FROM] = "SELECT digest, size FROM blobs WHERE digest >= ? AND digest < ? ORDER BY digest",
         [READ_MANIFESTS_FROM] = "SELECT digest, media_type, size FROM manifests WHERE digest >= ? AND digest < ?"

@@ -89,11 +89,12 @@ static int run_simple(struct catalog *c, sqlite3 *db, enum write_stmt which) {
     return db_run(statement(c, db, which));
 }
 
-static int trim_log(struct fact *f, sqlite3 *db) {
-    int64_t keep = catalog_log_keep(f->catalog);
-    if (f->sequence == 0 || f->sequence % TRIM_EVERY || (int64_t)f->sequence <= keep) return SQLITE_OK;
-    sqlite3_stmt *st = statement(f->catalog, db, WRITE_TRIM_LOG);
-    sqlite3_bind_int64(st, 1, (int64_t)f->sequence - keep);
+int catalog_trim_log(struct catalog *c, sqlite3 *db, uint64_t sequence) {
+    int64_t keep = catalog_log_keep(c);
+    if (sequence < c->trimmed_at + TRIM_EVERY || (int64_t)sequence <= keep) return SQLITE_OK;
+    c->trimmed_at = sequence;
+    sqlite3_stmt *st = statement(c, db, WRITE_TRIM_LOG);
+    sqlite3_bind_int64(st, 1, (int64_t)sequence - keep);
     sqlite3_bind_int64(st, 2, 4 * TRIM_EVERY); /* in steps, so that a lowered limit does not stop the writer for long */
     return db_run(st);
 }
@@ -112,7 +113,7 @@ static int put_blob(struct fact *f, sqlite3 *db, int64_t was, int64_t size, bool
     sqlite3_bind_int(st, 3, held);
     sqlite3_bind_int64(st, 4, (int64_t)f->sequence);
     rc = db_run(st);
-    return rc ? rc : trim_log(f, db);
+    return rc ? rc : catalog_trim_log(f->catalog, db, f->sequence);
 }
 
 /* SQLITE_ROW and what is known, SQLITE_DONE if nothing is. */
@@ -191,7 +192,7 @@ static int apply_manifest(struct fact *f, sqlite3 *db) {
     if (rc) return rc;
     rc = changes_manifest(f->catalog->changes, db, &f->digest, false, &f->sequence);
     if (rc == SQLITE_OK) rc = add_blob_of_manifest(f, db);
-    return rc ? rc : trim_log(f, db);
+    return rc ? rc : catalog_trim_log(f->catalog, db, f->sequence);
 }
 
 static bool same_tag(const struct tag_facts *a, const struct tag_facts *b) {
@@ -227,7 +228,7 @@ static int apply_tag(struct fact *f, sqlite3 *db) {
     sqlite3_bind_int64(st, 7, t->checked_at);
     sqlite3_bind_int(st, 8, f->repo.upstream[0] == '\0');
     rc = db_run(st);
-    return rc ? rc : trim_log(f, db);
+    return rc ? rc : catalog_trim_log(f->catalog, db, f->sequence);
 }
 
 /* Each fact has a savepoint, so that it is whole or absent even if another of the transaction fails. */

@@ -84,9 +84,23 @@ int catalog_knows_place(struct catalog *c, const struct place *p, bool *knows, s
     return catalog_read_code(c, rc);
 }
 
-int catalog_changes_after(struct catalog *c, uint64_t number, size_t max, size_t max_bytes, struct buf *out,
-                          uint64_t *last) {
-    struct reader *r = catalog_take_reader(c);
+/* Whether an entry after this number may be gone from the log. Its numbers have no gaps: only its oldest are removed. */
+static int is_cut_after(struct reader *r, uint64_t number, bool *cut) {
+    struct place now = {0};
+    sqlite3_stmt *st = r->st[READ_LOG_FIRST];
+    int rc = catalog_read_place(r, &now);
+    *cut = false;
+    if (rc != SQLITE_OK || number >= now.number) return rc;
+    rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        *cut = sqlite3_column_type(st, 0) == SQLITE_NULL || (uint64_t)sqlite3_column_int64(st, 0) > number + 1;
+    db_reset(st);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+/* Returns an SQLite result code, or ERR_INTERNAL: no memory for more. */
+static int add_changes(struct reader *r, uint64_t number, size_t max, size_t max_bytes, struct buf *out,
+                       uint64_t *last) {
     sqlite3_stmt *st = r->st[READ_LOG];
     int rc, failed = 0;
     sqlite3_bind_int64(st, 1, (sqlite3_int64)number);
@@ -95,9 +109,21 @@ int catalog_changes_after(struct catalog *c, uint64_t number, size_t max, size_t
         failed = buf_add(out, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
         if (failed == 0) *last = (uint64_t)sqlite3_column_int64(st, 0);
     }
-    db_reset(r->st[READ_LOG]);
+    db_reset(st);
+    return failed ? ERR_INTERNAL : rc;
+}
+
+int catalog_changes_after(struct catalog *c, uint64_t number, size_t max, size_t max_bytes, struct buf *out,
+                          uint64_t *last) {
+    struct reader *r = catalog_take_reader(c);
+    bool cut = false;
+    int rc = begin(r);
+    if (rc == SQLITE_OK) rc = is_cut_after(r, number, &cut);
+    if (rc == SQLITE_OK && !cut) rc = add_changes(r, number, max, max_bytes, out, last);
+    end(r);
     catalog_give_reader(c, r);
-    return failed ? ERR_INTERNAL : catalog_read_code(c, rc);
+    if (rc == ERR_INTERNAL) return rc;
+    return cut ? ERR_NOT_FOUND : catalog_read_code(c, rc);
 }
 
 int catalog_tiles(struct catalog *c, struct tile_list *out) {

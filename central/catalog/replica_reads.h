@@ -7,7 +7,7 @@
 #include "common/records/messages.h"
 #include "common/records/tile_body.h"
 
-/* All return 0, ERR_CORRUPT or ERR_INTERNAL. */
+/* All return 0, ERR_CORRUPT, ERR_INTERNAL or what they name. */
 
 /* Where the log is now. */
 int catalog_place(struct catalog *c, struct place *out) must_check;
@@ -15,7 +15,8 @@ int catalog_place(struct catalog *c, struct place *out) must_check;
  * where the log is. */
 int catalog_knows_place(struct catalog *c, const struct place *p, bool *knows, struct place *now) must_check;
 /* Appends at most max messages (framed, common/records/messages.h) of the changes after number, as they stand in the
- * log, up to about max_bytes. *last: the number of the last one, unless there was none. */
+ * log, up to about max_bytes. *last: the number of the last one, unless there was none. ERR_NOT_FOUND: the log does not go
+ * back to that number, and out has nothing new. */
 int catalog_changes_after(struct catalog *c, uint64_t number, size_t max, size_t max_bytes, struct buf *out,
                           uint64_t *last) must_check;
 /* The digests of all tiles, and the place they are of. The caller calls tile_list_fini. */

@@ -82,6 +82,28 @@ static bool publish(struct feed *f, const struct buf *messages) {
     return true;
 }
 
+/* The log was cut before it was read. An edge that has not come to this place is not covered by what is in memory, and
+ * finds in the log that it has to take the tiles that differ. False: the place cannot be read. */
+static bool skip_what_was_cut(struct feed *f) {
+    struct place now = {0};
+    struct feed_block *old[FEED_BLOCKS];
+    if (catalog_place(f->cfg.catalog, &now) < 0) return false;
+    log_warn("changes_missed", KV_S("why", "the change log was cut before it was read"),
+             KV_S("then", "edges take the tiles that differ"), KV_S("try", "raise catalog.log_entries"));
+    pthread_mutex_lock(&f->lock);
+    unsigned n = f->n;
+    for (unsigned i = 0; i < n; i++)
+        old[i] = f->blocks[(f->first + i) % FEED_BLOCKS];
+    f->n = 0;
+    f->place = now;
+    pthread_mutex_unlock(&f->lock);
+    for (unsigned i = 0; i < n; i++)
+        feed_block_unref(old[i]);
+    for (unsigned i = 0; i < f->cfg.n_loops; i++)
+        loop_post_once(f->cfg.loops[i], &f->loops[i].task);
+    return true;
+}
+
 /* False: there is nothing new. */
 static bool read_some(struct feed *f) {
     struct buf messages;
@@ -90,6 +112,10 @@ static bool read_some(struct feed *f) {
     int r = catalog_changes_after(f->cfg.catalog, last, BATCH_CHANGES, BATCH_BYTES, &messages, &last);
     bool some = r == 0 && messages.len > 0;
     if (some && !publish(f, &messages)) r = ERR_CORRUPT;
+    if (r == ERR_NOT_FOUND && skip_what_was_cut(f)) {
+        some = true;
+        r = 0;
+    }
     if (r < 0)
         log_error("changes_unreadable", KV_S("why", error_name(r)),
                   KV_S("then", "edges hear nothing until they can be read"));

@@ -104,14 +104,19 @@ static void end_watch(struct watch *w) {
     http_reply_end(w->req);
 }
 
+/* What it needs next it cannot be told here: it comes again, and takes the tiles that differ. */
+static void end_watch_as_gone(struct watch *w) {
+    send_message(w, &(struct watch_message){.gone = true, .now_s = clock_wall_s()});
+    end_watch(w);
+}
+
 /* Returns whether the watch has ended. */
 static bool end_if_it_does_not_read(struct watch *w) {
     if (http_body_pending(w->req) <= w->all->cfg.queue) return false;
     log_warn("watch_cut", KV_S("why", "the edge does not read its changes"), KV_I("waiting", http_body_pending(w->req)),
              KV_S("then", "it takes the tiles that differ when it comes again"));
     atomic_fetch_add(&w->all->cut, 1);
-    send_message(w, &(struct watch_message){.gone = true, .now_s = clock_wall_s()});
-    end_watch(w);
+    end_watch_as_gone(w);
     return true;
 }
 
@@ -197,7 +202,9 @@ static void on_read(struct loop_task *task) {
         return;
     }
     if (w->ended) return;
-    if (w->code < 0) {
+    if (w->code == ERR_NOT_FOUND) {
+        end_watch_as_gone(w);
+    } else if (w->code < 0) {
         end_watch(w); /* it comes again */
     } else if (!w->greeted) {
         greet(w);

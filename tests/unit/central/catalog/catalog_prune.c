@@ -106,19 +106,6 @@ static void go_on_until_it_fits(int n) {
     wait_until_it_fits();
 }
 
-/* The log is cut only now and then; the same goes on until then. */
-static void come_and_go_until_it_fits(int n) {
-    struct digest d = digest_n(n);
-    for (int i = 0; i < 8192 && stats().bytes > LIMIT; i++) {
-        if (i % 2)
-            catalog_blob_lost(catalog, &d);
-        else
-            catalog_blob_held(catalog, &d);
-        if (i % 64 == 0) catalog_flush(catalog);
-    }
-    wait_until_it_fits();
-}
-
 static void what_was_evicted_is_forgotten_oldest_first_and_the_file_stays_small(void **state) {
     (void)state;
     int64_t most = 0;
@@ -134,7 +121,7 @@ static void what_was_evicted_is_forgotten_oldest_first_and_the_file_stays_small(
         if (stats().bytes > most) most = stats().bytes;
     }
     catalog_flush(catalog);
-    come_and_go_until_it_fits(4 * (MANY - 1));
+    wait_until_it_fits();
     assert_true(most < 2 * LIMIT);
     assert_true(stats().pruned > MANY);
     assert_int_equal(stats().failed + stats().dropped, 0);

@@ -331,10 +331,34 @@ static void what_could_not_be_read_is_told_when_it_can_be(void **state) {
     leave(r);
 }
 
+/* The log is cut before any edge was told of it: an edge is never given what comes after a gap. */
+static void an_edge_that_the_log_does_not_go_back_to_is_told_gone(void **state) {
+    (void)state;
+    struct http_req *r = watch("none", true);
+    await_greeting(r);
+    sql("CREATE TRIGGER cut AFTER INSERT ON log BEGIN DELETE FROM log WHERE seq < NEW.seq; END");
+    uint64_t now = learn(0, 10);
+    await_end(r);
+    struct told t = told_by(r);
+    assert_true(t.gone_at_last);
+    assert_int_equal(t.changes, 0);
+    leave(r);
+    sql("DROP TRIGGER cut");
+    r = poll_now(60); /* those that come after go on from there */
+    await_greeting(r);
+    assert_int_equal(told_by(r).first.number, now);
+    now = learn(10, 1);
+    await_end(r);
+    assert_int_equal(told_by(r).last.number, now);
+    assert_int_equal(told_by(r).changes, 1);
+    leave(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_does_not_read_is_told_gone_and_delays_nobody, begin, end),
         cmocka_unit_test_setup_teardown(what_could_not_be_read_is_told_when_it_can_be, begin, end),
+        cmocka_unit_test_setup_teardown(an_edge_that_the_log_does_not_go_back_to_is_told_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_poll_ends_with_what_is_there_or_comes_next, begin, end),
         cmocka_unit_test_setup_teardown(a_known_place_is_followed_from_there_and_another_is_not, begin, end),
     };
