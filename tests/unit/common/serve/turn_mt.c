@@ -8,9 +8,9 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define THREADS 2
-#define OF_ONE 1 /* of them for one caller */
+#define OF_ONE 1 /* of one or two threads, for one caller */
 
 struct job {
     struct turn turn;
@@ -22,7 +22,7 @@ static struct workpool *pool;
 static struct turns *turns;
 static atomic_uint now_in, most_in, order;
 static atomic_bool gate; /* jobs wait while it is shut */
-static unsigned awaited;
+static unsigned awaited, threads;
 
 static void run(struct turn *t) {
     struct job *j = container_of(t, struct job, turn);
@@ -62,34 +62,54 @@ static void ask_all(void *unused) {
         assert_int_equal(take(&others[i], (unsigned char)(2 + i)), 0);
     struct share_stats st;
     turns_stats(turns, &st);
-    assert_int_equal(st.taken, THREADS);
-    assert_int_equal(st.waiting, 50 + ARRAY_LEN(others) - (THREADS - OF_ONE));
+    assert_int_equal(st.taken, threads);
+    assert_int_equal(st.waiting, 50 + ARRAY_LEN(others) - (threads - OF_ONE));
     atomic_store(&gate, true);
 }
 
-static void jobs_of_many_callers_take_turns(void **state) {
-    (void)state;
+static void begin(unsigned n) {
+    threads = n;
+    atomic_store(&gate, false);
+    atomic_store(&most_in, 0);
+    atomic_store(&order, 0);
+    memset(greedy, 0, sizeof(greedy));
+    memset(others, 0, sizeof(others));
     loop = loop_new("serve");
-    pool = workpool_new("list", THREADS);
-    turns = turns_new(&(struct turns_config){.pool = pool, .threads = THREADS, .queue_of_one = 50, .queue = 1000});
+    pool = workpool_new("list", n);
+    turns = turns_new(&(struct turns_config){.pool = pool, .threads = n, .queue_of_one = 50, .queue = 1000});
+}
+
+static void end(void) {
+    workpool_free(pool);
+    turns_free(turns);
+    loop_free(loop);
+}
+
+static void many_callers_take_turns(unsigned n) {
+    begin(n);
     loop_call(loop, ask_all, NULL);
     loop_run(loop);
     workpool_wait_idle(pool);
-    assert_in_range(atomic_load(&most_in), 1, THREADS);
+    assert_in_range(atomic_load(&most_in), 1, n);
     for (size_t i = 0; i < ARRAY_LEN(greedy); i++) {
         assert_int_equal(greedy[i].ran, greedy[i].turn.place.of || i < 50 + OF_ONE);
         assert_int_equal(greedy[i].came_back, greedy[i].ran);
     }
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         assert_int_equal(others[i].ran, 1);
-        assert_true(others[i].nth <= 2 * ARRAY_LEN(others) + 2 * THREADS); /* not behind the fifty */
+        /* Not behind the fifty. Of two threads one can be kept from running for as long as the other needs for all. */
+        if (n == 1) assert_true(others[i].nth <= 2 * ARRAY_LEN(others) + 2);
     }
     struct share_stats st;
     turns_stats(turns, &st);
     assert_int_equal(st.taken + st.waiting + st.callers, 0);
-    workpool_free(pool);
-    turns_free(turns);
-    loop_free(loop);
+    end();
+}
+
+static void jobs_of_many_callers_take_turns(void **state) {
+    (void)state;
+    many_callers_take_turns(1);
+    many_callers_take_turns(2);
 }
 
 static struct job left[10];
@@ -105,10 +125,7 @@ static void ask_and_leave(void *unused) {
 
 static void jobs_that_nobody_waits_for_are_not_run(void **state) {
     (void)state;
-    atomic_store(&gate, false);
-    loop = loop_new("serve");
-    pool = workpool_new("list", THREADS);
-    turns = turns_new(&(struct turns_config){.pool = pool, .threads = THREADS, .queue_of_one = 50, .queue = 1000});
+    begin(2);
     loop_call(loop, ask_and_leave, NULL);
     loop_run(loop);
     unsigned ran = 0;
@@ -117,9 +134,7 @@ static void jobs_that_nobody_waits_for_are_not_run(void **state) {
         ran += left[i].ran;
     }
     assert_in_range(ran, 0, OF_ONE); /* it had begun */
-    workpool_free(pool);
-    turns_free(turns);
-    loop_free(loop);
+    end();
 }
 
 int main(void) {
