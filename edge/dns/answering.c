@@ -271,12 +271,19 @@ static void carry(const struct answering *a, const struct dns_zone *z, struct dn
     map_free(places);
 }
 
-/* NULL: the zone cannot be used, and the present one stays. */
+static bool are_known(const uint8_t *states, size_t n) {
+    size_t known = 0;
+    while (known < n && dns_state_is_known(states[known]))
+        known++;
+    return known == n;
+}
+
+/* NULL: the zone cannot be used, or its states cannot, and the present one stays. */
 static struct dns_zone *take_zone(struct answering *a, struct news *n) {
     struct dns_zone *z = zone_build(a, n->zone, n->zone_len);
     if (!z) return NULL;
-    if (z->n_edges != n->told.n_states) {
-        log_error("dns_zone_not_made", KV_S("why", "central tells other edges than the zone has"));
+    if (z->n_edges != n->told.n_states || !are_known(n->states, n->told.n_states)) {
+        log_error("dns_zone_not_made", KV_S("why", "the states that central tells are not of the zone's edges"));
         dns_zone_free(z);
         return NULL;
     }
@@ -299,9 +306,8 @@ static struct dns_zone *take_zone(struct answering *a, struct news *n) {
 
 /* False: they are not of the zone in use, or no states. */
 static bool take_states(struct answering *a, struct news *n) {
-    a->told = a->kept.zone && n->told.zone == a->kept.zone_version && n->told.n_states == a->kept.n;
-    for (size_t i = 0; i < n->told.n_states && a->told; i++)
-        a->told = dns_state_is_known(n->states[i]);
+    a->told = a->kept.zone && n->told.zone == a->kept.zone_version && n->told.n_states == a->kept.n &&
+              are_known(n->states, n->told.n_states);
     if (!a->told) return false;
     free(a->base);
     a->base = n->states;

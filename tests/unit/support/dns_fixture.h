@@ -6,6 +6,7 @@
 
 #include "central/config/central_config.h"
 #include "common/dns/view.h"
+#include "common/dns/zone_message.h"
 #include "common/core/log.h"
 
 #define DNS_FIXTURE_SITES                                                                                         \
@@ -40,6 +41,27 @@ static inline struct dns_zone *dns_fixture_usual(void) {
     struct dns_zone *z = dns_fixture_zone(sets, &err);
     if (!z) fprintf(stderr, "%s\n", err.msg);
     return z;
+}
+
+/* The same zone as central tells it to an edge; the caller frees it. NULL: it is refused. */
+static inline uint8_t *dns_fixture_message(const char *const *sets, unsigned registry_port, size_t *len) {
+    struct config_source src = {.sets = sets, .default_file = "/nonexistent"};
+    struct node_config *node;
+    struct dns_zone *z = NULL;
+    struct error err = {0};
+    uint8_t *message = NULL;
+    while (sets[src.n_sets])
+        src.n_sets++;
+    if (central_config_load(&src, &node, &err) < 0) return NULL;
+    const struct central_config *c = (const struct central_config *)(const void *)node;
+    const struct dns_cookies cookies = {.keys = {{1, 2}}, .n = 1};
+    const struct dns_zone_parts parts = {.dns = &c->dns, .sites = c->sites, .n_sites = c->n_sites, .cookies = &cookies};
+    if (dns_zone_new(&z, &parts, &err) < 0 ||
+        dns_zone_message_encode(z, &parts, registry_port, 3000, &message, len) < 0)
+        message = NULL;
+    dns_zone_free(z);
+    central_config_free(node);
+    return message;
 }
 
 /* Every edge whose bit in silent is not set is well. */
