@@ -3,7 +3,7 @@
  *   asking ── its place is looked up ──▶ catching up ── all of the log is sent ──▶ live ── it does not read ──▶ gone
  *
  * Catching up it gets the log in parts, each when the one before has been sent; live it gets what the feed has in
- * memory. A poll ends when it is live and has sent something, or after its time. Thread: the request's loop; the log is
+ * memory. A poll ends when it is live and has sent something new, or after its time. Thread: the request's loop; the log is
  * read in the work pool. */
 #include "central/fleet/watch.h"
 
@@ -82,20 +82,23 @@ static void send_message(struct watch *w, const struct watch_message *m) {
     buf_fini(&out);
 }
 
-/* What waits for one edge is bounded: one that does not read is told the newest later. */
-static void send_dns(struct watch *w) {
+/* What waits for one edge is bounded: one that does not read is told the newest later. Returns whether there was
+ * something new. */
+static bool send_dns(struct watch *w) {
     const struct watch_aside *a = &w->all->dns;
     if (!w->wants_dns || !a->version || !w->greeted || w->ended || a->version(a->arg) == w->dns_sent ||
         http_body_pending(w->req) > w->all->cfg.queue)
-        return;
+        return false;
     struct buf out;
     buf_init(&out, WATCH_MESSAGE_MAX + 8);
     uint64_t version = a->add(&out, a->arg);
-    if (version && out.len) {
+    bool is_new = version && out.len;
+    if (is_new) {
         http_body_mem(w->req, out.data, out.len);
         w->dns_sent = version;
     }
     buf_fini(&out);
+    return is_new;
 }
 
 static void end_watch(struct watch *w) {
@@ -141,7 +144,7 @@ static void on_alive(void *arg) {
         http_body_mem(w->req, empty_message, sizeof(empty_message));
         return;
     }
-    send_dns(w);
+    (void)send_dns(w);
     /* An edge that hears nothing stops trusting what it has, which is right while changes cannot be told. */
     if (w->follows && feed_is_behind(w->all->feed)) return;
     struct watch_message m = {.now_s = clock_wall_s(), .fleet = fleet_version(w->all)};
@@ -186,7 +189,7 @@ static void greet(struct watch *w) {
     w->is_due = w->is_due || m.gone;
     w->sent = m.place.number;
     send_message(w, &m);
-    send_dns(w);
+    (void)send_dns(w);
 }
 
 static void watch_free(struct watch *w) {
@@ -299,10 +302,19 @@ void watches_set_dns(struct watches *ws, const struct watch_aside *dns) {
     ws->dns = *dns;
 }
 
+/* An edge that polls reads nothing before the end. */
+static void tell_dns(struct watch *w) {
+    if (!w->req || !send_dns(w)) return;
+    w->is_due = true;
+    if (w->polls) go_on(w);
+}
+
 static void on_dns(struct loop_task *task) {
     struct dns_task *t = container_of(task, struct dns_task, task);
-    for (struct watch *w = t->all->by_loop[t->loop]; w; w = w->next)
-        if (w->req) send_dns(w);
+    for (struct watch *w = t->all->by_loop[t->loop], *next; w; w = next) {
+        next = w->next;
+        tell_dns(w);
+    }
 }
 
 void watches_tell_dns(struct watches *ws) {

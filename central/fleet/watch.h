@@ -4,7 +4,8 @@
  * and the changes from now on. A message comes at least every few seconds until central stops or dies.
  *
  * With &wait=SECONDS it is a poll, for an edge whose connection holds answers back until they are complete: it ends
- * after the changes that are there, or else after the next ones, or after that time.
+ * after the changes that are there, or else after the next ones, or when there is something new of the fleet or, for
+ * who asks for that, of the DNS, or after that time.
  *
  * What waits to be sent to one edge is bounded: one that does not read is told `gone` and its answer ended. Thread: as
  * each function says. */

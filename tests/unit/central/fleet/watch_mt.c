@@ -167,6 +167,7 @@ struct told {
     bool greeted, gone_at_first, gone_at_last, ended;
     struct place first, last;
     size_t changes;
+    uint32_t serial; /* of the DNS */
 };
 
 static void read_told(void *arg) {
@@ -185,6 +186,7 @@ static void read_told(void *arg) {
         t->gone_at_last = m.gone;
         if (m.has_place) t->last = m.place;
         t->changes += m.n_changes;
+        if (m.has_dns) t->serial = m.dns.serial;
         watch_message_fini(&m);
     }
 }
@@ -268,29 +270,29 @@ static void await_end(struct http_req *r) {
 }
 
 /* From where the catalogue is now. */
-static struct http_req *poll_now(int wait_s) {
+static struct http_req *poll_now(const char *how) {
     struct place p;
     char from[PLACE_TEXT_MAX + 20];
     assert_int_equal(catalog_place(catalog, &p), 0);
     size_t len = strlen(place_text(&p, from));
-    snprintf(from + len, sizeof(from) - len, "&wait=%d", wait_s);
+    snprintf(from + len, sizeof(from) - len, "&%s", how);
     return watch(from, true);
 }
 
 static void a_poll_ends_with_what_is_there_or_comes_next(void **state) {
     (void)state;
     learn(0, 10);
-    struct http_req *r = poll_now(0);
+    struct http_req *r = poll_now("wait=0");
     await_end(r);
     assert_true(told_by(r).greeted && !told_by(r).gone_at_first && told_by(r).changes == 0);
     leave(r);
-    r = poll_now(60);
+    r = poll_now("wait=60");
     await_greeting(r);
     uint64_t now = learn(10, 1);
     await_end(r);
     assert_int_equal(told_by(r).last.number, now);
     leave(r);
-    r = poll_now(1); /* nothing comes: it ends by its time */
+    r = poll_now("wait=1"); /* nothing comes: it ends by its time */
     await_end(r);
     assert_int_equal(told_by(r).last.number, now);
     leave(r);
@@ -298,6 +300,46 @@ static void a_poll_ends_with_what_is_there_or_comes_next(void **state) {
     await_end(r);
     assert_true(told_by(r).gone_at_first);
     leave(r);
+}
+
+/* --- the DNS beside it --- */
+
+static _Atomic uint64_t dns_now;
+
+static uint64_t dns_version(void *arg) {
+    (void)arg;
+    return atomic_load(&dns_now);
+}
+
+static uint64_t dns_add(struct buf *out, void *arg) {
+    uint64_t version = dns_version(arg);
+    const struct watch_message m = {.has_dns = true, .dns = {.zone = 9, .serial = (uint32_t)version}};
+    assert_int_equal(watch_message_add(out, &m), 0);
+    return version;
+}
+
+static void tell_dns(uint64_t version) {
+    atomic_store(&dns_now, version);
+    watches_tell_dns(watches);
+}
+
+static void a_poll_ends_when_the_dns_has_something_new(void **state) {
+    (void)state;
+    watches_set_dns(watches, &(struct watch_aside){.version = dns_version, .add = dns_add});
+    tell_dns(5);
+    learn(0, 10);
+    struct http_req *other = poll_now("wait=60"), *r = poll_now("wait=60&dns=1");
+    await_greeting(other);
+    await_greeting(r);
+    assert_int_equal(told_by(r).serial, 5);
+    tell_dns(5); /* nothing new: the greeting had it */
+    assert_false(told_by(r).ended);
+    tell_dns(6);
+    await_end(r);
+    assert_int_equal(told_by(r).serial, 6);
+    leave(r);
+    assert_false(told_by(other).ended); /* it has not asked for the DNS */
+    leave(other);
 }
 
 static void sql(const char *text) {
@@ -344,7 +386,7 @@ static void an_edge_that_the_log_does_not_go_back_to_is_told_gone(void **state) 
     assert_int_equal(t.changes, 0);
     leave(r);
     sql("DROP TRIGGER cut");
-    r = poll_now(60); /* those that come after go on from there */
+    r = poll_now("wait=60"); /* those that come after go on from there */
     await_greeting(r);
     assert_int_equal(told_by(r).first.number, now);
     now = learn(10, 1);
@@ -360,6 +402,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_could_not_be_read_is_told_when_it_can_be, begin, end),
         cmocka_unit_test_setup_teardown(an_edge_that_the_log_does_not_go_back_to_is_told_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_poll_ends_with_what_is_there_or_comes_next, begin, end),
+        cmocka_unit_test_setup_teardown(a_poll_ends_when_the_dns_has_something_new, begin, end),
         cmocka_unit_test_setup_teardown(a_known_place_is_followed_from_there_and_another_is_not, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
