@@ -1,5 +1,6 @@
-/* Each resolver is asked for who it is to the zone's server (common/dns/answer.h, DNS_WHOAMI), for the registry's name,
- * and twice for an address that is new in each answer: the second time once the first answer has expired. Thread: main. */
+/* Each resolver is asked for who it is to the zone's server (common/dns/answer.h, DNS_WHOAMI), for the registry's
+ * addresses of both families, and twice for an address that is new in each answer: the second time once the first answer
+ * has expired. Thread: main. */
 #include "common/cli/doctor_resolver.h"
 
 #include "common/cli/stub.h"
@@ -10,6 +11,7 @@
 #include "common/core/host_port.h"
 #include "common/core/json.h"
 #include "common/dns/answer.h"
+#include "common/dns/zone.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,12 +27,16 @@ struct resolver {
     unsigned port;
 };
 
+/* Whom one names, the worse the higher. */
+enum whom { THIS_SITE, CENTRAL, OTHER_SITE, NOBODY };
+
 /* What was found of one. */
 struct found {
     const struct resolver *who;
     char name[300]; /* below _whoami.ZONE */
-    struct stub_answer who_asks, registry, first, again;
-    bool of_site, central; /* what it names */
+    struct stub_answer who_asks, first, again;
+    struct stub_answer registry[DNS_FAMILIES]; /* IPv4, IPv6 */
+    enum whom whom[DNS_FAMILIES];
 };
 
 static size_t take_given(struct resolver *out, const char *given) {
@@ -67,6 +73,20 @@ static bool names_one_of(const struct stub_answer *a, const json_t *addresses) {
     return false;
 }
 
+static enum whom whom_of(const struct stub_answer *a, const json_t *zone) {
+    if (a->n_addresses == 0) return NOBODY;
+    if (names_one_of(a, json_object_get(zone, "addresses"))) return THIS_SITE;
+    return names_one_of(a, json_object_get(zone, "central")) ? CENTRAL : OTHER_SITE;
+}
+
+/* A client may take either family. One without addresses counts only if there are none of the other. */
+static enum whom worst_of(const struct found *f) {
+    enum whom worst = NOBODY;
+    for (size_t i = 0; i < DNS_FAMILIES; i++)
+        if (f->whom[i] != NOBODY && (worst == NOBODY || f->whom[i] > worst)) worst = f->whom[i];
+    return worst;
+}
+
 static void ask_first(struct found *f, const json_t *zone) {
     uint64_t number = 0;
     if (getrandom(&number, sizeof(number), 0) != sizeof(number)) number = (uint64_t)clock_mono_us();
@@ -75,9 +95,10 @@ static void ask_first(struct found *f, const json_t *zone) {
     stub_ask(&f->who_asks, &f->who->ip, f->who->port, f->name, DNS_TXT);
     if (f->who_asks.rcode != 0) return;
     stub_ask(&f->first, &f->who->ip, f->who->port, f->name, DNS_A);
-    stub_ask(&f->registry, &f->who->ip, f->who->port, json_text(zone, "name", ""), DNS_A);
-    f->of_site = names_one_of(&f->registry, json_object_get(zone, "addresses"));
-    f->central = names_one_of(&f->registry, json_object_get(zone, "central"));
+    for (size_t i = 0; i < DNS_FAMILIES; i++) {
+        stub_ask(&f->registry[i], &f->who->ip, f->who->port, json_text(zone, "name", ""), i == 0 ? DNS_A : DNS_AAAA);
+        f->whom[i] = whom_of(&f->registry[i], zone);
+    }
 }
 
 /* Some count in whole seconds. */
@@ -119,14 +140,23 @@ static bool is_stale(const struct found *f) {
            memcmp(&f->first.addresses[0], &f->again.addresses[0], sizeof(struct ip)) == 0;
 }
 
+/* "names an edge of this site (10.1.0.5, 2001:db8:1::5)", or each family by itself where they differ. */
 static void say_answer(const struct found *f, struct buf *out) {
+    static const char *const what[] = {
+        [THIS_SITE] = "an edge of this site", [CENTRAL] = "central", [OTHER_SITE] = "an edge of another site"};
     char ip[IP_TEXT_MAX];
-    const char *what = f->registry.n_addresses == 0 ? "no address"
-                       : f->of_site                 ? "an edge of this site"
-                       : f->central                 ? "central"
-                                                    : "an edge of another site";
-    const char *address = f->registry.n_addresses ? ip_text(&f->registry.addresses[0], ip) : "-";
-    if (buf_printf(out, "names %s (%s)", what, address) < 0) out_of_memory();
+    const char *before = "names ";
+    int r = worst_of(f) == NOBODY ? buf_printf(out, "names no address") : 0;
+    for (size_t i = 0; i < DNS_FAMILIES && r == 0; i++) {
+        if (f->whom[i] == NOBODY) continue;
+        bool same = i > 0 && f->whom[i] == f->whom[0];
+        const char *address = ip_text(&f->registry[i].addresses[0], ip);
+        r = same ? buf_printf(out, ", %s", address) : buf_printf(out, "%s%s (%s", before, what[f->whom[i]], address);
+        bool last = i + 1 == DNS_FAMILIES || f->whom[i + 1] != f->whom[i];
+        if (r == 0 && last) r = buf_printf(out, ")");
+        before = " and ";
+    }
+    if (r < 0) out_of_memory();
 }
 
 static void say_one(const struct found *f, const json_t *zone, struct buf *out) {
@@ -150,7 +180,7 @@ static const char *what_to_do(const struct found *f, enum doctor_verdict *verdic
     if (f->who_asks.rcode != 0)
         return "`client-config dns KIND` prints what a resolver needs to find the zone; or delegate the zone in its "
                "parent (NS)";
-    if (!f->of_site)
+    if (worst_of(f) != THIS_SITE)
         return "clients of this branch that ask it are sent elsewhere: put its address into the networks of the site "
                "(central's key sites), or have it tell the client subnet; `entrepot-central dns explain` says more";
     if (is_stale(f))

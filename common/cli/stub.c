@@ -87,13 +87,20 @@ static void take_text(struct stub_answer *a, const ns_rr *rr) {
     }
 }
 
+static void take_address(struct stub_answer *a, const ns_rr *rr) {
+    struct ip ip = {.bytes = {[10] = 0xff, [11] = 0xff}};
+    size_t len = ns_rr_type(*rr) == ns_t_a ? 4 : sizeof(ip.bytes);
+    if (ns_rr_rdlen(*rr) != len || a->n_addresses == STUB_RECORDS_MAX) return;
+    memcpy(ip.bytes + sizeof(ip.bytes) - len, ns_rr_rdata(*rr), len);
+    a->addresses[a->n_addresses++] = ip;
+}
+
 static void take(struct stub_answer *a, const ns_rr *rr, unsigned type) {
     if (ns_rr_class(*rr) != ns_c_in || ns_rr_type(*rr) != type) return;
-    if (type == DNS_TXT) take_text(a, rr);
-    if (type != DNS_A || ns_rr_rdlen(*rr) != 4 || a->n_addresses == STUB_RECORDS_MAX) return;
-    struct ip *ip = &a->addresses[a->n_addresses++];
-    *ip = (struct ip){.bytes = {[10] = 0xff, [11] = 0xff}};
-    memcpy(ip->bytes + 12, ns_rr_rdata(*rr), 4);
+    if (type == DNS_TXT)
+        take_text(a, rr);
+    else
+        take_address(a, rr);
 }
 
 bool stub_read(struct stub_answer *a, const void *message, size_t len, unsigned id, unsigned type) {

@@ -13,7 +13,7 @@ struct stub_answer {
     size_t n_addresses;
     char text[STUB_TEXT_MAX]; /* the strings of TXT records, a space before each */
 };
-/* A (1) or TXT (16) of a name, of the resolver at this address and port. */
+/* A (1), TXT (16) or AAAA (28) of a name, of the resolver at this address and port. */
 void stub_ask(struct stub_answer *a, const struct ip *resolver, unsigned port, const char *name, unsigned type);
 /* Pure: reads an answer. False: it does not belong to the question. */
 bool stub_read(struct stub_answer *a, const void *message, size_t len, unsigned id, unsigned type);
