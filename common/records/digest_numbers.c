@@ -132,14 +132,16 @@ static uint32_t lowest_free(struct digest_numbers *n) {
 }
 
 bool digest_numbers_put(struct digest_numbers *n, const uint8_t digest[NUMBERED_DIGEST], uint32_t number) {
-    if (number >= DIGEST_NUMBERS_MAX || is_live(n, number) || digest_numbers_find(n, digest) != NO_NUMBER) return false;
+    if (number >= DIGEST_NUMBERS_MAX || is_live(n, number)) return false;
     if (n->count + 1 > n->mask - n->mask / 4) slots_grow(n);
+    uint32_t slot = slot_of(n, digest);
+    if (n->slots[slot]) return false;
     chunks_reach(n, number);
     struct chunk *c = n->chunks[number >> CHUNK_BITS];
     uint32_t at = number & (CHUNK - 1);
     c->live[at / 64] |= 1ULL << (at % 64);
     memcpy(c->digests[at], digest, NUMBERED_DIGEST);
-    n->slots[slot_of(n, digest)] = number + 1;
+    n->slots[slot] = number + 1;
     n->count++;
     return true;
 }

@@ -10,6 +10,7 @@
 
 #include "common/core/base.h"
 
+#include <endian.h>
 #include <string.h>
 
 #define SET_DIGEST_BYTES 16
@@ -32,21 +33,16 @@ static inline bool set_digest_eq(const struct set_digest *a, const struct set_di
     return a->low == b->low && a->high == b->high;
 }
 
-/* As bytes: little-endian. */
+/* As bytes: little-endian. Two loads and stores, since central reads a hundred million of them at a start. */
 static inline void set_digest_put(const struct set_digest *d, uint8_t out[SET_DIGEST_BYTES]) {
-    for (int i = 0; i < 8; i++) {
-        out[i] = (uint8_t)(d->low >> (8 * i));
-        out[8 + i] = (uint8_t)(d->high >> (8 * i));
-    }
+    const uint64_t words[2] = {htole64(d->low), htole64(d->high)};
+    memcpy(out, words, sizeof(words));
 }
 
 static inline struct set_digest set_digest_get(const uint8_t in[SET_DIGEST_BYTES]) {
-    struct set_digest d = {0};
-    for (int i = 0; i < 8; i++) {
-        d.low |= (uint64_t)in[i] << (8 * i);
-        d.high |= (uint64_t)in[8 + i] << (8 * i);
-    }
-    return d;
+    uint64_t words[2];
+    memcpy(words, in, sizeof(words));
+    return (struct set_digest){le64toh(words[0]), le64toh(words[1])};
 }
 
 #endif
