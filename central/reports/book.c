@@ -5,19 +5,33 @@
 #include "common/core/alloc.h"
 #include "common/core/log.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define BATCH 64 /* reports in a transaction */
 
+/* READING ends once, in end_reading: in TAKING, or in UNREADABLE, where reports are answered as by a central that keeps
+ * none. */
+enum book_state { READING, TAKING, UNREADABLE };
+
 struct report_book {
-    struct writer *writer;
+    struct writer *writer; /* the reader's thread alone, while READING */
     struct holdings *holdings;
     struct held_rows *rows;
     struct pulls *pulls;
     char *path;
-    unsigned pull_names;
+    bool (*is_gone)(const char *edge, void *arg);
+    void *arg;
+    pthread_t reader;
+    bool reads; /* the thread was begun */
+    atomic_bool stop;
+    pthread_mutex_t lock; /* guards what follows; the writer's is taken under it */
+    enum book_state state;
+    struct writer_job *first, **last; /* reports that wait for the reader */
 };
 
 /* --- taking a report: the writer --- */
@@ -108,18 +122,32 @@ static bool changes_nothing(const struct wire_report *m) {
     return !m->pulls && (!w || (w->gained.n + w->lost.n + w->n_whole == 0 && !w->tiles));
 }
 
+/* True: the reader has not ended, and the report waits for it. */
+static bool waits_in_line(struct report_book *b, struct book_entry *entry, enum book_state *state) {
+    pthread_mutex_lock(&b->lock);
+    *state = b->state;
+    if (*state == READING) {
+        *b->last = &entry->job;
+        b->last = &entry->job.next;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return *state == READING;
+}
+
 bool report_book_take(struct report_book *b, struct book_entry *entry) {
     const struct wire_holdings *w = entry->report.holdings;
+    enum book_state state;
     entry->book = b;
     entry->code = 0;
     entry->added = 0;
     entry->answer = (struct wire_report_response){0};
-    if (changes_nothing(&entry->report)) {
-        if (w) entry->answer.holdings = compare(b, holdings_find(b->holdings, entry->edge), w);
+    entry->job = (struct writer_job){.run = take_run, .after_commit = take_done};
+    if (waits_in_line(b, entry, &state)) return false;
+    if (state == UNREADABLE || changes_nothing(&entry->report)) {
+        if (w && state == TAKING) entry->answer.holdings = compare(b, holdings_find(b->holdings, entry->edge), w);
         wire_report_fini(&entry->report);
         return true;
     }
-    entry->job = (struct writer_job){.run = take_run, .after_commit = take_done};
     writer_submit(b->writer, &entry->job);
     return false;
 }
@@ -133,13 +161,13 @@ int64_t report_book_pulls(const struct report_book *b) {
 int report_book_pulls_json(struct report_book *b, const char *repo, int max, json_t **out) {
     sqlite3 *db = NULL;
     struct error err = {0};
-    int r = writer_reader(b->writer, &db, &err);
+    int r = db_open(&db, b->path, SQLITE_OPEN_READONLY, &err);
     if (r == 0) r = pulls_json(db, repo, max, out);
     sqlite3_close(db);
     return r;
 }
 
-/* --- life --- */
+/* --- what is not needed any more --- */
 
 struct tidy {
     struct writer_job job;
@@ -165,34 +193,16 @@ static void tidy_done(struct writer_job *job, int code) {
     free(t);
 }
 
-static int open_file_of(struct report_book *b, bool (*is_gone)(const char *edge, void *arg), void *arg,
-                        struct error *err) {
+/* --- opening --- */
+
+static int open_file_of(struct report_book *b, struct error *err) {
     sqlite3 *db = NULL;
     _cleanup_(freep) char *schema = xasprintf("%s%s", held_rows_schema, pulls_schema);
     int r = writer_open(&b->writer, b->path, "reports-writer", schema, BATCH, err);
     if (r == 0) r = writer_reader(b->writer, &db, err);
-    if (r < 0) return r;
-    struct tidy *t = xcalloc(1, sizeof(*t));
-    *t = (struct tidy){.job = {.run = tidy_run, .after_commit = tidy_done}, .book = b};
-    b->rows = held_rows_new(b->holdings);
-    b->pulls = pulls_new(b->pull_names);
-    r = held_rows_read(b->rows, db, is_gone, arg, &t->dirty, err);
     if (r == 0) r = pulls_read(b->pulls, db, err);
     sqlite3_close(db);
-    if (r == 0)
-        writer_submit(b->writer, &t->job);
-    else
-        tidy_done(&t->job, 0);
     return r;
-}
-
-static void close_file(struct report_book *b) {
-    if (b->writer) writer_close(b->writer);
-    held_rows_free(b->rows);
-    pulls_free(b->pulls);
-    b->pulls = NULL;
-    b->writer = NULL;
-    b->rows = NULL;
 }
 
 static int put_aside(const char *path, struct error *err) {
@@ -204,30 +214,97 @@ static int put_aside(const char *path, struct error *err) {
     return 0;
 }
 
+/* Nothing was written yet, so no statement of the writer's connection was made. */
+static int begin_anew(struct report_book *b, struct error *err) {
+    writer_close(b->writer);
+    b->writer = NULL;
+    int r = put_aside(b->path, err);
+    return r == 0 ? open_file_of(b, err) : r;
+}
+
+/* --- reading, on its thread --- */
+
+static int read_file(struct report_book *b, struct holdings *into, struct error *err) {
+    struct held_reading how = {.into = into, .is_gone = b->is_gone, .arg = b->arg, .stop = &b->stop};
+    struct tidy *t = xcalloc(1, sizeof(*t));
+    *t = (struct tidy){.job = {.run = tidy_run, .after_commit = tidy_done}, .book = b};
+    int r = writer_reader(b->writer, &how.db, err);
+    if (r == 0) r = held_rows_read(b->rows, &how, &t->dirty, err);
+    sqlite3_close(how.db);
+    if (r < 0) {
+        tidy_done(&t->job, r);
+        return r;
+    }
+    holdings_adopt(b->holdings, into);
+    writer_submit(b->writer, &t->job);
+    return 0;
+}
+
+/* code: for the reports that wait, where they cannot be taken. */
+static void end_reading(struct report_book *b, enum book_state state, int code) {
+    pthread_mutex_lock(&b->lock);
+    b->state = state;
+    for (struct writer_job *job = b->first, *next; job; job = next) {
+        next = job->next;
+        if (state == TAKING)
+            writer_submit(b->writer, job);
+        else
+            take_done(job, code);
+    }
+    b->first = NULL;
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void *reader_main(void *arg) {
+    struct report_book *b = arg;
+    struct error err = {0};
+    struct holdings *into = holdings_new_like(b->holdings);
+    pthread_setname_np(pthread_self(), "reports-reader");
+    int r = read_file(b, into, &err);
+    if (r < 0) holdings_free(into);
+    if (r == ERR_CORRUPT) {
+        r = begin_anew(b, &err);
+        if (r == 0) holdings_set_state(b->holdings, 0);
+    }
+    if (r < 0) holdings_set_state(b->holdings, r);
+    if (r < 0 && r != -ECANCELED)
+        log_error("reports_not_kept", KV_S("path", b->path), KV_S("why", err.msg),
+                  KV_S("then", "what edges hold, and pulls, are not known until the next start"));
+    end_reading(b, r == 0 ? TAKING : UNREADABLE, r == -ECANCELED ? r : 0);
+    return NULL;
+}
+
+/* --- life --- */
+
 int report_book_open(struct report_book **out, const char *path, struct holdings *h, unsigned pull_names,
                      bool (*is_gone)(const char *edge, void *arg), void *arg, struct error *err) {
     struct report_book *b = xcalloc(1, sizeof(*b));
-    b->path = xstrdup(path);
-    b->holdings = h;
-    b->pull_names = pull_names;
-    int r = open_file_of(b, is_gone, arg, err);
-    if (r == ERR_CORRUPT) {
-        close_file(b);
-        r = put_aside(path, err);
-        if (r == 0) r = open_file_of(b, is_gone, arg, err);
-    }
+    *b = (struct report_book){.path = xstrdup(path), .holdings = h, .is_gone = is_gone, .arg = arg, .last = &b->first};
+    b->rows = held_rows_new(h);
+    b->pulls = pulls_new(pull_names);
+    pthread_mutex_init(&b->lock, NULL);
+    int r = open_file_of(b, err);
+    if (r == ERR_CORRUPT) r = begin_anew(b, err);
+    holdings_set_state(h, r == 0 ? ERR_BUSY : r);
     if (r < 0) {
         error_wrap(err, "opening %s", path);
         report_book_close(b);
         return r;
     }
+    if (pthread_create(&b->reader, NULL, reader_main, b) != 0) abort();
+    b->reads = true;
     *out = b;
     return 0;
 }
 
 void report_book_close(struct report_book *b) {
     if (!b) return;
-    close_file(b);
+    atomic_store(&b->stop, true);
+    if (b->reads) pthread_join(b->reader, NULL);
+    writer_close(b->writer);
+    held_rows_free(b->rows);
+    pulls_free(b->pulls);
+    pthread_mutex_destroy(&b->lock);
     free(b->path);
     free(b);
 }

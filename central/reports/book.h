@@ -1,6 +1,7 @@
 /* What edges' reports say that must outlive this process, in DATA/reports.db: which blobs each holds, and how often each
- * tag was pulled. A report is taken in one transaction, by the book's own thread (`reports-writer`). It outlives the process, not a power cut; what is lost
- * by that is told again. Thread: as each function says. */
+ * tag was pulled. A report is taken in one transaction, by the book's own thread (`reports-writer`). It outlives the
+ * process, not a power cut; what is lost by that is told again. What edges held is read at the start by another thread
+ * (`reports-reader`); reports that come meanwhile wait in line, and are taken in order. Thread: as each function says. */
 #ifndef ENTREPOT_CENTRAL_REPORTS_BOOK_H
 #define ENTREPOT_CENTRAL_REPORTS_BOOK_H
 
@@ -11,12 +12,13 @@
 
 struct report_book;
 
-/* Control thread. Reads what is known into h, which is borrowed. is_gone: whether an edge was removed; what is known of
- * it is dropped. pull_names: whose pulls are counted apart. A damaged file is put aside: the edges tell again what they
- * hold, and pulls are counted anew. */
+/* Control thread. Begins to read what is known into h, which is borrowed and says by its state when that has ended;
+ * after a failure it says so, too. is_gone, on the reader's thread: whether an edge was removed; what is known of it is
+ * dropped. pull_names: whose pulls are counted apart. A damaged file is put aside: the edges tell again what they hold,
+ * and pulls are counted anew. */
 int report_book_open(struct report_book **out, const char *path, struct holdings *h, unsigned pull_names,
                      bool (*is_gone)(const char *edge, void *arg), void *arg, struct error *err) must_check;
-/* Control thread, when nothing is taken any more. */
+/* Control thread, when nothing is taken any more. Reports that still wait for the reader are done with -ECANCELED. */
 void report_book_close(struct report_book *b);
 
 /* A report on its way into the book. */

@@ -3,6 +3,8 @@
 
 #include "common/core/alloc.h"
 
+#include <endian.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,10 +67,15 @@ size_t held_part_pack(const uint16_t *within, size_t n, uint8_t out[HELD_PART_BY
     return HELD_PART_BYTES;
 }
 
+/* A word at a time: a fleet has 200 million of these bits. */
 static size_t unpack_bits(const uint8_t *bytes, uint16_t within[HOLDINGS_PART]) {
     size_t n = 0;
-    for (uint16_t i = 0; i < HOLDINGS_PART; i++)
-        if (bytes[i / 8] >> (i % 8) & 1) within[n++] = i;
+    for (unsigned i = 0; i < HELD_PART_BYTES; i += 8) {
+        uint64_t word;
+        memcpy(&word, bytes + i, sizeof(word));
+        for (word = le64toh(word); word; word &= word - 1)
+            within[n++] = (uint16_t)(8 * i + (unsigned)__builtin_ctzll(word));
+    }
     return n;
 }
 
@@ -168,21 +175,22 @@ int held_rows_forget(struct held_rows *r, sqlite3 *db, int (*also)(int64_t edge,
 
 struct reading {
     struct held_rows *rows;
+    const struct held_reading *how;
     struct holder **edges; /* by id; NULL: there is none, or it is gone */
     size_t n_edges;
-    bool (*is_gone)(const char *edge, void *arg);
-    void *arg;
 };
 
 /* fn for each row; false: it is damaged. */
-static int each_row(sqlite3 *db, const char *sql, bool (*fn)(sqlite3_stmt *st, struct reading *in), struct reading *in,
+static int each_row(const char *sql, bool (*fn)(sqlite3_stmt *st, struct reading *in), struct reading *in,
                     struct error *err) {
+    sqlite3 *db = in->how->db;
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW)
-        rc = fn(st, in) ? SQLITE_OK : SQLITE_CORRUPT;
+        rc = atomic_load(in->how->stop) ? SQLITE_INTERRUPT : fn(st, in) ? SQLITE_OK : SQLITE_CORRUPT;
     sqlite3_finalize(st);
     if (rc == SQLITE_DONE) return 0;
+    if (rc == SQLITE_INTERRUPT) return error_set(err, -ECANCELED, "it was to end");
     return error_set(err, db_is_damage(rc) ? ERR_CORRUPT : code_of(db, rc), "%s", sqlite3_errstr(rc));
 }
 
@@ -191,7 +199,7 @@ static bool read_number(sqlite3_stmt *st, struct reading *in) {
     int64_t number = sqlite3_column_int64(st, 0);
     const void *digest = sqlite3_column_blob(st, 1);
     if (sqlite3_column_bytes(st, 1) != NUMBERED_DIGEST || number < 0 || number >= DIGEST_NUMBERS_MAX) return false;
-    bool fits = holdings_load_number(in->rows->holdings, (uint32_t)number, digest);
+    bool fits = holdings_load_number(in->how->into, (uint32_t)number, digest);
     (void)fits;
     return true;
 }
@@ -211,7 +219,7 @@ static bool read_edge(sqlite3_stmt *st, struct reading *in) {
     const char *name = (const char *)sqlite3_column_text(st, 1), *site = (const char *)sqlite3_column_text(st, 2);
     if (!name || !site || strlen(name) >= MEMBER_NAME_MAX || strlen(site) >= MEMBER_NAME_MAX) return false;
     if (id < 1 || id > EDGE_ROWS_MAX) return false;
-    if (in->is_gone(name, in->arg)) {
+    if (in->how->is_gone(name, in->how->arg)) {
         note_gone(in->rows, id);
         return true;
     }
@@ -221,7 +229,7 @@ static bool read_edge(sqlite3_stmt *st, struct reading *in) {
         memset(in->edges + in->n_edges, 0, (n - in->n_edges) * sizeof(struct holder *));
         in->n_edges = n;
     }
-    in->edges[id] = holdings_edge(in->rows->holdings, name, site);
+    in->edges[id] = holdings_edge(in->how->into, name, site);
     return true;
 }
 
@@ -231,17 +239,17 @@ static bool read_part(sqlite3_stmt *st, struct reading *in) {
     size_t n = held_part_unpack(sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2), within);
     if (n == SIZE_MAX || part < 0 || part >= DIGEST_NUMBERS_MAX / HOLDINGS_PART) return false;
     struct holder *e = id > 0 && (size_t)id < in->n_edges ? in->edges[id] : NULL;
-    if (e) holdings_load_part(in->rows->holdings, e, (uint32_t)part, within, n);
+    if (e) holdings_load_part(in->how->into, e, (uint32_t)part, within, n);
     return true;
 }
 
-int held_rows_read(struct held_rows *r, sqlite3 *db, bool (*is_gone)(const char *edge, void *arg), void *arg,
-                   struct holdings_dirty *dirty, struct error *err) {
-    struct reading in = {.rows = r, .is_gone = is_gone, .arg = arg};
-    int code = each_row(db, "SELECT number, digest FROM blobs", read_number, &in, err);
-    if (code == 0) code = each_row(db, "SELECT id, name, site FROM edges", read_edge, &in, err);
-    if (code == 0) code = each_row(db, "SELECT edge, part, numbers FROM held", read_part, &in, err);
+int held_rows_read(struct held_rows *r, const struct held_reading *how, struct holdings_dirty *dirty,
+                   struct error *err) {
+    struct reading in = {.rows = r, .how = how};
+    int code = each_row("SELECT number, digest FROM blobs", read_number, &in, err);
+    if (code == 0) code = each_row("SELECT id, name, site FROM edges", read_edge, &in, err);
+    if (code == 0) code = each_row("SELECT edge, part, numbers FROM held", read_part, &in, err);
     free(in.edges);
-    if (code == 0) holdings_loaded(r->holdings, dirty);
+    if (code == 0) holdings_loaded(how->into, dirty);
     return code;
 }

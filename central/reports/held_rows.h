@@ -7,6 +7,8 @@
 #include "central/reports/holdings.h"
 #include "common/db/db.h"
 
+#include <stdatomic.h>
+
 struct held_rows;
 extern const char held_rows_schema[];
 
@@ -14,10 +16,17 @@ struct held_rows *held_rows_new(struct holdings *h);
 /* When the connection that wrote is closed. */
 void held_rows_free(struct held_rows *r);
 
-/* Before anything is written, on any thread: reads all through db. Edges for which is_gone says true are left out, and
- * removed by held_rows_forget. dirty: numbers whose rows nobody needs. */
-int held_rows_read(struct held_rows *r, sqlite3 *db, bool (*is_gone)(const char *edge, void *arg), void *arg,
-                   struct holdings_dirty *dirty, struct error *err) must_check;
+struct held_reading {
+    sqlite3 *db;
+    struct holdings *into; /* that nobody else uses yet */
+    bool (*is_gone)(const char *edge, void *arg);
+    void *arg;
+    const atomic_bool *stop; /* true: reading ends with -ECANCELED */
+};
+/* Before anything is written, on any thread: reads all. Edges for which is_gone says true are left out, and removed by
+ * held_rows_forget. dirty: numbers whose rows nobody needs. */
+int held_rows_read(struct held_rows *r, const struct held_reading *how, struct holdings_dirty *dirty,
+                   struct error *err) must_check;
 /* Writes what has changed; e: whose parts, NULL: nobody's. */
 int held_rows_write(struct held_rows *r, sqlite3 *db, const struct holder *e,
                     const struct holdings_dirty *dirty) must_check;

@@ -16,6 +16,15 @@ struct holder; /* an edge; valid until holdings_free */
 struct holdings *holdings_new(size_t blobs_max);
 void holdings_free(struct holdings *h);
 
+/* Whether what edges hold is known: 0; ERR_BUSY: it is still being read from the disk; else why it could not be read. It
+ * is known at first. */
+int holdings_state(struct holdings *h);
+void holdings_set_state(struct holdings *h, int state);
+/* Another one with the same bound, to read into while this one is asked. */
+struct holdings *holdings_new_like(const struct holdings *h);
+/* Takes all that `read` knows in place of what h knows, which is known then. Frees read. Before anything changes h. */
+void holdings_adopt(struct holdings *h, struct holdings *read);
+
 struct holder *holdings_edge(struct holdings *h, const char *name, const char *site); /* made if it is new */
 struct holder *holdings_find(struct holdings *h, const char *name);                   /* NULL: nothing was told of it */
 const char *holder_name(const struct holder *e);
@@ -64,14 +73,14 @@ void holdings_tiles(struct holdings *h, const struct holder *e, uint64_t out[WIR
 
 /* --- asking --- */
 
-/* Writes at most max edges of these sites that hold the blob; returns how many. Cheap enough for a loop: under 20 us
- * with 50 edges. */
+/* Writes at most max edges of these sites that are known to hold the blob; returns how many. Cheap enough for a loop:
+ * under 20 us with 50 edges. */
 size_t holdings_at_sites(struct holdings *h, const struct digest *d, const char *const *sites, size_t n_sites,
                          const struct holder **out, size_t max);
 /* fn for each edge that holds any of these blobs, in no order; has[i]: whether it holds the i-th. It must not call this
- * module. */
-void holdings_each(struct holdings *h, const struct digest *blobs, size_t n,
-                   void (*fn)(const struct holder *e, const bool *has, void *arg), void *arg);
+ * module. Returns the state; unless it is 0, fn was not called. */
+int holdings_each(struct holdings *h, const struct digest *blobs, size_t n,
+                  void (*fn)(const struct holder *e, const bool *has, void *arg), void *arg) must_check;
 
 struct holdings_stats {
     int64_t blobs; /* different ones */

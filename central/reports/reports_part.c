@@ -218,8 +218,9 @@ static void on_edge(const char *name, json_t *edge, void *arg) {
     struct report_row row;
     bool heard = report_rows_get(p->rows, name, &row);
     json_object_set_new(edge, "report", heard ? row_json(p, &row) : json_null());
+    bool known = holdings_state(p->holdings) == 0;
     const struct holder *e = holdings_find(p->holdings, name);
-    json_object_set_new(edge, "holdings", json_integer(e ? holdings_count(p->holdings, e) : 0));
+    json_object_set_new(edge, "holdings", known ? json_integer(e ? holdings_count(p->holdings, e) : 0) : json_null());
 }
 
 /* --- metrics --- */
@@ -240,12 +241,14 @@ static void metrics(struct metric_page *page, void *self) {
     struct reports *p = self;
     struct edge_facts *list;
     size_t n = roster_list(p->roster, &list), heard = 0;
+    bool known = holdings_state(p->holdings) == 0;
     for (size_t i = 0; i < n; i++) {
         struct report_row row;
         if (list[i].state == EDGE_REMOVED || !report_rows_get(p->rows, list[i].name, &row)) continue;
         row_metrics(page, &row);
         const struct holder *e = holdings_find(p->holdings, row.name);
-        metric_row(page, ROWS_EDGE_HOLDINGS, row.name, row.site, e ? (double)holdings_count(p->holdings, e) : 0);
+        double blobs = e ? (double)holdings_count(p->holdings, e) : 0;
+        if (known) metric_row(page, ROWS_EDGE_HOLDINGS, row.name, row.site, blobs);
         heard += list[i].state == EDGE_ACTIVE && is_heard(p, &row);
     }
     free(list);

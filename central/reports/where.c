@@ -119,6 +119,16 @@ static json_t *image_json(const char *image, const struct digest *d, const struc
                      (json_int_t)p->n, "size", (json_int_t)size, "platforms", platforms);
 }
 
+static void not_known(int code, struct error *err) {
+    if (code == ERR_BUSY) {
+        error_set(err, code, "central still reads from its disk what edges hold");
+        error_hint(err, "ask again in a few seconds");
+    } else {
+        error_set(err, ERR_INTERNAL, "what edges hold cannot be read: %s", error_name(code));
+        error_hint(err, "central's log says more at event=reports_not_kept");
+    }
+}
+
 static void run_where(struct job *j) {
     const struct where *w = j->arg;
     struct error err = {0};
@@ -132,10 +142,16 @@ static void run_where(struct job *j) {
     }
     image_parts_find(catalogue_of(w->node), &d, &parts);
     struct answer a = {.where = w, .parts = &parts, .edges = json_array()};
-    holdings_each(w->holdings, parts.blobs, parts.n, on_holder, &a);
-    json_t *doc = image_json(j->a, &d, &parts);
-    json_object_set_new(doc, "edges", sorted(w->roster, a.edges));
-    job_json(j, 200, doc);
+    r = holdings_each(w->holdings, parts.blobs, parts.n, on_holder, &a);
+    if (r < 0) {
+        json_decref(a.edges);
+        not_known(r, &err);
+        job_error(j, &err);
+    } else {
+        json_t *doc = image_json(j->a, &d, &parts);
+        json_object_set_new(doc, "edges", sorted(w->roster, a.edges));
+        job_json(j, 200, doc);
+    }
     image_parts_fini(&parts);
 }
 

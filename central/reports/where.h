@@ -3,7 +3,8 @@
  *   GET /api/where?image=REF|DIGEST   {"image","digest","blobs","size","platforms":[],
  *                                      "edges":[{"edge","site","state","whole","platforms":[],"blobs","size"}]}
  *
- * An index is whole at an edge that holds all of one of its platforms at least. Thread: serving loop; the answer is made
+ * An index is whole at an edge that holds all of one of its platforms at least. 409 while what edges hold is still being
+ * read after central's start. Thread: serving loop; the answer is made
  * in the work pool. */
 #ifndef ENTREPOT_CENTRAL_REPORTS_WHERE_H
 #define ENTREPOT_CENTRAL_REPORTS_WHERE_H

@@ -73,6 +73,7 @@ def test_central_knows_after_a_restart_and_a_kill(fleet):
     fleet.edges[0].stop()
     fleet.central.kill()
     fleet.central.start()
+    wait_until(lambda: fleet.central.command("ls", "--where", "app:v1", check=False).returncode == 0, "central has read its file")
     assert where(fleet, "app:v1") == before  # nobody has told it again
     fleet.edges[0].start()
     wait_until(lambda: agrees(fleet, 0), "both agree")
@@ -113,6 +114,24 @@ def test_a_damaged_file_is_put_aside_and_filled_again(fleet):
     wait_until(lambda: agrees(fleet, 0), "both agree")
     assert where(fleet, "app:v1") == right
     assert (fleet.central.data / "reports.db.damaged").exists()
+
+
+def test_a_file_that_cannot_be_read_is_told_and_all_else_goes_on(fleet):
+    right = where(fleet, "app:v1")
+    fleet.central.stop()
+    with sqlite3.connect(fleet.central.data / "reports.db") as db:
+        db.executescript("ALTER TABLE held RENAME TO kept; CREATE TABLE held(other);")
+    fleet.central.start()
+    unknown = lambda: fleet.central.command("ls", "--where", "app:v1", check=False).stderr
+    wait_until(lambda: "what edges hold cannot be read" in unknown(), "central says so")
+    assert edge_row(fleet.central, fleet.names[0])["holdings"] is None
+    raw.pull(fleet.edges[0].port, "library/app", "v1")
+    fleet.central.stop()
+    with sqlite3.connect(fleet.central.data / "reports.db") as db:
+        db.executescript("DROP TABLE held; ALTER TABLE kept RENAME TO held;")
+    fleet.central.start()
+    wait_until(lambda: agrees(fleet, 0) and agrees(fleet, 1), "both agree")
+    assert where(fleet, "app:v1") == right
 
 
 def test_images_that_nobody_knows_and_edges_that_are_asked(fleet):

@@ -1,0 +1,302 @@
+/* Reports on their way into central's book: while it still reads what edges held, when it stops meanwhile, and when the
+ * file turns out to be damaged. */
+#include "central/reports/book.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/core/alloc.h"
+#include "common/core/log.h"
+#include "tests/unit/support/folder.h"
+
+static struct holdings *held;
+static struct report_book *book;
+static struct loop *loop;
+static unsigned waiting; /* reports that are not done */
+static char dir[64], path[128];
+
+/* The reader asks of each edge whether it was removed: there a test holds it. */
+static sem_t reader_is_there, reader_may_go;
+
+static bool hold_reader(const char *edge, void *arg) {
+    (void)edge, (void)arg;
+    sem_post(&reader_is_there);
+    sem_wait(&reader_may_go);
+    return false;
+}
+
+static bool is_gone(const char *edge, void *arg) {
+    (void)edge, (void)arg;
+    return false;
+}
+
+static void start(bool (*gone)(const char *edge, void *arg)) {
+    struct error err = {0};
+    held = holdings_new(100000);
+    assert_int_equal(report_book_open(&book, path, held, 1000, gone, NULL, &err), 0);
+    if (gone == hold_reader) sem_wait(&reader_is_there);
+}
+
+static void stop(void) {
+    report_book_close(book);
+    holdings_free(held);
+}
+
+static struct digest blob(uint32_t n) {
+    struct digest d;
+    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
+    return d;
+}
+
+static void put(struct wire_digests *to, uint32_t n) {
+    struct digest d = blob(n);
+    to->bytes = xrealloc(to->bytes, to->n + 1, NUMBERED_DIGEST);
+    memcpy(to->bytes + NUMBERED_DIGEST * to->n++, d.bytes, NUMBERED_DIGEST);
+}
+
+static void on_done(struct book_entry *e) {
+    if (--waiting == 0) loop_stop(e->loop);
+}
+
+static struct book_entry report_of(const char *edge) {
+    struct book_entry e = {.loop = loop, .done = on_done};
+    snprintf(e.edge, sizeof(e.edge), "%s", edge);
+    snprintf(e.site, sizeof(e.site), "site");
+    e.report.holdings = xcalloc(1, sizeof(*e.report.holdings));
+    return e;
+}
+
+static void with_pulls(struct book_entry *e, uint64_t sequence, uint64_t count) {
+    struct wire_pulls *w = e->report.pulls = xcalloc(1, sizeof(*w));
+    memset(w->epoch, 7, sizeof(w->epoch));
+    w->sequence = sequence;
+    w->counts = xcalloc(1, sizeof(*w->counts));
+    w->n = 1;
+    snprintf(w->counts[0].repository, sizeof(w->counts[0].repository), "docker.io/library/app");
+    snprintf(w->counts[0].tag, sizeof(w->counts[0].tag), "v1");
+    w->counts[0].count = count;
+}
+
+/* The digest that central should have then: of the blobs from first to last. */
+static void with_digest(struct book_entry *e, uint32_t first, uint32_t last) {
+    struct set_digest sum = {0};
+    for (uint32_t n = first; n <= last; n++) {
+        struct digest d = blob(n);
+        const struct set_digest element = holding_element(d.bytes);
+        set_digest_add(&sum, &element);
+    }
+    set_digest_put(&sum, e->report.holdings->digest);
+}
+
+/* True: it waits. */
+static bool tell(struct book_entry *e) {
+    bool waits = !report_book_take(book, e);
+    waiting += waits;
+    return waits;
+}
+
+static void await_all(void) {
+    if (waiting > 0) loop_run(loop);
+}
+
+/* A report of nothing is answered once the file is read. */
+static void until_read(void) {
+    struct book_entry e = report_of("edge-1");
+    tell(&e);
+    await_all();
+}
+
+static void count_holder(const struct holder *e, const bool *has, void *arg) {
+    (void)e, (void)has;
+    ++*(unsigned *)arg;
+}
+
+static int ask(uint32_t n, unsigned *holders) {
+    struct digest d = blob(n);
+    *holders = 0;
+    return holdings_each(held, &d, 1, count_holder, holders);
+}
+
+static void assert_held_from_to(uint32_t first, uint32_t last) {
+    for (uint32_t n = 0; n <= last + 5; n++) {
+        unsigned holders;
+        assert_int_equal(ask(n, &holders), 0);
+        assert_int_equal(holders, n >= first && n <= last);
+    }
+    assert_int_equal(holdings_count(held, holdings_find(held, "edge-1")), last - first + 1);
+}
+
+/* What edge-1 holds, 1 to 3, and five pulls. */
+static void fill(void) {
+    struct book_entry e = report_of("edge-1");
+    for (uint32_t n = 1; n <= 3; n++)
+        put(&e.report.holdings->gained, n);
+    with_pulls(&e, 1, 5);
+    start(is_gone);
+    tell(&e);
+    await_all();
+    assert_int_equal(e.code, 0);
+    stop();
+}
+
+static void run_sql(const char *sql) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    log_init(2, LOG_FORMAT_KV, LOG_LEVEL_ERROR, "test");
+    snprintf(dir, sizeof(dir), "/tmp/book-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/reports.db", dir);
+    sem_init(&reader_is_there, 0, 0);
+    sem_init(&reader_may_go, 0, 0);
+    loop = loop_new("test");
+    waiting = 0;
+    fill();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    loop_free(loop);
+    sem_destroy(&reader_is_there);
+    sem_destroy(&reader_may_go);
+    return folder_remove(dir);
+}
+
+static void what_edges_hold_is_not_answered_before_it_is_read(void **state) {
+    (void)state;
+    unsigned holders;
+    start(hold_reader);
+    assert_int_equal(holdings_state(held), ERR_BUSY);
+    assert_int_equal(ask(1, &holders), ERR_BUSY);
+    assert_int_equal(holders, 0);
+    assert_int_equal(report_book_pulls(book), 5);
+    sem_post(&reader_may_go);
+    until_read();
+    assert_int_equal(holdings_state(held), 0);
+    assert_held_from_to(1, 3);
+    stop();
+}
+
+static void reports_that_come_meanwhile_are_taken_afterwards_in_order_and_once(void **state) {
+    (void)state;
+    struct book_entry first = report_of("edge-1"), second = report_of("edge-1"), third = report_of("edge-1");
+    put(&first.report.holdings->lost, 1);
+    put(&first.report.holdings->gained, 4);
+    with_pulls(&first, 1, 5); /* told again: its answer was lost */
+    put(&second.report.holdings->gained, 1);
+    put(&second.report.holdings->gained, 4); /* twice is once */
+    with_pulls(&second, 2, 7);
+    with_digest(&third, 1, 4);
+    start(hold_reader);
+    assert_true(tell(&first) && tell(&second) && tell(&third));
+    sem_post(&reader_may_go);
+    await_all();
+    assert_true(first.code == 0 && second.code == 0 && third.code == 0);
+    assert_true(first.answer.pulls_taken == 1 && second.answer.pulls_taken == 2);
+    assert_int_equal(third.answer.holdings, WIRE_HOLDINGS_EQUAL);
+    for (unsigned life = 0; life < 2; life++) {
+        assert_held_from_to(1, 4);
+        assert_int_equal(report_book_pulls(book), 12);
+        stop();
+        start(is_gone);
+        until_read();
+    }
+    stop();
+}
+
+static void *close_book(void *arg) {
+    (void)arg;
+    report_book_close(book);
+    return NULL;
+}
+
+/* The reader may come to its end before it sees that it is to stop. */
+static void a_stop_meanwhile_tells_each_report_what_came_of_it(void **state) {
+    (void)state;
+    uint32_t last = 3;
+    for (unsigned round = 0; round < 20; round++) {
+        pthread_t closer;
+        struct book_entry e = report_of("edge-1");
+        put(&e.report.holdings->gained, last + 1);
+        start(hold_reader);
+        assert_true(tell(&e));
+        assert_int_equal(pthread_create(&closer, NULL, close_book, NULL), 0);
+        sem_post(&reader_may_go);
+        pthread_join(closer, NULL);
+        await_all();
+        assert_true(e.code == 0 || e.code == -ECANCELED);
+        if (e.code == 0) last++;
+        holdings_free(held);
+        start(is_gone);
+        until_read();
+        assert_held_from_to(1, last);
+        stop();
+    }
+}
+
+static void a_file_that_proves_damaged_meanwhile_is_put_aside_and_the_reports_go_into_a_new_one(void **state) {
+    (void)state;
+    char aside[160];
+    struct book_entry e = report_of("edge-1");
+    run_sql("UPDATE held SET numbers = x'00'");
+    put(&e.report.holdings->gained, 9);
+    with_pulls(&e, 2, 7);
+    start(hold_reader);
+    assert_true(tell(&e));
+    sem_post(&reader_may_go);
+    await_all();
+    assert_int_equal(e.code, 0);
+    snprintf(aside, sizeof(aside), "%s.damaged", path);
+    assert_int_equal(access(aside, F_OK), 0);
+    for (unsigned life = 0; life < 2; life++) {
+        assert_held_from_to(9, 9);
+        assert_int_equal(report_book_pulls(book), 7);
+        stop();
+        start(is_gone);
+        until_read();
+    }
+    stop();
+}
+
+static void where_rows_cannot_be_read_reports_are_answered_and_nothing_is_claimed(void **state) {
+    (void)state;
+    unsigned holders;
+    struct book_entry first = report_of("edge-1"), second = report_of("edge-1");
+    run_sql("DROP TABLE held; CREATE TABLE held(other);");
+    put(&first.report.holdings->gained, 9);
+    start(hold_reader);
+    assert_true(tell(&first));
+    sem_post(&reader_may_go);
+    await_all();
+    assert_true(first.code == 0 && first.answer.holdings == WIRE_HOLDINGS_NOT_TAKEN);
+    assert_int_equal(ask(9, &holders), ERR_INTERNAL);
+    assert_false(tell(&second));
+    assert_true(second.code == 0 && second.answer.holdings == WIRE_HOLDINGS_NOT_TAKEN);
+    stop();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(what_edges_hold_is_not_answered_before_it_is_read),
+        TEST(reports_that_come_meanwhile_are_taken_afterwards_in_order_and_once),
+        TEST(a_stop_meanwhile_tells_each_report_what_came_of_it),
+        TEST(a_file_that_proves_damaged_meanwhile_is_put_aside_and_the_reports_go_into_a_new_one),
+        TEST(where_rows_cannot_be_read_reports_are_answered_and_nothing_is_claimed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
