@@ -44,18 +44,10 @@ static void suffixed(char *out, size_t cap, const char *path, const char *suffix
     snprintf(out, cap, "%s%s", path, suffix);
 }
 
-/* One old file is kept, for whoever wants to know what happened; its write-ahead log is of no use without it. */
 static int put_aside(const char *path, const char *why, struct error *err) {
-    char aside[4096], side[4096];
-    suffixed(aside, sizeof(aside), path, ".damaged");
-    log_warn("catalog_put_aside", KV_S("path", path), KV_S("kept_as", aside), KV_S("why", why),
-             KV_S("then", "a new catalogue is begun; it fills as images are pulled"));
-    if (rename(path, aside) < 0) return error_errno(err, "moving the damaged catalogue %s aside", path);
-    suffixed(side, sizeof(side), path, "-wal");
-    unlink(side);
-    suffixed(side, sizeof(side), path, "-shm");
-    unlink(side);
-    return 0;
+    log_warn("catalog_put_aside", KV_S("path", path), KV_S("why", why),
+             KV_S("then", "it is kept as catalog.db.damaged; a new catalogue is begun; it fills as images are pulled"));
+    return db_put_aside(path, err);
 }
 
 static int text_of(sqlite3 *db, const char *sql, char *out, size_t cap) {

@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BATCH 64 /* reports in a transaction */
 
@@ -205,20 +204,13 @@ static int open_file_of(struct report_book *b, struct error *err) {
     return r;
 }
 
-static int put_aside(const char *path, struct error *err) {
-    _cleanup_(freep) char *aside = xasprintf("%s.damaged", path), *log = xasprintf("%s-wal", path);
-    log_warn("reports_put_aside", KV_S("path", path), KV_S("kept_as", aside), KV_S("why", err->msg),
-             KV_S("then", "edges tell again what they hold; pulls are counted anew"));
-    if (rename(path, aside) < 0) return error_errno(err, "moving the damaged file %s aside", path);
-    unlink(log);
-    return 0;
-}
-
 /* Nothing was written yet, so no statement of the writer's connection was made. */
 static int begin_anew(struct report_book *b, struct error *err) {
     writer_close(b->writer);
     b->writer = NULL;
-    int r = put_aside(b->path, err);
+    log_warn("reports_put_aside", KV_S("path", b->path), KV_S("why", err->msg),
+             KV_S("then", "it is kept as reports.db.damaged; edges tell again what they hold; pulls are counted anew"));
+    int r = db_put_aside(b->path, err);
     return r == 0 ? open_file_of(b, err) : r;
 }
 

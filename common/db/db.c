@@ -1,7 +1,11 @@
 /* SQLite connections, and values that all databases store alike. Thread: that of the connection. */
 #include "common/db/db.h"
 
+#include "common/core/alloc.h"
+
 #include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
 
 int db_bind_digest(sqlite3_stmt *st, int at, const struct digest *d) {
     return sqlite3_bind_blob(st, at, d, db_digest_len(d), SQLITE_TRANSIENT);
@@ -66,6 +70,17 @@ int db_open(sqlite3 **out, const char *path, int flags, struct error *err) {
     sqlite3_close(*out);
     *out = NULL;
     return code;
+}
+
+int db_put_aside(const char *path, struct error *err) {
+    static const char *const logs[] = {"-wal", "-shm"};
+    _cleanup_(freep) char *aside = xasprintf("%s.damaged", path);
+    if (rename(path, aside) < 0) return error_errno(err, "moving the damaged file %s aside", path);
+    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
+        _cleanup_(freep) char *log = xasprintf("%s%s", path, logs[i]);
+        if (unlink(log) < 0 && errno != ENOENT) return error_errno(err, "removing %s", log);
+    }
+    return 0;
 }
 
 void db_keep_log(sqlite3 *db) {

@@ -38,6 +38,9 @@ bool db_column_digest(sqlite3_stmt *st, int column, struct digest *d);
 static inline bool db_is_damage(int rc) {
     return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
 }
+/* Renames a database that is of no use to PATH.damaged, for whoever wants to know what happened, in place of an older
+ * one, and removes its write-ahead log, which is of no use without it. No connection to it may be open. */
+int db_put_aside(const char *path, struct error *err) must_check;
 /* The connection's last failure as an enum err; 0 if there is none. */
 int db_error_code(sqlite3 *db);
 /* The same, and fills err: "DOING: SQLite's message", with a hint for common causes. */

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #define MEMORY_NAMES_MAX 4096 /* names in memory; pulls of further ones are counted as others */
 #define FLUSH_MS 100
@@ -426,15 +425,6 @@ static void close_writer(struct pull_queue *q) {
     q->batches = (struct pull_table){.name = "batch"};
 }
 
-static int put_aside(const struct pull_queue *q, struct error *err) {
-    _cleanup_(freep) char *aside = xasprintf("%s.damaged", q->path), *log = xasprintf("%s-wal", q->path);
-    log_warn("reports_put_aside", KV_S("path", q->path), KV_S("kept_as", aside), KV_S("why", err->msg),
-             KV_S("then", "pulls that central has not been told are lost"));
-    if (rename(q->path, aside) < 0) return error_errno(err, "moving the damaged file %s aside", q->path);
-    unlink(log);
-    return 0;
-}
-
 int pull_queue_open(struct pull_queue **out, const char *path, struct loop *loop, unsigned names_max,
                     struct error *err) {
     struct pull_queue *q = xcalloc(1, sizeof(*q));
@@ -449,7 +439,9 @@ int pull_queue_open(struct pull_queue **out, const char *path, struct loop *loop
     int r = open_writer(q, err);
     if (r == ERR_CORRUPT) {
         close_writer(q);
-        r = put_aside(q, err);
+        log_warn("reports_put_aside", KV_S("path", q->path), KV_S("why", err->msg),
+                 KV_S("then", "it is kept as reports.db.damaged; pulls that central has not been told are lost"));
+        r = db_put_aside(q->path, err);
         if (r == 0) r = open_writer(q, err);
     }
     if (r < 0) {
