@@ -192,6 +192,7 @@ int backup_make(const char *data, const char *config, const char *to, struct bac
     if (r == 0) r = copy_db(&m, "hosted.db", false, err);
     if (r == 0) r = copy_blobs(&m, err);
     if (r == 0) r = copy_db(&m, "catalog.db", false, err);
+    if (r == 0) r = copy_db(&m, "reports.db", false, err);
     if (r == 0) r = copy_config(&m, config, err);
     if (r == 0) r = write_list(&m, err);
     json_decref(m.files);

@@ -1,10 +1,10 @@
 /* A copy of what central cannot get from anywhere else: who belongs to the fleet and by which keys, what is hosted with
- * its bytes, and the catalogue. In a folder of its own:
+ * its bytes, the catalogue, and what edges have reported. In a folder of its own:
  *
- *   identity/ fleet.db hosted.db catalog.db     each as of one moment; hosted.db is older than the blobs
- *   blobs/                                      what hosted.db names
- *   central.yaml                                the configuration, to read
- *   backup.json                                 written last: what is there, with a SHA-256 each
+ *   identity/ fleet.db hosted.db catalog.db reports.db     each as of one moment; hosted.db is older than the blobs
+ *   blobs/                                                 what hosted.db names
+ *   central.yaml                                           the configuration, to read
+ *   backup.json                                            written last: what is there, with a SHA-256 each
  *
  * Thread: main of a command; may block. */
 #ifndef ENTREPOT_BACKUP_BACKUP_H
@@ -29,7 +29,7 @@ struct restore_order {
     bool replace; /* what is there is moved aside, into DATA/before-restore-TIME */
 };
 /* ERR_BUSY: central runs, or there is something and replace is not set. ERR_CORRUPT: the backup is not whole. The
- * catalogue gets a new epoch, and invites that are open end. *made_at: when the backup was made. */
+ * catalogue gets a new epoch, and invites that are open end. A database that the backup does not have is begun anew. *made_at: when the backup was made. */
 int backup_restore(const char *from, const struct restore_order *o, struct backup_report *out, int64_t *made_at,
                    struct error *err) must_check;
 

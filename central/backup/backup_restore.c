@@ -31,7 +31,7 @@ static char *join(const char *dir, const char *name) {
 }
 
 /* In the order in which they are put into place. */
-static const char *const parts[] = {"identity", "fleet.db", "hosted.db", "catalog.db"};
+static const char *const parts[] = {"identity", "fleet.db", "hosted.db", "catalog.db", "reports.db"};
 /* Files beside the databases that are replaced. They belong to the old databases. */
 static const char *const tails[] = {"", "-journal", "-wal", "-shm"};
 

@@ -87,6 +87,28 @@ def test_pulls_while_central_is_away_and_the_edge_is_killed_count_once(fleet):
     assert fleet.central.json("status")["pull_counts"]["total"] == 15
 
 
+def test_a_backup_brings_the_sums_back_and_what_edges_held(fleet):
+    pull(fleet.edge, "v1", 3)
+    raw.pull(fleet.edge.port, "library/app", "v1")
+    whole = lambda: [e["edge"] for e in fleet.central.json("ls", "--where", "app:v1")["edges"] if e["whole"]]
+    name = fleet.edge.identity()["name"]
+    wait_until(lambda: counted(fleet) == {"v1": 4} and whole() == [name], lambda: f"central knows: {counted(fleet)}")
+    folder = fleet.bench.place("backup")
+    fleet.central.command("backup", str(folder))  # while it runs
+    pull(fleet.edge, "v1", 2)
+    wait_until(lambda: counted(fleet) == {"v1": 6} and queued(fleet.edge) == 0, "those are counted, too")
+    fleet.edge.stop()
+    fleet.central.stop()
+    fleet.central.command("restore", "--replace", str(folder))
+    fleet.central.start()
+    assert counted(fleet) == {"v1": 4}
+    wait_until(lambda: fleet.central.command("ls", "--where", "app:v1", check=False).returncode == 0, "central has read its file")
+    assert whole() == [name]
+    fleet.edge.start()
+    pull(fleet.edge, "v1")
+    wait_until(lambda: counted(fleet) == {"v1": 5}, lambda: f"it goes on from there: {counted(fleet)}")
+
+
 def test_kills_of_either_side_at_random_moments_neither_lose_nor_double(fleet):
     seed = int(os.environ.get("ENTREPOT_SEED") or random.SystemRandom().randrange(10**9))
     print(f"ENTREPOT_SEED={seed}")
