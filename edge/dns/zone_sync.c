@@ -62,19 +62,14 @@ static void on_done(struct http_call *call, const struct http_result *result, vo
 static const struct http_call_events events = {.data = on_data, .done = on_done};
 
 static void ask(struct zone_sync *s) {
-    char url[1024];
     if (s->call || s->told.zone == 0 || s->told.zone == s->have || !uplink_identity(s->uplink)) return;
     buf_clear(&s->answer);
-    snprintf(url, sizeof(url), "%s" DNS_ZONE_PATH, uplink_url(s->uplink));
-    struct http_call_spec spec = {.method = "GET",
-                                  .in_turn = true,
-                                  .url = url,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = TOTAL_MS,
-                                  .total_ms = TOTAL_MS,
-                                  .max_body = (int64_t)DNS_ZONE_MESSAGE_MAX};
-    uplink_secure(s->uplink, &spec);
-    s->call = http_call_start(s->client, &spec, &events, s);
+    const struct uplink_message m = {.path = DNS_ZONE_PATH,
+                                     .in_turn = true,
+                                     .connect_ms = CONNECT_MS,
+                                     .total_ms = TOTAL_MS,
+                                     .max_answer = DNS_ZONE_MESSAGE_MAX};
+    s->call = uplink_send(s->uplink, s->client, &m, &events, s);
 }
 
 static void on_again(void *arg) {

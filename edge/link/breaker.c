@@ -33,8 +33,9 @@ enum away { AWAY_MAY_RETURN, AWAY_SILENT, AWAY_REFUSES };
 struct breaker {
     struct breaker_config cfg;
     struct timer probe, suspect, silence, changed, patience;
-    bool silent, may_return;
-    enum away how;            /* it is away; guarded by lock */
+    bool silent;
+    bool may_return;          /* written under lock, and on the loop alone */
+    bool refused;             /* by central's last answer; guarded by lock */
     void (*found)(void *arg); /* may be NULL */
     void *found_arg;
     unsigned awaiting; /* requests whose answer has not begun */
@@ -68,6 +69,7 @@ bool breaker_is_silent(const struct breaker *b) {
 void breaker_state(struct breaker *b, struct central_state *out) {
     pthread_mutex_lock(&b->lock);
     *out = b->state;
+    out->gone = !b->state.reachable && !b->may_return && !b->refused;
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -92,18 +94,16 @@ static void set(struct breaker *b, bool reachable, const char *why, enum away ho
     if (reachable) breaker_heard(b);
     pthread_mutex_lock(&b->lock);
     bool changed = b->state.reachable != reachable;
-    bool may_return = changed ? !reachable && how == AWAY_MAY_RETURN : b->may_return;
+    if (changed) b->may_return = !reachable && how == AWAY_MAY_RETURN;
+    b->refused = !reachable && (b->refused || how == AWAY_REFUSES); /* a central that is away takes nothing back */
     b->state.reachable = reachable;
     if (changed) b->state.since_s = clock_wall_s();
     if (!reachable) {
         b->state.failures++;
         snprintf(b->state.last_error, sizeof(b->state.last_error), "%s", why);
     }
-    b->how = how;
-    b->state.gone = !reachable && !may_return && how != AWAY_REFUSES;
     pthread_mutex_unlock(&b->lock);
     if (!changed) return;
-    b->may_return = may_return;
     timer_clear(&b->patience);
     timer_set(&b->changed, 0);
     if (reachable) {
@@ -113,7 +113,7 @@ static void set(struct breaker *b, bool reachable, const char *why, enum away ho
         log_warn("central_unreachable", KV_S("url", uplink_url(b->cfg.uplink)), KV_S("why", why));
         b->probe_ms = PROBE_FIRST_MS;
         probe_in(b, b->probe_ms);
-        if (may_return) timer_set(&b->patience, b->cfg.return_ms);
+        if (b->may_return) timer_set(&b->patience, b->cfg.return_ms);
     }
 }
 
@@ -135,9 +135,8 @@ static void on_changed(void *arg) {
 
 static void on_patience(void *arg) {
     struct breaker *b = arg;
-    b->may_return = false;
     pthread_mutex_lock(&b->lock);
-    b->state.gone = !b->state.reachable && b->how != AWAY_REFUSES;
+    b->may_return = false;
     pthread_mutex_unlock(&b->lock);
     b->cfg.gave_up(b->cfg.arg);
 }
@@ -254,16 +253,12 @@ static void send_probe(struct breaker *b) {
     if (b->call) return;
     b->probed_ms = clock_mono_ms();
     b->refuses = false;
-    char url[1024];
-    snprintf(url, sizeof(url), "%s" WIRE_UPSTREAMS_PATH, uplink_url(b->cfg.uplink));
-    struct http_call_spec spec = {.method = "GET",
-                                  .url = url,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = PROBE_HEAD_MS,
-                                  .total_ms = CONNECT_MS + PROBE_HEAD_MS,
-                                  .max_body = WIRE_MAX_UPSTREAMS};
-    uplink_secure(b->cfg.uplink, &spec);
-    b->call = http_call_start(b->cfg.client, &spec, &probe_events, b);
+    const struct uplink_message m = {.path = WIRE_UPSTREAMS_PATH,
+                                     .connect_ms = CONNECT_MS,
+                                     .head_ms = PROBE_HEAD_MS,
+                                     .total_ms = CONNECT_MS + PROBE_HEAD_MS,
+                                     .max_answer = WIRE_MAX_UPSTREAMS};
+    b->call = uplink_send(b->cfg.uplink, b->cfg.client, &m, &probe_events, b);
 }
 
 static void on_probe(void *arg) {

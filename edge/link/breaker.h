@@ -67,7 +67,7 @@ void breaker_await_over(struct breaker *b, bool alive);
 /* What this edge knows about central's reachability. */
 struct central_state {
     bool reachable;
-    bool gone;       /* it cannot be reached, for longer than a restart takes; false also while it refuses this edge */
+    bool gone; /* it cannot be reached, for longer than a restart takes; false also since it has refused this edge */
     int64_t since_s; /* wall clock of the last change in seconds; 0: none */
     int64_t failures;
     char last_error[256];

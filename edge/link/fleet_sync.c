@@ -157,7 +157,7 @@ static void show_lost(struct fleet_sync *s) {
                                      .connect_ms = CONNECT_MS,
                                      .total_ms = TOTAL_MS,
                                      .max_answer = WIRE_MAX_JOIN};
-    s->call = uplink_post(s->cfg.uplink, s->cfg.client, &m, &shown_events, s);
+    s->call = uplink_send(s->cfg.uplink, s->cfg.client, &m, &shown_events, s);
     free(s->lost);
     s->lost = NULL;
 }
@@ -231,20 +231,15 @@ static void on_done(struct http_call *call, const struct http_result *result, vo
 static const struct http_call_events events = {.data = on_data, .done = on_done};
 
 void fleet_sync_told(struct fleet_sync *s, uint64_t version) {
-    char url[1024];
     if (s->busy || version == s->version || !uplink_identity(s->cfg.uplink)) return;
     s->busy = true;
     buf_clear(&s->answer);
-    snprintf(url, sizeof(url), "%s" WIRE_STATE_PATH, uplink_url(s->cfg.uplink));
-    struct http_call_spec spec = {.method = "GET",
-                                  .in_turn = true,
-                                  .url = url,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = TOTAL_MS,
-                                  .total_ms = TOTAL_MS,
-                                  .max_body = (int64_t)WIRE_MAX_STATE};
-    uplink_secure(s->cfg.uplink, &spec);
-    s->call = http_call_start(s->cfg.client, &spec, &events, s);
+    const struct uplink_message m = {.path = WIRE_STATE_PATH,
+                                     .in_turn = true,
+                                     .connect_ms = CONNECT_MS,
+                                     .total_ms = TOTAL_MS,
+                                     .max_answer = WIRE_MAX_STATE};
+    s->call = uplink_send(s->cfg.uplink, s->cfg.client, &m, &events, s);
 }
 
 void fleet_sync_doubt(struct fleet_sync *s) {

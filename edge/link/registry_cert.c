@@ -290,7 +290,7 @@ static void on_key(struct offload *o) {
                                      .max_answer = WIRE_MAX_JOIN};
     buf_clear(&c->answer);
     c->why[0] = '\0';
-    c->call = uplink_post(c->uplink, c->node->client, &m, &events, c);
+    c->call = uplink_send(c->uplink, c->node->client, &m, &events, c);
     free(c->body);
     c->body = NULL;
 }

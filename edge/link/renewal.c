@@ -153,7 +153,7 @@ static void ask(struct renewal *r) {
                                      .max_answer = WIRE_MAX_JOIN};
     buf_clear(&r->answer);
     r->why[0] = '\0';
-    r->call = uplink_post(r->cfg.uplink, r->cfg.client, &m, &events, r);
+    r->call = uplink_send(r->cfg.uplink, r->cfg.client, &m, &events, r);
     free(body);
 }
 

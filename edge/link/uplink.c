@@ -148,19 +148,21 @@ void uplink_secure(const struct uplink *u, struct http_call_spec *spec) {
     spec->use_proxy_env = far;
 }
 
-struct http_call *uplink_post(const struct uplink *u, struct http_client *client, const struct uplink_message *m,
+struct http_call *uplink_send(const struct uplink *u, struct http_client *client, const struct uplink_message *m,
                               const struct http_call_events *ev, void *arg) {
     static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
     char url[1024];
-    snprintf(url, sizeof(url), "%s%s", uplink_url(u), m->path);
-    struct http_call_spec spec = {.method = "POST",
+    snprintf(url, sizeof(url), "%s%s%s", uplink_url(u), m->path, m->query ? m->query : "");
+    struct http_call_spec spec = {.method = m->body ? "POST" : "GET",
                                   .url = url,
-                                  .headers = headers,
+                                  .headers = m->body ? headers : NULL,
                                   .body = m->body,
                                   .body_len = m->len,
+                                  .in_turn = m->in_turn,
                                   .connect_ms = m->connect_ms,
-                                  .head_ms = m->total_ms,
+                                  .head_ms = m->head_ms ? m->head_ms : m->total_ms,
                                   .total_ms = m->total_ms,
+                                  .stall_ms = m->stall_ms,
                                   .max_body = (int64_t)m->max_answer};
     uplink_secure(u, &spec);
     return http_call_start(client, &spec, ev, arg);

@@ -35,17 +35,18 @@ const struct http_tls *uplink_tls(const struct uplink *u);
  * one. */
 void uplink_secure(const struct uplink *u, struct http_call_spec *spec);
 
-/* A protobuf message to central's fleet port. */
+/* A request to central's fleet port. */
 struct uplink_message {
-    const char *path;
-    const void *body;
+    const char *path, *query; /* query: with its "?"; NULL: none */
+    const void *body;         /* protobuf, for a POST; NULL: a GET */
     size_t len;
-    int64_t connect_ms, total_ms;
+    bool in_turn; /* this and the times: as in struct http_call_spec, but head_ms 0 is total_ms */
+    int64_t connect_ms, head_ms, total_ms, stall_ms;
     size_t max_answer; /* bytes */
 };
-/* Fetch loop. POSTs it to where central is reached now. m and its body are borrowed for the call; the rest is as for
+/* Fetch loop. Sends it to where central is reached now. m and its body are borrowed for the call; the rest is as for
  * http_call_start. */
-struct http_call *uplink_post(const struct uplink *u, struct http_client *client, const struct uplink_message *m,
+struct http_call *uplink_send(const struct uplink *u, struct http_client *client, const struct uplink_message *m,
                               const struct http_call_events *ev, void *arg);
 
 #endif

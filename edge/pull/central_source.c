@@ -495,8 +495,8 @@ void central_source_free(struct central_source *c) {
     free(c);
 }
 
-void central_source_fallback(struct central_source *c,
-                             bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg) {
+void central_source_known_tags(struct central_source *c,
+                               bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg) {
     c->knows = knows;
     c->knows_arg = arg;
 }

@@ -24,8 +24,8 @@ struct central_source_config {
 };
 struct central_source *central_source_new(const struct central_source_config *cfg);
 /* True if a tag can be answered without central, so that nobody need wait for central when it does not answer. */
-void central_source_fallback(struct central_source *c,
-                             bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
+void central_source_known_tags(struct central_source *c,
+                               bool (*knows)(const struct repo_name *repo, const char *tag, void *arg), void *arg);
 /* found is called whenever central is there again after it was not. */
 void central_source_on_found(struct central_source *c, void (*found)(void *arg), void *arg);
 /* outdated is called when central refuses what was decided under the settings we have. */

@@ -391,7 +391,7 @@ static int start(struct node *n, void **self, struct error *err) {
                                                                     .requests = cfg->central_requests,
                                                                     .queue_of_one = n->config->waiting_per_addr,
                                                                     .queue = n->config->waiting});
-    central_source_fallback(e->central, knows_tag, e);
+    central_source_known_tags(e->central, knows_tag, e);
     central_source_on_found(e->central, central_is_back, e);
     if (cfg->fallback == FALLBACK_UPSTREAM) e->fallback = make_fallback(e);
     e->lookups = lookups_new(n->fetch, central_source_posts(e->central), e->settings);

@@ -13,7 +13,7 @@
 #define HEAD_MS 60000
 #define STALL_MS 30000
 #define BODY_MAX (256 * MiB)
-#define LIST_MAX ((int64_t)WATCH_MESSAGE_MAX)
+#define LIST_MAX WATCH_MESSAGE_MAX
 /* Bytes that have come and are not a whole tile yet. */
 #define BUFFERED_MAX (2 * TILE_MESSAGE_MAX)
 #define AGAIN_MS 2000
@@ -105,19 +105,16 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
 static const struct http_call_events events = {.head = on_head, .data = on_data, .done = on_done};
 
 static void ask(struct tile_fetch *t, const char *query) {
-    char url[1024];
-    snprintf(url, sizeof(url), "%s" WIRE_SNAPSHOT_PATH "%s", uplink_url(t->cfg.uplink), query);
-    struct http_call_spec spec = {.method = "GET",
-                                  .url = url,
-                                  .in_turn = true,
-                                  .connect_ms = CONNECT_MS,
-                                  .head_ms = HEAD_MS,
-                                  .stall_ms = STALL_MS,
-                                  .max_body = t->list ? LIST_MAX : (int64_t)BODY_MAX};
-    uplink_secure(t->cfg.uplink, &spec);
+    const struct uplink_message m = {.path = WIRE_SNAPSHOT_PATH,
+                                     .query = query,
+                                     .in_turn = true,
+                                     .connect_ms = CONNECT_MS,
+                                     .head_ms = HEAD_MS,
+                                     .stall_ms = STALL_MS,
+                                     .max_answer = t->list ? LIST_MAX : BODY_MAX};
     t->wrong = false;
     buf_clear(&t->in);
-    t->call = http_call_start(t->cfg.client, &spec, &events, t);
+    t->call = uplink_send(t->cfg.uplink, t->cfg.client, &m, &events, t);
 }
 
 void tile_fetch_list(void *arg) {

@@ -131,7 +131,7 @@ static void post(struct report_sender *s, const void *body, size_t len) {
                                      .max_answer = WIRE_MAX_REPORT};
     buf_clear(&s->answer);
     s->began_ms = clock_mono_ms();
-    s->call = uplink_post(s->cfg.uplink, s->cfg.client, &m, &events, s);
+    s->call = uplink_send(s->cfg.uplink, s->cfg.client, &m, &events, s);
 }
 
 static void on_due(void *arg) {
