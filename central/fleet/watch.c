@@ -227,8 +227,8 @@ static void on_drain(struct http_req *r) {
 /* --- what is new --- */
 
 static void send_block(struct watch *w, struct feed_block *b) {
-    http_body_ref(w->req, b->bytes, b->len, feed_block_unref, b);
     w->sent = b->place.number;
+    http_body_ref(w->req, b->bytes, b->len, feed_block_unref, b); /* b may be gone after this */
 }
 
 /* All is sent. While changes cannot be told a poll does not end: an edge must not take what it has for current. */
