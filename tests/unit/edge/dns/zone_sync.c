@@ -28,12 +28,21 @@ const struct identity *uplink_identity(const struct uplink *u) {
     (void)u;
     return has_joined ? &identity : NULL;
 }
-const char *uplink_url(const struct uplink *u) {
+struct http_call *uplink_send(const struct uplink *u, struct http_client *by, const struct uplink_message *m,
+                              const struct http_call_events *ev, void *arg) {
     (void)u;
-    return url;
-}
-void uplink_secure(const struct uplink *u, struct http_call_spec *spec) {
-    (void)u, (void)spec;
+    char to[128];
+    assert_null(m->body);
+    snprintf(to, sizeof(to), "%s%s", url, m->path);
+    return http_call_start(by,
+                           &(struct http_call_spec){.method = "GET",
+                                                    .url = to,
+                                                    .in_turn = m->in_turn,
+                                                    .connect_ms = m->connect_ms,
+                                                    .head_ms = m->total_ms,
+                                                    .total_ms = m->total_ms,
+                                                    .max_body = (int64_t)m->max_answer},
+                           ev, arg);
 }
 
 /* What was handed on last. */
