@@ -38,7 +38,7 @@ def pytest_unconfigure(config):
 # With several workers a long file that begins last would keep the others waiting: these begin first.
 LONGEST = (
     "packages", "clients", "odd_registries", "faulty_upstream", "store_faults", "run", "restarts", "tags", "hosted", "crash", "commands",
-    "offline", "fair", "claimed_sizes", "promises", "budgets", "moving_tags", "flash_crowd", "dead_disk",
+    "offline", "fair", "dns_branches", "claimed_sizes", "promises", "budgets", "moving_tags", "flash_crowd", "dead_disk",
 )
 
 

@@ -1,0 +1,227 @@
+"""Clients of five branches pull by one name: each from its own edge, and from the next one while that is gone."""
+
+import json
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from lab import clients, images
+from lab.base import free_port, wait_until
+from lab.branches import Place, datacenter
+from lab.fleet import ADDRESS, Branch, central_of, invite
+
+ZONE = "img.acme.example"
+NAME = f"registry.{ZONE}"
+BRANCHES = range(1, 6)
+IMAGE = images.small("branches", size=300_000)
+
+
+def unbound(world, place):
+    config = place.folder / "unbound.conf"
+    lines = world.central.command("client-config", "dns", "unbound").stdout
+    config.write_text(f"""
+server:
+  interface: {place.address}
+  do-daemonize: no
+  username: ""
+  chroot: ""
+  directory: "{place.folder}"
+  pidfile: ""
+  use-syslog: no
+  access-control: 198.18.0.0/15 allow
+remote-control:
+  control-enable: no
+{lines}""")
+    return ["unbound", "-c", config]
+
+
+def dnsmasq(world, place):
+    config = place.folder / "dnsmasq.conf"
+    lines = world.central.command("client-config", "dns", "dnsmasq").stdout
+    config.write_text(f"listen-address={place.address}\nbind-interfaces\nno-resolv\nno-hosts\nuser=root\n{lines}")
+    return ["dnsmasq", "--keep-in-foreground", f"--conf-file={config}", "--pid-file", "--log-facility=-"]
+
+
+class Site:
+    """A branch with its edge and its resolver."""
+
+    def __init__(self, world, number):
+        self.world = world
+        self.place = world.bench.add(Place(number, world.bench.place("network")))
+        self.edge = world.bench.add(Branch(world.bench.place("branch"), {
+            "address": self.place.edge_address, "registry.listen": f"{self.place.edge_address}:{world.port}",
+        }))
+        with self.place.edge.inside():
+            self.edge.join(invite(world.central, "--site", f"s{number}"))
+            self.edge.spawn()
+
+    def named(self):
+        return self.place.addresses(NAME) == [self.place.edge_address]
+
+    def served(self):
+        """How many manifests its edge has sent."""
+        return sum(e["status"] == "200" for e in self.edge.access("/manifests/"))
+
+    def copy(self, folder, check=True):
+        """A pull by skopeo, which tries again as engines do."""
+        return self.place.run("skopeo", "copy", "--retry-times", 5, "--src-tls-verify=false", f"docker://{NAME}:{self.world.port}/library/app:v1",
+                              f"dir:{folder}", check=check, timeout=180)
+
+
+@pytest.fixture(scope="module")
+def world(shared_bench):
+    with datacenter():
+        w = SimpleNamespace(bench=shared_bench, port=free_port())
+        upstream = shared_bench.registry()
+        upstream.put("library/app", IMAGE, "v1")
+        sites = [{"name": f"s{n}", "networks": [f"198.18.{n}.0/24"], "neighbours": [f"s{n % 5 + 1}"]} for n in BRANCHES]
+        w.central = central_of(shared_bench, upstream, **{
+            "registry.port": w.port, "sites": json.dumps(sites), "dns.zone": ZONE, "dns.listen": f"{ADDRESS}:53", "dns.central": f"[{ADDRESS}]",
+            "dns.ttl": "2s",
+        })
+        w.sites = {n: Site(w, n) for n in BRANCHES}
+        for n, site in w.sites.items():
+            site.place.resolve((dnsmasq if n % 2 else unbound)(w, site.place), NAME)
+        for n, site in w.sites.items():
+            wait_until(site.named, f"the edge of branch {n} is named to its clients")
+        yield w
+        shared_bench.end()
+
+
+def docker(site, folder):
+    host = f"{NAME}:{site.world.port}"
+    engine = clients.Docker(folder, mirror=f"http://{host}", config={"insecure-registries": [host]})
+    site.place.moved(engine.process)
+    engine.start()
+    try:
+        engine.pull("app:v1")
+        engine.matches("app:v1", IMAGE)
+    finally:
+        engine.stop()
+
+
+def containerd(site, folder):
+    engine = clients.Containerd(folder)
+    site.place.moved(engine.process)
+    engine.hosts("docker.io", f"http://{NAME}:{site.world.port}")
+    engine.start()
+    try:
+        # ctr resolves names itself.
+        words = ["images", "pull", "--hosts-dir", engine.hosts_dir, "--snapshotter", "native"]
+        site.place.run("ctr", "-a", engine.socket, *words, "docker.io/library/app:v1")
+        engine.matches(IMAGE)
+    finally:
+        engine.stop()
+
+
+def podman(site, folder):
+    engine = clients.Podman(folder, {"docker.io": f"{NAME}:{site.world.port}"})
+    own = ["--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "vfs"]
+    site.place.run("env", f"CONTAINERS_REGISTRIES_CONF={engine.conf}", "podman", *own, "pull", "-q", "docker.io/library/app:v1")
+    engine.matches("docker.io/library/app:v1", IMAGE)
+    engine.stop()
+
+
+def skopeo(site, folder):
+    site.copy(folder)
+    held = {f.name for f in folder.iterdir()}
+    assert {d.split(":")[1] for d in IMAGE.blobs()} <= held, held
+
+
+@pytest.mark.parametrize("number,pull", [(1, docker), (2, podman), (3, containerd), (4, skopeo), (5, docker)])
+def test_a_client_pulls_by_the_name_from_the_edge_of_its_branch(world, number, pull):
+    before = {n: site.served() for n, site in world.sites.items()}
+    pull(world.sites[number], world.bench.place("client"))
+    after = wait_until(lambda: (now := {n: s.served() for n, s in world.sites.items()}) != before and now, "an edge has served it")
+    assert [n for n in BRANCHES if after[n] != before[n]] == [number]
+
+
+class Load:
+    """Clients of one branch that pull over and over."""
+
+    def __init__(self, site, folder, clients=2):
+        self.site, self.folder = site, folder
+        self.failed, self.done, self.over = [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.pull, args=(i,)) for i in range(clients)]
+
+    def pull(self, i):
+        while not self.over.is_set():
+            got = self.site.copy(self.folder / f"{i}", check=False)
+            (self.failed if got.returncode else self.done).append(got.stderr)
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        self.more(1)
+        return self
+
+    def more(self, count):
+        """Until so many more pulls are over."""
+        least = len(self.done) + len(self.failed) + count
+        wait_until(lambda: len(self.done) + len(self.failed) >= least, "pulls go on", 180)
+
+    def __exit__(self, *_):
+        self.over.set()
+        for t in self.threads:
+            t.join()
+
+
+def kill(site):
+    site.edge.kill()
+
+
+def start_again(site):
+    with site.place.edge.inside():
+        site.edge.spawn()
+
+
+def cut_off(site):
+    site.place.cut_edge_off()
+
+
+def reach_again(site):
+    site.place.reach_edge()
+
+
+@pytest.mark.parametrize("number,lose,give_back", [(1, kill, start_again), (4, cut_off, reach_again)], ids=["refused", "silent"])
+def test_pulls_go_to_the_next_edge_while_their_own_is_gone_and_come_back(world, tmp_path, number, lose, give_back):
+    site, neighbour = world.sites[number], world.sites[number % 5 + 1]
+    with Load(site, tmp_path) as load:
+        before = neighbour.served()
+        lose(site)
+        wait_until(lambda: neighbour.served() > before, "the next edge serves the branch", 120)
+        assert site.place.addresses(NAME) == [neighbour.place.edge_address]
+        load.more(4)
+        own = site.served()
+        give_back(site)
+        wait_until(site.named, "its own edge is named again")
+        wait_until(lambda: site.served() > own, "and serves it again", 120)
+        load.more(4)
+        assert site.named()
+    assert not load.failed, load.failed
+    states = [e["state"] for e in world.central.log() if e.get("event") == "dns_edge" and e["site"] == f"s{number}"]
+    assert states.count("good") == 2, states  # at its first start, and now: it has not come and gone meanwhile
+
+
+def test_no_answer_is_wrong_while_central_starts_again(world):
+    """There may be none for a moment."""
+    answers, over = {n: [] for n in BRANCHES}, threading.Event()
+
+    def ask(n):
+        while not over.is_set():
+            answers[n].append(world.sites[n].place.addresses(NAME))
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in BRANCHES]
+    for t in threads:
+        t.start()
+    wait_until(lambda: all(answers.values()), "all ask")
+    for _ in range(2):
+        world.central.restart()
+        mark = {n: len(answers[n]) for n in BRANCHES}
+        wait_until(lambda: all([site.place.edge_address] in answers[n][mark[n] :] for n, site in world.sites.items()), "all get answers again")
+    over.set()
+    for t in threads:
+        t.join()
+    for n, site in world.sites.items():
+        assert all(answer in ([], [site.place.edge_address]) for answer in answers[n]), answers[n]
