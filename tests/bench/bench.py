@@ -27,8 +27,8 @@ from lab.pki import self_signed  # noqa: E402
 from rounds import MiB, Stage  # noqa: E402
 
 OUT = REPO / "build/bench"
-PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair", "dns", "catalogue", "branch")
-TOO_LONG_FOR_QUICK = {"fair", "dns", "branch"}  # each takes more than a minute; by --only
+PARTS = ("requests", "streams", "tls", "small", "cold", "mixed", "crowd", "memory", "many", "fair", "dns", "catalogue", "reports", "branch")
+TOO_LONG_FOR_QUICK = {"fair", "dns", "reports", "branch"}  # each takes more than a minute; by --only
 
 
 def come_first():
@@ -148,9 +148,11 @@ def main():
             if not stage.quick or given.only:
                 snapshot.rows(stage, size)
                 fleet.rows(stage)
+        if "reports" in wanted:
+            fleet.holdings_and_pulls(stage)
         if "branch" in wanted:
             branch.first_pull(stage)
-        if set(wanted) - {"dns", "catalogue", "branch"}:
+        if set(wanted) - {"dns", "catalogue", "reports", "branch"}:
             measure(stage, wanted, facts)
     finally:
         facts["generator_busy_most"] = max(stage.generator_busy, default=None)

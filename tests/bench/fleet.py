@@ -8,6 +8,8 @@ from lab.sim import Sim
 from resident import status_kib
 
 FULL, QUICK = {"idle": 2000, "see": 200, "deaf": 500, "back": 500}, {"idle": 300, "see": 100, "deaf": 50, "back": 100}
+# Edges, blobs that each holds, and of how many; a blob changes, and pulls are told, with each so manieth heartbeat.
+HOLDING, HOLDING_QUICK, CHURN = (1000, 10000, 100000), (200, 2000, 20000), 10
 REF = "acme/app:v1"
 ROUNDS = 20
 
@@ -87,6 +89,41 @@ def idle_and_changes(stage, n):
         each.note = f"two connections each; {watching:.1f} KiB before the first heartbeat; the last {n['idle'] - n['see']} became equal in {took / 1000:.1f} s"
     finally:
         fleet.stop()
+
+
+def holdings_and_pulls(stage):
+    edges, held, blobs = HOLDING_QUICK if stage.quick else HOLDING
+    told_us = stage.row(f"{edges} edges tell {held:,} of {blobs:,} blobs each: processor time of central for a blob", "us", "less", None)
+    each = stage.row(f"{edges} edges that hold {held:,} blobs each: memory of central for it, an edge", "KiB", "less", None)
+    busy = stage.row(f"{edges} edges, a heartbeat a second, a blob and pulls in each {CHURN}th: of a processor at central", "%", "less", ("<=", 10))
+    stage.say(f"fleet of {edges} that hold {held:,} blobs each")
+    fleet = Fleet(stage, "holdings", edges)
+    try:
+        fleet.sim.ask("connect", edges)
+        fleet.sim.ask("beat", 1000)
+        alone = share(fleet, stage)
+        before, began = fleet.resident(), fleet.cpu()
+        told = fleet.sim.ask("hold", held, blobs, deadline_s=600)
+        spent = fleet.cpu() - began - alone / 100 * told["took_ms"] / 1000
+        assert told["held_told"] == edges * held and told["held_differ"] == told["beats_failed"] == 0, told
+        told_us.add("entrepot", spent * 1e6 / told["held_told"])
+        told_us.note = f"{told['took_ms'] / 1000:.1f} s in all, as fast as edges send"
+        each.add("entrepot", (fleet.resident() - before) / edges)
+        each.note = "the digests included, once for all"
+        fleet.sim.ask("churn", CHURN)
+        busy.add("entrepot", share(fleet, stage))
+        busy.note = f"{alone:.1f} % with heartbeats alone"
+    finally:
+        fleet.stop()
+
+
+def share(fleet, stage):
+    """Of a processor, in percent, that central takes."""
+    fleet.sim.ask("rest", 2000)
+    began = fleet.cpu()
+    told = fleet.sim.ask("rest", 5000 if stage.quick else 20000)
+    assert told["lost"] == told["beats_failed"] == told["held_differ"] == 0, told
+    return 100 * (fleet.cpu() - began) / (told["took_ms"] / 1000)
 
 
 def deaf_and_back(stage, n):

@@ -60,3 +60,22 @@ def test_all_see_what_changes_whoever_does_not_read_and_after_central_was_away(b
     central.restart()
     back = sim.answer()
     assert back["equal"] == EDGES and sim.change(central, REF, first)["seen"]["n"] == EDGES
+
+
+def test_what_all_hold_and_pull_is_known_whoever_is_killed(bench, central, sim):
+    sim.ask("beat", 200)
+    told = sim.ask("hold", 300, 1000)
+    assert told["held_told"] == 300 * EDGES and told["held_differ"] == told["beats_failed"] == 0, told
+    sim.ask("churn", 1)
+    assert sim.ask("rest", 2000)["held_told"] > EDGES
+    sim.tell("back")
+    central.kill()
+    central.start()
+    assert sim.answer()["equal"] == EDGES
+    sim.ask("rest", 1000)
+    sim.ask("churn", 0)
+    told = sim.ask("hold", 300, 1000)
+    assert told["held_differ"] == 0 and told["pulls_in_all"] > EDGES, told
+    assert central.json("status")["pull_counts"]["total"] == told["pulls_in_all"]
+    held = [e["holdings"] for e in central.json("edge", "list")["edges"] if e["report"]]
+    assert held == [300] * EDGES, held

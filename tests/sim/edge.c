@@ -21,6 +21,7 @@ struct sim_edge {
     struct replica *replica;
     struct follow *follow;
     struct tile_fetch *fetch;
+    struct fake_disk *disk;
     struct post settings, state, lookup, beat;
     struct timer beat_due;
     uint64_t state_version, state_wanted; /* of the fleet's state: had, and told by central */
@@ -90,22 +91,27 @@ static void on_lookup(struct post *p, bool good) {
 
 /* --- heartbeats --- */
 
-/* What an edge says that holds nothing and serves nobody. */
+/* Until the next report where there is more to say than fits into one, as of an edge. */
+#define SOON_MS 150
+
+/* What an edge says that serves nobody. */
 static void send_report(struct sim_edge *e) {
     struct follow_stats s;
     uint8_t *data;
     size_t len;
     follow_stats(e->follow, &s);
-    const struct wire_report m = {.version = WIRE_VERSION,
-                                  .has_heartbeat = true,
-                                  .heartbeat = {.disk_limit = GiB,
-                                                .disk_free = GiB,
-                                                .replica_equal = e->up,
-                                                .replica_number = s.place.number,
-                                                .replica_heard_ms = clock_mono_ms() - s.heard_ms,
-                                                .registry_port = 5000}};
+    struct wire_report m = {.version = WIRE_VERSION,
+                            .has_heartbeat = true,
+                            .heartbeat = {.disk_limit = GiB,
+                                          .disk_free = GiB,
+                                          .replica_equal = e->up,
+                                          .replica_number = s.place.number,
+                                          .replica_heard_ms = clock_mono_ms() - s.heard_ms,
+                                          .registry_port = 5000}};
+    fake_disk_tell(e->disk, &m);
     if (wire_report_encode(&m, &data, &len) < 0) abort();
     ask(e, &e->beat, "POST", WIRE_REPORT_PATH, data, len);
+    wire_report_fini(&m);
     free(data);
 }
 
@@ -117,8 +123,16 @@ static void on_beat_due(void *arg) {
 
 static void on_beat(struct post *p, bool good) {
     struct sim_edge *e = p->arg;
+    struct wire_report_response rs;
+    good = good && wire_report_response_decode(&rs, p->answer.data, p->answer.len) == 0;
+    fake_disk_answered(e->disk, good ? &rs : NULL);
     e->all->beats++;
     e->all->beats_failed += !good;
+    if (good && e->all->beat_ms > SOON_MS && fake_disk_has_more(e->disk)) timer_set(&e->beat_due, SOON_MS);
+}
+
+bool sim_edge_has_told(const struct sim_edge *e) {
+    return !fake_disk_has_more(e->disk);
 }
 
 /* --- what is seen --- */
@@ -239,6 +253,7 @@ struct sim_edge *sim_edge_new(struct sim_edges *all, struct uplink *uplink) {
     post_init(&e->lookup, on_lookup, e);
     post_init(&e->beat, on_beat, e);
     timer_init(&e->beat_due, all->loop, on_beat_due, e);
+    e->disk = fake_disk_new(&all->disks);
     make_follower(e);
     sim_edge_told(e);
     confirm_begin(e->confirm);
@@ -257,5 +272,6 @@ void sim_edge_free(struct sim_edge *e) {
     post_fini(&e->lookup);
     post_fini(&e->beat);
     http_client_free(e->client);
+    fake_disk_free(e->disk);
     free(e);
 }

@@ -8,6 +8,7 @@
 #include "common/oci/name.h"
 #include "edge/link/settings.h"
 #include "edge/link/uplink.h"
+#include "tests/sim/fake_disk.h"
 #include "tests/sim/spread.h"
 
 struct sim_edge;
@@ -28,6 +29,7 @@ struct sim_edges {
     struct settings *settings; /* of all; each edge asks central for them all the same */
     int64_t beat_ms;           /* 0: no heartbeats */
     struct sim_change change;
+    struct fake_disks disks;
     size_t up, lost;      /* equal to central by a live stream now; streams that ended */
     int64_t stream_bytes; /* of all streams */
     size_t beats, beats_failed, lookups_failed;
@@ -37,6 +39,8 @@ struct sim_edges {
 /* uplink: borrowed. It begins to watch at once. */
 struct sim_edge *sim_edge_new(struct sim_edges *all, struct uplink *uplink);
 void sim_edge_free(struct sim_edge *e);
+/* Whether central has taken all that it has to tell of its blobs and pulls. */
+bool sim_edge_has_told(const struct sim_edge *e);
 /* Whether it is equal to central now. What has no event of its own is noticed by this call. */
 bool sim_edge_look(struct sim_edge *e);
 /* Asks central about a digest that it does not know; the time is counted in lookups. */

@@ -4,6 +4,10 @@
  *   join TOKEN N                                   makes N identities
  *   connect N                                      so many of them watch: until all are equal to central
  *   beat MS                                        each edge reports to central so often; 0: none
+ *   hold N OF                                      each edge holds N of OF blobs from then on: until central has taken all
+ *                                                  that edges have to tell of that and of pulls
+ *   churn EVERY                                    with each EVERYth report an edge changes a blob, and tells of pulls;
+ *                                                  0: with none
  *   lookups N                                      so many lookups a second in all, by edges in turn; 0: none
  *   rest MS                                        nothing but that, for so long
  *   change SOCKET REPO TAG (LAYOUT DIGEST)...      loads each layout at central: until every edge knows the tag's digest
@@ -81,7 +85,7 @@ static json_t *failure(const char *why) {
 static void begin_counting(struct sim *s) {
     struct sim_edges *a = &s->all;
     a->lost = a->beats = a->beats_failed = a->lookups_failed = 0;
-    a->stream_bytes = 0;
+    a->stream_bytes = a->disks.told = a->disks.differ = 0;
     s->answered_us = clock_mono_us();
     spread_clear(&a->sights);
     spread_clear(&a->lookups);
@@ -97,6 +101,9 @@ static json_t *counted(struct sim *s) {
                   (json_int_t)a->beats, "beats_failed", (json_int_t)a->beats_failed, "took_ms", ms_since(s->began_us));
     json_object_set_new(j, "lookups", spread_json(&a->lookups, US_PER_MS));
     json_object_set_new(j, "lookups_failed", json_integer((json_int_t)a->lookups_failed));
+    json_object_set_new(j, "held_told", json_integer(a->disks.told));
+    json_object_set_new(j, "held_differ", json_integer(a->disks.differ));
+    json_object_set_new(j, "pulls_in_all", json_integer(a->disks.pulls)); /* not since the last answer */
     return j;
 }
 
@@ -141,6 +148,25 @@ static json_t *beat(struct sim *s, char **words, int n) {
     for (size_t i = 0; i < s->n_edges; i++)
         sim_edge_told(s->edges[i]);
     return json_object();
+}
+
+static json_t *hold(struct sim *s, char **words, int n) {
+    (void)n;
+    bool set = fake_disks_set(&s->all.disks, (unsigned)atoi(words[1]), (uint32_t)atoll(words[2]));
+    return set ? NULL : failure("there are not so many blobs, or were others before");
+}
+
+static json_t *churn(struct sim *s, char **words, int n) {
+    (void)n;
+    s->all.disks.every = (unsigned)atoi(words[1]);
+    return json_object();
+}
+
+static json_t *has_told(struct sim *s) {
+    if (!all_equal(s)) return NULL;
+    for (size_t i = 0; i < s->n_edges; i++)
+        if (!sim_edge_has_told(s->edges[i])) return NULL;
+    return counted(s);
 }
 
 static json_t *lookups(struct sim *s, char **words, int n) {
@@ -317,6 +343,7 @@ static json_t *came_back(struct sim *s) {
 
 static const struct command commands[] = {{"join", 3, join, NULL},           {"connect", 2, connect_edges, connected},
                                           {"beat", 2, beat, NULL},           {"lookups", 2, lookups, NULL},
+                                          {"hold", 3, hold, has_told},       {"churn", 2, churn, NULL},
                                           {"rest", 2, rest, rested},         {"change", 6, change, changed},
                                           {"deaf", 2, be_deaf, deaf_now},    {"hear", 1, hear, heard},
                                           {"back", 1, await_back, came_back}};
@@ -391,6 +418,7 @@ static void end(struct sim *s) {
     for (size_t i = 0; i < s->n_uplinks; i++)
         uplink_free(s->uplinks[i]);
     settings_free(s->all.settings);
+    fake_disks_fini(&s->all.disks);
     loop_free(s->all.loop);
 }
 
