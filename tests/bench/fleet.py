@@ -109,7 +109,8 @@ def holdings_and_pulls(stage):
         told_us.add("entrepot", spent * 1e6 / told["held_told"])
         told_us.note = f"{told['took_ms'] / 1000:.1f} s in all, as fast as edges send"
         each.add("entrepot", (fleet.resident() - before) / edges)
-        each.note = "the digests included, once for all"
+        alone_kib = fleet.central.metric("entrepot_holdings_bytes") / edges / 1024
+        each.note = f"after all have told at once; {alone_kib:.1f} KiB are the bitmaps and, once for all, the digests"
         fleet.sim.ask("churn", CHURN)
         busy.add("entrepot", share(fleet, stage))
         busy.note = f"{alone:.1f} % with heartbeats alone"

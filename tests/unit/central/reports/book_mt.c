@@ -1,5 +1,5 @@
-/* Reports on their way into central's book: while it still reads what edges held, when it stops meanwhile, and when the
- * file turns out to be damaged. */
+/* Reports on their way into central's book: while it still reads what edges held, when it stops meanwhile, when the file
+ * turns out to be damaged, and of several edges at once beside questions. */
 #include "central/reports/book.h"
 
 #include <errno.h>
@@ -288,6 +288,144 @@ static void where_rows_cannot_be_read_reports_are_answered_and_nothing_is_claime
     stop();
 }
 
+/* --- several edges at once --- */
+
+#define EDGES 4u
+#define REPORTS 60u
+#define BLOBS 200u /* that all edges gain and lose; beside them each holds one of its own for good */
+#define ASKERS 2u
+
+struct edge {
+    unsigned number;
+    struct loop *loop;
+    uint32_t seed;
+    bool holds[BLOBS];
+    atomic_bool told; /* central has taken the blob of its own */
+    unsigned failures;
+};
+
+static struct edge edges[EDGES];
+static atomic_bool over;
+
+static void on_answer(struct book_entry *e) {
+    loop_stop(e->loop);
+}
+
+static uint32_t own_blob(const struct edge *e) {
+    return BLOBS + e->number;
+}
+
+static struct book_entry report_from(struct edge *e) {
+    char name[MEMBER_NAME_MAX];
+    snprintf(name, sizeof(name), "edge-%u", e->number);
+    struct book_entry entry = report_of(name);
+    entry.loop = e->loop;
+    entry.done = on_answer;
+    return entry;
+}
+
+/* What the edge should be known to hold, with the digest of it. */
+static void sum_up(const struct edge *e, struct book_entry *entry) {
+    struct set_digest sum = {0};
+    for (uint32_t n = 0; n <= own_blob(e); n++) {
+        if (n < BLOBS ? !e->holds[n] : n != own_blob(e)) continue;
+        struct digest d = blob(n);
+        const struct set_digest element = holding_element(d.bytes);
+        set_digest_add(&sum, &element);
+    }
+    set_digest_put(&sum, entry->report.holdings->digest);
+}
+
+static void change_some(struct edge *e, struct wire_holdings *w) {
+    for (uint32_t n = 0; n < BLOBS; n++) {
+        e->seed = e->seed * 1664525u + 1013904223u;
+        if (e->seed >> 24 > 25) continue;
+        e->holds[n] = !e->holds[n];
+        put(e->holds[n] ? &w->gained : &w->lost, n);
+    }
+}
+
+static void *report_often(void *arg) {
+    struct edge *e = arg;
+    for (unsigned i = 1; i <= REPORTS; i++) {
+        struct book_entry entry = report_from(e);
+        change_some(e, entry.report.holdings);
+        if (i == 1) put(&entry.report.holdings->gained, own_blob(e));
+        sum_up(e, &entry);
+        with_pulls(&entry, i, 1);
+        if (!report_book_take(book, &entry)) loop_run(e->loop);
+        e->failures += entry.code != 0 || entry.answer.holdings != WIRE_HOLDINGS_EQUAL || entry.answer.pulls_taken != i;
+        atomic_store(&e->told, true);
+    }
+    return NULL;
+}
+
+static unsigned ask_once(const struct edge *e) {
+    const char *site = "site";
+    const struct holder *who[EDGES];
+    struct holdings_stats stats;
+    json_t *doc = NULL;
+    unsigned holders = 0;
+    bool told = atomic_load(&e->told);
+    struct digest d = blob(own_blob(e));
+    unsigned failures = report_book_pulls_json(book, NULL, 10, &doc) < 0;
+    json_decref(doc);
+    holdings_stats(held, &stats);
+    if (!told) return failures;
+    failures += holdings_each(held, &d, 1, count_holder, &holders) != 0 || holders != 1;
+    failures += holdings_at_sites(held, &d, &site, 1, who, EDGES) != 1;
+    failures += stats.blobs < 1 || report_book_pulls(book) < 1;
+    return failures;
+}
+
+static void *ask_often(void *arg) {
+    unsigned *failures = arg;
+    for (unsigned i = 0; !atomic_load(&over); i++)
+        *failures += ask_once(&edges[i % EDGES]);
+    return NULL;
+}
+
+static void assert_all_known(void) {
+    for (unsigned i = 0; i < EDGES; i++) {
+        struct book_entry entry = report_from(&edges[i]);
+        sum_up(&edges[i], &entry);
+        if (!report_book_take(book, &entry)) loop_run(edges[i].loop);
+        assert_int_equal(entry.answer.holdings, WIRE_HOLDINGS_EQUAL);
+    }
+    assert_int_equal(report_book_pulls(book), 5 + EDGES * REPORTS);
+}
+
+static void edges_report_at_once_beside_questions_and_all_is_kept(void **state) {
+    (void)state;
+    pthread_t reporters[EDGES], askers[ASKERS];
+    unsigned failures[ASKERS] = {0};
+    run_sql("DELETE FROM held; DELETE FROM pulls_taken");
+    start(is_gone); /* the first reports come while it reads */
+    atomic_store(&over, false);
+    for (unsigned i = 0; i < EDGES; i++) {
+        edges[i] = (struct edge){.number = i, .loop = loop_new("edge"), .seed = i + 1};
+        assert_int_equal(pthread_create(&reporters[i], NULL, report_often, &edges[i]), 0);
+    }
+    for (unsigned i = 0; i < ASKERS; i++)
+        assert_int_equal(pthread_create(&askers[i], NULL, ask_often, &failures[i]), 0);
+    for (unsigned i = 0; i < EDGES; i++)
+        pthread_join(reporters[i], NULL);
+    atomic_store(&over, true);
+    for (unsigned i = 0; i < ASKERS; i++)
+        pthread_join(askers[i], NULL);
+    for (unsigned i = 0; i < EDGES; i++)
+        assert_int_equal(edges[i].failures, 0);
+    for (unsigned i = 0; i < ASKERS; i++)
+        assert_int_equal(failures[i], 0);
+    assert_all_known();
+    stop();
+    start(is_gone);
+    assert_all_known();
+    stop();
+    for (unsigned i = 0; i < EDGES; i++)
+        loop_free(edges[i].loop);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -297,6 +435,7 @@ int main(void) {
         TEST(a_stop_meanwhile_tells_each_report_what_came_of_it),
         TEST(a_file_that_proves_damaged_meanwhile_is_put_aside_and_the_reports_go_into_a_new_one),
         TEST(where_rows_cannot_be_read_reports_are_answered_and_nothing_is_claimed),
+        TEST(edges_report_at_once_beside_questions_and_all_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
