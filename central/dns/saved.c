@@ -77,7 +77,8 @@ void dns_saved_read(const char *path, const struct dns_zone *zone, struct dns_he
     for (size_t i = 0; i < zone->n_edges; i++) {
         char key[DNS_EDGE_KEY_MAX];
         size_t n = dns_edge_key(key, zone->edges[i].site, zone->edges[i].name);
-        if (map_get(named, key, n)) dns_health_restore(health, i, now_ms);
+        int64_t for_ms = zone->edges[i].joined ? DNS_RESTORED_REPORTS_MS : DNS_RESTORED_ASKED_MS;
+        if (map_get(named, key, n)) dns_health_restore(health, i, now_ms, for_ms);
     }
     map_free(named);
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    HEARTBEAT_MS = 1000,
     FULL_UPLINK_SILENT_MS = 15000,
     /* How long an edge that comes back is watched; doubled for each time it has left lately. */
     SETTLE_MS = 3000,
@@ -25,7 +24,8 @@ struct edge {
     int64_t well_since_ms; /* without a break in what was heard; NEVER: is not well */
     int64_t left_ms;       /* when it last ceased to be named for silence or a closed port */
     unsigned departures;
-    bool known; /* was heard, or restored */
+    bool known;    /* was heard, or restored */
+    bool restored; /* last is made up: nothing was heard since the start */
     bool speaks, barred;
     bool named_when_silent;
     enum dns_state state;
@@ -92,10 +92,10 @@ void dns_health_take(struct dns_health *h, const struct dns_health *old) {
     h->keeping_over = old->keeping_over;
 }
 
-void dns_health_restore(struct dns_health *h, size_t edge, int64_t now_ms) {
+void dns_health_restore(struct dns_health *h, size_t edge, int64_t now_ms, int64_t for_ms) {
     struct edge *e = &h->edges[edge];
-    e->known = true;
-    e->last = (struct dns_report){.heard_ms = now_ms + 2 * HEARTBEAT_MS - h->config.silent_ms, .port_open = true};
+    e->known = e->restored = true;
+    e->last = (struct dns_report){.heard_ms = now_ms + for_ms - h->config.silent_ms, .port_open = true};
     e->well_since_ms = now_ms;
     e->state = DNS_EDGE_GOOD;
 }
@@ -106,8 +106,9 @@ void dns_health_report(struct dns_health *h, size_t edge, const struct dns_repor
     if (e->speaks && r->voice != DNS_VOICE_EDGE) return;
     e->speaks = r->voice == DNS_VOICE_EDGE;
     e->last = *r;
-    if (e->known && r->heard_ms < before) e->last.heard_ms = before;
+    if (e->known && !e->restored && r->heard_ms < before) e->last.heard_ms = before;
     e->known = true;
+    e->restored = false;
 }
 
 bool dns_health_speaks(const struct dns_health *h, size_t edge) {

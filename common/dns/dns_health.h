@@ -46,8 +46,11 @@ struct dns_health *dns_health_new(const struct dns_zone *zone, const struct dns_
 void dns_health_free(struct dns_health *h);
 /* What old knew of edges with the same names is taken over. */
 void dns_health_take(struct dns_health *h, const struct dns_health *old);
-/* After a start: this edge was named before. It counts as good for two heartbeats. */
-void dns_health_restore(struct dns_health *h, size_t edge, int64_t now_ms);
+/* After a start: this edge was named before. It counts as good for so long, or until something is heard of it. */
+void dns_health_restore(struct dns_health *h, size_t edge, int64_t now_ms, int64_t for_ms);
+/* For how long: an edge that is asked from here answers within two heartbeats; one that reports by itself, and has found
+ * central away for some seconds, tries again within 5 s (edge/reports/sender.c). */
+enum { DNS_RESTORED_ASKED_MS = 2000, DNS_RESTORED_REPORTS_MS = 7000 };
 void dns_health_report(struct dns_health *h, size_t edge, const struct dns_report *r);
 /* Whether the edge has spoken itself. */
 bool dns_health_speaks(const struct dns_health *h, size_t edge);

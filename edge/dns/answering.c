@@ -377,7 +377,7 @@ static void begin_kept(struct answering *a) {
     health_renew(a, z);
     for (size_t i = 0; i < z->n_edges; i++)
         if (is_sibling(a, z, i) && a->kept.reached[i] && dns_state_named((enum dns_state)a->kept.states[i]))
-            dns_health_restore(a->local, i, clock_mono_ms());
+            dns_health_restore(a->local, i, clock_mono_ms(), DNS_RESTORED_ASKED_MS);
     probes_renew(a, z);
     publish_if_new(a, z, false);
 }

@@ -182,16 +182,31 @@ static void a_closed_connection_is_no_silence(void **state) {
     assert_int_equal(dns_health_kept_since(h), 0);
 }
 
-static void what_was_saved_counts_for_two_heartbeats(void **state) {
+static void what_was_saved_counts_for_a_while(void **state) {
     (void)state;
-    dns_health_restore(h, 0, now);
-    dns_health_restore(h, 1, now);
+    dns_health_restore(h, 0, now, 2000);
+    dns_health_restore(h, 1, now, 2000);
+    dns_health_restore(h, 2, now, 7000); /* longer than an edge may be silent */
     expect(0, DNS_EDGE_GOOD);
     pass(1900, 1, 2);
     expect(0, DNS_EDGE_GOOD);
     pass(200, 1, 2);
     expect(0, DNS_EDGE_SILENT);
     expect(1, DNS_EDGE_GOOD);
+    pass(4800, 1, 2);
+    expect(2, DNS_EDGE_GOOD);
+    pass(200, 1, 2);
+    expect(2, DNS_EDGE_SILENT);
+}
+
+static void what_is_heard_takes_the_place_of_what_was_saved(void **state) {
+    (void)state;
+    dns_health_restore(h, 0, now, 7000);
+    hear(0, 10, true);
+    pass(2900, 1, 2);
+    expect(0, DNS_EDGE_GOOD);
+    pass(200, 1, 2);
+    expect(0, DNS_EDGE_SILENT);
 }
 
 static void a_new_zone_takes_over_what_is_known_of_edges_by_their_names(void **state) {
@@ -257,7 +272,8 @@ int main(void) {
         EACH_ANEW(sites_that_fall_silent_one_after_the_other_within_seconds_count_as_at_once),
         EACH_ANEW(half_of_the_sites_or_sites_lost_over_minutes_are_their_own_fault),
         EACH_ANEW(a_closed_connection_is_no_silence),
-        EACH_ANEW(what_was_saved_counts_for_two_heartbeats),
+        EACH_ANEW(what_was_saved_counts_for_a_while),
+        EACH_ANEW(what_is_heard_takes_the_place_of_what_was_saved),
         EACH_ANEW(what_an_edge_says_itself_counts_more_than_probes),
         EACH_ANEW(an_edge_that_is_barred_is_not_named_until_it_is_allowed),
         EACH_ANEW(a_new_zone_takes_over_what_is_known_of_edges_by_their_names),
