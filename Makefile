@@ -18,6 +18,8 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev libevent-dev libcurl4-openssl-de
 DEB_PACKAGES := dpkg-dev debhelper fakeroot
 TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-parser-dev libldns-dev bind9-dnsutils knot-dnsutils ldnsutils unbound dnsmasq-base bind9 pdns-recursor knot-resolver docker-registry docker.io containerd podman \
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
+# Tests run them from build/unpacked: they would change this machine once installed.
+UNPACKED_PACKAGES := systemd-resolved
 BENCH_PACKAGES := varnish dnsperf gdnsd
 LINT_PACKAGES := cppcheck clang-tidy
 IMAGE_PACKAGES := umoci skopeo
@@ -132,6 +134,7 @@ deps:
 	@deploy/local/packages $(BUILD_PACKAGES)
 test-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
+	@deploy/local/unpacked build/unpacked $(UNPACKED_PACKAGES)
 bench-deps:
 	@deploy/local/packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
 deb-deps:
