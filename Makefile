@@ -20,7 +20,7 @@ TEST_PACKAGES := libcmocka-dev clang clang-format libclang-rt-14-dev libhttp-par
 	skopeo umoci python3-pytest python3-pytest-xdist python3-yaml systemd iproute2 ethtool procps curl sqlite3 openssl nginx-light nginx-common git $(DEB_PACKAGES) lintian groff-base
 # Tests run them from build/unpacked: they would change this machine once installed.
 UNPACKED_PACKAGES := systemd-resolved
-BENCH_PACKAGES := varnish dnsperf gdnsd
+BENCH_PACKAGES := varnish dnsperf gdnsd knot knot-module-geoip pdns-server pdns-backend-geoip
 LINT_PACKAGES := cppcheck clang-tidy
 IMAGE_PACKAGES := umoci skopeo
 COVERAGE_PACKAGES := gcovr

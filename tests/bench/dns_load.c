@@ -1,7 +1,13 @@
-/* Asks a DNS server for one name with another client subnet each time, and keeps so many queries under way. dnsperf can
- * send one constant option only. `dns_load PORT NAME SECONDS OUTSTANDING`; prints {"answered", "seconds", "lost"}. */
+/* Asks a DNS server again and again, which dnsperf can do with one constant option only:
+ *
+ *   dns_load [-n] [-r RATE] PORT NAME SECONDS OUTSTANDING
+ *
+ * Each query has another client subnet, one of the 131,072 of 10.0.0.0/7; with -n it is for another name below NAME, which need not exist. So
+ * many queries are kept under way; with -r so many a second are sent, whether answers come or not, and the times until
+ * they come are told. Prints {"answered", "lost", "wrong", "seconds"}, with -r also {"p50_us", "p99_us"}. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,50 +16,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, QUERY_MAX = 400, SOCKETS = 16 };
+enum { BATCH = 64, QUERY_MAX = 400, SOCKETS = 16, IDS = 65536, LABEL = 12, TIMES_US = 100000, LAST_MS = 200 };
+
+static bool random_names;
+static size_t subnet_at; /* where its three bytes stand */
+static long long answered, lost, wrong;
 
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static size_t put16(uint8_t *p, unsigned v) {
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-    return 2;
-}
-
-static size_t subnet_at; /* where the three bytes of the subnet stand */
-
-static size_t query_make(uint8_t *q, const char *name) {
-    size_t n = 12;
-    memset(q, 0, 12);
-    q[5] = 1;
-    q[11] = 1;
-    while (*name) {
-        size_t len = strcspn(name, ".");
-        q[n++] = (uint8_t)len;
-        memcpy(q + n, name, len);
-        n += len;
-        name += len + (name[len] == '.');
-    }
-    q[n++] = 0;
-    n += put16(q + n, 1);
-    n += put16(q + n, 1);
-    q[n++] = 0;
-    n += put16(q + n, 41);
-    n += put16(q + n, 1232);
-    n += put16(q + n, 0);
-    n += put16(q + n, 0);
-    n += put16(q + n, 11);
-    n += put16(q + n, 8);
-    n += put16(q + n, 7);
-    n += put16(q + n, 1);
-    q[n++] = 24;
-    q[n++] = 0;
-    subnet_at = n;
-    return n + 3;
 }
 
 static uint64_t random_next(void) {
@@ -63,49 +35,94 @@ static uint64_t random_next(void) {
     return x ^= x << 17;
 }
 
-static void subnet_put(uint8_t *q) {
+/* --- queries --- */
+
+static size_t put16(uint8_t *p, unsigned v) {
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+    return 2;
+}
+
+static size_t put_name(uint8_t *q, const char *name) {
+    size_t n = 0;
+    if (random_names) {
+        q[n] = LABEL;
+        n += 1 + LABEL;
+    }
+    while (*name) {
+        size_t len = strcspn(name, ".");
+        q[n++] = (uint8_t)len;
+        memcpy(q + n, name, len);
+        n += len;
+        name += len + (name[len] == '.');
+    }
+    q[n++] = 0;
+    return n;
+}
+
+/* With an OPT record that has a client subnet of 24 bits. */
+static size_t query_make(uint8_t *q, const char *name) {
+    static const uint8_t opt[] = {0, 0, 41, 1232 >> 8, 1232 & 255, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0};
+    size_t n = 12;
+    memset(q, 0, 12);
+    q[5] = 1;
+    q[11] = 1;
+    n += put_name(q + n, name);
+    n += put16(q + n, 1);
+    n += put16(q + n, 1);
+    memcpy(q + n, opt, sizeof(opt));
+    subnet_at = n + sizeof(opt);
+    return subnet_at + 3;
+}
+
+static void query_vary(uint8_t *q) {
     uint64_t r = random_next();
-    q[0] = (uint8_t)(r >> 8);
-    q[1] = (uint8_t)(r >> 16);
-    q[subnet_at] = 10;
-    q[subnet_at + 1] = (uint8_t)(r >> 24);
-    q[subnet_at + 2] = (uint8_t)(r >> 32);
+    put16(q, (unsigned)r & 0xffff);
+    q[subnet_at] = (uint8_t)(10 + (r >> 32) % 2);
+    put16(q + subnet_at + 1, (unsigned)(r >> 16) & 0xffff);
+    for (int i = 0; random_names && i < LABEL; i++)
+        q[13 + i] = (uint8_t)('a' + (r >> (4 * i)) % 16);
 }
 
 static uint8_t out[BATCH][QUERY_MAX], in[BATCH][2048];
 static struct mmsghdr outgoing[BATCH], incoming[BATCH];
 static struct iovec out_at[BATCH], in_at[BATCH];
 
-static int ask(int fd, int n) {
-    for (int i = 0; i < n; i++)
-        subnet_put(out[i]);
-    int r = sendmmsg(fd, outgoing, (unsigned)n, 0);
-    return r < 0 ? 0 : r;
-}
-
-int main(int argc, char **argv) {
-    if (argc != 5) return 2;
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};
-    inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
-    double seconds = atof(argv[3]);
-    int each = atoi(argv[4]) / SOCKETS, fds[SOCKETS], under_way[SOCKETS] = {0};
-    if (each < 1) each = 1;
-    if (each > BATCH) each = BATCH;
+static void queries_make(const char *name) {
     for (int i = 0; i < BATCH; i++) {
-        size_t len = query_make(out[i], argv[2]);
+        size_t len = query_make(out[i], name);
         out_at[i] = (struct iovec){out[i], len};
         in_at[i] = (struct iovec){in[i], sizeof(in[i])};
         outgoing[i].msg_hdr = (struct msghdr){.msg_iov = &out_at[i], .msg_iovlen = 1};
         incoming[i].msg_hdr = (struct msghdr){.msg_iov = &in_at[i], .msg_iovlen = 1};
     }
-    struct timeval wait = {.tv_usec = 200000};
-    for (int s = 0; s < SOCKETS; s++) {
-        fds[s] = socket(AF_INET, SOCK_DGRAM, 0);
-        if (fds[s] < 0 || connect(fds[s], (struct sockaddr *)&to, sizeof(to)) < 0) return 1;
-        setsockopt(fds[s], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-    }
-    long long answered = 0, lost = 0, wrong = 0;
-    double began = now(), end = began + seconds;
+}
+
+static int ask(int fd, int n) {
+    for (int i = 0; i < n; i++)
+        query_vary(out[i]);
+    int r = sendmmsg(fd, outgoing, (unsigned)n, 0);
+    return r < 0 ? 0 : r;
+}
+
+/* A name that does not exist is answered so. */
+static bool is_right(const uint8_t *answer, size_t len) {
+    unsigned code = answer[3] & 15;
+    return len >= 12 && (random_names ? code == 3 : code == 0 && answer[7] != 0);
+}
+
+static void judge(int n) {
+    for (int i = 0; i < n; i++)
+        wrong += !is_right(in[i], incoming[i].msg_len);
+    answered += n;
+}
+
+/* --- so many under way --- */
+
+static void ask_all(const int fds[SOCKETS], double end, int outstanding) {
+    int each = outstanding / SOCKETS, under_way[SOCKETS] = {0};
+    if (each < 1) each = 1;
+    if (each > BATCH) each = BATCH;
     for (int s = 0; s < SOCKETS; s++)
         under_way[s] = ask(fds[s], each);
     while (now() < end) {
@@ -115,16 +132,91 @@ int main(int argc, char **argv) {
                 lost += under_way[s];
                 under_way[s] = 0;
             }
-            for (int i = 0; i < n; i++)
-                wrong += incoming[i].msg_len < 12 || (in[i][3] & 15) != 0 || in[i][7] == 0;
             if (n > 0) {
-                answered += n;
+                judge(n);
                 under_way[s] -= n;
             }
             under_way[s] += ask(fds[s], each - under_way[s]);
         }
     }
-    printf("{\"answered\": %lld, \"lost\": %lld, \"wrong\": %lld, \"seconds\": %.3f}\n", answered, lost, wrong,
+}
+
+/* --- so many a second --- */
+
+static float sent_at[SOCKETS][IDS]; /* seconds since the beginning; 0: nothing is under way by that number */
+static long long times[TIMES_US];   /* how many answers took so many microseconds */
+
+static void take_answers(int s, int fd, double began) {
+    int n = recvmmsg(fd, incoming, BATCH, MSG_DONTWAIT, NULL);
+    double t = now() - began;
+    if (n > 0) judge(n);
+    for (int i = 0; i < n; i++) {
+        float *sent = &sent_at[s][in[i][0] << 8 | in[i][1]];
+        if (*sent == 0) continue; /* two had one number */
+        double us = (t - *sent) * 1e6;
+        times[us < 0 ? 0 : us >= TIMES_US ? TIMES_US - 1 : (size_t)us]++;
+        *sent = 0;
+    }
+}
+
+static int send_due(int s, int fd, int n, double began) {
+    n = ask(fd, n < BATCH ? n : BATCH);
+    float t = (float)(now() - began);
+    for (int i = 0; i < n; i++)
+        sent_at[s][out[i][0] << 8 | out[i][1]] = t;
+    return n;
+}
+
+static void ask_at_rate(const int fds[SOCKETS], double seconds, double rate) {
+    double began = now() - 1e-3, t;
+    long long sent = 0;
+    while ((t = now() - began) < seconds + LAST_MS / 1e3) {
+        for (int s = 0; s < SOCKETS; s++) {
+            t = now() - began;
+            int due = t < seconds ? (int)(t * rate - (double)sent) : 0;
+            if (due > 0) sent += send_due(s, fds[s], due, began);
+            take_answers(s, fds[s], began);
+        }
+    }
+    lost = sent - answered;
+}
+
+/* Of all that were sent: one that is lost took longer than any. */
+static size_t percentile_us(double share) {
+    long long sum = 0;
+    size_t us = 0;
+    while (us < TIMES_US && (double)(sum += times[us]) < share * (double)(answered + lost))
+        us++;
+    return us;
+}
+
+int main(int argc, char **argv) {
+    double rate = 0;
+    int option, fds[SOCKETS];
+    while ((option = getopt(argc, argv, "nr:")) != -1) {
+        if (option == 'n') random_names = true;
+        if (option == 'r') rate = atof(optarg);
+        if (option == '?') return 2;
+    }
+    if (argc - optind != 4) return 2;
+    argv += optind;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[0]))};
+    inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
+    double seconds = atof(argv[2]), began = now();
+    queries_make(argv[1]);
+    struct timeval wait = {.tv_usec = 200000};
+    for (int s = 0; s < SOCKETS; s++) {
+        fds[s] = socket(AF_INET, SOCK_DGRAM, 0);
+        if (fds[s] < 0 || connect(fds[s], (struct sockaddr *)&to, sizeof(to)) < 0) return 1;
+        setsockopt(fds[s], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+    }
+    if (rate > 0)
+        ask_at_rate(fds, seconds, rate);
+    else
+        ask_all(fds, began + seconds, atoi(argv[3]));
+    printf("{\"answered\": %lld, \"lost\": %lld, \"wrong\": %lld, \"seconds\": %.3f", answered, lost, wrong,
            now() - began);
+    if (rate > 0) printf(", \"p50_us\": %zu, \"p99_us\": %zu", percentile_us(0.5), percentile_us(0.99));
+    printf("}\n");
     return 0;
 }
