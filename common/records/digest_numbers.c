@@ -17,7 +17,7 @@ struct chunk {
 };
 
 struct digest_numbers {
-    uint64_t key[2];
+    uint64_t key[4];
     struct chunk **chunks;
     uint32_t n_chunks, chunks_cap;
     uint32_t low; /* no number below is free */
@@ -62,12 +62,18 @@ const uint8_t *digest_numbers_get(const struct digest_numbers *n, uint32_t numbe
 
 /* --- slots --- */
 
+__extension__ typedef unsigned __int128 uint128;
+
+static uint64_t mix(uint64_t a, uint64_t b) {
+    uint128 m = (uint128)a * (b | 1);
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+/* All of the digest counts: an edge that reports invented ones may make most of their bytes alike. */
 static uint32_t home_of(const struct digest_numbers *n, const uint8_t *digest) {
-    uint64_t w[2];
+    uint64_t w[4];
     memcpy(w, digest, sizeof(w));
-    __extension__ typedef unsigned __int128 u128;
-    u128 m = (u128)(w[0] ^ n->key[0]) * ((w[1] ^ n->key[1]) | 1);
-    return (uint32_t)((uint64_t)m ^ (uint64_t)(m >> 64)) & n->mask;
+    return (uint32_t)mix(mix(w[0] ^ n->key[0], w[1] ^ n->key[1]) ^ w[2] ^ n->key[2], w[3] ^ n->key[3]) & n->mask;
 }
 
 static const uint8_t *digest_in(const struct digest_numbers *n, uint32_t slot) {
