@@ -5,16 +5,21 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
 
-from lab.base import HOST, run
+from lab.base import HOST, free_port, run, wait_until
+from lab.branches import Network
+from lab.nodes import Central, Edge
 
 from dns_servers import NAME, PEERS, ZONE, Entrepot, Gdnsd
 from rounds import DRIVE, SERVE, MiB
 
 ROUNDS, OUTSTANDING = 5, 256
+SITES = 12
+STILL_NAMED_S = 3.3  # dns.silent_after, until the next of five looks a second, and until dig has asked
 FIRST, FIRST_S = ("chrt", "-f", "10"), 0.7
 SUBNET = "000118000a0203"  # 10.2.3.0/24, as dnsperf wants an option
 FEW, MANY, EDGES, NAMES = 10, 10_000, 2_000, 1_000_000
@@ -165,6 +170,49 @@ def growth(stage, server):
     return max(0, server.anonymous() - before) / MiB
 
 
+def answers_at(port, site):
+    done = run("dig", f"@{HOST}", "-p", port, "+short", "+tries=1", "+time=1", "+norec", f"{site}.{ZONE}", check=False)
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+def fleet_of(stage, started, addresses, dns_port):
+    """A central and an edge for each site, at these addresses. They have joined: what an edge says of itself counts."""
+    port = free_port()
+    sites = [{"name": site, "networks": [f"10.{i}.0.0/16"]} for i, site in enumerate(addresses)]
+    central = Central(stage.folder / "losses/central", {
+        "log.level": "error", "sites": json.dumps(sites), "registry.port": port, "dns.zone": ZONE, "dns.listen": f"{HOST}:{dns_port}",
+        "dns.central": "[10.0.0.1]",
+    }, stage.build)
+    started.append(central)
+    central.start()
+    edges = {}
+    for site, address in addresses.items():
+        run("ip", "address", "add", f"{address}/32", "dev", "lo")
+        settings = {"site": site, "address": address, "registry.listen": f"{address}:{port}"}
+        edges[site] = Edge(stage.folder / f"losses/{site}", central.fleet, settings, stage.build, joins=True)
+        edges[site].spawn()
+        started.append(edges[site].process)
+    return edges
+
+
+def losses(stage, started):
+    """How long an edge is still named that is gone: killed, so that its port refuses, or stopped, so that nothing is answered. The time that
+    resolvers keep an answer comes on top. Half of the sites are left, or central would take it for its own link's fault."""
+    refused, silent = (stage.row(f"DNS, an edge {how}: still named", "s", "less", ("<=", STILL_NAMED_S)) for how in ("refuses", "is silent"))
+    stage.say("DNS, edges that are lost")
+    addresses, dns_port = {f"s{i}": f"198.18.0.{i + 1}" for i in range(SITES)}, free_port()
+    edges = fleet_of(stage, started, addresses, dns_port)
+    for site, address in addresses.items():
+        wait_until(lambda: answers_at(dns_port, site) == [address], f"the edge of {site} is named")
+    for i, site in enumerate(list(addresses)[: SITES // 2]):
+        began = time.monotonic()
+        edges[site].process.signal(signal.SIGKILL if i % 2 else signal.SIGSTOP)
+        wait_until(lambda: addresses[site] not in answers_at(dns_port, site), f"the edge of {site} is not named")
+        (refused if i % 2 else silent).add("entrepot", time.monotonic() - began)
+    for edge in edges.values():
+        edge.process.kill()
+
+
 def beside(stage):
     stage.say("DNS beside gdnsd, knot and PowerDNS")
     (stage.folder / "dns-queries").write_text(f"{NAME} A\n")
@@ -173,6 +221,9 @@ def beside(stage):
     try:
         speed(stage, started)
         end(started)
+        with Network("entrepot-dns") as net, net.inside():
+            losses(stage, started)
+            end(started)
         scale(stage, started)
     finally:
         end(started)

@@ -44,6 +44,12 @@ class Network:
     def stop(self):
         run("ip", "netns", "del", self.name, check=False)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
 
 class Place:
     """The network of one branch: 198.18.NUMBER.0/24 behind a link of so many Mbit/s."""
