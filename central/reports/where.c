@@ -107,6 +107,14 @@ static json_t *sorted(struct roster *roster, json_t *edges) {
     return all;
 }
 
+/* Edges tell only of blobs named by sha256 (common/records/holding_tiles.h). */
+static int64_t not_told(const struct image_parts *p) {
+    int64_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        n += p->blobs[i].alg != DIGEST_SHA256;
+    return n;
+}
+
 static json_t *image_json(const char *image, const struct digest *d, const struct image_parts *p) {
     char text[DIGEST_STR_MAX];
     int64_t size = 0;
@@ -115,8 +123,9 @@ static json_t *image_json(const char *image, const struct digest *d, const struc
         size += p->sizes[i] > 0 ? p->sizes[i] : 0;
     for (size_t i = 0; i < p->n_platforms; i++)
         if (p->platforms[i].name[0]) json_array_append_new(platforms, json_string(p->platforms[i].name));
-    return json_pack("{s:s, s:s, s:I, s:I, s:o}", "image", image, "digest", digest_str(d, text), "blobs",
-                     (json_int_t)p->n, "size", (json_int_t)size, "platforms", platforms);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "image", image, "digest", digest_str(d, text), "blobs",
+                     (json_int_t)p->n, "blobs_not_told", (json_int_t)not_told(p), "size", (json_int_t)size, "platforms",
+                     platforms);
 }
 
 static void not_known(int code, struct error *err) {

@@ -1,11 +1,11 @@
 /* `ls --where`: which edges hold an image, whole or in part.
  *
- *   GET /api/where?image=REF|DIGEST   {"image","digest","blobs","size","platforms":[],
+ *   GET /api/where?image=REF|DIGEST   {"image","digest","blobs","blobs_not_told","size","platforms":[],
  *                                      "edges":[{"edge","site","state","whole","platforms":[],"blobs","size"}]}
  *
- * An index is whole at an edge that holds all of one of its platforms at least. 409 while what edges hold is still being
- * read after central's start. Thread: serving loop; the answer is made
- * in the work pool. */
+ * Edges tell only of blobs that are named by sha256: who holds one of the others (blobs_not_told) is not known. An index
+ * is whole at an edge that holds all of one of its platforms at least. 409 while what edges hold is still being read after
+ * central's start. Thread: serving loop; the answer is made in the work pool. */
 #ifndef ENTREPOT_CENTRAL_REPORTS_WHERE_H
 #define ENTREPOT_CENTRAL_REPORTS_WHERE_H
 

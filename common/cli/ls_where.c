@@ -63,10 +63,15 @@ int ls_where(const struct command_context *ctx, const char *image) {
     }
     if (ask(ctx, image, &doc, &err) < 0) return print_failure(ctx, &err);
     if (ctx->json) return print_json(doc);
+    long long not_told = (long long)json_int(doc, "blobs_not_told", 0);
     if (json_array_size(json_object_get(doc, "edges")) > 0)
         print_edges(doc);
     else
-        printf("no edge holds any of %s (%s)\n", image, json_text(doc, "digest", "?"));
+        printf("no edge %s any of %s (%s)\n", not_told ? "tells that it holds" : "holds", image,
+               json_text(doc, "digest", "?"));
+    if (not_told)
+        printf("edges tell only of blobs named by sha256: who holds %lld of this image's blobs is not known\n",
+               not_told);
     json_decref(doc);
     return EXIT_DONE;
 }

@@ -139,6 +139,10 @@ def test_images_that_nobody_knows_and_edges_that_are_asked(fleet):
     assert said.returncode == 1 and "does not know the tag nosuch" in said.stderr, said
     nobody = fleet.central.command("ls", "--where", "sha256:" + "0" * 64).stdout
     assert "no edge holds any of" in nobody
+    long_name = "sha512:" + "0" * 128
+    assert fleet.central.json("ls", "--where", long_name)["blobs_not_told"] == 1
+    assert "edges tell only of blobs named by sha256: who holds 1 of" in fleet.central.command("ls", "--where", long_name).stdout
+    assert fleet.central.json("ls", "--where", "app:v1")["blobs_not_told"] == 0
     at_edge = fleet.edges[0].command("ls", "--where", "app:v1", check=False)
     assert at_edge.returncode == 1 and "only central knows" in at_edge.stderr
 
