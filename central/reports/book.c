@@ -121,16 +121,28 @@ static bool changes_nothing(const struct wire_report *m) {
     return !m->pulls && (!w || (w->gained.n + w->lost.n + w->n_whole == 0 && !w->tiles));
 }
 
-/* True: the reader has not ended, and the report waits for it. */
+/* An edge waits for the answer before it reports again, and central's DNS leaves out whom it does not hear. So while the
+ * reader is at work a report is answered at once, and nothing of it is taken: the edge tells all again. That its last
+ * batch of pulls is yet to come cannot be said of the first, which waits. */
+static bool must_wait(const struct wire_report *m) {
+    return m->pulls && m->pulls->sequence == 1;
+}
+
+static void answer_untaken(struct book_entry *entry) {
+    if (entry->report.pulls) entry->answer.pulls_taken = entry->report.pulls->sequence - 1;
+}
+
+/* True: the report waits for the reader. */
 static bool waits_in_line(struct report_book *b, struct book_entry *entry, enum book_state *state) {
     pthread_mutex_lock(&b->lock);
     *state = b->state;
-    if (*state == READING) {
+    bool waits = *state == READING && must_wait(&entry->report);
+    if (waits) {
         *b->last = &entry->job;
         b->last = &entry->job.next;
     }
     pthread_mutex_unlock(&b->lock);
-    return *state == READING;
+    return waits;
 }
 
 bool report_book_take(struct report_book *b, struct book_entry *entry) {
@@ -142,7 +154,8 @@ bool report_book_take(struct report_book *b, struct book_entry *entry) {
     entry->answer = (struct wire_report_response){0};
     entry->job = (struct writer_job){.run = take_run, .after_commit = take_done};
     if (waits_in_line(b, entry, &state)) return false;
-    if (state == UNREADABLE || changes_nothing(&entry->report)) {
+    if (state != TAKING || changes_nothing(&entry->report)) {
+        if (state == READING) answer_untaken(entry);
         if (w && state == TAKING) entry->answer.holdings = compare(b, holdings_find(b->holdings, entry->edge), w);
         wire_report_fini(&entry->report);
         return true;

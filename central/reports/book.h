@@ -1,7 +1,8 @@
 /* What edges' reports say that must outlive this process, in DATA/reports.db: which blobs each holds, and how often each
  * tag was pulled. A report is taken in one transaction, by the book's own thread (`reports-writer`). It outlives the
  * process, not a power cut; what is lost by that is told again. What edges held is read at the start by another thread
- * (`reports-reader`); reports that come meanwhile wait in line, and are taken in order. Thread: as each function says. */
+ * (`reports-reader`); of reports that come meanwhile nothing is taken, so edges tell it again, but for an edge's first batch
+ * of pulls, whose report waits. Thread: as each function says. */
 #ifndef ENTREPOT_CENTRAL_REPORTS_BOOK_H
 #define ENTREPOT_CENTRAL_REPORTS_BOOK_H
 

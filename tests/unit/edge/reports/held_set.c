@@ -11,6 +11,7 @@
 
 #include "central/reports/book.h"
 #include "common/core/log.h"
+#include "tests/unit/support/book_read.h"
 #include "tests/unit/support/folder.h"
 
 #define BLOBS 6000u
@@ -78,6 +79,7 @@ static void central_starts(void) {
     snprintf(path, sizeof(path), "%s/reports.db", dir);
     central = holdings_new(100000);
     assert_int_equal(report_book_open(&book, path, central, 1000, is_gone, NULL, &err), 0);
+    book_until_read(book, loop);
 }
 
 static void central_stops(void) {

@@ -12,6 +12,7 @@
 
 #include "central/reports/book.h"
 #include "common/core/log.h"
+#include "tests/unit/support/book_read.h"
 #include "tests/unit/support/folder.h"
 
 static struct loop *edge_loop, *central_loop;
@@ -39,6 +40,7 @@ static void central_starts(void) {
     snprintf(path, sizeof(path), "%s/central.db", dir);
     held = holdings_new(1000);
     assert_int_equal(report_book_open(&book, path, held, names_max, is_gone, NULL, &err), 0);
+    book_until_read(book, central_loop);
 }
 
 static void central_stops(void) {
