@@ -1,12 +1,13 @@
 """Tests of the lab itself, against Debian's docker-registry: the other tests rely on what is proved here."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from lab import clients, images, isolation, raw
-from lab.base import MiB, wait_until
+from lab.base import MiB, Process, wait_until
 from lab.faulty import Fault
 from lab.nodes import parse_line, parse_metrics
 
@@ -207,3 +208,15 @@ def test_what_a_file_s_tests_put_into_etc_is_gone_for_the_next(tmp_path):
         mine.write_text("x")
         Path("/etc/passwd").write_text("")
     assert not mine.exists() and Path("/etc/passwd").read_text() == left
+
+
+def test_a_child_heeds_ctrl_c_although_the_tests_were_started_to_ignore_it(tmp_path):
+    """A shell does so for what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = Process(["sleep", "600"], tmp_path / "said").spawn()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n", "it runs")
+    child.signal(signal.SIGINT)
+    assert child.child.wait(60) == -signal.SIGINT

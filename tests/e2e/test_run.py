@@ -238,7 +238,7 @@ def test_hints_name_the_engines_that_are_not_here(bench, sample):
         found = run("sh", "-c", f"command -v {name}").stdout.strip()
         (folder / name).symlink_to(found)
     made = MakeRun(bench.place("home"), sample)
-    made.process.argv = [f"/usr/bin/{a}" if a in ("unshare", "setpriv") else a for a in made.process.argv]
+    made.process.argv = [f"/usr/bin/{a}" if a in ("env", "unshare", "setpriv") else a for a in made.process.argv]
     made.env["PATH"] = made.process.env["PATH"] = str(folder)
     bench.add(made).start()
     for engine in ("docker", "ctr", "podman"):

@@ -55,24 +55,21 @@ def listening(port):
 class Process:
     """A child with its output in a file. It dies with stop() or kill(), never by name, or with the tests if those are killed."""
 
+    # What a shell in the background has made its children ignore is theirs again. By a command, for a preexec_fn would have Python copy its
+    # memory for each child.
+    _BEFORE = ("setpriv", "--pdeathsig", "KILL", "env", "--default-signal=INT,QUIT")
+
     def __init__(self, argv, log, env=None, cwd=None):
-        self.argv = ["setpriv", "--pdeathsig", "KILL", *(str(a) for a in argv)]
+        self.argv = [*self._BEFORE, *(str(a) for a in argv)]
         self.log = Path(log)
         self.env = {**os.environ, **(env or {})}
         self.cwd = cwd
         self.child = None
 
-    @staticmethod
-    def _begin():
-        """What a shell in the background has made its children ignore is theirs again."""
-        for number in (signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_DFL)
-
     def spawn(self):
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.env, cwd=self.cwd, start_new_session=True,
-                preexec_fn=self._begin,
             )
         return self
 
@@ -104,7 +101,7 @@ class Process:
             return self.child.wait(deadline_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.argv[3]} did not end within {deadline_s} s of SIGTERM\n{self.tail()}") from None
+            raise AssertionError(f"{self.argv[len(self._BEFORE)]} did not end within {deadline_s} s of SIGTERM\n{self.tail()}") from None
 
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
