@@ -27,6 +27,15 @@ void keep_add_use(struct fill *f) {
     f->keep.from_start++;
 }
 
+/* Repositories that were granted the blob while the store took it in. */
+static void add_late_scopes(struct fill *f) {
+    struct store *store = f->engine->cfg.store;
+    uint32_t id;
+    for (unsigned i = f->keep.n_handed; i < f->keep.n_scopes; i++) {
+        if (store_scope(store, f->keep.scopes[i], &id) == 0) store_add_scope(store, &f->spec.digest, id);
+    }
+}
+
 static void on_committed(struct loop_task *task) {
     struct fill *f = container_of(task, struct fill, keep.committed);
     char digest[DIGEST_STR_MAX];
@@ -37,6 +46,7 @@ static void on_committed(struct loop_task *task) {
         if (f->keep.commit_code != ERR_NOT_FOUND)
             atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
     }
+    if (f->keep.commit_code == 0) add_late_scopes(f);
     const struct fill_engine_config *cfg = &f->engine->cfg;
     if (f->keep.commit_code == 0 && shared_is_manifest(&f->shared) && cfg->kept_manifest)
         cfg->kept_manifest(&f->spec.digest, cfg->arg);
@@ -59,6 +69,7 @@ static void hand_to_store(struct fill *f, int64_t size, const struct manifest *m
         .uses = f->keep.from_start > 1 ? f->keep.from_start - 1 : 0,
     };
     struct digest *children = NULL;
+    f->keep.n_handed = f->keep.n_scopes;
     /* If a scope cannot be stored, the source is asked again each time. */
     for (unsigned i = 0; i < f->keep.n_scopes; i++) {
         if (store_scope(f->engine->cfg.store, f->keep.scopes[i], &scopes[info.n_scopes]) == 0) info.n_scopes++;

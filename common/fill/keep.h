@@ -8,9 +8,9 @@
 #include "common/oci/manifest.h"
 
 struct keep {
-    char *scopes[4]; /* names: there is a number only for what was found */
-    unsigned n_scopes;
-    unsigned from_start; /* readers that want it from its start: of many ranges of one client, one does */
+    char *scopes[4];             /* names: there is a number only for what was found */
+    unsigned n_scopes, n_handed; /* n_handed: how many the store was told with the bytes */
+    unsigned from_start;         /* readers that want it from its start: of many ranges of one client, one does */
     struct loop_task committed;
     int commit_code;
     /* A manifest, once it is read. */

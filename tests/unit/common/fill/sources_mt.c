@@ -317,6 +317,46 @@ static void fill_makes_a_scope_only_for_content_that_was_found(void **state) {
     world_end(data);
 }
 
+static atomic_bool pool_is_shut;
+
+static void wait_in_pool(struct work *work) {
+    (void)work;
+    while (atomic_load(&pool_is_shut))
+        usleep(200);
+}
+
+/* The store takes a blob in after all readers have it. Whoever is granted it at that moment keeps it, too. */
+static void fill_gives_a_scope_to_who_comes_while_the_store_takes_it_in(void **state) {
+    (void)state;
+    const int64_t size = 2 * MB;
+    struct digest d;
+    struct script s;
+    unsigned char *data = one_source(&s, "one", size, &d);
+    struct work blocks[2] = {{.fn = wait_in_pool}, {.fn = wait_in_pool}};
+    struct blob_info info;
+    struct taker first, second;
+    world_start(0);
+    atomic_store(&s.gate, 1 * MB);
+    taker_start(&first, 0, &d, size, "first", 0, 0);
+    while (atomic_load(&s.sent) < 1 * MB)
+        usleep(200);
+    atomic_store(&pool_is_shut, true);
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
+        workpool_submit(world.pool, &blocks[i]);
+    atomic_store(&s.gate, INT64_MAX);
+    taker_expect(&first, data);
+    taker_start(&second, 0, &d, size, "second", 0, 0);
+    taker_expect(&second, data);
+    assert_false(store_lookup(world.store, &d, &info));
+    atomic_store(&pool_is_shut, false);
+    wait_until_held(&d);
+    for (int i = 0; i < 10000 && !store_lookup_in(world.store, &d, store_scope_find(world.store, "up/second"), &info);
+         i++)
+        usleep(1000);
+    assert_true(store_lookup_in(world.store, &d, store_scope_find(world.store, "up/second"), &info));
+    world_end(data);
+}
+
 /* When no more scopes can be remembered, whoever is in none of those asks his own source, each time. */
 static void fill_asks_the_source_for_everybody_when_scopes_are_used_up(void **state) {
     (void)state;
@@ -454,6 +494,7 @@ int main(void) {
         cmocka_unit_test(fill_asks_whether_another_repository_may_have_it),
         cmocka_unit_test(fill_asks_once_whether_a_repository_may_have_it_however_many_wait),
         cmocka_unit_test(fill_makes_a_scope_only_for_content_that_was_found),
+        cmocka_unit_test(fill_gives_a_scope_to_who_comes_while_the_store_takes_it_in),
         cmocka_unit_test(fill_asks_the_source_for_everybody_when_scopes_are_used_up),
         cmocka_unit_test(fill_asks_its_own_source_before_it_serves_a_whole_part_file),
         cmocka_unit_test(fill_sends_no_head_before_a_source_has_agreed),
