@@ -97,7 +97,7 @@ def test_reports_are_taken_from_edges_alone_and_not_at_any_rate(fleet, bench):
 def test_an_edge_that_is_silent_is_told_and_one_that_comes_back(fleet):
     fleet.edge.stop()
     wait_until(lambda: not report(fleet)["heard"], "central misses it")
-    assert "0 of them report now" in fleet.central.command("status").stdout
+    wait_until(lambda: "0 of them report now" in fleet.central.command("status").stdout, "also of who reported in the test before")
     fleet.edge.start()
     wait_until(lambda: heard(fleet), "it is back")
 
