@@ -40,11 +40,11 @@ def the_commands():
 
 @pytest.fixture(scope="module")
 def tree(shared_bench):
-    """This tree as a plain user's own, with what is built of it: it may stand in root's home."""
+    """This tree as a plain user's own, with what is built of it and was unpacked for it: it may stand in root's home."""
     folder = shared_bench.place("tree")
     folder.mkdir()
     os.chmod(shared_bench.folder, 0o755)
-    parts = [p for p in os.listdir(REPO) if p not in ("build", ".git")] + ["build/release"]
+    parts = [p for p in os.listdir(REPO) if p not in ("build", ".git")] + ["build/release", "build/unpacked"]
     run("sh", "-c", 'cd "$0" && tar -c "$@" | tar -x -C "$OUT"', REPO, *parts, env={"OUT": str(folder)})
     assert RELEASE.exists()
     home = folder.parent / "home"
