@@ -27,7 +27,8 @@ def fleet(shared_bench):
     names = [e.identity()["name"] for e in edges]
     fleet = SimpleNamespace(app=app, other=other, central=central, edges=edges, names=names)
     raw.pull(edges[0].port, "library/app", "v1")
-    wait_until(lambda: agrees(fleet, 0) and where(fleet, "app:v1"), "central knows what the first edge holds")
+    known = lambda: agrees(fleet, 0) and [e["whole"] for e in where(fleet, "app:v1").values()] == [True]
+    wait_until(known, "central knows what the first edge holds")
     return fleet
 
 

@@ -22,7 +22,8 @@ def chain(bench):
     made.upstream = up
     made.old = up.put(NAME, images.small("old"), "v1")
     raw.pull(made.edge.port, NAME, "v1")
-    wait_until(lambda: all(n.held(made.old.digest) for n in (made.central, made.edge)), "both hold it")
+    stored = len(made.old.layers) + 2  # beside them its config and its manifest
+    wait_until(lambda: all(n.json("status")["store"]["blobs"] == stored for n in (made.central, made.edge)), "both hold it")
     return made
 
 

@@ -105,9 +105,9 @@ def test_without_the_stream_central_is_asked_and_without_central_what_is_held_is
     settle(pair, tags=2)
     raw.pull(pair.edge.port, "acme/app", "v1")
     pair.central.kill()
+    wait_until(lambda: not replica(pair.edge)["live"], "the edge has noticed")
     reply = raw.manifest(pair.edge.port, "acme/app", "v1")
     assert reply.headers["docker-content-digest"] == HOSTED.digest and "stale" in reply.headers["warning"]
-    assert not replica(pair.edge)["live"]
     pair.central.start()
     settle(pair)
     assert "warning" not in raw.manifest(pair.edge.port, "acme/app", "v1").headers
