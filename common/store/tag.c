@@ -71,16 +71,19 @@ static void trim_run(struct writer_job *job, sqlite3 *db) {
     struct store *s = container_of(job, struct store, trim_tags);
     int64_t max = tags_max(s), over = store_eviction_held(s) ? 0 : tags_count(s->tags) - max;
     struct tag_name *names;
-    size_t n = over > 0 ? tags_oldest(s->tags, (size_t)(over + max / TRIM_SHARE), may_go, s, &names) : 0;
+    size_t n = over > 0 ? tags_oldest(s->tags, (size_t)(over + max / TRIM_SHARE), may_go, s, &names) : 0, gone = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!guard_keeps_tag(s, names[i].repo, names[i].tag) && tags_forget(s->tags, names[i].repo, names[i].tag))
+        if (!guard_keeps_tag(s, names[i].repo, names[i].tag) && tags_forget(s->tags, names[i].repo, names[i].tag)) {
             (void)index_drop_tag(&s->index, db, names[i].repo, names[i].tag);
+            gone++;
+        }
         free(names[i].repo);
         free(names[i].tag);
     }
     if (n > 0) free(names);
     over = tags_count(s->tags) - max;
-    atomic_store(&s->trim_tags_above, over > 0 ? max + over + max / TRIM_SHARE : max);
+    /* Where some went, those over the bound may have come since: they are looked at at once. */
+    atomic_store(&s->trim_tags_above, over > 0 && gone == 0 ? max + over + max / TRIM_SHARE : max);
 }
 
 /* Tags that were set while it ran may be too many again. */
