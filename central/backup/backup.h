@@ -29,7 +29,8 @@ struct restore_order {
     bool replace; /* what is there is moved aside, into DATA/before-restore-TIME */
 };
 /* ERR_BUSY: central runs, or there is something and replace is not set. ERR_CORRUPT: the backup is not whole. The
- * catalogue gets a new epoch, and invites that are open end. A database that the backup does not have is begun anew. *made_at: when the backup was made. */
+ * catalogue gets a new epoch, and invites that are open end. A database that the backup does not have is begun anew.
+ * *made_at: when the backup was made. */
 int backup_restore(const char *from, const struct restore_order *o, struct backup_report *out, int64_t *made_at,
                    struct error *err) must_check;
 

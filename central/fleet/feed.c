@@ -40,6 +40,11 @@ static void on_told(struct loop_task *task) {
     l->feed->cfg.told(l->number, l->feed->cfg.arg);
 }
 
+static void wake_loops(struct feed *f) {
+    for (unsigned i = 0; i < f->cfg.n_loops; i++)
+        loop_post_once(f->cfg.loops[i], &f->loops[i].task);
+}
+
 /* The place after the last message. False: it cannot be read. */
 static bool last_place(const struct buf *messages, struct place *out) {
     size_t at = 0, skip, len;
@@ -77,8 +82,7 @@ static bool publish(struct feed *f, const struct buf *messages) {
     f->blocks[(f->first + f->n++) % FEED_BLOCKS] = b;
     pthread_mutex_unlock(&f->lock);
     if (old) feed_block_unref(old);
-    for (unsigned i = 0; i < f->cfg.n_loops; i++)
-        loop_post_once(f->cfg.loops[i], &f->loops[i].task);
+    wake_loops(f);
     return true;
 }
 
@@ -99,8 +103,7 @@ static bool skip_what_was_cut(struct feed *f) {
     pthread_mutex_unlock(&f->lock);
     for (unsigned i = 0; i < n; i++)
         feed_block_unref(old[i]);
-    for (unsigned i = 0; i < f->cfg.n_loops; i++)
-        loop_post_once(f->cfg.loops[i], &f->loops[i].task);
+    wake_loops(f);
     return true;
 }
 

@@ -3,8 +3,8 @@
  *   asking ── its place is looked up ──▶ catching up ── all of the log is sent ──▶ live ── it does not read ──▶ gone
  *
  * Catching up it gets the log in parts, each when the one before has been sent; live it gets what the feed has in
- * memory. A poll ends when it is live and has sent something new, or after its time. Thread: the request's loop; the log is
- * read in the work pool. */
+ * memory. A poll ends when it is live and has sent something new, or after its time. Thread: the request's loop; the
+ * log is read in the work pool. */
 #include "central/fleet/watch.h"
 
 #include "central/fleet/feed.h"
@@ -265,6 +265,12 @@ static void on_told(unsigned loop, void *arg) {
     }
 }
 
+/* It was told something beside changes, and reads nothing of a poll before the end. */
+static void end_poll_soon(struct watch *w) {
+    w->is_due = true;
+    if (w->polls) go_on(w);
+}
+
 /* --- the fleet's state --- */
 
 struct telling {
@@ -274,8 +280,7 @@ struct telling {
 
 static void tell_fleet(struct watch *w) {
     send_message(w, &(struct watch_message){.now_s = clock_wall_s(), .fleet = fleet_version(w->all)});
-    w->is_due = true;
-    if (w->polls) go_on(w);
+    end_poll_soon(w);
 }
 
 /* On each loop. The queue of an edge is bounded; an edge that does not read is told later. */
@@ -302,11 +307,9 @@ void watches_set_dns(struct watches *ws, const struct watch_aside *dns) {
     ws->dns = *dns;
 }
 
-/* An edge that polls reads nothing before the end. */
 static void tell_dns(struct watch *w) {
     if (!w->req || !send_dns(w)) return;
-    w->is_due = true;
-    if (w->polls) go_on(w);
+    end_poll_soon(w);
 }
 
 static void on_dns(struct loop_task *task) {
