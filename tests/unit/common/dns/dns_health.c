@@ -225,6 +225,39 @@ static void a_new_zone_takes_over_what_is_known_of_edges_by_their_names(void **s
     expect(1, DNS_EDGE_GOOD);
 }
 
+/* The edges of a zone of so many sites, all with one name, in one order or the other. */
+enum { LARGE = 100000 };
+static struct dns_health *health_of_large(bool reversed) {
+    static struct dns_site large_sites[LARGE];
+    static struct dns_target large_edges[LARGE];
+    static char names[LARGE][12];
+    for (size_t i = 0; i < LARGE; i++) {
+        size_t number = reversed ? LARGE - 1 - i : i;
+        snprintf(names[i], sizeof(names[i]), "s%zu", number);
+        large_sites[i] = (struct dns_site){.name = names[i], .first = (uint32_t)i, .n_edges = 1};
+        large_edges[i] = (struct dns_target){.name = edges[0].name, .site = names[i]};
+    }
+    const struct dns_zone z = {.sites = large_sites, .n_sites = LARGE, .edges = large_edges, .n_edges = LARGE};
+    const struct dns_health_config c = {.silent_ms = 3000, .load_max = 80};
+    return dns_health_new(&z, &c);
+}
+
+/* 10,000,000,000 comparisons would not end while anyone waits for the test. */
+static void a_large_zone_in_another_order_is_taken_over_by_one_look_at_each_edge(void **state) {
+    (void)state;
+    dns_health_free(h);
+    h = health_of_large(false);
+    for (size_t i = 0; i < LARGE; i += 2)
+        hear(i, 10, true);
+    (void)dns_health_decide(h, now);
+    struct dns_health *next = health_of_large(true);
+    dns_health_take(next, h);
+    dns_health_free(h);
+    h = next;
+    for (size_t i = 0; i < LARGE; i++)
+        expect(i, (LARGE - 1 - i) % 2 == 0 ? DNS_EDGE_GOOD : DNS_EDGE_UNKNOWN);
+}
+
 static void speak(size_t edge, unsigned load, bool open) {
     const struct dns_report r = {.voice = DNS_VOICE_EDGE, .heard_ms = now, .load = load, .port_open = open};
     dns_health_report(h, edge, &r);
@@ -277,6 +310,7 @@ int main(void) {
         EACH_ANEW(what_an_edge_says_itself_counts_more_than_probes),
         EACH_ANEW(an_edge_that_is_barred_is_not_named_until_it_is_allowed),
         EACH_ANEW(a_new_zone_takes_over_what_is_known_of_edges_by_their_names),
+        EACH_ANEW(a_large_zone_in_another_order_is_taken_over_by_one_look_at_each_edge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
