@@ -123,7 +123,7 @@ coverage: coverage-deps
 	@tests/coverage $(T)
 ## bench        measure beside the peers (QUICK=1: under three minutes)
 bench: bench-deps
-	@+$(NOW) all sim $(B)/bench-catalogue $(B)/bench-holdings
+	@+$(NOW) all sim bench-catalogue bench-holdings
 	@/usr/bin/python3 tests/bench/bench.py $(B) $(if $(QUICK),--quick)
 ## bench-eviction  hit ratios of eviction policies on traces of a modelled registry cache (tests/bench/eviction/README.md)
 bench-eviction: $(B)/bench-eviction
@@ -169,6 +169,7 @@ $(B)/bench-eviction: $(call o,tests/bench/eviction/eviction.c) $(EVICTION_O) $(c
 $(B)/bench-catalogue $(B)/bench-holdings: $(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/libunit.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(B)/libunit.a -Wl,--end-group $(CENTRAL_LIBS)
+bench-catalogue bench-holdings: %: $(B)/%
 # Edges of a fleet, for tests and the bench (tests/sim/sim.c).
 sim: $(B)/entrepot-sim
 $(B)/entrepot-sim: $(call o,$(SIM_C)) $(B)/libunit.a
@@ -287,6 +288,6 @@ tidy: $(GEN_H) $(B)/gen/version_made.h
 	@printf '%s\n' $(TIDY) | xargs -r -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check test coverage bench bench-eviction fuzz fuzz-grow deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit sim fuzzers clang-warnings looked-at install deb image docs \
+.PHONY: all help run demo check test coverage bench bench-eviction bench-catalogue bench-holdings fuzz fuzz-grow deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit sim fuzzers clang-warnings looked-at install deb image docs \
 	clean format lint lint-only cppcheck tidy FORCE
 .SECONDARY:
