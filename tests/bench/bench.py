@@ -35,20 +35,10 @@ def come_first():
     """Whatever else runs on this machine comes second to all that is measured and to what drives it. The kernel compares priorities of
     processes within a session, and sessions by their own (sched(7), "The autogroup feature")."""
     os.setpriority(os.PRIO_PROCESS, 0, -15)
-    begin = Process._begin
-
-    def in_new_session():
-        begin()
-        group_first()
-
-    Process._begin = staticmethod(in_new_session)
-    group_first()
-
-
-def group_first():
     group = Path("/proc/self/autogroup")
     if group.exists():
         group.write_text("-15")
+        Process.before += ("sh", "-c", f'echo -15 >{group}; exec "$@"', "sh")  # each child begins a session
 
 
 def build(name):

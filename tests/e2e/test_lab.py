@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab import clients, images, isolation, raw
-from lab.base import MiB, Process, wait_until
+from lab.base import REPO, MiB, Process, run, wait_until
 from lab.faulty import Fault
 from lab.nodes import parse_line, parse_metrics
 
@@ -220,3 +220,20 @@ def test_a_child_heeds_ctrl_c_although_the_tests_were_started_to_ignore_it(tmp_p
     wait_until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n", "it runs")
     child.signal(signal.SIGINT)
     assert child.child.wait(60) == -signal.SIGINT
+
+
+def test_what_the_bench_starts_comes_before_all_else(tmp_path):
+    """Within its session, and its session before others where the kernel compares those."""
+    script = f"""
+import sys
+sys.path[:0] = ["{REPO}/tests/bench", "{REPO}/tests/e2e"]
+import bench
+from lab.base import Process
+bench.come_first()
+child = Process(["sh", "-c", "nice; cat /proc/self/autogroup"], "{tmp_path}/said").spawn()
+child.child.wait(60)
+"""
+    run("setsid", "--wait", "/usr/bin/python3", "-c", script)
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[0] == "-15", said
+    assert said[1].endswith(" nice -15") or not Path("/proc/self/autogroup").exists(), said

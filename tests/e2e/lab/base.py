@@ -55,12 +55,12 @@ def listening(port):
 class Process:
     """A child with its output in a file. It dies with stop() or kill(), never by name, or with the tests if those are killed."""
 
-    # What a shell in the background has made its children ignore is theirs again. By a command, for a preexec_fn would have Python copy its
-    # memory for each child.
-    _BEFORE = ("setpriv", "--pdeathsig", "KILL", "env", "--default-signal=INT,QUIT")
+    # What comes before each command. What a shell in the background has made its children ignore is theirs again. By a command, for a
+    # preexec_fn would have Python copy its memory for each child.
+    before = ("setpriv", "--pdeathsig", "KILL", "env", "--default-signal=INT,QUIT")
 
     def __init__(self, argv, log, env=None, cwd=None):
-        self.argv = [*self._BEFORE, *(str(a) for a in argv)]
+        self.argv = [*self.before, *(str(a) for a in argv)]
         self.log = Path(log)
         self.env = {**os.environ, **(env or {})}
         self.cwd = cwd
@@ -101,7 +101,7 @@ class Process:
             return self.child.wait(deadline_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.argv[len(self._BEFORE)]} did not end within {deadline_s} s of SIGTERM\n{self.tail()}") from None
+            raise AssertionError(f"{self.argv[len(self.before)]} did not end within {deadline_s} s of SIGTERM\n{self.tail()}") from None
 
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
