@@ -83,7 +83,8 @@ static const struct config_key limits_keys[] = {
      .fallback = "2048",
      .max = 1000000,
      .doc = "Client connections from one address (IPv6: from one /64). Further ones are answered 503. 0: no limit. "
-            "Those of registry.trusted_proxies are not counted."},
+            "Those of registry.trusted_proxies are not counted. At central's fleet port it is connections of one edge, "
+            "by its certificate: any number of edges may share an address."},
     {.name = "waiting_per_address",
      .type = CONFIG_INT,
      AT(waiting_per_addr),

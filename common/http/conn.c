@@ -87,9 +87,6 @@ void conn_abort(struct http_conn *c) {
     reply_drop_queue(c);
     TAILQ_REMOVE(&c->share->all, c, all_link);
     TAILQ_INSERT_TAIL(&c->share->dead, c, all_link);
-    const struct http_peers *peers = c->share->server->cfg.peers;
-    if (c->peer) peers->leave(c->peer, peers->arg);
-    c->peer = NULL;
     if (c->ssl) SSL_free(c->ssl);
     c->ssl = NULL;
     closep(&c->passed);
@@ -97,6 +94,9 @@ void conn_abort(struct http_conn *c) {
     c->passed = c->fd = -1;
     if (!c->share->frees_dead) loop_post_last(c->share->loop, &c->share->flush);
     share_conn_closed(c);
+    const struct http_peers *peers = c->share->server->cfg.peers;
+    if (c->peer) peers->leave(c->peer, peers->arg);
+    c->peer = NULL;
 }
 
 void conn_free_dead(struct loop_share *sh) {
@@ -522,7 +522,7 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr, const 
     c->is_unix = addr->sa_family == AF_UNIX;
     STAILQ_INIT(&c->out);
     name_remote(c, addr);
-    c->counted = counted_as != NULL;
+    c->counted = counted_as ? COUNTED_BY_ADDRESS : NOT_COUNTED;
     if (counted_as) c->addr = *counted_as;
     event_assign(&c->ev_in, loop_base(sh->loop), fd, EV_READ | EV_PERSIST, on_in, c);
     event_assign(&c->ev_out, loop_base(sh->loop), fd, EV_WRITE | EV_PERSIST, on_out, c);

@@ -63,7 +63,9 @@ bool conn_tls_ready(struct http_conn *c) {
         if (peers) c->peer = peers->find(c->ssl, peers->arg);
         conn_arm_out(c, false);
         conn_set_state(c, CONN_IDLE);
-        return true;
+        if (share_conn_certified(c)) return true;
+        reply_error(c, 503, "", TOO_MANY_CONNECTIONS);
+        return false;
     }
     int e = SSL_get_error(c->ssl, r);
     if (e == SSL_ERROR_WANT_WRITE)

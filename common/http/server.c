@@ -197,24 +197,35 @@ void loop_share_enter(struct loop_share *sh) {
 
 /* --- accepting --- */
 
-/* Counts a connection of an address (of IPv6: of its /64); false if it has too many. */
-static bool addr_enter(struct http_server *s, const struct ip *addr) {
-    pthread_mutex_lock(&s->addr_lock);
-    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, sizeof(*addr));
+/* Counts a connection of an address (of IPv6: of its /64), or of a certified name; false if it has too many. */
+static bool count_in(struct http_server *s, struct map *counts, const void *who, size_t len) {
+    pthread_mutex_lock(&s->count_lock);
+    uintptr_t n = (uintptr_t)map_get(counts, who, len);
     bool ok = n < s->cfg.limits.conns_per_addr;
-    if (ok) map_set(s->addrs, addr, sizeof(*addr), (void *)(n + 1));
-    pthread_mutex_unlock(&s->addr_lock);
+    if (ok) map_set(counts, who, len, (void *)(n + 1));
+    pthread_mutex_unlock(&s->count_lock);
     return ok;
 }
 
-static void addr_leave(struct http_server *s, const struct ip *addr) {
-    pthread_mutex_lock(&s->addr_lock);
-    uintptr_t n = (uintptr_t)map_get(s->addrs, addr, sizeof(*addr));
+static void count_out(struct http_server *s, struct map *counts, const void *who, size_t len) {
+    pthread_mutex_lock(&s->count_lock);
+    uintptr_t n = (uintptr_t)map_get(counts, who, len);
     if (n <= 1)
-        map_take(s->addrs, addr, sizeof(*addr));
+        map_take(counts, who, len);
     else
-        map_set(s->addrs, addr, sizeof(*addr), (void *)(n - 1));
-    pthread_mutex_unlock(&s->addr_lock);
+        map_set(counts, who, len, (void *)(n - 1));
+    pthread_mutex_unlock(&s->count_lock);
+}
+
+bool share_conn_certified(struct http_conn *c) {
+    struct http_server *s = c->share->server;
+    const char *name = c->peer ? c->peer->name : "";
+    if (!name[0] || c->counted != COUNTED_BY_ADDRESS) return true;
+    count_out(s, s->addrs, &c->addr, sizeof(c->addr));
+    bool ok = count_in(s, s->names, name, strlen(name));
+    c->counted = ok ? COUNTED_BY_NAME : NOT_COUNTED;
+    if (!ok) atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
+    return ok;
 }
 
 static struct ip ip_of(const struct sockaddr *sa) {
@@ -274,12 +285,12 @@ static void admit(struct loop_share *sh, int fd, const struct sockaddr *sa) {
     struct ip ip = ip_of(sa), key = ip_client_prefix(&ip);
     bool counted = counts(&s->cfg.limits, &ip);
     /* The address is checked first, so that one with too many connections does not close those of others. */
-    if (counted && !addr_enter(s, &key)) {
+    if (counted && !count_in(s, s->addrs, &key, sizeof(key))) {
         refuse(s, fd);
         return;
     }
     if (!make_room(sh)) {
-        if (counted) addr_leave(s, &key);
+        if (counted) count_out(s, s->addrs, &key, sizeof(key));
         refuse(s, fd);
         return;
     }
@@ -328,7 +339,8 @@ static void check_drained(struct loop_share *sh) {
 
 void share_conn_closed(struct http_conn *c) {
     struct http_server *s = c->share->server;
-    if (c->counted) addr_leave(s, &c->addr);
+    if (c->counted == COUNTED_BY_ADDRESS) count_out(s, s->addrs, &c->addr, sizeof(c->addr));
+    if (c->counted == COUNTED_BY_NAME) count_out(s, s->names, c->peer->name, strlen(c->peer->name));
     atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
     check_drained(c->share);
 }
@@ -479,8 +491,9 @@ int http_server_new(struct http_server **out, const struct http_server_config *c
     s->cfg = *cfg;
     const char *path = strncmp(cfg->address, "unix:", 5) == 0 ? cfg->address + 5 : NULL;
     s->n_loops = path ? 1 : cfg->n_loops;
-    pthread_mutex_init(&s->addr_lock, NULL);
+    pthread_mutex_init(&s->count_lock, NULL);
     s->addrs = map_new(NULL);
+    s->names = map_new(NULL);
     s->shares = xcalloc(s->n_loops, sizeof(*s->shares));
     for (unsigned i = 0; i < s->n_loops; i++)
         s->shares[i] = share_new(s, cfg->loops[i], i);
@@ -494,6 +507,7 @@ int http_server_new(struct http_server **out, const struct http_server_config *c
         }
         free(s->shares);
         map_free(s->addrs);
+        map_free(s->names);
         free(s);
         return r;
     }
@@ -527,7 +541,8 @@ void http_server_free(struct http_server *s) {
     }
     if (s->unix_path[0]) unlink(s->unix_path);
     map_free(s->addrs);
-    pthread_mutex_destroy(&s->addr_lock);
+    map_free(s->names);
+    pthread_mutex_destroy(&s->count_lock);
     free(s->shares);
     free(s);
 }

@@ -31,7 +31,8 @@ struct http_limits {
     int64_t idle_ms;               /* keep-alive without a request. default 120 s */
     int64_t send_stall_ms;         /* no byte accepted by the client for so long: cut. default 60 s */
     int64_t body_rate_bytes_per_s; /* request bodies slower than this over 10 s: 408 and close. default 1 KiB/s */
-    unsigned conns_per_addr;       /* connections from one address; over: 503 and close. 0: no limit. default 2048 */
+    /* Connections from one address, or of one that http_peers name; over: 503 and close. 0: no limit. default 2048 */
+    unsigned conns_per_addr;
     const struct network *not_counted; /* from these networks any number; borrowed for as long as the server lives */
     size_t n_not_counted;
     unsigned conns; /* connections in all; over: the one idle longest, or still in its head, is closed. default 20000 */

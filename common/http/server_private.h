@@ -104,6 +104,9 @@ struct http_req {
     struct http_req *next_free;
 };
 
+/* Among whose connections it is: those of its address, or of the name that its other end has shown (peer). */
+enum conn_counted { NOT_COUNTED, COUNTED_BY_ADDRESS, COUNTED_BY_NAME };
+
 struct http_conn {
     TAILQ_ENTRY(http_conn) all_link, idle_link;
     struct loop_share *share;
@@ -129,8 +132,8 @@ struct http_conn {
     int64_t sent_ms;     /* last time the client took a byte */
     int64_t linger_left;
     char remote[64];
-    bool counted;   /* among the connections of its address */
-    struct ip addr; /* by which it is counted */
+    enum conn_counted counted;
+    struct ip addr; /* COUNTED_BY_ADDRESS */
     TAILQ_ENTRY(http_conn) dirty_link;
     unsigned dirty_round;
 };
@@ -164,8 +167,8 @@ struct http_server {
     unsigned n_loops, port;
     struct loop_share **shares;
     char unix_path[108];
-    pthread_mutex_t addr_lock; /* guards addrs, for a few instructions at accept and close */
-    struct map *addrs;         /* address -> count */
+    pthread_mutex_t count_lock; /* guards addrs and names, for a few instructions at accept and close */
+    struct map *addrs, *names;  /* address or certified name -> how many connections */
     atomic_uint shares_left;
     int64_t grace_ms;
     void (*drained)(void *arg);
@@ -176,6 +179,9 @@ struct http_server {
 
 /* server.c */
 void share_conn_closed(struct http_conn *c);
+/* The other end has shown who it is, so it is counted by its name from now on: behind a NAT many edges have one address.
+ * False: that name has too many connections. */
+bool share_conn_certified(struct http_conn *c);
 /* Call first in a callback of the loop; it ends with conn_free_dead. */
 void loop_share_enter(struct loop_share *sh);
 

@@ -67,7 +67,8 @@ static int drop_cert(void **state) {
 
 /* --- a client --- */
 
-static SSL *hello(int fd) {
+/* name: sent as the server's name; NULL: none. */
+static SSL *hello_as(int fd, const char *name) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_load_verify_locations(ctx, cert, NULL);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
@@ -75,9 +76,14 @@ static SSL *hello(int fd) {
     SSL *ssl = SSL_new(ctx);
     SSL_CTX_free(ctx);
     SSL_set1_host(ssl, "localhost");
+    if (name) assert_int_equal(SSL_set_tlsext_host_name(ssl, name), 1);
     SSL_set_fd(ssl, fd);
     assert_int_equal(SSL_connect(ssl), 1);
     return ssl;
+}
+
+static SSL *hello(int fd) {
+    return hello_as(fd, NULL);
 }
 
 static void tls_say(SSL *ssl, const char *text, size_t len) {
@@ -293,6 +299,81 @@ static void certificate_changes_under_running_connections(void **state) {
     close(fd);
 }
 
+/* --- other ends that are certified: here whoever names a server counts as that --- */
+
+struct named {
+    struct http_peer peer;
+    char name[32];
+};
+
+static struct http_peer *find_peer(SSL *ssl, void *arg) {
+    (void)arg;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    if (!name) return NULL;
+    struct named *n = calloc(1, sizeof(*n));
+    snprintf(n->name, sizeof(n->name), "%.31s", name);
+    n->peer.name = n->name;
+    return &n->peer;
+}
+
+static bool peer_may_stay(const struct http_peer *peer, void *arg) {
+    (void)peer;
+    (void)arg;
+    return true;
+}
+
+static void peer_leaves(struct http_peer *peer, void *arg) {
+    (void)arg;
+    free(peer);
+}
+
+/* The status of a request on a new connection of this name, which stays open in *fd and *ssl. */
+static int ask_as(const char *name, int *fd, SSL **ssl) {
+    *fd = dial(&f);
+    *ssl = hello_as(*fd, name);
+    if (SSL_write(*ssl, GET("/hello"), (int)strlen(GET("/hello"))) <= 0) return -1;
+    int n = SSL_read(*ssl, answer, sizeof(answer) - 1), status = -1;
+    answer[n > 0 ? n : 0] = '\0';
+    return sscanf(answer, "HTTP/1.1 %d", &status) == 1 ? status : -1;
+}
+
+static void certified_connections_of_one_address_are_counted_by_name(void **state) {
+    (void)state;
+    static const struct http_peers peers = {find_peer, peer_may_stay, peer_leaves, NULL};
+    enum { EACH = 3 };
+    static const char *const names[] = {"edge-one", "edge-two", "edge-three"};
+    int fds[ARRAY_LEN(names)][EACH], over;
+    SSL *ssl[ARRAY_LEN(names)][EACH], *refused;
+    fixture_init(&f, 1);
+    f.cfg.tls_mode = HTTP_TLS_EITHER;
+    f.cfg.tls = tls;
+    f.cfg.peers = &peers;
+    f.cfg.limits.conns_per_addr = EACH;
+    fixture_start(&f);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        for (int k = 0; k < EACH; k++)
+            assert_int_equal(ask_as(names[i], &fds[i][k], &ssl[i][k]), 200);
+    assert_int_equal(ask_as(names[0], &over, &refused), 503);
+    SSL_free(refused);
+    close(over);
+    /* Who shows nothing is counted by the address, in which nobody else counts any more. */
+    tls_exchange(LAST("/hello"), strlen(LAST("/hello")));
+    assert_string_equal(body_of(answer), "hello");
+    SSL_free(ssl[0][0]);
+    close(fds[0][0]);
+    struct http_stats s;
+    WAIT_FOR((http_server_stats(f.server, &s), s.connections == ARRAY_LEN(names) * EACH - 1));
+    assert_int_equal(s.refused, 1);
+    assert_int_equal(ask_as(names[0], &fds[0][0], &ssl[0][0]), 200);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        for (int k = 0; k < EACH; k++) {
+            SSL_free(ssl[i][k]);
+            close(fds[i][k]);
+        }
+    }
+    fixture_stop(&f, 100);
+}
+
 int main(void) {
 #define ON(t) cmocka_unit_test_setup_teardown(t, start_on, stop)
 #define EITHER(t) cmocka_unit_test_setup_teardown(t, start_either, stop)
@@ -310,6 +391,7 @@ int main(void) {
         EITHER(one_port_speaks_both),
         EITHER(half_a_handshake_is_closed_in_time),
         ON(certificate_changes_under_running_connections),
+        cmocka_unit_test(certified_connections_of_one_address_are_counted_by_name),
     };
     return cmocka_run_group_tests(tests, make_cert, drop_cert);
 }
