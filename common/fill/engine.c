@@ -341,6 +341,7 @@ struct fill_engine *fill_engine_new(const struct fill_engine_config *cfg) {
     e->cfg = *cfg;
     e->n_shards = cfg->n_loops;
     fill_window_callers_init(&e->window_callers);
+    kept_manifests_init(&e->kept_manifests);
     e->hashers = workpool_new("hash", cfg->n_loops);
     e->shards = xcalloc(e->n_shards, sizeof(*e->shards));
     for (unsigned i = 0; i < e->n_shards; i++) {
@@ -382,10 +383,15 @@ void fill_engine_free(struct fill_engine *e) {
     if (!e) return;
     workpool_free(e->hashers);
     fill_window_callers_fini(&e->window_callers);
+    kept_manifests_fini(&e->kept_manifests);
     for (unsigned i = 0; i < e->n_shards; i++)
         map_free(e->shards[i].table);
     free(e->shards);
     free(e);
+}
+
+bool fill_keeps_manifest(struct fill_engine *e, const struct digest *d, const char *scope) {
+    return kept_manifests_have(&e->kept_manifests, d, scope);
 }
 
 void fill_engine_stats(const struct fill_engine *e, struct fill_stats *out) {

@@ -135,6 +135,10 @@ struct fill_advice {
 /* Fetch loop of f, exactly once for every ask_catalogue. */
 void fill_advise(struct fill *f, const struct fill_advice *a);
 
+/* Any thread. True for a manifest of which a reader may have had every byte, and that is not held yet only because the
+ * store is still taking it in; scope: in which it was found. */
+bool fill_keeps_manifest(struct fill_engine *e, const struct digest *d, const char *scope);
+
 /* Any thread, for metrics and status. */
 struct fill_stats {
     int64_t running, started, joined, completed, failed, mismatches, resumed_bytes, passed_through;

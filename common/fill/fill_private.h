@@ -106,6 +106,7 @@ struct fill_engine {
     struct fill_engine_config cfg;
     struct workpool *hashers;
     struct window_callers window_callers;
+    struct kept_manifests kept_manifests;
     struct fill_shard *shards;
     unsigned n_shards;
     atomic_uint shards_running;

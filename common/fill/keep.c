@@ -3,6 +3,7 @@
 #include "common/fill/fill_private.h"
 #include "common/core/alloc.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,12 +21,60 @@ bool keep_has_scope(const struct fill *f, const char *scope) {
 
 void keep_add_scope(struct fill *f, const char *scope) {
     if (f->keep.n_scopes == ARRAY_LEN(f->keep.scopes) || keep_has_scope(f, scope)) return;
+    pthread_mutex_t *lock = &f->engine->kept_manifests.lock;
+    pthread_mutex_lock(lock);
     f->keep.scopes[f->keep.n_scopes++] = xstrdup(scope);
+    pthread_mutex_unlock(lock);
 }
 
 void keep_add_use(struct fill *f) {
     f->keep.from_start++;
 }
+
+/* --- manifests that the store is taking in --- */
+
+void kept_manifests_init(struct kept_manifests *k) {
+    pthread_mutex_init(&k->lock, NULL);
+}
+
+void kept_manifests_fini(struct kept_manifests *k) {
+    assert(!k->first);
+    pthread_mutex_destroy(&k->lock);
+}
+
+bool kept_manifests_have(struct kept_manifests *k, const struct digest *d, const char *scope) {
+    struct fill *f;
+    pthread_mutex_lock(&k->lock);
+    for (f = k->first; f; f = f->keep.next_kept) {
+        if (digest_eq(&f->spec.digest, d) && keep_has_scope(f, scope)) break;
+    }
+    pthread_mutex_unlock(&k->lock);
+    return f != NULL;
+}
+
+static void join_kept(struct fill *f) {
+    struct kept_manifests *all = &f->engine->kept_manifests;
+    struct keep *k = &f->keep;
+    pthread_mutex_lock(&all->lock);
+    k->next_kept = all->first;
+    k->link_kept = &all->first;
+    if (k->next_kept) k->next_kept->keep.link_kept = &k->next_kept;
+    all->first = f;
+    pthread_mutex_unlock(&all->lock);
+}
+
+static void leave_kept(struct fill *f) {
+    struct kept_manifests *all = &f->engine->kept_manifests;
+    struct keep *k = &f->keep;
+    if (!k->link_kept) return;
+    pthread_mutex_lock(&all->lock);
+    *k->link_kept = k->next_kept;
+    if (k->next_kept) k->next_kept->keep.link_kept = k->link_kept;
+    pthread_mutex_unlock(&all->lock);
+    k->link_kept = NULL;
+}
+
+/* --- into the store --- */
 
 /* Repositories that were granted the blob while the store took it in. */
 static void add_late_scopes(struct fill *f) {
@@ -50,6 +99,7 @@ static void on_committed(struct loop_task *task) {
     const struct fill_engine_config *cfg = &f->engine->cfg;
     if (f->keep.commit_code == 0 && shared_is_manifest(&f->shared) && cfg->kept_manifest)
         cfg->kept_manifest(&f->spec.digest, cfg->arg);
+    leave_kept(f);
     fill_go(f, STEP_OVER);
 }
 
@@ -137,6 +187,7 @@ static enum fill_step proved(struct fill *f) {
     /* Counted before a reader can see the end, so that a reader that has it all finds it counted. */
     atomic_fetch_add_explicit(&f->engine->completed, 1, memory_order_relaxed);
     if (!keeps) atomic_fetch_add_explicit(&f->engine->passed_through, 1, memory_order_relaxed);
+    if (keeps && shared_is_manifest(&f->shared)) join_kept(f);
     shared_proved(&f->shared, size);
     fill_notify_readers(f);
     if (keeps) {

@@ -1,6 +1,9 @@
-/* The end of a complete fill, and what the store is told of it. Only keep.c touches the fields. Thread: fetch loop. */
+/* The end of a complete fill, and what the store is told of it. Only keep.c touches the fields. Thread: fetch loop, but
+ * for what is marked. */
 #ifndef ENTREPOT_FILL_KEEP_H
 #define ENTREPOT_FILL_KEEP_H
+
+#include <pthread.h>
 
 #include "common/fill/fill.h"
 #include "common/core/workpool.h"
@@ -19,7 +22,20 @@ struct keep {
     struct manifest doc; /* without references if it could not be parsed */
     bool parsed, is_manifest;
     int read_code; /* its bytes could not be read back */
+    /* While it is one of struct kept_manifests. */
+    struct fill *next_kept, **link_kept;
 };
+
+/* Manifests that readers have whole, and that the store has not taken in yet. */
+struct kept_manifests {
+    pthread_mutex_t lock; /* their scopes change under it, too */
+    struct fill *first;
+};
+
+void kept_manifests_init(struct kept_manifests *k);
+void kept_manifests_fini(struct kept_manifests *k);
+/* Any thread. As fill_keeps_manifest. */
+bool kept_manifests_have(struct kept_manifests *k, const struct digest *d, const char *scope);
 
 void keep_fini(struct fill *f);
 /* Copied. What does not fit is asked for again. */

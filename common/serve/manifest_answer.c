@@ -38,7 +38,7 @@ bool serve_last_held(struct exchange *x, const struct fetch_end *why) {
     char warning[256];
     if (!x->has_last || why->code == ERR_OUTDATED) return false; /* it may belong to another repository */
     x->has_last = false;
-    if (!tag_is_held(g, &x->last.digest, &x->repo)) return false;
+    if (!tag_last_is_held(g, &x->last.digest, &x->repo)) return false;
     tag_say_moved(&said, why->msg, warning, sizeof(warning));
     warn(x, warning);
     atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);

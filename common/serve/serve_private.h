@@ -90,6 +90,9 @@ bool serve_restore(struct exchange *x);
 #define SERVE_PATIENCE_MS 3000
 /* True if it is held as a manifest and may be served in this repository. */
 bool tag_is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo);
+/* The same for the manifest that a tag pointed to last, which counts as held from the moment at which a client may have
+ * had all of it. */
+bool tag_last_is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo);
 /* True if the source need not be asked. For content hosted here (fresh_ms INT64_MAX) that is always so: reading it is
  * the check, and rec then says so. */
 bool tag_is_fresh(struct tag_facts *rec, int64_t fresh_ms);

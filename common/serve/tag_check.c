@@ -95,6 +95,13 @@ bool tag_is_held(const struct registry *g, const struct digest *d, const struct 
     return scope && store_lookup_in(g->cfg.store, d, scope, &info) && info.media_type;
 }
 
+bool tag_last_is_held(const struct registry *g, const struct digest *d, const struct repo_name *repo) {
+    const struct policy *policy = g->cfg.policy;
+    char name[REPO_STR_MAX];
+    /* In this order: a manifest is held before the fill has done with it. */
+    return fill_keeps_manifest(g->cfg.fills, d, policy->scope(repo, name, policy->arg)) || tag_is_held(g, d, repo);
+}
+
 static void take_over(struct registry *g, const struct repo_name *repo, const char *tag, const struct tag_facts *rec) {
     moves_forget(g->moves, repo, tag);
     content_learn(g->cfg.content, &(struct content_news){.repo = repo, .tag = tag, .facts = rec});
@@ -126,7 +133,8 @@ static void answer_moving(struct tag_check *c, const struct tag_facts *last, con
 static void answer_gone(struct tag_check *c) {
     struct registry *g = c->registry;
     struct blob_info info;
-    bool held = c->known && store_lookup(g->cfg.store, &c->answer.facts.digest, &info);
+    const struct digest *d = &c->answer.facts.digest;
+    bool held = c->known && (tag_last_is_held(g, d, &c->repo) || store_lookup(g->cfg.store, d, &info));
     if (held && !c->answer.facts.deleted) {
         c->answer.facts.deleted = true;
         take_over(g, &c->repo, c->tag, &c->answer.facts);
@@ -178,7 +186,7 @@ static void answer_said(struct tag_check *c, struct tag_facts said) {
     struct registry *g = c->registry;
     struct tag_facts last = c->answer.facts;
     if (said.stale) atomic_fetch_add_explicit(&g->stale, 1, memory_order_relaxed);
-    bool moves = c->known && !digest_eq(&last.digest, &said.digest) && tag_is_held(g, &last.digest, &c->repo) &&
+    bool moves = c->known && !digest_eq(&last.digest, &said.digest) && tag_last_is_held(g, &last.digest, &c->repo) &&
                  !tag_is_held(g, &said.digest, &c->repo);
     if (moves) {
         struct move m;
@@ -295,7 +303,7 @@ static bool answer_by_move(struct tag_check *c, int64_t fresh_ms) {
     struct tag_facts last = c->answer.facts;
     struct move m;
     if (!c->known || !moves_get(g->moves, &c->repo, c->tag, &m)) return false;
-    if (!tag_is_held(g, &last.digest, &c->repo) || tag_is_held(g, &m.said.digest, &c->repo)) {
+    if (!tag_last_is_held(g, &last.digest, &c->repo) || tag_is_held(g, &m.said.digest, &c->repo)) {
         take_over(g, &c->repo, c->tag, &m.said);
         c->answer.facts = m.said;
         return tag_is_fresh(&c->answer.facts, fresh_ms);
@@ -319,7 +327,7 @@ static bool answer_told(struct tag_check *c, int64_t fresh_ms) {
     struct move m;
     if (!tag_is_told(g, &c->repo, c->settings, c->tag, &said)) return false;
     bool moves = c->known && moves_get(g->moves, &c->repo, c->tag, &m) && digest_eq(&m.said.digest, &said.digest) &&
-                 tag_is_held(g, &c->answer.facts.digest, &c->repo) && !tag_is_held(g, &said.digest, &c->repo);
+                 tag_last_is_held(g, &c->answer.facts.digest, &c->repo) && !tag_is_held(g, &said.digest, &c->repo);
     if (!moves || !answer_by_failed_move(c, &m, fresh_ms)) answer_said(c, said);
     return true;
 }
@@ -329,7 +337,7 @@ static void remember_last(struct tag_check *c) {
     const struct registry *g = c->registry;
     const struct policy *p = g->cfg.policy;
     c->remembered = !c->known && p->tag_last && p->tag_last(&c->repo, c->tag, &c->last, p->arg) && !c->last.deleted &&
-                    tag_is_held(g, &c->last.digest, &c->repo);
+                    tag_last_is_held(g, &c->last.digest, &c->repo);
 }
 
 void registry_resolve_tag(struct registry *g, const struct caller *caller, const struct repo_name *repo,

@@ -317,14 +317,6 @@ static void fill_makes_a_scope_only_for_content_that_was_found(void **state) {
     world_end(data);
 }
 
-static atomic_bool pool_is_shut;
-
-static void wait_in_pool(struct work *work) {
-    (void)work;
-    while (atomic_load(&pool_is_shut))
-        usleep(200);
-}
-
 /* The store takes a blob in after all readers have it. Whoever is granted it at that moment keeps it, too. */
 static void fill_gives_a_scope_to_who_comes_while_the_store_takes_it_in(void **state) {
     (void)state;
@@ -332,7 +324,6 @@ static void fill_gives_a_scope_to_who_comes_while_the_store_takes_it_in(void **s
     struct digest d;
     struct script s;
     unsigned char *data = one_source(&s, "one", size, &d);
-    struct work blocks[2] = {{.fn = wait_in_pool}, {.fn = wait_in_pool}};
     struct blob_info info;
     struct taker first, second;
     world_start(0);
@@ -340,15 +331,13 @@ static void fill_gives_a_scope_to_who_comes_while_the_store_takes_it_in(void **s
     taker_start(&first, 0, &d, size, "first", 0, 0);
     while (atomic_load(&s.sent) < 1 * MB)
         usleep(200);
-    atomic_store(&pool_is_shut, true);
-    for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
-        workpool_submit(world.pool, &blocks[i]);
+    world_shut_pool();
     atomic_store(&s.gate, INT64_MAX);
     taker_expect(&first, data);
     taker_start(&second, 0, &d, size, "second", 0, 0);
     taker_expect(&second, data);
     assert_false(store_lookup(world.store, &d, &info));
-    atomic_store(&pool_is_shut, false);
+    world_open_pool();
     wait_until_held(&d);
     for (int i = 0; i < 10000 && !store_lookup_in(world.store, &d, store_scope_find(world.store, "up/second"), &info);
          i++)

@@ -20,6 +20,7 @@
 #define MB ((int64_t)1024 * 1024)
 #define CHUNK ((int64_t)128 * 1024)
 #define SERVING 3
+#define WORLD_POOL 2 /* threads of the work pool */
 
 /* --- a source that does as it is told --- */
 
@@ -257,7 +258,7 @@ static inline void world_start(int64_t limit) {
         snprintf(world.dir, sizeof(world.dir), "/tmp/entrepot-fill-XXXXXX");
         assert_non_null(mkdtemp(world.dir));
     }
-    world.pool = workpool_new("pool", 2);
+    world.pool = workpool_new("pool", WORLD_POOL);
     struct store_config sc = {.dir = world.dir, .limit = limit, .pool = world.pool, .scopes_max = world.scopes_max};
     if (store_open(&world.store, &sc, &err) != 0) fail_msg("%s", err.msg);
     fetch_loop = loop_new("fetch");
@@ -488,6 +489,30 @@ static inline void wait_until_held(const struct digest *d) {
     struct blob_info info;
     while (!store_lookup(world.store, d, &info))
         sched_yield();
+}
+
+/* From now on the store takes nothing in, until world_open_pool. */
+static struct {
+    atomic_bool shut;
+    struct work blocks[WORLD_POOL];
+} world_pool;
+
+static inline void world_wait_in_pool(struct work *work) {
+    (void)work;
+    while (atomic_load(&world_pool.shut))
+        usleep(200);
+}
+
+static inline void world_shut_pool(void) {
+    atomic_store(&world_pool.shut, true);
+    for (size_t i = 0; i < WORLD_POOL; i++) {
+        world_pool.blocks[i] = (struct work){.fn = world_wait_in_pool};
+        workpool_submit(world.pool, &world_pool.blocks[i]);
+    }
+}
+
+static inline void world_open_pool(void) {
+    atomic_store(&world_pool.shut, false);
 }
 
 /* No fill runs. The store has a blob a moment before its fill hears of it. */

@@ -194,6 +194,39 @@ static void last_held_manifest_is_sent_with_a_warning_when_the_new_one_cannot_be
     assert_int_equal(atomic_load(&source.starts), 1);
 }
 
+/* A client has the whole of a manifest before the store does, and the tag may move in between. */
+static void last_manifest_is_sent_also_while_the_store_takes_it_in(void **state) {
+    (void)state;
+    static const char text[] = DOCUMENT("of b");
+    struct digest d;
+    struct blob_info info;
+    digest_of(&d, DIGEST_SHA256, text, strlen(text));
+    script(text, &d);
+    served_start(0);
+    world_shut_pool();
+    struct visit v = visit_now("GET", "/v2/b/manifests/v1", "");
+    is_manifest(&v, text, &d);
+    visit_clear(&v);
+    assert_false(store_lookup(world.store, &d, &info));
+    static const struct {
+        int refuse;
+        const char *warning;
+    } then[] = {{ERR_NOT_FOUND, "299 - \"deleted: "}, {0, "299 - \"stale: the tag has moved to "}};
+    script(new_text, &new);
+    source.rule = has_no_bytes;
+    for (size_t i = 0; i < ARRAY_LEN(then); i++) {
+        source.refuse = then[i].refuse;
+        v = visit_now("GET", "/v2/b/manifests/v1", "");
+        is_manifest(&v, text, &d);
+        warns(&v, then[i].warning);
+        visit_clear(&v);
+    }
+    assert_false(store_lookup(world.store, &d, &info));
+    world_open_pool();
+    wait_until_over();
+    assert_true(store_lookup(world.store, &d, &info));
+}
+
 static void deleted_tag_is_sent_with_a_warning_while_its_manifest_is_held(void **state) {
     (void)state;
     source.refuse = ERR_NOT_FOUND;
@@ -235,6 +268,7 @@ int main(void) {
         T(stale_tag_is_sent_with_a_warning_when_its_source_cannot_be_asked),
         T(tag_that_is_too_old_is_not_sent),
         T(last_held_manifest_is_sent_with_a_warning_when_the_new_one_cannot_be_had),
+        T(last_manifest_is_sent_also_while_the_store_takes_it_in),
         T(deleted_tag_is_sent_with_a_warning_while_its_manifest_is_held),
         T(held_manifest_of_another_repository_is_not_sent_when_the_source_says_no),
     };
