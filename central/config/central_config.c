@@ -134,8 +134,8 @@ static const struct config_key fleet_keys[] = {
      .fallback = ":5001",
      .doc =
          "Address and port that edges connect to. It speaks TLS with edges that have joined "
-         "(operating.md, Add a branch). On this machine, and through a tunnel that ends here, it answers plain HTTP, "
-         "too."},
+         "and with nobody else (operating.md, Add a branch). On a loopback address, where a tunnel may end, it answers "
+         "plain HTTP, too."},
     {.name = "addresses",
      .type = CONFIG_STRINGS,
      AT(fleet_addresses),

@@ -12,6 +12,8 @@
 #include "common/admin/engine_files.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
+#include "common/core/host_port.h"
+#include "common/http/client.h"
 #include "common/http/tls.h"
 #include "common/metrics/metrics.h"
 
@@ -91,17 +93,23 @@ static void refuse(struct http_req *req, const struct error *err) {
     say(req, 403, text);
 }
 
-/* Over TLS the certificate decides. Plain HTTP is for nodes on this machine, as through a tunnel. */
+/* A port that only this machine reaches: whoever comes from elsewhere has come through a tunnel, which has asked who it
+ * is. */
+static bool is_on_loopback(const char *listen) {
+    struct host_port at;
+    return host_port_parse(&at, listen) && http_host_class(at.host) == HTTP_ADDR_LOOPBACK;
+}
+
+/* Over TLS the certificate decides. */
 static bool may_enter(const struct ports *p, struct http_req *req) {
     const struct gate *gate = p->node->gate;
     struct error err = {0};
-    struct ip peer;
     if (http_req_is_tls(req)) {
         if (gate->admit(req, &err, gate->arg) == 0) return true;
         refuse(req, &err);
         return false;
     }
-    if (http_req_peer(req, &peer) && !ip_is_loopback(&peer)) {
+    if (!is_on_loopback(p->node->config->node_listen)) {
         error_set(&err, ERR_DENIED,
                   "this port speaks TLS with edges of its fleet (https): join first, by entrepot-edge join");
         refuse(req, &err);

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from lab import images, raw
-from lab.base import wait_until
+from lab.base import free_port, wait_until
 from lab.fleet import ADDRESS, PREFIX, branch, central_of, edge_row, fleet_request, invite, joined, nobody, on_address
 
 pytestmark = pytest.mark.sanitized
@@ -60,6 +60,22 @@ def test_who_shows_no_certificate_of_the_fleet_is_told_to_join(fleet, edge):
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises((ssl.SSLError, ConnectionError)):
         fleet_request(fleet.central, "/v2/", old)
+
+
+def test_plain_http_is_for_a_port_on_loopback_alone(bench, fleet):
+    """Whoever asks: of a port on all addresses, central's own machine is told to join, too."""
+    port = free_port()
+    central = bench.central(("docker.io", fleet.upstream.url), settings={"fleet.listen": f":{port}"})
+    reply = raw.ask(port, "/v2/")
+    assert reply.status == 403 and b"join first" in reply.body, reply
+    edge = bench.edge(port, start=False).start_not_ready()
+    wait_until(lambda: "join first" in edge.json("status")["central"]["message"], "the edge says what is missing")
+    assert not edge.ready()
+    central.stop()
+    central.settings["fleet.listen"] = f"127.0.0.1:{port}"
+    central.start()
+    assert raw.ask(port, "/v2/").status == 200
+    wait_until(edge.ready, "the edge at the end of a tunnel")
 
 
 def test_a_restart_of_either_side_changes_nothing(fleet, edge):
