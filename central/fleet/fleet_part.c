@@ -6,6 +6,7 @@
 #include "central/catalog/replica_reads.h"
 #include "central/fleet/lookup.h"
 #include "central/fleet/members_part.h"
+#include "central/fleet/road_end.h"
 #include "central/fleet/snapshot.h"
 #include "central/fleet/watch.h"
 #include "central/names/names_part.h"
@@ -60,9 +61,15 @@ static void get_snapshot(struct http_req *req, void *arg) {
     snapshot_handle(((struct fleet *)arg)->snapshots, req);
 }
 
+static void on_road(struct http_req *req, void *arg) {
+    (void)arg;
+    road_end_handle(req);
+}
+
 static const struct route routes[] = {{WIRE_LOOKUP_PATH, METHODS_POST, PORT_NODE, post_lookup},
                                       {WIRE_WATCH_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_watch},
                                       {WIRE_SNAPSHOT_PATH, METHOD_SET(HTTP_GET), PORT_NODE, get_snapshot},
+                                      {WIRE_ROAD_PATH, METHOD_SET(HTTP_GET) | METHODS_POST, PORT_NODE, on_road},
                                       {0}};
 
 /* --- life --- */

@@ -117,6 +117,7 @@ static const struct {
     {"/v2/", doctor_check_v2},
     {"auth", doctor_check_auth},
     {"central", doctor_check_central},
+    {"road", doctor_check_road},
     {"fleet", check_fleet},
     {"replica", doctor_check_replica},
     {"upstreams", doctor_check_upstreams},

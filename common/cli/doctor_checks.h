@@ -22,6 +22,7 @@ void doctor_check_tls(struct doctor *d, struct doctor_check *c);
 void doctor_check_v2(struct doctor *d, struct doctor_check *c);
 void doctor_check_auth(struct doctor *d, struct doctor_check *c);
 void doctor_check_central(struct doctor *d, struct doctor_check *c);
+void doctor_check_road(struct doctor *d, struct doctor_check *c);
 void doctor_check_replica(struct doctor *d, struct doctor_check *c);
 void doctor_check_upstreams(struct doctor *d, struct doctor_check *c);
 void doctor_check_pull(struct doctor *d, struct doctor_check *c);

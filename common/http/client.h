@@ -57,6 +57,8 @@ struct http_call_spec {
     /* Small things that nobody waits for: those of one client are sent one after the other, so that they share a
      * connection. One that has waited for 2 s is sent all the same. Time-outs count from when it is sent. */
     bool in_turn;
+    bool alone;         /* on a new connection that resumes no TLS session and is not kept */
+    unsigned segment;   /* with alone: no TCP segment, either way, has more bytes than this. 0: as the system has it */
     int64_t connect_ms; /* default 5,000 */
     int64_t head_ms;    /* from start to the end of the answer's head; default 30,000 */
     int64_t stall_ms;   /* no body byte for so long: ERR_TIMEOUT; default 5,000; not counted while paused */
@@ -85,6 +87,7 @@ struct http_result {
     int status;    /* HTTP status if a head came, else 0 */
     char msg[256]; /* for a person: "connect to 127.0.0.1:5001: connection refused" */
     int64_t body_bytes;
+    bool connected, secured; /* of a call that is alone: its connection (behind a proxy: to that) and TLS were there */
 };
 
 struct http_call_events {

@@ -8,6 +8,8 @@
 #include "common/core/hide.h"
 
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +43,14 @@ void call_free(struct http_call *c) {
 
 /* Tells done and frees. Not within libcurl. */
 void call_finish(struct http_call *c) {
+    /* libcurl notes the time of the connection only when TLS is there, too. */
+    long own_port = 0;
+    curl_off_t secured_us = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_LOCAL_PORT, &own_port);
+    curl_easy_getinfo(c->easy, CURLINFO_APPCONNECT_TIME_T, &secured_us);
     c->end = CALL_TELLING;
+    c->result.connected = own_port > 0;
+    c->result.secured = secured_us > 0;
     c->result.body_bytes = c->body_bytes;
     c->result.status = c->answer.status;
     c->ev->done(c, &c->result, c->arg);
@@ -272,7 +281,11 @@ curl_socket_t call_on_open_socket(void *arg, curlsocktype purpose, struct curl_s
         c->denied = true;
         return CURL_SOCKET_BAD;
     }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    int segment = (int)c->segment;
+    if (fd < 0 || segment == 0 || setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment)) == 0) return fd;
+    close(fd);
+    return CURL_SOCKET_BAD;
 }
 
 /* Right before a request is sent: a kept connection may have been opened by a call with a wider reach. */

@@ -45,10 +45,11 @@ struct http_call {
     int64_t started_ms, progress_ms;
     struct timer timer; /* of the next time-out */
     bool head_done, added, is_head;
-    bool in_turn; /* it waits while an older one of these is there */
-    bool paused;  /* by its owner */
-    bool held;    /* libcurl keeps a part of the body until curl_easy_pause lets it continue */
-    bool fed;     /* in the client's list of that name */
+    unsigned segment; /* as in struct http_call_spec */
+    bool in_turn;     /* it waits while an older one of these is there */
+    bool paused;      /* by its owner */
+    bool held;        /* libcurl keeps a part of the body until curl_easy_pause lets it continue */
+    bool fed;         /* in the client's list of that name */
     struct answer_head head;
     size_t head_total; /* bytes of all heads, 1xx and trailers too */
     struct http_answer answer;

@@ -107,6 +107,11 @@ static void set_options(struct http_call *c, const struct http_call_spec *spec) 
     set(curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L));
     set(curl_easy_setopt(e, CURLOPT_SHARE, c->client->share));
     set(curl_easy_setopt(e, CURLOPT_USERAGENT, "entrepot"));
+    if (spec->alone) {
+        set(curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L));
+        set(curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L));
+        set(curl_easy_setopt(e, CURLOPT_SSL_SESSIONID_CACHE, 0L));
+    }
     if (spec->unix_socket) set(curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, spec->unix_socket));
     set_method(c, spec);
     set_trust(c, spec);
@@ -167,6 +172,7 @@ static struct http_call *call_new(struct http_client *client, const struct http_
     c->total_ms = spec->total_ms;
     c->max_body = spec->max_body;
     c->in_turn = spec->in_turn;
+    c->segment = spec->segment;
     c->started_ms = clock_mono_ms();
     c->next = client->calls;
     if (c->next) c->next->prev = c;

@@ -4,6 +4,7 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/printable.h"
+#include "common/wire/node_headers.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -144,7 +145,11 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     struct probe *p = ((struct probe_call *)arg)->probe;
     p->status = a->status;
     snprintf(p->proxy, sizeof(p->proxy), "%s", a->proxy ? a->proxy : "");
-    const char *type = a->header(a, "content-type");
+    const char *type = a->header(a, "content-type"), *seen = a->header(a, SEEN_HEADER);
+    p->head_us = clock_mono_us();
+    p->v6 = a->remote[0] == '[';
+    snprintf(p->local, sizeof(p->local), "%.45s", a->local);
+    if (seen && !ip_parse(&p->seen, seen, strlen(seen))) p->seen = (struct ip){{0}};
     if (type) snprintf(p->content_type, sizeof(p->content_type), "%s", type);
     const char *location = a->status / 100 == 3 ? a->header(a, "location") : NULL;
     snprintf(p->location, sizeof(p->location), "%s", location ? location : "");
@@ -175,6 +180,11 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     (void)call;
     struct probe_call *c = arg;
     struct probe *p = c->probe;
+    p->code = r->code;
+    p->connected = r->connected;
+    p->secured = r->secured;
+    p->body_bytes = r->body_bytes;
+    p->done_us = clock_mono_us();
     p->ok = r->status > 0 && r->status < 500 && !is_proxys(p);
     if (!p->ok && p->proxy[0] && r->status > 0)
         snprintf(p->message, sizeof(p->message), "proxy %.150s answers %d%s in its stead, or passes that on", p->proxy,
@@ -216,10 +226,15 @@ static void ask_date(struct probe_call *c) {
 
 static void send_probe(struct probe_call *c) {
     const struct probe_run *run = c->run;
-    const struct probe *p = c->probe;
+    struct probe *p = c->probe;
     char url[2048];
+    p->began_us = clock_mono_us();
     snprintf(url, sizeof(url), "%s%s", p->url, p->path ? p->path : "/v2/");
-    struct http_call_spec spec = {.method = "GET",
+    struct http_call_spec spec = {.method = p->post ? "POST" : "GET",
+                                  .body = p->post,
+                                  .body_len = p->post_len,
+                                  .alone = p->alone,
+                                  .segment = p->segment,
                                   .url = url,
                                   .ca_file = p->ca_file,
                                   .insecure_tls = p->insecure_tls || c->dates_only,

@@ -6,6 +6,7 @@
 #define ENTREPOT_NODE_PROBE_H
 
 #include "common/core/buf.h"
+#include "common/core/network.h"
 #include "common/http/client.h"
 
 struct probe {
@@ -16,6 +17,10 @@ struct probe {
     const struct http_tls *tls; /* instead of the two above; NULL: none; borrowed */
     const char *path;           /* NULL: /v2/; borrowed */
     struct buf *body;           /* where the body of a 200 is written, as far as it fits; may be NULL */
+    const void *post;           /* a body to be posted; NULL: a GET. Borrowed */
+    size_t post_len;
+    bool alone; /* this and segment: as in struct http_call_spec */
+    unsigned segment;
     /* Answered: */
     bool ok;         /* there was an HTTP answer; a 401 is one, too */
     int status;      /* 0: none */
@@ -26,6 +31,12 @@ struct probe {
     bool certificate_time; /* its certificate looks expired or not yet valid, by our clock */
     bool has_skew;
     int64_t skew_s; /* our time minus theirs */
+    int code;       /* 0, or why there is no whole answer; as in struct http_result, and the next two likewise */
+    bool connected, secured;
+    bool v6;                 /* it came by IPv6 */
+    struct ip seen;          /* the address that a node of ours says we come from; all zero: it does not */
+    char local[IP_TEXT_MAX]; /* as in struct http_answer */
+    int64_t began_us, head_us, done_us, body_bytes; /* monotonic; head_us 0: no head has come */
 };
 
 struct probes;

@@ -25,6 +25,9 @@
 /* Why central does not answer this edge: one line, with status 403. */
 #define REFUSED_HEADER "Entrepot-Refused"
 
+/* The address that central sees an edge come from, in answers on WIRE_ROAD_PATH. */
+#define SEEN_HEADER "Entrepot-Seen-As"
+
 /* Writes 16 hexadecimal digits and NUL. Returns out. */
 char *settings_header_format(uint64_t version, char out[17]);
 /* The version, or 0 (which is no version) if value is NULL or malformed. */

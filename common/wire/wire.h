@@ -19,6 +19,11 @@ static inline int wire_check_version(uint32_t version) {
 /* Path of a request that is answered when the settings change. */
 #define WIRE_WATCH_PATH "/fleet/v1/watch"
 #define WIRE_SNAPSHOT_PATH "/fleet/v1/snapshot"
+/* Path of a request for "?bytes=N" bytes that mean nothing: GET, or POST with a body that is dropped. For doctor, which
+ * measures the road by it. */
+#define WIRE_ROAD_PATH "/fleet/v1/road"
+#define WIRE_MAX_ROAD_ANSWER ((size_t)(256 * KiB))
+#define WIRE_MAX_ROAD_REQUEST ((size_t)(64 * KiB))
 #define WIRE_MAX_QUERIES 1000
 #define WIRE_MAX_REQUEST ((size_t)MiB)
 #define WIRE_MAX_RESPONSE ((size_t)(16 * MiB))

@@ -15,6 +15,7 @@
 #include "edge/pull/confirm.h"
 #include "edge/pull/fallback.h"
 #include "edge/pull/lookups.h"
+#include "edge/pull/measure.h"
 #include "edge/pull/road.h"
 #include "edge/replica/replica_part.h"
 #include "common/core/clock.h"
@@ -182,8 +183,8 @@ static void doctor(json_t *into, void *self) {
     probes_ask(e->node->probes, &p, 1, PROBE_MS);
     char why[CENTRAL_WHY_MAX];
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
-    if (p.status == 0 && !how.proxy && road_has_portal(e->node->probes, url, why, sizeof(why)))
-        memcpy(p.message, why, sizeof(p.message));
+    bool portal = p.status == 0 && !how.proxy && road_has_portal(e->node->probes, url, why, sizeof(why));
+    if (portal) memcpy(p.message, why, sizeof(p.message));
     /* Show one consistent state: if central answers now, do not report it as unreachable too. */
     if (good) loop_call(l, central_source_found, e->central);
     json_t *j =
@@ -197,6 +198,12 @@ static void doctor(json_t *into, void *self) {
     json_t *list = good ? upstream_states_json(&said) : NULL;
     if (list) json_object_set_new(into, "upstreams", list);
     buf_fini(&said);
+    if (good || (p.status == 0 && !portal)) {
+        struct road_facts road;
+        p.body = NULL;
+        road_measure(e->node->probes, &p, &road);
+        json_object_set_new(into, "road", road_facts_json(&road));
+    }
 }
 
 static void upstream_rows(struct upstream *u, void *page) {
