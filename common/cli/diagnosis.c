@@ -94,7 +94,13 @@ static void check_dns(struct doctor *d, struct doctor_check *c) {
     text_make_printable(c->message);
 }
 
-/* Left out where no zone is known. */
+/* Left out where no zone is known, and the next likewise. */
+static void check_address(struct doctor *d, struct doctor_check *c) {
+    const json_t *zone = json_object_get(d->doctor, "zone");
+    if (json_object_get(zone, "own")) doctor_address(zone, c);
+    text_make_printable(c->message);
+}
+
 static void check_resolver(struct doctor *d, struct doctor_check *c) {
     const json_t *zone = json_object_get(d->doctor, "zone");
     if (zone) doctor_resolver(zone, d->resolver, c);
@@ -122,6 +128,7 @@ static const struct {
     {"replica", doctor_check_replica},
     {"upstreams", doctor_check_upstreams},
     {"DNS", check_dns},
+    {"address", check_address},
     {"resolver", check_resolver},
     {"test pull", doctor_check_pull},
 };

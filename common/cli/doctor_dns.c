@@ -108,3 +108,27 @@ void doctor_dns(const json_t *dns, enum node_kind kind, struct doctor_check *c) 
              kind == NODE_CENTRAL ? ", the zone is found" : "");
     say(c, DOCTOR_OK, "");
 }
+
+void doctor_address(const json_t *zone, struct doctor_check *c) {
+    const char *site = json_text(zone, "site", "?");
+    const char *own = json_string_value(json_array_get(json_object_get(zone, "own"), 0)),
+               *outside = json_string_value(json_array_get(json_object_get(zone, "outside"), 0));
+    say(c, DOCTOR_OK, "");
+    if (!json_is_true(json_object_get(zone, "known"))) {
+        snprintf(c->message, sizeof(c->message),
+                 "central's sites do not list %s, so the zone leads no client to this edge", site);
+    } else if (!own) {
+        snprintf(c->message, sizeof(c->message), "the zone leads no client to this edge");
+        say(c, DOCTOR_WARN,
+            "`entrepot-central status --json` says why; behind a tunnel that ends on this machine set the key address "
+            "to the one that clients use");
+    } else if (outside && !json_is_true(json_object_get(zone, "address_is_set"))) {
+        snprintf(c->message, sizeof(c->message),
+                 "clients are told %s for this edge, which is in none of the networks of %s", outside, site);
+        say(c, DOCTOR_WARN,
+            "a tunnel's or a container's address is of no use to clients: set the key address to the one that they can "
+            "reach; if it is right, add its network to the site's (central's key sites)");
+    } else {
+        snprintf(c->message, sizeof(c->message), "clients of %s are told %s for this edge", site, own);
+    }
+}

@@ -9,4 +9,7 @@
 /* dns: "dns" of /api/doctor. Fills verdict, message and todo. */
 void doctor_dns(const json_t *dns, enum node_kind kind, struct doctor_check *c);
 
+/* zone: as made by an edge (edge/dns/zone_facts.h): the address that the branch's clients are told of it. */
+void doctor_address(const json_t *zone, struct doctor_check *c);
+
 #endif

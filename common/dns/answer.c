@@ -61,9 +61,11 @@ static void put_soa(struct writer *w, const struct dns_view *v, size_t below) {
         dns_put16(w->out + start + soa->at[i], 0xc000u | (unsigned)(DNS_HEADER + below));
 }
 
+/* Edges behind one address are one record (RFC 2181 section 5). */
 static bool put_chosen(struct writer *w, const struct dns_chosen *c, unsigned family) {
     for (size_t i = 0; i < c->n; i++) {
-        const struct dns_address *a = &c->targets[i]->record[family];
+        const struct dns_address *a = &c->targets[i]->record[family], *first = &c->targets[0]->record[family];
+        if (i > 0 && a->len == first->len && memcmp(a->wire, first->wire, a->len) == 0) continue;
         put(w, a->wire, a->len);
         w->answers++;
     }

@@ -190,6 +190,12 @@ static unsigned scope_of(const struct table *t, size_t i, u128 v) {
     return before > after ? before : after;
 }
 
+bool dns_prefixes_has(const struct dns_prefixes *p, uint32_t site) {
+    for (size_t i = 0; i < p->n; i++)
+        if (p->list[i].site == site) return true;
+    return false;
+}
+
 struct dns_match dns_prefixes_find(const struct dns_prefixes *p, const struct ip *ip, unsigned bits) {
     bool four = ip_is_v4(ip);
     const struct table *t = four ? &p->four : &p->six;

@@ -15,6 +15,9 @@ struct dns_prefixes;
 struct dns_prefixes *dns_prefixes_new(const struct dns_prefix *list, size_t n);
 void dns_prefixes_free(struct dns_prefixes *p);
 
+/* Whether a network is of this site. */
+bool dns_prefixes_has(const struct dns_prefixes *p, uint32_t site);
+
 struct dns_match {
     const struct dns_prefix *prefix; /* NULL: no network holds the address */
     uint32_t site;                   /* of prefix */

@@ -473,10 +473,10 @@ json_t *answering_json(struct answering *a) {
     return doc;
 }
 
-json_t *answering_facts(struct answering *a, const char *site) {
+json_t *answering_facts(struct answering *a, const char *site, const char *edge) {
     pthread_mutex_lock(&a->reading);
     const struct dns_view *v = dns_views_enter(a->views, a->seat);
-    json_t *facts = v ? zone_facts(v->zone, site) : NULL;
+    json_t *facts = v ? zone_facts(v->zone, site, edge) : NULL;
     dns_views_leave(a->views, a->seat);
     pthread_mutex_unlock(&a->reading);
     return facts;

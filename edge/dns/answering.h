@@ -47,7 +47,7 @@ void answering_told(struct answering *a, const struct answering_news *news);
  * caller owns it. */
 json_t *answering_json(struct answering *a);
 /* Any thread that may wait for a lock: zone_facts of the zone in use; NULL: there is none. */
-json_t *answering_facts(struct answering *a, const char *site);
+json_t *answering_facts(struct answering *a, const char *site, const char *edge);
 /* Any thread. */
 unsigned answering_port(const struct answering *a);
 

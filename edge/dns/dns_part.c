@@ -86,9 +86,11 @@ static void doctor(json_t *into, void *self) {
     struct member who;
     status(into, self);
     if (!link_member(e->node, &who)) return;
-    json_t *facts = e->answering ? answering_facts(e->answering, who.site) : NULL;
-    if (!facts) facts = zone_facts_of_central(e->node, who.site);
-    if (facts) json_object_set_new(into, "zone", facts);
+    json_t *facts = e->answering ? answering_facts(e->answering, who.site, who.name) : NULL;
+    if (!facts) facts = zone_facts_of_central(e->node, who.site, who.name);
+    if (!facts) return;
+    json_object_set_new(facts, "address_is_set", json_boolean(e->node->config->address != NULL));
+    json_object_set_new(into, "zone", facts);
 }
 
 static void metrics(struct metric_page *page, void *self) {

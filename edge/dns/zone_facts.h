@@ -8,10 +8,12 @@
 #include "common/dns/zone.h"
 #include "common/node/node_part.h"
 
-/* Any thread: {"name": registry.ZONE, "zone", "site", "addresses": [of the site's edges], "central": [addresses]}. */
-json_t *zone_facts(const struct dns_zone *z, const char *site);
+/* Any thread: {"name": registry.ZONE, "zone", "site", "addresses": [of the site's edges], "central": [addresses],
+ * "known": whether the zone has the site, "own": [addresses by which this edge is named], "outside": [those of them that
+ * no network of the site holds, if it has any]}. */
+json_t *zone_facts(const struct dns_zone *z, const char *site, const char *edge);
 /* Work pool; takes some seconds where central does not answer: the same, of the zone that central tells now. NULL: it
  * tells none. */
-json_t *zone_facts_of_central(const struct node *n, const char *site);
+json_t *zone_facts_of_central(const struct node *n, const char *site, const char *edge);
 
 #endif

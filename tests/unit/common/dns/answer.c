@@ -497,6 +497,17 @@ static void a_message_without_question_may_ask_for_a_cookie(void **state) {
     assert_int_equal(dns_get16(out + 4), 0);
 }
 
+static void take_zone(const char *const *sets) {
+    struct error err = {0};
+    const struct dns_cookies cookies = zone->cookies;
+    dns_view_free(view);
+    dns_zone_free(zone);
+    zone = dns_fixture_zone(sets, &err);
+    if (!zone) fail_msg("%s", err.msg);
+    zone->cookies = cookies;
+    view = dns_fixture_view(zone, 0);
+}
+
 /* A zone with so many name servers that its NS answer is long. */
 static void take_long_zone(void) {
     static const char *const sets[] = {
@@ -513,14 +524,7 @@ static void take_long_zone(void) {
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         "aaaaaaaa}]",
         NULL};
-    struct error err = {0};
-    const struct dns_cookies cookies = zone->cookies;
-    dns_view_free(view);
-    dns_zone_free(zone);
-    zone = dns_fixture_zone(sets, &err);
-    if (!zone) fail_msg("%s", err.msg);
-    zone->cookies = cookies;
-    view = dns_fixture_view(zone, 0);
+    take_zone(sets);
 }
 
 static void strangers_get_no_more_than_three_times_what_they_send(void **state) {
@@ -546,6 +550,24 @@ static void strangers_get_no_more_than_three_times_what_they_send(void **state) 
     question("big.img.acme.example", DNS_TXT);
     send();
     assert_string_equal(said(), "TXT");
+}
+
+static void edges_of_one_address_are_one_record(void **state) {
+    (void)state;
+    static const char *const sets[] = {"dns.zone=img.acme.example", "dns.central=[10.0.0.1]", "dns.answers=2",
+                                       "sites=[{name: near, networks: [10.1.0.0/16], edges: [{name: a, address: "
+                                       "10.1.0.1}, {name: b, address: 10.1.0.1}]},"
+                                       "{name: far, networks: [10.2.0.0/16], edges: [{name: a, address: "
+                                       "10.2.0.1}, {name: b, address: 10.2.0.2}]}]",
+                                       NULL};
+    take_zone(sets);
+    question("registry.img.acme.example", DNS_A);
+    send_from("10.1.9.9");
+    assert_int_equal(answers(), 1);
+    assert_string_equal(said(), "A 10.1.0.1");
+    question("registry.img.acme.example", DNS_A);
+    send_from("10.2.9.9");
+    assert_int_equal(answers(), 2);
 }
 
 /* Whether the answer holds these bytes. */
@@ -687,6 +709,7 @@ int main(void) {
         EACH_ANEW(cookies_are_given_and_known_again),
         EACH_ANEW(a_message_without_question_may_ask_for_a_cookie),
         EACH_ANEW(strangers_get_no_more_than_three_times_what_they_send),
+        EACH_ANEW(edges_of_one_address_are_one_record),
         EACH_ANEW(a_name_below_whoami_says_who_asks),
         EACH_ANEW(what_has_no_room_is_left_out_or_truncated),
         EACH_ANEW(no_message_of_any_kind_breaks_it_or_gets_more_than_its_due),

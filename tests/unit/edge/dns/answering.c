@@ -151,7 +151,7 @@ static void nothing_is_answered_before_central_has_told_its_zone(void **state) {
     assert_int_equal(answering_kept_version(answering), 0);
     assert_false(is_live(&problem));
     assert_string_equal(problem, "central has not told its zone yet");
-    assert_null(answering_facts(answering, "near"));
+    assert_null(answering_facts(answering, "near", "near-1"));
     answering_tell(answering, &one, false, answering_good, 3); /* the states alone are of no use */
     tell(&one, 3);
     await("registry", "10.1.0.1");

@@ -70,7 +70,7 @@ static void *look(void *arg) {
     (void)arg;
     while (!atomic_load(&over)) {
         json_decref(answering_json(answering));
-        json_decref(answering_facts(answering, "here"));
+        json_decref(answering_facts(answering, "here", "here-1"));
     }
     return NULL;
 }
