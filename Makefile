@@ -115,6 +115,11 @@ check:
 	@tests/needs
 	@$(MAKE) -s --no-print-directory test-deps
 	@tests/check $(SUITES)
+## check-older  an older commit and this one at both ends, by turns on the same folders (T=commit)
+check-older: test-deps
+	@+$(NOW) all
+	@+$(NOW) SAN=address,undefined all
+	@tests/older $(T)
 ## test         T=name: one unit test (serve/blob), one end-to-end file or test, one fuzzer, or a suite (units, threads, fuzz, e2e, ...)
 test: test-deps
 	@tests/one $(T)
@@ -288,6 +293,6 @@ tidy: $(GEN_H) $(B)/gen/version_made.h
 	@printf '%s\n' $(TIDY) | xargs -r -P $(shell nproc) -n 1 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null' _
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all help run demo check test coverage bench bench-eviction bench-catalogue bench-holdings fuzz fuzz-grow deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit sim fuzzers clang-warnings looked-at install deb image docs \
+.PHONY: all help run demo check check-older test coverage bench bench-eviction bench-catalogue bench-holdings fuzz fuzz-grow deps test-deps bench-deps deb-deps image-deps coverage-deps lint-deps sample unit sim fuzzers clang-warnings looked-at install deb image docs \
 	clean format lint lint-only cppcheck tidy FORCE
 .SECONDARY:

@@ -22,7 +22,7 @@
 #include "edge/replica/replica_file.h"
 #include "tests/unit/support/folder.h"
 
-#define ROUNDS 60
+#define ROUNDS 2000
 #define STEPS 40
 #define THINGS 60 /* blobs, manifests and tags that there are at most, so that the same ones change again and again */
 #define QUIET_MAX 400
@@ -440,7 +440,7 @@ static void begin(uint64_t seed) {
     memset(&lab, 0, sizeof(lab));
     lab.seed = seed * 0x9e3779b97f4a7c15ULL + 1;
     lab.wall_s = 1700000000;
-    snprintf(lab.dir, sizeof(lab.dir), "/tmp/converge-XXXXXX");
+    snprintf(lab.dir, sizeof(lab.dir), "/dev/shm/converge-XXXXXX");
     assert_non_null(mkdtemp(lab.dir));
     snprintf(now, sizeof(now), "%s/now", lab.dir);
     snprintf(lab.path, sizeof(lab.path), "%s/catalog.db", now);
