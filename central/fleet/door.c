@@ -53,6 +53,11 @@ static bool may_stay(const struct http_peer *peer, void *arg) {
     return !v->edge || roster_may_stay(d->roster, v->edge, v->who.key);
 }
 
+/* The roster counts from 0. */
+static uint64_t changes(void *arg) {
+    return roster_changes(((const struct door *)arg)->roster) + 1;
+}
+
 static void leave(struct http_peer *peer, void *arg) {
     (void)arg;
     struct visitor *v = (struct visitor *)(void *)peer;
@@ -109,7 +114,7 @@ static int admit(struct http_req *req, struct error *err, void *arg) {
 }
 
 void door_init(struct door *d, struct tls_server *tls) {
-    d->gate = (struct gate){.tls = tls, .peers = {find, may_stay, leave, d}, .admit = admit, .arg = d};
+    d->gate = (struct gate){.tls = tls, .peers = {find, may_stay, changes, leave, d}, .admit = admit, .arg = d};
 }
 
 struct edge *door_edge(const struct http_req *req, struct member *who) {

@@ -204,6 +204,7 @@ static void see_key(struct edge *e, const struct edge_sight *s) {
     log_warn("edge_key_newer", KV_S("edge", e->facts.name), KV_I("generation", (long long)s->generation),
              KV_S("why", "it has joined anew since these records were backed up"));
     memcpy(e->facts.key, s->key, sizeof(e->facts.key));
+    e->roster->changes++;
     e->n_instances = e->returns = 0;
     e->instance = 0;
 }

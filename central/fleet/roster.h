@@ -122,7 +122,7 @@ int roster_removals(struct roster *r, struct wire_fleet_state *into, struct erro
 int roster_take_removal(struct roster *r, const struct wire_removal *removal, X509 *signer,
                         struct error *err) must_check;
 
-/* A number that changes whenever an edge's state may have. */
+/* A number that changes whenever an edge's state or key may have. */
 uint64_t roster_changes(const struct roster *r);
 
 const char *edge_state_word(enum edge_state s);

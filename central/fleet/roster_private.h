@@ -28,7 +28,7 @@ struct roster {
     sqlite3 *db;
     pthread_mutex_t lock;     /* guards edges and what is in them; held for a few instructions */
     struct map *edges;        /* name -> struct edge */
-    _Atomic uint64_t changes; /* counted under lock, after each change of an edge's state */
+    _Atomic uint64_t changes; /* counted under lock, after each change of an edge's state or key */
 };
 
 /* Under write, with the edge's rows in one transaction: keeps the signed removal. */

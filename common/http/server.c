@@ -21,6 +21,10 @@
 #include <sys/un.h>
 
 #define SWEEP_MS 500
+/* Connections of a loop that a sweep looks at, at least, and what part of all: with thousands, most of which wait, a look
+ * at each twice a second costs as much as what they ask for. */
+#define SWEEP_LEAST 64
+#define SWEEP_PARTS 4
 #define ACCEPTS_PER_EVENT 64
 #define BACKLOG 1024
 
@@ -347,12 +351,18 @@ void share_conn_closed(struct http_conn *c) {
 
 static void on_sweep(void *arg) {
     struct loop_share *sh = arg;
+    const struct http_peers *peers = sh->server->cfg.peers;
     loop_share_enter(sh);
-    for (struct http_conn *c = TAILQ_FIRST(&sh->all), *next; c; c = next) {
-        next = TAILQ_NEXT(c, all_link);
+    uint64_t changes = peers ? peers->changes(peers->arg) : 0;
+    size_t part = sh->n_all / SWEEP_PARTS + 1;
+    size_t n = changes != sh->peer_changes ? sh->n_all : part > SWEEP_LEAST ? part : SWEEP_LEAST;
+    sh->peer_changes = changes;
+    if (n > sh->n_all) n = sh->n_all;
+    /* What was looked at goes to the end. */
+    for (struct http_conn *c; n > 0 && (c = TAILQ_FIRST(&sh->all)); n--) {
+        TAILQ_REMOVE(&sh->all, c, all_link);
+        TAILQ_INSERT_TAIL(&sh->all, c, all_link);
         conn_sweep(c);
-        if (next && next->state == CONN_DEAD)
-            break; /* closed by c's callbacks and moved to another list; the next sweep goes on */
     }
     conn_free_dead(sh);
     if (!sh->drained) timer_set(&sh->sweep, SWEEP_MS);

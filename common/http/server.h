@@ -71,8 +71,11 @@ struct http_peer {
 struct http_peers {
     /* After the handshake. NULL: it has shown none. */
     struct http_peer *(*find)(SSL *ssl, void *arg);
-    /* Asked twice a second. False: the connection is cut at once, whatever it is doing. */
+    /* Asked once soon after the handshake, then when changes() is another than at the last time; that is looked at twice
+     * a second. False: the connection is cut at once, whatever it is doing. */
     bool (*may_stay)(const struct http_peer *peer, void *arg);
+    /* A number above 0 that is another after each change that may_stay may answer differently for. */
+    uint64_t (*changes)(void *arg);
     void (*leave)(struct http_peer *peer, void *arg);
     void *arg;
 };

@@ -114,6 +114,7 @@ struct http_conn {
     int passed; /* a descriptor that came with the bytes of a UNIX socket; -1: none */
     SSL *ssl;
     struct http_peer *peer; /* NULL: no certificate was shown */
+    uint64_t peer_checked;  /* the changes() up to which it may stay; 0: not asked yet */
     enum conn_state state;
     struct event ev_in, ev_out;
     bool in_armed, out_armed, in_idle, peer_closed, dirty, in_handler, tls_wants_write, sniffing;
@@ -148,11 +149,13 @@ struct loop_share {
     struct timer sweep, accept_again, later, grace; /* later: for connections that did not get a turn in this pass */
     struct loop_task flush;                         /* at the end of this pass */
     struct conn_list all, idle, dirty, dead;
+    size_t n_all;
     unsigned flush_round; /* what becomes dirty during a flush is flushed next time */
     struct http_req *free_reqs;
     unsigned n_free_reqs;
-    int64_t now_ms;   /* of the last event, coarse */
-    int64_t common_s; /* the second that `common` is of */
+    uint64_t peer_changes; /* changes() of the peers when the sweep began */
+    int64_t now_ms;        /* of the last event, coarse */
+    int64_t common_s;      /* the second that `common` is of */
     size_t common_len;
     char common[120]; /* header lines of every answer: Date, Server, the start of X-Request-Id */
     char scratch[SCRATCH];

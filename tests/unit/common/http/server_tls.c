@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <openssl/err.h>
+#include <unistd.h>
 
 #include "common/core/log.h"
 #include "common/http/tls.h"
@@ -322,6 +323,11 @@ static bool peer_may_stay(const struct http_peer *peer, void *arg) {
     return true;
 }
 
+static uint64_t peer_changes(void *arg) {
+    (void)arg;
+    return 1;
+}
+
 static void peer_leaves(struct http_peer *peer, void *arg) {
     (void)arg;
     free(peer);
@@ -339,7 +345,7 @@ static int ask_as(const char *name, int *fd, SSL **ssl) {
 
 static void certified_connections_of_one_address_are_counted_by_name(void **state) {
     (void)state;
-    static const struct http_peers peers = {find_peer, peer_may_stay, peer_leaves, NULL};
+    static const struct http_peers peers = {find_peer, peer_may_stay, peer_changes, peer_leaves, NULL};
     enum { EACH = 3 };
     static const char *const names[] = {"edge-one", "edge-two", "edge-three"};
     int fds[ARRAY_LEN(names)][EACH], over;
@@ -374,6 +380,99 @@ static void certified_connections_of_one_address_are_counted_by_name(void **stat
     fixture_stop(&f, 100);
 }
 
+/* --- the other end --- */
+
+static struct {
+    struct http_peer peer;
+    atomic_int looked, asked;
+    _Atomic uint64_t changes;
+    atomic_bool may_stay;
+} door = {.peer = {.name = "edge"}};
+
+static struct http_peer *door_find(SSL *ssl, void *arg) {
+    (void)ssl, (void)arg;
+    return &door.peer;
+}
+
+static bool door_may_stay(const struct http_peer *peer, void *arg) {
+    (void)peer, (void)arg;
+    atomic_fetch_add(&door.asked, 1);
+    return atomic_load(&door.may_stay);
+}
+
+static uint64_t door_changes(void *arg) {
+    (void)arg;
+    atomic_fetch_add(&door.looked, 1);
+    return atomic_load(&door.changes);
+}
+
+static void door_leave(struct http_peer *peer, void *arg) {
+    (void)peer, (void)arg;
+}
+
+static int start_with_door(void **state) {
+    (void)state;
+    static const struct http_peers peers = {door_find, door_may_stay, door_changes, door_leave, NULL};
+    door.looked = door.asked = 0;
+    door.changes = 1;
+    door.may_stay = true;
+    fixture_init(&f, 1);
+    f.cfg.tls_mode = HTTP_TLS_ON;
+    f.cfg.tls = tls;
+    f.cfg.peers = &peers;
+    fixture_start(&f);
+    return 0;
+}
+
+/* Two sweeps, of which the second began after this call. */
+static void await_a_sweep(void) {
+    int before = atomic_load(&door.looked);
+    while (atomic_load(&door.looked) < before + 2)
+        usleep(1000);
+}
+
+static void the_other_end_is_asked_about_again_only_after_a_change(void **state) {
+    (void)state;
+    int fd = dial(&f);
+    SSL *ssl = hello(fd);
+    tls_say(ssl, GET("/hello"), strlen(GET("/hello")));
+    assert_true(SSL_read(ssl, answer, sizeof(answer) - 1) > 0);
+    await_a_sweep();
+    await_a_sweep();
+    assert_int_equal(door.asked, 1);
+    atomic_store(&door.changes, 2);
+    await_a_sweep();
+    assert_int_equal(door.asked, 2);
+    atomic_store(&door.may_stay, false);
+    atomic_store(&door.changes, 3);
+    assert_true(SSL_read(ssl, answer, sizeof(answer) - 1) <= 0);
+    assert_int_equal(door.asked, 3);
+    SSL_free(ssl);
+    close(fd);
+}
+
+/* A sweep looks at a part of many connections; in the end at each. */
+static void each_of_many_is_asked_about(void **state) {
+    (void)state;
+    enum { MANY = 300 };
+    static int fds[MANY];
+    static SSL *ssl[MANY];
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = dial(&f);
+        ssl[i] = hello(fds[i]);
+    }
+    while (atomic_load(&door.asked) < MANY)
+        usleep(1000);
+    atomic_store(&door.may_stay, false);
+    atomic_store(&door.changes, 2);
+    for (int i = 0; i < MANY; i++) {
+        assert_true(SSL_read(ssl[i], answer, sizeof(answer) - 1) <= 0);
+        SSL_free(ssl[i]);
+        close(fds[i]);
+    }
+    assert_int_equal(door.asked, 2 * MANY);
+}
+
 int main(void) {
 #define ON(t) cmocka_unit_test_setup_teardown(t, start_on, stop)
 #define EITHER(t) cmocka_unit_test_setup_teardown(t, start_either, stop)
@@ -390,6 +489,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(tls_at_a_plain_port_is_refused_and_logged_once, start_off, stop),
         EITHER(one_port_speaks_both),
         EITHER(half_a_handshake_is_closed_in_time),
+        cmocka_unit_test_setup_teardown(the_other_end_is_asked_about_again_only_after_a_change, start_with_door, stop),
+        cmocka_unit_test_setup_teardown(each_of_many_is_asked_about, start_with_door, stop),
         ON(certificate_changes_under_running_connections),
         cmocka_unit_test(certified_connections_of_one_address_are_counted_by_name),
     };
