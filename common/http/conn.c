@@ -355,7 +355,7 @@ void conn_request_done(struct http_conn *c) {
     drop_consumed(c);
     if (rest) add_input(c, rest, rest_len);
     conn_set_state(c, CONN_IDLE);
-    if (c->in_len == 0 && c->in_cap > IN_FIRST) {
+    if (c->in_len == 0 && (c->in_cap > IN_FIRST || c->peer)) {
         free(c->in);
         c->in = NULL;
         c->in_cap = 0;

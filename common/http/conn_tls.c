@@ -61,6 +61,7 @@ bool conn_tls_ready(struct http_conn *c) {
     if (r == 1) {
         const struct http_peers *peers = c->share->server->cfg.peers;
         if (peers) c->peer = peers->find(c->ssl, peers->arg);
+        tls_forget_issuers(c->ssl);
         conn_arm_out(c, false);
         conn_set_state(c, CONN_IDLE);
         if (share_conn_certified(c)) return true;

@@ -250,6 +250,13 @@ int64_t tls_server_not_after(const struct tls_server *t) {
     return at;
 }
 
+void tls_forget_issuers(SSL *ssl) {
+    STACK_OF(X509) *const chains[] = {SSL_get_peer_cert_chain(ssl), SSL_get0_verified_chain(ssl)};
+    for (size_t i = 0; i < ARRAY_LEN(chains); i++)
+        for (X509 *cert; chains[i] && (cert = sk_X509_pop(chains[i]));)
+            X509_free(cert);
+}
+
 void tls_server_free(struct tls_server *t) {
     if (!t) return;
     SSL_CTX_free(t->ctx);

@@ -219,9 +219,64 @@ static void a_file_without_a_key_is_told_in_words(void **state) {
     assert_non_null(strstr(err.msg, "nothing in this file can be read as PEM"));
 }
 
+/* --- after a handshake --- */
+
+static SSL *end_of(SSL_CTX *ctx, BIO *in, BIO *out) {
+    SSL *ssl = SSL_new(ctx);
+    SSL_set_bio(ssl, in, out);
+    BIO_up_ref(in);
+    BIO_up_ref(out);
+    return ssl;
+}
+
+static SSL_CTX *client_with_chain(void) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    FILE *more = fopen(other_cert, "r");
+    assert_int_equal(SSL_CTX_use_certificate_file(ctx, cert, SSL_FILETYPE_PEM), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM), 1);
+    assert_int_equal(SSL_CTX_add0_chain_cert(ctx, PEM_read_X509(more, NULL, NULL, NULL)), 1);
+    fclose(more);
+    return ctx;
+}
+
+static void issuers_are_forgotten_and_the_other_end_s_certificate_stays(void **state) {
+    (void)state;
+    make(cert, key);
+    make(other_cert, other_key);
+    struct tls_server *t;
+    struct error err = {0};
+    assert_int_equal(tls_server_new(&t, cert, key, &err), 0);
+    SSL_CTX *theirs = client_with_chain(), *ours = tls_server_ctx(t);
+    SSL_CTX_load_verify_locations(ours, cert, NULL);
+    SSL_CTX_set_verify(ours, SSL_VERIFY_PEER, NULL);
+    BIO *up = BIO_new(BIO_s_mem()), *down = BIO_new(BIO_s_mem());
+    SSL *client = end_of(theirs, down, up), *server = end_of(ours, up, down);
+    SSL_set_connect_state(client);
+    SSL_set_accept_state(server);
+    while (SSL_do_handshake(client) != 1 || SSL_do_handshake(server) != 1)
+        if (SSL_do_handshake(server) != 1) assert_int_equal(SSL_get_error(server, -1), SSL_ERROR_WANT_READ);
+    assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(server)), 1);
+    tls_forget_issuers(server);
+    assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(server)), 0);
+    assert_int_equal(sk_X509_num(SSL_get0_verified_chain(server)), 0);
+    assert_non_null(SSL_get0_peer_certificate(server));
+    assert_int_equal(SSL_get_verify_result(server), X509_V_OK);
+    assert_int_equal(SSL_write(client, "x", 1), 1);
+    char byte;
+    assert_int_equal(SSL_read(server, &byte, 1), 1);
+    SSL_free(client);
+    SSL_free(server);
+    BIO_free(up);
+    BIO_free(down);
+    SSL_CTX_free(theirs);
+    SSL_CTX_free(ours);
+    tls_server_free(t);
+}
+
 int main(void) {
 #define IN_DIR(t) cmocka_unit_test_setup_teardown(t, enter, leave)
     const struct CMUnitTest tests[] = {
+        IN_DIR(issuers_are_forgotten_and_the_other_end_s_certificate_stays),
         IN_DIR(certificate_tells_its_end),
         IN_DIR(reload_takes_what_changed_and_keeps_what_works),
         IN_DIR(an_expired_certificate_never_replaces_a_good_one),
