@@ -188,6 +188,10 @@ static void stream_data(const void *data, size_t len, void *arg) {
     sim_edge_look(e);
 }
 
+static void stream_paused(void *arg) {
+    follow_pause(((struct sim_edge *)arg)->follow);
+}
+
 static void stream_ended(void *arg) {
     struct sim_edge *e = arg;
     e->all->lost++;
@@ -237,6 +241,7 @@ static void make_follower(struct sim_edge *e) {
                                                       .from = from,
                                                       .stream_began = stream_began,
                                                       .stream_data = stream_data,
+                                                      .stream_paused = stream_paused,
                                                       .stream_ended = stream_ended,
                                                       .found = found,
                                                       .refused = refused,
