@@ -13,14 +13,9 @@
 #include <cmocka.h>
 
 #include "tests/unit/support/folder.h"
+#include "tests/unit/support/nth_digest.h"
 
 static char dir[256], path[300];
-
-static struct digest digest_n(int n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
 
 static struct catalog *open_it(void) {
     struct catalog *c = NULL;
@@ -44,7 +39,7 @@ static int remove_dir(void **state) {
 }
 
 static struct catalog_fact look(struct catalog *c, int n, bool proofs) {
-    struct catalog_fact f = {.digest = digest_n(n), .want_proofs = proofs};
+    struct catalog_fact f = {.digest = nth_digest(n), .want_proofs = proofs};
     catalog_flush(c);
     catalog_lookup(c, &f, 1, SIZE_MAX);
     return f;
@@ -53,7 +48,7 @@ static struct catalog_fact look(struct catalog *c, int n, bool proofs) {
 static void a_blob_is_known_after_it_was_learned_and_over_a_restart(void **state) {
     (void)state;
     struct catalog *c = open_it();
-    struct digest d = digest_n(1);
+    struct digest d = nth_digest(1);
     uint8_t proofs[2 * 32] = {7};
     assert_int_equal(look(c, 1, false).code, ERR_NOT_FOUND);
     assert_int_equal(catalog_sequence(c), 0);
@@ -78,7 +73,7 @@ static void a_blob_is_known_after_it_was_learned_and_over_a_restart(void **state
 static void what_is_known_already_is_no_change(void **state) {
     (void)state;
     struct catalog *c = open_it();
-    struct digest d = digest_n(1);
+    struct digest d = nth_digest(1);
     struct manifest m = {0};
     struct repo_name repo = {"docker.io", "library/nginx"};
     struct tag_facts t = {.digest = d, .size = 5, .media_type = "a/b", .checked_at = 100};
@@ -114,13 +109,13 @@ static void a_manifest_tells_its_children_and_their_sizes(void **state) {
     (void)state;
     struct catalog *c = open_it();
     struct manifest_child kids[4] = {
-        {.digest = digest_n(10), .size = 100, .kind = CHILD_CONFIG},
-        {.digest = digest_n(11), .size = 200, .kind = CHILD_LAYER, .foreign = true},
-        {.digest = digest_n(12), .size = -1, .kind = CHILD_MANIFEST, .os = "linux", .arch = "arm", .variant = "v7"},
-        {.digest = digest_n(11), .size = 200, .kind = CHILD_LAYER, .foreign = true}, /* one layer twice is legal */
+        {.digest = nth_digest(10), .size = 100, .kind = CHILD_CONFIG},
+        {.digest = nth_digest(11), .size = 200, .kind = CHILD_LAYER, .foreign = true},
+        {.digest = nth_digest(12), .size = -1, .kind = CHILD_MANIFEST, .os = "linux", .arch = "arm", .variant = "v7"},
+        {.digest = nth_digest(11), .size = 200, .kind = CHILD_LAYER, .foreign = true}, /* one layer twice is legal */
     };
     struct manifest m = {.children = kids, .n_children = 4};
-    struct digest d = digest_n(1), other = digest_n(2);
+    struct digest d = nth_digest(1), other = nth_digest(2);
     catalog_learn_manifest(c, &d, "application/vnd.oci.image.index.v1+json; charset=x", 1234, &m);
     struct catalog_fact f = look(c, 1, false);
     assert_int_equal(f.code, 0);
@@ -146,9 +141,9 @@ static void a_batch_is_bounded(void **state) {
     struct catalog *c = open_it();
     struct manifest_child kids[50];
     for (int i = 0; i < 50; i++)
-        kids[i] = (struct manifest_child){.digest = digest_n(100 + i), .size = i, .kind = CHILD_LAYER};
+        kids[i] = (struct manifest_child){.digest = nth_digest(100 + i), .size = i, .kind = CHILD_LAYER};
     struct manifest m = {.children = kids, .n_children = 50};
-    struct catalog_fact f[3] = {{.digest = digest_n(1)}, {.digest = digest_n(2)}, {.digest = digest_n(149)}};
+    struct catalog_fact f[3] = {{.digest = nth_digest(1)}, {.digest = nth_digest(2)}, {.digest = nth_digest(149)}};
     catalog_learn_manifest(c, &f[0].digest, "", 1, &m);
     catalog_learn_manifest(c, &f[1].digest, "", 1, &m);
     catalog_flush(c);
@@ -166,7 +161,7 @@ static void a_batch_is_bounded(void **state) {
 static void proofs_that_do_not_fit_the_size_are_not_kept(void **state) {
     (void)state;
     struct catalog *c = open_it();
-    struct digest d = digest_n(1);
+    struct digest d = nth_digest(1);
     uint8_t proofs[96] = {0};
     catalog_learn_blob(c, &d, 3 * PIECE_SIZE, true, proofs, 96);
     catalog_learn_blob(c, &d, 3 * PIECE_SIZE, true, proofs, 63);
@@ -191,7 +186,7 @@ static void the_change_log_keeps_a_bounded_tail(void **state) {
     for (int round = 0; round < 2; round++) {
         struct catalog *c = open_it();
         for (int i = 0; i < 10; i++) {
-            struct digest d = digest_n(10 * round + i);
+            struct digest d = nth_digest(10 * round + i);
             catalog_learn_blob(c, &d, 1, true, NULL, 0);
         }
         catalog_close(c);
@@ -211,7 +206,7 @@ static void the_change_log_keeps_a_bounded_tail(void **state) {
 static void a_damaged_file_is_put_aside_and_begun_anew(void **state) {
     (void)state;
     struct catalog *c = open_it();
-    struct digest d = digest_n(1);
+    struct digest d = nth_digest(1);
     catalog_learn_blob(c, &d, 5, true, NULL, 0);
     catalog_close(c);
     assert_int_equal(file_write_atomic(path, 0600, "this is no database, this is a text that is long enough", 55, NULL),
@@ -230,7 +225,7 @@ static void damage_inside_is_found_at_the_start_after_it_was_met(void **state) {
     (void)state;
     struct catalog *c = open_it();
     for (int i = 0; i < 3000; i++) {
-        struct digest d = digest_n(i);
+        struct digest d = nth_digest(i);
         catalog_learn_blob(c, &d, i, true, NULL, 0);
     }
     catalog_close(c);
@@ -248,7 +243,7 @@ static void damage_inside_is_found_at_the_start_after_it_was_met(void **state) {
     c = open_it();
     int broken = 0;
     for (int i = 0; i < 3000; i++) {
-        struct catalog_fact got = {.digest = digest_n(i)};
+        struct catalog_fact got = {.digest = nth_digest(i)};
         catalog_lookup(c, &got, 1, SIZE_MAX);
         broken += got.code == ERR_CORRUPT;
     }
@@ -287,7 +282,7 @@ struct crowd {
 static void *learn_and_ask(void *arg) {
     struct crowd *w = arg;
     for (int i = 0; i < 500; i++) {
-        struct digest d = digest_n(w->first + i % 400);
+        struct digest d = nth_digest(w->first + i % 400);
         catalog_learn_blob(w->c, &d, w->first + i % 400, true, NULL, 0);
         struct catalog_fact f = {.digest = d};
         catalog_lookup(w->c, &f, 1, SIZE_MAX);
@@ -326,7 +321,7 @@ static void stop_loop(struct catalog_query *q) {
 static void a_query_is_answered_on_its_loop(void **state) {
     (void)state;
     struct catalog *c = open_it();
-    struct digest d = digest_n(1);
+    struct digest d = nth_digest(1);
     catalog_learn_blob(c, &d, 5, true, NULL, 0);
     catalog_flush(c);
     struct workpool *pool = workpool_new("work", 2);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/support/folder.h"
+#include "tests/unit/support/nth_digest.h"
 
 #define LIMIT MiB
 #define MANY 3000
@@ -36,14 +37,8 @@ static int close_and_remove(void **state) {
     return folder_remove(dir);
 }
 
-static struct digest digest_n(int n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
-
 static struct catalog_fact look(int n) {
-    struct catalog_fact f = {.digest = digest_n(n)};
+    struct catalog_fact f = {.digest = nth_digest(n)};
     catalog_lookup(catalog, &f, 1, SIZE_MAX);
     return f;
 }
@@ -56,11 +51,11 @@ static bool is_known(int n) {
 
 /* Manifest n with the layers n + 1 and n + 2. All of it is here. */
 static void learn_image(int n) {
-    struct digest d = digest_n(n);
+    struct digest d = nth_digest(n);
     struct manifest_child kids[2];
     uint8_t proofs[32] = {1};
     for (int i = 0; i < 2; i++) {
-        kids[i] = (struct manifest_child){.digest = digest_n(n + 1 + i), .size = 2 * PIECE_SIZE, .kind = CHILD_LAYER};
+        kids[i] = (struct manifest_child){.digest = nth_digest(n + 1 + i), .size = 2 * PIECE_SIZE, .kind = CHILD_LAYER};
         catalog_learn_blob(catalog, &kids[i].digest, 2 * PIECE_SIZE, true, proofs, sizeof(proofs));
     }
     struct manifest m = {.children = kids, .n_children = 2};
@@ -69,14 +64,14 @@ static void learn_image(int n) {
 }
 
 static void lose(int n) {
-    struct digest d = digest_n(n);
+    struct digest d = nth_digest(n);
     catalog_blob_lost(catalog, &d);
 }
 
 static void learn_tag(const char *upstream, const char *tag, int n) {
     struct repo_name repo = {{0}, "a/b"};
     snprintf(repo.upstream, sizeof(repo.upstream), "%s", upstream);
-    struct tag_facts t = {.digest = digest_n(n), .size = 5, .checked_at = n};
+    struct tag_facts t = {.digest = nth_digest(n), .size = 5, .checked_at = n};
     snprintf(t.media_type, sizeof(t.media_type), "%s", MEDIA_OCI_MANIFEST);
     catalog_learn_tag(catalog, &repo, tag, &t);
 }
@@ -197,7 +192,7 @@ static void what_is_held_may_take_more_than_the_limit(void **state) {
 /* Overwrites the head of each page of the file that holds this digest. */
 static void damage_pages_with(int n) {
     enum { PAGE = 4096 };
-    struct digest d = digest_n(n);
+    struct digest d = nth_digest(n);
     uint8_t page[PAGE];
     int fd = open(path, O_RDWR | O_CLOEXEC), damaged = 0;
     assert_true(fd >= 0);

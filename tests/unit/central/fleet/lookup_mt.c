@@ -13,12 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/support/one_catalog.h"
-
-static struct digest digest_n(int n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
+#include "tests/unit/support/nth_digest.h"
 
 static int set_up(void **state) {
     (void)state;
@@ -87,7 +82,7 @@ struct late {
 
 static void *resolve_late(void *arg) {
     struct late *late = arg;
-    const struct tag_facts facts = {.digest = digest_n(1),
+    const struct tag_facts facts = {.digest = nth_digest(1),
                                     .size = -1,
                                     .media_type = "a/b; c",
                                     .checked_at = clock_wall_s() - 1000,
@@ -131,18 +126,18 @@ static struct wire_query tag_query(const char *tag) {
 
 static void answers_come_in_the_order_of_the_questions(void **state) {
     (void)state;
-    struct manifest_child kid = {.digest = digest_n(2), .size = 77, .kind = CHILD_LAYER};
+    struct manifest_child kid = {.digest = nth_digest(2), .size = 77, .kind = CHILD_LAYER};
     struct manifest m = {.children = &kid, .n_children = 1};
-    struct digest d = digest_n(1), big = digest_n(3);
+    struct digest d = nth_digest(1), big = nth_digest(3);
     uint8_t proofs[32] = {9};
     catalog_learn_manifest(catalog, &d, MEDIA_OCI_MANIFEST, 500, &m);
     catalog_learn_blob(catalog, &d, 500, true, NULL, 0);
     catalog_learn_blob(catalog, &big, PIECE_SIZE + 1, true, proofs, 32);
     struct lookup *l = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool, .resolve_tag = resolve});
     struct wire_query q[] = {
-        tag_query("late"),    {.kind = WIRE_QUERY_BLOB, .digest = digest_n(2)},
+        tag_query("late"),    {.kind = WIRE_QUERY_BLOB, .digest = nth_digest(2)},
         tag_query("missing"), {.kind = WIRE_QUERY_BLOB, .digest = big, .want_proofs = true},
-        tag_query("limited"), {.kind = WIRE_QUERY_BLOB, .digest = digest_n(99)},
+        tag_query("limited"), {.kind = WIRE_QUERY_BLOB, .digest = nth_digest(99)},
         tag_query("slow"),    {.kind = WIRE_QUERY_UNKNOWN},
         tag_query("late"),
     };
@@ -194,7 +189,7 @@ static void who_goes_by_other_settings_is_told_so(void **state) {
     assert_true(lookup_settings_version(l) == 4);
     for (uint64_t version = 0; version <= 5; version++) {
         struct ask a = {.lookup = l};
-        struct wire_query q = {.kind = WIRE_QUERY_BLOB, .digest = digest_n(1)};
+        struct wire_query q = {.kind = WIRE_QUERY_BLOB, .digest = nth_digest(1)};
         struct wire_request rq = {.queries = &q, .n_queries = 1, .settings_version = version};
         uint8_t *body;
         size_t len;
@@ -235,19 +230,19 @@ static void a_thousand_large_manifests_stay_within_the_limit(void **state) {
     enum { KIDS = 2000, ASKED = 1000, MANIFESTS = 10 };
     struct manifest_child *kids = calloc(KIDS, sizeof(*kids));
     for (int i = 0; i < KIDS; i++)
-        kids[i] = (struct manifest_child){.digest = digest_n(1000 + i),
+        kids[i] = (struct manifest_child){.digest = nth_digest(1000 + i),
                                           .size = 1LL << 40,
                                           .kind = CHILD_MANIFEST,
                                           .os = "0123456789012345678901234567890",
                                           .arch = "0123456789012345678901234567890"};
     struct manifest m = {.children = kids, .n_children = KIDS};
     for (int i = 0; i < MANIFESTS; i++) {
-        struct digest d = digest_n(i);
+        struct digest d = nth_digest(i);
         catalog_learn_manifest(catalog, &d, MEDIA_OCI_INDEX, 500, &m);
     }
     struct wire_query *q = calloc(ASKED, sizeof(*q));
     for (int i = 0; i < ASKED; i++)
-        q[i] = (struct wire_query){.kind = WIRE_QUERY_BLOB, .digest = digest_n(i % MANIFESTS)};
+        q[i] = (struct wire_query){.kind = WIRE_QUERY_BLOB, .digest = nth_digest(i % MANIFESTS)};
     struct lookup *l = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool});
     struct ask a = {.lookup = l};
     ask_queries(&a, q, ASKED, 0);

@@ -16,6 +16,7 @@
 #include "common/core/log.h"
 #include "tests/unit/support/book_read.h"
 #include "tests/unit/support/folder.h"
+#include "tests/unit/support/nth_digest.h"
 
 static struct holdings *held;
 static struct report_book *book;
@@ -51,14 +52,8 @@ static void stop(void) {
     holdings_free(held);
 }
 
-static struct digest blob(uint32_t n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
-
 static void put(struct wire_digests *to, uint32_t n) {
-    struct digest d = blob(n);
+    struct digest d = nth_digest(n);
     to->bytes = xrealloc(to->bytes, to->n + 1, NUMBERED_DIGEST);
     memcpy(to->bytes + NUMBERED_DIGEST * to->n++, d.bytes, NUMBERED_DIGEST);
 }
@@ -90,7 +85,7 @@ static void with_pulls(struct book_entry *e, uint64_t sequence, uint64_t count) 
 static void with_digest(struct book_entry *e, uint32_t first, uint32_t last) {
     struct set_digest sum = {0};
     for (uint32_t n = first; n <= last; n++) {
-        struct digest d = blob(n);
+        struct digest d = nth_digest(n);
         const struct set_digest element = holding_element(d.bytes);
         set_digest_add(&sum, &element);
     }
@@ -114,7 +109,7 @@ static void count_holder(const struct holder *e, const bool *has, void *arg) {
 }
 
 static int ask(uint32_t n, unsigned *holders) {
-    struct digest d = blob(n);
+    struct digest d = nth_digest(n);
     *holders = 0;
     return holdings_each(held, &d, 1, count_holder, holders);
 }
@@ -343,7 +338,7 @@ static void sum_up(const struct edge *e, struct book_entry *entry) {
     struct set_digest sum = {0};
     for (uint32_t n = 0; n <= own_blob(e); n++) {
         if (n < BLOBS ? !e->holds[n] : n != own_blob(e)) continue;
-        struct digest d = blob(n);
+        struct digest d = nth_digest(n);
         const struct set_digest element = holding_element(d.bytes);
         set_digest_add(&sum, &element);
     }
@@ -381,7 +376,7 @@ static unsigned ask_once(const struct edge *e) {
     json_t *doc = NULL;
     unsigned holders = 0;
     bool told = atomic_load(&e->told);
-    struct digest d = blob(own_blob(e));
+    struct digest d = nth_digest(own_blob(e));
     unsigned failures = report_book_pulls_json(book, NULL, 10, &doc) < 0;
     json_decref(doc);
     holdings_stats(held, &stats);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "central/reports/held_rows.h"
+#include "tests/unit/support/nth_digest.h"
 
 static struct holdings *all;
 static struct holdings_dirty dirty;
@@ -26,19 +27,13 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static struct digest blob(uint32_t n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
-
 static int gain(struct holder *e, uint32_t n) {
-    struct digest d = blob(n);
+    struct digest d = nth_digest(n);
     return holdings_gain(all, e, d.bytes, 1, &dirty);
 }
 
 static void lose(struct holder *e, uint32_t n) {
-    struct digest d = blob(n);
+    struct digest d = nth_digest(n);
     holdings_lose(all, e, d.bytes, 1, &dirty);
 }
 
@@ -48,7 +43,7 @@ static void those_of_the_sites_that_hold_a_blob_are_named(void **state) {
     struct holder *c = holdings_edge(all, "su-1", "suzhou"), *far = holdings_edge(all, "bj-1", "beijing");
     const char *near[] = {"shanghai", "suzhou", "nowhere"};
     const struct holder *who[4];
-    struct digest d = blob(1), other = blob(2), long_one = {.alg = DIGEST_SHA512};
+    struct digest d = nth_digest(1), other = nth_digest(2), long_one = {.alg = DIGEST_SHA512};
     assert_ptr_equal(holdings_edge(all, "sh-1", "shanghai"), a);
     for (unsigned i = 0; i < 2; i++) { /* twice is once */
         assert_int_equal(gain(b, 1), 0);

@@ -9,14 +9,9 @@
 
 #include "common/records/messages.h"
 #include "common/records/tile_body.h"
+#include "tests/unit/support/nth_digest.h"
 
 static const struct record_secret secret = {{1, 2, 3, 4}};
-
-static struct digest digest_n(int n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
 
 static const uint8_t *bytes(const struct buf *b) {
     return (const uint8_t *)b->data;
@@ -25,9 +20,9 @@ static const uint8_t *bytes(const struct buf *b) {
 static void a_manifest_comes_back_with_all_its_children(void **state) {
     (void)state;
     struct manifest_child children[] = {
-        {.digest = digest_n(1), .size = 70, .kind = CHILD_CONFIG},
-        {.digest = digest_n(2), .size = -1, .kind = CHILD_LAYER, .foreign = true},
-        {.digest = digest_n(3),
+        {.digest = nth_digest(1), .size = 70, .kind = CHILD_CONFIG},
+        {.digest = nth_digest(2), .size = -1, .kind = CHILD_LAYER, .foreign = true},
+        {.digest = nth_digest(3),
          .size = 1LL << 40,
          .kind = CHILD_MANIFEST,
          .os = "linux",
@@ -36,7 +31,7 @@ static void a_manifest_comes_back_with_all_its_children(void **state) {
     };
     struct manifest m = {
         .media_type = "application/vnd.oci.image.index.v1+json", .children = children, .n_children = 3};
-    struct digest d = digest_n(0);
+    struct digest d = nth_digest(0);
     struct wire_manifest back;
     struct buf record;
     buf_init(&record, 0);
@@ -58,7 +53,7 @@ static void a_tag_comes_back(void **state) {
     (void)state;
     struct repo_name repo = {"docker.io", "library/nginx"};
     struct tag_facts t = {
-        .digest = digest_n(1), .size = -1, .checked_at = 1700000000, .media_type = "a/b", .deleted = true};
+        .digest = nth_digest(1), .size = -1, .checked_at = 1700000000, .media_type = "a/b", .deleted = true};
     struct wire_tag back;
     struct buf record;
     buf_init(&record, 0);
@@ -82,7 +77,7 @@ static void a_tag_comes_back(void **state) {
 
 static void what_has_no_form_leaves_nothing_behind(void **state) {
     (void)state;
-    struct digest d = digest_n(1), other = {.alg = DIGEST_SHA512};
+    struct digest d = nth_digest(1), other = {.alg = DIGEST_SHA512};
     struct manifest_child child = {.digest = other, .size = 1};
     struct manifest m = {.media_type = "a/b", .children = &child, .n_children = 1};
     struct buf record;
@@ -99,7 +94,7 @@ static void the_digest_of_a_set_knows_no_order_and_takes_back_what_was_added(voi
     (void)state;
     struct set_digest sum = {0}, reverse = {0}, d[3];
     for (int i = 0; i < 3; i++) {
-        struct digest of = digest_n(i);
+        struct digest of = nth_digest(i);
         record_hash(&secret, RECORD_BLOB, of.bytes, RECORD_DIGEST, &d[i]);
         d[i].low |= 1ULL << 63; /* the sums carry */
         set_digest_add(&sum, &d[i]);
@@ -111,7 +106,7 @@ static void the_digest_of_a_set_knows_no_order_and_takes_back_what_was_added(voi
     set_digest_take(&sum, &d[2]);
     assert_true(set_digest_eq(&sum, &d[0]));
     struct set_digest tag;
-    struct digest of = digest_n(0);
+    struct digest of = nth_digest(0);
     record_hash(&secret, RECORD_TAG, of.bytes, RECORD_DIGEST, &tag);
     record_hash(&secret, RECORD_BLOB, of.bytes, RECORD_DIGEST, &d[0]);
     assert_false(set_digest_eq(&tag, &d[0]));
@@ -128,7 +123,7 @@ static void fill_tile(struct tile_records *t, unsigned tile, int n) {
     struct buf record;
     buf_init(&record, 0);
     for (int i = 0; i < n; i++) {
-        struct digest d = digest_n(i);
+        struct digest d = nth_digest(i);
         if (record_tile(RECORD_BLOB, d.bytes, RECORD_DIGEST) != tile) continue;
         buf_clear(&record);
         assert_int_equal(record_of_blob(&record, &d, 1000 + i), 0);
@@ -193,7 +188,7 @@ static void places_are_told_and_read_as_text(void **state) {
 
 static void a_message_of_changes_comes_back(void **state) {
     (void)state;
-    struct digest d = digest_n(5);
+    struct digest d = nth_digest(5);
     struct buf record, out;
     buf_init(&record, 0);
     buf_init(&out, 0);

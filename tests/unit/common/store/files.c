@@ -1,5 +1,6 @@
 /* The descriptor cache by itself. */
 #include "common/store/files.h"
+#include "tests/unit/support/nth_digest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,14 +9,8 @@
 #include <cmocka.h>
 #include <fcntl.h>
 
-static struct digest name_of(unsigned n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
-
 static void put(struct files *f, unsigned n, struct open_file **keep) {
-    struct digest d = name_of(n);
+    struct digest d = nth_digest(n);
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     struct open_file *file = open_file_new(fd);
@@ -27,7 +22,7 @@ static void put(struct files *f, unsigned n, struct open_file **keep) {
 }
 
 static bool has(struct files *f, unsigned n) {
-    struct digest d = name_of(n);
+    struct digest d = nth_digest(n);
     struct open_file *file = files_get(f, &d);
     open_file_unref(file);
     return file;
@@ -37,7 +32,7 @@ static void descriptors_are_bounded_and_used_ones_stay(void **state) {
     (void)state;
     struct files *f = files_new(64);
     struct open_file *used;
-    struct digest d = name_of(0);
+    struct digest d = nth_digest(0);
     put(f, 0, &used);
     assert_true(files_in_use(f, &d));
     for (unsigned n = 1; n < 1000; n++)
@@ -56,7 +51,7 @@ static void a_dropped_descriptor_stays_open_for_who_has_it(void **state) {
     (void)state;
     struct files *f = files_new(64);
     struct open_file *used;
-    struct digest d = name_of(1);
+    struct digest d = nth_digest(1);
     put(f, 1, &used);
     files_drop(f, &d);
     files_drop(f, &d);

@@ -21,6 +21,7 @@
 #include "edge/replica/follow.h"
 #include "edge/replica/replica_file.h"
 #include "tests/unit/support/folder.h"
+#include "tests/unit/support/nth_digest.h"
 
 #define ROUNDS 2000
 #define STEPS 40
@@ -62,12 +63,6 @@ static unsigned below(unsigned n) {
     return (unsigned)(next_random() >> 33) % n;
 }
 
-static struct digest thing(unsigned n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
-
 /* --- central --- */
 
 static void open_catalog(void) {
@@ -80,17 +75,18 @@ static void open_catalog(void) {
 static void learn_manifest(unsigned n) {
     struct manifest_child children[4];
     struct manifest m = {.media_type = "application/vnd.oci.image.manifest.v1+json", .children = children};
-    struct digest d = thing(n);
+    struct digest d = nth_digest(n);
     for (m.n_children = 0; m.n_children < 1 + n % 4; m.n_children++)
         children[m.n_children] = (struct manifest_child){
-            .digest = thing(n + 1 + (unsigned)m.n_children), .size = 10 * n, .kind = CHILD_LAYER};
+            .digest = nth_digest(n + 1 + (unsigned)m.n_children), .size = 10 * n, .kind = CHILD_LAYER};
     catalog_learn_manifest(lab.catalog, &d, m.media_type, 300 + n, &m);
 }
 
 static void learn_tag(void) {
     struct repo_name repo = {"docker.io", "library/app"};
     char tag[16];
-    struct tag_facts t = {.digest = thing(below(THINGS)), .size = 5, .checked_at = ++lab.wall_s, .media_type = "a/b"};
+    struct tag_facts t = {
+        .digest = nth_digest(below(THINGS)), .size = 5, .checked_at = ++lab.wall_s, .media_type = "a/b"};
     if (below(2)) repo = (struct repo_name){"", "acme/app"};
     t.deleted = below(8) == 0;
     snprintf(tag, sizeof(tag), "v%u", below(THINGS));
@@ -98,7 +94,7 @@ static void learn_tag(void) {
 }
 
 static void learn_something(void) {
-    struct digest d = thing(below(THINGS));
+    struct digest d = nth_digest(below(THINGS));
     switch (below(6)) {
     case 0:
         catalog_learn_blob(lab.catalog, &d, below(1000), below(2), NULL, 0);
@@ -111,7 +107,7 @@ static void learn_something(void) {
         break;
     case 3: /* many, that are forgotten again when there is no room */
         for (unsigned i = 0; i < 40; i++) {
-            struct digest more = thing(1000 + below(100000));
+            struct digest more = nth_digest(1000 + below(100000));
             catalog_learn_blob(lab.catalog, &more, i, false, NULL, 0);
         }
         break;

@@ -1,6 +1,7 @@
 /* The replica: what is put is found, beside readers on other threads; its digests are those of a tile that was fetched;
  * its limit holds. */
 #include "edge/replica/replica.h"
+#include "tests/unit/support/nth_digest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,14 +19,8 @@
 
 static const uint8_t epoch[EPOCH_BYTES] = {1, 2, 3};
 
-static struct digest digest_n(int n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
-
 static int put_blob(struct replica *r, int n, int64_t size) {
-    struct digest d = digest_n(n);
+    struct digest d = nth_digest(n);
     struct buf record;
     buf_init(&record, 0);
     assert_int_equal(record_of_blob(&record, &d, size), 0);
@@ -36,7 +31,7 @@ static int put_blob(struct replica *r, int n, int64_t size) {
 
 static void put_tag(struct replica *r, const char *tag, int n, int64_t checked_at) {
     struct repo_name repo = {"", "acme/app"};
-    struct tag_facts t = {.digest = digest_n(n), .size = 5, .checked_at = checked_at, .media_type = "a/b"};
+    struct tag_facts t = {.digest = nth_digest(n), .size = 5, .checked_at = checked_at, .media_type = "a/b"};
     struct buf record;
     buf_init(&record, 0);
     assert_int_equal(record_of_tag(&record, &repo, tag, &t), 0);
@@ -63,10 +58,10 @@ static void what_is_put_is_found_until_it_is_removed(void **state) {
     for (int i = 0; i < BLOBS; i++)
         assert_int_equal(put_blob(r, i, i), 0);
     for (int i = 0; i < BLOBS; i++) {
-        struct digest d = digest_n(i);
+        struct digest d = nth_digest(i);
         assert_true(replica_blob(r, &d, &size) && size == i);
     }
-    struct digest absent = digest_n(BLOBS);
+    struct digest absent = nth_digest(BLOBS);
     assert_false(replica_blob(r, &absent, &size));
     replica_digest(r, &was);
     assert_int_equal(put_blob(r, 7, 99), 0); /* it takes the place of the other */
@@ -82,7 +77,7 @@ static void what_is_put_is_found_until_it_is_removed(void **state) {
     replica_digest(r, &is);
     assert_true(set_digest_eq(&was, &is));
     for (int i = 0; i < BLOBS; i++) {
-        struct digest d = digest_n(i);
+        struct digest d = nth_digest(i);
         replica_remove(r, RECORD_BLOB, d.bytes, RECORD_DIGEST);
         assert_false(replica_blob(r, &d, &size));
     }
@@ -103,7 +98,7 @@ static void tags_are_told_apart_and_move(void **state) {
     }
     put_tag(r, "v7", 3, 900);
     assert_true(get_tag(r, &repo, "v7", &t));
-    struct digest three = digest_n(3);
+    struct digest three = nth_digest(3);
     assert_true(digest_eq(&t.digest, &three) && t.checked_at == 900 && t.size == 5);
     assert_true(get_tag(r, &repo, "v499", &t) && t.checked_at == 599);
     assert_false(get_tag(r, &repo, "v500", &t));
@@ -121,7 +116,7 @@ static void the_limit_holds_and_what_is_there_stays(void **state) {
         n++;
     replica_stats(r, &s);
     assert_true(s.bytes <= 64 * 1024 && s.records[RECORD_BLOB] == n && n > 100);
-    struct digest d = digest_n(0);
+    struct digest d = nth_digest(0);
     assert_true(replica_blob(r, &d, &size));
     replica_remove(r, RECORD_BLOB, d.bytes, RECORD_DIGEST);
     assert_false(replica_blob(r, &d, &size));
@@ -140,7 +135,7 @@ struct beside {
 static void *read_on(void *arg) {
     struct beside *b = arg;
     for (int i = 0; !atomic_load(&b->stop); i = (i + 1) % BLOBS) {
-        struct digest d = digest_n(i);
+        struct digest d = nth_digest(i);
         struct repo_name repo = {"", "acme/app"};
         struct tag_facts t;
         int64_t size;
@@ -162,7 +157,7 @@ static void readers_see_whole_records_beside_the_writer(void **state) {
             assert_int_equal(put_blob(b.r, i, round % 2 ? i : i * 1000), 0);
         put_tag(b.r, "v1", round, 2 * round + 1);
         for (int i = 0; i < BLOBS; i += 7) {
-            struct digest d = digest_n(i);
+            struct digest d = nth_digest(i);
             replica_remove(b.r, RECORD_BLOB, d.bytes, RECORD_DIGEST);
         }
     }

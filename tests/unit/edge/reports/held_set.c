@@ -13,6 +13,7 @@
 #include "common/core/log.h"
 #include "tests/unit/support/book_read.h"
 #include "tests/unit/support/folder.h"
+#include "tests/unit/support/nth_digest.h"
 
 #define BLOBS 6000u
 
@@ -30,16 +31,10 @@ static uint32_t next_random(void) {
     return seed >> 8;
 }
 
-static struct digest blob(uint32_t n) {
-    struct digest d;
-    digest_of(&d, DIGEST_SHA256, &n, sizeof(n));
-    return d;
-}
-
 static bool holds(const struct digest *d, void *arg) {
     (void)arg;
     for (uint32_t n = 0; n < BLOBS; n++) {
-        struct digest is = blob(n);
+        struct digest is = nth_digest(n);
         if (digest_eq(&is, d)) return held[n];
     }
     return false;
@@ -50,20 +45,20 @@ static uint32_t number_of[65536];
 
 static bool holds_quickly(const struct digest *d, void *arg) {
     uint32_t n = number_of[d->bytes[30] << 8 | d->bytes[31]];
-    struct digest is = blob(n);
+    struct digest is = nth_digest(n);
     return digest_eq(&is, d) ? held[n] : holds(d, arg);
 }
 
 static void each_held(struct held_set *s, void *arg) {
     (void)arg;
     for (uint32_t n = 0; n < BLOBS; n++) {
-        struct digest d = blob(n);
+        struct digest d = nth_digest(n);
         if (held[n]) held_set_see(s, &d);
     }
 }
 
 static void change(uint32_t n, bool now) {
-    struct digest d = blob(n);
+    struct digest d = nth_digest(n);
     held[n] = now;
     held_set_touch(set, &d);
 }
@@ -102,7 +97,7 @@ static int set_up(void **state) {
     messages = tiles_told = 0;
     memset(held, 0, sizeof(held));
     for (uint32_t n = 0; n < BLOBS; n++) {
-        struct digest d = blob(n);
+        struct digest d = nth_digest(n);
         number_of[d.bytes[30] << 8 | d.bytes[31]] = n;
     }
     central_starts();
@@ -154,7 +149,7 @@ static void until_equal(void) {
     for (uint32_t i = 0; i < BLOBS; i++) {
         const struct holder *who[2];
         const char *site = "shanghai";
-        struct digest d = blob(i);
+        struct digest d = nth_digest(i);
         assert_int_equal(holdings_at_sites(central, &d, &site, 1, who, 2), held[i]);
         n += held[i];
     }
