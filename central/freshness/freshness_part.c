@@ -1,6 +1,7 @@
 /* A timer on the fetch loop takes what is due, within the rate of each upstream, and has the registry resolve it as for
- * any request. A tag that has moved is moved here once its new manifest is held, so that is fetched, too. Thread: the
- * fetch loop, but for what is marked. */
+ * any request. Of a tag that has moved the new manifest is not fetched: that would count as a pull at the upstream, and
+ * perhaps nobody wants it. Its last check grows old, so the first edge that is asked for it asks central.
+ * Thread: the fetch loop, but for what is marked. */
 #include "central/freshness/freshness_part.h"
 
 #include "central/freshness/due.h"
@@ -30,17 +31,13 @@ struct freshness {
     struct allowance *allowed; /* of each upstream */
     struct timer tick;
     int64_t ticked_ms, tidied_ms;
-    bool ending;
-    struct check *checks; /* under way */
     _Atomic int64_t checked, moved, tags;
 };
 
-/* One tag being checked, and then its manifest being fetched if it has moved. */
+/* One tag being checked. */
 struct check {
     struct freshness *all;
     struct due_tag of;
-    struct fill_reader *reader; /* NULL: the source has not answered yet */
-    struct check *next, **link;
 };
 
 /* --- asked for: any thread --- */
@@ -57,46 +54,20 @@ static void on_asked(const struct repo_name *repo, const char *tag, const struct
 
 /* --- one check --- */
 
-static void check_end(struct check *c) {
-    c->all->allowed[c->of.upstream].busy--;
-    *c->link = c->next;
-    if (c->next) c->next->link = c->link;
-    if (c->reader) fill_detach(c->reader);
-    free(c);
-}
-
-static void on_fetched(struct fill_reader *r, void *arg) {
-    enum fill_state s = fill_reader_state(r);
-    if (s == FILL_PROVED) atomic_fetch_add(&((struct check *)arg)->all->moved, 1);
-    if (s == FILL_PROVED || s == FILL_FAILED) check_end(arg);
-}
-
-static void fetch(struct check *c, const struct tag_facts *to) {
-    struct node *n = c->all->node;
-    const struct fill_spec spec = {.digest = to->digest,
-                                   .repo = c->of.repo,
-                                   .manifest = true,
-                                   .deadline = deadline_after(clock_mono_ms(), n->policy->answer_within_ms)};
-    c->reader = fill_attach(n->fills, &spec, on_fetched, c);
-}
-
 static void on_resolved(const struct tag_answer *a, void *arg) {
     struct check *c = arg;
     struct freshness *f = c->all;
     int64_t age_s = a->code == 0 && !a->facts.stale ? clock_wall_s() - a->facts.checked_at : -1;
     due_checked(f->due, &c->of, age_s < 0 ? -1 : age_s * 1000, clock_mono_ms());
-    if (a->code == 0 && a->has_last && !a->has_failed && !f->ending)
-        fetch(c, &a->facts);
-    else
-        check_end(c);
+    if (a->code == 0 && a->has_last) atomic_fetch_add(&f->moved, 1);
+    f->allowed[c->of.upstream].busy--;
+    free(c);
 }
 
 static void begin_check(struct freshness *f, const struct due_tag *t) {
     static const struct caller self = {.kind = CALLER_SELF};
     struct check *c = xcalloc(1, sizeof(*c));
-    *c = (struct check){.all = f, .of = *t, .next = f->checks, .link = &f->checks};
-    if (c->next) c->next->link = &c->next;
-    f->checks = c;
+    *c = (struct check){.all = f, .of = *t};
     f->allowed[t->upstream].busy++;
     atomic_fetch_add(&f->checked, 1);
     registry_resolve_tag(f->node->registry, &self, &c->of.repo, names_rules(f->node)->version, c->of.tag, "", NULL,
@@ -153,15 +124,9 @@ static void running(void *self) {
     timer_set(&f->tick, TICK_MS);
 }
 
-/* Those that fetch leave; the registry tells those that asked. */
+/* The registry tells those that asked. */
 static void on_ending(void *arg) {
-    struct freshness *f = arg;
-    f->ending = true;
-    timer_clear(&f->tick);
-    for (struct check *c = f->checks, *next; c; c = next) {
-        next = c->next;
-        if (c->reader) check_end(c);
-    }
+    timer_clear(&((struct freshness *)arg)->tick);
 }
 
 static void ending(void *self) {

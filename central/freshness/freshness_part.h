@@ -1,6 +1,6 @@
 /* The part that checks mirrored tags at their upstreams before edges must ask: a tag that any number of edges serve
- * costs one HEAD in its fresh_for, and what was found reaches all of them by the change log. Thread: as node_part.h
- * says of each function. */
+ * costs one HEAD in its fresh_for. That it is as it was reaches all of them by the change log; one that has moved, once
+ * somebody has pulled it. Thread: as node_part.h says of each function. */
 #ifndef ENTREPOT_FRESHNESS_FRESHNESS_PART_H
 #define ENTREPOT_FRESHNESS_FRESHNESS_PART_H
 

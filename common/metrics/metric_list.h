@@ -142,7 +142,7 @@ METRIC(DNS_KEPT, GAUGE, "entrepot_dns_answers_kept",
 METRIC(REVALIDATED, COUNTER, "entrepot_revalidated_total",
        "Tags that were checked at their upstream without a request, before edges had to ask (central).")
 METRIC(REVALIDATED_MOVED, COUNTER, "entrepot_revalidated_moved_total",
-       "Of these, those that had moved and whose new manifest was fetched (central).")
+       "Of these checks, those that found a tag moved to a manifest that nobody has pulled yet (central).")
 METRIC(REVALIDATED_TAGS, GAUGE, "entrepot_revalidated_tags", "Tags that are checked so now (central).")
 METRIC(WATCHES, GAUGE, "entrepot_watches", "Edges that follow the changes of the catalogue now (central).")
 METRIC(WATCHES_CUT, COUNTER, "entrepot_watches_cut_total",
