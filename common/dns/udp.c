@@ -1,6 +1,7 @@
 /* Receives, answers and sends in batches. Thread: as udp.h says. */
 #include "common/dns/udp.h"
 
+#include "common/dns/flood.h"
 #include "common/core/alloc.h"
 #include "common/core/thread.h"
 
@@ -26,6 +27,7 @@ struct dns_udp {
     struct dns_views *views;
     struct dns_context context;
     struct dns_tally tally;
+    struct dns_flood flood;
     struct mmsghdr in[BATCH], out[BATCH];
     struct iovec in_at[BATCH], out_at[BATCH];
     union dns_address_any from[BATCH];
@@ -113,9 +115,16 @@ static void clocks_read(struct dns_context *c) {
     c->now_s = (uint32_t)wall.tv_sec;
 }
 
+/* Few queries are answered before all else, so that they do not wait for a storm of pulls; a flood of them gives way to
+ * pulls. */
+static void heed_flood(struct dns_udp *u, size_t n) {
+    if (dns_flood_take(&u->flood, u->context.now_ms, n)) thread_set_urgent(!u->flood.under_way);
+}
+
 static void answer_all(struct dns_udp *u, size_t n) {
     size_t answers = 0;
     clocks_read(&u->context);
+    heed_flood(u, n);
     const struct dns_view *v = dns_views_enter(u->views, u->number);
     for (size_t i = 0; i < n; i++)
         answers += answer_one(u, v, i, answers);
@@ -138,7 +147,7 @@ static void *serve_queries(void *arg) {
     char name[16];
     snprintf(name, sizeof(name), "dns-%u", u->number);
     pthread_setname_np(pthread_self(), name);
-    thread_request_short_slices(); /* a storm of pulls does not delay its answers */
+    thread_set_urgent(true);
     for (size_t used = BATCH; !atomic_load_explicit(&u->stop, memory_order_relaxed);) {
         in_prepare(u, used);
         int n = recvmmsg(u->fd, u->in, BATCH, MSG_WAITFORONE, NULL);

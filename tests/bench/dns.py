@@ -14,6 +14,7 @@ from lab.base import HOST, free_port, run, wait_until
 from lab.branches import Network
 from lab.nodes import Central, Edge
 
+import dns_and_pulls
 from dns_servers import NAME, PEERS, ZONE, Entrepot, Gdnsd
 from rounds import DRIVE, SERVE, MiB
 
@@ -224,6 +225,7 @@ def beside(stage):
         with Network("entrepot-dns") as net, net.inside():
             losses(stage, started)
             end(started)
+        dns_and_pulls.rows(stage)
         scale(stage, started)
     finally:
         end(started)

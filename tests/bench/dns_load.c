@@ -1,10 +1,14 @@
 /* Asks a DNS server again and again, which dnsperf can do with one constant option only:
  *
- *   dns_load [-n] [-r RATE] PORT NAME SECONDS OUTSTANDING
+ *   dns_load [-n] [-h ADDRESS] [-r RATE | -p RATE | -f RATE] PORT NAME SECONDS OUTSTANDING
  *
- * Each query has another client subnet, one of the 131,072 of 10.0.0.0/7; with -n it is for another name below NAME, which need not exist. So
- * many queries are kept under way; with -r so many a second are sent, whether answers come or not, and the times until
- * they come are told. Prints {"answered", "lost", "wrong", "seconds"}, with -r also {"p50_us", "p99_us"}. */
+ * Each query has another client subnet, one of the 131,072 of 10.0.0.0/7; with -n it is for another name below NAME,
+ * which need not exist. So many queries are kept under way. With -r so many a second are sent instead, whether answers
+ * come or not, and the times until they come are told. -p is the same for few a second: it sleeps between them, so that
+ * it takes little of a processor, and the kernel says when an answer came, so that the time in which it was not yet
+ * awake does not count. -f floods: nobody reads the answers, and queries come from FLOODING networks of 10.0.0.0/8,
+ * which need not be this machine's.
+ * Prints {"answered", "lost", "wrong", "seconds"}, with -r and -p also {"p50_us", "p99_us"}; with -f {"sent", "seconds"}. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -12,11 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { BATCH = 64, QUERY_MAX = 400, SOCKETS = 16, IDS = 65536, LABEL = 12, TIMES_US = 100000, LAST_MS = 200 };
+enum { FLOODING = 768, FLOOD_BATCH = 8 };
 
 static bool random_names;
 static size_t subnet_at; /* where its three bytes stand */
@@ -181,6 +187,101 @@ static void ask_at_rate(const int fds[SOCKETS], double seconds, double rate) {
     lost = sent - answered;
 }
 
+/* --- a few a second --- */
+
+static int64_t wall_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t asked_ns[SOCKETS][IDS]; /* 0: nothing is under way by that number */
+
+/* The kernel's word on when the message came. */
+static int64_t came_ns(struct msghdr *m) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        struct timespec t;
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
+        memcpy(&t, CMSG_DATA(c), sizeof(t));
+        return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    }
+    return wall_ns();
+}
+
+static void take_stamped(int s, int fd) {
+    static _Alignas(struct cmsghdr) uint8_t control[64];
+    for (;;) {
+        struct msghdr *m = &incoming[0].msg_hdr;
+        m->msg_control = control;
+        m->msg_controllen = sizeof(control);
+        ssize_t len = recvmsg(fd, m, MSG_DONTWAIT);
+        if (len < 0) return;
+        incoming[0].msg_len = (unsigned)len;
+        judge(1);
+        int64_t *asked = &asked_ns[s][in[0][0] << 8 | in[0][1]], us = (came_ns(m) - *asked) / 1000;
+        if (*asked == 0) continue; /* two had one number */
+        times[us < 0 ? 0 : us >= TIMES_US ? TIMES_US - 1 : us]++;
+        *asked = 0;
+    }
+}
+
+static void sleep_until(int64_t mono_ns) {
+    const struct timespec t = {mono_ns / 1000000000, mono_ns % 1000000000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+        continue;
+}
+
+static void ask_paced(const int fds[SOCKETS], double seconds, double rate) {
+    static const int on = 1;
+    long long count = (long long)(seconds * rate);
+    int64_t began = (int64_t)(now() * 1e9);
+    prctl(PR_SET_TIMERSLACK, 1);
+    for (int s = 0; s < SOCKETS; s++)
+        setsockopt(fds[s], SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
+    for (long long i = 0; i < count; i++) {
+        int s = (int)(i % SOCKETS);
+        sleep_until(began + (int64_t)((double)i * 1e9 / rate));
+        take_stamped(s, fds[s]);
+        query_vary(out[0]);
+        asked_ns[s][out[0][0] << 8 | out[0][1]] = wall_ns();
+        if (sendto(fds[s], out[0], out_at[0].iov_len, 0, NULL, 0) < 0) lost++;
+    }
+    sleep_until((int64_t)((now() + LAST_MS / 1e3) * 1e9));
+    for (int s = 0; s < SOCKETS; s++)
+        take_stamped(s, fds[s]);
+    lost = count - answered;
+}
+
+/* --- a flood --- */
+
+static int flooding_socket(int i, const struct sockaddr_in *to) {
+    static const int least = 1, on = 1;
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000001u + ((uint32_t)i << 8))};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least)) < 0 ||
+        setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)) < 0 ||
+        bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0 ||
+        connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
+        exit(1);
+    return fd;
+}
+
+static void flood(const struct sockaddr_in *to, double seconds, double rate) {
+    static int from[FLOODING];
+    for (int i = 0; i < FLOODING; i++)
+        from[i] = flooding_socket(i, to);
+    double began = now(), t;
+    long long sent = 0;
+    for (int i = 0; (t = now() - began) < seconds; i = (i + 1) % FLOODING) {
+        while ((now() - began) * rate < (double)(sent + FLOOD_BATCH))
+            continue;
+        sent += ask(from[i], FLOOD_BATCH);
+    }
+    printf("{\"sent\": %lld, \"seconds\": %.3f}\n", sent, t);
+}
+
+/* --- what was found --- */
+
 /* Of all that were sent: one that is lost took longer than any. */
 static size_t percentile_us(double share) {
     long long sum = 0;
@@ -190,33 +291,49 @@ static size_t percentile_us(double share) {
     return us;
 }
 
+static void report(double seconds, bool timed) {
+    printf("{\"answered\": %lld, \"lost\": %lld, \"wrong\": %lld, \"seconds\": %.3f", answered, lost, wrong, seconds);
+    if (timed) printf(", \"p50_us\": %zu, \"p99_us\": %zu", percentile_us(0.5), percentile_us(0.99));
+    printf("}\n");
+}
+
 int main(int argc, char **argv) {
     double rate = 0;
-    int option, fds[SOCKETS];
-    while ((option = getopt(argc, argv, "nr:")) != -1) {
-        if (option == 'n') random_names = true;
-        if (option == 'r') rate = atof(optarg);
+    int option, mode = 0, fds[SOCKETS];
+    const char *host = "127.0.0.1";
+    while ((option = getopt(argc, argv, "nh:r:p:f:")) != -1) {
         if (option == '?') return 2;
+        if (option == 'n') {
+            random_names = true;
+        } else if (option == 'h') {
+            host = optarg;
+        } else {
+            mode = option;
+            rate = atof(optarg);
+        }
     }
     if (argc - optind != 4) return 2;
     argv += optind;
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[0]))};
-    inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
+    if (inet_pton(AF_INET, host, &to.sin_addr) != 1) return 2;
     double seconds = atof(argv[2]), began = now();
     queries_make(argv[1]);
+    if (mode == 'f') {
+        flood(&to, seconds, rate);
+        return 0;
+    }
     struct timeval wait = {.tv_usec = 200000};
     for (int s = 0; s < SOCKETS; s++) {
         fds[s] = socket(AF_INET, SOCK_DGRAM, 0);
         if (fds[s] < 0 || connect(fds[s], (struct sockaddr *)&to, sizeof(to)) < 0) return 1;
         setsockopt(fds[s], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
     }
-    if (rate > 0)
+    if (mode == 'r')
         ask_at_rate(fds, seconds, rate);
+    else if (mode == 'p')
+        ask_paced(fds, seconds, rate);
     else
         ask_all(fds, began + seconds, atoi(argv[3]));
-    printf("{\"answered\": %lld, \"lost\": %lld, \"wrong\": %lld, \"seconds\": %.3f", answered, lost, wrong,
-           now() - began);
-    if (rate > 0) printf(", \"p50_us\": %zu, \"p99_us\": %zu", percentile_us(0.5), percentile_us(0.99));
-    printf("}\n");
+    report(now() - began, mode != 0);
     return 0;
 }
