@@ -7,15 +7,16 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
-from lab.base import HOST, free_port, run, wait_until
+from lab.base import HOST, Process, free_port, run, wait_until
 from lab.branches import Network
 from lab.nodes import Central, Edge
 
 import dns_and_pulls
-from dns_servers import NAME, PEERS, ZONE, Entrepot, Gdnsd
+from dns_servers import NAME, PEERS, TTL, ZONE, Entrepot, Gdnsd
 from rounds import DRIVE, SERVE, MiB
 
 ROUNDS, OUTSTANDING = 5, 256
@@ -171,8 +172,8 @@ def growth(stage, server):
     return max(0, server.anonymous() - before) / MiB
 
 
-def answers_at(port, site):
-    done = run("dig", f"@{HOST}", "-p", port, "+short", "+tries=1", "+time=1", "+norec", f"{site}.{ZONE}", check=False)
+def answers_at(port, site, way="+norec"):
+    done = run("dig", f"@{HOST}", "-p", port, "+short", "+tries=1", "+time=1", way, f"{site}.{ZONE}", check=False)
     return done.stdout.split() if done.returncode == 0 else []
 
 
@@ -196,20 +197,77 @@ def fleet_of(stage, started, addresses, dns_port):
     return edges
 
 
+def resolver(stage, started, dns_port):
+    """A branch's resolver, which keeps answers as long as they say. Its port."""
+    port, folder = free_port(), stage.folder / "losses"
+    config = folder / "unbound.conf"
+    config.write_text(f"""
+server:
+  interface: {HOST}@{port}
+  do-daemonize: no
+  username: ""
+  chroot: ""
+  directory: "{folder}"
+  pidfile: ""
+  use-syslog: no
+  do-not-query-localhost: no
+remote-control:
+  control-enable: no
+stub-zone:
+  name: {ZONE}
+  stub-addr: {HOST}@{dns_port}
+""")
+    started.append(Process(["unbound", "-c", config], folder / "unbound.log").spawn())
+    return port
+
+
+class Watch:
+    """Asks a resolver for a site again and again, and knows when it last named that address."""
+
+    def __init__(self, port, site, address):
+        self.port, self.site, self.address = port, site, address
+        self.seen, self.gone, self.over = None, False, threading.Event()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        while not self.over.wait(0.1):
+            said = answers_at(self.port, self.site, "+rec")
+            self.gone = bool(said) and self.address not in said
+            if self.address in said:
+                self.seen = time.monotonic()
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
+
+
 def losses(stage, started):
-    """How long an edge is still named that is gone: killed, so that its port refuses, or stopped, so that nothing is answered. The time that
-    resolvers keep an answer comes on top. Half of the sites are left, or central would take it for its own link's fault."""
+    """How long an edge is still named that is gone: killed, so that its port refuses, or stopped, so that nothing is answered; by central, and by
+    a resolver, which keeps an answer for dns.ttl. Half of the sites are left, or central would take it for its own link's fault."""
     refused, silent = (stage.row(f"DNS, an edge {how}: still named", "s", "less", ("<=", STILL_NAMED_S)) for how in ("refuses", "is silent"))
+    kept = stage.row(f"DNS, an edge is gone: still named by a resolver (dns.ttl {TTL} s)", "s", "less", ("<=", STILL_NAMED_S + TTL))
     stage.say("DNS, edges that are lost")
     addresses, dns_port = {f"s{i}": f"198.18.0.{i + 1}" for i in range(SITES)}, free_port()
     edges = fleet_of(stage, started, addresses, dns_port)
     for site, address in addresses.items():
         wait_until(lambda: answers_at(dns_port, site) == [address], f"the edge of {site} is named")
-    for i, site in enumerate(list(addresses)[: SITES // 2]):
-        began = time.monotonic()
-        edges[site].process.signal(signal.SIGKILL if i % 2 else signal.SIGSTOP)
-        wait_until(lambda: addresses[site] not in answers_at(dns_port, site), f"the edge of {site} is not named")
-        (refused if i % 2 else silent).add("entrepot", time.monotonic() - began)
+    port, began = resolver(stage, started, dns_port), {}
+    lost = list(addresses)[: SITES // 2]
+    watches = {site: Watch(port, site, addresses[site]) for site in lost}
+    try:
+        for i, site in enumerate(lost):
+            wait_until(lambda: watches[site].seen, f"the resolver names the edge of {site}")
+            began[site] = time.monotonic()
+            edges[site].process.signal(signal.SIGKILL if i % 2 else signal.SIGSTOP)
+            wait_until(lambda: addresses[site] not in answers_at(dns_port, site), f"the edge of {site} is not named")
+            (refused if i % 2 else silent).add("entrepot", time.monotonic() - began[site])
+        for site, watch in watches.items():
+            wait_until(lambda: watch.gone, f"the resolver names {site} no more")
+            kept.add("entrepot", watch.seen - began[site])
+    finally:
+        for watch in watches.values():
+            watch.end()
     for edge in edges.values():
         edge.process.kill()
 
