@@ -149,7 +149,9 @@ static void print_pulls(struct table *t, const json_t *r) {
     table_cell(t, "uplink");
     table_cellf(t, "%s fetched, %s saved since its start%s", size_text(json_int(r, "fetched_bytes", 0), fetched),
                 size_text(json_int(r, "saved_bytes", 0), saved),
-                json_is_true(json_object_get(r, "uplink_full")) ? "; it is full now" : "");
+                json_is_true(json_object_get(r, "uplink_full"))
+                    ? "; it is full or long: answers take half a second or more"
+                    : "");
 }
 
 static void print_report(struct table *t, const json_t *r) {

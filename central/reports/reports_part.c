@@ -23,6 +23,7 @@
 
 /* After how many periods without a report an edge counts as not heard. */
 #define MISSED_MAX 3
+#define MISSED_MAX_FULL 15 /* on a full or long link */
 /* Names of tags that the list of pulls has at most. */
 #define PULLS_SHOWN_MAX 10000
 #define PULLS_IN_STATUS 5
@@ -170,7 +171,8 @@ static const struct route routes[] = {{WIRE_REPORT_PATH, METHODS_POST, PORT_NODE
 /* --- for people --- */
 
 static bool is_heard(const struct reports *p, const struct report_row *row) {
-    return clock_mono_ms() - row->heard_ms < MISSED_MAX * p->heartbeat_ms;
+    int64_t missed = row->beat.uplink_full ? MISSED_MAX_FULL : MISSED_MAX;
+    return clock_mono_ms() - row->heard_ms < missed * p->heartbeat_ms;
 }
 
 static double hit_ratio(const struct wire_heartbeat *b) {

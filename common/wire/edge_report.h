@@ -12,7 +12,7 @@
 
 struct wire_heartbeat {
     unsigned load;                            /* percent, at most 100 */
-    bool uplink_full;                         /* reports may come late */
+    bool uplink_full;                         /* or long: reports may come late */
     int64_t disk_held, disk_limit, disk_free; /* bytes */
     int64_t blobs;                            /* held */
     bool replica_equal;                       /* to central's catalogue */

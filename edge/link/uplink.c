@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 #include "common/core/version.h"
 #include "common/identity/attest.h"
 #include "common/identity/trust.h"
@@ -37,6 +38,7 @@ struct uplink {
     _Atomic(struct papers *) papers; /* NULL: this edge has not joined */
     char instance[64], version[96];
     const char *proxy;
+    _Atomic int64_t took_ms, took_at_ms;      /* the longest answer of late, and when that was, monotonic */
     void (*changed)(bool renewed, void *arg); /* NULL: nobody is told */
     void *changed_arg;
 };
@@ -139,7 +141,43 @@ void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), voi
     u->changed_arg = arg;
 }
 
+/* --- how long the road is --- */
+
+/* A new connection takes two or three round trips until its answer comes, and a lost packet another. */
+#define ALLOWED_TRIPS 4
+#define ALLOWED_MAX_MS 12000
+/* What was heard counts half after so long, since a full line empties. */
+#define HALVES_MS 8000
+
+static int64_t of_late(const struct uplink *u, int64_t now) {
+    struct uplink *w = (struct uplink *)(uintptr_t)u;
+    int64_t halves = (now - atomic_load_explicit(&w->took_at_ms, memory_order_relaxed)) / HALVES_MS;
+    return halves < 32 ? atomic_load_explicit(&w->took_ms, memory_order_relaxed) >> halves : 0;
+}
+
+/* Two threads at once may lose one of two values: the next comes within a second. */
+void uplink_took(const struct uplink *u, int64_t ms) {
+    struct uplink *w = (struct uplink *)(uintptr_t)u;
+    int64_t now = clock_mono_ms();
+    if (ms < of_late(u, now)) return;
+    atomic_store_explicit(&w->took_ms, ms, memory_order_relaxed);
+    atomic_store_explicit(&w->took_at_ms, now, memory_order_relaxed);
+}
+
+int64_t uplink_allowance_ms(const struct uplink *u) {
+    int64_t ms = ALLOWED_TRIPS * of_late(u, clock_mono_ms());
+    return ms < ALLOWED_MAX_MS ? ms : ALLOWED_MAX_MS;
+}
+
+/* 0 stays 0, which means a default or no limit. */
+static int64_t allow(int64_t ms, int64_t allowance_ms) {
+    return ms > 0 ? ms + allowance_ms : 0;
+}
+
+/* --- calls --- */
+
 void uplink_secure(const struct uplink *u, struct http_call_spec *spec) {
+    spec->connect_ms = allow(spec->connect_ms, uplink_allowance_ms(u));
     spec->tls = uplink_tls(u);
     bool here = central_is_loopback(uplink_url(u));
     spec->insecure_tls = !spec->tls && here;
@@ -153,6 +191,7 @@ struct http_call *uplink_send(const struct uplink *u, struct http_client *client
     static const char *const headers[] = {"Content-Type: " WIRE_CONTENT_TYPE, NULL};
     char url[1024];
     snprintf(url, sizeof(url), "%s%s%s", uplink_url(u), m->path, m->query ? m->query : "");
+    int64_t more = uplink_allowance_ms(u);
     struct http_call_spec spec = {.method = m->body ? "POST" : "GET",
                                   .url = url,
                                   .headers = m->body ? headers : NULL,
@@ -160,9 +199,9 @@ struct http_call *uplink_send(const struct uplink *u, struct http_client *client
                                   .body_len = m->len,
                                   .in_turn = m->in_turn,
                                   .connect_ms = m->connect_ms,
-                                  .head_ms = m->head_ms ? m->head_ms : m->total_ms,
-                                  .total_ms = m->total_ms,
-                                  .stall_ms = m->stall_ms,
+                                  .head_ms = allow(m->head_ms ? m->head_ms : m->total_ms, more),
+                                  .total_ms = allow(m->total_ms, more),
+                                  .stall_ms = allow(m->stall_ms, more),
                                   .max_body = (int64_t)m->max_answer};
     uplink_secure(u, &spec);
     return http_call_start(client, &spec, ev, arg);

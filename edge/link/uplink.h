@@ -31,8 +31,14 @@ void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), voi
 const struct identity *uplink_identity(const struct uplink *u);
 /* Any thread. How calls to central are secured; NULL: this edge has not joined. Valid until uplink_free. */
 const struct http_tls *uplink_tls(const struct uplink *u);
+/* Any thread. An answer of central's, from memory, took so long from the start of its request. */
+void uplink_took(const struct uplink *u, int64_t ms);
+/* Any thread. What the road may add to a limit of time: some of its round trips, as uplink_took has lately heard of them.
+ * Next to nothing where the road is short, 12 s at most where it is long or full. */
+int64_t uplink_allowance_ms(const struct uplink *u);
+
 /* Any thread. Sets how the call to central is secured, and the proxy on its way: only TLS with the fleet goes through
- * one. */
+ * one. Adds the allowance to connect_ms, if that is set. */
 void uplink_secure(const struct uplink *u, struct http_call_spec *spec);
 
 /* A request to central's fleet port. */
@@ -44,8 +50,8 @@ struct uplink_message {
     int64_t connect_ms, head_ms, total_ms, stall_ms;
     size_t max_answer; /* bytes */
 };
-/* Fetch loop. Sends it to where central is reached now. m and its body are borrowed for the call; the rest is as for
- * http_call_start. */
+/* Fetch loop. Sends it to where central is reached now; the allowance is added to each of its times. m and its body are
+ * borrowed for the call; the rest is as for http_call_start. */
 struct http_call *uplink_send(const struct uplink *u, struct http_client *client, const struct uplink_message *m,
                               const struct http_call_events *ev, void *arg);
 

@@ -279,6 +279,7 @@ static void watch(struct confirm *c) {
         snprintf(url + used, sizeof(url) - used, "%swait=%d", strchr(url, '?') ? "&" : "?", wait_s);
         spec.head_ms = spec.stall_ms = wait_s * 1000 + POLL_LATE_MS;
     }
+    spec.head_ms += uplink_allowance_ms(c->cfg.uplink);
     c->answered = false;
     c->data_ms = c->last_ms = 0;
     uplink_secure(c->cfg.uplink, &spec);

@@ -25,35 +25,40 @@ static const unsigned segments[] = {1460, 1440, 1420, 1400, 1380, 1360, 1340, 13
                                     1300, 1280, 1240, 1200, 1100, 960,  536};
 static const char filler[WIRE_MAX_ROAD_REQUEST];
 
+struct road {
+    struct probes *probes;
+    const struct probe *how;
+    int64_t allowance_ms;
+};
+
 static bool is_answer(const struct probe *p) {
     return p->code == 0 && p->status == 200;
 }
 
-/* Its connection was there, and then nothing more came. */
-static bool hung(const struct probe *p, int64_t limit_ms) {
-    bool late = (p->done_us - p->began_us) / 1000 >= limit_ms * 9 / 10;
-    return p->code != 0 && (p->connected || !p->alone) && (p->code == ERR_TIMEOUT || late);
+/* Its connection was there, and then nothing came, or no more than a packet or two. */
+static bool hung(const struct road *r, const struct probe *p, int64_t limit_ms) {
+    bool late = (p->done_us - p->began_us) / 1000 >= (limit_ms + r->allowance_ms) * 9 / 10;
+    return p->code != 0 && (p->connected || !p->alone) && (p->code == ERR_TIMEOUT || late) && p->body_bytes < TRY_BYTES;
 }
 
-static void ask(struct probes *probes, struct probe *p, const struct probe *how, const char *path, size_t post,
-                int64_t limit_ms) {
-    *p = *how;
+static void ask(const struct road *r, struct probe *p, const char *path, size_t post, bool alone, int64_t limit_ms) {
+    *p = *r->how;
     p->path = path;
     p->body = NULL;
     p->post = post ? filler : NULL;
     p->post_len = post;
-    probes_ask(probes, p, 1, limit_ms);
+    p->alone = alone;
+    probes_ask(r->probes, p, 1, limit_ms + r->allowance_ms);
 }
 
 /* False: not even small ones arrive. */
-static bool measure_small(struct probes *probes, const struct probe *how, struct road_facts *f) {
+static bool measure_small(const struct road *r, struct road_facts *f) {
     static const char path[] = WIRE_ROAD_PATH "?bytes=0";
-    struct probe p, alone = *how;
-    alone.alone = true;
-    ask(probes, &p, &alone, path, 0, SMALL_MS);
+    struct probe p;
+    ask(r, &p, path, 0, true, SMALL_MS);
     f->is_older = p.status == STATUS_NO_CALL;
     f->answers = is_answer(&p);
-    if (hung(&p, SMALL_MS)) { /* its certificates, or ours, are large */
+    if (hung(r, &p, SMALL_MS)) { /* its certificates, or ours, are large */
         f->large_answers_stall = !p.secured;
         f->large_requests_stall = p.secured;
     }
@@ -61,25 +66,30 @@ static bool measure_small(struct probes *probes, const struct probe *how, struct
     f->seen = p.seen;
     memcpy(f->local, p.local, sizeof(f->local));
     for (int i = 0; i < SMALL_TIMES; i++) {
-        ask(probes, &p, how, path, 0, SMALL_MS);
+        ask(r, &p, path, 0, false, SMALL_MS);
         int64_t us = p.head_us - p.began_us;
         if (is_answer(&p) && (f->round_trip_us == 0 || us < f->round_trip_us)) f->round_trip_us = us;
     }
     return true;
 }
 
-/* Returns what it took beyond a round trip; 0: it was not answered, and *stalls says whether it hung. */
-static int64_t measure_large(struct probes *probes, const struct probe *how, const char *path, size_t post,
-                             int64_t round_trip_us, bool *stalls) {
+/* What `bytes` take beyond a round trip; 0: not known. A slow line may not be done within the limit. */
+static int64_t time_of(const struct probe *p, size_t bytes, int64_t round_trip_us) {
+    int64_t us = p->done_us - p->began_us - round_trip_us;
+    if (us < 1) us = 1;
+    if (is_answer(p)) return us;
+    return p->body_bytes > 0 ? (int64_t)((double)us * (double)bytes / (double)p->body_bytes) : 0;
+}
+
+static int64_t measure_large(const struct road *r, const char *path, size_t post, int64_t round_trip_us, bool *stalls) {
     int64_t best = 0;
     /* A new connection's window is small. Where that matters, the second finds it grown. */
     for (int i = 0; i < (round_trip_us < LONG_US ? 1 : 2) && !*stalls; i++) {
         struct probe p;
-        ask(probes, &p, how, path, post, LARGE_MS);
-        *stalls = hung(&p, LARGE_MS);
-        int64_t us = p.done_us - p.began_us - round_trip_us;
-        if (us < 1) us = 1;
-        if (is_answer(&p) && (best == 0 || us < best)) best = us;
+        ask(r, &p, path, post, false, LARGE_MS);
+        *stalls = hung(r, &p, LARGE_MS);
+        int64_t us = time_of(&p, post ? post : WIRE_MAX_ROAD_ANSWER, round_trip_us);
+        if (us > 0 && (best == 0 || us < best)) best = us;
     }
     return best;
 }
@@ -97,13 +107,12 @@ bool road_size_decides(const bool *passed, size_t n, size_t *at) {
 }
 
 /* Requests and answers larger than any segment, for each size at once. */
-static void try_sizes(struct probes *probes, const struct probe *how, const unsigned *sizes, size_t n, bool *passed,
-                      bool *v6) {
+static void try_sizes(const struct road *r, const unsigned *sizes, size_t n, bool *passed, bool *v6) {
     char path[64];
     struct probe *list = xcalloc(n, sizeof(*list));
     snprintf(path, sizeof(path), WIRE_ROAD_PATH "?bytes=%d", TRY_BYTES);
     for (size_t i = 0; i < n; i++) {
-        list[i] = *how;
+        list[i] = *r->how;
         list[i].path = path;
         list[i].body = NULL;
         list[i].post = filler;
@@ -111,7 +120,7 @@ static void try_sizes(struct probes *probes, const struct probe *how, const unsi
         list[i].alone = true;
         list[i].segment = sizes[i];
     }
-    probes_ask(probes, list, n, SIZES_MS);
+    probes_ask(r->probes, list, n, SIZES_MS + r->allowance_ms);
     for (size_t i = 0; i < n; i++) {
         passed[i] = is_answer(&list[i]);
         *v6 = *v6 || list[i].v6;
@@ -120,12 +129,12 @@ static void try_sizes(struct probes *probes, const struct probe *how, const unsi
 }
 
 /* A link that is full loses packets of any size; so what was found is tried once more. */
-static void find_size(struct probes *probes, const struct probe *how, struct road_facts *f) {
+static void find_size(const struct road *r, struct road_facts *f) {
     bool passed[ARRAY_LEN(segments)], again[2], v6 = false;
     size_t at;
-    try_sizes(probes, how, segments, ARRAY_LEN(segments), passed, &v6);
+    try_sizes(r, segments, ARRAY_LEN(segments), passed, &v6);
     if (!road_size_decides(passed, ARRAY_LEN(segments), &at)) return;
-    try_sizes(probes, how, segments + at - 1, ARRAY_LEN(again), again, &v6);
+    try_sizes(r, segments + at - 1, ARRAY_LEN(again), again, &v6);
     if (again[0] || !again[1]) return;
     f->passes = segments[at] + (v6 ? HEADERS6 : HEADERS4);
     f->vanishes = segments[at - 1] + (v6 ? HEADERS6 : HEADERS4);
@@ -133,16 +142,17 @@ static void find_size(struct probes *probes, const struct probe *how, struct roa
 
 /* --- all of it --- */
 
-void road_measure(struct probes *probes, const struct probe *how, struct road_facts *out) {
+void road_measure(struct probes *probes, const struct probe *how, int64_t allowance_ms, struct road_facts *out) {
+    const struct road r = {probes, how, allowance_ms};
     char path[64];
     *out = (struct road_facts){0};
-    if (measure_small(probes, how, out)) {
+    if (measure_small(&r, out)) {
         snprintf(path, sizeof(path), WIRE_ROAD_PATH "?bytes=%zu", WIRE_MAX_ROAD_ANSWER);
-        out->down_us = measure_large(probes, how, path, 0, out->round_trip_us, &out->large_answers_stall);
-        out->up_us = measure_large(probes, how, WIRE_ROAD_PATH "?bytes=0", sizeof(filler), out->round_trip_us,
+        out->down_us = measure_large(&r, path, 0, out->round_trip_us, &out->large_answers_stall);
+        out->up_us = measure_large(&r, WIRE_ROAD_PATH "?bytes=0", sizeof(filler), out->round_trip_us,
                                    &out->large_requests_stall);
     }
-    if (out->large_answers_stall || out->large_requests_stall) find_size(probes, how, out);
+    if (out->large_answers_stall || out->large_requests_stall) find_size(&r, out);
 }
 
 json_t *road_facts_json(const struct road_facts *f) {

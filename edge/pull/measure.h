@@ -20,8 +20,9 @@ struct road_facts {
     char local[IP_TEXT_MAX]; /* this end's own address; "": not known */
 };
 
-/* how: central's URL and how it is reached. Takes some seconds, and 30 at most where large packets vanish. */
-void road_measure(struct probes *probes, const struct probe *how, struct road_facts *out);
+/* how: central's URL and how it is reached. Takes some seconds, and 30 at most where large packets vanish; allowance_ms is
+ * added to each of its limits (edge/link/uplink.h). */
+void road_measure(struct probes *probes, const struct probe *how, int64_t allowance_ms, struct road_facts *out);
 json_t *road_facts_json(const struct road_facts *f);
 
 /* What tries by falling size have shown. True: all from

@@ -180,7 +180,8 @@ static void doctor(json_t *into, void *self) {
                       .use_proxy_env = how.use_proxy_env,
                       .path = WIRE_UPSTREAMS_PATH,
                       .body = &said};
-    probes_ask(e->node->probes, &p, 1, PROBE_MS);
+    int64_t allowance_ms = uplink_allowance_ms(e->uplink);
+    probes_ask(e->node->probes, &p, 1, PROBE_MS + allowance_ms);
     char why[CENTRAL_WHY_MAX];
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
     bool portal = p.status == 0 && !how.proxy && road_has_portal(e->node->probes, url, why, sizeof(why));
@@ -201,7 +202,7 @@ static void doctor(json_t *into, void *self) {
     if (good || (p.status == 0 && !portal)) {
         struct road_facts road;
         p.body = NULL;
-        road_measure(e->node->probes, &p, &road);
+        road_measure(e->node->probes, &p, allowance_ms, &road);
         json_object_set_new(into, "road", road_facts_json(&road));
     }
 }

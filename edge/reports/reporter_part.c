@@ -18,6 +18,8 @@
 
 #include <string.h>
 
+#define SLOW_MS 500
+
 struct reports {
     struct node *node;
     struct report_sender *sender;
@@ -60,14 +62,12 @@ static void fill_replica(const struct node *n, struct wire_heartbeat *h) {
     h->replica_heard_ms = s.heard_ms ? clock_mono_ms() - s.heard_ms : -1;
 }
 
-/* A report that was long in coming while bodies arrive has waited behind them. */
-static void fill_work(struct reports *p, struct wire_heartbeat *h, bool slow) {
-    struct fill_stats fills;
+/* A report whose answer was long in coming has waited behind other bytes, whosever they are, or the road is long. */
+static void fill_work(struct reports *p, struct wire_heartbeat *h, int64_t took_ms) {
     struct registry_stats served;
-    fill_engine_stats(p->node->fills, &fills);
     registry_stats(p->node->registry, &served);
     h->load = load_measure(&p->load, load_cpu_us(), clock_mono_us(), load_cpus());
-    h->uplink_full = slow && fills.running > 0;
+    h->uplink_full = took_ms >= SLOW_MS;
     h->hits = served.hits;
     h->misses = served.misses;
     h->sent_bytes = served.hit_bytes + served.fill_bytes;
@@ -119,14 +119,14 @@ static bool answered(const struct wire_report_response *rs, void *arg) {
 
 /* --- a report --- */
 
-static bool fill(struct wire_report *m, const char *local, bool slow, void *arg) {
+static bool fill(struct wire_report *m, const char *local, int64_t took_ms, void *arg) {
     struct reports *p = arg;
     if (!uplink_identity(uplink_of(p->node))) return false; /* it has not joined */
     m->has_heartbeat = true;
     fill_addresses(p, &m->heartbeat, local);
     fill_store(p->node, &m->heartbeat);
     fill_replica(p->node, &m->heartbeat);
-    fill_work(p, &m->heartbeat, slow);
+    fill_work(p, &m->heartbeat, took_ms);
     if (held_set_tell(p->held, &p->holdings)) m->holdings = &p->holdings;
     bool has_room = p->holdings.n_whole == 0;
     m->pulls = p->pulls && has_room ? pull_queue_tell(p->pulls, clock_mono_ms()) : NULL;

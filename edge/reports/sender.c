@@ -21,8 +21,8 @@
 #define ANSWER_MS 6000
 /* Until the next report where there is more to say than fits into one: central takes ten a second. */
 #define SOON_MS 150
-/* An answer that takes so long has waited behind other bytes. */
-#define SLOW_MS 500
+/* The least rest is this part of the heartbeat. */
+#define REST_PART 4
 
 struct report_sender {
     struct report_sender_config cfg;
@@ -31,7 +31,7 @@ struct report_sender {
     struct buf answer;
     int64_t heartbeat_ms, again_ms, began_ms;
     int status;
-    bool slow;
+    int64_t took_ms;
     char local[IP_TEXT_MAX];
     pthread_mutex_t lock; /* guards stats */
     struct report_sender_stats stats;
@@ -49,6 +49,10 @@ static void rest(struct report_sender *s, int64_t ms) {
     timer_set(&s->due, about(ms));
 }
 
+static int64_t at_least(int64_t ms, int64_t least) {
+    return ms > least ? ms : least;
+}
+
 static void taken(struct report_sender *s, const struct wire_report_response *m) {
     pthread_mutex_lock(&s->lock);
     bool was_wrong = s->stats.problem[0] != '\0', is_first = s->stats.sent++ == 0;
@@ -59,8 +63,13 @@ static void taken(struct report_sender *s, const struct wire_report_response *m)
     if (m->heartbeat_ms >= HEARTBEAT_MIN_MS && m->heartbeat_ms <= HEARTBEAT_MAX_MS) s->heartbeat_ms = m->heartbeat_ms;
     s->again_ms = s->heartbeat_ms;
     bool more = s->cfg.answered && s->cfg.answered(m, s->cfg.arg);
-    /* The first could not say which address leads to central. */
-    rest(s, is_first ? 0 : more && s->heartbeat_ms > SOON_MS ? SOON_MS : s->heartbeat_ms);
+    /* The first could not say which address leads to central. On a long road the answer's time is part of the rest. */
+    if (is_first)
+        rest(s, 0);
+    else if (more && s->heartbeat_ms > SOON_MS)
+        rest(s, SOON_MS);
+    else
+        rest(s, at_least(s->heartbeat_ms - s->took_ms, s->heartbeat_ms / REST_PART));
 }
 
 /* The first of several is logged. */
@@ -88,7 +97,6 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     (void)call;
     struct report_sender *s = arg;
     s->status = a->status;
-    s->slow = clock_mono_ms() - s->began_ms >= SLOW_MS;
     snprintf(s->local, sizeof(s->local), "%.45s", a->local);
     return true;
 }
@@ -106,6 +114,8 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
     struct report_sender *s = arg;
     struct wire_report_response m;
     char why[64];
+    s->took_ms = clock_mono_ms() - s->began_ms;
+    if (r->code == 0) uplink_took(s->cfg.uplink, s->took_ms);
     if (r->code != 0) {
         failed_again(s, r->msg);
     } else if (r->status == 404 || r->status == 405) {
@@ -139,7 +149,7 @@ static void on_due(void *arg) {
     struct wire_report m = {0};
     uint8_t *data;
     size_t len;
-    if (!s->cfg.fill(&m, s->local, s->slow, s->cfg.arg)) {
+    if (!s->cfg.fill(&m, s->local, s->took_ms, s->cfg.arg)) {
         rest(s, HEARTBEAT_MS);
         return;
     }

@@ -1,4 +1,4 @@
-/* Posts reports to central, one after the other. Central says how often.
+/* Posts reports to central, one after the other. Central says how often, from one's start to that of the next.
  *
  *   resting ── it is time, and there is something to say ──▶ asking ── answered, or failed ──▶ resting
  *
@@ -20,8 +20,8 @@ struct report_sender_config {
     struct loop *loop;
     struct http_client *client;
     /* Fills a report that is about to be sent; false: there is nothing to say now. local: this end of the last
-     * connection to central; "": not known. slow: the last answer was long in coming. */
-    bool (*fill)(struct wire_report *m, const char *local, bool slow, void *arg);
+     * connection to central; "": not known. took_ms: what the last answer, or waiting for it in vain, took. */
+    bool (*fill)(struct wire_report *m, const char *local, int64_t took_ms, void *arg);
     /* After each report that was sent; rs NULL: it was not taken. True: there is more to say at once. NULL: nobody is
      * told. */
     bool (*answered)(const struct wire_report_response *rs, void *arg);

@@ -40,8 +40,8 @@ static bool central(struct script_server *s, int fd, const char *head) {
     return true;
 }
 
-static bool fill(struct wire_report *m, const char *own, bool slow, void *arg) {
-    (void)slow, (void)arg;
+static bool fill(struct wire_report *m, const char *own, int64_t took_ms, void *arg) {
+    (void)took_ms, (void)arg;
     snprintf(local, sizeof(local), "%s", own);
     if (silences-- > 0) {
         loop_stop(loop);
