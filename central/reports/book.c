@@ -12,6 +12,10 @@
 #include <string.h>
 
 #define BATCH 64 /* reports in a transaction */
+/* Bytes of reports that wait for the writer; of more nothing is taken, and the edges tell it again. An edge tells 57 KB at
+ * a time, so without a limit a thousand that tell all they hold at once take more memory than what is known of them. The
+ * writer has enough to do for a fifth of a second. */
+#define WAITING_MAX (8 * MiB)
 
 /* READING ends once, in end_reading: in TAKING, or in UNREADABLE, where reports are answered as by a central that keeps
  * none. */
@@ -26,7 +30,8 @@ struct report_book {
     bool (*is_gone)(const char *edge, void *arg);
     void *arg;
     pthread_t reader;
-    bool reads; /* the thread was begun */
+    bool reads;              /* the thread was begun */
+    _Atomic int64_t waiting; /* bytes of reports that the writer has yet to take */
     atomic_bool stop;
     pthread_mutex_t lock; /* guards what follows; the writer's is taken under it */
     enum book_state state;
@@ -111,9 +116,18 @@ static void take_done(struct writer_job *job, int code) {
     struct book_entry *entry = container_of(job, struct book_entry, job);
     if (code < 0) entry->code = code;
     if (code == 0) pulls_added(entry->book->pulls, entry->added);
+    atomic_fetch_sub(&entry->book->waiting, entry->bytes);
     wire_report_fini(&entry->report);
     entry->task = (struct loop_task){.fn = take_told};
     loop_post(entry->loop, &entry->task);
+}
+
+static int64_t bytes_of(const struct wire_report *m) {
+    const struct wire_holdings *w = m->holdings;
+    size_t digests = w ? w->gained.n + w->lost.n : 0;
+    for (size_t i = 0; w && i < w->n_whole; i++)
+        digests += w->whole[i].held.n;
+    return (int64_t)(digests * NUMBERED_DIGEST + (m->pulls ? m->pulls->n * sizeof(*m->pulls->counts) : 0));
 }
 
 static bool changes_nothing(const struct wire_report *m) {
@@ -130,6 +144,22 @@ static bool must_wait(const struct wire_report *m) {
 
 static void answer_untaken(struct book_entry *entry) {
     if (entry->report.pulls) entry->answer.pulls_taken = entry->report.pulls->sequence - 1;
+}
+
+/* For the writer. False: too much waits for it, and the report is answered untaken. */
+static bool submit(struct report_book *b, struct book_entry *entry) {
+    if (atomic_load(&b->waiting) >= WAITING_MAX) {
+        if (!must_wait(&entry->report)) {
+            answer_untaken(entry);
+            wire_report_fini(&entry->report);
+            return false;
+        }
+        wire_report_drop_holdings(&entry->report);
+    }
+    entry->bytes = bytes_of(&entry->report);
+    atomic_fetch_add(&b->waiting, entry->bytes);
+    writer_submit(b->writer, &entry->job);
+    return true;
 }
 
 /* True: the report waits for the reader. */
@@ -150,7 +180,7 @@ bool report_book_take(struct report_book *b, struct book_entry *entry) {
     enum book_state state;
     entry->book = b;
     entry->code = 0;
-    entry->added = 0;
+    entry->added = entry->bytes = 0;
     entry->answer = (struct wire_report_response){0};
     entry->job = (struct writer_job){.run = take_run, .after_commit = take_done};
     if (waits_in_line(b, entry, &state)) return false;
@@ -160,8 +190,7 @@ bool report_book_take(struct report_book *b, struct book_entry *entry) {
         wire_report_fini(&entry->report);
         return true;
     }
-    writer_submit(b->writer, &entry->job);
-    return false;
+    return !submit(b, entry);
 }
 
 /* --- asking --- */

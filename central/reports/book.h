@@ -2,7 +2,8 @@
  * tag was pulled. A report is taken in one transaction, by the book's own thread (`reports-writer`). It outlives the
  * process, not a power cut; what is lost by that is told again. What edges held is read at the start by another thread
  * (`reports-reader`); of reports that come meanwhile nothing is taken, so edges tell it again, but for an edge's first batch
- * of pulls, whose report waits. Thread: as each function says. */
+ * of pulls, whose report waits. Nor is anything taken while too much waits for the book's thread. Thread: as each function
+ * says. */
 #ifndef ENTREPOT_CENTRAL_REPORTS_BOOK_H
 #define ENTREPOT_CENTRAL_REPORTS_BOOK_H
 
@@ -36,9 +37,9 @@ struct book_entry {
     struct report_book *book;
     struct writer_job job;
     struct loop_task task;
-    int64_t added; /* pulls */
+    int64_t added, bytes; /* pulls; that it counts as while it waits for the writer */
 };
-/* Any thread. True: the entry is answered already, as there is nothing to write. False: done is called later. */
+/* Any thread. True: the entry is answered already, as there is nothing to write, or nothing is taken now. False: done is called later. */
 bool report_book_take(struct report_book *b, struct book_entry *e);
 
 /* Any thread. Pulls that are counted, of all names. */

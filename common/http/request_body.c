@@ -250,8 +250,12 @@ static size_t collect_data(struct http_req *r, const void *data, size_t len) {
     return len;
 }
 
+/* An answer may be long in coming: the body does not wait for it. */
 static void collect_end(struct http_req *r) {
-    r->collect_fn(r, r->collected.data ? r->collected.data : "", r->collected.len);
+    struct buf body = r->collected;
+    buf_init(&r->collected, 0);
+    r->collect_fn(r, body.data ? body.data : "", body.len);
+    buf_fini(&body);
 }
 
 void http_req_collect_body(struct http_req *r, size_t limit,

@@ -181,7 +181,7 @@ struct http_body_sink {
 void http_req_read_body(struct http_req *r, const struct http_body_sink *sink, int64_t limit);
 /* Goes on reading, later, from the loop. May be called from within the sink. */
 void http_req_resume_body(struct http_req *r);
-/* Collects a whole small body (limit at most 1 MiB), then calls fn once. */
+/* Collects a whole small body (limit at most 1 MiB), then calls fn once. The body is freed when fn returns. */
 void http_req_collect_body(struct http_req *r, size_t limit,
                            void (*fn)(struct http_req *r, const char *body, size_t len));
 

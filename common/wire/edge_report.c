@@ -180,10 +180,14 @@ static int get_pulls(struct wire_pulls *w, const Entrepot__V1__PullCounts *p) {
 }
 
 void wire_report_fini(struct wire_report *m) {
-    struct wire_holdings *h = m->holdings;
     if (m->pulls) free(m->pulls->counts);
     free(m->pulls);
     m->pulls = NULL;
+    wire_report_drop_holdings(m);
+}
+
+void wire_report_drop_holdings(struct wire_report *m) {
+    struct wire_holdings *h = m->holdings;
     m->holdings = NULL;
     if (!h) return;
     for (size_t i = 0; i < h->n_whole; i++)

@@ -83,6 +83,8 @@ struct wire_report_response {
 };
 
 void wire_report_fini(struct wire_report *m);
+/* Frees what it says of holdings. */
+void wire_report_drop_holdings(struct wire_report *m);
 /* Encoders. *out is malloc'ed; the caller frees it. ERR_TOO_BIG. */
 int wire_report_encode(const struct wire_report *m, uint8_t **out, size_t *len) must_check;
 int wire_report_response_encode(const struct wire_report_response *m, uint8_t **out, size_t *len) must_check;

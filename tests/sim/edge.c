@@ -128,7 +128,8 @@ static void on_beat(struct post *p, bool good) {
     fake_disk_answered(e->disk, good ? &rs : NULL);
     e->all->beats++;
     e->all->beats_failed += !good;
-    if (good && e->all->beat_ms > SOON_MS && fake_disk_has_more(e->disk)) timer_set(&e->beat_due, SOON_MS);
+    bool soon = good && rs.holdings != WIRE_HOLDINGS_NOT_TAKEN && fake_disk_has_more(e->disk);
+    if (soon && e->all->beat_ms > SOON_MS) timer_set(&e->beat_due, SOON_MS);
 }
 
 bool sim_edge_has_told(const struct sim_edge *e) {

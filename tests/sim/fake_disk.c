@@ -93,17 +93,18 @@ static void move_window(struct fake_disk *d, bool changes) {
     if (changes && is_settled(d)) d->low++;
 }
 
-/* A whole turn over all blobs ends before it gains what it has yet to lose: losses come first. */
+/* A whole turn over all blobs ends before it gains what it has yet to lose: losses come first. A central that has not
+ * taken the last is told the digest alone, as by an edge. */
 static void tell_holdings(struct fake_disk *d, struct wire_report *m) {
     struct wire_holdings *w = m->holdings = xcalloc(1, sizeof(*w));
     struct place *p = &d->told;
     *p = d->known;
-    for (; p->low < d->low && w->lost.n < IN_ONE; p->low++) {
+    for (; d->answers && p->low < d->low && w->lost.n < IN_ONE; p->low++) {
         const struct set_digest element = holding_element(digest_at(d, p->low));
         add(&w->lost, digest_at(d, p->low));
         set_digest_take(&p->sum, &element);
     }
-    for (; p->high < d->low + d->all->held && w->lost.n + w->gained.n < IN_ONE; p->high++) {
+    for (; d->answers && p->high < d->low + d->all->held && w->lost.n + w->gained.n < IN_ONE; p->high++) {
         const struct set_digest element = holding_element(digest_at(d, p->high));
         add(&w->gained, digest_at(d, p->high));
         set_digest_add(&p->sum, &element);

@@ -297,6 +297,65 @@ static void where_rows_cannot_be_read_reports_are_answered_and_nothing_is_claime
     stop();
 }
 
+/* --- more than the writer takes in time --- */
+
+#define CROWD 300u
+#define TOLD 1800u /* blobs in a report, as an edge tells them */
+
+static struct book_entry large_report(unsigned edge) {
+    char name[32];
+    snprintf(name, sizeof(name), "crowd-%u", edge);
+    struct book_entry e = report_of(name);
+    struct wire_digests *gained = &e.report.holdings->gained;
+    gained->bytes = xcalloc(TOLD, NUMBERED_DIGEST);
+    for (uint32_t n = 0; n < TOLD; n++) {
+        struct digest d = nth_digest(n);
+        memcpy(gained->bytes + NUMBERED_DIGEST * gained->n++, d.bytes, NUMBERED_DIGEST);
+    }
+    with_digest(&e, 0, TOLD - 1);
+    return e;
+}
+
+/* Until it is told that the writer may go on, nothing is written. */
+static sqlite3 *hold_writer(void) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    return db;
+}
+
+static void what_waits_for_the_writer_is_bounded_and_the_rest_is_told_again(void **state) {
+    (void)state;
+    static struct book_entry all[CROWD];
+    start(is_gone);
+    book_until_read(book, loop);
+    struct book_entry before = report_of("edge-1"), first_pulls = large_report(CROWD), again;
+    sqlite3 *lock = hold_writer();
+    unsigned waits = 0, refused = CROWD;
+    for (unsigned i = 0; i < CROWD; i++) {
+        all[i] = large_report(i);
+        if (tell(&all[i]))
+            waits++;
+        else if (refused == CROWD)
+            refused = i;
+    }
+    assert_in_range(waits, 100, 200); /* 8 MiB */
+    assert_true(all[refused].code == 0 && all[refused].answer.holdings == WIRE_HOLDINGS_NOT_TAKEN);
+    with_digest(&before, 1, 3);
+    assert_false(tell(&before)); /* it says nothing new */
+    with_pulls(&first_pulls, 1, 7);
+    assert_true(tell(&first_pulls)); /* a first batch is taken, and only that */
+    sqlite3_close(lock);
+    await_all();
+    assert_true(all[0].code == 0 && all[0].answer.holdings == WIRE_HOLDINGS_EQUAL);
+    assert_true(first_pulls.answer.pulls_taken == 1 && first_pulls.answer.holdings == WIRE_HOLDINGS_NOT_TAKEN);
+    again = large_report(refused);
+    assert_true(tell(&again));
+    await_all();
+    assert_true(again.code == 0 && again.answer.holdings == WIRE_HOLDINGS_EQUAL);
+    stop();
+}
+
 /* --- several edges at once --- */
 
 #define EDGES 4u
@@ -445,6 +504,7 @@ int main(void) {
         TEST(a_stop_meanwhile_tells_each_report_what_came_of_it),
         TEST(a_file_that_proves_damaged_meanwhile_is_put_aside_and_the_reports_go_into_a_new_one),
         TEST(where_rows_cannot_be_read_reports_are_answered_and_nothing_is_claimed),
+        TEST(what_waits_for_the_writer_is_bounded_and_the_rest_is_told_again),
         TEST(edges_report_at_once_beside_questions_and_all_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
