@@ -31,6 +31,7 @@ struct ports {
     struct route_table routes;
     struct proxies proxies;
     struct own_names own_names;
+    bool node_on_loopback; /* the port for nodes is reached from this machine alone */
     struct api *api;
     struct tls_server *tls; /* of the registry port; NULL: it has none. Of files, unless a part has it */
     struct http_server *servers[SERVERS_MAX];
@@ -109,7 +110,7 @@ static bool may_enter(const struct ports *p, struct http_req *req) {
         refuse(req, &err);
         return false;
     }
-    if (!is_on_loopback(p->node->config->node_listen)) {
+    if (!p->node_on_loopback) {
         error_set(&err, ERR_DENIED,
                   "this port speaks TLS with edges of its fleet (https): join first, by entrepot-edge join");
         refuse(req, &err);
@@ -349,6 +350,8 @@ int ports_open(struct ports **out, struct node *n, const struct ports_config *cf
     p->cfg = *cfg;
     read_proxies(p);
     own_names_init(&p->own_names, n->config);
+    /* Once, not for each request: the resolver is asked, which may read files. */
+    p->node_on_loopback = n->config->node_listen && is_on_loopback(n->config->node_listen);
     parts_routes(n, &p->routes);
     int r = open_all(p, err);
     if (r < 0) {
