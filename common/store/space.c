@@ -284,8 +284,10 @@ static void *prune_main(void *arg) {
     pthread_setname_np(pthread_self(), "prune");
     thread_lower_priority();
     wait_filled(&p->store->evictor, INT32_MAX);
+    pthread_mutex_lock(&p->store->bulk_lock);
     struct room want = {.bytes = p->store->blobs_on_disk + p->store->parts_on_disk - p->target};
     evict(p->store, &want, 0, p->report);
+    pthread_mutex_unlock(&p->store->bulk_lock);
     writer_flush(p->store->writer);
     return NULL;
 }
@@ -386,7 +388,7 @@ static bool is_reconciled(struct store *s) {
 
 enum made { ENOUGH, SOME, NONE };
 
-/* told: that there is too much and nothing may go has been logged. */
+/* told: that there is too much and nothing may go has been logged. With bulk_lock. */
 static enum made make_room(struct store *s, bool told) {
     struct prune_report report = {0};
     room_ask_disk(s);
@@ -410,7 +412,9 @@ static void *evictor_main(void *arg) {
     int64_t flushed = clock_mono_ms();
     enum made made = ENOUGH;
     do {
+        pthread_mutex_lock(&s->bulk_lock);
         made = make_room(s, made == NONE);
+        pthread_mutex_unlock(&s->bulk_lock);
         tell_round(&s->evictor, made == SOME);
         if (clock_mono_ms() - flushed >= PERIOD_S * 1000) {
             held_flush_use(s);

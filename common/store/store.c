@@ -190,6 +190,7 @@ static struct store *store_new(const struct store_config *cfg) {
         pthread_mutex_init(&s->stripes[i], NULL);
     pthread_mutex_init(&s->names_lock, NULL);
     pthread_mutex_init(&s->evict_lock, NULL);
+    pthread_mutex_init(&s->bulk_lock, NULL);
     pthread_mutex_init(&s->children_lock, NULL);
     pthread_mutex_init(&s->parts_lock, NULL);
     pthread_mutex_init(&s->idle_lock, NULL);

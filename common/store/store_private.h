@@ -68,6 +68,7 @@ struct store {
     pthread_mutex_t names_lock; /* a new name's row is queued before anything that uses its number */
 
     pthread_mutex_t evict_lock; /* guards evict */
+    pthread_mutex_t bulk_lock;  /* the evictor and prunes: each sees what is held after the other, and evicts no more */
     struct evict *evict;
     struct evictor evictor;
     struct digest *cleared; /* files that space_clear has removed; their entries are dropped once there is an index */
