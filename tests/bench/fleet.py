@@ -1,6 +1,8 @@
 """A fleet at one central: what an idle edge costs it, how soon a change is everywhere, edges that do not read, and all coming back after a
 restart. The edges are simulated in one process (tests/sim); no peer does the same. Both share the machine's processors."""
 
+import time
+
 import servers as those
 from lab import images
 from lab.base import HOST
@@ -12,6 +14,8 @@ FULL, QUICK = {"idle": 2000, "see": 200, "deaf": 500, "back": 500}, {"idle": 300
 HOLDING, HOLDING_QUICK, CHURN = (1000, 10000, 100000), (200, 2000, 20000), 10
 REF = "acme/app:v1"
 ROUNDS = 20
+# Of the edges that come back: blobs that each holds, and of how many; as CHURN; how long central is away.
+BACK_HOLD, BACK_CHURN, AWAY_S = (1000, 20000), 2, 3
 
 
 def rows(stage):
@@ -130,8 +134,7 @@ def share(fleet, stage):
 def deaf_and_back(stage, n):
     beside = stage.row(f"a change beside {n['deaf']} edges that stopped reading: p99", "ms", "less", ("<=", 100))
     queue = stage.row(f"{n['deaf']} edges that stopped reading: memory of central for each, at most", "KiB", "less", ("<=", 1024))
-    late = stage.row(f"{n['back']} edges come back after a restart: p99 of lookups meanwhile", "ms", "less", None)
-    cost = stage.row(f"{n['back']} edges come back after a restart: processor time of central", "s", "less", None)
+    back = Back(stage, n["back"])
     stage.say(f"fleet with {n['deaf']} that do not read")
     fleet = Fleet(stage, "deaf", n["back"] + n["deaf"])
     try:
@@ -152,7 +155,7 @@ def deaf_and_back(stage, n):
         queue.add("entrepot", (most - before) / n["deaf"])
         heard = fleet.sim.ask("hear")
         queue.note = f"then they read on: {heard['gone']} of {heard['heard']} were told `gone`, after {heard['bytes']['p50'] / 1024:.0f} KiB"
-        come_back(stage, fleet, n["back"], late, cost)
+        back.measure(stage, fleet, n["back"])
     finally:
         fleet.stop()
 
@@ -163,19 +166,45 @@ def long_image(n):
     return images.Image([layer] * 1900, env=[f"N={n}"])
 
 
-def come_back(stage, fleet, n, late, cost):
-    stage.say(f"{n} edges come back")
-    fleet.sim.ask("connect", n - n // 10)
-    fleet.sim.ask("lookups", 200)
-    usual = fleet.sim.ask("rest", 5000)["lookups"]
-    fleet.sim.tell("back")
-    fleet.central.restart()
-    told = fleet.sim.answer()
-    back, busiest = told["back_at"], max(told["back_by_100ms"])
-    late.add("entrepot", told["lookups"]["p99"])
-    late.note = f"at rest {usual['p99']:.1f} ms; {told['lookups_failed']} of {told['lookups']['n'] + told['lookups_failed']} failed"
-    cost.add("entrepot", fleet.cpu())
-    cost.note = (
-        f"its start included; equal again {(back['p50'] - back['min']) / 1000:.2f} s (half), {(back['max'] - back['min']) / 1000:.2f} s (all) after the "
-        f"first; at most {busiest} in 100 ms"
-    )
+class Back:
+    """All edges come back once central runs again, with what they and their clients did meanwhile."""
+
+    def __init__(self, stage, n):
+        what = f"{n} edges come back after a restart"
+        self.late = stage.row(f"{what}: p99 of lookups meanwhile", "ms", "less", None)
+        self.cost = stage.row(f"{what}: processor time of central", "s", "less", None)
+        self.most = stage.row(f"{what}: memory of central at most", "MiB", "less", None)
+        self.pulls = stage.row(f"{what}: pulls of before, meanwhile and after that central counts, of those told", "times", "less", ("<=", 1))
+
+    def measure(self, stage, fleet, n):
+        stage.say(f"{n} edges come back")
+        fleet.sim.ask("connect", n - n // 10)
+        fleet.sim.ask("beat", 1000)
+        fleet.sim.ask("hold", *BACK_HOLD)
+        fleet.sim.ask("churn", BACK_CHURN)
+        fleet.sim.ask("lookups", 200)
+        fleet.sim.ask("rest", 2000)
+        usual = fleet.sim.ask("rest", 5000)["lookups"]
+        before = fleet.resident() / 1024
+        fleet.sim.tell("back")
+        fleet.central.stop()
+        time.sleep(AWAY_S)
+        fleet.central.start()
+        told = fleet.sim.answer()
+        back, busiest = told["back_at"], max(told["back_by_100ms"])
+        self.late.add("entrepot", told["lookups"]["p99"])
+        self.late.note = f"at rest {usual['p99']:.1f} ms; {told['lookups_failed']} of {told['lookups']['n'] + told['lookups_failed']} failed"
+        self.cost.add("entrepot", fleet.cpu())
+        self.cost.note = (
+            f"its start included; equal again {(back['p50'] - back['min']) / 1000:.2f} s (half), {(back['max'] - back['min']) / 1000:.2f} s (all) after the "
+            f"first; at most {busiest} in 100 ms"
+        )
+        fleet.sim.ask("churn", 0)
+        told = fleet.sim.ask("hold", *BACK_HOLD)
+        assert told["held_differ"] == 0, told
+        self.most.add("entrepot", status_kib(fleet.central.process.pid, "VmHWM") / 1024)
+        self.most.note = f"until all has been told that was not while it was away for {AWAY_S} s; {before:.0f} MiB before it ended"
+        counted = fleet.central.json("status")["pull_counts"]["total"]
+        assert counted == told["pulls_in_all"], (counted, told)
+        self.pulls.add("entrepot", counted / told["pulls_in_all"])
+        self.pulls.note = f"{counted:,} pulls: each once"

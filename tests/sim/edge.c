@@ -118,7 +118,11 @@ static void send_report(struct sim_edge *e) {
 static void on_beat_due(void *arg) {
     struct sim_edge *e = arg;
     if (e->all->beat_ms) timer_set(&e->beat_due, e->all->beat_ms);
-    if (e->all->beat_ms && e->up && !e->beat.call) send_report(e);
+    if (!e->all->beat_ms || e->beat.call) return;
+    if (e->up)
+        send_report(e);
+    else
+        fake_disk_wait(e->disk);
 }
 
 static void on_beat(struct post *p, bool good) {

@@ -26,7 +26,7 @@ struct fake_disk {
     bool answers;             /* central has taken the last report that it was told */
     uint64_t reports;
     uint8_t epoch[WIRE_PULLS_EPOCH];
-    uint64_t batch, batch_taken;
+    uint64_t batch, batch_taken, owed; /* owed: batches that were pulled while central was away */
 };
 
 bool fake_disks_set(struct fake_disks *all, unsigned held, uint32_t blobs) {
@@ -146,8 +146,15 @@ void fake_disk_tell(struct fake_disk *d, struct wire_report *m) {
     bool changes = d->all->every && ++d->reports % d->all->every == 0;
     move_window(d, changes);
     tell_holdings(d, m);
-    if (changes && d->batch == d->batch_taken) d->batch++;
+    if ((changes || d->owed > 0) && d->batch == d->batch_taken) {
+        d->owed -= !changes;
+        d->batch++;
+    }
     if (d->batch > d->batch_taken) tell_pulls(d, m);
+}
+
+void fake_disk_wait(struct fake_disk *d) {
+    if (d->all->held > 0 && d->all->every && ++d->reports % d->all->every == 0) d->owed++;
 }
 
 void fake_disk_answered(struct fake_disk *d, const struct wire_report_response *rs) {
@@ -160,5 +167,5 @@ void fake_disk_answered(struct fake_disk *d, const struct wire_report_response *
 }
 
 bool fake_disk_has_more(const struct fake_disk *d) {
-    return d->all->held > 0 && (!d->answers || !is_settled(d) || d->batch > d->batch_taken);
+    return d->all->held > 0 && (!d->answers || !is_settled(d) || d->batch > d->batch_taken || d->owed > 0);
 }

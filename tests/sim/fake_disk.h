@@ -24,6 +24,8 @@ struct fake_disk *fake_disk_new(struct fake_disks *all);
 void fake_disk_free(struct fake_disk *d);
 /* Adds to a report; wire_report_fini frees it. */
 void fake_disk_tell(struct fake_disk *d, struct wire_report *m);
+/* Instead of a report, while central is away: what clients pull meanwhile is told later, batch by batch. */
+void fake_disk_wait(struct fake_disk *d);
 /* What central has answered to it; NULL: nothing. */
 void fake_disk_answered(struct fake_disk *d, const struct wire_report_response *rs);
 /* Whether there is more to tell than what was. */
