@@ -14,7 +14,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -132,7 +131,7 @@ ssize_t conn_recv(struct http_conn *c, void *buf, size_t len) {
         ssize_t n = recv(c->fd, buf, len, 0);
         return n >= 0 ? n : errno == EINTR ? -EAGAIN : -errno;
     }
-    ERR_clear_error();
+    tls_forget_errors();
     int n = SSL_read(c->ssl, buf, len > INT32_MAX ? INT32_MAX : (int)len);
     if (n > 0) return n;
     int e = SSL_get_error(c->ssl, n);
@@ -531,6 +530,7 @@ void conn_new(struct loop_share *sh, int fd, const struct sockaddr *addr, const 
     c->is_unix = addr->sa_family == AF_UNIX;
     STAILQ_INIT(&c->out);
     name_remote(c, addr);
+    c->has_ip = ip_parse(&c->ip, c->remote, strlen(c->remote));
     c->counted = counted_as ? COUNTED_BY_ADDRESS : NOT_COUNTED;
     if (counted_as) c->addr = *counted_as;
     event_assign(&c->ev_in, loop_base(sh->loop), fd, EV_READ | EV_PERSIST, on_in, c);

@@ -181,6 +181,14 @@ struct seen {
     unsigned hosts, codings, expects;
 };
 
+/* The lengths of the names that matter there: comparing all took a sixth of the parsing. */
+#define FRAMING_LENGTHS (1U << 4 | 1U << 6 | 1U << 10 | 1U << 14 | 1U << 17)
+#define FRAMING_LENGTH_MAX 17
+
+static bool may_frame(const struct head_field *f) {
+    return f->name_len <= FRAMING_LENGTH_MAX && (FRAMING_LENGTHS >> f->name_len & 1);
+}
+
 /* What one field means for the framing of the request. */
 static int framing_field(struct head *h, const char *name, const char *value, struct seen *seen, const char **why) {
     if (strcasecmp(name, "host") == 0) {
@@ -213,6 +221,7 @@ static int framing(struct head *h, const char *buf, const char **why) {
     h->keep_alive = h->minor == 1;
     h->content_length = -1;
     for (unsigned i = 0; i < h->n_fields; i++) {
+        if (!may_frame(&h->fields[i])) continue;
         int r = framing_field(h, buf + h->fields[i].name, buf + h->fields[i].value, &seen, why);
         if (r < 0) return r;
         if (!h->keep_alive && h->minor == 1) closing = true;

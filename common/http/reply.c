@@ -12,7 +12,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/bio.h>
-#include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -189,7 +188,7 @@ static ssize_t send_mem_tls(struct http_conn *c) {
         memcpy(c->share->scratch + n, s->data + s->off, k);
         n += k;
     }
-    ERR_clear_error();
+    tls_forget_errors();
     ssize_t r = tls_result(c, SSL_write(c->ssl, c->share->scratch, (int)n));
     if (r > 0) advance(c, (size_t)r);
     return r;
@@ -197,7 +196,7 @@ static ssize_t send_mem_tls(struct http_conn *c) {
 
 static ssize_t send_file_tls(struct http_conn *c, size_t budget) {
     struct seg *s = STAILQ_FIRST(&c->out);
-    ERR_clear_error();
+    tls_forget_errors();
 #ifdef BIO_get_ktls_send
     if (BIO_get_ktls_send(SSL_get_wbio(c->ssl))) {
         size_t want = file_part(s, budget);

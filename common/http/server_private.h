@@ -133,6 +133,8 @@ struct http_conn {
     int64_t sent_ms;     /* last time the client took a byte */
     int64_t linger_left;
     char remote[64];
+    struct ip ip; /* of the other end, if has_ip */
+    bool has_ip;
     enum conn_counted counted;
     struct ip addr; /* COUNTED_BY_ADDRESS */
     TAILQ_ENTRY(http_conn) dirty_link;

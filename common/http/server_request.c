@@ -160,7 +160,8 @@ const struct http_peer *http_req_certified(const struct http_req *r) {
 }
 
 bool http_req_peer(const struct http_req *r, struct ip *out) {
-    return ip_parse(out, r->conn->remote, strlen(r->conn->remote));
+    if (r->conn->has_ip) *out = r->conn->ip;
+    return r->conn->has_ip;
 }
 
 void http_req_asked_by(struct http_req *r, uint64_t whose) {

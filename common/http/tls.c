@@ -250,6 +250,10 @@ int64_t tls_server_not_after(const struct tls_server *t) {
     return at;
 }
 
+void tls_forget_errors(void) {
+    if (ERR_peek_error()) ERR_clear_error();
+}
+
 void tls_forget_issuers(SSL *ssl) {
     STACK_OF(X509) *const chains[] = {SSL_get_peer_cert_chain(ssl), SSL_get0_verified_chain(ssl)};
     for (size_t i = 0; i < ARRAY_LEN(chains); i++)

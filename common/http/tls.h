@@ -30,6 +30,9 @@ int tls_server_reload(struct tls_server *t, struct error *err) must_check;
 SSL_CTX *tls_server_ctx(struct tls_server *t);
 /* When the current certificate expires, in seconds since the epoch; 0: there is none. */
 int64_t tls_server_not_after(const struct tls_server *t);
+/* Before a call of OpenSSL whose failure is looked at: errors of earlier calls of this thread are dropped. There are
+ * hardly ever any, and ERR_clear_error takes as long for none. */
+void tls_forget_errors(void);
 /* Serving loop, after the handshake: frees the certificates that led from the other end's to its authority, which each
  * connection would keep a copy of (5 KiB and more). The other end's own stays. */
 void tls_forget_issuers(SSL *ssl);
