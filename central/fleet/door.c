@@ -9,6 +9,8 @@
 #include "common/core/printable.h"
 #include "common/wire/node_headers.h"
 
+#define VERSION_SHOWN_MAX 40
+
 /* The other end of a connection. */
 struct visitor {
     struct http_peer peer; /* first */
@@ -102,7 +104,10 @@ static int admit(struct http_req *req, struct error *err, void *arg) {
         return state < 0 ? state : r;
     }
     const char *said = http_req_header(req, VERSION_HEADER);
-    snprintf(version, sizeof(version), "%.40s", said ? said : "");
+    if (!said) said = "";
+    size_t len = strnlen(said, VERSION_SHOWN_MAX);
+    memcpy(version, said, len);
+    version[len] = '\0';
     text_make_printable(version);
     const struct edge_sight s = {.generation = v->who.generation,
                                  .key = v->who.key,

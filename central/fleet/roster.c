@@ -177,13 +177,15 @@ static void see_generation(struct edge *e, const struct edge_sight *s) {
 
 static void see(struct edge *e, const struct edge_sight *s) {
     char address[IP_TEXT_MAX] = "";
-    if (s->address) ip_text(s->address, address);
-    bool moved = strcmp(address, e->facts.address) != 0 || strcmp(s->version, e->facts.version) != 0 ||
+    bool is_there = s->address && memcmp(s->address, &e->seen_from, sizeof(e->seen_from)) == 0;
+    if (!is_there) e->seen_from = s->address ? *s->address : (struct ip){0};
+    if (!is_there && s->address) ip_text(s->address, address);
+    bool moved = (!is_there && strcmp(address, e->facts.address) != 0) || strcmp(s->version, e->facts.version) != 0 ||
                  (s->roots && s->roots != e->facts.roots);
     e->facts.seen_at = clock_wall_s();
     if (s->roots) e->facts.roots = s->roots;
     if (!moved) return;
-    snprintf(e->facts.address, sizeof(e->facts.address), "%s", address);
+    if (!is_there) snprintf(e->facts.address, sizeof(e->facts.address), "%s", address);
     snprintf(e->facts.version, sizeof(e->facts.version), "%s", s->version);
     save_soon(e);
 }

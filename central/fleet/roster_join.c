@@ -138,6 +138,7 @@ static void adopt(struct roster *r, const struct edge_facts *f) {
     struct edge *e = map_get_s(r->edges, f->name);
     if (!e) e = roster_add(r, f);
     e->facts = *f;
+    e->seen_from = (struct ip){0};
     r->changes++;
     e->confirmed = false;
     e->instance = 0;

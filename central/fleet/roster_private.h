@@ -18,6 +18,7 @@ struct edge {
     bool confirmed;                              /* its newest certificate has been shown: it has arrived */
     uint64_t instances[INSTANCES_MAX], instance; /* processes that were seen; the latest */
     unsigned n_instances, returns;               /* returns: how often an earlier process came again */
+    struct ip seen_from; /* what facts.address says, so that it is compared without being written; zeros: not known */
     bool dirty, saving;
     struct work save;
 };

@@ -83,6 +83,7 @@ static void take_facts(struct roster *r, const struct edge_facts *f) {
     struct edge *e = map_get_s(r->edges, f->name);
     if (!e) e = roster_add(r, f);
     e->facts = *f;
+    e->seen_from = (struct ip){0};
     r->changes++;
     pthread_mutex_unlock(&r->lock);
     log_warn("edge_removed", KV_S("edge", f->name),

@@ -175,18 +175,32 @@ static bool waits_in_line(struct report_book *b, struct book_entry *entry, enum 
     return waits;
 }
 
+bool report_book_answer(struct report_book *b, const char *edge, const struct wire_report *m,
+                        struct wire_report_response *out) {
+    if (!changes_nothing(m)) return false;
+    pthread_mutex_lock(&b->lock);
+    bool takes = b->state == TAKING;
+    pthread_mutex_unlock(&b->lock);
+    out->holdings =
+        m->holdings && takes ? compare(b, holdings_find(b->holdings, edge), m->holdings) : WIRE_HOLDINGS_NOT_TAKEN;
+    out->pulls_taken = out->n_wanted = 0;
+    return true;
+}
+
 bool report_book_take(struct report_book *b, struct book_entry *entry) {
-    const struct wire_holdings *w = entry->report.holdings;
     enum book_state state;
     entry->book = b;
     entry->code = 0;
     entry->added = entry->bytes = 0;
     entry->answer = (struct wire_report_response){0};
     entry->job = (struct writer_job){.run = take_run, .after_commit = take_done};
+    if (report_book_answer(b, entry->edge, &entry->report, &entry->answer)) {
+        wire_report_fini(&entry->report);
+        return true;
+    }
     if (waits_in_line(b, entry, &state)) return false;
-    if (state != TAKING || changes_nothing(&entry->report)) {
+    if (state != TAKING) {
         if (state == READING) answer_untaken(entry);
-        if (w && state == TAKING) entry->answer.holdings = compare(b, holdings_find(b->holdings, entry->edge), w);
         wire_report_fini(&entry->report);
         return true;
     }

@@ -39,7 +39,11 @@ struct book_entry {
     struct loop_task task;
     int64_t added, bytes; /* pulls; that it counts as while it waits for the writer */
 };
-/* Any thread. True: the entry is answered already, as there is nothing to write, or nothing is taken now. False: done is called later. */
+/* Any thread. True: the report changes nothing, as most do, and out has the answer: holdings, wanted and pulls_taken. */
+bool report_book_answer(struct report_book *b, const char *edge, const struct wire_report *m,
+                        struct wire_report_response *out);
+/* Any thread. True: the entry is answered already, as there is nothing to write, or nothing is taken now. False: done is
+ * called later. */
 bool report_book_take(struct report_book *b, struct book_entry *e);
 
 /* Any thread. Pulls that are counted, of all names. */

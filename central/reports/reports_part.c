@@ -86,7 +86,18 @@ static void on_taken(struct book_entry *e) {
         answer(a->all, a->req, &e->answer);
 }
 
+/* Heartbeats alone are answered without an allocation of our own. */
+static bool answered_now(const struct reports *p, struct http_req *req, const struct member *who,
+                         struct wire_report *m) {
+    struct wire_report_response rs = {0};
+    if (p->book && !report_book_answer(p->book, who->name, m, &rs)) return false;
+    answer(p, req, &rs);
+    wire_report_fini(m);
+    return true;
+}
+
 static void enter(struct reports *p, struct http_req *req, const struct member *who, struct wire_report *m) {
+    if (answered_now(p, req, who, m)) return;
     struct asked *a = xcalloc(1, sizeof(*a));
     *a = (struct asked){.all = p, .req = req, .entry = {.report = *m, .loop = http_req_loop(req), .done = on_taken}};
     a->entry.arg = a;
@@ -94,8 +105,7 @@ static void enter(struct reports *p, struct http_req *req, const struct member *
     snprintf(a->entry.site, sizeof(a->entry.site), "%s", who->site);
     http_req_set_user(req, a);
     http_req_on_close(req, on_close);
-    if (!p->book) wire_report_fini(&a->entry.report);
-    a->waits = p->book && !report_book_take(p->book, &a->entry);
+    a->waits = !report_book_take(p->book, &a->entry);
     if (!a->waits) answer(p, req, &a->entry.answer);
 }
 

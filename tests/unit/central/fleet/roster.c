@@ -10,6 +10,7 @@ struct edge_side {
     EVP_PKEY *key;
     struct member who;
     uint64_t instance;
+    const char *from; /* its address; NULL: none */
 };
 
 static void take(struct edge_side *e, X509 *cert) {
@@ -39,9 +40,14 @@ static int renew(struct edge_side *e, const char *id, struct error *err) {
 }
 
 static int knock(const struct edge_side *e, struct error *err) {
+    struct ip from;
     *err = (struct error){0};
-    const struct edge_sight s = {
-        .generation = e->who.generation, .key = e->who.key, .instance = e->instance, .version = "1"};
+    assert_true(!e->from || ip_parse(&from, e->from, strlen(e->from)));
+    const struct edge_sight s = {.generation = e->who.generation,
+                                 .key = e->who.key,
+                                 .instance = e->instance,
+                                 .address = e->from ? &from : NULL,
+                                 .version = "1"};
     return roster_admit(fleet.roster, roster_find(fleet.roster, e->who.name), &s, err);
 }
 
@@ -319,6 +325,34 @@ static void list_is_sorted_and_remembers_when_each_was_seen(void **state) {
     end(&b);
 }
 
+static void assert_is_at(struct edge_side *e, const char *from, const char *says) {
+    struct edge_facts f;
+    e->from = from;
+    admits(e);
+    assert_true(roster_get(fleet.roster, e->who.name, &f));
+    assert_string_equal(f.address, says);
+}
+
+static void the_address_shown_is_the_one_it_was_last_seen_at(void **state) {
+    (void)state;
+    fleet_invite("s", "shanghai", "", 1);
+    struct edge_side e = join("s");
+    assert_is_at(&e, "10.1.0.5", "10.1.0.5");
+    assert_is_at(&e, "10.1.0.5", "10.1.0.5");
+    assert_is_at(&e, "2001:db8::5", "2001:db8::5");
+    assert_is_at(&e, NULL, "");
+    assert_is_at(&e, "2001:db8::5", "2001:db8::5");
+    fleet_invite("t", "shanghai", "shanghai-1", 1);
+    struct edge_side fresh = join("t"); /* the row is another */
+    assert_is_at(&fresh, "2001:db8::5", "2001:db8::5");
+    workpool_wait_idle(fleet.pool);
+    fleet_close();
+    fleet_open();
+    assert_is_at(&fresh, "10.1.0.6", "10.1.0.6");
+    end(&e);
+    end(&fresh);
+}
+
 int main(void) {
 #define IN_FLEET(t) cmocka_unit_test_setup_teardown(t, fleet_setup, fleet_teardown)
     const struct CMUnitTest tests[] = {
@@ -335,6 +369,7 @@ int main(void) {
         IN_FLEET(newer_certificate_than_the_records_know_is_taken),
         IN_FLEET(certified_edge_that_the_records_lack_waits_for_allow),
         IN_FLEET(removed_edge_stays_removed),
+        IN_FLEET(the_address_shown_is_the_one_it_was_last_seen_at),
         IN_FLEET(list_is_sorted_and_remembers_when_each_was_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
