@@ -80,6 +80,9 @@ struct http_answer {
     enum http_reach reach; /* what URLs in it may reach: by the server's address; behind a proxy by its host */
 };
 
+/* In the message of a call whose server has taken the connection and sent nothing more. */
+#define HTTP_HANDSHAKE_HANGS "its TLS handshake hangs"
+
 /* How a call ended. code 0: the answer is complete and has the length its head said. Borrowed for the callback. */
 struct http_result {
     int code;      /* 0, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM (reset, short, protocol), ERR_TOO_BIG, ERR_DENIED

@@ -82,7 +82,7 @@ void call_describe(struct http_call *c, CURLcode r) {
     } else if (r == CURLE_COULDNT_CONNECT && os_error) {
         snprintf(msg, cap, "connect to %.150s: %.90s", place, strerror((int)os_error));
     } else if (handshake_hangs(c, r)) {
-        snprintf(msg, cap, "%.150s accepts the connection, but its TLS handshake hangs: timed out", place);
+        snprintf(msg, cap, "%.150s accepts the connection, but " HTTP_HANDSHAKE_HANGS ": timed out", place);
     } else if (r == CURLE_OPERATION_TIMEDOUT) {
         snprintf(msg, cap, "connect to %.150s: timed out", place);
     } else if ((r == CURLE_SSL_CONNECT_ERROR || r == CURLE_PEER_FAILED_VERIFICATION) && c->tls &&

@@ -174,9 +174,14 @@ static int try_all(const struct join_order *o, EVP_PKEY *key, const void *body, 
         snprintf(said + n, sizeof(said) - n, "%s%.200s", n ? "; " : "", last.msg);
     }
     error_set(err, last.code, "%.500s", said);
-    error_hint(err,
-               "the fleet port must be reachable from here: on central, the keys fleet.listen and fleet.addresses; "
-               "here, a firewall or the tunnel that the key central names");
+    if (strstr(said, HTTP_HANDSHAKE_HANGS))
+        error_hint(err,
+                   "another program listens there; or large packets vanish on the way, because a tunnel has a smaller "
+                   "MTU and ICMP is dropped: try `ip route add CENTRAL via GATEWAY mtu 1280` here");
+    else
+        error_hint(err,
+                   "the fleet port must be reachable from here: on central, the keys fleet.listen and fleet.addresses; "
+                   "here, a firewall or the tunnel that the key central names");
     return last.code;
 }
 

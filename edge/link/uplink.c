@@ -146,12 +146,16 @@ void uplink_on_change(struct uplink *u, void (*fn)(bool renewed, void *arg), voi
 /* A new connection takes two or three round trips until its answer comes, and a lost packet another. */
 #define ALLOWED_TRIPS 4
 #define ALLOWED_MAX_MS 12000
+/* So long a road is assumed of an edge that has joined, until it has heard of its own. */
+#define UNKNOWN_MS 750
 /* What was heard counts half after so long, since a full line empties. */
 #define HALVES_MS 8000
 
 static int64_t of_late(const struct uplink *u, int64_t now) {
     struct uplink *w = (struct uplink *)(uintptr_t)u;
-    int64_t halves = (now - atomic_load_explicit(&w->took_at_ms, memory_order_relaxed)) / HALVES_MS;
+    int64_t at_ms = atomic_load_explicit(&w->took_at_ms, memory_order_relaxed);
+    if (at_ms == 0) return current(u) ? UNKNOWN_MS : 0;
+    int64_t halves = (now - at_ms) / HALVES_MS;
     return halves < 32 ? atomic_load_explicit(&w->took_ms, memory_order_relaxed) >> halves : 0;
 }
 
@@ -159,7 +163,7 @@ static int64_t of_late(const struct uplink *u, int64_t now) {
 void uplink_took(const struct uplink *u, int64_t ms) {
     struct uplink *w = (struct uplink *)(uintptr_t)u;
     int64_t now = clock_mono_ms();
-    if (ms < of_late(u, now)) return;
+    if (atomic_load_explicit(&w->took_at_ms, memory_order_relaxed) != 0 && ms < of_late(u, now)) return;
     atomic_store_explicit(&w->took_ms, ms, memory_order_relaxed);
     atomic_store_explicit(&w->took_at_ms, now, memory_order_relaxed);
 }

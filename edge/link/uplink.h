@@ -34,7 +34,8 @@ const struct http_tls *uplink_tls(const struct uplink *u);
 /* Any thread. An answer of central's, from memory, took so long from the start of its request. */
 void uplink_took(const struct uplink *u, int64_t ms);
 /* Any thread. What the road may add to a limit of time: some of its round trips, as uplink_took has lately heard of them.
- * Next to nothing where the road is short, 12 s at most where it is long or full. */
+ * Next to nothing where the road is short, 12 s at most where it is long or full, and 3 s while an edge that has joined has
+ * heard nothing yet. */
 int64_t uplink_allowance_ms(const struct uplink *u);
 
 /* Any thread. Sets how the call to central is secured, and the proxy on its way: only TLS with the fleet goes through

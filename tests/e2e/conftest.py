@@ -39,6 +39,7 @@ def pytest_unconfigure(config):
 LONGEST = (
     "packages", "clients", "odd_registries", "faulty_upstream", "store_faults", "run", "restarts", "tags", "hosted", "crash", "commands",
     "offline", "fair", "dns_branches", "claimed_sizes", "promises", "budgets", "moving_tags", "flash_crowd", "dead_disk",
+    "mtu_hole", "long_line",
 )
 
 

@@ -50,6 +50,14 @@ class Hole:
         self.place.machine.exec("iptables", "-D", *self.rule)
 
 
+def test_join_names_an_mtu_hole_among_the_causes(world, bench):
+    edge = bench.add(Branch(bench.place("branch"), {"address": world.place.edge_address}))
+    token = invite(world.central, "--site", "tunnel")
+    with Hole(world.place, "lan"), world.place.edge.inside():
+        said = edge.refused(token)
+    assert "its TLS handshake hangs" in said and "MTU" in said, said
+
+
 def found(world):
     """{check: {result, message, what_to_do}} of doctor on the edge."""
     with world.place.edge.inside():

@@ -66,7 +66,7 @@ def world(shared_bench):
         w.second = shared_bench.add(Machine(w.place, 1))
         sites = [{"name": "branch", "networks": [w.place.net, f"{w.seen}/32"]}, {"name": "other", "networks": ["10.9.0.0/16"]}]
         w.central = central_of(shared_bench, upstream, **{
-            "limits.connections_per_address": CONNECTIONS, "registry.port": w.port, "sites": json.dumps(sites), "dns.zone": ZONE,
+            "registry.listen": f"{ADDRESS}:{w.port}", "limits.connections_per_address": CONNECTIONS, "registry.port": w.port, "sites": json.dumps(sites), "dns.zone": ZONE,
             "dns.listen": f"{ADDRESS}:{w.dns}", "dns.central": f"[{ADDRESS}]", "dns.ttl": "2s", "dns.answers": "2",
         })
         w.edges = [edge_on(w, w.place.edge), edge_on(w, w.second.network)]
@@ -112,6 +112,16 @@ def test_doctor_says_that_there_is_a_nat_and_what_clients_are_told(world):
         assert found["road"]["result"] == "ok", found["road"]
         assert f"this edge is {address}, and central sees it as {world.seen} (NAT" in found["road"]["message"], found["road"]
         assert found["address"]["result"] == "ok" and f"clients of branch are told {address}" in found["address"]["message"], found["address"]
+
+
+def test_a_client_that_has_come_to_central_is_sent_to_an_edge_of_its_branch(world):
+    """It comes from the address that both edges come from, too."""
+    blob = IMAGE.layers[0].digest
+    argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "-H", f"Host: registry.{ZONE}:{world.port}"]
+    done = run("nsenter", f"--net=/run/netns/{world.place.machine.name}", *argv, f"http://{ADDRESS}:{world.port}/v2/library/app/blobs/{blob}")
+    status, where = done.stdout.split(" ", 1)
+    names = {asked(e)["identity"]["name"] for e in world.edges}
+    assert status == "307" and where.split("//")[1].split(":")[0] in {f"{name}.branch.{ZONE}" for name in names}, done.stdout
 
 
 def test_connections_of_one_edge_leave_the_other_its_own(world):
