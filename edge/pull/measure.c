@@ -16,6 +16,7 @@
 /* More than any segment. */
 #define TRY_BYTES 4096
 #define STATUS_NO_CALL 404
+#define STATUS_BODY_LATE 408
 /* Headers of IP and TCP, without options. */
 #define HEADERS4 40u
 #define HEADERS6 60u
@@ -35,8 +36,10 @@ static bool is_answer(const struct probe *p) {
     return p->code == 0 && p->status == 200;
 }
 
-/* Its connection was there, and then nothing came, or no more than a packet or two. */
+/* Its connection was there, and then nothing came, or no more than a packet or two; or central says so of what was posted.
+ */
 static bool hung(const struct road *r, const struct probe *p, int64_t limit_ms) {
+    if (p->status == STATUS_BODY_LATE) return true;
     bool late = (p->done_us - p->began_us) / 1000 >= (limit_ms + r->allowance_ms) * 9 / 10;
     return p->code != 0 && (p->connected || !p->alone) && (p->code == ERR_TIMEOUT || late) && p->body_bytes < TRY_BYTES;
 }
@@ -78,7 +81,7 @@ static int64_t time_of(const struct probe *p, size_t bytes, int64_t round_trip_u
     int64_t us = p->done_us - p->began_us - round_trip_us;
     if (us < 1) us = 1;
     if (is_answer(p)) return us;
-    return p->body_bytes > 0 ? (int64_t)((double)us * (double)bytes / (double)p->body_bytes) : 0;
+    return p->status == 200 && p->body_bytes > 0 ? (int64_t)((double)us * (double)bytes / (double)p->body_bytes) : 0;
 }
 
 static int64_t measure_large(const struct road *r, const char *path, size_t post, int64_t round_trip_us, bool *stalls) {
