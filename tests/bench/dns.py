@@ -19,10 +19,10 @@ import dns_and_pulls
 from dns_servers import NAME, PEERS, TTL, ZONE, Entrepot, Gdnsd
 from rounds import DRIVE, SERVE, MiB
 
-ROUNDS, OUTSTANDING = 5, 256
+ROUNDS, TRIES, OUTSTANDING = 5, 3, 256
 SITES = 12
 STILL_NAMED_S = 3.3  # dns.silent_after, until the next of five looks a second, and until dig has asked
-FIRST, FIRST_S = ("chrt", "-f", "10"), 0.7
+FIRST, FIRST_S, REST_S = ("chrt", "-f", "10"), 0.5, 0.5
 SUBNET = "000118000a0203"  # 10.2.3.0/24, as dnsperf wants an option
 FEW, MANY, EDGES, NAMES = 10, 10_000, 2_000, 1_000_000
 MOST = 40_000  # about as many as a configuration of 1 MiB has room for
@@ -50,15 +50,21 @@ def load(stage, server, *words, name=NAME, seconds=None, first=()):
 
 
 def by_ours(stage, server, *words, **how):
-    got = load(stage, server, *words, **how)
+    """Where queries were lost the generator waits for them, and where that was most of the time (peers have little room for queries while they
+    do not run) it asks once more."""
+    for _ in range(TRIES):
+        got = load(stage, server, *words, **how)
+        if got["cpu"] >= stage.seconds / 4:
+            break
     assert got["lost"] <= OUTSTANDING, got
     return got["answered"] / got["cpu"]
 
 
 @contextlib.contextmanager
 def before_all_else(server):
-    """The server comes before all else on its processor, and so does a generator that is started with FIRST, for less than the 0.95 s that the
-    kernel allows that in a second: otherwise times would be those until others give way."""
+    """The server comes before all else on its processor, and so does a generator that is started with FIRST: otherwise times would be those until
+    others give way. The kernel allows that for 0.95 s in a second, and takes the processor away for what is left: so both rest before."""
+    time.sleep(REST_S)
     tasks = [int(t) for pid in server.pids() for t in os.listdir(f"/proc/{pid}/task")]
     for task in tasks:
         os.sched_setscheduler(task, os.SCHED_FIFO, os.sched_param(10))
@@ -68,17 +74,20 @@ def before_all_else(server):
 
 
 def capacity(stage, server):
-    """Answers a second."""
-    with before_all_else(server):
-        got = load(stage, server, seconds=FIRST_S, first=FIRST)
-    return got["answered"] / got["seconds"]
+    """Answers a second, of several runs the one in which fewest were lost."""
+    found = []
+    for _ in range(TRIES):
+        with before_all_else(server):
+            got = load(stage, server, seconds=FIRST_S, first=FIRST)
+        found.append(got["answered"] / got["seconds"])
+    return max(found)
 
 
 def times_us(stage, server, rate):
     """The middle and the 99th percentile at so many queries a second, each of three runs the one that other work, of this machine or its host,
     has disturbed least. A query that is lost counts as one that took longer than all."""
     found = []
-    for _ in range(3):
+    for _ in range(TRIES):
         with before_all_else(server):
             found.append(load(stage, server, "-r", f"{rate:.0f}", seconds=FIRST_S, first=FIRST))
     return [min(got[key] for got in found) for key in ("p50_us", "p99_us")]
