@@ -13,7 +13,7 @@ from content import Content
 from dns_servers import NAME, ZONE, networks
 from rounds import DRIVE, SERVE, MiB
 
-ROUNDS, LEAST_OF, SECONDS = 5, 3, 2
+ROUNDS, LEAST_OF, SECONDS = 5, 5, 1
 USUAL_PER_S, FLOOD_PER_S, PULLS_PER_S = 500, 300_000, 200
 STORM = 32, 8  # connections that ask for a manifest again and again, and streams of a large blob
 FIRST = ("chrt", "-f", "10")
@@ -55,26 +55,18 @@ class Drive:
     def load(self, path, *words):
         return self.stage.command(self.central.port, path, *words, pinned=True)
 
-    def least(self, argv, value):
-        """Of several runs the one that other work has disturbed least."""
-        found = []
-        for _ in range(LEAST_OF):
-            found.append(json.loads(subprocess.run([*FIRST, *argv], capture_output=True, text=True, check=True, timeout=60).stdout))
-        return min(value(got) for got in found)
+    def measure(self, argv):
+        return json.loads(subprocess.run([*FIRST, *argv], capture_output=True, text=True, check=True, timeout=60).stdout)
 
     def query_us(self):
-        def value(got):
-            assert got["answered"] > 0 and got["wrong"] == 0, got
-            return got["p99_us"]
-
-        return self.least(self.dns("-p", USUAL_PER_S, SECONDS), value)
+        got = self.measure(self.dns("-p", USUAL_PER_S, SECONDS))
+        assert got["answered"] > 0 and got["wrong"] == 0, got
+        return got["p99_us"]
 
     def pull_us(self):
-        def value(got):
-            assert got["ok"] > 0 and got["errors"] == 0, got
-            return got["last_us"]["p99"]
-
-        return self.least(self.load(self.manifest, "-x", "-c", 4, "-r", PULLS_PER_S, "-d", SECONDS), value)
+        got = self.measure(self.load(self.manifest, "-x", "-c", 4, "-r", PULLS_PER_S, "-d", SECONDS))
+        assert got["ok"] > 0 and got["errors"] == 0, got
+        return got["last_us"]["p99"]
 
     def queries(self):
         """How many it has answered so far."""
@@ -99,25 +91,32 @@ class Drive:
         return self.beside(self.dns("-f", FLOOD_PER_S, 600))
 
 
+def in_turns(measure, load):
+    """What is measured alone and beside a load, several times in turns, of each the time that other work has disturbed least."""
+    alone, beside = [], []
+    for _ in range(LEAST_OF):
+        alone.append(measure())
+        with load():
+            measure()  # until the load is what it will be
+            beside.append(measure())
+    return min(alone), min(beside)
+
+
 def query_beside_storm(net, drive, row):
     """Clients receive on their own processor, as if they were another machine: or else central would spend most of its time on it."""
     receive(net, DRIVE)
-    alone = drive.query_us()
-    with drive.storm():
-        beside = drive.query_us()
+    alone, beside = in_turns(drive.query_us, drive.storm)
     row.add("entrepot", beside / alone)
     row.note = f"alone {alone:,} µs, beside it {beside:,} µs"
 
 
 def pull_beside_flood(net, drive, row):
     receive(net, ())
-    alone = drive.pull_us()
-    with drive.flood():
-        before = drive.queries()
-        beside = drive.pull_us()
-        answered = drive.queries() - before
+    before = drive.queries()
+    alone, beside = in_turns(drive.pull_us, drive.flood)
+    answered = (drive.queries() - before) / (2 * LEAST_OF * SECONDS)
     row.add("entrepot", beside / alone)
-    row.note = f"alone {alone:,} µs, beside it {beside:,} µs, {answered / (LEAST_OF * SECONDS):,.0f} queries a second answered meanwhile"
+    row.note = f"alone {alone:,} µs, beside it {beside:,} µs, {answered:,.0f} queries a second answered meanwhile"
 
 
 def rows(stage):
