@@ -8,8 +8,10 @@
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/loop.h"
+#include "common/core/map.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,7 +25,9 @@
 struct lookup {
     struct lookup_config cfg;
     size_t settings_bound;
-    _Atomic int64_t under_way;
+    pthread_mutex_t lock; /* guards what follows */
+    size_t under_way;     /* queries, of all edges */
+    struct map *by_edge;  /* caller_node() -> how many of them are its */
 };
 
 /* One query of a batch. A tag's resolution needs only a pointer to this. */
@@ -44,6 +48,7 @@ struct batch {
     atomic_size_t waiting; /* tags not resolved yet, plus one for lookup_run itself */
     struct work work;
     struct loop_task task;
+    bool entered; /* its queries count as under way */
     int code;
     struct error err;
     uint8_t *packed;
@@ -71,6 +76,8 @@ struct lookup *lookup_new(const struct lookup_config *cfg) {
     struct lookup *l = xcalloc(1, sizeof(*l));
     l->cfg = *cfg;
     l->settings_bound = settings_bound(cfg->settings);
+    l->by_edge = map_new(NULL);
+    pthread_mutex_init(&l->lock, NULL);
     return l;
 }
 
@@ -80,8 +87,38 @@ uint64_t lookup_settings_version(const struct lookup *l) {
 
 void lookup_free(struct lookup *l) {
     if (!l) return;
-    assert(atomic_load(&l->under_way) == 0);
+    assert(l->under_way == 0);
+    map_free(l->by_edge);
+    pthread_mutex_destroy(&l->lock);
     free(l);
+}
+
+/* A batch waits for its slowest tag. So an edge that would then have more under way than is left may not add any: it
+ * can fill half of the room alone, and whoever comes after it finds some. */
+static bool enter(struct lookup *l, const struct caller *caller, size_t n) {
+    const struct caller edge = caller_node(caller);
+    pthread_mutex_lock(&l->lock);
+    size_t left = QUERIES_UNDER_WAY_MAX - l->under_way,
+           mine = (size_t)(uintptr_t)map_get(l->by_edge, &edge, sizeof(edge));
+    bool fits = n <= left && (mine == 0 || mine + n <= left);
+    if (fits && n > 0) {
+        l->under_way += n;
+        map_set(l->by_edge, &edge, sizeof(edge), (void *)(uintptr_t)(mine + n));
+    }
+    pthread_mutex_unlock(&l->lock);
+    return fits;
+}
+
+static void leave(struct lookup *l, const struct caller *caller, size_t n) {
+    const struct caller edge = caller_node(caller);
+    pthread_mutex_lock(&l->lock);
+    size_t mine = (size_t)(uintptr_t)map_get(l->by_edge, &edge, sizeof(edge));
+    l->under_way -= n;
+    if (mine > n)
+        map_set(l->by_edge, &edge, sizeof(edge), (void *)(uintptr_t)(mine - n));
+    else
+        map_del(l->by_edge, &edge, sizeof(edge));
+    pthread_mutex_unlock(&l->lock);
 }
 
 static void batch_free(struct batch *b) {
@@ -98,7 +135,7 @@ static void batch_free(struct batch *b) {
 
 static void deliver(struct loop_task *task) {
     struct batch *b = container_of(task, struct batch, task);
-    atomic_fetch_sub(&b->lookup->under_way, (int64_t)b->request.n_queries);
+    if (b->entered) leave(b->lookup, &b->caller, b->request.n_queries);
     b->finish(b->arg, b->code, b->packed, b->packed_len, &b->err);
     batch_free(b);
 }
@@ -253,9 +290,6 @@ void lookup_run(struct lookup *l, const struct caller *caller, const void *body,
     b->code = wire_request_decode(&b->request, body, len, &b->err);
     if (!b->request.request_id[0]) snprintf(b->request.request_id, sizeof(b->request.request_id), "%s", request_id);
     size_t n = b->request.n_queries;
-    int64_t before = atomic_fetch_add(&l->under_way, (int64_t)n);
-    if (b->code == 0 && before + (int64_t)n > QUERIES_UNDER_WAY_MAX)
-        b->code = error_set(&b->err, ERR_BUSY, "too many lookups at once: try again in a second");
     bool outdated = n > 0 && l->cfg.settings && b->request.settings_version != l->cfg.settings->version;
     if (b->code == 0 && outdated)
         b->code = error_set(&b->err, ERR_OUTDATED, "%s",
@@ -264,6 +298,9 @@ void lookup_run(struct lookup *l, const struct caller *caller, const void *body,
                                   "request without queries"
                                 : "these queries do not say which settings they use: ask for the settings first, by a "
                                   "request without queries, or upgrade entrepot-edge to central's version");
+    b->entered = b->code == 0 && n > 0 && enter(l, caller, n);
+    if (b->code == 0 && n > 0 && !b->entered)
+        b->code = error_set(&b->err, ERR_BUSY, "too many lookups at once: try again in a second");
     if (b->code < 0) {
         loop_post(b->loop, &b->task);
         return;

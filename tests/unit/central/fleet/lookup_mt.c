@@ -258,6 +258,79 @@ static void a_thousand_large_manifests_stay_within_the_limit(void **state) {
     lookup_free(l);
 }
 
+/* Tags that are told when the test says so. */
+enum { HELD_MAX = 64, FULL_BATCH = 1000 };
+static struct late held[HELD_MAX];
+static size_t n_held, n_asked, n_refused, n_ended;
+
+static void hold(void *arg, const struct caller *caller, const struct repo_name *repo, const char *tag,
+                 const char *request_id, void (*done)(void *done_arg, const struct lookup_tag *found), void *done_arg) {
+    (void)arg, (void)caller, (void)repo, (void)request_id;
+    if (strcmp(tag, "held") == 0)
+        held[n_held++] = (struct late){done, done_arg};
+    else
+        done(done_arg, &(struct lookup_tag){.code = ERR_NOT_FOUND});
+}
+
+static void on_end(void *arg, int code, const void *response, size_t len, const struct error *err) {
+    (void)response, (void)len, (void)err;
+    assert_true(code == 0 || code == ERR_BUSY);
+    n_refused += code == ERR_BUSY;
+    if (arg) *(int *)arg = code;
+    if (++n_ended == n_asked || arg) loop_stop(loop);
+}
+
+struct batch_of {
+    struct lookup *lookup;
+    struct caller caller;
+    const uint8_t *body;
+    size_t len, times;
+    int *code;
+};
+
+static void ask_times(void *arg) {
+    const struct batch_of *b = arg;
+    for (size_t i = 0; i < b->times; i++, n_asked++)
+        lookup_run(b->lookup, &b->caller, b->body, b->len, "http-id", on_end, b->code);
+}
+
+static void tell_held(void *arg) {
+    (void)arg;
+    for (size_t i = 0; i < n_held; i++)
+        held[i].done(held[i].done_arg, &(struct lookup_tag){.code = ERR_TIMEOUT});
+}
+
+/* A batch is under way until its slowest tag is told, so a few that name one take all room, if one edge may. */
+static void batches_of_one_edge_leave_room_for_others(void **state) {
+    (void)state;
+    struct lookup *l = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool, .resolve_tag = hold});
+    struct wire_query *q = calloc(FULL_BATCH, sizeof(*q)), one = {.kind = WIRE_QUERY_BLOB, .digest = nth_digest(1)};
+    for (int i = 0; i < FULL_BATCH; i++)
+        q[i] = i == 0 ? tag_query("held") : (struct wire_query){.kind = WIRE_QUERY_BLOB, .digest = nth_digest(i)};
+    struct wire_request many = {.queries = q, .n_queries = FULL_BATCH}, few = {.queries = &one, .n_queries = 1};
+    uint8_t *body, *small;
+    size_t len, small_len;
+    int code = 1;
+    assert_int_equal(wire_request_encode(&many, &body, &len, NULL), 0);
+    assert_int_equal(wire_request_encode(&few, &small, &small_len, NULL), 0);
+    struct batch_of greedy = {l, {.kind = CALLER_NODE, .name = "shanghai-1"}, body, len, 30, NULL};
+    struct batch_of other = {l, {.kind = CALLER_NODE, .name = "suzhou-1"}, small, small_len, 1, &code};
+    loop_call(loop, ask_times, &greedy);
+    loop_call(loop, ask_times, &other);
+    loop_run(loop);
+    assert_int_equal(code, 0);
+    assert_true(n_held >= 5); /* alone it gets half of the room */
+    loop_call(loop, tell_held, NULL);
+    while (n_ended < n_asked)
+        loop_run(loop);
+    assert_true(n_refused > 0);
+    assert_int_equal(n_held + n_refused, greedy.times);
+    free(body);
+    free(small);
+    free(q);
+    lookup_free(l); /* nothing is under way */
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -267,6 +340,7 @@ int main(void) {
         TEST(tags_are_unavailable_without_a_resolver),
         TEST(junk_is_refused_and_said),
         TEST(a_thousand_large_manifests_stay_within_the_limit),
+        TEST(batches_of_one_edge_leave_room_for_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
