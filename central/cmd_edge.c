@@ -42,7 +42,9 @@ static int run_invite(const struct command_context *ctx) {
     const char *expires = command_option_value(ctx, "--expires"), *uses = command_option_value(ctx, "--uses");
     int64_t ms = 0;
     json_t *doc = NULL;
-    if (ctx->argc != 1) return print_usage(ctx, "invite takes options only");
+    if (ctx->argc != 1 && !site && !replaces)
+        return print_usage(ctx, "name the site by its option: edge invite --site %s", ctx->argv[1]);
+    if (ctx->argc != 1) return print_usage(ctx, "invite takes options only, not \"%s\"", ctx->argv[1]);
     if (!site && !replaces) return print_usage(ctx, "say of which site the edge is: --site NAME");
     if (duration_parse(expires ? expires : "1h", &ms, &err) < 0) return print_usage(ctx, "--expires: %s", err.msg);
     if (ms < 1000) return print_usage(ctx, "--expires: at least one second");
@@ -132,6 +134,8 @@ static int run_list(const struct command_context *ctx) {
     if (status != EXIT_DONE) return status;
     if (ctx->json) return print_json(doc);
     print_list(json_object_get(doc, "edges"));
+    if (json_array_size(json_object_get(doc, "edges")) == 0)
+        puts("no edge has joined yet: `entrepot-central edge invite --site NAME` makes a token for one");
     json_decref(doc);
     return EXIT_DONE;
 }
@@ -250,7 +254,10 @@ static const struct command_option options[] = {
 
 static const struct command_example examples[] = {
     {"edge invite --site shanghai", "print a token, and the line to run on the edge"},
+    {"edge invite --site shanghai --uses 20 --expires 7d", "a token for twenty edges of that site, good for a week"},
+    {"edge invite --replace shanghai-1", "a token for the machine that takes the place of a dead edge"},
     {"edge list", "the edges, when each was last seen, and how long its certificate is good"},
+    {"edge show shanghai-1", "all that is known of one, and why it is in quarantine"},
     {"edge remove shanghai-1", "refuse that edge from now on"},
     {"edge allow shanghai-1", "end its quarantine"},
 };

@@ -15,6 +15,9 @@ static const struct command *const commands[] = {
     &command_help,   &command_config_docs, &command_command_docs,
 };
 
+/* Checked against the edge's table by tests/unit/common/cli/cli.c, as no tier knows the other. */
+static const char *const edge_commands[] = {"join", NULL};
+
 /* For client-config while no daemon runs. */
 static void configured_upstreams(const struct node_config *node, struct client_upstreams *out) {
     const struct central_config *cfg = (const struct central_config *)(const void *)node;
@@ -55,4 +58,6 @@ const struct cli_program central_program = {
     .dns = configured_dns,
     .commands = commands,
     .n_commands = ARRAY_LEN(commands),
+    .other_commands = edge_commands,
+    .other_program = "entrepot-edge",
 };

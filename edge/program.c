@@ -9,6 +9,9 @@ static const struct command *const commands[] = {
     &command_help,  &command_config_docs, &command_command_docs,
 };
 
+/* Checked against central's table by tests/unit/common/cli/cli.c, as no tier knows the other. */
+static const char *const central_commands[] = {"load", "edge", "backup", "restore", "ca", "dns", NULL};
+
 const struct cli_program edge_program = {
     .name = "entrepot-edge",
     .summary = "serves container images to a branch from local disk",
@@ -20,4 +23,6 @@ const struct cli_program edge_program = {
     .serve = edge_serve,
     .commands = commands,
     .n_commands = ARRAY_LEN(commands),
+    .other_commands = central_commands,
+    .other_program = "entrepot-central",
 };

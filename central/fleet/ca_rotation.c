@@ -73,6 +73,7 @@ int ca_begin_rotation(struct ca *ca, struct error *err) {
     EVP_PKEY *key = key_make(), *signer_key = key_make();
     X509 *signer = NULL, *root = NULL;
     int r = ca_state(ca) == CA_STEADY ? 0 : error_set(err, ERR_BUSY, "a change of the root is under way already");
+    if (r < 0) error_hint(err, "`entrepot-central ca status` says which edges it waits for; it goes on by itself");
     if (r == 0) {
         root = ca_make_authority(ca, "root", key, NULL, NULL, CA_ROOT_S);
         signer = ca_make_authority(ca, "signer", signer_key, root, key, CA_SIGNER_S);

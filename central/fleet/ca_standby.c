@@ -112,6 +112,10 @@ int ca_recover(const char *data, const char *key_file, const char *file, int64_t
     int r = ca_path_exists(ca_root_path(ca, CA_ROOT).text)
                 ? error_set(err, ERR_BUSY, "%s has an authority already: it is not replaced", ca->dir)
                 : read_export(file, &key, &certs, err);
+    if (r == ERR_BUSY)
+        error_hint(err,
+                   "this is for a new machine, before central's first start; a central that has its records needs no "
+                   "`ca recover`. From a backup: `entrepot-central restore`");
     if (r == 0) r = write_recovered(ca, key, certs, keep_s, err);
     EVP_PKEY_free(key);
     sk_X509_pop_free(certs, X509_free);

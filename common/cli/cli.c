@@ -60,6 +60,12 @@ int cli_unknown_command(const struct cli_program *p, const char *name) {
     for (size_t i = 0; i < p->n_commands && n < COMMANDS_MAX; i++) {
         if (cli_command_fits(p, p->commands[i]) && !p->commands[i]->hidden) names[n++] = p->commands[i]->name;
     }
+    for (const char *const *other = p->other_commands; other && *other; other++) {
+        if (strcmp(*other, name) != 0) continue;
+        fprintf(stderr, "%s: there is no command \"%s\" here: it is one of %s\n  try: %s help %s\n", p->name, name,
+                p->other_program, p->other_program, name);
+        return EXIT_USAGE;
+    }
     int near = nearest_word(name, names, n);
     fprintf(stderr, "%s: there is no command \"%s\"\n  try: %s %s\n", p->name, name, p->name,
             near < 0 ? "help" : names[near]);

@@ -25,6 +25,9 @@ struct cli_program {
     void (*dns)(const struct node_config *node, struct client_dns *out);
     const struct command *const *commands; /* in the order of help, those that are hidden last */
     size_t n_commands;
+    /* The commands that only the other tier's program has, NULL-ended, and its name: for who types them here. */
+    const char *const *other_commands;
+    const char *other_program;
 };
 
 /* The options that every command takes, in the order of help. */
@@ -43,7 +46,7 @@ void cli_help_command(FILE *out, const struct cli_program *program, const struct
 
 /* "entrepot-edge: MESSAGE" and "  try: HINT" on standard error. */
 void cli_print_error(const char *program, const struct error *err);
-/* "there is no command NAME" and the nearest one, on standard error; EXIT_USAGE. */
+/* "there is no command NAME" and the nearest one, or the program that has it, on standard error; EXIT_USAGE. */
 int cli_unknown_command(const struct cli_program *program, const char *name);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { LEFT = 24, OPTION_LEFT = 20 };
+enum { LEFT = 24, OPTION_LEFT = 20, WIDE = 100, USAGE_LEFT = 6 };
 
 static void option_line(FILE *out, const struct command_option *o) {
     char left[64];
@@ -18,15 +18,41 @@ static void options_of_all(FILE *out, const struct cli_program *p) {
     fprintf(out, "\nWithout --config, %s is read if it is there.\n", p->config_file);
 }
 
+/* The length of the first alternative of a usage: up to a " |" outside of brackets. */
+static size_t alternative(const char *usage) {
+    size_t n = 0;
+    for (int depth = 0; usage[n] && (n == 0 || depth > 0 || strncmp(usage + n, " |", 2) != 0); n++)
+        depth += usage[n] == '[' ? 1 : usage[n] == ']' ? -1 : 0;
+    return n;
+}
+
+/* "NAME USAGE" whole, on as many lines as it takes; returns the column it ends at, WIDE if it took several. */
+static size_t usage_lines(FILE *out, const struct command *c) {
+    size_t column = 2 + strlen(c->name);
+    bool wrapped = false;
+    fprintf(out, "  %s", c->name);
+    for (const char *p = c->usage; *p;) {
+        size_t n = alternative(p);
+        bool next_line = column + 1 + n > WIDE;
+        fprintf(out, "%s%*s%.*s", next_line ? "\n" : "", next_line ? USAGE_LEFT : 1, "", (int)n, p);
+        column = (next_line ? (size_t)USAGE_LEFT : column + 1) + n;
+        wrapped = wrapped || next_line;
+        p += n + (p[n] == ' ');
+    }
+    return wrapped ? WIDE : column;
+}
+
 void cli_help(FILE *out, const struct cli_program *p) {
     fprintf(out, "%s: %s\n\nUsage: %s [OPTION]... COMMAND [ARGUMENT]...\n\nCommands:\n", p->name, p->summary, p->name);
     for (size_t i = 0; i < p->n_commands; i++) {
         const struct command *c = p->commands[i];
-        char left[80];
         if (!cli_command_fits(p, c) || c->hidden) continue;
-        snprintf(left, sizeof left, "%s%s%s", c->name, *c->usage ? " " : "", c->usage);
-        fprintf(out, "  %-*s%s%s\n", LEFT, left, strlen(left) >= LEFT ? "\n                          " : "",
-                c->summary);
+        size_t column = usage_lines(out, c);
+        if (column >= LEFT + 2) {
+            fputc('\n', out);
+            column = 0;
+        }
+        fprintf(out, "%*s%s\n", (int)(LEFT + 2 - column), "", c->summary);
     }
     options_of_all(out, p);
 }
@@ -67,8 +93,8 @@ const struct command command_help = {
     .summary = "say more about a command",
     .examples = examples,
     .n_examples = ARRAY_LEN(examples),
-    .n_max = 1,
-    .wanted = "takes at most one command",
+    .n_max = COMMAND_ANY, /* `help edge invite`: the help of a command has its words, too */
+    .wanted = "takes a command",
     .where = COMMAND_BOTH,
     .no_config = true,
     .run = run_help,

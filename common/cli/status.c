@@ -260,7 +260,7 @@ static void rows_fleet(struct table *t, const json_t *doc) {
         heard += active && json_is_true(json_object_get(json_object_get(e, "report"), "heard"));
     }
     table_cell(t, "fleet");
-    table_cellf(t, "%zu %s, %zu of them report now (`edge list`)%s", n, n == 1 ? "edge" : "edges", heard,
+    table_cellf(t, "%zu %s, %zu reporting now (`edge list`)%s", n, n == 1 ? "edge" : "edges", heard,
                 strcmp(rotation, "steady") == 0 ? "" : "; its root changes (`ca status`)");
     row_saved(t, edges);
     json_array_foreach(edges, i, e) {

@@ -41,6 +41,12 @@ def pulls(edge, image):
     return wait_until(lambda: edge.held(image.digest), "what was pulled is kept")
 
 
+def test_central_says_how_the_first_edge_is_invited(fleet):
+    assert "no edge has joined yet: `entrepot-central edge invite --site NAME`" in fleet.central.command("edge", "list").stdout
+    done = fleet.central.command("edge", "invite", "shanghai", check=False)
+    assert done.returncode == 2 and "name the site by its option: edge invite --site shanghai" in done.stderr, done.stderr
+
+
 def test_an_invited_edge_joins_and_pulls_over_tls(fleet, edge):
     assert edge.config.read_text() == f"site: shanghai\ncentral: https://{ADDRESS}:{fleet.central.fleet}\n"
     assert pulls(edge, fleet.image)

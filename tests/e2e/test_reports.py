@@ -48,7 +48,7 @@ def test_central_shows_what_an_edge_says_of_itself(fleet):
     listed = fleet.central.command("edge", "list").stdout
     assert "LOAD" in listed and "equal" in listed, listed
     status = fleet.central.command("status").stdout
-    assert "1 edge, 1 of them report now" in status and "% of their requests were answered from their stores" in status, status
+    assert "1 edge, 1 reporting now" in status and "% of their requests were answered from their stores" in status, status
     assert "taken by central" in fleet.edge.command("status").stdout
 
 
@@ -97,7 +97,7 @@ def test_reports_are_taken_from_edges_alone_and_not_at_any_rate(fleet, bench):
 def test_an_edge_that_is_silent_is_told_and_one_that_comes_back(fleet):
     fleet.edge.stop()
     wait_until(lambda: not report(fleet)["heard"], "central misses it")
-    wait_until(lambda: "0 of them report now" in fleet.central.command("status").stdout, "also of who reported in the test before")
+    wait_until(lambda: "0 reporting now" in fleet.central.command("status").stdout, "also of who reported in the test before")
     fleet.edge.start()
     wait_until(lambda: heard(fleet), "it is back")
 

@@ -65,6 +65,7 @@ static const struct cli_program program = {
     .n_commands = ARRAY_LEN(commands),
 };
 
+static const struct cli_program *program_under_test = &program;
 static char said[16384]; /* standard output, then standard error */
 
 /* Runs cli_main with both outputs going to a file. */
@@ -79,7 +80,7 @@ static int run(const char *const *args) {
     int out = dup(1), err = dup(2);
     dup2(fileno(f), 1);
     dup2(fileno(f), 2);
-    int status = cli_main(argc, argv, &program);
+    int status = cli_main(argc, argv, program_under_test);
     fflush(NULL);
     dup2(out, 1);
     dup2(err, 2);
@@ -173,6 +174,8 @@ static void help_speaks_of_one_command(void **state) {
     says("entrepot-edge serve --check");
     assert_int_equal(seen.calls, 0);
     assert_int_equal(RUN("help", "lss"), EXIT_USAGE);
+    assert_int_equal(RUN("help", "ls", "deep"), EXIT_DONE);
+    says("Usage: entrepot-edge ls [--depth N] [--tall] [REPO]");
     assert_int_equal(RUN("--version"), EXIT_DONE);
     says("entrepot-edge ");
 }
@@ -185,6 +188,43 @@ static void unknown_commands_name_the_nearest(void **state) {
     assert_int_equal(RUN("mirror", "x"), EXIT_USAGE);
     says("there is no command \"mirror\"");
     assert_int_equal(seen.calls, 0);
+}
+
+static bool listed(const char *const *names, const char *name) {
+    for (; *names; names++)
+        if (!strcmp(*names, name)) return true;
+    return false;
+}
+
+static void commands_of_the_other_tier_name_its_program(void **state) {
+    (void)state;
+    static const struct cli_program *const tiers[] = {&central_program, &edge_program};
+    for (size_t i = 0; i < ARRAY_LEN(tiers); i++) {
+        const struct cli_program *here = tiers[i], *there = tiers[1 - i];
+        size_t n = 0;
+        assert_string_equal(here->other_program, there->name);
+        for (size_t k = 0; k < there->n_commands; k++) {
+            const char *name = there->commands[k]->name;
+            if (cli_command(here, name)) continue;
+            if (!listed(here->other_commands, name)) fail_msg("%s does not know of %s", here->name, name);
+            n++;
+        }
+        assert_null(here->other_commands[n]);
+    }
+    program_under_test = &central_program;
+    assert_int_equal(RUN("join", "x"), EXIT_USAGE);
+    program_under_test = &program;
+    says("there is no command \"join\" here: it is one of entrepot-edge");
+    says("try: entrepot-edge help join");
+}
+
+static void the_list_of_commands_has_each_usage_whole(void **state) {
+    (void)state;
+    program_under_test = &central_program;
+    assert_int_equal(RUN("help"), EXIT_DONE);
+    program_under_test = &program;
+    says("| remove EDGE | allow EDGE\n");
+    says("[--server ADDRESS]\n");
 }
 
 static void wrong_options_are_wrong_usage(void **state) {
@@ -283,6 +323,8 @@ int main(void) {
         cmocka_unit_test(no_arguments_print_help_and_are_wrong_usage),
         cmocka_unit_test(help_speaks_of_one_command),
         cmocka_unit_test(unknown_commands_name_the_nearest),
+        cmocka_unit_test(commands_of_the_other_tier_name_its_program),
+        cmocka_unit_test(the_list_of_commands_has_each_usage_whole),
         cmocka_unit_test(wrong_options_are_wrong_usage),
         cmocka_unit_test(check_validates_and_ends),
         cmocka_unit_test(a_bad_configuration_fails_and_says_where),
