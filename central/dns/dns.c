@@ -205,15 +205,21 @@ struct told {
     struct dns_word word;
 };
 
+/* Whether it says to be elsewhere than the zone has it, because it has moved too often. What is configured counts. */
+static bool is_elsewhere(const struct dns *d, long at, const struct dns_joined *j, const struct dns_word *w) {
+    return at >= 0 && dns_views_zone(d->views)->edges[at].joined && !dns_joined_is_at(j, w->ip);
+}
+
 static void hear(struct dns *d, const struct dns_word *w) {
     struct dns_joined *j;
-    const struct dns_report r = {.voice = DNS_VOICE_EDGE,
-                                 .heard_ms = w->heard_ms,
-                                 .load = w->load,
-                                 .port_open = w->port == d->registry_port,
-                                 .uplink_full = w->uplink_full};
+    struct dns_report r = {.voice = DNS_VOICE_EDGE,
+                           .heard_ms = w->heard_ms,
+                           .load = w->load,
+                           .port_open = w->port == d->registry_port,
+                           .uplink_full = w->uplink_full};
     long at = place_of(d, w->site, w->name);
-    if (dns_joined_put(&d->joined, w->site, w->name, w->ip, &j)) rebuild_soon(d);
+    if (dns_joined_put(&d->joined, w->site, w->name, w->ip, clock_mono_ms(), &j)) rebuild_soon(d);
+    if (is_elsewhere(d, at, j, w)) r.port_open = false;
     j->last = r;
     if (at < 0) return;
     bool usual = is_usual(d, (size_t)at, &r);

@@ -2,6 +2,7 @@
  * that it has not. Thread: as saved.h says. */
 #include "central/dns/saved.h"
 
+#include "common/core/clock.h"
 #include "common/core/file.h"
 #include "common/core/log.h"
 #include "common/core/map.h"
@@ -58,7 +59,7 @@ static void read_joined(char *line, struct dns_joined_list *into,
         if (ip_parse(&ip[f], text, strlen(text)) && ip_is_v4(&ip[f]) == (f == 0)) continue;
         ip[f] = (struct ip){0};
     }
-    (void)dns_joined_put(into, site, edge, ip, &j);
+    (void)dns_joined_put(into, site, edge, ip, clock_mono_ms(), &j);
 }
 
 void dns_saved_joined(const char *path, struct dns_joined_list *into,

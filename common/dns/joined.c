@@ -2,6 +2,7 @@
 #include "common/dns/joined.h"
 
 #include "common/core/alloc.h"
+#include "common/core/log.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,20 +24,43 @@ struct dns_joined *dns_joined_find(const struct dns_joined_list *l, const char *
     return map_get(l->map, key, dns_edge_key(key, site, name));
 }
 
+bool dns_joined_is_at(const struct dns_joined *j, const struct ip ip[DNS_FAMILIES]) {
+    return memcmp(j->ip, ip, DNS_FAMILIES * sizeof(*ip)) == 0;
+}
+
+/* Tells it once: the next such line is possible only after another move was earned. */
+static void say_often(const struct dns_joined *j) {
+    log_warn("dns_edge_moves_often", KV_S("site", j->site), KV_S("edge", j->name),
+             KV_S("then", "it is not named at further addresses for a minute; if it has several, set its key address"));
+}
+
+static bool may_move(struct dns_joined *j, int64_t now_ms) {
+    int64_t earned = (now_ms - j->move_earned_ms) / DNS_MOVE_MS;
+    if (earned > 0) {
+        j->moves = earned < DNS_MOVES - (int64_t)j->moves ? j->moves + (unsigned)earned : DNS_MOVES;
+        j->move_earned_ms += earned * DNS_MOVE_MS;
+    }
+    if (j->moves == 0) return false;
+    if (--j->moves == 0) say_often(j);
+    return true;
+}
+
 bool dns_joined_put(struct dns_joined_list *l, const char *site, const char *name, const struct ip ip[DNS_FAMILIES],
-                    struct dns_joined **out) {
+                    int64_t now_ms, struct dns_joined **out) {
     char key[DNS_EDGE_KEY_MAX];
-    size_t len = dns_edge_key(key, site, name), size = DNS_FAMILIES * sizeof(*ip);
+    size_t len = dns_edge_key(key, site, name);
     struct dns_joined *j = map_get(l->map, key, len);
     *out = j;
-    if (j && memcmp(j->ip, ip, size) == 0) return false;
+    if (j && (dns_joined_is_at(j, ip) || !may_move(j, now_ms))) return false;
     if (!j) {
         *out = j = xcalloc(1, sizeof(*j));
         snprintf(j->site, sizeof(j->site), "%.63s", site);
         snprintf(j->name, sizeof(j->name), "%.63s", name);
+        j->moves = DNS_MOVES;
+        j->move_earned_ms = now_ms;
         map_set(l->map, key, len, j);
     }
-    memcpy(j->ip, ip, size);
+    memcpy(j->ip, ip, DNS_FAMILIES * sizeof(*ip));
     return true;
 }
 

@@ -21,9 +21,15 @@ struct dns_word {
     int64_t heard_ms; /* monotonic */
 };
 
+/* Each move is a new zone, which all edges that answer DNS fetch. So an edge may move so often at once, and once more
+ * after each DNS_MOVE_MS. */
+enum { DNS_MOVES = 4, DNS_MOVE_MS = 60000 };
+
 struct dns_joined {
     char site[64], name[64];
     struct ip ip[DNS_FAMILIES];
+    unsigned moves;         /* that it may make now */
+    int64_t move_earned_ms; /* monotonic: when the last of them was earned */
     struct dns_report last; /* heard_ms 0: restored, nothing was heard yet */
     const char *why;        /* why it has no place in the zone, static; NULL: it has one, or is configured there */
 };
@@ -35,9 +41,12 @@ void dns_joined_init(struct dns_joined_list *l);
 void dns_joined_fini(struct dns_joined_list *l);
 /* NULL: there is none. */
 struct dns_joined *dns_joined_find(const struct dns_joined_list *l, const char *site, const char *name);
-/* Adds it with these addresses, or changes them. *out is it. True: that is new. */
+/* Adds it with these addresses, or changes them. *out is it; it keeps its old ones if it has moved too often. True: what
+ * is known of it has changed. */
 bool dns_joined_put(struct dns_joined_list *l, const char *site, const char *name, const struct ip ip[DNS_FAMILIES],
-                    struct dns_joined **out);
+                    int64_t now_ms, struct dns_joined **out);
+/* Whether it is known by these addresses. */
+bool dns_joined_is_at(const struct dns_joined *j, const struct ip ip[DNS_FAMILIES]);
 /* Drops those that keep says false of. True: there were any. */
 bool dns_joined_keep(struct dns_joined_list *l, bool (*keep)(const struct dns_joined *j, void *arg), void *arg);
 /* All of them, by site and name. The caller frees the array; its entries are the list's. */

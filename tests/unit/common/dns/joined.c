@@ -38,7 +38,7 @@ static struct dns_joined *join(const char *site, const char *name, const char *f
     struct dns_joined *j;
     if (four) assert_true(ip_parse(&ip[0], four, strlen(four)));
     if (six) assert_true(ip_parse(&ip[1], six, strlen(six)));
-    assert_true(dns_joined_put(&joined, site, name, ip, &j));
+    assert_true(dns_joined_put(&joined, site, name, ip, 0, &j));
     return j;
 }
 
@@ -160,7 +160,7 @@ static void an_edge_that_is_gone_is_dropped_and_one_that_moved_is_noticed(void *
     begin("[10.0.0.1]");
     struct dns_joined *one = join("suzhou", "suzhou-1", "10.1.3.2", NULL), *again;
     join("suzhou", "suzhou-2", "10.1.3.3", NULL);
-    assert_false(dns_joined_put(&joined, "suzhou", "suzhou-1", one->ip, &again));
+    assert_false(dns_joined_put(&joined, "suzhou", "suzhou-1", one->ip, 0, &again));
     assert_ptr_equal(one, again);
     assert_ptr_equal(join("suzhou", "suzhou-1", "10.1.3.4", NULL), one);
     assert_true(dns_joined_keep(&joined, is_not_two, NULL));
@@ -216,6 +216,25 @@ static void what_was_named_is_restored_with_its_addresses(void **state) {
     end();
 }
 
+/* Otherwise one edge makes all others fetch the zone every second. */
+static void an_edge_that_moves_on_and_on_is_not_followed(void **state) {
+    (void)state;
+    struct ip here[DNS_FAMILIES] = {0}, there[DNS_FAMILIES] = {0};
+    struct dns_joined *j;
+    unsigned changes = 0;
+    begin("[10.0.0.1]");
+    assert_true(ip_parse(&here[0], "10.1.3.2", strlen("10.1.3.2")) &&
+                ip_parse(&there[0], "10.1.3.3", strlen("10.1.3.3")));
+    for (int64_t ms = 0; ms < 10 * DNS_MOVE_MS; ms += 1000)
+        changes += dns_joined_put(&joined, "suzhou", "suzhou-1", ms / 1000 % 2 ? there : here, ms, &j);
+    assert_in_range(changes, 10, DNS_MOVES + 10);
+    assert_true(dns_joined_is_at(j, here) != dns_joined_is_at(j, there));
+    bool was_here = dns_joined_is_at(j, here);
+    assert_true(dns_joined_put(&joined, "suzhou", "suzhou-1", was_here ? there : here, 30 * DNS_MOVE_MS, &j));
+    assert_true(dns_joined_is_at(j, was_here ? there : here)); /* after a while it may move again */
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(joined_edges_stand_beside_the_configured_ones_of_their_site),
@@ -224,6 +243,7 @@ int main(void) {
         cmocka_unit_test(a_site_has_only_so_many),
         cmocka_unit_test(an_edge_that_is_gone_is_dropped_and_one_that_moved_is_noticed),
         cmocka_unit_test(what_was_named_is_restored_with_its_addresses),
+        cmocka_unit_test(an_edge_that_moves_on_and_on_is_not_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
