@@ -107,7 +107,7 @@ def holdings_and_pulls(stage):
         fleet.sim.ask("beat", 1000)
         alone = share(fleet, stage)
         before, began = fleet.resident(), fleet.cpu()
-        told = fleet.sim.ask("hold", held, blobs, deadline_s=600)
+        told = fleet.sim.ask("hold", held, blobs)
         spent = fleet.cpu() - began - alone / 100 * told["took_ms"] / 1000
         assert told["held_told"] == edges * held and told["held_differ"] == told["beats_failed"] == 0, told
         told_us.add("entrepot", spent * 1e6 / told["held_told"])

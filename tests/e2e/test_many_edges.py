@@ -1,9 +1,13 @@
 """Fifty simulated edges at one central: all that central learns reaches all, however some behave, and whatever becomes of central."""
 
+import socket
+import threading
+
 import pytest
 
 from lab import images
-from lab.fleet import central_of, on_address
+from lab.base import free_port
+from lab.fleet import ADDRESS, central_of, on_address
 from lab.sim import Sim
 
 EDGES, DEAF = 45, 5
@@ -79,3 +83,61 @@ def test_what_all_hold_and_pull_is_known_whoever_is_killed(bench, central, sim):
     assert central.json("status")["pull_counts"]["total"] == told["pulls_in_all"]
     held = [e["holdings"] for e in central.json("edge", "list")["edges"] if e["report"]]
     assert held == [300] * EDGES, held
+
+
+class Withholding:
+    """A relay that gives the first client nothing after the head of its first answer, and carries all others whole. In TLS that is
+    the first record which central sends once the client has ended the handshake."""
+
+    def __init__(self, target):
+        self.target = target
+        self.port = free_port()
+        self.listener = socket.create_server((ADDRESS, self.port), backlog=64)
+        self.first = True
+
+    def start(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def stop(self):
+        self.listener.close()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection((ADDRESS, self.target))
+            ended = threading.Event() if self.first else None
+            self.first = False
+            threading.Thread(target=self.carry, args=(client, server, ended, False), daemon=True).start()
+            threading.Thread(target=self.carry, args=(server, client, ended, True), daemon=True).start()
+
+    def carry(self, source, sink, ended, down):
+        """ended: of the first client, set by its first sealed record, which belongs to the end of the handshake."""
+        given = 0
+        with source, sink, source.makefile("rb") as records:
+            while head := records.read(5):
+                body = records.read(int.from_bytes(head[3:], "big"))
+                if ended and head[0] == 23 and not down:
+                    ended.set()
+                given += ended is not None and down and ended.is_set()
+                if given > 1:
+                    continue
+                try:
+                    sink.sendall(head + body)
+                except OSError:
+                    return
+
+
+def test_an_edge_whose_first_stream_stalls_is_equal_by_polls(bench, address):
+    port = free_port()
+    relay = bench.add(Withholding(port)).start()
+    settings = {"fleet.listen": f"{ADDRESS}:{port}", "fleet.addresses": f'["{ADDRESS}:{relay.port}"]'}
+    central = central_of(bench, bench.faulty(), **settings)
+    sim = bench.add(Sim(bench.place("sim")))
+    sim.join(central, 1)
+    relay.first = True
+    assert sim.ask("connect", 1, deadline_s=90)["equal"] == 1
+    assert "watch_held_back" in sim.said.read_text()

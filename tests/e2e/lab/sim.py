@@ -21,7 +21,7 @@ class Sim:
         self.child.stdin.write(" ".join(str(w) for w in words) + "\n")
         self.child.stdin.flush()
 
-    def answer(self, deadline_s=120):
+    def answer(self, deadline_s=600):
         """What was told is over: its figures. The deadline only ends what hangs."""
         end = threading.Timer(deadline_s, self.child.kill)
         end.start()
@@ -40,7 +40,7 @@ class Sim:
         """n more edges have certificates; central: a node of this lab that runs."""
         for some in [USES] * (n // USES) + [n % USES] * (n % USES > 0):
             said = central.command("edge", "invite", "--site", site, "--uses", some).stdout
-            self.ask("join", said.splitlines()[0], some, deadline_s=600)
+            self.ask("join", said.splitlines()[0], some)
 
     def change(self, central, ref, *layouts):
         """Each layout (folder, digest) is loaded at central as `ref`, and seen by every edge."""
