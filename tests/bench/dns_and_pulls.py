@@ -74,8 +74,10 @@ class Drive:
 
     @contextlib.contextmanager
     def beside(self, *commands):
-        children = [subprocess.Popen(argv, stdout=subprocess.DEVNULL) for argv in commands]
+        children = []
         try:
+            for argv in commands:
+                children.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
             yield
             assert all(child.poll() is None for child in children), "the load was over too soon"
         finally:
