@@ -20,6 +20,14 @@ static int ask(const struct command_context *ctx, const char *method, const char
 
 /* --- invite --- */
 
+/* A misspelt site is a site of its own, whose edge no client of the right one is sent to. */
+static void note_unknown_site(const json_t *doc) {
+    const char *site = json_text(doc, "site", "?"), *near = json_text(doc, "site_near", "");
+    if (!json_is_false(json_object_get(doc, "site_known"))) return;
+    printf("note: there is no site %s under `sites` in central's configuration%s%s%s\n", site,
+           *near ? "; did you mean " : "", near, *near ? "?" : "");
+}
+
 /* The token stands alone on its first line, for scripts. */
 static void print_invite(const json_t *doc) {
     char until[CLOCK_DATE_MAX];
@@ -34,6 +42,7 @@ static void print_invite(const json_t *doc) {
     if (strncmp(address, "127.", strlen("127.")) == 0 || strncmp(address, "[::1]", strlen("[::1]")) == 0 ||
         strncmp(address, "localhost", strlen("localhost")) == 0)
         puts("that is this machine alone: for edges elsewhere set fleet.listen to \":5001\", or end a tunnel here");
+    note_unknown_site(doc);
 }
 
 static int run_invite(const struct command_context *ctx) {

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "common/admin/engine_files.h"
+#include "common/config/nearest.h"
 #include "common/core/alloc.h"
 #include "common/core/host_port.h"
 
@@ -282,6 +283,23 @@ void cert_names_decide(struct cert_names *c, const struct cert_names_ask *ask, s
         if (!decide(f, ask, site, name, out)) memcpy(out->refused.list[out->refused.n++], name, WIRE_NAME_MAX);
     }
     pthread_mutex_unlock(&c->lock);
+}
+
+bool cert_names_knows_site(struct cert_names *c, const char *site, char *near, size_t cap) {
+    near[0] = '\0';
+    pthread_mutex_lock(&c->lock);
+    const struct facts *f = c->facts;
+    bool known = f->n_sites == 0 || site_named(f, site);
+    if (!known) {
+        _cleanup_(freep) void *list = xcalloc(f->n_sites, sizeof(char *));
+        const char **names = list;
+        for (size_t i = 0; i < f->n_sites; i++)
+            names[i] = f->sites[i].name;
+        int i = nearest_word(site, names, f->n_sites);
+        if (i >= 0) snprintf(near, cap, "%s", names[i]);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return known;
 }
 
 void cert_names_of_central(struct cert_names *c, struct cert_names_grant *out) {

@@ -36,6 +36,9 @@ struct cert_names_grant {
  *   - an address on loopback, that of the request, one that `sites` has for the site's edges or within the site's
  *     networks; if the site has no networks: a private address, unless it is another site's or central's own. */
 void cert_names_decide(struct cert_names *c, const struct cert_names_ask *ask, struct cert_names_grant *out);
+/* Whether `sites` has that site, or has none at all. If not, near is the one of them whose name is nearest, "" if none
+ * is near; cap is the room for it. */
+bool cert_names_knows_site(struct cert_names *c, const char *site, char *near, size_t cap);
 /* The names of central's own registry port. */
 void cert_names_of_central(struct cert_names *c, struct cert_names_grant *out);
 

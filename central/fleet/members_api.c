@@ -1,6 +1,7 @@
 /* What `edge` and `ca` ask on the control socket. Thread: handlers on serving loops, answers in the work pool.
  *
- *   POST /api/edge/invite?site=&expires_s=&uses=[&replaces=]   {"token","site","replaces","uses","expires_at"}
+ *   POST /api/edge/invite?site=&expires_s=&uses=[&replaces=]   {"token","site","replaces","uses","expires_at",
+ *                                                              "site_known","site_near"}
  *   GET  /api/edge/list, /api/edge/show?name=                  {"edges":[…]}, an edge
  *   POST /api/edge/remove?name=, /api/edge/allow?name=         an edge
  *   GET  /api/ca, POST /api/ca/rotate                          {"id","signer","root",…,"rotation":{"state","missing"}} */
@@ -148,11 +149,14 @@ static int read_ask(struct members *m, const char *target, struct invite_ask *a,
     int r = member_name_check(a->site, err);
     if (r < 0) return error_wrap(err, "site");
     r = number(target, "expires_s", EXPIRES_MAX_S, &a->expires_s, err);
-    return r < 0 ? r : number(target, "uses", INVITE_USES_MAX, &a->uses, err);
+    if (r < 0) return error_hint(err, "--expires TIME, from 1s to %lldd, for example 7d", EXPIRES_MAX_S / 86400L), r;
+    r = number(target, "uses", INVITE_USES_MAX, &a->uses, err);
+    if (r < 0) error_hint(err, "--uses N, from 1 to %d", INVITE_USES_MAX);
+    return r;
 }
 
 static int make_invite(struct members *m, const struct invite_ask *a, json_t **out, struct error *err) {
-    char text[TOKEN_TEXT_MAX];
+    char text[TOKEN_TEXT_MAX], near[QUERY_PARAM_MAX];
     struct join_token t = {.expires_s = clock_wall_s() + a->expires_s};
     const struct invite i = {
         .site = a->site, .replaces = a->replaces, .uses = (unsigned)a->uses, .expires_at = t.expires_s};
@@ -160,8 +164,10 @@ static int make_invite(struct members *m, const struct invite_ask *a, json_t **o
     if (r == 0) r = token_format(&t, text, err);
     if (r == 0) r = roster_invite(m->roster, &i, t.secret, sizeof(t.secret), err);
     if (r == 0)
-        *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "token", text, "site", a->site, "replaces", a->replaces,
-                         "uses", (json_int_t)a->uses, "expires_at", (json_int_t)t.expires_s, "address", t.addresses[0]);
+        *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:b, s:s}", "token", text, "site", a->site, "replaces",
+                         a->replaces, "uses", (json_int_t)a->uses, "expires_at", (json_int_t)t.expires_s, "address",
+                         t.addresses[0], "site_known", cert_names_knows_site(m->names, a->site, near, sizeof(near)),
+                         "site_near", near);
     explicit_bzero(text, sizeof(text));
     explicit_bzero(&t, sizeof(t));
     return r;

@@ -32,6 +32,11 @@ void doctor_check_central(struct doctor *d, struct doctor_check *c) {
     }
     doctor_say(c, DOCTOR_FAIL, "%s: %s", json_text(central, "url", "?"),
                json_text(central, "message", "not reachable"));
+    if (!json_is_object(json_object_get(d->status, "identity"))) {
+        doctor_todo(c, "this edge has not joined a fleet, and nobody can pull by it until it has: on central "
+                       "`entrepot-central edge invite --site NAME`, and here `entrepot-edge join TOKEN`");
+        return;
+    }
     bool direct = json_is_true(json_object_get(json_object_get(d->doctor, "fallback"), "active"));
     doctor_todo(c, "what is held is still served%s. Check that central runs, the key central, and the link to it",
                 direct ? ", and public images come from the upstreams directly (fallback)" : "");

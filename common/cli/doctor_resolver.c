@@ -178,7 +178,8 @@ static void say_one(const struct found *f, const json_t *zone, struct buf *out) 
 static const char *what_to_do(const struct found *f, enum doctor_verdict *verdict) {
     *verdict = DOCTOR_WARN;
     if (f->who_asks.rcode != 0)
-        return "`client-config dns KIND` prints what a resolver needs to find the zone; or delegate the zone in its "
+        return "`entrepot-central client-config dns KIND` prints what a resolver needs to find the zone; or delegate "
+               "the zone in its "
                "parent (NS)";
     if (worst_of(f) != THIS_SITE)
         return "clients of this branch that ask it are sent elsewhere: put its address into the networks of the site "

@@ -241,6 +241,17 @@ static void row_saved(struct table *t, const json_t *edges) {
                 100.0 * (double)hits / (double)all, size_text(bytes, saved));
 }
 
+/* The next step for an edge that was just installed. One behind a tunnel of its owner's need not join, and reaches
+ * central. */
+static void row_not_joined(struct table *t, const json_t *doc) {
+    const json_t *central = json_object_get(doc, "central");
+    if (!central || json_is_object(json_object_get(doc, "identity")) ||
+        json_is_true(json_object_get(central, "reachable")))
+        return;
+    table_cell(t, "identity");
+    table_cell(t, "none: on central `entrepot-central edge invite --site NAME`, and here `entrepot-edge join TOKEN`");
+}
+
 /* Who this edge is, or how many edges central has, and who of them is refused. */
 static void rows_fleet(struct table *t, const json_t *doc) {
     const json_t *id = json_object_get(doc, "identity"), *edges = json_object_get(doc, "edges"), *e;
@@ -253,6 +264,7 @@ static void rows_fleet(struct table *t, const json_t *doc) {
                     clock_date(json_int(id, "certificate_not_after", 0), until));
     }
     row_reports(t, json_object_get(doc, "reports"));
+    if (!edges) row_not_joined(t, doc);
     if (!edges) return;
     json_array_foreach(edges, i, e) {
         bool active = strcmp(json_text(e, "state", ""), "active") == 0;

@@ -47,6 +47,27 @@ def test_central_says_how_the_first_edge_is_invited(fleet):
     assert done.returncode == 2 and "name the site by its option: edge invite --site shanghai" in done.stderr, done.stderr
 
 
+def test_an_invite_says_what_is_odd_about_it(fleet, bench):
+    central = central_of(bench, fleet.upstream, sites=json.dumps([{"name": "shanghai", "networks": ["10.1.0.0/16"]}]))
+    said = central.command("edge", "invite", "--site", "shangai").stdout
+    assert "there is no site shangai under `sites` in central's configuration; did you mean shanghai?" in said, said
+    assert "under `sites`" not in central.command("edge", "invite", "--site", "shanghai").stdout
+    assert "under `sites`" not in fleet.central.command("edge", "invite", "--site", "shangai").stdout
+    for option, value, wanted in (("--expires", "31d", "from 1s to 30d"), ("--uses", "0", "from 1 to 1000")):
+        done = central.command("edge", "invite", "--site", "shanghai", option, value, check=False)
+        assert done.returncode == 1 and f"try: {option}" in done.stderr and wanted in done.stderr, done.stderr
+
+
+def test_an_edge_that_has_not_joined_says_how(bench):
+    edge = bench.edge(free_port(), start=False).start_not_ready()
+    wanted = "on central `entrepot-central edge invite --site NAME`, and here `entrepot-edge join TOKEN`"
+    assert f"identity       none: {wanted}" in edge.command("status").stdout
+    lines = edge.command("doctor", check=False).stdout.splitlines()
+    todo = {line.split()[1]: after for line, after in zip(lines, lines[1:]) if line.startswith("FAIL")}
+    assert todo["daemon"].endswith("see what `central` says below"), lines
+    assert "has not joined a fleet" in todo["central"] and todo["central"].endswith(wanted), lines
+
+
 def test_an_invited_edge_joins_and_pulls_over_tls(fleet, edge):
     assert edge.config.read_text() == f"site: shanghai\ncentral: https://{ADDRESS}:{fleet.central.fleet}\n"
     assert pulls(edge, fleet.image)

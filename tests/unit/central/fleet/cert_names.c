@@ -191,6 +191,18 @@ static void central_s_own_names_cover_its_zone(void **state) {
     assert_true(bears("registry.acme.example") && bears("10.0.0.1") && bears("*.img.acme.example"));
 }
 
+static void a_site_that_is_not_configured_is_told_with_the_nearest(void **state) {
+    (void)state;
+    char near[64];
+    assert_true(cert_names_knows_site(names, "shanghai", near, sizeof(near)));
+    assert_false(cert_names_knows_site(names, "shangai", near, sizeof(near)));
+    assert_string_equal(near, "shanghai");
+    assert_false(cert_names_knows_site(names, "rio-de-janeiro", near, sizeof(near)));
+    assert_string_equal(near, "");
+    configure((const char *const[]){"sites=[]"}, 1);
+    assert_true(cert_names_knows_site(names, "rio-de-janeiro", near, sizeof(near)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_edge_need_not_ask_for_the_registrys_names_and_its_sites, setup, teardown),
@@ -202,6 +214,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_configuration_that_was_read_again_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(names_without_bound_fill_the_certificate_and_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(central_s_own_names_cover_its_zone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_site_that_is_not_configured_is_told_with_the_nearest, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
