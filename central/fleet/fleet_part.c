@@ -17,8 +17,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Bytes of answers that wait for one edge to read them. An edge asks for one part of a snapshot (2 MiB) at a time, and by
+ * few lookups (16 MiB at most, mostly some KiB). */
+#define UNREAD_OF_ONE (64 * MiB)
+
 struct fleet {
     struct node *node;
+    struct unread *unread;
     struct wire_settings settings;
     struct lookup *lookup;
     struct watches *watches;
@@ -124,10 +129,15 @@ static int start(struct node *n, void **self, struct error *err) {
     f->node = n;
     make_settings(&f->settings, central_config_of(n));
     names_set_version(n, f->settings.version);
-    struct lookup_config lc = {
-        .catalog = catalogue_of(n), .pool = n->pool, .resolve_tag = resolve_tag, .arg = f, .settings = &f->settings};
+    f->unread = unread_new(UNREAD_OF_ONE);
+    struct lookup_config lc = {.catalog = catalogue_of(n),
+                               .pool = n->pool,
+                               .resolve_tag = resolve_tag,
+                               .arg = f,
+                               .settings = &f->settings,
+                               .unread = f->unread};
     f->lookup = lookup_new(&lc);
-    f->snapshots = snapshots_new(catalogue_of(n), n->pool);
+    f->snapshots = snapshots_new(catalogue_of(n), n->pool, f->unread);
     f->watches = watches_new(&(struct watches_config){.catalog = catalogue_of(n),
                                                       .pool = n->pool,
                                                       .loops = n->serving,
@@ -150,6 +160,7 @@ static void stop(void *self) {
     watches_free(f->watches);
     snapshots_free(f->snapshots);
     lookup_free(f->lookup);
+    unread_free(f->unread);
     free(f->settings.upstreams);
     free(f);
 }

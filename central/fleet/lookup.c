@@ -85,6 +85,10 @@ uint64_t lookup_settings_version(const struct lookup *l) {
     return l->cfg.settings ? l->cfg.settings->version : 0;
 }
 
+struct unread *lookup_unread(const struct lookup *l) {
+    return l->cfg.unread;
+}
+
 void lookup_free(struct lookup *l) {
     if (!l) return;
     assert(l->under_way == 0);

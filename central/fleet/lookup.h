@@ -5,6 +5,7 @@
 #define ENTREPOT_FLEET_LOOKUP_H
 
 #include "central/catalog/catalog.h"
+#include "central/fleet/unread.h"
 #include "common/access/caller.h"
 #include "common/wire/wire.h"
 
@@ -32,6 +33,7 @@ struct lookup_config {
     /* Sent to an edge that has another version and asks for nothing else. Immutable while the lookup lives; NULL: never
      * sent. */
     const struct wire_settings *settings;
+    struct unread *unread; /* of lookup_handle's answers; NULL: they have no bound */
 };
 struct lookup *lookup_new(const struct lookup_config *cfg);
 /* Call it only when no batch is running. */
@@ -47,6 +49,7 @@ void lookup_run(struct lookup *l, const struct caller *caller, const void *body,
 
 /* The version of the current settings; 0: none. */
 uint64_t lookup_settings_version(const struct lookup *l);
+struct unread *lookup_unread(const struct lookup *l);
 /* The HTTP handler. Path and method have been matched; it checks everything else. */
 void lookup_handle(struct lookup *l, struct http_req *r);
 

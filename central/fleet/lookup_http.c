@@ -15,6 +15,8 @@ struct asked {
     struct lookup *lookup;
     struct http_req *req; /* NULL once closed */
     bool running;
+    struct caller caller;
+    size_t unread; /* bytes of the answer */
 };
 
 static void say(struct http_req *r, int status, const struct error *err) {
@@ -27,6 +29,7 @@ static void on_close(struct http_req *r, bool cut) {
     (void)cut;
     struct asked *a = http_req_user(r);
     a->req = NULL;
+    unread_give(lookup_unread(a->lookup), &a->caller, a->unread);
     if (!a->running) free(a);
 }
 
@@ -38,9 +41,15 @@ static void finish(void *arg, int code, const void *response, size_t len, const 
         free(a);
         return;
     }
-    if (code == 0) {
+    if (code == 0 && unread_take(lookup_unread(a->lookup), &a->caller, len)) {
+        a->unread = len;
         http_reply(r, 200, WIRE_CONTENT_TYPE, response, len);
         return;
+    }
+    struct error too_much = {0};
+    if (code == 0) {
+        code = error_set(&too_much, ERR_BUSY, "this edge has too many answers to read: read those, then ask again");
+        err = &too_much;
     }
     char ours[17];
     if (code == ERR_BUSY) http_reply_header(r, "Retry-After", "1");
@@ -52,9 +61,8 @@ static void finish(void *arg, int code, const void *response, size_t len, const 
 static void on_body(struct http_req *r, const char *body, size_t len) {
     struct asked *a = http_req_user(r);
     a->running = true;
-    struct caller caller;
-    caller_of_node(&caller, r); /* lookups exist on the fleet port only */
-    lookup_run(a->lookup, &caller, body, len, http_req_id(r), finish, a);
+    caller_of_node(&a->caller, r); /* lookups exist on the fleet port only */
+    lookup_run(a->lookup, &a->caller, body, len, http_req_id(r), finish, a);
 }
 
 void lookup_handle(struct lookup *l, struct http_req *r) {

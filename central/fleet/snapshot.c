@@ -35,6 +35,7 @@ struct packed {
 struct snapshots {
     struct catalog *catalog;
     struct workpool *pool;
+    struct unread *unread;
     pthread_mutex_t lock; /* guards what follows; held for a few instructions or the copy of a tile */
     unsigned running, n_waiting;
     struct asked *waiting, **last;
@@ -47,7 +48,10 @@ struct asked {
     struct http_req *req; /* NULL once closed */
     struct loop *loop;
     atomic_bool closed; /* nobody waits for the answer */
-    bool waits;         /* in the list of those that wait; guarded by the snapshots' lock */
+    struct caller caller;
+    bool sent; /* the answer, of so many bytes */
+    size_t unread;
+    bool waits; /* in the list of those that wait; guarded by the snapshots' lock */
     unsigned tiles[CATALOG_TILES_MAX];
     size_t n;  /* 0: the list */
     bool full; /* no short names */
@@ -178,13 +182,17 @@ static void on_made(struct loop_task *task) {
         asked_free(a);
         return;
     }
+    if (a->code == 0 && unread_take(a->all->unread, &a->caller, a->out.len)) {
+        char *body = buf_steal(&a->out, &a->unread);
+        a->sent = true;
+        http_reply_ref(r, 200, WIRE_CONTENT_TYPE, body ? body : "", a->unread, free, body);
+        return;
+    }
     http_req_set_user(r, NULL);
-    size_t len = 0;
-    char *body = a->code == 0 ? buf_steal(&a->out, &len) : NULL;
     if (a->code < 0)
         say(r, http_error_status(a->code), "the catalogue cannot be read\n");
     else
-        http_reply_ref(r, 200, WIRE_CONTENT_TYPE, body ? body : "", len, free, body);
+        say(r, 503, "this edge has too many answers to read: read those, then ask again\n");
     asked_free(a);
 }
 
@@ -215,6 +223,11 @@ static void on_close(struct http_req *r, bool cut) {
     struct asked *a = http_req_user(r);
     if (!a) return;
     struct snapshots *s = a->all;
+    if (a->sent) {
+        unread_give(s->unread, &a->caller, a->unread);
+        asked_free(a);
+        return;
+    }
     pthread_mutex_lock(&s->lock);
     bool waited = a->waits;
     if (waited) leave(s, a);
@@ -243,7 +256,6 @@ static bool read_numbers(const char *s, struct asked *a) {
 
 void snapshot_handle(struct snapshots *s, struct http_req *r) {
     char value[QUERY_PARAM_MAX];
-    struct caller caller;
     struct asked *a = xcalloc(1, sizeof(*a));
     int asked = query_param(http_req_target(r), "tiles", value);
     if (asked < 0 || (asked > 0 && !read_numbers(value, a))) {
@@ -251,12 +263,12 @@ void snapshot_handle(struct snapshots *s, struct http_req *r) {
         say(r, 400, "tiles is a list of at most 64 numbers of tiles, with commas between them\n");
         return;
     }
-    caller_of_peer(&caller, CALLER_NODE, r);
+    caller_of_peer(&a->caller, CALLER_NODE, r);
     a->all = s;
     a->full = query_param(http_req_target(r), "full", value) > 0 && strcmp(value, "1") == 0;
     a->req = r;
     a->loop = http_req_loop(r);
-    a->work = (struct work){.fn = make_answer, .whose = caller_number(&caller)};
+    a->work = (struct work){.fn = make_answer, .whose = caller_number(&a->caller)};
     a->back.fn = on_made;
     buf_init(&a->out, ANSWER_MAX);
     if (!submit(a)) {
@@ -268,10 +280,11 @@ void snapshot_handle(struct snapshots *s, struct http_req *r) {
     http_req_on_close(r, on_close);
 }
 
-struct snapshots *snapshots_new(struct catalog *c, struct workpool *pool) {
+struct snapshots *snapshots_new(struct catalog *c, struct workpool *pool, struct unread *unread) {
     struct snapshots *s = xcalloc(1, sizeof(*s));
     s->catalog = c;
     s->pool = pool;
+    s->unread = unread;
     s->last = &s->waiting;
     pthread_mutex_init(&s->lock, NULL);
     return s;

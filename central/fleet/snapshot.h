@@ -6,12 +6,14 @@
 #define ENTREPOT_FLEET_SNAPSHOT_H
 
 #include "central/catalog/catalog.h"
+#include "central/fleet/unread.h"
 #include "common/core/workpool.h"
 #include "common/http/server.h"
 
 struct snapshots;
 
-struct snapshots *snapshots_new(struct catalog *c, struct workpool *pool);
+/* unread: borrowed; NULL: what an edge does not read has no bound. */
+struct snapshots *snapshots_new(struct catalog *c, struct workpool *pool, struct unread *unread);
 /* When no loop or job runs any more. */
 void snapshots_free(struct snapshots *s);
 /* The handler. Path and method have been matched. */

@@ -101,13 +101,17 @@ static void play(void *arg) {
     loop_stop(loop);
 }
 
-static void run(struct script *s) {
-    loop_call(loop, play, s);
-    loop_run(loop);
+static void finish_jobs(void) {
     workpool_free(pool); /* finishes what was submitted; its answer is in the loop's mailbox */
     pool = NULL;
     loop_free(loop); /* runs what is in the mailbox */
     loop = loop_new("serving");
+}
+
+static void run(struct script *s) {
+    loop_call(loop, play, s);
+    loop_run(loop);
+    finish_jobs();
     if (s->r.closed && !s->cut_while_running) s->r.closed(&s->r, false);
 }
 
@@ -152,6 +156,38 @@ static void a_connection_cut_before_the_body_leaves_nothing_behind(void **state)
     assert_int_equal(s.r.status, 0);
 }
 
+static void play_two(void *arg) {
+    struct script *s = arg;
+    play(&s[0]);
+    play(&s[1]);
+}
+
+/* Both stay with the server until they are read. */
+static void who_does_not_read_gets_no_more_answers(void **state) {
+    (void)state;
+    struct unread *unread = unread_new(1);
+    struct caller edge;
+    lookup_free(lookup);
+    lookup = lookup_new(&(struct lookup_config){.catalog = catalog, .pool = pool, .unread = unread});
+    struct script s[2];
+    for (size_t i = 0; i < ARRAY_LEN(s); i++)
+        s[i] = (struct script){.r = {.method = HTTP_POST, .type = WIRE_CONTENT_TYPE}, .body = "\x08\x01", .len = 2};
+    loop_call(loop, play_two, s);
+    loop_run(loop);
+    finish_jobs();
+    assert_int_equal(s[0].r.status + s[1].r.status, 200 + 503);
+    const struct script *refused = &s[s[0].r.status == 200];
+    assert_non_null(strstr(refused->r.answer, "too many answers to read"));
+    assert_string_equal(refused->r.headers, "Retry-After: 1");
+    caller_of_node(&edge, &s[0].r);
+    assert_false(unread_take(unread, &edge, 1));
+    for (size_t i = 0; i < ARRAY_LEN(s); i++)
+        s[i].r.closed(&s[i].r, false);
+    assert_true(unread_take(unread, &edge, 1000)); /* it has read all */
+    assert_false(unread_take(unread, &edge, 1));
+    unread_free(unread);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -160,6 +196,7 @@ int main(void) {
         TEST(another_type_is_refused),
         TEST(a_connection_cut_while_it_runs_leaves_nothing_behind),
         TEST(a_connection_cut_before_the_body_leaves_nothing_behind),
+        TEST(who_does_not_read_gets_no_more_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
