@@ -20,6 +20,9 @@
 #define AGAIN_FIRST_MS 1000
 #define AGAIN_MAX_MS 300000
 #define LOOK_MAX_MS 3600000
+/* Between two renewals lies a quarter of a certificate's life, at most APART_MAX_MS, also where this machine's clock is
+ * so far ahead that each new certificate looks due. It is not longer, because a machine that slept has to renew soon. */
+#define APART_MAX_MS 3600000
 /* When the signer has changed, all edges of a fleet renew within this time, each at a moment of its own. */
 #define HASTE_MS 5000
 #define CONNECT_MS 5000
@@ -30,7 +33,8 @@ struct renewal {
     struct timer due;
     struct offload work;
     bool busy;
-    bool hasty; /* renew before half of its life is over */
+    bool hasty;         /* renew before half of its life is over */
+    int64_t renewed_ms; /* the last renewal, by the monotonic clock; 0: none since the start */
     int64_t again_ms;
     uint8_t id[WIRE_RENEWAL_BYTES];
     struct http_call *call;
@@ -41,10 +45,16 @@ struct renewal {
     struct error err;
 };
 
-/* When half of the certificate's life is over. The life begins CERT_EARLY_S after not_before. */
-static int64_t due_s(const struct member *who) {
-    int64_t begin = who->not_before + CERT_EARLY_S;
-    return begin + (who->not_after - begin) / 2;
+/* A certificate's life begins CERT_EARLY_S after not_before. */
+static int64_t half_life_s(const struct member *who) {
+    return (who->not_after - who->not_before - CERT_EARLY_S) / 2;
+}
+
+/* Until half of the certificate's life is over; 0 or less: it is due. */
+static int64_t left_ms(const struct renewal *r, const struct member *who) {
+    int64_t half_ms = half_life_s(who) * 1000, by_clock = (who->not_after - clock_wall_s()) * 1000 - half_ms;
+    int64_t apart = r->renewed_ms + (half_ms / 2 < APART_MAX_MS ? half_ms / 2 : APART_MAX_MS) - clock_mono_ms();
+    return r->renewed_ms > 0 && apart > by_clock ? apart : by_clock;
 }
 
 static void rest(struct renewal *r, int64_t ms) {
@@ -88,6 +98,7 @@ static void on_saved(struct offload *o) {
              KV_S("good_until", clock_date(r->fresh.who.not_after, until)));
     r->again_ms = AGAIN_FIRST_MS / 2;
     r->hasty = false;
+    r->renewed_ms = clock_mono_ms();
     rest(r, 0);
     uplink_use(r->cfg.uplink, &r->fresh, NULL);
 }
@@ -177,9 +188,9 @@ static void on_due(void *arg) {
     struct renewal *r = arg;
     const struct identity *id = uplink_identity(r->cfg.uplink);
     if (r->busy || !id) return;
-    int64_t left_ms = (due_s(&id->who) - clock_wall_s()) * 1000;
-    if (left_ms > 0 && !r->hasty) {
-        timer_set(&r->due, left_ms < LOOK_MAX_MS ? left_ms : LOOK_MAX_MS);
+    int64_t left = left_ms(r, &id->who);
+    if (left > 0 && !r->hasty) {
+        timer_set(&r->due, left < LOOK_MAX_MS ? left : LOOK_MAX_MS);
         return;
     }
     r->busy = true;

@@ -215,6 +215,20 @@ def later(bench, fleet, days, change=None):
     return central, edge
 
 
+def test_an_edge_whose_clock_is_far_ahead_does_not_renew_again_and_again(fleet, bench):
+    """Each certificate has ended by its clock when it comes."""
+    clock = Clock(bench.place("clock"), 40 * DAY)
+    edge = joined(bench, fleet.central, env=clock.env)
+    wait_until(lambda: edge.identity()["generation"] == 2, "it renews once")
+    said = edge.command("doctor", check=False).stdout  # meanwhile, the time for hundreds
+    assert "3456000 s ahead of the clock of central" in said, said
+    assert pulls(edge) and edge.identity()["generation"] == 2
+    clock.ahead(0)
+    edge.restart()
+    wait_until(edge.reachable, lambda: edge.why())
+    assert edge.identity()["generation"] == 2
+
+
 def test_an_edge_that_was_off_for_sixty_days_renews_by_its_old_key(fleet, bench):
     central, edge = later(bench, fleet, 60)
     edge.start()
