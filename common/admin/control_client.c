@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ERROR_BODY_MAX = 64 * 1024, JSON_BODY_MAX = 256 * 1024 * 1024 };
@@ -147,12 +148,20 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg) {
     return n;
 }
 
+/* root may ask for a node that another user runs; a node refuses to start on another user's folder. */
+static bool of_another_user(const char *data) {
+    struct stat st;
+    return stat(data, &st) == 0 && st.st_uid != geteuid();
+}
+
 /* A plain user's data folder differs from the service's, so the hint names that one. */
 void control_no_daemon_hint(const struct node_config *n, struct error *err) {
     char service[64];
     snprintf(service, sizeof(service), "/var/lib/entrepot/%s", n->kind == NODE_CENTRAL ? "central" : "edge");
     if (geteuid() != 0 && strcmp(n->data, service) != 0 && (access(service, F_OK) == 0 || errno == EACCES))
         error_hint(err, "this machine's service keeps its data in %s: `sudo %s …` asks it", service, n->program);
+    else if (geteuid() == 0 && of_another_user(n->data))
+        error_hint(err, "start it with `systemctl start %s`, or as the user whose folder that is", n->program);
     else
         error_hint(err, "start it with `%s serve%s%s`", n->program, n->config_file ? " --config " : "",
                    n->config_file ? n->config_file : "");

@@ -106,6 +106,9 @@ static int bind_error(struct error *err, const char *address) {
     if (saved == EADDRINUSE)
         error_hint(err, "something already listens there: stop it, or choose another address with --set "
                         "(registry.listen, admin.listen, …)");
+    if (saved == EADDRNOTAVAIL)
+        error_hint(err,
+                   "no interface of this machine has that address (`ip address` lists them); \":PORT\" is all of them");
     if (saved == EACCES) error_hint(err, PORT_BELOW_1024_HINT);
     return r;
 }

@@ -241,6 +241,25 @@ static void the_registry_api_is_on_the_socket(void **state) {
     assert_int_equal(ask(false, "GET", "/v2/", &status, NULL, &err), 0);
 }
 
+static void root_is_told_to_start_the_service_where_the_folder_is_another_users(void **state) {
+    (void)state;
+    char data[] = "/tmp/entrepot-api-XXXXXX";
+    struct node_config node = fx.node;
+    struct error err = {0};
+    assert_non_null(mkdtemp(data));
+    node.data = data;
+    node.config_file = NULL;
+    control_no_daemon_hint(&node, &err);
+    assert_null(strstr(err.hint, "systemctl")); /* one's own folder */
+    if (geteuid() == 0) {
+        assert_int_equal(chown(data, 65534, 65534), 0);
+        control_no_daemon_hint(&node, &err);
+        assert_string_equal(err.hint,
+                            "start it with `systemctl start entrepot-edge`, or as the user whose folder that is");
+    }
+    assert_int_equal(rmdir(data), 0);
+}
+
 static void without_a_daemon_the_error_says_how_to_start_one(void **state) {
     (void)state;
     static char data[] = "/nonexistent/data", file[] = "/etc/entrepot/edge.yaml";
@@ -269,6 +288,7 @@ int main(void) {
         cmocka_unit_test(load_decodes_its_parameters_and_passes_errors_on),
         cmocka_unit_test(the_registry_api_is_on_the_socket),
         cmocka_unit_test(without_a_daemon_the_error_says_how_to_start_one),
+        cmocka_unit_test(root_is_told_to_start_the_service_where_the_folder_is_another_users),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

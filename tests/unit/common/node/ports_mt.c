@@ -212,6 +212,10 @@ static void all_addresses_that_are_taken_are_told_at_once(void **state) {
     nobody_listens(s.port_of[REGISTRY]);
     close(a);
     close(b);
+    listens_on(&s, ADMIN, "203.0.113.254", admin); /* of no interface (RFC 5737) */
+    assert_int_equal(open_ports(&s, &err), -EADDRNOTAVAIL);
+    has(err.msg, "admin.listen: ");
+    has(err.hint, "no interface of this machine has that address");
     end(&s);
 }
 
