@@ -8,12 +8,15 @@
 #include "central/fleet/watch.h"
 
 #include "central/fleet/feed.h"
+#include "common/access/caller.h"
 #include "common/access/query.h"
 #include "common/core/alloc.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/core/map.h"
 #include "common/wire/node_headers.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 /* An edge that hears nothing for 12 s assumes that the connection is dead. */
@@ -28,6 +31,9 @@
 /* Bytes that the kernel holds for an edge that does not read, beside what its window has and fleet.watch_queue. */
 #define UNSENT_MAX (64 * 1024)
 #define POLL_MAX_S 60
+/* Watches of one edge. It needs one; a line that flaps leaves some behind whose other end is gone, one in a quarter of a
+ * minute at most, until the kernel gives them up after a quarter of an hour. */
+#define WATCHES_OF_ONE 128
 
 struct watch {
     struct watches *all;
@@ -45,6 +51,7 @@ struct watch {
     bool wants_dns;
     uint64_t dns_sent;          /* its version */
     struct watch **link, *next; /* among those of its loop that follow */
+    struct caller edge;
     /* The job's. */
     struct work work;
     struct loop_task back;
@@ -67,10 +74,36 @@ struct watches {
     struct dns_task *dns_tasks; /* of each loop */
     struct feed *feed;
     struct watch **by_loop; /* the first of each loop; only that loop uses it */
+    pthread_mutex_t lock;   /* guards what follows */
+    struct map *by_edge;    /* the name of a certificate -> how many watches are its */
     _Atomic int64_t watching, cut;
 };
 
 static void go_on(struct watch *w);
+
+/* --- of each edge --- */
+
+/* False: it has too many. Who has shown no certificate is not told apart from others behind the same tunnel. */
+static bool enter(struct watches *ws, const struct caller *edge) {
+    if (!edge->name[0]) return true;
+    pthread_mutex_lock(&ws->lock);
+    uintptr_t n = (uintptr_t)map_get_s(ws->by_edge, edge->name);
+    bool fits = n < WATCHES_OF_ONE;
+    if (fits) map_set_s(ws->by_edge, edge->name, (void *)(n + 1));
+    pthread_mutex_unlock(&ws->lock);
+    return fits;
+}
+
+static void leave(struct watches *ws, const struct caller *edge) {
+    if (!edge->name[0]) return;
+    pthread_mutex_lock(&ws->lock);
+    uintptr_t n = (uintptr_t)map_get_s(ws->by_edge, edge->name);
+    if (n > 1)
+        map_set_s(ws->by_edge, edge->name, (void *)(n - 1));
+    else
+        map_del_s(ws->by_edge, edge->name);
+    pthread_mutex_unlock(&ws->lock);
+}
 
 /* --- sending --- */
 
@@ -206,6 +239,13 @@ static void watch_free(struct watch *w) {
     free(w);
 }
 
+/* The memory goes along, so that a watch that is live keeps none of it. */
+static void send_part(struct watch *w) {
+    size_t len;
+    char *part = buf_steal(&w->part, &len);
+    http_body_ref(w->req, part, len, free, part);
+}
+
 static void on_read(struct loop_task *task) {
     struct watch *w = container_of(task, struct watch, back);
     w->busy = false;
@@ -222,9 +262,10 @@ static void on_read(struct loop_task *task) {
         greet(w);
         go_on(w);
     } else {
-        http_body_mem(w->req, w->part.data, w->part.len);
+        bool any = w->part.len > 0;
         w->sent = w->now.number;
-        w->is_due = w->is_due || w->part.len > 0;
+        if (any) send_part(w);
+        w->is_due = w->is_due || any;
         go_on(w);
     }
 }
@@ -341,6 +382,7 @@ static void on_close(struct http_req *r, bool cut) {
     struct watch *w = http_req_user(r);
     timer_fini(&w->alive);
     w->req = NULL;
+    leave(w->all, &w->edge);
     if (w->follows) {
         *w->link = w->next;
         if (w->next) w->next->link = w->link;
@@ -381,12 +423,24 @@ static int64_t poll_ms(const char *target) {
     return (int64_t)(s < POLL_MAX_S ? s : POLL_MAX_S) * 1000;
 }
 
+static void refuse(struct http_req *r) {
+    static const char why[] = "this edge watches by too many connections\n";
+    http_reply_header(r, "Retry-After", "1");
+    http_reply(r, 503, "text/plain; charset=utf-8", why, sizeof(why) - 1);
+}
+
 void watch_handle(struct watches *ws, struct http_req *r) {
+    struct caller edge;
+    caller_of_peer(&edge, CALLER_NODE, r);
+    if (!enter(ws, &edge)) {
+        refuse(r);
+        return;
+    }
     char ours[17], from[QUERY_PARAM_MAX], dns[QUERY_PARAM_MAX];
     int64_t poll = poll_ms(http_req_target(r));
     struct watch *w = xcalloc(1, sizeof(*w));
     *w = (struct watch){
-        .all = ws, .req = r, .loop = http_req_loop(r), .work = {.fn = read_log}, .back = {.fn = on_read}};
+        .all = ws, .req = r, .edge = edge, .loop = http_req_loop(r), .work = {.fn = read_log}, .back = {.fn = on_read}};
     w->loop_number = number_of(ws, w->loop);
     buf_init(&w->part, 8 * MiB);
     int asked = query_param(http_req_target(r), "from", from);
@@ -417,6 +471,8 @@ void watch_handle(struct watches *ws, struct http_req *r) {
 struct watches *watches_new(const struct watches_config *cfg) {
     struct watches *ws = xcalloc(1, sizeof(*ws));
     ws->cfg = *cfg;
+    pthread_mutex_init(&ws->lock, NULL);
+    ws->by_edge = map_new(NULL);
     ws->by_loop = xcalloc(cfg->n_loops, sizeof(struct watch *));
     ws->dns_tasks = xcalloc(cfg->n_loops, sizeof(*ws->dns_tasks));
     for (unsigned i = 0; i < cfg->n_loops; i++)
@@ -437,6 +493,8 @@ void watches_stop(struct watches *ws) {
 void watches_free(struct watches *ws) {
     if (!ws) return;
     feed_free(ws->feed);
+    map_free(ws->by_edge);
+    pthread_mutex_destroy(&ws->lock);
     free(ws->by_loop);
     free(ws->dns_tasks);
     free(ws);

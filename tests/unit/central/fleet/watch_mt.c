@@ -25,6 +25,8 @@
 struct http_req {
     struct loop *loop;
     char target[200];
+    struct http_peer peer; /* name NULL: it has shown no certificate */
+    int refused;
     bool reads; /* what is sent is gone at once */
     void *user;
     void (*closed)(struct http_req *r, bool cut);
@@ -38,6 +40,21 @@ struct loop *http_req_loop(const struct http_req *r) {
 }
 const char *http_req_target(const struct http_req *r) {
     return r->target;
+}
+const struct http_peer *http_req_certified(const struct http_req *r) {
+    return r->peer.name ? &r->peer : NULL;
+}
+bool http_req_peer(const struct http_req *r, struct ip *out) {
+    (void)r;
+    return ip_parse(out, "10.1.0.5", 8);
+}
+const char *http_req_header(const struct http_req *r, const char *name) {
+    (void)r, (void)name;
+    return NULL;
+}
+void http_reply(struct http_req *r, int status, const char *content_type, const void *body, size_t len) {
+    (void)content_type, (void)body, (void)len;
+    r->refused = status;
 }
 void http_req_set_user(struct http_req *r, void *user) {
     r->user = user;
@@ -140,9 +157,10 @@ static void handle(void *arg) {
     watch_handle(watches, arg);
 }
 
-static struct http_req *watch(const char *from, bool reads) {
+static struct http_req *watch_as(const char *name, const char *from, bool reads) {
     struct http_req *r = calloc(1, sizeof(*r));
     r->loop = loop;
+    r->peer.name = name;
     r->reads = reads;
     snprintf(r->target, sizeof(r->target), "/fleet/v1/watch?from=%s", from);
     buf_init(&r->body, 0);
@@ -150,9 +168,13 @@ static struct http_req *watch(const char *from, bool reads) {
     return r;
 }
 
+static struct http_req *watch(const char *from, bool reads) {
+    return watch_as(NULL, from, reads);
+}
+
 static void close_it(void *arg) {
     struct http_req *r = arg;
-    r->closed(r, true);
+    if (r->closed) r->closed(r, true);
 }
 
 static void leave(struct http_req *r) {
@@ -262,6 +284,30 @@ static void a_known_place_is_followed_from_there_and_another_is_not(void **state
     assert_true(t.gone_at_first);
     assert_int_equal(t.first.number, now);
     leave(r);
+}
+
+/* Each may cost half a MiB while it catches up. */
+static void one_edge_watches_by_so_many_connections_only(void **state) {
+    (void)state;
+    enum { TRIED = 200 };
+    struct http_req *all[TRIED], *other, *again;
+    size_t refused = 0, first = TRIED;
+    for (size_t i = 0; i < TRIED; i++) {
+        all[i] = watch_as("shanghai-1", "none", true);
+        refused += all[i]->refused == 503;
+        if (all[i]->refused && first == TRIED) first = i;
+    }
+    assert_in_range(first, 60, TRIED - 1); /* those that a flapping line leaves behind fit */
+    assert_int_equal(refused, TRIED - first);
+    other = watch_as("suzhou-1", "none", true);
+    await_greeting(other);
+    leave(all[0]);
+    again = watch_as("shanghai-1", "none", true);
+    await_greeting(again);
+    for (size_t i = 1; i < TRIED; i++)
+        leave(all[i]);
+    leave(other);
+    leave(again);
 }
 
 static void await_end(struct http_req *r) {
@@ -407,6 +453,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_poll_ends_with_what_is_there_or_comes_next, begin, end),
         cmocka_unit_test_setup_teardown(a_poll_ends_when_the_dns_has_something_new, begin, end),
         cmocka_unit_test_setup_teardown(a_known_place_is_followed_from_there_and_another_is_not, begin, end),
+        cmocka_unit_test_setup_teardown(one_edge_watches_by_so_many_connections_only, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
