@@ -32,7 +32,8 @@ void doctor_check_central(struct doctor *d, struct doctor_check *c) {
     }
     doctor_say(c, DOCTOR_FAIL, "%s: %s", json_text(central, "url", "?"),
                json_text(central, "message", "not reachable"));
-    if (!json_is_object(json_object_get(d->status, "identity"))) {
+    bool ready = json_is_true(json_object_get(d->status, "ready")); /* it has heard central once, perhaps by a tunnel */
+    if (!ready && !json_is_object(json_object_get(d->status, "identity"))) {
         doctor_todo(c, "this edge has not joined a fleet, and nobody can pull by it until it has: on central "
                        "`entrepot-central edge invite --site NAME`, and here `entrepot-edge join TOKEN`");
         return;

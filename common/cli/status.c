@@ -241,12 +241,12 @@ static void row_saved(struct table *t, const json_t *edges) {
                 100.0 * (double)hits / (double)all, size_text(bytes, saved));
 }
 
-/* The next step for an edge that was just installed. One behind a tunnel of its owner's need not join, and reaches
- * central. */
+/* The next step for an edge that was just installed. One behind a tunnel of its owner's need not join: it has
+ * heard central, and is ready. */
 static void row_not_joined(struct table *t, const json_t *doc) {
     const json_t *central = json_object_get(doc, "central");
     if (!central || json_is_object(json_object_get(doc, "identity")) ||
-        json_is_true(json_object_get(central, "reachable")))
+        json_is_true(json_object_get(central, "reachable")) || json_is_true(json_object_get(doc, "ready")))
         return;
     table_cell(t, "identity");
     table_cell(t, "none: on central `entrepot-central edge invite --site NAME`, and here `entrepot-edge join TOKEN`");
