@@ -177,7 +177,7 @@ void node_settle(struct node *node) {
         workpool_wait_idle(node->pool);
         workpool_wait_idle(node->reads);
         workpool_wait_idle(node->lists);
-        more = false;
+        more = loop_run_pending(node->control); /* jobs come back to it, too */
         for (unsigned i = 0; i <= node->n_serving; i++)
             more = loop_run_pending(n->loops[i]) || more;
     }
