@@ -91,6 +91,8 @@ struct http_result {
     char msg[256]; /* for a person: "connect to 127.0.0.1:5001: connection refused" */
     int64_t body_bytes;
     bool connected, secured; /* of a call that is alone: its connection (behind a proxy: to that) and TLS were there */
+    bool refused; /* the other end refused the connection or closed it without an answer: a machine is there, but no
+                     program that serves. It may be noticed late, if this one is busy. */
 };
 
 struct http_call_events {

@@ -64,6 +64,7 @@ void call_take_result(struct http_call *c, CURLcode r) {
     }
     if (c->end == CALL_RUNNING) {
         c->result.code = c->denied ? ERR_DENIED : call_code(r);
+        c->result.refused = !c->denied && call_refused(c, r);
         call_describe(c, r);
     }
     call_finish(c);

@@ -2,6 +2,7 @@
  * loop. */
 #include "common/http/client_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,13 @@ int call_code(CURLcode r) {
     default:
         return ERR_UPSTREAM;
     }
+}
+
+bool call_refused(const struct http_call *c, CURLcode r) {
+    long os_error = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &os_error);
+    if (r == CURLE_COULDNT_CONNECT) return os_error == ECONNREFUSED;
+    return !c->head_done && (r == CURLE_GOT_NOTHING || r == CURLE_SEND_ERROR || r == CURLE_RECV_ERROR);
 }
 
 #define TOO_LARGE 100 /* CURLE_TOO_LARGE, since libcurl 8.6 */

@@ -91,6 +91,7 @@ void call_on_timer(void *arg);
 const char *call_place(const struct http_call *c, char out[280]);
 struct proxied_call call_proxied(const struct http_call *c, const char *place);
 int call_code(CURLcode r);
+bool call_refused(const struct http_call *c, CURLcode r);
 /* Writes into the call's result what happened, for a person. */
 void call_describe(struct http_call *c, CURLcode r);
 

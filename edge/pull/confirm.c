@@ -24,7 +24,7 @@
 #define POLL_GAP_MS 100
 /* An answer whose body begins so long before its end is not held back. */
 #define FLOWS_MS 1000
-/* Names wait for a try if the last one failed within this time. */
+/* Names wait for a try if the last one was refused, or failed within this time. */
 #define SOON_MS 250
 /* Time between the starts of two tries while names wait. */
 #define GAP_MS 5
@@ -47,7 +47,7 @@ struct confirm {
     uint64_t version;      /* central's, by the watch; 0: it has not said */
     bool told;             /* its settings were received since the start; stored ones may be damaged */
     bool old;              /* central has no such route */
-    bool away, fails_soon; /* the last try failed, and did so at once */
+    bool away, fails_soon; /* the last try failed, and so will the next, at once */
     int64_t try_ms, again_ms;
     int64_t pause_ms; /* before the next stream, if this one ends soon */
     struct timer again, patience, restart;
@@ -114,10 +114,11 @@ static void try_soon(struct confirm *c) {
         timer_set(&c->again, GAP_MS - gap);
 }
 
-static void failed(struct confirm *c) {
+/* A refusal is soon by itself, however late a busy machine sees it. */
+static void failed(struct confirm *c, bool refused) {
     c->version = 0;
     c->away = true;
-    c->fails_soon = clock_mono_ms() - c->try_ms < SOON_MS;
+    c->fails_soon = refused || clock_mono_ms() - c->try_ms < SOON_MS;
     consider(c);
     if (c->stopped) return;
     if (c->cfg.failed) c->cfg.failed(c->cfg.arg);
@@ -241,7 +242,7 @@ static void on_done(struct http_call *call, const struct http_result *r, void *a
         return;
     }
     if (!was) {
-        failed(c);
+        failed(c, r->refused);
         return;
     }
     /* Central has stopped, or the connection was cut: try again at once, unless that happens again and again. */

@@ -259,8 +259,10 @@ static void client_names_place_and_cause_when_it_cannot_connect(void **state) {
     assert_int_equal(p.result.code, ERR_UNREACHABLE);
     assert_non_null(strstr(p.result.msg, "connect to 127.0.0.1:"));
     assert_non_null(strstr(p.result.msg, "Connection refused"));
+    assert_true(p.result.refused);
     run(&q, (struct http_call_spec){.url = "http://no-such-host.invalid/"});
     assert_int_equal(q.result.code, ERR_UNREACHABLE);
+    assert_false(q.result.refused);
     assert_non_null(strstr(q.result.msg, "no-such-host.invalid"));
 }
 
