@@ -14,6 +14,7 @@ from pathlib import Path
 from lab.base import HOST, Process, free_port, run, wait_until
 from lab.branches import Network
 from lab.nodes import Central, Edge
+from lab.resolver import unbound
 
 import dns_and_pulls
 from dns_servers import NAME, PEERS, TTL, ZONE, Entrepot, Gdnsd
@@ -209,24 +210,8 @@ def fleet_of(stage, started, addresses, dns_port):
 def resolver(stage, started, dns_port):
     """A branch's resolver, which keeps answers as long as they say. Its port."""
     port, folder = free_port(), stage.folder / "losses"
-    config = folder / "unbound.conf"
-    config.write_text(f"""
-server:
-  interface: {HOST}@{port}
-  do-daemonize: no
-  username: ""
-  chroot: ""
-  directory: "{folder}"
-  pidfile: ""
-  use-syslog: no
-  do-not-query-localhost: no
-remote-control:
-  control-enable: no
-stub-zone:
-  name: {ZONE}
-  stub-addr: {HOST}@{dns_port}
-""")
-    started.append(Process(["unbound", "-c", config], folder / "unbound.log").spawn())
+    zone = f"stub-zone:\n  name: {ZONE}\n  stub-addr: {HOST}@{dns_port}\n"
+    started.append(Process(unbound(folder, port, zone), folder / "unbound.log").spawn())
     return port
 
 

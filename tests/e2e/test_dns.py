@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab import resolver
 from lab.base import HOST, Process, free_port, run, wait_until
 from lab.nodes import Central, Edge
 
@@ -234,28 +235,10 @@ def test_client_config_prints_what_a_resolver_needs(world):
         assert node.command("client-config", "dns", *words, check=False).returncode == 2
 
 
-UNBOUND = """
-server:
-  interface: 127.0.0.1@{port}
-  do-daemonize: no
-  username: ""
-  chroot: ""
-  directory: "{folder}"
-  pidfile: ""
-  use-syslog: no
-  do-not-query-localhost: no
-  access-control: 127.0.0.0/8 allow
-remote-control:
-  control-enable: no
-"""
-
-
 def test_a_resolver_that_tells_client_subnets_gets_each_client_its_own(world):
     port = free_port()
-    config = world.folder / "unbound.conf"
     lines = world.central.command("client-config", "dns", "unbound").stdout
-    config.write_text(UNBOUND.format(port=port, folder=world.folder) + lines)
-    unbound = Process(["unbound", "-c", config], world.folder / "unbound.log").spawn()
+    unbound = Process(resolver.unbound(world.folder, port, lines), world.folder / "unbound.log").spawn()
 
     def from_(client):
         done = run("dig", "-b", client, f"@{HOST}", "-p", port, "+tries=1", "+time=2", "+short", NAME, check=False)

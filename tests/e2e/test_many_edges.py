@@ -8,6 +8,7 @@ import pytest
 from lab import images
 from lab.base import free_port
 from lab.fleet import ADDRESS, central_of, on_address
+from lab.listener import Listener
 from lab.sim import Sim
 
 EDGES, DEAF = 45, 5
@@ -85,34 +86,20 @@ def test_what_all_hold_and_pull_is_known_whoever_is_killed(bench, central, sim):
     assert held == [300] * EDGES, held
 
 
-class Withholding:
+class Withholding(Listener):
     """A relay that gives the first client nothing after the head of its first answer, and carries all others whole. In TLS that is
     the first record which central sends once the client has ended the handshake."""
 
     def __init__(self, target):
+        super().__init__(ADDRESS)
         self.target = target
-        self.port = free_port()
-        self.listener = socket.create_server((ADDRESS, self.port), backlog=64)
         self.first = True
 
-    def start(self):
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def stop(self):
-        self.listener.close()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection((ADDRESS, self.target))
-            ended = threading.Event() if self.first else None
-            self.first = False
-            threading.Thread(target=self.carry, args=(client, server, ended, False), daemon=True).start()
-            threading.Thread(target=self.carry, args=(server, client, ended, True), daemon=True).start()
+    def serve(self, client):
+        ended, self.first = threading.Event() if self.first else None, False
+        server = socket.create_connection((ADDRESS, self.target))
+        threading.Thread(target=self.carry, args=(client, server, ended, False), daemon=True).start()
+        self.carry(server, client, ended, True)
 
     def carry(self, source, sink, ended, down):
         """ended: of the first client, set by its first sealed record, which belongs to the end of the handshake."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lab import resolver
 from lab.base import HOST, Process, free_port, run, wait_until
 from lab.fleet import ADDRESS, branch, central_of, invite, on_address
 
@@ -71,23 +72,7 @@ def unbound(world, folder, port, subnet=True, stale=False):
     lines = lines if subnet else without_subnet(lines)
     if stale:
         lines = lines.replace("serve-expired: no", "serve-expired: yes")
-    config = folder / "unbound.conf"
-    config.write_text(f"""
-server:
-  interface: {HOST}@{port}
-  outgoing-interface: 127.1.0.53
-  do-daemonize: no
-  username: ""
-  chroot: ""
-  directory: "{folder}"
-  pidfile: ""
-  use-syslog: no
-  do-not-query-localhost: no
-  access-control: 127.0.0.0/8 allow
-remote-control:
-  control-enable: no
-{lines}""")
-    return ["unbound", "-c", config]
+    return resolver.unbound(folder, port, lines, server="  outgoing-interface: 127.1.0.53")
 
 
 def dnsmasq(world, folder, port, subnet=True, stale=False):

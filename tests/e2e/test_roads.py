@@ -11,35 +11,22 @@ from lab import images, pki, raw
 from lab.base import HOST, free_port, wait_until
 from lab.fleet import ADDRESS, branch, central_of, edge_row, invite, joined, on_address
 from lab.holder import Holder
+from lab.listener import Listener
 from lab.scripted import Scripted
 
 FAR = "central.far.invalid"  # a name that only the proxy can resolve
 WORD = "pr0xyS3cret"
 
 
-class ConnectProxy:
+class ConnectProxy(Listener):
     """An HTTP proxy that wants a password and knows CONNECT alone. Every name leads to central."""
 
     def __init__(self):
-        self.listener = socket.create_server((HOST, 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
+        super().__init__()
         self.asked, self.refused = [], 0
-        threading.Thread(target=self.accept, daemon=True).start()
 
     def url(self, word=WORD):
         return f"http://joe:{word}@{HOST}:{self.port}"
-
-    def stop(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):
         try:
@@ -92,7 +79,7 @@ def far(shared_bench):
     central.stop()
     central.settings["fleet.addresses"] = f'["{FAR}:{central.fleet}"]'
     central.start()
-    return SimpleNamespace(central=central, image=image, proxy=shared_bench.add(ConnectProxy()))
+    return SimpleNamespace(central=central, image=image, proxy=shared_bench.add(ConnectProxy()).start())
 
 
 @pytest.fixture(scope="module")

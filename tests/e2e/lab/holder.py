@@ -5,36 +5,23 @@ import socket
 import threading
 
 from .base import HOST
+from .listener import Listener
 
 
-class Holder:
+class Holder(Listener):
     def __init__(self, port):
+        super().__init__()
         self.target = port
-        self.listener = socket.create_server((HOST, 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
         self.holding = True
         self.asked = []  # targets
         self.open = set()
         self.lock = threading.Lock()
 
-    def start(self):
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
     def stop(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        super().stop()
         with self.lock:
             for s in self.open:
                 s.close()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def serve(self, client):
         server = socket.create_connection((HOST, self.target))
