@@ -17,6 +17,7 @@
 struct http_req {
     enum http_method method;
     const char *type;
+    struct http_peer peer;
     void *user;
     void (*closed)(struct http_req *r, bool cut);
     void (*body)(struct http_req *r, const char *body, size_t len);
@@ -25,6 +26,8 @@ struct http_req {
     char answer[600];
     char headers[200];
 };
+
+#include "tests/unit/support/request_stand_in.h"
 
 enum http_method http_req_method(const struct http_req *r) {
     return r->method;
@@ -35,24 +38,6 @@ const char *http_req_header(const struct http_req *r, const char *name) {
 const char *http_req_id(const struct http_req *r) {
     (void)r;
     return "id";
-}
-const struct http_peer *http_req_certified(const struct http_req *r) {
-    (void)r;
-    return NULL;
-}
-
-bool http_req_peer(const struct http_req *r, struct ip *out) {
-    (void)r;
-    return ip_parse(out, "10.1.0.5", 8);
-}
-void http_req_set_user(struct http_req *r, void *user) {
-    r->user = user;
-}
-void *http_req_user(const struct http_req *r) {
-    return r->user;
-}
-void http_req_on_close(struct http_req *r, void (*fn)(struct http_req *r, bool cut)) {
-    r->closed = fn;
 }
 void http_req_collect_body(struct http_req *r, size_t limit,
                            void (*fn)(struct http_req *r, const char *body, size_t len)) {
