@@ -49,8 +49,8 @@ static void order_free(struct order *o) {
 
 static void say(struct http_req *req, int status, const struct error *err) {
     char text[sizeof(err->msg) + sizeof(err->hint) + 4];
-    int len = snprintf(text, sizeof(text), "%s\n%s%s", err->msg, err->hint, err->hint[0] ? "\n" : "");
-    http_reply(req, status, "text/plain; charset=utf-8", text, (size_t)len);
+    snprintf(text, sizeof(text), err->hint[0] ? "%s\n%s" : "%s", err->msg, err->hint);
+    http_reply_text(req, status, text);
 }
 
 static int status_of(int code) {

@@ -19,12 +19,6 @@ struct asked {
     size_t unread; /* bytes of the answer */
 };
 
-static void say(struct http_req *r, int status, const struct error *err) {
-    char text[sizeof(err->msg) + 2];
-    int len = snprintf(text, sizeof(text), "%s\n", err->msg);
-    http_reply(r, status, "text/plain; charset=utf-8", text, (size_t)len);
-}
-
 static void on_close(struct http_req *r, bool cut) {
     (void)cut;
     struct asked *a = http_req_user(r);
@@ -48,14 +42,13 @@ static void finish(void *arg, int code, const void *response, size_t len, const 
     }
     struct error too_much = {0};
     if (code == 0) {
-        code = error_set(&too_much, ERR_BUSY, "this edge has too many answers to read: read those, then ask again");
+        code = error_set(&too_much, ERR_BUSY, UNREAD_TOO_MUCH);
         err = &too_much;
     }
     char ours[17];
-    if (code == ERR_BUSY) http_reply_header(r, "Retry-After", "1");
     if (code == ERR_OUTDATED)
         http_reply_header(r, SETTINGS_HEADER, settings_header_format(lookup_settings_version(a->lookup), ours));
-    say(r, http_error_status(code), err);
+    http_reply_text(r, http_error_status(code), err->msg);
 }
 
 static void on_body(struct http_req *r, const char *body, size_t len) {
@@ -66,12 +59,10 @@ static void on_body(struct http_req *r, const char *body, size_t len) {
 }
 
 void lookup_handle(struct lookup *l, struct http_req *r) {
-    struct error err;
     const char *type = http_req_header(r, "Content-Type");
     size_t n = type ? strcspn(type, "; \t") : 0;
     if (n != strlen(WIRE_CONTENT_TYPE) || strncasecmp(type, WIRE_CONTENT_TYPE, n) != 0) {
-        error_set(&err, ERR_UNSUPPORTED, "a lookup is sent as Content-Type: " WIRE_CONTENT_TYPE);
-        say(r, 415, &err);
+        http_reply_text(r, 415, "a lookup is sent as Content-Type: " WIRE_CONTENT_TYPE);
         return;
     }
     struct asked *a = xcalloc(1, sizeof(*a));

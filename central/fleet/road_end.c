@@ -24,13 +24,13 @@ static void keep(void *arg) {
 }
 
 static void answer(struct http_req *req) {
-    static const char why[] = "bytes: a number of at most 262144 is needed\n";
+    static const char why[] = "bytes: a number of at most 262144 is needed";
     _Static_assert(WIRE_MAX_ROAD_ANSWER == 262144, "why names it");
     size_t bytes;
     struct ip peer;
     char text[IP_TEXT_MAX];
     if (!wanted(req, &bytes)) {
-        http_reply(req, 400, "text/plain; charset=utf-8", why, sizeof(why) - 1);
+        http_reply_text(req, 400, why);
         return;
     }
     if (http_req_peer(req, &peer)) http_reply_header(req, SEEN_HEADER, ip_text(&peer, text));

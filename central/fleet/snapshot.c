@@ -170,11 +170,6 @@ static void make_answer(struct work *w) {
     if (next) workpool_submit(s->pool, &next->work);
 }
 
-static void say(struct http_req *r, int status, const char *text) {
-    if (status == 503) http_reply_header(r, "Retry-After", "1");
-    http_reply(r, status, "text/plain; charset=utf-8", text, strlen(text));
-}
-
 static void on_made(struct loop_task *task) {
     struct asked *a = container_of(task, struct asked, back);
     struct http_req *r = a->req;
@@ -190,9 +185,9 @@ static void on_made(struct loop_task *task) {
     }
     http_req_set_user(r, NULL);
     if (a->code < 0)
-        say(r, http_error_status(a->code), "the catalogue cannot be read\n");
+        http_reply_text(r, http_error_status(a->code), "the catalogue cannot be read");
     else
-        say(r, 503, "this edge has too many answers to read: read those, then ask again\n");
+        http_reply_text(r, 503, UNREAD_TOO_MUCH);
     asked_free(a);
 }
 
@@ -260,7 +255,7 @@ void snapshot_handle(struct snapshots *s, struct http_req *r) {
     int asked = query_param(http_req_target(r), "tiles", value);
     if (asked < 0 || (asked > 0 && !read_numbers(value, a))) {
         free(a);
-        say(r, 400, "tiles is a list of at most 64 numbers of tiles, with commas between them\n");
+        http_reply_text(r, 400, "tiles is a list of at most 64 numbers of tiles, with commas between them");
         return;
     }
     caller_of_peer(&a->caller, CALLER_NODE, r);
@@ -273,7 +268,7 @@ void snapshot_handle(struct snapshots *s, struct http_req *r) {
     buf_init(&a->out, ANSWER_MAX);
     if (!submit(a)) {
         asked_free(a);
-        say(r, 503, "too many edges compare their catalogue now: try again in a second\n");
+        http_reply_text(r, 503, "too many edges compare their catalogue now: try again in a second");
         return;
     }
     http_req_set_user(r, a);

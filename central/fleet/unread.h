@@ -7,6 +7,9 @@
 
 struct unread;
 
+/* What an edge is told that has not read so much. */
+#define UNREAD_TOO_MUCH "this edge has too many answers to read: read those, then ask again"
+
 /* most_of_one: bytes, of one edge. */
 struct unread *unread_new(size_t most_of_one);
 /* NULL is let be. */

@@ -423,17 +423,11 @@ static int64_t poll_ms(const char *target) {
     return (int64_t)(s < POLL_MAX_S ? s : POLL_MAX_S) * 1000;
 }
 
-static void refuse(struct http_req *r) {
-    static const char why[] = "this edge watches by too many connections\n";
-    http_reply_header(r, "Retry-After", "1");
-    http_reply(r, 503, "text/plain; charset=utf-8", why, sizeof(why) - 1);
-}
-
 void watch_handle(struct watches *ws, struct http_req *r) {
     struct caller edge;
     caller_of_peer(&edge, CALLER_NODE, r);
     if (!enter(ws, &edge)) {
-        refuse(r);
+        http_reply_text(r, 503, "this edge watches by too many connections");
         return;
     }
     char ours[17], from[QUERY_PARAM_MAX], dns[QUERY_PARAM_MAX];

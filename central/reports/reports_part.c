@@ -44,11 +44,8 @@ struct reports {
 /* --- taking a report, on a serving loop --- */
 
 static void refuse(struct reports *p, struct http_req *req, int status, const char *why) {
-    char text[200];
-    int len = snprintf(text, sizeof(text), "%s\n", why);
     atomic_fetch_add_explicit(&p->refused, 1, memory_order_relaxed);
-    if (status == 503) http_reply_header(req, "Retry-After", "1");
-    http_reply(req, status, "text/plain; charset=utf-8", text, (size_t)len);
+    http_reply_text(req, status, why);
 }
 
 /* A report whose answer waits for the book. It outlives the request if the connection is cut meanwhile. */

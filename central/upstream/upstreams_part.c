@@ -84,7 +84,6 @@ static void keep_probe(struct upstreams *c, size_t i, const struct probe *result
 
 static void get_upstreams(struct http_req *req, void *arg) {
     struct upstreams *c = arg;
-    static const char busy[] = "the state of the upstreams cannot be read now\n";
     size_t len, n = c->cfg->n_upstreams;
     uint8_t *bytes;
     struct wire_upstream_state *states = xcalloc(n + 1, sizeof(*states));
@@ -93,7 +92,7 @@ static void get_upstreams(struct http_req *req, void *arg) {
     if (wire_upstreams_encode(states, n, &bytes, &len) == 0)
         http_reply_ref(req, 200, WIRE_CONTENT_TYPE, bytes, len, free, bytes);
     else
-        http_reply(req, 500, "text/plain; charset=utf-8", busy, sizeof(busy) - 1);
+        http_reply_text(req, 500, "the state of the upstreams cannot be read now");
     free(states);
 }
 

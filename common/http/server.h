@@ -195,6 +195,8 @@ void http_reply_lines(struct http_req *r, const char *lines, size_t len);
 /* Sends a whole answer from memory, which is copied. For HEAD the body is left out and its length kept. len may be 0.
  * 204 and 304 have no body. */
 void http_reply(struct http_req *r, int status, const char *content_type, const void *body, size_t len);
+/* A short answer for a person: the text and a line end. With 503: to be asked again in a second. */
+void http_reply_text(struct http_req *r, int status, const char *text);
 /* As http_reply, but the body is not copied: release(arg) is called when it has been sent or never will be. */
 void http_reply_ref(struct http_req *r, int status, const char *content_type, const void *body, size_t len,
                     void (*release)(void *arg), void *arg);

@@ -78,20 +78,14 @@ static void on_registry_request(struct http_req *req, void *arg) {
     registry_handle(p->node->registry, req, &caller);
 }
 
-static void say(struct http_req *req, int status, const char *text) {
-    http_reply(req, status, "text/plain; charset=utf-8", text, strlen(text));
-}
-
 #define MISDIRECTED                                                                                           \
     "this port does not answer for that name: ask by an address of this machine, or add the name to the key " \
-    "admin.names\n"
+    "admin.names"
 
 /* 403 with the reason, in a header, too: an edge that asks for bytes sees that alone. */
 static void refuse(struct http_req *req, const struct error *err) {
-    char text[sizeof(err->msg) + 2];
-    snprintf(text, sizeof(text), "%s\n", err->msg);
     http_reply_header(req, REFUSED_HEADER, err->msg);
-    say(req, 403, text);
+    http_reply_text(req, 403, err->msg);
 }
 
 /* A port that only this machine reaches: whoever comes from elsewhere has come through a tunnel, which has asked who it
@@ -118,7 +112,7 @@ static bool may_enter(const struct ports *p, struct http_req *req) {
     }
     /* Edges reach it by many names; only a browser on this machine must not be led here. */
     if (own_names_have(&p->own_names, http_req_header(req, "Host"))) return true;
-    say(req, 421, MISDIRECTED);
+    http_reply_text(req, 421, MISDIRECTED);
     return false;
 }
 
@@ -139,11 +133,11 @@ static void on_node_request(struct http_req *req, void *arg) {
         return;
     case ROUTE_OTHER_METHOD:
         http_reply_header(req, "Allow", methods_text(hit.allowed, allow));
-        say(req, 405, "this call takes another method\n");
+        http_reply_text(req, 405, "this call takes another method");
         return;
     case ROUTE_OTHER_PORT:
     case ROUTE_NO_PATH:
-        say(req, 404, "no such call on the fleet port\n");
+        http_reply_text(req, 404, "no such call on the fleet port");
         return;
     }
 }
@@ -153,7 +147,7 @@ static void on_admin_request(struct http_req *req, void *arg) {
     if (own_names_have(&p->own_names, http_req_header(req, "Host")))
         api_handle_admin(req, p->api);
     else
-        say(req, 421, MISDIRECTED);
+        http_reply_text(req, 421, MISDIRECTED);
 }
 
 static void on_v2(struct http_req *req, void *arg) {
