@@ -184,9 +184,10 @@ static int adapt(struct restoring *r, struct error *err) {
 }
 
 static int copy_identity(struct restoring *r, struct error *err) {
-    static const char *const files[] = {"root.pem",    "root.key.pem",       "standby.pem",     "standby.key.pem",
-                                        "signer.pem",  "next.pem",           "next-signer.pem", "root.key.pem.next",
-                                        "retired.pem", "retired-signer.pem", "retired.until"};
+    static const char *const files[] = {"root.pem",      "root.key.pem",       "standby.pem",     "standby.key.pem",
+                                        "signer.pem",    "next.pem",           "next-signer.pem", "root.key.pem.next",
+                                        "retired.pem",   "retired-signer.pem", "retired.until",   "cross.pem",
+                                        "next-cross.pem"};
     _cleanup_(freep) char *dir = join(r->beside, "identity");
     int code = dir_make_all(dir, 0700, err);
     for (size_t i = 0; i < ARRAY_LEN(files) && code == 0; i++) {

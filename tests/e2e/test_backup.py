@@ -90,6 +90,7 @@ def test_an_older_state_is_put_back_over_a_newer_one(bench, central):
     load(bench, central, image, "acme/app:v1")
     edge = joined(bench, central)
     folder = bench.place("backup")
+    shutil.copy(central.data / "identity/root.pem", central.data / "identity/cross.pem")  # one is there after `ca rotate`
     central.command("backup", str(folder))
     wait_until(lambda: edge.json("status")["replica"]["equal"], "equal")
     before = epoch(central)
@@ -102,6 +103,8 @@ def test_an_older_state_is_put_back_over_a_newer_one(bench, central):
     assert refused.returncode == 1 and "--replace" in refused.stderr
     central.command("restore", "--replace", str(folder))
     assert list(central.data.glob("before-restore-*/fleet.db")) and not (central.data / "restoring").exists()
+    kept = {f.name for f in (folder / "identity").iterdir()}
+    assert "cross.pem" in kept and {f.name for f in (central.data / "identity").iterdir()} == kept
     central.start()
     assert epoch(central).split(".")[0] != before.split(".")[0], "a new epoch"
     wait_until(lambda: edge.reachable() and edge.json("status")["replica"]["equal"], "equal again")
