@@ -2,6 +2,7 @@
  * edges ask it on the fleet port. Thread: main. */
 #include "central/program.h"
 
+#include "central/backup/backup.h"
 #include "central/catalog/catalogue_part.h"
 #include "central/dns/dns_part.h"
 #include "central/fleet/fleet_part.h"
@@ -12,6 +13,7 @@
 #include "central/upstream/upstreams_part.h"
 #include "central/warehouse/hosted.h"
 #include "central/warehouse/warehouse_part.h"
+#include "common/core/log.h"
 #include "common/node/runtime.h"
 
 /* Each knows those above it. The fleet's lookups come before the registry that resolves tags for them: at the end those
@@ -33,7 +35,14 @@ static const struct node_part *const parts[] = {
     NULL,
 };
 
+static int finish_restore(const char *data, struct error *err) {
+    int r = backup_finish_restore(data, err);
+    if (r > 0) log_info("restore_finished", KV_S("data", data), KV_S("why", "it was cut"));
+    return r < 0 ? r : 0;
+}
+
 int central_serve(const struct command_context *ctx) {
-    static const struct runtime_tier tier = {.parts = parts, .guard = &hosted_guard, .not_with = "settings.pb"};
+    static const struct runtime_tier tier = {
+        .parts = parts, .guard = &hosted_guard, .not_with = "settings.pb", .prepare = finish_restore};
     return runtime_serve(ctx, &tier);
 }

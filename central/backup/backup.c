@@ -186,7 +186,8 @@ static int write_list(struct making *m, struct error *err) {
 int backup_make(const char *data, const char *config, const char *to, struct backup_report *out, struct error *err) {
     struct making m = {.data = data, .to = to, .files = json_object(), .report = out};
     *out = (struct backup_report){0};
-    int r = make_empty_folder(to, err);
+    int r = backup_finish_restore(data, err);
+    if (r >= 0) r = make_empty_folder(to, err);
     if (r == 0) r = copy_db(&m, "fleet.db", true, err);
     if (r == 0) r = copy_identity(&m, err);
     if (r == 0) r = copy_db(&m, "hosted.db", false, err);

@@ -34,6 +34,10 @@ struct restore_order {
 int backup_restore(const char *from, const struct restore_order *o, struct backup_report *out, int64_t *made_at,
                    struct error *err) must_check;
 
+/* Finishes a restore that was cut after all was copied; for a central that is about to start, and for whoever else reads
+ * the records. 1: there was one. ERR_BUSY: it runs on. */
+int backup_finish_restore(const char *data, struct error *err) must_check;
+
 /* For both: calls fn for the digest of every blob in hosted.db. */
 int backup_each_blob(const char *hosted_db, int (*fn)(const char *name, void *arg, struct error *err), void *arg,
                      struct error *err) must_check;

@@ -1,5 +1,11 @@
-/* What the backup has is copied beside what is there and then renamed into place, the identity first: without it central
- * would make itself a new fleet. A restore that was cut is done again. Thread: main of a command. */
+/* What the backup has is copied beside what is there and then renamed into place. The folder that it waits in has a name
+ * for each step, so that a restore that is cut can go on from there:
+ *
+ *   restoring ── all is copied ──▶ restore-whole ── what was there is aside ──▶ restore-clear ── all is in place ──▶ gone
+ *
+ * Until the first arrow nothing of what is there is touched, and the copy is worth nothing. After it the restore is
+ * finished by whoever comes next, central's start among them: central would take half of the records for all, and
+ * without the identity it would make itself a new fleet. Thread: main of a command. */
 #include "central/backup/backup.h"
 
 #include <errno.h>
@@ -20,9 +26,13 @@
 
 #define LIST_MAX ((size_t)MiB)
 
+#define COPYING "restoring"
+#define WHOLE "restore-whole"
+#define CLEAR "restore-clear"
+
 struct restoring {
     const char *from, *data;
-    char *beside; /* where files wait for being renamed */
+    char *beside; /* where files are copied to */
     struct backup_report *report;
 };
 
@@ -30,7 +40,6 @@ static char *join(const char *dir, const char *name) {
     return xasprintf("%s/%s", dir, name);
 }
 
-/* In the order in which they are put into place. */
 static const char *const parts[] = {"identity", "fleet.db", "hosted.db", "catalog.db", "reports.db"};
 /* Files beside the databases that are replaced. They belong to the old databases. */
 static const char *const tails[] = {"", "-journal", "-wal", "-shm"};
@@ -124,21 +133,60 @@ static char *aside_name(const char *data) {
     return xasprintf("%s/before-restore-%s", data, stamp);
 }
 
-static int clear_place(const struct restore_order *o, struct error *err) {
+static bool has_records(const char *data) {
     bool has = false;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-        has = has || is_there(o->data, parts[i]);
-    if (!has) return 0;
-    if (!o->replace) {
-        error_set(err, ERR_BUSY, "%s has the records of a central already", o->data);
-        error_hint(err, "--replace moves them aside, into a folder before-restore-… there");
-        return ERR_BUSY;
-    }
-    _cleanup_(freep) char *aside = aside_name(o->data);
-    int r = dir_make_all(aside, 0700, err);
+        has = has || is_there(data, parts[i]);
+    return has;
+}
+
+static int move_all_aside(const char *data, struct error *err) {
+    _cleanup_(freep) char *aside = aside_name(data);
+    int r = has_records(data) ? dir_make_all(aside, 0700, err) : 0;
     for (size_t i = 0; i < ARRAY_LEN(parts) && r == 0; i++)
-        r = move_aside(o->data, aside, parts[i], err);
+        r = move_aside(data, aside, parts[i], err);
     return r;
+}
+
+/* --- putting into place --- */
+
+static int step_to(const char *data, const char *from, const char *to, struct error *err) {
+    _cleanup_(freep) char *before = join(data, from), *after = join(data, to);
+    if (rename(before, after) < 0) return error_errno(err, "renaming %s to %s", before, after);
+    return copy_sync_dir(data, err);
+}
+
+static int put_into_place(const char *data, struct error *err) {
+    _cleanup_(freep) char *clear = join(data, CLEAR);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        _cleanup_(freep) char *from = join(clear, parts[i]), *to = join(data, parts[i]);
+        if (rename(from, to) < 0 && errno != ENOENT) return error_errno(err, "renaming %s to %s", from, to);
+    }
+    int r = copy_sync_dir(data, err);
+    return r == 0 && rmdir(clear) < 0 ? error_errno(err, "removing %s", clear) : r;
+}
+
+/* Goes on from whatever step was reached. */
+static int finish(const char *data, struct error *err) {
+    int r = 0;
+    if (is_there(data, WHOLE)) {
+        r = move_all_aside(data, err);
+        if (r == 0) r = step_to(data, WHOLE, CLEAR, err);
+    }
+    return r == 0 && is_there(data, CLEAR) ? put_into_place(data, err) : r;
+}
+
+static bool was_cut(const char *data) {
+    return is_there(data, WHOLE) || is_there(data, CLEAR);
+}
+
+int backup_finish_restore(const char *data, struct error *err) {
+    int lock = -1;
+    if (!was_cut(data)) return 0;
+    int r = lock_data(data, &lock, err);
+    if (r == 0) r = finish(data, err);
+    if (lock >= 0) close(lock);
+    return r < 0 ? error_wrap(err, "finishing the restore that was cut") : 1;
 }
 
 /* --- copying --- */
@@ -204,18 +252,11 @@ static int copy_beside(struct restoring *r, struct error *err) {
         _cleanup_(freep) char *from = join(r->from, parts[i]), *to = join(r->beside, parts[i]);
         if (access(from, F_OK) == 0) code = copy_file(from, to, 0600, false, err);
     }
-    return code == 0 ? adapt(r, err) : code;
+    if (code == 0) code = adapt(r, err);
+    return code == 0 ? copy_sync_dir(r->beside, err) : code;
 }
 
-static int put_into_place(struct restoring *r, struct error *err) {
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        _cleanup_(freep) char *from = join(r->beside, parts[i]), *to = join(r->data, parts[i]);
-        if (rename(from, to) < 0 && errno != ENOENT) return error_errno(err, "renaming %s to %s", from, to);
-    }
-    return copy_sync_dir(r->data, err);
-}
-
-static int restore_all(struct restoring *r, const struct restore_order *o, struct error *err) {
+static int restore_all(struct restoring *r, struct error *err) {
     _cleanup_(freep) char *hosted = join(r->from, "hosted.db"), *blobs = join(r->data, "blobs"),
                           *blob = join(r->beside, "blob");
     int code = dir_make_all(r->beside, 0700, err);
@@ -223,11 +264,9 @@ static int restore_all(struct restoring *r, const struct restore_order *o, struc
     if (code == 0) code = copy_beside(r, err);
     if (code == 0) code = dir_give_away(r->beside, r->data, err);
     if (code == 0 && access(blobs, F_OK) == 0) code = dir_give_away(blobs, r->data, err);
-    if (code == 0) code = clear_place(o, err);
-    if (code == 0) code = put_into_place(r, err);
     unlink(blob);
-    if (code == 0 && rmdir(r->beside) < 0) code = error_errno(err, "removing %s", r->beside);
-    return code;
+    if (code == 0) code = step_to(r->data, COPYING, WHOLE, err);
+    return code == 0 ? finish(r->data, err) : code;
 }
 
 /* Of a restore that was cut. */
@@ -246,17 +285,30 @@ static int remove_rest(const char *beside, struct error *err) {
     return dir_remove_files(identity, err);
 }
 
+/* Says so before anything is copied. */
+static int check_place(const struct restore_order *o, struct error *err) {
+    bool cut = was_cut(o->data);
+    int r = cut ? finish(o->data, err) : 0;
+    if (r < 0 || o->replace || !has_records(o->data)) return r;
+    if (cut)
+        error_set(err, ERR_BUSY, "a restore into %s was cut: it is finished now", o->data);
+    else
+        error_set(err, ERR_BUSY, "%s has the records of a central already", o->data);
+    error_hint(err, "--replace moves them aside, into a folder before-restore-… there");
+    return ERR_BUSY;
+}
+
 int backup_restore(const char *from, const struct restore_order *o, struct backup_report *out, int64_t *made_at,
                    struct error *err) {
-    struct restoring r = {.from = from, .data = o->data, .report = out, .beside = join(o->data, "restoring")};
+    struct restoring r = {.from = from, .data = o->data, .report = out, .beside = join(o->data, COPYING)};
     int lock = -1;
     *out = (struct backup_report){0};
     int code = check_backup(from, made_at, err);
     if (code == 0) code = dir_make_all(o->data, 0700, err);
     if (code == 0) code = lock_data(o->data, &lock, err);
     if (code == 0) code = remove_rest(r.beside, err);
-    if (code == 0 && !o->replace) code = clear_place(o, err); /* says so before anything is copied */
-    if (code == 0) code = restore_all(&r, o, err);
+    if (code == 0) code = check_place(o, err);
+    if (code == 0) code = restore_all(&r, err);
     if (lock >= 0) close(lock);
     free(r.beside);
     return code;

@@ -210,6 +210,7 @@ static void free_all(struct node_run *n) {
 static int bring_up(struct node_run *n, struct error *err) {
     const struct daemon_events events = {.stop = on_stop, .reload = on_reload};
     int r = check_kind(n, err);
+    if (r == 0 && n->tier->prepare) r = n->tier->prepare(n->node.config->data, err);
     if (r == 0) r = parts_start(&n->node, n->tier->parts, err);
     if (r < 0) return r;
     metrics_collect(parts_metrics, &n->node);

@@ -11,6 +11,7 @@ struct runtime_tier {
     const struct node_part *const *parts; /* in the order they start; ends with NULL */
     const struct store_guard *guard;      /* guard of the store; NULL: all held content has another source */
     const char *not_with;                 /* a file that only the other tier's data folder has */
+    int (*prepare)(const char *data, struct error *err); /* the data folder, before the parts start; NULL: nothing */
 };
 
 /* Runs until SIGTERM or SIGINT. Returns the command's exit status; errors are printed. */

@@ -1,15 +1,18 @@
 """A copy of what central cannot get from anywhere else: made while it runs, put back when it is lost or to put it back in time."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import threading
 import time
 
 import pytest
 
 from lab import images, raw
-from lab.base import wait_until
+from lab.base import run, wait_until
 from lab.fleet import branch, central_of, edge_row, invite, joined, on_address
+from lab.preload import preload
 
 HOSTED = {"hosted": '["acme/**"]'}
 
@@ -109,6 +112,35 @@ def test_an_older_state_is_put_back_over_a_newer_one(bench, central):
     assert epoch(central).split(".")[0] != before.split(".")[0], "a new epoch"
     wait_until(lambda: edge.reachable() and edge.json("status")["replica"]["equal"], "equal again")
     whole(edge, image, "acme/app")
+
+
+def test_a_restore_that_is_killed_is_not_begun_or_is_finished(bench, central):
+    """Whichever rename was its last, central starts as before or as restored, and never as another fleet."""
+    folder, keep = bench.place("backup"), bench.place("keep")
+    load(bench, central, images.small("older"), "acme/app:v1")
+    central.command("backup", str(folder))
+    invite(central)  # which the backup does not know
+    central.stop()
+    shutil.copytree(central.data, keep)
+    identity = {f.name: f.read_bytes() for f in (keep / "identity").iterdir()}
+    kills = preload(bench.folder, "killed")
+    seen = set()
+    for n in range(1, 100):
+        shutil.rmtree(central.data)
+        shutil.copytree(keep, central.data)
+        argv = (central.binary, "restore", "--replace", str(folder), *central.arguments())
+        done = run(*argv, check=False, env={**kills, "KILLED_AT": str(n)})
+        central.start()
+        assert {f.name: f.read_bytes() for f in (central.data / "identity").iterdir()} == identity, n
+        assert raw.ask(central.port, "/v2/acme/app/manifests/v1").status == 200, n
+        central.stop()
+        with contextlib.closing(sqlite3.connect(central.data / "fleet.db")) as db:
+            invites = db.execute("SELECT count(*) FROM invites").fetchone()[0]
+        seen.add((done.returncode == 0, invites))
+        assert not list(central.data.glob("restore-*")), n
+        if done.returncode == 0:
+            break
+    assert seen == {(False, 1), (False, 0), (True, 0)}
 
 
 def test_what_is_no_whole_backup_is_not_restored(bench, central):
