@@ -45,6 +45,18 @@ static bool same_central(const struct identity *id, const struct join_token *t) 
     return false;
 }
 
+/* Whether the join that gave this identity was killed before it was done, so that the configuration may not say it. */
+static bool was_cut(const struct identity *id, const char *data) {
+    EVP_PKEY *key = NULL;
+    STACK_OF(X509) *certs = NULL;
+    struct error ignored = {0};
+    bool same =
+        identity_read(data, "joining.pem", &key, &certs, &ignored) == 0 && key && EVP_PKEY_eq(key, id->key) == 1;
+    EVP_PKEY_free(key);
+    sk_X509_pop_free(certs, X509_free);
+    return same;
+}
+
 static int check_identity(const struct command_context *ctx, const struct join_token *t, struct error *err) {
     struct identity id;
     struct error found = {0};
@@ -57,6 +69,10 @@ static int check_identity(const struct command_context *ctx, const struct join_t
         *err = found;
         error_hint(err, "with --replace this edge joins anew all the same");
         return r;
+    }
+    if (same_central(&id, t) && was_cut(&id, ctx->node->data)) {
+        identity_fini(&id);
+        return 0; /* central answers the same again */
     }
     error_set(err, ERR_INVALID, "this edge has joined %s already: it is %s of the site %s",
               same_central(&id, t) ? "this central" : "another central", id.who.name, id.who.site);
@@ -124,9 +140,9 @@ static int take(const struct command_context *ctx, const struct join_result *j, 
         error_hint(err, "make room or mend the folder, then run the same command again: central answers it again");
         return r;
     }
-    identity_joined(data);
     r = identity_give_away(data, err);
     int file = edge_file_write(ctx->config_path, j->id.who.site, j->url, r == 0 ? err : NULL);
+    identity_joined(data); /* last: until then the same command goes on where this one was killed */
     return r < 0 ? r : file;
 }
 

@@ -256,10 +256,10 @@ static void forget(const char *data, const char *file) {
 }
 
 void identity_joined(const char *data) {
-    forget(data, "joining.pem");
     forget(data, "renewal");
     forget(data, "central");
     forget(data, "registry.pem");
+    forget(data, "joining.pem"); /* last: while it is there, the join is not done */
 }
 
 int identity_renewal(uint8_t id[WIRE_RENEWAL_BYTES], const char *data, struct error *err) {

@@ -13,6 +13,7 @@ import pytest
 from lab import images, raw
 from lab.base import free_port, wait_until
 from lab.fleet import ADDRESS, PREFIX, branch, central_of, edge_row, fleet_request, invite, joined, nobody, on_address
+from lab.preload import preload
 
 pytestmark = pytest.mark.sanitized
 
@@ -150,6 +151,24 @@ def test_an_answer_that_was_lost_is_given_again(fleet, bench):
     (edge.data / "identity/edge.pem").unlink()
     edge.join(token)
     assert (edge.data / "identity/edge.pem").read_text() == before
+
+
+def test_a_join_that_is_killed_is_finished_by_the_same_command(fleet, bench):
+    """Whichever rename was its last; the identity comes before the configuration."""
+    kills, states = preload(bench.folder, "killed"), set()
+    for n in range(1, 20):
+        edge, token = branch(bench), invite(fleet.central)
+        edge.env = {**edge.env, **kills, "KILLED_AT": str(n)}
+        done = edge.join(token, check=False)
+        states.add(((edge.data / "identity/edge.pem").exists(), edge.config.exists()))
+        if done.returncode == 0:
+            break
+        del edge.env["KILLED_AT"]
+        edge.join(token)
+        assert f"central: https://{ADDRESS}:{fleet.central.fleet}\n" in edge.config.read_text(), n
+        assert not (edge.data / "identity/joining.pem").exists()
+        assert "has joined this central already" in edge.join(invite(fleet.central), check=False).stderr
+    assert done.returncode == 0 and states == {(False, False), (True, False), (True, True)}
 
 
 def test_a_token_for_another_site_than_the_configuration_names_is_not_used(fleet, bench):
