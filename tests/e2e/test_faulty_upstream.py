@@ -122,7 +122,7 @@ def test_the_length_of_wrong_bytes_is_not_sent_to_later_clients(case):
     wait_until(lambda: len(case.upstream.requests(case.blob_path, "GET")) == 2, "the second try")
     # They join it, and hear nothing before it answers.
     others = [raw.Download(n.port, case.name, case.blob.digest, case.blob.data).start() for n in (case.central, case.edge)]
-    wait_until(lambda: case.central.metric("entrepot_coalesced_readers_total") > 0, "they wait for it")
+    wait_until(lambda: case.edge.metric("entrepot_fills_running") > 0, "the edge asks for it")
     case.upstream.release()
     assert all(d.join(PATIENCE).good for d in others), others
 
