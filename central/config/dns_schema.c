@@ -264,12 +264,13 @@ struct names {
     struct map *seen; /* lower-case text to the path of the key that has it */
 };
 
-/* Reports a value that was seen before. 0, or the error's code. */
-static int once(struct names *n, const char *path, const char *value, const char *what, struct error *err) {
+/* Reports a value, as it is written, whose key was seen before. 0, or the error's code. */
+static int once_by(struct names *n, const char *path, const char *key, const char *value, const char *what,
+                   struct error *err) {
     char lower[256];
     size_t len = 0;
-    for (; len < sizeof(lower) - 1 && value[len]; len++)
-        lower[len] = (char)(value[len] >= 'A' && value[len] <= 'Z' ? value[len] + 32 : value[len]);
+    for (; len < sizeof(lower) - 1 && key[len]; len++)
+        lower[len] = (char)(key[len] >= 'A' && key[len] <= 'Z' ? key[len] + 32 : key[len]);
     const char *before = map_get(n->seen, lower, len);
     if (!before) {
         map_set(n->seen, lower, len, xstrdup(path));
@@ -277,6 +278,10 @@ static int once(struct names *n, const char *path, const char *value, const char
     }
     config_load_error(n->load, path, err, "\"%.100s\" is %s already at %s", value, what, before);
     return config_load_wrong(n->load, err);
+}
+
+static int once(struct names *n, const char *path, const char *value, const char *what, struct error *err) {
+    return once_by(n, path, value, value, what, err);
 }
 
 /* Two ways to write one network are the same network. */
@@ -287,7 +292,7 @@ static int network_once(struct names *n, const char *path, const char *value, st
     for (unsigned bit = net.bits; bit < 128; bit++)
         net.ip.bytes[bit / 8] &= (unsigned char)~(0x80u >> (bit % 8));
     snprintf(text, sizeof(text), "%s/%u", ip_text(&net.ip, ip), net.bits);
-    return once(n, path, text, "a network of a site", err);
+    return once_by(n, path, text, value, "a network of a site", err);
 }
 
 /* A neighbour need not be configured (yet): the DNS says so in the log, and goes on to the next. */
