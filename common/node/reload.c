@@ -77,7 +77,7 @@ static void take_config(struct reload *r, const struct digest *now, char *out, s
 /* On SIGHUP. */
 void reload_now(struct reload *r) {
     const char *certificate = reload_certificate(r), *file = r->node->config_file;
-    char config[400] = "no file";
+    char config[400] = "no file was read at the start, so nothing is read again; restart the node to use one";
     struct digest now = {0};
     bool read = file && config_digest(r->node, &now);
     if (read)

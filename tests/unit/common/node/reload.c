@@ -142,7 +142,7 @@ static void without_a_file_there_is_nothing_to_read(void **state) {
     (void)state;
     node.config_file = NULL;
     struct reload *r = reload_new(&node, loop);
-    expect(r, "level=info", "none configured", "no file");
+    expect(r, "level=info", "none configured", "no file was read at the start, so nothing is read again");
     reload_free(r);
 }
 
