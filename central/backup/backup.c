@@ -89,9 +89,15 @@ static int copy_identity(struct making *m, struct error *err) {
 
 static int copy_db(struct making *m, const char *name, bool needed, struct error *err) {
     _cleanup_(freep) char *from = join(m->data, name), *to = join(m->to, name);
-    if (access(from, F_OK) < 0)
-        return needed ? error_set(err, ERR_NOT_FOUND, "there is no %s: this is not the data folder of a central", from)
-                      : 0;
+    if (access(from, F_OK) < 0) {
+        if (errno != ENOENT) return error_errno(err, "opening %s", from);
+        if (!needed) return 0;
+        error_set(err, ERR_NOT_FOUND, "there is no %s: this is not the data folder of a central", from);
+        error_hint(
+            err,
+            "start central first, which makes it; if its folder is another one: --config FILE, or --set data=FOLDER");
+        return ERR_NOT_FOUND;
+    }
     int r = copy_database(from, to, err);
     return r == 0 ? note(m, name, err) : r;
 }
@@ -196,6 +202,9 @@ int backup_make(const char *data, const char *config, const char *to, struct bac
     if (r == 0) r = copy_db(&m, "reports.db", false, err);
     if (r == 0) r = copy_config(&m, config, err);
     if (r == 0) r = write_list(&m, err);
+    if ((r == -EACCES || r == -EPERM) && !err->hint[0])
+        error_hint(err,
+                   "run this as root (sudo), or as the user that central runs as, into a folder that it may write");
     json_decref(m.files);
     return r;
 }

@@ -204,3 +204,14 @@ def test_backups_made_while_images_are_loaded_and_edges_join_are_each_whole(benc
             if raw.ask(central.port, f"/v2/acme/busy{i}/manifests/v1").status == 200:
                 whole(central, image, f"acme/busy{i}")
         central.stop()
+
+
+def test_a_backup_that_may_not_be_made_says_as_whom_it_can(bench, central):
+    """As a user who may neither read central's folder nor write to the other."""
+    folder = bench.place("no-right")
+    folder.mkdir(exist_ok=True)
+    nobody = ("setpriv", "--reuid", "65534", "--clear-groups", central.binary, "backup")
+    for to in (folder / "backup", "/tmp/backup-of-nobody"):
+        done = run(*nobody, to, *central.arguments(), check=False)
+        assert done.returncode == 1 and "Permission denied" in done.stderr, done
+        assert "try: run this as root (sudo)" in done.stderr, done
