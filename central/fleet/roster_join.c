@@ -20,7 +20,10 @@ static int check_replaced(struct roster *r, const struct invite *i, struct error
         return ERR_NOT_FOUND;
     }
     if (strcmp(f.site, i->site) == 0) return 0;
-    return error_set(err, ERR_INVALID, "the edge %s is of the site %s, not %s", f.name, f.site, i->site);
+    error_set(err, ERR_INVALID, "the edge %s is of the site %s, not %s", f.name, f.site, i->site);
+    error_hint(err, "leave --site out; or, for a machine of %s: `edge invite --site %s`, and `edge remove %s`", i->site,
+               i->site, f.name);
+    return ERR_INVALID;
 }
 
 int roster_invite(struct roster *r, const struct invite *i, const void *secret, size_t len, struct error *err) {

@@ -207,6 +207,14 @@ def test_a_removed_edge_is_cut_off_within_a_second(fleet, bench):
     assert edge.identity()["name"] == name and edge_row(fleet.central, name)["state"] == "active"
 
 
+def test_a_replacement_at_another_site_is_refused_and_told_what_to_do(fleet, bench):
+    edge = joined(bench, fleet.central)
+    name, site = edge.identity()["name"], edge_row(fleet.central, edge.identity()["name"])["site"]
+    done = fleet.central.command("edge", "invite", "--replace", name, "--site", "elsewhere", check=False)
+    assert done.returncode == 1 and f"the edge {name} is of the site {site}, not elsewhere" in done.stderr, done
+    assert f"try: leave --site out; or, for a machine of elsewhere: `edge invite --site elsewhere`, and `edge remove {name}`" in done.stderr
+
+
 def test_a_copied_data_folder_puts_both_in_quarantine_until_allowed(fleet, bench):
     edge = joined(bench, fleet.central)
     name = edge.identity()["name"]
