@@ -47,6 +47,10 @@ bool cli_command_fits(const struct cli_program *p, const struct command *c) {
     return c->where & (p->kind == NODE_CENTRAL ? COMMAND_CENTRAL : COMMAND_EDGE);
 }
 
+size_t cli_examples(const struct cli_program *p, const struct command *c) {
+    return c->n_examples - (p->kind == NODE_CENTRAL ? 0 : c->n_central_examples);
+}
+
 const struct command *cli_command(const struct cli_program *p, const char *name) {
     for (size_t i = 0; i < p->n_commands; i++) {
         if (cli_command_fits(p, p->commands[i]) && !strcmp(p->commands[i]->name, name)) return p->commands[i];

@@ -40,6 +40,8 @@ int cli_main(int argc, char **argv, const struct cli_program *program);
 /* The command of that name that fits this program, also a hidden one; NULL: there is none. */
 const struct command *cli_command(const struct cli_program *program, const char *name);
 bool cli_command_fits(const struct cli_program *program, const struct command *c);
+/* How many of its examples this program shows: the first ones. */
+size_t cli_examples(const struct cli_program *program, const struct command *c);
 /* What `help` prints of all commands, and of one. */
 void cli_help(FILE *out, const struct cli_program *program);
 void cli_help_command(FILE *out, const struct cli_program *program, const struct command *c);

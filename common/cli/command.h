@@ -51,13 +51,14 @@ struct command {
     size_t n_options;                       /* at most COMMAND_OPTIONS_MAX */
     const struct command_example *examples; /* at least one */
     size_t n_examples;
-    const char *const *words; /* what its argument may be, where that is a fixed list; NULL-ended */
-    int n_min, n_max;         /* how many arguments; n_max COMMAND_ANY: no limit */
-    const char *wanted;       /* what to say when there are fewer or more; needed if n_max > 0 */
-    unsigned where;           /* COMMAND_* */
-    bool hidden;              /* not in the list of commands: for the build and for packages */
-    bool no_config;           /* runs without reading the configuration */
-    bool makes_config;        /* --config may name a file that is not there yet */
+    size_t n_central_examples; /* the last so many are shown by central alone */
+    const char *const *words;  /* what its argument may be, where that is a fixed list; NULL-ended */
+    int n_min, n_max;          /* how many arguments; n_max COMMAND_ANY: no limit */
+    const char *wanted;        /* what to say when there are fewer or more; needed if n_max > 0 */
+    unsigned where;            /* COMMAND_* */
+    bool hidden;               /* not in the list of commands: for the build and for packages */
+    bool no_config;            /* runs without reading the configuration */
+    bool makes_config;         /* --config may name a file that is not there yet */
     int (*run)(const struct command_context *ctx); /* exit status; prints its own errors to stderr */
 };
 

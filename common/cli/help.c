@@ -65,7 +65,7 @@ void cli_help_command(FILE *out, const struct cli_program *p, const struct comma
         if (i == 0) fprintf(out, "\nOptions of %s:\n", c->name);
         option_line(out, &c->options[i]);
     }
-    for (size_t i = 0; i < c->n_examples; i++) {
+    for (size_t i = 0; i < cli_examples(p, c); i++) {
         if (i == 0) fprintf(out, "\nExamples:\n");
         fprintf(out, "  %s %s\n      %s\n", p->name, c->examples[i].line, c->examples[i].what);
     }

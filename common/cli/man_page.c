@@ -54,7 +54,7 @@ static void options(FILE *out, const struct command *c) {
 }
 
 static void examples(FILE *out, const struct cli_program *p, const struct command *c) {
-    for (size_t i = 0; i < c->n_examples; i++) {
+    for (size_t i = 0; i < cli_examples(p, c); i++) {
         fputs(".PP\n.RS 4\n.nf\n", out);
         line(out, "", p->name, " \\c");
         line(out, "", c->examples[i].line, "");
