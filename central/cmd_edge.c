@@ -55,7 +55,8 @@ static int run_invite(const struct command_context *ctx) {
         return print_usage(ctx, "name the site by its option: edge invite --site %s", ctx->argv[1]);
     if (ctx->argc != 1) return print_usage(ctx, "invite takes options only, not \"%s\"", ctx->argv[1]);
     if (!site && !replaces) return print_usage(ctx, "say of which site the edge is: --site NAME");
-    if (duration_parse(expires ? expires : "1h", &ms, &err) < 0) return print_usage(ctx, "--expires: %s", err.msg);
+    if (duration_parse(expires ? expires : "1h", &ms, &err) < 0)
+        return print_usage(ctx, "--expires: %s; %s", err.msg, err.hint);
     if (ms < 1000) return print_usage(ctx, "--expires: at least one second");
     _cleanup_(freep) char *a = control_escape(site ? site : ""), *b = control_escape(replaces ? replaces : ""),
                           *c = control_escape(uses ? uses : "1");
@@ -246,7 +247,9 @@ static int run_edge(const struct command_context *ctx) {
         has_options = has_options || ctx->values[i];
     if (strcmp(what, "invite") == 0) return run_invite(ctx);
     if (has_options) return print_usage(ctx, "only invite takes these options");
-    if (strcmp(what, "list") == 0 && ctx->argc == 1) return run_list(ctx);
+    if (strcmp(what, "list") == 0 && ctx->argc != 1)
+        return print_usage(ctx, "list takes no name: show NAME tells of one");
+    if (strcmp(what, "list") == 0) return run_list(ctx);
     if (strcmp(what, "show") == 0) return run_one(ctx, "GET", what, NULL);
     if (strcmp(what, "remove") == 0)
         return run_one(ctx, "POST", what, "is removed: it is refused from now on, and its connections are cut");

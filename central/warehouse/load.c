@@ -239,7 +239,7 @@ static int target_of(struct load *l, const char *ref, struct reference *tag, str
     if (l->repo.upstream[0]) {
         error_set(err, ERR_DENIED, "%s belongs to the upstream %s; only hosted repositories can be loaded into", name,
                   l->repo.upstream);
-        error_hint(err, "add a pattern for it to `hosted` in central's configuration");
+        error_hint(err, "add a pattern for it to `hosted` in central's configuration, and restart central");
         return ERR_DENIED;
     }
     repo_name_str(&l->repo, l->repo_str);

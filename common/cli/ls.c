@@ -120,6 +120,7 @@ static int run_ls(const struct command_context *ctx) {
     struct error err = {0};
     const char *repo = ctx->argc ? ctx->argv[0] : NULL, *image = command_option_value(ctx, "--where");
     json_t *doc = NULL;
+    if (image && repo) return print_usage(ctx, "give a repository, or --where with an image, not both");
     if (image) return ls_where(ctx, image);
     if (store_list(ctx->node, repo, &doc, &err) < 0) return print_failure(ctx, &err);
     const json_t *tags = json_object_get(doc, "tags");
@@ -146,7 +147,7 @@ static const struct command_option options[] = {
 static const struct command_example examples[] = {
     {"ls", "all repositories"},
     {"ls docker.io/library/nginx", "the tags of one"},
-    {"ls --where docker.io/library/nginx:1.27", "at central: the edges that hold that image"},
+    {"ls --where docker.io/library/nginx:1.27", "the edges that hold that image"},
 };
 
 const struct command command_ls = {
@@ -169,6 +170,7 @@ const struct command command_ls = {
     .wanted = "takes at most one repository",
     .examples = examples,
     .n_examples = ARRAY_LEN(examples),
+    .n_central_examples = 1,
     .where = COMMAND_BOTH,
     .run = run_ls,
 };

@@ -44,7 +44,8 @@ static int run_prune(const struct command_context *ctx) {
     int64_t target = -1;
     const char *to = command_option_value(ctx, "--to");
     bool all = command_option_given(ctx, "--all");
-    if (all == (to != NULL)) return print_usage(ctx, "say how much may stay, for example --to 10GiB");
+    if (all && to) return print_usage(ctx, "give --to SIZE or --all, not both");
+    if (!all && !to) return print_usage(ctx, "say how much may stay, for example --to 10GiB");
     if (all)
         target = 0;
     else if (size_parse(to, &target, &err) < 0)

@@ -90,6 +90,8 @@ static int pull_one(const struct command_context *ctx, struct arguments *a, cons
     a->pull.progress = NULL;
     progress_end(&progress);
     text_make_printable(result.warning);
+    if ((err.code == ERR_UPSTREAM || err.code == ERR_UNREACHABLE || err.code == ERR_TIMEOUT) && !err.hint[0])
+        error_hint(&err, "`%s doctor` checks the way to it, step by step", ctx->node->program);
     if (list) {
         if (r < 0 && !err.code) err.code = r;
         json_array_append_new(list, result_json(ref, &result, &err));

@@ -78,11 +78,20 @@ static int proxy_check(const char *value, struct error *err) {
     return r;
 }
 
+/* Who gives a host alone means central's fleet port there. */
+static int central_check(const char *value, struct error *err) {
+    struct host_port hp;
+    int r = config_check_url(value, err);
+    if (r < 0 && !strpbrk(value, "@/") && host_port_parse(&hp, value) && hp.host[0] && hp.port < 0)
+        error_hint(err, "http://%.100s:5001 or https://%.100s:5001", value, value);
+    return r;
+}
+
 static const struct config_key edge_keys[] = {
     {.name = "central",
      .type = CONFIG_STRING,
      .at = offsetof(struct edge_config, central),
-     .check = config_check_url,
+     .check = central_check,
      .fallback = "http://127.0.0.1:5001",
      .doc =
          "URL of central's fleet port; `join` writes it. With https, an edge that has joined trusts the roots of its "

@@ -78,6 +78,25 @@ def test_an_unknown_option_is_named_in_the_error(node):
         assert "takes no arguments" in status(node, command, "bogus").stderr
 
 
+def test_words_that_exclude_each_other_are_told(chain):
+    said = lambda node, *words: node.command(*words, check=False)
+    for node in (chain.central, chain.edge):
+        done = said(node, "prune", "--to", "1GiB", "--all")
+        assert done.returncode == 2 and "--to SIZE or --all, not both" in done.stderr, done
+    done = said(chain.central, "ls", "library/app", "--where", "library/app:v1")
+    assert done.returncode == 2 and "not both" in done.stderr, done
+    done = said(chain.central, "edge", "list", "shanghai-1")
+    assert done.returncode == 2 and "list takes no name" in done.stderr, done
+    done = said(chain.central, "edge", "invite", "--site", "shanghai", "--expires", "1y")
+    assert done.returncode == 2 and '"1y" is not a time; write a number with' in done.stderr, done
+
+
+def test_help_shows_an_example_where_it_works(node):
+    for words in (("help", "ls"), ("command-docs", "man")):
+        shown = "the edges that hold that image" in status(node, *words).stdout
+        assert shown == ("central" in str(node.binary)), words
+
+
 def test_a_mistyped_command_is_told_the_nearest(node):
     assert "status" in status(node, "statsu").stderr
 
@@ -190,6 +209,8 @@ def test_no_error_of_a_file_hides_another(bench, tmp_path):
     said = told("upstreams:\n  - { name: docker.io, username: y, password_file: /none }\nregistry: { cert_file: /tmp, key_file: /nokey }\n")
     assert f"{file}:2:52: upstreams[0].password_file: cannot read /none" in said, said
     assert f"{file}:3:24: registry.cert_file: /tmp is not a regular file" in said and "registry.key_file: cannot read /nokey" in said, said
+    assert 'sites[1].networks: "10.1.2.0/16" is a network of a site already' in told(
+        "sites: [ { name: a, networks: [ 10.1.0.0/16 ] }, { name: b, networks: [ 10.1.2.0/16 ] } ]\n")
     assert "sites[0].networks: \"10.1.0.0/99\"" in told("sites: [ { name: a, networks: [ 10.1.0.0/99, 10.1.0.0/16, \"2001:db8::/48\" ] } ]\n")
     assert "data: /etc/passwd is not a folder" in told("data: /etc/passwd\n")
 
@@ -197,7 +218,9 @@ def test_no_error_of_a_file_hides_another(bench, tmp_path):
 def test_central_s_address_without_a_scheme_or_on_another_machine_is_told(bench):
     binary = bench.edge(1, start=False).binary
     check = lambda url: run(binary, "serve", "--check", "--set", f"central={url}", check=False)
-    assert "try: http://10.0.0.1:5001" in check("10.0.0.1:5001").stderr
+    for bare in ("10.0.0.1:5001", "10.0.0.1"):
+        assert "try: http://10.0.0.1:5001 or https://10.0.0.1:5001\n" in check(bare).stderr, bare
+    assert "try: http://[::1]:5001 or" in check("[::1]").stderr
     done = check("http://10.0.0.1:5001")
     assert done.returncode == 0 and "note: central is not on this machine" in done.stderr
     for url in ("http://127.0.0.1:5001", "http://127.0.0.1:5001/", "https://[::1]:5001"):
@@ -533,6 +556,13 @@ def test_pull_brings_an_image_in(chain):
     assert done.returncode == 1 and "library/none" in done.stderr
     assert chain.edge.command("pull", check=False).returncode == 2
     assert chain.edge.command("pull", "Not A Reference", check=False).returncode in (1, 2)
+
+
+def test_a_pull_that_finds_no_source_names_doctor(bench):
+    central = bench.central(("docker.io", "http://registry.invalid"))
+    done = central.command("pull", "library/app:v1", check=False)
+    assert done.returncode == 1 and "Could not resolve host" in done.stderr, done
+    assert "try: `entrepot-central doctor`" in done.stderr, done
 
 
 def test_a_platform_that_an_image_does_not_have_is_an_error(bench):
