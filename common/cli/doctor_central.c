@@ -38,6 +38,11 @@ void doctor_check_central(struct doctor *d, struct doctor_check *c) {
                        "`entrepot-central edge invite --site NAME`, and here `entrepot-edge join TOKEN`");
         return;
     }
+    if (json_is_true(json_object_get(central, "refused"))) {
+        doctor_todo(c, "what is held is still served. On central, `entrepot-central edge list` shows how this edge "
+                       "stands, and `edge show NAME` what can be done");
+        return;
+    }
     bool direct = json_is_true(json_object_get(json_object_get(d->doctor, "fallback"), "active"));
     doctor_todo(c, "what is held is still served%s. Check that central runs, the key central, and the link to it",
                 direct ? ", and public images come from the upstreams directly (fallback)" : "");

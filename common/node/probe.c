@@ -151,6 +151,9 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     snprintf(p->local, sizeof(p->local), "%.45s", a->local);
     if (seen && !ip_parse(&p->seen, seen, strlen(seen))) p->seen = (struct ip){{0}};
     if (type) snprintf(p->content_type, sizeof(p->content_type), "%s", type);
+    const char *refused = a->status == 403 ? a->header(a, REFUSED_HEADER) : NULL;
+    snprintf(p->refused, sizeof(p->refused), "%.220s", refused ? refused : "");
+    text_make_printable(p->refused);
     const char *location = a->status / 100 == 3 ? a->header(a, "location") : NULL;
     snprintf(p->location, sizeof(p->location), "%s", location ? location : "");
     text_make_printable(p->location);

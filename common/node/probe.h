@@ -26,6 +26,7 @@ struct probe {
     int status;      /* 0: none */
     char proxy[160]; /* a proxy that may have answered itself; "": none */
     char content_type[64];
+    char refused[224];  /* why a central refuses this edge (REFUSED_HEADER); "": it does not */
     char location[256]; /* where it redirects to, as far as it fits; "": nowhere */
     char message[256];
     bool certificate_time; /* its certificate looks expired or not yet valid, by our clock */

@@ -188,7 +188,7 @@ const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]
         return text_make_printable(why);
     }
     if (!refused) return breaker_not_central(a->status, a->header(a, "content-type"), why);
-    snprintf(why, CENTRAL_WHY_MAX, "central refuses this edge: %.220s", refused);
+    snprintf(why, CENTRAL_WHY_MAX, CENTRAL_REFUSES, refused);
     return why;
 }
 

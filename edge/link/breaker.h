@@ -82,6 +82,8 @@ const char *breaker_not_central(int status, const char *content_type, char why[C
 const char *breaker_judge(const struct http_answer *a, char why[CENTRAL_WHY_MAX]);
 /* Judges it and takes it for what central says: call it for each answer to a call under /fleet. */
 const char *breaker_take(struct breaker *b, const struct http_answer *a, char why[CENTRAL_WHY_MAX]);
+/* How central's refusal is told: a format for its words. */
+#define CENTRAL_REFUSES "central refuses this edge: %.220s"
 /* Whether central refuses this edge by it. */
 bool breaker_is_refusal(const struct http_answer *a);
 

@@ -230,7 +230,7 @@ static bool on_head(struct http_call *call, const struct http_answer *a, void *a
     (void)call;
     struct registry_cert *c = arg;
     const char *refused = a->status == 403 ? a->header(a, REFUSED_HEADER) : NULL;
-    if (refused) snprintf(c->why, sizeof(c->why), "central refuses this edge: %.220s", refused);
+    if (refused) snprintf(c->why, sizeof(c->why), CENTRAL_REFUSES, refused);
     return true;
 }
 

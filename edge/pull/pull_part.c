@@ -184,15 +184,16 @@ static void doctor(json_t *into, void *self) {
     probes_ask(e->node->probes, &p, 1, PROBE_MS + allowance_ms);
     char why[CENTRAL_WHY_MAX];
     bool good = p.status > 0 && central_is_fleet_port(p.status, p.content_type, why);
+    if (p.refused[0]) snprintf(why, sizeof(why), CENTRAL_REFUSES, p.refused);
     bool portal = p.status == 0 && !how.proxy && road_has_portal(e->node->probes, url, why, sizeof(why));
     if (portal) memcpy(p.message, why, sizeof(p.message));
     /* Show one consistent state: if central answers now, do not report it as unreachable too. */
     if (good) loop_call(l, central_source_found, e->central);
-    json_t *j =
-        json_pack("{s:s, s:b, s:b, s:s}", "url", url, "reachable", good, "polls", confirm_polls(e->confirm), "message",
-                  good           ? ""
-                  : p.status > 0 ? why
-                                 : p.message);
+    json_t *j = json_pack("{s:s, s:b, s:b, s:b, s:s}", "url", url, "reachable", good, "refused", p.refused[0] != 0,
+                          "polls", confirm_polls(e->confirm), "message",
+                          good           ? ""
+                          : p.status > 0 ? why
+                                         : p.message);
     if (p.has_skew) json_object_set_new(j, "clock_skew_s", json_integer(p.skew_s));
     json_object_set_new(into, "central", j);
     json_object_set_new(into, "fallback", fallback_json(e->fallback));

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import shutil
 import ssl
 import time
@@ -198,6 +199,9 @@ def test_a_removed_edge_is_cut_off_within_a_second(fleet, bench):
     fleet.central.command("edge", "remove", name)
     wait_until(lambda: not edge.json("status")["central"]["reachable"], "the edge is refused")
     assert "was removed from the fleet" in edge.json("status")["central"]["message"]
+    said = edge.command("doctor", check=False).stdout
+    assert re.search("FAIL  central .*central refuses this edge: .*was removed from the fleet", said), said
+    assert "`edge show NAME`" in said and "is not central's fleet port" not in said, said
     cut = lambda: any(e["event"] == "access" and "/fleet/v1/watch" in e["target"] and e["aborted"] == "1" for e in fleet.central.log())
     wait_until(cut, "its live connection is cut")
     assert pulls(edge, fleet.image)  # what it holds
