@@ -71,6 +71,9 @@ static int run_asked(const struct command_context *ctx, bool rotate) {
     if (ctx->json) return print_json(doc);
     print_status(doc);
     if (rotate) puts("\nmake a new `backup` when that is through: edges will not trust the root of an older one");
+    if (rotate && json_is_false(json_object_get(json_object_get(doc, "standby"), "key_is_here")))
+        printf("then add the new root to the file of the standby root's key, too: cat %s/identity/root.pem >>FILE\n",
+               ctx->node->data);
     json_decref(doc);
     return EXIT_DONE;
 }

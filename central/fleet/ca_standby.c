@@ -16,7 +16,12 @@
 
 static int write_new_file(const char *file, const struct buf *b, struct error *err) {
     _cleanup_(closep) int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return error_errno(err, "creating %s", file);
+    if (fd < 0) {
+        int r = error_errno(err, "creating %s", file);
+        if (r == -ENOENT || r == -EEXIST)
+            error_hint(err, "give a file that is not there yet, in a folder that is: mount the medium before");
+        return r;
+    }
     for (size_t done = 0; done < b->len;) {
         ssize_t n = write(fd, b->data + done, b->len - done);
         if (n < 0 && errno == EINTR) continue;
@@ -57,6 +62,7 @@ int ca_export_standby(const char *data, const char *file, struct error *err) {
     struct ca_path path = ca_key_path(ca, CA_STANDBY);
     EVP_PKEY *key = NULL;
     int r = ca_read_roots(ca, err);
+    if (r == -ENOENT) error_hint(err, "central makes it at its first start; is this its data folder?");
     if (r == 0 && !ca_path_exists(path.text)) {
         r = error_set(err, ERR_NOT_FOUND, "the standby root's key is not in %s", ca->dir);
         error_hint(err, "it was exported before: it is where that file was put");

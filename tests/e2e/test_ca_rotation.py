@@ -47,7 +47,7 @@ def test_a_new_root_waits_for_the_edge_that_is_off_then_signs_and_the_old_one_le
     assert before["rotation"]["state"] == "steady" and before["root"]["key_is_here"]
     off.stop()
     said = central.command("ca", "rotate").stdout
-    assert "edges learn the new root" in said and f"waits for {names[1]}" in said
+    assert "edges learn the new root" in said and f"waits for {names[1]}" in said and "root.pem" not in said
     wait_until(lambda: missing(central) == [names[1]], "the one that is on trusts the new root")
     spreading = ca(central)
     assert spreading["rotation"]["state"] == "spreading" and spreading["signer"] == before["signer"]
@@ -124,11 +124,20 @@ def test_the_roots_key_elsewhere_is_needed_for_a_rotation_alone(bench, upstream)
     assert pulls(edge, "one")
 
 
+def test_a_change_of_the_root_reminds_of_the_standby_key_that_is_elsewhere(bench, upstream):
+    central = central_of(bench, upstream)
+    central.command("ca", "standby", "export", str(bench.place("safe.pem")))
+    said = central.command("ca", "rotate").stdout
+    assert f"then add the new root to the file of the standby root's key, too: cat {central.data}/identity/root.pem >>FILE" in said, said
+
+
 def test_a_central_that_was_lost_is_made_anew_by_the_standby_root(bench, upstream):
     central = central_of(bench, upstream)
     edge, other = joined(bench, central), joined(bench, central)
     wait_until(lambda: edge.reachable() and other.reachable(), "both are there")
     safe = bench.place("safe.pem")
+    unmounted = central.command("ca", "standby", "export", str(safe / "no/medium"), check=False)
+    assert unmounted.returncode == 1 and "mount the medium before" in unmounted.stderr, unmounted
     said = central.command("ca", "standby", "export", str(safe)).stdout
     assert "ca recover" in said and safe.stat().st_mode & 0o777 == 0o600
     assert not (central.data / "identity/standby.key.pem").exists() and not ca(central)["standby"]["key_is_here"]
