@@ -61,7 +61,8 @@ static void print_result(const char *ref, const struct pull_result *r) {
     }
     if (r->passed_through > 0)
         fprintf(stderr,
-                "  warning: not kept: this node has no room for it (%lld object%s passed through); see `doctor`\n",
+                "  warning: not kept: this node has no room for it (%lld object%s passed through); see `doctor` and "
+                "the log\n",
                 (long long)r->passed_through, r->passed_through == 1 ? "" : "s");
     if (r->warning[0]) fprintf(stderr, "  warning: %s\n", r->warning);
     fflush(stdout);

@@ -322,7 +322,7 @@ def test_doctor_and_pull_say_when_nothing_can_be_kept(bench, chain):
     assert said["result"] == "FAIL" and "nothing can be kept" in said["message"] and "store.min_free" in said["what_to_do"], said
     assert [e for e in edge.log() if e.get("event") == "nothing_can_be_kept"]
     done = edge.command("pull", "library/app:v1")
-    assert "not kept" in done.stderr and "from central" in done.stdout
+    assert "not kept" in done.stderr and "see `doctor` and the log" in done.stderr and "from central" in done.stdout
     assert edge.json("pull", "library/app:v1")["pulls"][0]["passed_through"] > 0
     said = edge.command("status").stdout
     assert "of 0 B (nothing can be kept)" in said and "passed through" in said
