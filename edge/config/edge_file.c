@@ -124,7 +124,11 @@ int edge_file_check(const char *path, struct error *err) {
     folder = slash ? xstrndup(target, slash == target ? 1 : (size_t)(slash - target)) : xstrdup(".");
     if (access(folder, F_OK) < 0 && errno == ENOENT) return dir_make_all(folder, 0755, err);
     if (access(folder, W_OK) == 0) return 0;
-    error_errno(err, "%s cannot be written", path);
-    error_hint(err, "run this as root (sudo), or name another file: --config FILE");
-    return err->code;
+    int r = error_errno(err, "%s cannot be written", path);
+    if (r == -EROFS)
+        error_hint(err, "mount it writable (a container: without :ro), or name another file: --config FILE");
+    else
+        error_hint(err,
+                   "run this as root (sudo; in a container, docker exec -u 0), or name another file: --config FILE");
+    return r;
 }
