@@ -67,7 +67,7 @@ static int check_identity(const struct command_context *ctx, const struct join_t
     }
     if (r < 0) {
         *err = found;
-        error_hint(err, "with --replace this edge joins anew all the same");
+        error_hint(err, r == -EACCES ? "run this as root (sudo)" : "with --replace this edge joins anew all the same");
         return r;
     }
     if (same_central(&id, t) && was_cut(&id, ctx->node->data)) {

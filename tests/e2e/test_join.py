@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from lab import images, raw
-from lab.base import free_port, wait_until
+from lab.base import free_port, run, wait_until
 from lab.fleet import ADDRESS, PREFIX, branch, central_of, edge_row, fleet_request, invite, joined, nobody, on_address
 from lab.preload import preload
 
@@ -170,6 +170,23 @@ def test_a_join_that_is_killed_is_finished_by_the_same_command(fleet, bench):
         assert not (edge.data / "identity/joining.pem").exists()
         assert "has joined this central already" in edge.join(invite(fleet.central), check=False).stderr
     assert done.returncode == 0 and states == {(False, False), (True, False), (True, True)}
+
+
+def test_a_configuration_that_cannot_be_written_is_told_before_the_token_is_used(fleet, bench):
+    """As in a container whose /etc/entrepot is mounted read-only, and as a user who is not root."""
+    edge, token = branch(bench), invite(fleet.central)
+    at = bench.place("etc")
+    at.mkdir(exist_ok=True)
+    join = (edge.binary, "join", token, "--config", at / "edge.yaml", "--set", f"data={edge.data}")
+    done = run("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o ro none "$1" && shift && exec "$@"', "-", at, *join, check=False)
+    assert done.returncode == 1 and "Read-only file system" in done.stderr and "try: mount it writable" in done.stderr, done
+    nobody_s = ("setpriv", "--reuid", "65534", "--clear-groups", edge.binary, "join", token, "--config", "/etc/of-root.yaml")
+    done = run(*nobody_s, "--set", f"data={edge.data}", check=False)
+    assert done.returncode == 1 and "Permission denied" in done.stderr and "try: run this as root (sudo)\n" in done.stderr, done
+    done = run(*nobody_s, "--set", "data=/tmp/of-nobody", check=False)
+    assert done.returncode == 1 and "Permission denied" in done.stderr and "docker exec -u 0" in done.stderr, done
+    assert not (at / "edge.yaml").exists()
+    assert "joined: this edge is" in edge.command("join", token).stdout
 
 
 def test_a_token_for_another_site_than_the_configuration_names_is_not_used(fleet, bench):
