@@ -12,18 +12,38 @@
 #include "common/records/messages.h"
 #include "common/wire/wire.h"
 
+/* Shared by all who are told it, so that edges that read slowly keep no copies. */
+struct told_zone {
+    atomic_int users;
+    uint8_t *bytes;
+    size_t len;
+};
+
 struct dns_told {
     _Atomic uint64_t version;
-    pthread_mutex_t lock; /* guards what follows */
-    uint64_t views;       /* so far */
-    uint8_t *zone;
-    size_t zone_len;
-    uint64_t zone_version; /* a hash of it; 0: it is not told */
+    pthread_mutex_t lock;   /* guards what follows */
+    uint64_t views;         /* so far */
+    struct told_zone *zone; /* NULL: it is not told */
+    uint64_t zone_version;  /* a hash of it; 0: it is not told */
     uint32_t serial;
     bool kept;
     uint8_t *states;
     size_t n_states;
 };
+
+static struct told_zone *zone_new(uint8_t *bytes, size_t len) {
+    struct told_zone *z = xcalloc(1, sizeof(*z));
+    *z = (struct told_zone){1, bytes, len};
+    return z;
+}
+
+/* NULL is let be. */
+static void zone_release(void *arg) {
+    struct told_zone *z = arg;
+    if (!z || atomic_fetch_sub(&z->users, 1) > 1) return;
+    free(z->bytes);
+    free(z);
+}
 
 struct dns_told *dns_told_new(void) {
     struct dns_told *t = xcalloc(1, sizeof(*t));
@@ -34,7 +54,7 @@ struct dns_told *dns_told_new(void) {
 void dns_told_free(struct dns_told *t) {
     if (!t) return;
     pthread_mutex_destroy(&t->lock);
-    free(t->zone);
+    zone_release(t->zone);
     free(t->states);
     free(t);
 }
@@ -46,9 +66,8 @@ int dns_told_zone(struct dns_told *t, const struct dns_zone *z, const struct dns
     size_t len;
     int r = dns_zone_message_encode(z, parts, registry_port, silent_ms, &bytes, &len);
     pthread_mutex_lock(&t->lock);
-    free(t->zone);
-    t->zone = r < 0 ? NULL : bytes;
-    t->zone_len = r < 0 ? 0 : len;
+    zone_release(t->zone);
+    t->zone = r < 0 ? NULL : zone_new(bytes, len);
     t->zone_version = r < 0 ? 0 : dns_zone_message_version(bytes, len);
     atomic_store(&t->version, 0);
     pthread_mutex_unlock(&t->lock);
@@ -84,13 +103,11 @@ uint64_t dns_told_add(struct dns_told *t, struct buf *out) {
 
 void dns_told_answer(struct dns_told *t, struct http_req *req) {
     pthread_mutex_lock(&t->lock);
-    size_t len = t->zone_len;
-    uint8_t *copy = xmalloc(len + 1);
-    if (len) memcpy(copy, t->zone, len);
+    struct told_zone *z = t->zone;
+    if (z) atomic_fetch_add(&z->users, 1);
     pthread_mutex_unlock(&t->lock);
-    if (len)
-        http_reply(req, 200, WIRE_CONTENT_TYPE, copy, len);
+    if (z)
+        http_reply_ref(req, 200, WIRE_CONTENT_TYPE, z->bytes, z->len, zone_release, z);
     else
         api_reply_error(req, 404, "this central's DNS tells no zone", "");
-    free(copy);
 }

@@ -433,8 +433,12 @@ void watch_handle(struct watches *ws, struct http_req *r) {
     char ours[17], from[QUERY_PARAM_MAX], dns[QUERY_PARAM_MAX];
     int64_t poll = poll_ms(http_req_target(r));
     struct watch *w = xcalloc(1, sizeof(*w));
-    *w = (struct watch){
-        .all = ws, .req = r, .edge = edge, .loop = http_req_loop(r), .work = {.fn = read_log}, .back = {.fn = on_read}};
+    *w = (struct watch){.all = ws,
+                        .req = r,
+                        .edge = edge,
+                        .loop = http_req_loop(r),
+                        .work = {.fn = read_log, .whose = caller_number(&edge)},
+                        .back = {.fn = on_read}};
     w->loop_number = number_of(ws, w->loop);
     buf_init(&w->part, 8 * MiB);
     int asked = query_param(http_req_target(r), "from", from);
