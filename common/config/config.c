@@ -79,15 +79,19 @@ static const char *end_of_first(const char *list) {
     return NULL;
 }
 
-static int type_error(const struct config_key *key, const char *path, const struct config_node *n, struct error *err) {
-    config_error(err, &n->place, "%s: must be %s, not %s", path, type_name(key->type),
-                 config_node_is_null(n) ? "empty" : kind_name(n->kind));
+static void hint_example(const struct config_key *key, struct error *err) {
     const char *example = key->example ? key->example : key->fallback;
-    if (!example) return ERR_INVALID;
+    if (!example) return;
     /* Of a list of mappings the first shows the form; what is cut anywhere else could not be copied. */
     const char *first = key->type == CONFIG_ITEMS ? end_of_first(example) : NULL;
     int len = (int)(first ? first + 1 - example : (ptrdiff_t)strlen(example));
     error_hint(err, "for example %s: %.*s%s", key->name, len, example, first ? "]" : "");
+}
+
+static int type_error(const struct config_key *key, const char *path, const struct config_node *n, struct error *err) {
+    config_error(err, &n->place, "%s: must be %s, not %s", path, type_name(key->type),
+                 config_node_is_null(n) ? "empty" : kind_name(n->kind));
+    hint_example(key, err);
     return ERR_INVALID;
 }
 
@@ -219,10 +223,14 @@ static int items_bind(struct config_load *load, const struct config_key *key, co
         char at[PATH_TEXT_MAX];
         snprintf(at, sizeof at, "%s[%zu]", path, i);
         const struct config_node *item = n->items[i];
-        int r = item->kind == CONFIG_NODE_MAP
-                    ? map_bind(load, key->inner, item, at, items ? items + i * key->item_size : NULL, err)
-                    : config_error(err, &item->place, "%s: must be a mapping, not %s", at,
-                                   config_node_is_null(item) ? "empty" : kind_name(item->kind));
+        int r;
+        if (item->kind == CONFIG_NODE_MAP) {
+            r = map_bind(load, key->inner, item, at, items ? items + i * key->item_size : NULL, err);
+        } else {
+            r = config_error(err, &item->place, "%s: must be a mapping, not %s", at,
+                             config_node_is_null(item) ? "empty" : kind_name(item->kind));
+            hint_example(key, err);
+        }
         if (r < 0) r = config_load_wrong(load, err);
         if (r < 0) return r;
     }
@@ -311,6 +319,7 @@ static int file_load(const struct config_source *src, struct config_load *load, 
         return 0;
     }
     if (r == -ENOENT) error_hint(err, "without --config the defaults are used");
+    if (r == -EACCES) error_hint(err, "run this as root (sudo), or as the user whose file it is");
     if (r == ERR_TOO_BIG)
         error_set(err, r, "%s is longer than a configuration may be (%zu bytes)", file, CONFIG_TEXT_MAX);
     if (r < 0) return r;

@@ -279,6 +279,13 @@ static int reader_run(struct reader *rd) {
             struct config_place at = place_at(rd->base, &rd->yaml.problem_mark);
             if (is_indented_by_tab(rd, rd->yaml.problem_mark.line))
                 return config_error(rd->err, &at, "not valid YAML: a tab indents this line; indent it with spaces");
+            if (rd->yaml.problem && strstr(rd->yaml.problem, "mapping values are not allowed")) {
+                config_error(rd->err, &at, "not valid YAML: a key cannot stand here, but a colon makes it one");
+                error_hint(rd->err,
+                           "begin each key on a line of its own, with the same indentation; quote a value that "
+                           "holds \": \"");
+                return ERR_INVALID;
+            }
             return config_error(rd->err, &at, "not valid YAML: %s%s%s",
                                 rd->yaml.problem ? rd->yaml.problem : "unreadable", rd->yaml.context ? ", " : "",
                                 rd->yaml.context ? rd->yaml.context : "");

@@ -181,6 +181,11 @@ def test_a_wrong_file_is_named_with_its_line(node, tmp_path):
     assert done.returncode != 0 and re.search(rf"{re.escape(str(file))}:3", done.stderr) and "store" in done.stderr
 
 
+def test_a_file_that_may_not_be_read_is_told_with_who_may(node):
+    done = run("setpriv", "--reuid", "65534", "--clear-groups", node.binary, "serve", "--check", "--config", "/etc/shadow", check=False)
+    assert done.returncode == 1 and "opening /etc/shadow: Permission denied\n  try: run this as root (sudo)" in done.stderr, done
+
+
 def test_every_error_of_a_file_is_reported(node, tmp_path):
     file = tmp_path / "node.yaml"
     file.write_text("stroe: {}\nlog:\n  level: loud\n  format: xml\nstore: { limit: 5 parsecs }\n" + "".join(f"k{i}: 1\n" for i in range(60)))

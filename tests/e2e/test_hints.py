@@ -26,9 +26,9 @@ def put(tree, key, value):
 
 
 def check(kind, folder, tree):
-    """What `serve --check` says of a configuration, on its error output."""
+    """What `serve --check` says of a configuration, on its error output. tree: or the text itself."""
     file = folder / f"{kind}.yaml"
-    file.write_text(yaml.safe_dump(tree))
+    file.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
     return run(RELEASE / f"entrepot-{kind}", "serve", "--check", "--config", file, check=False).stderr
 
 
@@ -56,6 +56,14 @@ def test_every_example_of_a_key_is_yaml_that_is_taken(kind, tmp_path):
         said = check(kind, tmp_path, right)
         assert not re.search(r"must be(?! given)|not valid", said), said
     assert len(found) > len(keys) * 2 // 3, sorted(keys.keys() - found.keys())
+
+
+def test_what_is_wrong_with_a_file_comes_with_what_to_write(tmp_path):
+    for text, wanted in (("upstreams: [docker.io]\n", "try: for example upstreams: [{name: docker.io, endpoints:"),
+                         ("sites:\n  - shanghai\n", "try: for example sites: [{name: shanghai, networks:"),
+                         ("address: a: b\n", 'try: begin each key on a line of its own, with the same indentation; quote a value that holds ": "')):
+        said = check("central", tmp_path, text)
+        assert wanted in said, said
 
 
 @pytest.mark.parametrize("host", ["registry.example", "localhost:5000", "10.0.0.1:80", "[2001:db8::1]:5000", "1.2", ".".join(["a" * 60] * 4)])

@@ -64,7 +64,8 @@ static void hostile_text_is_refused_with_its_place(void **state) {
     refuses("a: \"x\\ny\"\n", "line break");
     refuses("a: |\n  x\n  y\n", "line break");
     refuses("a: [\n", "not valid YAML");
-    refuses("a: b: c\n", "not valid YAML");
+    refuses("a: b: c\n", "f:1:5: not valid YAML: a key cannot stand here, but a colon makes it one");
+    refuses("a: b\n  c: d\n", "f:2:4: not valid YAML: a key cannot stand here");
     refuses("\ta: b\n", "not valid YAML");
     refuses_bytes("a: b\0c\n", 7, "f:1:5: control character 0x00");
     refuses_bytes("ok: 1\na: \x1b[2J\n", 15, "f:2:4: control character 0x1b");
