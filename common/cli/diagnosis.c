@@ -74,9 +74,10 @@ static void check_daemon(struct doctor *d, struct doctor_check *c) {
     const json_t *first = json_array_get(json_object_get(d->status, "reasons"), 0);
     doctor_say(c, DOCTOR_FAIL, "%s runs, process %lld, but is not ready: %s", d->node->program,
                (long long)json_int(d->status, "pid", 0), json_text(first, "reason", "?"));
-    doctor_todo(c, strcmp(json_text(first, "condition", ""), "settings") == 0
-                       ? "see what `central` says below"
-                       : "if it stays so, look at the daemon's log");
+    const char *condition = json_text(first, "condition", "");
+    doctor_todo(c, strcmp(condition, "settings") == 0       ? "see what `central` says below"
+                   : strcmp(condition, "registry_tls") == 0 ? "see what `TLS` says below"
+                                                            : "if it stays so, look at the daemon's log");
 }
 
 /* Left out for a daemon that is older. */

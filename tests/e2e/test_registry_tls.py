@@ -38,7 +38,8 @@ def fleet(shared_bench):
     upstream.put("library/app", image, "v1")
     central = central_of(shared_bench, upstream, **{"registry.names": json.dumps([NAME])})
     edge = tls_edge(shared_bench, **{"registry.names": json.dumps([NAME, FOREIGN])}).start_not_ready()
-    before = SimpleNamespace(ready=raw.ask(edge.admin, "/readyz").body.decode(), config=edge.command("client-config", "podman", check=False))
+    before = SimpleNamespace(ready=raw.ask(edge.admin, "/readyz").body.decode(), config=edge.command("client-config", "podman", check=False),
+                             doctor=edge.command("doctor", check=False).stdout)
     with pytest.raises((ssl.SSLError, ConnectionError)):
         served(edge)
     edge.join(invite(central))
@@ -75,6 +76,7 @@ def answers_as(node, name, host=ADDRESS):
 def test_an_edge_that_has_not_joined_says_so_and_serves_once_it_has(fleet):
     assert "has not joined a fleet, and registry.tls is fleet" in fleet.before.ready
     assert fleet.before.config.returncode == 1 and "entrepot-edge join" in fleet.before.config.stderr
+    assert "-> see what `TLS` says below" in fleet.before.doctor and "FAIL  TLS" in fleet.before.doctor, fleet.before.doctor
     assert answers_as(fleet.edge, ADDRESS)
 
 
