@@ -79,7 +79,8 @@ struct dns_config {
     {                                                                                                                 \
         .name = "connections", .type = CONFIG_INT, .at = place(connections), .fallback = "256", .min = 8,             \
         .max = 10000,                                                                                                 \
-        .doc = "TCP connections that may be open at a time. Over it, the one that was idle longest is closed."        \
+        .doc = "TCP connections that may be open at a time. Over it, the one that was idle longest is closed. One "   \
+               "address (IPv6: one /64) has at most half."                                                            \
     }
 
 #endif

@@ -24,7 +24,7 @@ struct conn {
     struct conn *older, *newer; /* by the time of the last query */
     int fd;
     struct event *readable, *writable;
-    struct ip ip;
+    struct ip ip, client; /* client: the address by which it is counted */
     int64_t last_ms;
     size_t in_len;
     size_t sent; /* of out */
@@ -74,10 +74,10 @@ static void conn_free(struct conn *c) {
     free(c);
 }
 
-static unsigned count_of(const struct dns_tcp *t, const struct ip *ip) {
+static unsigned count_of(const struct dns_tcp *t, const struct ip *client) {
     unsigned n = 0;
     for (const struct conn *c = t->oldest; c; c = c->newer)
-        n += memcmp(&c->ip, ip, sizeof(*ip)) == 0;
+        n += memcmp(&c->client, client, sizeof(*client)) == 0;
     return n;
 }
 
@@ -196,6 +196,7 @@ static void conn_make(struct dns_tcp *t, int fd, const struct ip *ip) {
     c->tcp = t;
     c->fd = fd;
     c->ip = *ip;
+    c->client = ip_client_prefix(ip);
     buf_init(&c->out, 2 * OUT_HIGH);
     c->readable = event_new(loop_base(t->loop), fd, EV_READ | EV_PERSIST, on_readable, c);
     c->writable = event_new(loop_base(t->loop), fd, EV_WRITE | EV_PERSIST, on_writable, c);
@@ -217,8 +218,9 @@ static void on_accept(evutil_socket_t fd, short what, void *arg) {
         if (conn < 0 && (errno == EMFILE || errno == ENFILE) && t->oldest) conn_free(t->oldest);
         if (conn < 0) return;
         dns_address_ip(&from, &ip);
-        /* One address has at most half of the connections, so that it cannot close all others'. */
-        if (count_of(t, &ip) >= t->most / 2) {
+        /* One client has at most half of the connections, so that it cannot close all others'. */
+        struct ip client = ip_client_prefix(&ip);
+        if (count_of(t, &client) >= t->most / 2) {
             close(conn);
             continue;
         }

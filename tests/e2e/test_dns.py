@@ -162,6 +162,29 @@ def test_a_client_that_reads_slowly_gets_every_answer_over_tcp(world, small_send
     assert not unsent and not got
 
 
+def test_a_host_with_many_ipv6_addresses_gets_half_of_the_connections(bench):
+    addresses = [f"fd00:77::{n}" for n in range(1, 7)]
+    for address in addresses:
+        run("ip", "address", "add", f"{address}/64", "dev", "lo", "nodad")
+    port = free_port()
+    bench.central(settings={"default_upstream": '""', "dns.zone": ZONE, "dns.listen": f"[{addresses[0]}]:{port}", "dns.central": f"[{HOST}]", "dns.connections": 8})
+    open_ = []
+    try:
+        for n, address in enumerate(addresses):
+            open_.append(s := socket.create_connection((addresses[0], port), 10, (address, 0)))
+            s.settimeout(10)
+            if n >= 4:
+                assert s.recv(1) == b"", "its network has half of the eight"
+            else:
+                s.sendall(b"\0\x0c\x12\x34\x08" + b"\0" * 9)  # an operation that is not known
+                assert s.recv(4)[2:] == b"\x12\x34"
+    finally:
+        for s in open_:
+            s.close()
+        for address in addresses:
+            run("ip", "address", "del", f"{address}/64", "dev", "lo")
+
+
 def test_clients_get_an_edge_of_their_site_and_explain_says_why(world):
     assert set(world.answer("10.1.9.0/24") + world.answer("10.1.77.0/24")) <= {"127.0.2.1", "127.0.2.2"}
     assert world.answer("10.1.3.0/24") == ["127.0.2.3"]
