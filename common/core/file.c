@@ -2,6 +2,7 @@
 #include "common/core/file.h"
 
 #include "common/core/alloc.h"
+#include "common/core/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -62,12 +63,16 @@ static int write_fully(int fd, const char *data, size_t len) {
     return 0;
 }
 
+/* Behind a name that mkostemps chooses: no file of ours or of an operator is called so by chance. */
+#define UNFINISHED ".tmp"
+#define UNFINISHED_OLD_S 60
+
 int file_write_atomic(const char *path, mode_t mode, const void *data, size_t len, struct error *err) {
     char tmp[4096];
-    if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= (int)sizeof(tmp)) {
+    if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX" UNFINISHED, path) >= (int)sizeof(tmp)) {
         return error_set(err, ERR_INVALID, "path too long: %s", path);
     }
-    _cleanup_(closep) int fd = mkostemp(tmp, O_CLOEXEC);
+    _cleanup_(closep) int fd = mkostemps(tmp, (int)strlen(UNFINISHED), O_CLOEXEC);
     if (fd < 0) return error_errno(err, "creating %s", tmp);
     if (fchmod(fd, mode) < 0 || write_fully(fd, data, len) < 0 || fsync(fd) < 0 || rename(tmp, path) < 0) {
         int r = error_errno(err, "writing %s", path);
@@ -75,6 +80,25 @@ int file_write_atomic(const char *path, mode_t mode, const void *data, size_t le
         return r;
     }
     return 0;
+}
+
+/* NAME.XXXXXX.tmp */
+static bool is_unfinished(const char *name) {
+    size_t len = strlen(name), end = strlen(UNFINISHED);
+    return len > end + 7 && strcmp(name + len - end, UNFINISHED) == 0 && name[len - end - 7] == '.';
+}
+
+void dir_remove_unfinished(const char *path) {
+    DIR *d = opendir(path);
+    if (!d) return;
+    for (struct dirent *e; (e = readdir(d));) {
+        struct stat st;
+        if (!is_unfinished(e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) continue;
+        bool old = clock_wall_s() - st.st_mtim.tv_sec >= UNFINISHED_OLD_S; /* no other process is writing it */
+        if (S_ISREG(st.st_mode) && old && unlinkat(dirfd(d), e->d_name, 0) < 0)
+            errno = 0; /* it stays until next time */
+    }
+    closedir(d);
 }
 
 int dir_make_all(const char *path, mode_t mode, struct error *err) {

@@ -14,6 +14,8 @@ int file_read_all_at(int folder, const char *name, const char *path, size_t limi
                      struct error *err) must_check;
 /* Replaces the file at path: writes a temporary file beside it, syncs that and renames it over path. */
 int file_write_atomic(const char *path, mode_t mode, const void *data, size_t len, struct error *err) must_check;
+/* Removes from a folder the temporary files of file_write_atomic that are a minute old: their writers were killed. */
+void dir_remove_unfinished(const char *path);
 /* As mkdir -p: existing folders are fine. */
 int dir_make_all(const char *path, mode_t mode, struct error *err) must_check;
 /* As root: gives a folder and all in it to the owner of another one, as to the account of a service. Links are not

@@ -10,6 +10,7 @@
 #include "common/cli/cli.h"
 #include "common/config/config.h"
 #include "common/core/clock.h"
+#include "common/core/file.h"
 #include "common/node/daemon.h"
 #include "common/node/ports.h"
 #include "common/node/probe.h"
@@ -75,6 +76,14 @@ static int check_kind(const struct node_run *n, struct error *err) {
               n->tier->not_with);
     error_hint(err, "give %s a folder of its own: the key data, or --set data=FOLDER", node->program);
     return ERR_INVALID;
+}
+
+/* Of a node that was killed. They may hold keys. */
+static void remove_unfinished(const char *data) {
+    char identity[4200];
+    snprintf(identity, sizeof(identity), "%.4000s/identity", data);
+    dir_remove_unfinished(data);
+    dir_remove_unfinished(identity);
 }
 
 static void start_serving(struct node_run *n) {
@@ -210,6 +219,7 @@ static void free_all(struct node_run *n) {
 static int bring_up(struct node_run *n, struct error *err) {
     const struct daemon_events events = {.stop = on_stop, .reload = on_reload};
     int r = check_kind(n, err);
+    if (r == 0) remove_unfinished(n->node.config->data);
     if (r == 0 && n->tier->prepare) r = n->tier->prepare(n->node.config->data, err);
     if (r == 0) r = parts_start(&n->node, n->tier->parts, err);
     if (r < 0) return r;

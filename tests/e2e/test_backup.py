@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import threading
@@ -94,7 +95,12 @@ def test_an_older_state_is_put_back_over_a_newer_one(bench, central):
     edge = joined(bench, central)
     folder = bench.place("backup")
     shutil.copy(central.data / "identity/root.pem", central.data / "identity/cross.pem")  # one is there after `ca rotate`
+    cut = central.data / "identity/signer.pem.k9XbQ2.tmp"  # what a kill leaves; it has a key
+    cut.write_text("half")
     central.command("backup", str(folder))
+    os.utime(cut, (0, 0))
+    central.restart()
+    assert not cut.exists()
     wait_until(lambda: edge.json("status")["replica"]["equal"], "equal")
     before = epoch(central)
     load(bench, central, later, "acme/app:v2")
@@ -107,7 +113,7 @@ def test_an_older_state_is_put_back_over_a_newer_one(bench, central):
     central.command("restore", "--replace", str(folder))
     assert list(central.data.glob("before-restore-*/fleet.db")) and not (central.data / "restoring").exists()
     kept = {f.name for f in (folder / "identity").iterdir()}
-    assert "cross.pem" in kept and {f.name for f in (central.data / "identity").iterdir()} == kept
+    assert "cross.pem" in kept and cut.name not in kept and {f.name for f in (central.data / "identity").iterdir()} == kept
     central.start()
     assert epoch(central).split(".")[0] != before.split(".")[0], "a new epoch"
     wait_until(lambda: edge.reachable() and edge.json("status")["replica"]["equal"], "equal again")
