@@ -32,6 +32,11 @@ static void tell(const struct probe *p, char *message, size_t cap) {
                  p->status);
 }
 
+/* A port that speaks TLS answers plain HTTP with 400, central's among them; at a loopback address central refuses itself. */
+static bool is_central(const struct probe *p) {
+    return p->status == 400 || p->refused[0];
+}
+
 bool road_has_portal(struct probes *probes, const char *url, char *message, size_t cap) {
     struct http_url central;
     const char *variable;
@@ -45,7 +50,7 @@ bool road_has_portal(struct probes *probes, const char *url, char *message, size
     struct probe list[] = {{.url = port, .path = "/"}, {.url = web, .path = "/"}};
     probes_ask(probes, list, ARRAY_LEN(list), LOOK_MS);
     const struct probe *found = NULL;
-    if (list[0].status > 0)
+    if (list[0].status > 0 && !is_central(&list[0]))
         found = &list[0];
     else if (list[1].status == STATUS_SIGN_IN || leads_away(&list[1], &central))
         found = &list[1];

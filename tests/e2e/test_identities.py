@@ -59,6 +59,8 @@ def test_a_certificate_of_another_authority_is_refused(fleet, bench):
     other.start()
     wait_until(lambda: "root" in edge.why(), lambda: f"it says why: {edge.why()}")
     assert not edge.reachable()
+    said = edge.command("doctor", check=False).stdout
+    assert "root" in said and "portal" not in said, said
 
 
 def test_a_certificate_of_the_fleet_without_an_edges_role_is_refused(fleet, bench):
