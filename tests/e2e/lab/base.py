@@ -18,12 +18,15 @@ def wait_until(condition, what, deadline_s=60.0, poll_s=0.02):
     here and below only end what hangs: they leave room for a machine with many other things to do."""
     end, often = time.monotonic() + deadline_s, time.monotonic() + 2
     while True:
+        began = time.monotonic()
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"after {deadline_s:g} s still not: {what() if callable(what) else what}")
-        time.sleep(poll_s if time.monotonic() < often else max(poll_s, 0.1))  # the poll of wait_until itself
+        # The poll of wait_until itself. One that starts a command leaves the processor to what is waited for as long as it has used it.
+        time.sleep(max(poll_s if now < often else 0.1, poll_s, min(now - began, 0.5)))
 
 
 _given = set()
